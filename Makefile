@@ -1,0 +1,36 @@
+# Everything runs in .venv/, made here from the Python named below (3.11 or newer).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test docs bench lint clean
+.PRECIOUS: $(VENV)/.ready-%
+
+demo: $(VENV)/.ready-test  ## fill a simulated sky and draw it: demo/skyfill.png
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/.ready-test  ## the test suite (some minutes)
+	$(BIN)/python -m pytest
+
+docs: $(VENV)/.ready-docs  ## the pages: docs/_build/index.html
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
+
+bench: $(VENV)/.ready-test  ## speed of the kernels against healpy and reproject
+	$(BIN)/python -m pytest tests/benchmarks
+
+lint: $(VENV)/.ready-dev  ## formatting, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy skyfill cli
+
+clean:
+	rm -rf demo docs/_build build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit("skyfill needs Python 3.11 or newer: make PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp for each extra of pyproject.toml; an edit of either file installs again.
+$(VENV)/.ready-%: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
+	@touch $@
