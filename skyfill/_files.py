@@ -1,0 +1,103 @@
+"""Put whole files in place, or nothing."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+__all__ = ["atomic_write", "check_writable"]
+
+
+def check_writable(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Refuse a destination that could not be written, before any work is spent on it.
+
+    Parameters
+    ----------
+    path
+        Where a file is going to be written.
+    overwrite
+        Whether a file that is already there may be replaced.
+
+    Returns
+    -------
+        The destination itself, symbolic links followed.
+
+    Raises
+    ------
+    FileExistsError
+        The file exists and `overwrite` is false.
+    OSError
+        The folder is missing or cannot be written to, or the path is no regular file.
+
+    """
+    target = Path(path).resolve()
+    if target.exists():
+        if not target.is_file():
+            # A rename would silently turn a device such as /dev/null into a plain file.
+            raise OSError(f"cannot write {path}: it exists and is not a regular file")
+        if not overwrite:
+            raise FileExistsError(f"{path} exists already; pass --overwrite to replace it")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path}: there is no folder {target.parent}")
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise PermissionError(f"cannot write {path}: no permission in folder {target.parent}")
+    return target
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str], overwrite: bool = False) -> Iterator[Path]:
+    """Yield a temporary path beside `path` and move it there when the block succeeds.
+
+    The temporary file is flushed to disk before it is renamed, so that `path` holds at any time
+    either what it held before or the complete new file. It keeps the suffixes of `path`, by which
+    many writers choose a format. When the block raises, it is removed and `path` stays untouched.
+
+    Parameters
+    ----------
+    path
+        The destination.
+    overwrite
+        Whether a file that is already there may be replaced.
+
+    Yields
+    ------
+        The temporary path, an empty file; the block may write to it or replace it.
+
+    Raises
+    ------
+    FileExistsError, OSError
+        As `check_writable`; or the disk is full, or the write failed otherwise.
+
+    """
+    target = check_writable(path, overwrite=overwrite)
+    suffix = "".join(target.suffixes[-2:])
+    temporary = target.parent / f".skyfill-{secrets.token_hex(6)}{suffix}"
+    try:
+        # Not `tempfile`: its files are private (0600), these follow the user's umask.
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        yield temporary
+        _flush(temporary)
+        check_writable(path, overwrite=overwrite)  # the block may have taken hours
+        temporary.replace(target)
+        _flush(target.parent)
+    except OSError as error:
+        # Name the file that the user asked for. Errors about other files (an input read inside
+        # the block), and those already worded, pass as they are.
+        if error.errno is None or error.filename not in (None, str(temporary)):
+            raise
+        raise OSError(error.errno, f"cannot write {path}: {error.strerror}") from error
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file, or the entries of a folder, are on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
