@@ -1,0 +1,181 @@
+"""HEALPix pixels: directions, neighbours, ordering.
+
+Each function works on arrays, in parallel, and its result does not depend on the number of
+threads.  The arithmetic of one pixel, for use in other kernels, is in ``_pixels``.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numba import prange
+
+from ._checks import check_nside, nside_of
+from ._jit import parallel
+from ._pixels import (
+    neighbours_nest,
+    neighbours_ring,
+    nest2ring,
+    pix2zsphi_nest,
+    pix2zsphi_ring,
+    ring2nest,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "neighbours",
+    "pixel_directions",
+    "pixel_radius",
+    "reorder",
+    "ring_colatitudes",
+]
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+@parallel
+def _directions(nside: int, ipix: NDArray[np.int64], nest: bool, out: NDArray[np.float64]) -> None:
+    for i in prange(ipix.size):
+        z, s, phi = pix2zsphi_nest(nside, ipix[i]) if nest else pix2zsphi_ring(nside, ipix[i])
+        out[i, 0] = s * math.cos(phi)
+        out[i, 1] = s * math.sin(phi)
+        out[i, 2] = z
+
+
+@parallel
+def _neighbours(nside: int, ipix: NDArray[np.int64], nest: bool, out: NDArray[np.int64]) -> None:
+    for i in prange(ipix.size):
+        if nest:
+            neighbours_nest(nside, ipix[i], out[i])
+        else:
+            neighbours_ring(nside, ipix[i], out[i])
+
+
+@parallel
+def _to_nest(nside: int, values: NDArray[Any], out: NDArray[Any]) -> None:
+    for i in prange(values.size):
+        out[i] = values[nest2ring(nside, int(np.int64(i)))]
+
+
+@parallel
+def _to_ring(nside: int, values: NDArray[Any], out: NDArray[Any]) -> None:
+    for i in prange(values.size):
+        out[i] = values[ring2nest(nside, int(np.int64(i)))]
+
+
+def _pixels(nside: int, ipix: ArrayLike) -> NDArray[np.int64]:
+    pixels = np.ascontiguousarray(np.atleast_1d(ipix), dtype=np.int64)
+    npix = 12 * nside**2
+    if pixels.size and (pixels.min() < 0 or pixels.max() >= npix):
+        raise ValueError(f"pixel indices at Nside {nside} run from 0 to {npix - 1}")
+    return pixels
+
+
+def pixel_directions(nside: int, ipix: ArrayLike, nest: bool = False) -> NDArray[np.float64]:
+    """Point at the centres of pixels.
+
+    Parameters
+    ----------
+    nside
+        Resolution.
+    ipix
+        (n,), pixel indices, RING, or NESTED with ``nest``.
+    nest
+        Ordering of the indices.
+
+    Returns
+    -------
+    (n, 3), unit vectors.
+
+    Raises
+    ------
+    ValueError
+        If an index is no pixel of this Nside.
+    """
+    pixels = _pixels(check_nside(nside), ipix)
+    out = np.empty((pixels.size, 3))
+    _directions(nside, pixels, nest, out)
+    return out
+
+
+def neighbours(nside: int, ipix: ArrayLike, nest: bool = False) -> NDArray[np.int64]:
+    """List the eight pixels around each pixel.
+
+    Parameters
+    ----------
+    nside
+        Resolution.
+    ipix
+        (n,), pixel indices, RING, or NESTED with ``nest``.
+    nest
+        Ordering of the indices, in and out.
+
+    Returns
+    -------
+    (n, 8), the neighbours SW, W, NW, N, NE, E, SE, S; -1 for the one that the pixels at a corner
+    of three faces lack.
+
+    Raises
+    ------
+    ValueError
+        If an index is no pixel of this Nside.
+    """
+    pixels = _pixels(check_nside(nside), ipix)
+    out = np.empty((pixels.size, 8), dtype=np.int64)
+    _neighbours(nside, pixels, nest, out)
+    return out
+
+
+def reorder(values: NDArray[Scalar], nest_in: bool, nest_out: bool) -> NDArray[Scalar]:
+    """Turn a map from one ordering into the other.
+
+    Parameters
+    ----------
+    values
+        (npix,), any dtype that numba knows (numbers and booleans).
+    nest_in, nest_out
+        Orderings of the input and the output.
+
+    Returns
+    -------
+    (npix,), a copy, also where the orderings agree.
+
+    Raises
+    ------
+    ValueError
+        If the length is no 12 nside^2.
+    """
+    nside = nside_of(values.size, "map")
+    if nest_in == nest_out:
+        return values.copy()
+    out = np.empty(values.shape, values.dtype.newbyteorder("="))
+    source = np.ascontiguousarray(values, dtype=out.dtype)
+    (_to_ring if nest_in else _to_nest)(nside, source, out)
+    return out
+
+
+def pixel_radius(nside: int) -> float:
+    """Give the largest distance from a pixel's centre to its border, in radians."""
+    equator = math.pi / (4.0 * nside)
+    edge = 1.0 - (1.0 - 1.0 / nside) ** 2 / 3.0
+    sines = math.sqrt((1.0 - 4.0 / 9.0) * (1.0 - edge * edge))
+    return math.acos(2.0 / 3.0 * edge + sines * math.cos(equator))
+
+
+@lru_cache(maxsize=8)
+def ring_colatitudes(nside: int) -> NDArray[np.float64]:
+    """Give the colatitude of every ring: (4 nside,), radians; entry 0 is the north pole."""
+    ring = np.arange(4 * nside)
+    north = np.minimum(ring, 4 * nside - ring)
+    t = north**2 / (3.0 * nside**2)
+    cap = np.arctan2(np.sqrt(t * (2.0 - t)), 1.0 - t)
+    belt = np.arccos(np.clip((2 * nside - north) * 2.0 / (3.0 * nside), -1.0, 1.0))
+    theta = np.where(north < nside, cap, belt)
+    theta = np.where(ring > 2 * nside, math.pi - theta, theta)
+    theta.setflags(write=False)
+    return theta
