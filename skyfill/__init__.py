@@ -1,46 +1,55 @@
 """Fill the holes of a HEALPix sky map.
 
-Nouns and verbs that explain themselves live here (`skyfill.read_map`); verbs that need their room's
-name to be understood are reached through it (`skyfill.tiling.cut`). Nothing is imported before it is
-used: ``import skyfill`` loads neither numpy nor healpy, numba or torch.
+Nouns and verbs that explain themselves live here (`skyfill.read_map`); verbs that need the name of
+their room to be understood are reached through it (`skyfill.tiling.cut`). Nothing is imported
+before it is used: ``import skyfill`` loads neither numpy nor healpy, numba or torch.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from skyfill import (
-        blending,
-        diffuse,
-        harmonics,
-        healpix,
-        inpaint,
-        maps,
-        masks,
-        prior,
-        simulate,
-        spectra,
-        tiling,
-        vae,
-    )
-    from skyfill._progress import Progress, Silent
-    from skyfill.maps import MapInfo, SkyMap, describe, read_map, write_filled, write_map
-    from skyfill.masks import (
-        Holes,
-        discs,
-        distance_to_edge,
-        fill_islands,
-        galactic_cut,
-        grow,
-        label_holes,
-        read_catalogue,
-        read_mask,
-    )
-    from skyfill.prior import Prior, gaussian_beam, lcdm, read_cl
-    from skyfill.simulate import simulate_mask, simulate_sky
-    from skyfill.spectra import SpectrumComparison
-    from skyfill.tiling import Layout, read_tile, write_tile
+if TYPE_CHECKING:  # `name as name` is how type checkers are told of a re-export
+    from skyfill import blending as blending
+    from skyfill import diffuse as diffuse
+    from skyfill import harmonics as harmonics
+    from skyfill import healpix as healpix
+    from skyfill import inpaint as inpaint
+    from skyfill import maps as maps
+    from skyfill import masks as masks
+    from skyfill import prior as prior
+    from skyfill import simulate as simulate
+    from skyfill import spectra as spectra
+    from skyfill import tiling as tiling
+    from skyfill import vae as vae
+    from skyfill._files import check_writable as check_writable
+    from skyfill._progress import Progress as Progress
+    from skyfill._progress import Silent as Silent
+    from skyfill.maps import MapInfo as MapInfo
+    from skyfill.maps import SkyMap as SkyMap
+    from skyfill.maps import describe as describe
+    from skyfill.maps import read_map as read_map
+    from skyfill.maps import write_filled as write_filled
+    from skyfill.maps import write_map as write_map
+    from skyfill.masks import Holes as Holes
+    from skyfill.masks import discs as discs
+    from skyfill.masks import distance_to_edge as distance_to_edge
+    from skyfill.masks import fill_islands as fill_islands
+    from skyfill.masks import galactic_cut as galactic_cut
+    from skyfill.masks import grow as grow
+    from skyfill.masks import label_holes as label_holes
+    from skyfill.masks import read_catalogue as read_catalogue
+    from skyfill.masks import read_mask as read_mask
+    from skyfill.prior import Prior as Prior
+    from skyfill.prior import gaussian_beam as gaussian_beam
+    from skyfill.prior import lcdm as lcdm
+    from skyfill.prior import read_cl as read_cl
+    from skyfill.simulate import simulate_mask as simulate_mask
+    from skyfill.simulate import simulate_sky as simulate_sky
+    from skyfill.spectra import SpectrumComparison as SpectrumComparison
+    from skyfill.tiling import Layout as Layout
+    from skyfill.tiling import read_tile as read_tile
+    from skyfill.tiling import write_tile as write_tile
 
     __version__: str
 
@@ -50,6 +59,7 @@ _HOMES = {
     "Progress": "_progress",
     "Silent": "_progress",
     # files
+    "check_writable": "_files",
     "MapInfo": "maps",
     "SkyMap": "maps",
     "describe": "maps",
@@ -94,13 +104,13 @@ _ROOMS = (
     "vae",
 )
 
-__all__ = [*_HOMES, *_ROOMS]  # noqa: PLE0604 (both hold strings)
+__all__ = [*_HOMES, *_ROOMS]
 
 if not TYPE_CHECKING:  # hidden from type checkers, which would accept any name otherwise
 
     def __getattr__(name: str) -> object:
         """Import the room of ``name`` on first use."""
-        from importlib import import_module, metadata  # noqa: PLC0415
+        from importlib import import_module, metadata
 
         if name == "__version__":
             value = metadata.version("skyfill")

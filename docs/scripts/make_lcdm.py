@@ -64,8 +64,7 @@ def compare(path: Path) -> None:
         worst = int(np.argmax(np.abs(difference)))
         print(
             f"{name}: largest difference {difference[worst]:+.2e} at ell = {ell[worst]}, "
-            f"rms {np.std(difference):.1e}"
-            + (" (of sqrt(TT EE))" if name == "TE" else "")
+            f"rms {np.std(difference):.1e}" + (" (of sqrt(TT EE))" if name == "TE" else "")
         )
 
 

@@ -1,0 +1,92 @@
+"""Parse the command line and turn what goes wrong into one line and an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TextIO
+
+import skyfill
+
+__all__ = ["VERBS", "build_parser", "main"]
+
+VERBS = ("inpaint", "spectrum", "simulate", "mask", "info")
+"""One module of this package each: `configure(parser)` declares, `run(args) -> int` acts."""
+
+WRONG_INPUT = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+class _Version(argparse.Action):
+    """Look the version up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(f"skyfill {skyfill.__version__}")
+        parser.exit()
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of every verb; the documentation and the tests read it, too."""
+    parser = argparse.ArgumentParser(
+        prog="skyfill",
+        description="Fill the holes of a HEALPix sky map, and look at what came of it.",
+        epilog="`skyfill VERB --help` explains a verb. Masks: 1 = observed.",
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    verbs = parser.add_subparsers(metavar="VERB", required=True, title="verbs")
+    for name in VERBS:
+        module = import_module(f".{name}", __package__)
+        summary = (module.__doc__ or "").strip()
+        verb = verbs.add_parser(
+            name,
+            help=summary.splitlines()[0].rstrip("."),
+            description=summary,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.configure(verb)
+        verb.set_defaults(run=module.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb and return its exit status: 0, 2 for wrong input, 130 when interrupted."""
+    argv = sys.argv[1:] if argv is None else argv
+    args = build_parser().parse_args(argv)
+    args.command = shlex.join(["skyfill", *argv])  # recorded in the files that are written
+    with warnings.catch_warnings():
+        warnings.showwarning = _warn
+        try:
+            return int(args.run(args))
+        except BrokenPipeError:  # `skyfill info ... | head`: nobody is reading any more
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        except (ValueError, OSError) as error:
+            return _fail(str(error))
+        except MemoryError as error:
+            return _fail(f"not enough memory ({error or 'an array could not be made'})")
+        except KeyboardInterrupt:
+            _fail("interrupted")
+            return INTERRUPTED
+
+
+def _fail(message: str) -> int:
+    """Say what is wrong in one line."""
+    print("skyfill: error:", " ".join(message.split()), file=sys.stderr)
+    return WRONG_INPUT
+
+
+def _warn(
+    message: Warning | str,
+    _category: type[Warning],
+    _filename: str,
+    _lineno: int,
+    _file: TextIO | None = None,
+    _line: str | None = None,
+) -> None:
+    """Show a warning as a sentence, not as a place in somebody's source."""
+    print("skyfill: warning:", " ".join(str(message).split()), file=sys.stderr)

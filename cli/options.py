@@ -1,0 +1,172 @@
+"""Options that several verbs share, and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import skyfill
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = [
+    "add_output",
+    "add_prior",
+    "add_quiet",
+    "add_read",
+    "add_seed",
+    "add_threads",
+    "arcmin",
+    "field",
+    "given_prior",
+    "has_prior",
+    "positive",
+    "set_threads",
+]
+
+
+def add_read(parser: argparse.ArgumentParser) -> None:
+    """Declare how a map is read: --field and --unit."""
+    parser.add_argument(
+        "--field",
+        type=field,
+        default=0,
+        metavar="COLUMN",
+        help="column of the map, by number from 0 or by name (default: the first)",
+    )
+    parser.add_argument("--unit", help="unit of the map where its file names none: K, mK or uK")
+
+
+def add_output(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Declare -o and --overwrite."""
+    parser.add_argument("-o", "--output", type=Path, required=required, metavar="OUT")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+
+
+def add_quiet(parser: argparse.ArgumentParser) -> None:
+    """Declare --json and -q."""
+    parser.add_argument("--json", action="store_true", help="print the result as JSON on stdout")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress on stderr")
+
+
+def add_seed(parser: argparse.ArgumentParser) -> None:
+    """Declare --seed."""
+    parser.add_argument(
+        "--seed",
+        type=whole,
+        default=0,
+        metavar="N",
+        help="the same seed gives the same sky (default: 0)",
+    )
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """Declare --threads."""
+    parser.add_argument(
+        "--threads", type=positive, metavar="N", help="threads to use (default: all cores)"
+    )
+
+
+def add_prior(parser: argparse.ArgumentParser, *, otherwise: str) -> None:
+    """Declare the statistics of the sky; `otherwise` says what holds where none is given."""
+    group = parser.add_argument_group("statistics of the sky", otherwise)
+    group.add_argument(
+        "--cl",
+        type=Path,
+        metavar="FILE",
+        help="theory, text or FITS: columns ell and C_ell in µK² (default: Planck 2018 ΛCDM)",
+    )
+    group.add_argument("--dl", action="store_true", help="FILE holds ell (ell + 1) C_ell / 2π")
+    group.add_argument(
+        "--beam-arcmin", type=arcmin, metavar="FWHM", help="Gaussian beam (default: none)"
+    )
+    group.add_argument(
+        "--noise-uk-arcmin",
+        type=amount,
+        metavar="RMS",
+        help="white noise, µK·arcmin (default: none)",
+    )
+    group.add_argument(
+        "--pixel-window",
+        action=argparse.BooleanOptionalAction,
+        help="whether the sky was averaged over its pixels (default: yes)",
+    )
+
+
+def has_prior(args: argparse.Namespace) -> bool:
+    """Tell whether any option of `add_prior` was given."""
+    if args.dl and args.cl is None:
+        raise ValueError("--dl says what --cl FILE holds; pass --cl as well")
+    chosen = (args.cl, args.beam_arcmin, args.noise_uk_arcmin, args.pixel_window)
+    return any(option is not None for option in chosen)
+
+
+def given_prior(args: argparse.Namespace, nside: int) -> skyfill.Prior:
+    """Build the prior that the options of `add_prior` describe."""
+    return skyfill.Prior(
+        cl=given_cl(args),
+        beam_fwhm=math.radians((args.beam_arcmin or 0.0) / 60),
+        pixel_window=args.pixel_window is not False,
+        noise_uk_arcmin=args.noise_uk_arcmin or 0.0,
+        nside=nside,
+    )
+
+
+def given_cl(args: argparse.Namespace) -> NDArray[np.float64]:
+    """Read --cl, or take ΛCDM."""
+    return skyfill.lcdm() if args.cl is None else skyfill.read_cl(args.cl, dl=args.dl)
+
+
+def set_threads(threads: int | None) -> None:
+    """Set the number of threads of every library, before or after it is loaded."""
+    if threads is None:
+        return
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    if "numba" in sys.modules:  # it reads its variable once
+        numba = sys.modules["numba"]
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    else:
+        os.environ["NUMBA_NUM_THREADS"] = str(threads)
+
+
+def field(text: str) -> int | str:
+    """Read a column: a number or a name."""
+    return int(text) if text.isdecimal() else text
+
+
+def whole(text: str) -> int:
+    """Read a whole number, 0 or more."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"must be 0 or more, got {text}")
+    return value
+
+
+def positive(text: str) -> int:
+    """Read a whole number, 1 or more."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, got {text}")
+    return value
+
+
+def amount(text: str) -> float:
+    """Read a finite number, 0 or more."""
+    value = float(text)
+    if not math.isfinite(value) or value < 0:
+        raise argparse.ArgumentTypeError(f"must be finite and 0 or more, got {text}")
+    return value
+
+
+def arcmin(text: str) -> float:
+    """Read an angle in arcminutes, 0 or more and below a hemisphere."""
+    value = amount(text)
+    if value >= 90 * 60:
+        raise argparse.ArgumentTypeError(f"must be below 5400 arcmin, got {text}")
+    return value

@@ -1,0 +1,109 @@
+"""Make a sky or a mask to try things on.
+
+A sky is Gaussian, with beam and white noise; a mask is a ragged Galactic band, holes of point
+sources, or both. The same seed gives the same shapes at every resolution.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+
+import skyfill
+
+from . import options
+from .progress import progress
+
+__all__ = ["configure", "run"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the verb."""
+    kinds = parser.add_subparsers(dest="what", metavar="WHAT", required=True, title="what to make")
+
+    sky = kinds.add_parser("sky", help="a CMB sky", description="Draw a Gaussian sky, in µK.")
+    _add_common(sky)
+    options.add_prior(sky, otherwise="Where nothing is given: ΛCDM, no beam, no noise.")
+    sky.add_argument(
+        "--lmax", type=options.positive, metavar="ELL", help="largest ell (default: 3 Nside - 1)"
+    )
+
+    mask = kinds.add_parser("mask", help="a mask, 1 = observed", description="Draw a mask.")
+    _add_common(mask)
+    mask.add_argument("--kind", choices=("band", "holes", "both"), default="both")
+    mask.add_argument(
+        "--band-deg",
+        type=options.amount,
+        default=8.0,
+        metavar="HALF_WIDTH",
+        help="half the width of the band (default: 8)",
+    )
+    mask.add_argument("--holes", type=options.whole, default=400, metavar="N", help="default: 400")
+    mask.add_argument(
+        "--radius-arcmin",
+        type=options.arcmin,
+        nargs=2,
+        default=(12.0, 60.0),
+        metavar=("MIN", "MAX"),
+        help="radii of the holes (default: 12 60)",
+    )
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    """Declare what skies and masks have in common."""
+    options.add_output(parser)
+    parser.add_argument("--nside", type=options.positive, required=True, help="resolution")
+    options.add_seed(parser)
+    options.add_threads(parser)
+    options.add_quiet(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    options.set_threads(args.threads)
+    skyfill.check_writable(args.output, overwrite=args.overwrite)
+    with progress(quiet=args.quiet) as listener:
+        listener.stage(args.what)
+        summary = _sky(args) if args.what == "sky" else _mask(args)
+        listener.done(f"{args.output}, {summary}")
+    if args.json:
+        print(json.dumps({"output": str(args.output), "nside": args.nside, "seed": args.seed}))
+    return 0
+
+
+def _sky(args: argparse.Namespace) -> str:
+    """Draw and write a sky; return a few words about it."""
+    prior = options.given_prior(args, args.nside)
+    values = skyfill.simulate_sky(
+        args.nside,
+        seed=args.seed,
+        cl=prior.cl,
+        fwhm=prior.beam_fwhm,
+        noise_uk_arcmin=prior.noise_uk_arcmin,
+        pixel_window=prior.pixel_window,
+        lmax=args.lmax,
+    )
+    skyfill.write_map(
+        args.output,
+        values,
+        provenance=options.provenance(args),
+        history=[args.command],
+        overwrite=args.overwrite,
+    )
+    return f"Nside {args.nside}, rms {values.std():.1f} µK"
+
+
+def _mask(args: argparse.Namespace) -> str:
+    """Draw and write a mask; return a few words about it."""
+    smallest, largest = (math.radians(radius / 60) for radius in args.radius_arcmin)
+    observed = skyfill.simulate_mask(
+        args.nside,
+        seed=args.seed,
+        kind=args.kind,
+        half_width=math.radians(args.band_deg),
+        n_holes=args.holes,
+        radii=(smallest, largest),
+    )
+    options.write_mask(args, observed, provenance=options.provenance(args))
+    return f"Nside {args.nside}, {observed.mean():.1%} of the sky observed"

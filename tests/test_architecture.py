@@ -1,0 +1,156 @@
+"""The shape of the code: who may import whom, and how long a file may grow."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# A room imports only from rows above its own. Files of a package share the package's row.
+ROWS = (
+    {"_checks", "_files", "_jit", "_progress"},
+    {"_fits", "_pixels", "_skytable", "healpix"},
+    {"blending", "maps", "masks", "tiling"},
+    {"diffuse", "harmonics", "prior", "spectra"},
+    {"gaussian", "simulate"},
+    {"vae"},
+    {"inpaint"},
+)
+ROW = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
+SAME_ROW = {  # neighbours that may see each other, in this direction only
+    ("_skytable", "_fits"),
+    ("healpix", "_pixels"),
+}
+# Heavy or telling libraries, and the rooms that may use them.
+KEPT_IN = {
+    "torch": {"vae"},
+    "safetensors": {"vae"},
+    "numba": {
+        "_jit",
+        "harmonics",
+        "_pixels",
+        "healpix",
+        "maps",
+        "masks",
+        "tiling",
+        "blending",
+        "diffuse",
+    },
+    "ducc0": {"harmonics", "prior"},
+    "healpy": {
+        "masks",
+        "tiling",
+        "harmonics",
+        "prior",
+        "spectra",
+        "simulate",
+        "gaussian",
+        "inpaint",
+    },
+    "astropy": {"_fits", "_skytable", "maps", "masks", "tiling", "prior", "spectra"},
+    "matplotlib": {"spectra"},
+    "rich": set(),
+    "camb": set(),
+    "reproject": set(),
+}
+LONGEST = 400
+
+
+def sources(folder: str) -> list[Path]:
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT / "skyfill").parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Give the full name of everything a file imports, ``skyfill.maps.read_map``, types aside."""
+    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for_types = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for branch in node.body
+        for inner in ast.walk(branch)
+    }
+    for node in ast.walk(tree):
+        if node in for_types:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*base, *filter(None, [node.module])])
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+LIBRARY = [
+    path
+    for path in sources("skyfill")
+    if path.name != "__init__.py" or path.parent.name != "skyfill"
+]
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=name)
+def test_imports_only_fall(path):
+    room = room_of(path)
+    for imported in imports(path):
+        top, _, rest = imported.partition(".")
+        if top != "skyfill":
+            continue
+        other = rest.partition(".")[0]
+        assert other in ROW, f"{room} imports {imported}: give {other!r} a row"
+        falls = other == room or ROW[other] < ROW[room] or (room, other) in SAME_ROW
+        assert falls, f"{room} (row {ROW[room]}) imports {imported} (row {ROW[other]})"
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=name)
+def test_libraries_stay_in_their_rooms(path):
+    for imported in imports(path):
+        top = imported.partition(".")[0]
+        if top in KEPT_IN:
+            assert room_of(path) in KEPT_IN[top], f"{top} has no business in {name(path)}"
+
+
+@pytest.mark.parametrize("path", sources("cli"), ids=name)
+def test_the_command_line_uses_public_names_only(path):
+    import skyfill
+
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for imported in imports(path):
+        assert not imported.startswith("skyfill."), f"import {imported} as skyfill.<name>"
+    used = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "skyfill"
+    }
+    assert used <= {*skyfill.__all__, "__version__"}
+
+
+@pytest.mark.parametrize(
+    "path", [*sources("skyfill"), *sources("cli"), *sources("tests")], ids=name
+)
+def test_files_stay_short_and_well_named(path):
+    assert path.stem not in {"utils", "util", "helpers", "common", "misc"}
+    lines = path.read_text(encoding="utf-8").count("\n")
+    assert lines <= LONGEST, f"{lines} lines"
+
+
+@pytest.mark.parametrize("path", [*sources("skyfill"), *sources("cli")], ids=name)
+def test_nothing_is_asserted_printed_or_postponed(path):
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    assert not any(isinstance(node, ast.Assert) for node in ast.walk(tree))
+    assert "TODO" not in text
+    assert "NotImplementedError" not in text
+    if path.is_relative_to(ROOT / "skyfill"):
+        calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
+        assert not any(isinstance(call, ast.Name) and call.id == "print" for call in calls)

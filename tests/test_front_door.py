@@ -1,0 +1,38 @@
+"""The public names: all there, all lazy, and widened only on purpose."""
+
+import subprocess
+import sys
+
+import pytest
+
+import skyfill
+
+HEAVY = ("torch", "healpy", "numba", "astropy", "numpy", "scipy", "matplotlib", "ducc0", "rich")
+
+
+@pytest.mark.parametrize("name", [*skyfill.__all__, "__version__"])
+def test_every_name_resolves(name):
+    assert getattr(skyfill, name) is not None
+    assert name in dir(skyfill)
+
+
+def test_no_name_hides_a_room():
+    assert len(set(skyfill.__all__)) == len(skyfill.__all__)
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(AttributeError, match="no attribute 'fly'"):
+        skyfill.fly  # noqa: B018
+
+
+def test_import_loads_nothing_heavy():
+    code = f"import sys, skyfill, skyfill.cli; print([m for m in {HEAVY} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_public_names_are_frozen():
+    assert sorted(skyfill.__all__) == PUBLIC
+
+
+PUBLIC: list[str] = []
