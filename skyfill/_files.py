@@ -82,13 +82,14 @@ def atomic_write(path: str | os.PathLike[str], overwrite: bool = False) -> Itera
         _flush(temporary)
         check_writable(path, overwrite=overwrite)  # the block may have taken hours
         temporary.replace(target)
-        _flush(target.parent)
+        with suppress(OSError):  # some network file systems cannot flush a folder
+            _flush(target.parent)
     except OSError as error:
         # Name the file that the user asked for. Errors about other files (an input read inside
         # the block), and those already worded, pass as they are.
         if error.errno is None or error.filename not in (None, str(temporary)):
             raise
-        raise OSError(error.errno, f"cannot write {path}: {error.strerror}") from error
+        raise OSError(f"cannot write {path}: {error.strerror}") from error
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()

@@ -1,0 +1,110 @@
+"""Say what the headers of a map file say."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from astropy.io.fits import VerifyError
+
+from skyfill._fits import Hdu, open_fits
+from skyfill._skytable import SkyTable, find_table, sky_tables
+
+__all__ = ["ColumnInfo", "MapInfo", "TableInfo", "describe"]
+
+# Cards that say how the bytes lie, or what `describe` gives in fields of their own.
+_STRUCTURE = re.compile(
+    r"XTENSION|SIMPLE|BITPIX|NAXIS\d*|[PG]COUNT|TFIELDS|THEAP|EXTEND|T[A-Z]{3,4}\d+|CHECKSUM|DATASUM"
+    r"|PIXTYPE|ORDERING|COORDSYS|NSIDE|FIRSTPIX|LASTPIX|INDXSCHM|OBJECT|HISTORY|COMMENT|CONTINUE|"
+)
+
+
+@dataclass(frozen=True)
+class ColumnInfo:
+    """What a file says of a column."""
+
+    name: str
+    unit: str
+    dtype: str
+
+
+@dataclass(frozen=True)
+class TableInfo:
+    """What a file says of a table of sky maps."""
+
+    hdu: int
+    nside: int
+    npix: int
+    """Pixels that are stored."""
+    partial: bool
+    ordering: str | None
+    coord: str | None
+    columns: tuple[ColumnInfo, ...]
+    keywords: Mapping[str, object]
+    """Values of all other keywords, the provenance that skyfill writes among them."""
+    history: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MapInfo:
+    """What the headers of a file say of its sky maps."""
+
+    path: Path
+    tables: tuple[TableInfo, ...]
+
+
+def describe(path: str | os.PathLike[str]) -> MapInfo:
+    """Describe the sky maps of a file from its headers alone.
+
+    Parameters
+    ----------
+    path
+        A FITS file, plain or gzip.
+
+    Raises
+    ------
+    ValueError
+        There is no HEALPix table in it, or it is no complete FITS file.
+    OSError
+        It cannot be read.
+
+    """
+    path = Path(path)
+    with open_fits(path) as stream:
+        tables = tuple(map(_table_info, sky_tables(stream, path)))
+        if not tables:
+            find_table(stream, path)  # says what is there instead
+    return MapInfo(path, tables)
+
+
+def _table_info(table: SkyTable) -> TableInfo:
+    return TableInfo(
+        hdu=table.hdu.index,
+        nside=table.nside,
+        npix=table.stored(table.fields[0]),
+        partial=table.partial,
+        ordering=table.ordering,
+        coord=table.coord,
+        columns=tuple(
+            ColumnInfo(column.name, column.unit, column.dtype.name if column.numeric else "other")
+            for column in table.fields
+        ),
+        keywords=MappingProxyType(_keywords(table.hdu)),
+        history=tuple(str(line) for line in table.hdu.header.get("HISTORY", ())),
+    )
+
+
+def _keywords(hdu: Hdu) -> dict[str, object]:
+    """Collect the keywords that are no structure; those that cannot be parsed as text."""
+    keywords: dict[str, object] = {}
+    for key in hdu.header:
+        if not _STRUCTURE.fullmatch(key):
+            try:
+                keywords[key] = hdu.header[key]
+            except VerifyError:
+                keywords[key] = hdu.text(key)
+    return keywords

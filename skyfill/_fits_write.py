@@ -1,0 +1,223 @@
+"""Spell FITS headers and write FITS files around bytes that stay as they are."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, BinaryIO
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from skyfill._files import atomic_write
+from skyfill._fits import DTYPES, PIECE, Hdu, padded, pieces
+
+__all__ = ["Card", "edit", "new_table", "replaced", "save"]
+
+Card = tuple[Any, str]
+"""Value and comment of a keyword."""
+
+_PRIMARY: dict[str, Card] = {
+    "SIMPLE": (True, "conforms to FITS standard"),
+    "BITPIX": (8, "array data type"),
+    "NAXIS": (0, "number of array dimensions"),
+    "EXTEND": (True, ""),
+}
+
+
+def edit(
+    cards: Iterable[bytes], keywords: Mapping[str, Card], history: Iterable[str] = ()
+) -> tuple[bytes, ...]:
+    """Set keywords in a header and append HISTORY; all other cards stay as they are, byte for byte.
+
+    Characters that FITS headers cannot hold become "?".
+    """
+    edited = list(cards)
+    for name, (value, comment) in keywords.items():
+        key = name.upper()
+        text = _ascii(value) if isinstance(value, str) else value
+        new = _split(fits.Card(key, text, _ascii(comment)))
+        at = [i for i, card in enumerate(edited) if card[:8] == f"{key:<8}".encode()]
+        for i in reversed(at):
+            end = i + 1
+            while end < len(edited) and edited[end].startswith(b"CONTINUE"):
+                end += 1
+            del edited[i:end]
+        where = at[0] if at else len(edited)
+        edited[where:where] = new
+    for line in history:
+        for part in _ascii(line).splitlines() or [""]:
+            starts = range(0, max(len(part), 1), 72)
+            edited += [f"HISTORY {part[i : i + 72]:<72}".encode() for i in starts]
+    return tuple(edited)
+
+
+def _ascii(text: str) -> str:
+    clean = text.encode("ascii", "replace").decode()
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in clean)
+
+
+def _split(card: fits.Card) -> list[bytes]:
+    """Return the image of a card, which has several of 80 bytes where the value is long."""
+    with warnings.catch_warnings():  # a comment cut to fit is no news
+        warnings.simplefilter("ignore", fits.verify.VerifyWarning)
+        image = str(card).encode()
+    return [image[i : i + 80] for i in range(0, len(image), 80)]
+
+
+def extension(
+    cards: tuple[bytes, ...], data: Callable[[], Iterable[bytes]], size: int
+) -> Iterator[bytes]:
+    """Spell one HDU: header, data and padding, with its checksums if the header has any.
+
+    Parameters
+    ----------
+    cards
+        The header, without END.
+    data
+        Starts to read the data; called twice where there is a checksum.
+    size
+        Bytes of data.
+
+    """
+    yield _header(_signed(cards, data))
+    yield from data()
+    yield bytes(padded(size) - size)
+
+
+def replaced(
+    stream: BinaryIO,
+    hdu: Hdu,
+    cards: tuple[bytes, ...],
+    data: Callable[[], Iterable[bytes]],
+    size: int,
+) -> Iterator[bytes]:
+    """Spell a whole file again with one HDU replaced and the bytes around it kept."""
+    yield from pieces(stream, 0, hdu.start - padded(80 * (len(hdu.cards) + 1)))
+    yield from extension(cards, data, size)
+    yield from pieces(stream, hdu.start + padded(hdu.size))
+
+
+def new_table(
+    columns: Mapping[str, NDArray[Any]],
+    *,
+    unit: str,
+    repeat: int,
+    keywords: Mapping[str, Card],
+    history: Iterable[str],
+) -> Iterator[bytes]:
+    """Spell a whole new file with one binary table.
+
+    Parameters
+    ----------
+    columns
+        Numbers by column name, all (n,) and of any dtype that FITS has.
+    unit
+        Unit of them all; "" for none.
+    repeat
+        Numbers in each row of a column; divides n.
+    keywords, history
+        Header cards after those that say how the bytes lie.
+
+    """
+    forms = {np.dtype(dtype): form for form, dtype in DTYPES.items() if form != "L"}
+    header: dict[str, Card] = {}
+    raws = []
+    for n, (name, values) in enumerate(columns.items(), 1):
+        dtype = values.dtype.newbyteorder(">")
+        if dtype not in forms:
+            raise ValueError(f"column {name!r}: FITS has no type for {values.dtype.name}")
+        header[f"TTYPE{n}"] = (name, "")
+        header[f"TFORM{n}"] = (f"{repeat}{forms[dtype]}", "")
+        if unit:
+            header[f"TUNIT{n}"] = (unit, "")
+        raws.append(values.reshape(-1, repeat))
+    nrow = len(raws[0])
+    width = sum(raw.dtype.itemsize for raw in raws) * repeat
+    step = max(1, PIECE // width)
+
+    def data() -> Iterator[bytes]:
+        for start in range(0, nrow, step):
+            parts = [raw[start : start + step] for raw in raws]
+            cells = [part.astype(part.dtype.newbyteorder(">")).view(np.uint8) for part in parts]
+            yield np.concatenate(cells, axis=1).tobytes()
+
+    structure: dict[str, Card] = {
+        "XTENSION": ("BINTABLE", "binary table extension"),
+        "BITPIX": (8, "array data type"),
+        "NAXIS": (2, "number of array dimensions"),
+        "NAXIS1": (width, "length of dimension 1"),
+        "NAXIS2": (nrow, "length of dimension 2"),
+        "PCOUNT": (0, "number of group parameters"),
+        "GCOUNT": (1, "number of groups"),
+        "TFIELDS": (len(raws), "number of table fields"),
+    }
+    yield _header(edit((), _PRIMARY))
+    yield from extension(edit((), {**structure, **header, **keywords}, history), data, nrow * width)
+
+
+def save(
+    path: str | os.PathLike[str], content: Iterable[bytes], *, overwrite: bool = False
+) -> None:
+    """Write a file, compressed if its name ends in .gz, as `atomic_write` does."""
+    with atomic_write(path, overwrite) as temporary, temporary.open("wb") as plain:
+        if temporary.suffix != ".gz":
+            plain.writelines(content)
+            return
+        # No name and no time inside, so that equal maps are equal files. The last bits of a map
+        # are noise: more effort than the least gains some percent and takes three times as long.
+        with gzip.GzipFile("", "wb", compresslevel=1, fileobj=plain, mtime=0) as packed:
+            packed.writelines(content)
+
+
+def _header(cards: tuple[bytes, ...]) -> bytes:
+    text = b"".join(cards) + b"END".ljust(80)
+    return text.ljust(padded(len(text)))
+
+
+def _signed(cards: tuple[bytes, ...], data: Callable[[], Iterable[bytes]]) -> tuple[bytes, ...]:
+    """Bring DATASUM and CHECKSUM up to date where the header has them (standard, appendix J)."""
+    signs = {card[:8].rstrip() for card in cards} & {b"DATASUM", b"CHECKSUM"}
+    if not signs:
+        return cards
+    datasum = _add_words(data())
+    if b"DATASUM" in signs:
+        cards = edit(cards, {"DATASUM": (str(datasum), "data unit checksum")})
+    if b"CHECKSUM" in signs:
+        blank = edit(cards, {"CHECKSUM": ("0" * 16, "HDU checksum")})
+        total = _add_words([_header(blank)], datasum)
+        cards = edit(cards, {"CHECKSUM": (_spell(~total & 0xFFFFFFFF), "HDU checksum")})
+    return cards
+
+
+def _add_words(data: Iterable[bytes], total: int = 0) -> int:
+    """Add big-endian 32-bit words in one's complement."""
+    at = 0
+    for piece in data:
+        # A sum does not mind in how many pieces a word comes, if each stands in its place.
+        words = np.frombuffer(bytes(at % 4) + piece + bytes(-(at + len(piece)) % 4), ">u4")
+        total += int(words.sum(dtype=np.uint64))
+        at += len(piece)
+    while total >> 32:
+        total = (total & 0xFFFFFFFF) + (total >> 32)
+    return total
+
+
+def _spell(checksum: int) -> str:
+    """Write a checksum as 16 letters and digits (standard, appendix J.2)."""
+    letters = np.zeros((4, 4), int)
+    for i, byte in enumerate(checksum.to_bytes(4, "big")):
+        quarter = np.full(4, byte // 4 + ord("0"))
+        quarter[0] += byte % 4
+        # Move pairs apart, which keeps their sum, until no punctuation is left.
+        while any(0x3A <= c <= 0x40 or 0x5B <= c <= 0x60 for c in quarter):
+            for pair in (0, 2):
+                if any(0x3A <= c <= 0x40 or 0x5B <= c <= 0x60 for c in quarter[pair : pair + 2]):
+                    quarter[pair] += 1
+                    quarter[pair + 1] -= 1
+        letters[:, i] = quarter
+    text = "".join(map(chr, letters.ravel()))
+    return text[-1] + text[:-1]
