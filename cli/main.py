@@ -15,7 +15,7 @@ import skyfill
 
 __all__ = ["VERBS", "build_parser", "main"]
 
-VERBS = ("inpaint", "spectrum", "simulate", "mask", "info")
+VERBS = ("spectrum", "simulate", "mask", "info")
 """One module of this package each: `configure(parser)` declares, `run(args) -> int` acts."""
 
 WRONG_INPUT = 2
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except (ValueError, OSError) as error:
             return _fail(str(error))
         except MemoryError as error:
-            return _fail(f"not enough memory ({error or 'an array could not be made'})")
+            return _fail(str(error) or "not enough memory")
         except KeyboardInterrupt:
             _fail("interrupted")
             return INTERRUPTED
@@ -80,13 +80,13 @@ def _fail(message: str) -> int:
     return WRONG_INPUT
 
 
-def _warn(
+def _warn(  # the signature is `warnings.showwarning`'s
     message: Warning | str,
-    _category: type[Warning],
-    _filename: str,
-    _lineno: int,
-    _file: TextIO | None = None,
-    _line: str | None = None,
+    category: type[Warning],  # noqa: ARG001
+    filename: str,  # noqa: ARG001
+    lineno: int,  # noqa: ARG001
+    file: TextIO | None = None,  # noqa: ARG001
+    line: str | None = None,  # noqa: ARG001
 ) -> None:
     """Show a warning as a sentence, not as a place in somebody's source."""
     print("skyfill: warning:", " ".join(str(message).split()), file=sys.stderr)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import skyfill
 
-from . import options
+from . import options, records
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     with progress(quiet=args.quiet) as listener:
         listener.stage("mask")
         observed = _operate(args, _begin(args))
-        options.write_mask(args, observed, provenance={})
+        records.write_mask(args, observed)
         listener.done(str(args.output))
         listener.stage("holes")
         holes = skyfill.label_holes(observed)

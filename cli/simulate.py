@@ -12,7 +12,7 @@ import math
 
 import skyfill
 
-from . import options
+from . import options, records
 from .progress import progress
 
 __all__ = ["configure", "run"]
@@ -75,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
 def _sky(args: argparse.Namespace) -> str:
     """Draw and write a sky; return a few words about it."""
     prior = options.given_prior(args, args.nside)
+    theory = records.LCDM if args.cl is None else args.cl.name
     values = skyfill.simulate_sky(
         args.nside,
         seed=args.seed,
@@ -87,7 +88,7 @@ def _sky(args: argparse.Namespace) -> str:
     skyfill.write_map(
         args.output,
         values,
-        provenance=options.provenance(args),
+        provenance={**records.command_cards(args), **records.prior_cards(prior, theory)},
         history=[args.command],
         overwrite=args.overwrite,
     )
@@ -105,5 +106,5 @@ def _mask(args: argparse.Namespace) -> str:
         n_holes=args.holes,
         radii=(smallest, largest),
     )
-    options.write_mask(args, observed, provenance=options.provenance(args))
+    records.write_mask(args, observed)
     return f"Nside {args.nside}, {observed.mean():.1%} of the sky observed"

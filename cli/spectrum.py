@@ -12,7 +12,7 @@ from pathlib import Path
 
 import skyfill
 
-from . import options
+from . import options, records
 from .progress import progress
 
 __all__ = ["configure", "run"]
@@ -52,15 +52,19 @@ def run(args: argparse.Namespace) -> int:
         sky = skyfill.read_map(args.map, field=args.field, unit=args.unit)
         listener.done(f"{args.map}, Nside {sky.nside}, {sky.column}")
         listener.stage("theory")
-        theory, origin = options.prior_of(args, sky)
-        listener.done(f"{origin}: {theory.summary()}")
+        prior, origin = records.prior_of(args, sky)
+        listener.done(f"{origin}: {records.prior_words(prior)}")
         listener.stage("spectrum")
         comparison = skyfill.spectra.compare(
             sky.values,
-            theory.total_cl(),
+            prior.total_cl(),
             lmax=args.lmax,
             bins=args.bins,
-            settings={"map": args.map.name, "column": sky.column, "theory": theory.summary()},
+            settings={
+                "map": args.map.name,
+                "column": sky.column,
+                "theory": records.prior_words(prior),
+            },
         )
         listener.done(f"{comparison.ell.size} bins up to ell = {comparison.lmax}")
     if args.output:

@@ -1,0 +1,52 @@
+"""Say what is in a HEALPix file: resolution, ordering, frame, columns, units, provenance."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import skyfill
+
+__all__ = ["configure", "run"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the verb."""
+    parser.add_argument("file", type=Path, metavar="FILE", help="map or mask, FITS")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    info = skyfill.describe(args.file)
+    if args.json:
+        tables = [vars(table) | {"keywords": dict(table.keywords)} for table in info.tables]
+        print(json.dumps({"path": str(info.path), "tables": tables}, default=_plain))
+    else:
+        print("\n\n".join([str(info.path), *map(_as_text, info.tables)]))
+    return 0
+
+
+def _plain(value: object) -> object:
+    """Turn what JSON does not know into what it knows."""
+    return vars(value) if isinstance(value, skyfill.maps.ColumnInfo) else str(value)
+
+
+def _as_text(table: skyfill.maps.TableInfo) -> str:
+    """Lay one table of maps out for reading."""
+    share = table.npix / (12 * table.nside**2)
+    sky = f"{table.npix} pixels, {share:.1%} of the sky" if table.partial else "full sky"
+    ordering, frame = table.ordering or "ordering unknown", table.coord or "unknown"
+    lines = [
+        f"HDU {table.hdu}: Nside {table.nside}, {sky}, {ordering}, frame {frame}",
+        *(
+            f"  {number:3d}  {column.name:<20} {column.unit or '(no unit)':<12} {column.dtype}"
+            for number, column in enumerate(table.columns)
+        ),
+    ]
+    if table.keywords:
+        lines += ["", *(f"  {key:<8} {value}" for key, value in table.keywords.items())]
+    if table.history:
+        lines += ["", *(f"  {line}" for line in table.history)]
+    return "\n".join(lines)

@@ -1,0 +1,97 @@
+"""What the files we write say of the sky's statistics, and reading it back."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import TYPE_CHECKING
+
+import skyfill
+
+from . import options
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["command_cards", "prior_cards", "prior_of", "prior_words", "write_mask"]
+
+LCDM = "Planck 2018 LCDM"
+
+
+def command_cards(args: argparse.Namespace) -> dict[str, tuple[str | int, str]]:
+    """Record the version and, where there is one, the seed."""
+    cards: dict[str, tuple[str | int, str]] = {
+        "CREATOR": (f"skyfill {skyfill.__version__}", "program that made this file")
+    }
+    if "seed" in args:
+        cards["SFSEED"] = (args.seed, "seed of the random numbers")
+    return cards
+
+
+def prior_cards(prior: skyfill.Prior, cl: str = LCDM) -> dict[str, tuple[str | float | bool, str]]:
+    """Record the statistics of the sky; `cl` names the theory."""
+    return {
+        "SFCL": (cl, "theory C_ell"),
+        "SFBEAM": (round(math.degrees(prior.beam_fwhm) * 60, 4), "[arcmin] FWHM of the beam"),
+        "SFNOISE": (round(prior.noise_uk_arcmin, 4), "[uK arcmin] white noise"),
+        "SFPIXWIN": (prior.pixel_window, "is the sky averaged over its pixels?"),
+    }
+
+
+def prior_of(args: argparse.Namespace, sky: skyfill.SkyMap) -> tuple[skyfill.Prior, str]:
+    """Find the statistics of a whole sky, and say where they come from.
+
+    They are what the options say, else what the header of the file records, else a beam and a noise
+    fitted to the sky itself.
+    """
+    if options.has_prior(args):
+        return options.given_prior(args, sky.nside), "as given"
+    recorded = _recorded(sky)
+    if recorded is not None:
+        return recorded, "from the header"
+    import numpy as np
+
+    return skyfill.prior.fit(sky.values, np.isfinite(sky.values), sky.nside), "fitted"
+
+
+def prior_words(prior: skyfill.Prior) -> str:
+    """Describe the statistics of a sky in a few words."""
+    window = "" if prior.pixel_window else ", no pixel window"
+    return (
+        f"beam {math.degrees(prior.beam_fwhm) * 60:.2f} arcmin, "
+        f"noise {prior.noise_uk_arcmin:.1f} µK·arcmin{window}"
+    )
+
+
+def write_mask(args: argparse.Namespace, observed: NDArray[np.bool_]) -> None:
+    """Write a mask where -o says, one byte a pixel."""
+    skyfill.write_map(
+        args.output,
+        observed,
+        column="TMASK",
+        unit="",
+        dtype="uint8",
+        coord=None,
+        provenance=command_cards(args),
+        history=[args.command],
+        overwrite=args.overwrite,
+    )
+
+
+def _recorded(sky: skyfill.SkyMap) -> skyfill.Prior | None:
+    """Read the cards of `prior_cards` back, if they are there and name a theory that we hold."""
+    tables = skyfill.describe(sky.path).tables
+    said = next((table.keywords for table in tables if table.hdu == sky.hdu), {})
+    if said.get("SFCL") != LCDM:
+        return None
+    beam, noise = said.get("SFBEAM"), said.get("SFNOISE")
+    if not isinstance(beam, float) or not isinstance(noise, float):
+        return None
+    return skyfill.Prior(
+        cl=skyfill.lcdm(),
+        beam_fwhm=math.radians(beam / 60),
+        pixel_window=said.get("SFPIXWIN") is not False,
+        noise_uk_arcmin=noise,
+        nside=sky.nside,
+    )
