@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except MemoryError as error:
             return _fail(str(error) or "not enough memory")
         except KeyboardInterrupt:
-            _fail("interrupted")
+            print("skyfill: interrupted", file=sys.stderr)
             return INTERRUPTED
 
 

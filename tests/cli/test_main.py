@@ -1,0 +1,136 @@
+"""The frame of the command line: help, version, errors, interrupts, frozen options."""
+
+import argparse
+import importlib
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import skyfill
+
+
+@pytest.fixture
+def frame(entry):
+    """The module that the entry point lives in."""
+    return importlib.import_module(entry.__module__)
+
+
+def verbs(parser, name=()):
+    """Give every parser below a parser, with its name."""
+    below = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    if not below:
+        yield " ".join(name), parser
+    for action in below:
+        for word, child in action.choices.items():
+            yield from verbs(child, (*name, word))
+
+
+def test_help_is_quick_and_loads_nothing_heavy(skyfill_program):
+    skyfill_program("--help")  # a first call may write byte code
+    begun = time.perf_counter()
+    outcome = skyfill_program("--help")
+    assert time.perf_counter() - begun < 0.5
+    assert outcome.status == 0
+    for verb in ("inpaint", "spectrum", "simulate", "mask", "info"):
+        assert verb in outcome.out
+
+
+def test_version(skyfill_main, skyfill_program):
+    expected = (0, f"skyfill {skyfill.__version__}\n", "")
+    assert skyfill_main("--version") == expected
+    assert skyfill_program("--version") == expected
+
+
+@pytest.mark.parametrize("module", ["skyfill.cli", "cli"])
+def test_module_is_the_same_command(module):
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--version"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"skyfill {skyfill.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [(), ("fly",), ("spectrum",), ("info", "--nside", "3")])
+def test_wrong_usage_exits_2(skyfill_main, arguments):
+    outcome = skyfill_main(*arguments)
+    assert outcome.status == 2
+    assert outcome.out == ""
+    assert "usage: skyfill" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (ValueError("two\nlines"), 2, "skyfill: error: two lines\n"),
+        (OSError("no space left"), 2, "skyfill: error: no space left\n"),
+        (FileNotFoundError(2, "No such file", "a.fits"), 2, "a.fits"),
+        (MemoryError(), 2, "skyfill: error: not enough memory\n"),
+        (KeyboardInterrupt(), 130, "skyfill: interrupted\n"),
+    ],
+)
+def test_errors_become_one_line(skyfill_main, monkeypatch, error, status, line):
+    def describe(path):
+        raise error
+
+    monkeypatch.setattr(skyfill, "describe", describe)
+    outcome = skyfill_main("info", "map.fits")
+    assert outcome.status == status
+    assert line in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
+def test_a_bug_shows_its_traceback(skyfill_main, monkeypatch):
+    monkeypatch.setattr(skyfill, "describe", lambda path: {}["bug"])
+    with pytest.raises(KeyError):
+        skyfill_main("info", "map.fits")
+
+
+@pytest.mark.filterwarnings("default")
+def test_warnings_become_one_line(skyfill_main, monkeypatch):
+    import warnings
+
+    def describe(path):
+        warnings.warn("3 pixels\nare missing", stacklevel=2)
+        raise ValueError("stop")
+
+    monkeypatch.setattr(skyfill, "describe", describe)
+    outcome = skyfill_main("info", "map.fits")
+    assert outcome.err == "skyfill: warning: 3 pixels are missing\nskyfill: error: stop\n"
+
+
+def test_every_verb_explains_itself(frame):
+    for name, parser in verbs(frame.build_parser()):
+        assert parser.description, name
+        for action in parser._actions:
+            if action.option_strings and action.dest not in ("output", "help"):
+                assert action.help or action.choices, f"{name} {action.option_strings}"
+
+
+def test_options_are_frozen(frame):
+    """Widening the command line is a decision: change this list with it."""
+    found = {
+        name: {
+            word for action in parser._actions for word in action.option_strings or [action.dest]
+        }
+        - {"-h", "--help"}
+        for name, parser in verbs(frame.build_parser())
+    }
+    assert found == {name: set(words.split()) for name, words in OPTIONS.items()}
+
+
+PRIOR = "--cl --dl --beam-arcmin --noise-uk-arcmin --pixel-window --no-pixel-window"
+COMMON = "-o --output --overwrite --threads --json -q --quiet"
+OPTIONS = {
+    "spectrum": f"map {COMMON} {PRIOR} --field --unit --plot --lmax --bins",
+    "simulate sky": f"{COMMON} {PRIOR} --nside --seed --lmax",
+    "simulate mask": f"{COMMON} --nside --seed --kind --band-deg --holes --radius-arcmin",
+    "mask": f"mask {COMMON} --field --nside --threshold --invert --map --galactic-cut --sources "
+    "--radius-arcmin --fill-islands --grow-arcmin",
+    "info": "file --json",
+}
