@@ -86,15 +86,16 @@ def run(args: argparse.Namespace) -> int:
     skyfill.check_writable(args.output, overwrite=args.overwrite)
     with progress(quiet=args.quiet) as listener:
         listener.stage("mask")
-        observed = _operate(args, _begin(args))
-        records.write_mask(args, observed)
+        observed, coord = _begin(args)
+        observed = _operate(args, observed, coord)
+        records.write_mask(args, observed, coord)
         listener.done(str(args.output))
         listener.stage("holes")
         holes = skyfill.label_holes(observed)
         listener.done()
     result = {
         "output": str(args.output),
-        "nside": math.isqrt(observed.size // 12),
+        "nside": _nside(observed),
         "fsky": float(observed.mean()),
         "holes": len(holes.sizes),
         "hole_pixels": int(observed.size - observed.sum()),
@@ -110,43 +111,51 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _begin(args: argparse.Namespace) -> NDArray[np.bool_]:
-    """Read MASK, or begin with a whole sky, and take the missing pixels of MAP out."""
-    import numpy as np  # keeps --help quick
+def _begin(args: argparse.Namespace) -> tuple[NDArray[np.bool_], str | None]:
+    """Read MASK, or begin with a whole sky, and take the missing pixels of MAP out.
 
-    sky = (
-        None if args.map is None else skyfill.read_map(args.map, unit="uK")
-    )  # the unit is no matter
+    Returns the mask and the frame that the files are in.
+    """
+    import numpy as np
+
+    observed, coord = None, None
     if args.mask is not None:
         observed = skyfill.read_mask(
             args.mask, field=args.field, threshold=args.threshold, invert=args.invert
         )
+        coord = skyfill.describe(args.mask).tables[0].coord
     elif args.threshold is not None or args.invert:
         raise ValueError("--threshold and --invert say how MASK is read; name a mask")
     elif args.nside is not None:
-        observed = np.ones(12 * args.nside**2, dtype=np.bool_)
-    elif sky is not None:
-        observed = np.ones(sky.values.size, dtype=np.bool_)
-    else:
-        raise ValueError("name a MASK to begin with, or pass --nside N or --map MAP")
-    if sky is not None:
-        if sky.values.size != observed.size:
+        observed = skyfill.galactic_cut(args.nside, 0.0)
+    if args.map is not None:
+        sky = skyfill.read_map(args.map, unit="uK")  # any unit will do
+        known = np.isfinite(sky.values)
+        if observed is not None and observed.size != known.size:
             raise ValueError(
-                f"{args.map}: Nside {sky.nside}, but the mask has Nside "
-                f"{math.isqrt(observed.size // 12)}"
+                f"{args.map}: Nside {sky.nside}, but the mask has Nside {_nside(observed)}"
             )
-        observed &= np.isfinite(sky.values)
-    return observed
+        observed = known if observed is None else observed & known
+        coord = coord or sky.coord
+    if observed is None:
+        raise ValueError("name a MASK to begin with, or pass --nside N or --map MAP")
+    return observed, coord
 
 
-def _operate(args: argparse.Namespace, observed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _nside(observed: NDArray[np.bool_]) -> int:
+    return math.isqrt(observed.size // 12)
+
+
+def _operate(
+    args: argparse.Namespace, observed: NDArray[np.bool_], coord: str | None
+) -> NDArray[np.bool_]:
     """Apply the operations that were asked for, in their fixed order."""
-    nside = math.isqrt(observed.size // 12)
+    nside = _nside(observed)
     if args.galactic_cut is not None:
-        observed &= skyfill.galactic_cut(nside, math.radians(args.galactic_cut))
+        observed &= skyfill.galactic_cut(nside, math.radians(args.galactic_cut), coord=coord)
     if args.sources is not None:
         radius = None if args.radius_arcmin is None else math.radians(args.radius_arcmin / 60)
-        observed &= skyfill.discs(nside, *skyfill.read_catalogue(args.sources, radius))
+        observed &= skyfill.discs(nside, *skyfill.read_catalogue(args.sources, radius, coord=coord))
     elif args.radius_arcmin is not None:
         raise ValueError(
             "--radius-arcmin is the radius of sources; pass --sources CATALOGUE as well"

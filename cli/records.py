@@ -64,7 +64,9 @@ def prior_words(prior: skyfill.Prior) -> str:
     )
 
 
-def write_mask(args: argparse.Namespace, observed: NDArray[np.bool_]) -> None:
+def write_mask(
+    args: argparse.Namespace, observed: NDArray[np.bool_], coord: str | None = "G"
+) -> None:
     """Write a mask where -o says, one byte a pixel."""
     skyfill.write_map(
         args.output,
@@ -72,7 +74,7 @@ def write_mask(args: argparse.Namespace, observed: NDArray[np.bool_]) -> None:
         column="TMASK",
         unit="",
         dtype="uint8",
-        coord=None,
+        coord=coord,
         provenance=command_cards(args),
         history=[args.command],
         overwrite=args.overwrite,

@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # `name as name` is how type checkers are told of a re-export
     from skyfill.masks import discs as discs
     from skyfill.masks import distance_to_edge as distance_to_edge
     from skyfill.masks import fill_islands as fill_islands
+    from skyfill.masks import find_holes as find_holes
     from skyfill.masks import galactic_cut as galactic_cut
     from skyfill.masks import grow as grow
     from skyfill.masks import label_holes as label_holes
@@ -71,6 +72,7 @@ _HOMES = {
     "discs": "masks",
     "distance_to_edge": "masks",
     "fill_islands": "masks",
+    "find_holes": "masks",
     "galactic_cut": "masks",
     "grow": "masks",
     "label_holes": "masks",

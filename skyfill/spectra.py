@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -134,7 +134,7 @@ class SpectrumComparison:
         norm = self.ell * (self.ell + 1) / (2 * np.pi)
         width = (self.ell - self.ell_min, self.ell_max - self.ell)
         theory = every * (every + 1) / (2 * np.pi) * self.theory_cl[2 : self.lmax + 1]
-        dots = {"fmt": "o", "ms": 3.5, "lw": 1.0, "color": "#c1440e"}
+        dots: dict[str, Any] = {"fmt": "o", "ms": 3.5, "lw": 1.0, "color": "#c1440e"}
 
         upper.plot(every, theory, color="#1f3b57", lw=1.2, label="theory")
         upper.errorbar(self.ell, norm * self.cl, norm * self.sigma, width, **dots, label="this sky")
