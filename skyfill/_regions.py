@@ -1,0 +1,130 @@
+"""Loops over connected pixels: which belong together, and how far the next other one is.
+
+Two pixels are connected when they share a side or a corner. All indices are RING. The loops are
+serial: they wait for memory, and what they do next depends on what they have just found.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skyfill._jit import compiled
+from skyfill._pixels import neighbours_ring, pix2zsphi_ring
+
+__all__ = ["label", "spread"]
+
+
+@compiled
+def _root(parent: NDArray[np.int32], p: int) -> int:
+    """Find the representative of a pixel's set, and halve the way to it."""
+    while parent[p] != p:
+        parent[p] = parent[parent[p]]
+        p = parent[p]
+    return p
+
+
+@compiled
+def label(
+    nside: int, inside: NDArray[np.bool_], parent: NDArray[np.int32], around: NDArray[np.int64]
+) -> int:
+    """Label connected regions, numbered by their first pixels, and count them.
+
+    Union-find: sets are joined to the one with the smaller representative, so that a parent always
+    comes before its children. ``parent`` becomes the labels, -1 outside; ``around`` is room for
+    eight pixels.
+    """
+    for p in range(inside.size):
+        parent[p] = p
+        if not inside[p]:
+            continue
+        mine = p
+        neighbours_ring(nside, p, around)
+        for k in range(8):
+            q = around[k]
+            if 0 <= q < p and inside[q]:
+                other = _root(parent, q)
+                if other < mine:
+                    parent[mine] = other
+                    mine = other
+                else:
+                    parent[other] = mine
+    count = 0
+    for p in range(inside.size):
+        if not inside[p]:
+            parent[p] = -1
+        elif parent[p] == p:
+            parent[p] = count
+            count += 1
+        else:
+            parent[p] = parent[parent[p]]  # the parent, being earlier, has its label already
+    return count
+
+
+@compiled
+def _chord(nside: int, p: int, q: int) -> float:
+    """Give the squared chord between two pixels."""
+    z, s, phi = pix2zsphi_ring(nside, p)
+    w, t, psi = pix2zsphi_ring(nside, q)
+    turn = math.sin(0.5 * (phi - psi))
+    return (z - w) ** 2 + (s - t) ** 2 + 4.0 * s * t * turn * turn
+
+
+@compiled
+def spread(
+    nside: int,
+    inside: NDArray[np.bool_],
+    limit: float,
+    chord: NDArray[np.float64],
+    source: NDArray[np.int32],
+    queue: NDArray[np.int32],
+    queued: NDArray[np.bool_],
+    around: NDArray[np.int64],
+) -> None:
+    """Tell every pixel inside its nearest pixel outside, from neighbour to neighbour.
+
+    A pixel that learns of a nearer source passes it on, first come first served, until nobody
+    learns anything new.
+
+    ``chord`` gets squared chords, up to ``limit`` (infinite beyond, 0 outside); ``source`` the
+    pixels at their other ends; ``queue`` is a ring of as many places as there are pixels inside or
+    touching them, ``queued`` marks who stands in it.
+    """
+    head = 0
+    waiting = 0
+    for p in range(inside.size):
+        queued[p] = False
+        source[p] = -1
+        chord[p] = np.inf
+        if inside[p]:
+            continue
+        chord[p] = 0.0
+        source[p] = p
+        neighbours_ring(nside, p, around)
+        for k in range(8):
+            if around[k] >= 0 and inside[around[k]]:
+                queue[waiting] = p
+                queued[p] = True
+                waiting += 1
+                break
+    while waiting:
+        p = queue[head]
+        head = head + 1 if head + 1 < queue.size else 0
+        waiting -= 1
+        queued[p] = False
+        neighbours_ring(nside, p, around)
+        for k in range(8):
+            q = around[k]
+            if q < 0 or not inside[q] or source[q] == source[p]:
+                continue
+            new = _chord(nside, q, source[p])
+            if new < chord[q] and new <= limit:
+                chord[q] = new
+                source[q] = source[p]
+                if not queued[q]:
+                    place = head + waiting
+                    queue[place if place < queue.size else place - queue.size] = q
+                    queued[q] = True
+                    waiting += 1

@@ -1,0 +1,322 @@
+"""Which pixels are observed, and what the holes between them look like.
+
+A mask is (npix,) booleans in RING order, true where the sky is *observed*. A hole is a connected
+set of unobserved pixels, through sides or corners.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from skyfill._catalogue import pole_of_galaxy, read_catalogue
+from skyfill._checks import check_nside, nside_of
+from skyfill._fits import open_fits
+from skyfill._regions import label, spread
+from skyfill._skytable import find_table
+from skyfill.healpix import pixel_directions, reorder
+
+__all__ = [
+    "Holes",
+    "discs",
+    "distance_to_edge",
+    "fill_islands",
+    "find_holes",
+    "galactic_cut",
+    "grow",
+    "label_holes",
+    "read_catalogue",
+    "read_mask",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Holes:
+    """The connected holes of a mask."""
+
+    labels: NDArray[np.int32] = field(repr=False)
+    """(npix,), RING: the number of the hole, -1 where observed. Holes are numbered from 0 in the
+    order of their first pixels."""
+    sizes: NDArray[np.int64]
+    """(number of holes,), pixels in each."""
+
+
+def read_mask(
+    path: str | os.PathLike[str],
+    *,
+    field: int | str = 0,
+    threshold: float | None = None,
+    invert: bool = False,
+) -> NDArray[np.bool_]:
+    """Read a mask from a HEALPix FITS file.
+
+    Parameters
+    ----------
+    path
+        The file: RING or NESTED, full sky or partial, plain or gzip.
+    field
+        The column, by number from 0 or by name.
+    threshold
+        Observed is what lies above it; needed where the mask has values other than 0 and 1.
+    invert
+        The file has 1 where the sky is *masked*.
+
+    Returns
+    -------
+        (npix,), RING, true where observed. Pixels without value are unobserved, either way.
+
+    Raises
+    ------
+    ValueError
+        The mask has values other than 0 and 1 and no threshold is given, or the file is not what
+        it should be.
+    OSError
+        It cannot be read.
+
+    """
+    path = Path(path)
+    with open_fits(path) as stream:
+        table = find_table(stream, path)
+        column = table.column(field)
+        nest = table.nest
+        values = table.read(stream, column)
+    known = ~np.isnan(values)
+    if threshold is None:
+        if not ((values == 0) | (values == 1) | ~known).all():
+            raise ValueError(f"{path}: {_not_binary(column.name, values[known])}")
+        threshold = 0.5
+    observed = known & ((values <= threshold) if invert else (values > threshold))
+    return reorder(observed, nest_in=nest, nest_out=False)
+
+
+def _not_binary(name: str, values: NDArray[np.float64]) -> str:
+    """Say what a mask holds that is none, and how to mend it."""
+    low, high = values.min(), values.max()
+    if low < 0 or high > 1:
+        return (
+            f"column {name!r} holds {low:.6g} to {high:.6g}, so it is no mask of 0 and 1;"
+            " give the map first, then the mask, or pass --threshold X (observed above X)"
+        )
+    return (
+        f"column {name!r} holds values between 0 and 1 (apodised?);"
+        " pass --threshold X (observed above X)"
+    )
+
+
+def find_holes(values: NDArray[np.float64], observed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Join the unobserved pixels of a mask and the missing pixels of a map.
+
+    Warns with the number of missing pixels that the mask calls observed.
+
+    Parameters
+    ----------
+    values
+        (npix,), RING, NaN where missing.
+    observed
+        (npix,), RING.
+
+    Returns
+    -------
+        (npix,), RING, true in the holes.
+
+    Raises
+    ------
+    ValueError
+        Map and mask have different Nside, there is no hole, or nothing is observed.
+
+    """
+    if values.shape != observed.shape:
+        pair = nside_of(values.size, "map"), nside_of(observed.size, "mask")
+        raise ValueError("the map has Nside {}, the mask has Nside {}; give a pair".format(*pair))
+    if not observed.any():
+        raise ValueError("the mask leaves no pixel observed; if its 1 means masked, pass --invert")
+    missing = np.isnan(values)
+    holes: NDArray[np.bool_] = ~observed | missing
+    if not holes.any():
+        raise ValueError(
+            "there is nothing to fill: the mask has no hole and the map misses nothing"
+        )
+    if holes.all():
+        raise ValueError(
+            "nothing is left to fill from: the map misses every pixel that is observed"
+        )
+    forgotten = int(np.count_nonzero(missing & observed))
+    if forgotten:
+        warnings.warn(
+            f"{forgotten} pixels that the mask calls observed are missing in the map;"
+            " they are filled, too",
+            stacklevel=2,
+        )
+    return holes
+
+
+def label_holes(observed: NDArray[np.bool_]) -> Holes:
+    """Label the connected holes of a mask.
+
+    Parameters
+    ----------
+    observed
+        (npix,), RING.
+
+    """
+    nside, observed = _mask(observed)
+    labels = np.empty(observed.size, np.int32)
+    count = label(nside, ~observed, labels, np.empty(8, np.int64))
+    return Holes(labels, np.bincount(labels[labels >= 0], minlength=count))
+
+
+def fill_islands(observed: NDArray[np.bool_], max_pixels: int) -> NDArray[np.bool_]:
+    """Mask the small observed islands within holes.
+
+    Parameters
+    ----------
+    observed
+        (npix,), RING.
+    max_pixels
+        The largest island to give up.
+
+    Returns
+    -------
+        (npix,), RING, the mask without connected observed regions of up to `max_pixels`.
+
+    """
+    regions = label_holes(~np.asarray(observed, np.bool_))
+    # One more for the label -1 of pixels outside: numpy takes it from the end.
+    large = np.append(regions.sizes > max_pixels, False)
+    kept: NDArray[np.bool_] = large[regions.labels]
+    return kept
+
+
+def distance_to_edge(
+    observed: NDArray[np.bool_], *, of_observed: bool = False
+) -> NDArray[np.float64]:
+    """Measure how far each hole pixel is from the nearest observed pixel.
+
+    The nearest pixel is handed on from neighbour to neighbour (a vector distance transform). That
+    finds it for about 99 in 100 pixels; the others find one that is up to 0.3 pixels farther.
+
+    Parameters
+    ----------
+    observed
+        (npix,), RING.
+    of_observed
+        Measure from the observed pixels to the nearest hole pixel instead.
+
+    Returns
+    -------
+        (npix,), RING, radians between pixel centres; 0 in the pixels that are not asked for,
+        infinite where there is nothing to measure to.
+
+    """
+    nside, observed = _mask(observed)
+    return _distance(nside, observed if of_observed else ~observed)
+
+
+def grow(observed: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
+    """Mask also what lies within a radius of a hole.
+
+    Parameters
+    ----------
+    observed
+        (npix,), RING.
+    radius
+        Radians between pixel centres; see `distance_to_edge` for how sharp the new edge is.
+
+    Returns
+    -------
+        (npix,), RING, the mask with larger holes.
+
+    """
+    nside, observed = _mask(observed)
+    apart = _distance(nside, observed, limit=radius)
+    kept: NDArray[np.bool_] = observed & (apart > radius)
+    return kept
+
+
+def _distance(
+    nside: int, inside: NDArray[np.bool_], *, limit: float = math.pi
+) -> NDArray[np.float64]:
+    """Measure how far pixels inside are from the nearest one outside; infinite beyond `limit`."""
+    chord = np.empty(inside.size)
+    source = np.empty(inside.size, np.int32)
+    queue = np.empty(inside.size, np.int32)
+    # Slightly more than the limit, so that rounding loses no pixel at the very edge.
+    longest = (2.0 * math.sin(0.5 * min(limit, math.pi)) * (1.0 + 1e-9)) ** 2
+    spread(
+        nside, inside, longest, chord, source, queue, np.empty_like(inside), np.empty(8, np.int64)
+    )
+    unreached = np.isinf(chord)
+    np.clip(chord, 0.0, 4.0, out=chord)
+    angle: NDArray[np.float64] = 2.0 * np.arcsin(0.5 * np.sqrt(chord))
+    angle[unreached] = np.inf
+    return angle
+
+
+def galactic_cut(nside: int, latitude: float, *, coord: str | None = "G") -> NDArray[np.bool_]:
+    """Mask a band around the Galactic plane.
+
+    Parameters
+    ----------
+    nside
+        Resolution.
+    latitude
+        Half width of the band, radians.
+    coord
+        Frame of the map: G, E (ecliptic) or C (equatorial); None is taken for G.
+
+    Returns
+    -------
+        (npix,), RING, true where the absolute Galactic latitude is at least `latitude`.
+
+    """
+    pole = pole_of_galaxy(coord or "G")
+    observed = np.empty(12 * check_nside(nside) ** 2, np.bool_)
+    step = 1 << 22  # pixels at once
+    for start in range(0, observed.size, step):
+        pixels = np.arange(start, min(start + step, observed.size))
+        height = pixel_directions(nside, pixels) @ pole
+        observed[start : start + step] = np.abs(height) >= math.sin(latitude)
+    return observed
+
+
+def discs(nside: int, lon: ArrayLike, lat: ArrayLike, radius: ArrayLike) -> NDArray[np.bool_]:
+    """Mask discs around points of the sky.
+
+    Parameters
+    ----------
+    nside
+        Resolution.
+    lon, lat
+        (n,), centres in the frame of the map, radians.
+    radius
+        (n,) or one for all, radians. Pixels with their centre in a disc are masked, and the one
+        that holds the centre of the disc, however small that is.
+
+    Returns
+    -------
+        (npix,), RING.
+
+    """
+    import healpy  # takes a second to load, and only discs need it
+
+    observed = np.ones(12 * check_nside(nside) ** 2, np.bool_)
+    lon, lat, radius = np.broadcast_arrays(*(np.atleast_1d(x) for x in (lon, lat, radius)))
+    if not lon.size:
+        return observed
+    centres = healpy.ang2vec(0.5 * np.pi - lat, lon)
+    observed[healpy.vec2pix(nside, *centres.T)] = False
+    for centre, size in zip(centres, radius, strict=True):
+        observed[healpy.query_disc(nside, centre, size)] = False
+    return observed
+
+
+def _mask(observed: NDArray[np.bool_]) -> tuple[int, NDArray[np.bool_]]:
+    """Return the Nside of a mask, and the mask as the loops want it."""
+    observed = np.ascontiguousarray(observed, np.bool_)
+    return nside_of(observed.size, "mask"), observed
