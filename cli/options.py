@@ -110,11 +110,11 @@ def has_prior(args: argparse.Namespace) -> bool:
 def given_prior(args: argparse.Namespace, nside: int) -> skyfill.Prior:
     """Build the prior that the options of `add_prior` describe."""
     return skyfill.Prior(
-        cl=given_cl(args),
-        beam_fwhm=math.radians((args.beam_arcmin or 0.0) / 60),
-        pixel_window=args.pixel_window is not False,
+        nside,
+        given_cl(args),
+        fwhm=math.radians((args.beam_arcmin or 0.0) / 60),
         noise_uk_arcmin=args.noise_uk_arcmin or 0.0,
-        nside=nside,
+        pixel_window=args.pixel_window is not False,
     )
 
 

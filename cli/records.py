@@ -33,7 +33,7 @@ def prior_cards(prior: skyfill.Prior, cl: str = LCDM) -> dict[str, tuple[str | f
     """Record the statistics of the sky; `cl` names the theory."""
     return {
         "SFCL": (cl, "theory C_ell"),
-        "SFBEAM": (round(math.degrees(prior.beam_fwhm) * 60, 4), "[arcmin] FWHM of the beam"),
+        "SFBEAM": (round(math.degrees(prior.fwhm) * 60, 4), "[arcmin] FWHM of the beam"),
         "SFNOISE": (round(prior.noise_uk_arcmin, 4), "[uK arcmin] white noise"),
         "SFPIXWIN": (prior.pixel_window, "is the sky averaged over its pixels?"),
     }
@@ -52,14 +52,14 @@ def prior_of(args: argparse.Namespace, sky: skyfill.SkyMap) -> tuple[skyfill.Pri
         return recorded, "from the header"
     import numpy as np
 
-    return skyfill.prior.fit(sky.values, np.isfinite(sky.values), sky.nside), "fitted"
+    return skyfill.prior.fit(sky.values, np.isfinite(sky.values)), "fitted"
 
 
 def prior_words(prior: skyfill.Prior) -> str:
     """Describe the statistics of a sky in a few words."""
     window = "" if prior.pixel_window else ", no pixel window"
     return (
-        f"beam {math.degrees(prior.beam_fwhm) * 60:.2f} arcmin, "
+        f"beam {math.degrees(prior.fwhm) * 60:.2f} arcmin, "
         f"noise {prior.noise_uk_arcmin:.1f} µK·arcmin{window}"
     )
 
@@ -91,9 +91,9 @@ def _recorded(sky: skyfill.SkyMap) -> skyfill.Prior | None:
     if not isinstance(beam, float) or not isinstance(noise, float):
         return None
     return skyfill.Prior(
-        cl=skyfill.lcdm(),
-        beam_fwhm=math.radians(beam / 60),
-        pixel_window=said.get("SFPIXWIN") is not False,
+        sky.nside,
+        skyfill.lcdm(),
+        fwhm=math.radians(beam / 60),
         noise_uk_arcmin=noise,
-        nside=sky.nside,
+        pixel_window=said.get("SFPIXWIN") is not False,
     )

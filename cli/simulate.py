@@ -26,7 +26,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _add_common(sky)
     options.add_prior(sky, otherwise="Where nothing is given: ΛCDM, no beam, no noise.")
     sky.add_argument(
-        "--lmax", type=options.positive, metavar="ELL", help="largest ell (default: 3 Nside - 1)"
+        "--lmax",
+        type=options.positive,
+        metavar="ELL",
+        help="largest ell (default: all that beam and pixels let through)",
     )
 
     mask = kinds.add_parser("mask", help="a mask, 1 = observed", description="Draw a mask.")
@@ -80,7 +83,7 @@ def _sky(args: argparse.Namespace) -> str:
         args.nside,
         seed=args.seed,
         cl=prior.cl,
-        fwhm=prior.beam_fwhm,
+        fwhm=prior.fwhm,
         noise_uk_arcmin=prior.noise_uk_arcmin,
         pixel_window=prior.pixel_window,
         lmax=args.lmax,

@@ -55,10 +55,12 @@ def run(args: argparse.Namespace) -> int:
         prior, origin = records.prior_of(args, sky)
         listener.done(f"{origin}: {records.prior_words(prior)}")
         listener.stage("spectrum")
+        lmax = args.lmax or 2 * sky.nside
+        known = min(lmax, 3 * sky.nside - 1, prior.cl.size - 1)
         comparison = skyfill.spectra.compare(
             sky.values,
-            prior.total_cl(),
-            lmax=args.lmax,
+            prior.total_cl(known),
+            lmax=lmax,
             bins=args.bins,
             settings={
                 "map": args.map.name,

@@ -69,11 +69,10 @@ def draw(sky: Path, mask: Path, filled: Path, picture: Path) -> None:
     before = np.where(observed, skyfill.read_map(sky).values, np.nan)
     after = skyfill.read_map(filled).values
     theory = skyfill.Prior(
-        cl=skyfill.lcdm(),
-        beam_fwhm=np.radians(BEAM_ARCMIN / 60),
-        pixel_window=True,
+        healpy.npix2nside(after.size),
+        skyfill.lcdm(),
+        fwhm=np.radians(BEAM_ARCMIN / 60),
         noise_uk_arcmin=NOISE_UK_ARCMIN,
-        nside=healpy.npix2nside(after.size),
     )
 
     figure = Figure(figsize=(13, 8.2), layout="constrained")

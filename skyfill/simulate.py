@@ -36,7 +36,7 @@ def simulate_sky(
     nside
         Resolution.
     seed
-        The same seed and settings give the same sky.
+        The same seed gives the same sky, at every resolution as far as the multipoles of both go.
     cl
         ``(lmax + 1,)``, µK², from ell = 0; Planck 2018 ΛCDM where not given.
     fwhm
@@ -46,7 +46,8 @@ def simulate_sky(
     pixel_window
         Whether the sky is averaged over its pixels, as an observed one is.
     lmax
-        Largest ell; 3 nside - 1, or where `cl` ends, if not given.
+        Largest ell; where not given, the last that the beam and the pixels let through
+        (`Prior.lmax`).
 
     Returns
     -------
@@ -60,18 +61,17 @@ def simulate_sky(
     """
     nside = check_nside(nside)
     theory = lcdm() if cl is None else np.asarray(cl, dtype=np.float64)
-    largest = min(3 * nside - 1, theory.size - 1)
-    lmax = largest if lmax is None else lmax
-    if not 0 <= lmax <= largest:
+    largest = min(3 * nside, theory.size) - 1
+    if lmax is not None and not 0 <= lmax <= largest:
         raise ValueError(f"lmax must be from 0 to {largest} here, got {lmax}")
     prior = Prior(
-        cl=theory[: lmax + 1],
-        beam_fwhm=fwhm,
-        pixel_window=pixel_window,
+        nside,
+        theory,
+        fwhm=fwhm,
         noise_uk_arcmin=noise_uk_arcmin,
-        nside=nside,
+        pixel_window=pixel_window,
     )
-    return draw(prior, nside, seed)
+    return draw(prior, seed=seed, lmax=lmax)
 
 
 def simulate_mask(
@@ -101,7 +101,7 @@ def simulate_mask(
     half_width
         Half the typical width of the band, radians.
     raggedness
-        Rms deviation of the edge, in units of `half_width`.
+        Rms deviation of the logarithm of the width; 0 for a smooth edge.
     n_holes
         Number of holes; some may overlap.
     radii
@@ -152,4 +152,4 @@ def _ragged_band(
     x, y, z = pixel_directions(nside, np.arange(rough.size)).T
     lon, lat = np.arctan2(y, x), np.arcsin(z)
     bulge = 0.8 + 0.6 * np.exp(-0.5 * (lon / np.deg2rad(35.0)) ** 2)
-    return np.asarray(np.abs(lat) > half_width * (bulge + raggedness * rough))
+    return np.asarray(np.abs(lat) > half_width * bulge * np.exp(raggedness * rough))
