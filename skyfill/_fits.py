@@ -78,7 +78,8 @@ class Column:
         """Convert elements as stored to physical values; undefined ones are NaN."""
         if self.form == "L":
             return np.where(raw == 0, np.nan, (raw == ord("T")).astype(np.float64))
-        values: NDArray[np.float64] = raw.astype(np.float64)
+        with np.errstate(invalid="ignore"):  # a signalling NaN is as good as any other
+            values: NDArray[np.float64] = raw.astype(np.float64)
         if (self.scale, self.zero) != (1.0, 0.0):
             values = values * self.scale + self.zero
         if self.null is not None:

@@ -173,6 +173,7 @@ class SkyTable:
     def read(self, stream: BinaryIO, column: Column) -> NDArray[np.float64]:
         """Read a column as (npix,), file's unit and ordering, NaN where missing."""
         values = np.full(self.npix, np.nan)
+        seen = np.zeros(self.npix, np.bool_)
         row = 0
         for rows in self.hdu.rows(stream):
             part = column.decode(column.of(rows)).ravel()
@@ -180,10 +181,14 @@ class SkyTable:
             if self.sentinel != UNSEEN:
                 part[missing(part, sentinel=self.sentinel)] = np.nan
             if self.partial:
-                values[self.pixels(rows, row, column)] = part
+                listed = self.pixels(rows, row, column)
+                values[listed] = part
+                seen[listed] = True
             else:  # a slice is faster than an index
                 values[row * column.repeat : (row + len(rows)) * column.repeat] = part
             row += len(rows)
+        if self.partial and np.count_nonzero(seen) != self.stored(column):
+            raise ValueError(f"{self.path}: a pixel is listed twice")
         return values
 
     def full_sky(self, stream: BinaryIO, column: Column) -> FullSky:
@@ -226,8 +231,6 @@ class SkyTable:
                 new.raw(records[here])[:] = old.raw(rows).reshape(-1, new.width)
             row += len(rows)
             at = here.stop
-        if np.count_nonzero(record_of >= 0) != stored:
-            raise ValueError(f"{self.path}: a pixel is listed twice")
 
         blank = np.zeros((1, length), np.uint8)
         for new in moved:

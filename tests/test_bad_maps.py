@@ -1,0 +1,222 @@
+"""Map files that are not what they should be: one line that names the file and the mend."""
+
+import errno
+import gzip
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from map_files import NPIX, NSIDE, fill_of, names, planck_like
+
+from skyfill import maps
+from skyfill.maps import SkyMap, describe, read_map, write_filled, write_map
+
+
+def sky_file(path: Path, *, unit: str | None = "uK", form: str = "E", **header: object) -> Path:
+    """Write a small file with keywords changed, or left out where they are None."""
+    hdu = fits.BinTableHDU.from_columns(
+        [
+            fits.Column("T", form, unit=unit, array=np.arange(NPIX)),
+            fits.Column("NAME", "4A", array=["abcd"] * NPIX),
+        ]
+    )
+    for key, value in {"NSIDE": NSIDE, "ORDERING": "RING", **header}.items():
+        if value is not None:
+            hdu.header[key] = value
+    hdu.writeto(path)
+    return path
+
+
+def refuses(path: Path, why: str, *, error: type[Exception] = ValueError, **options: Any) -> None:
+    """Check that reading fails in one line that names the file."""
+    with pytest.raises(error, match=why) as caught:
+        read_map(path, **options)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    refuses(tmp_path / "a.fits", "no such file", error=FileNotFoundError)
+    refuses(tmp_path, "cannot be read: Is a directory", error=OSError)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "the file is empty"),
+        (b"# ell  C_ell\n2 1e3\n" * 500, "not a FITS file"),
+        (b"\x89PNG\r\n", "not a FITS file"),
+        (b"SIMPLE  =                    T", "truncated FITS file, it ends in a header"),
+        (b"\x1f\x8bgarbage", "damaged or truncated gzip file"),
+        (b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03garbage garbage", "damaged or truncated gzip"),
+    ],
+)
+def test_no_fits(tmp_path: Path, content: bytes, why: str) -> None:
+    (tmp_path / "a.fits").write_bytes(content)
+    refuses(tmp_path / "a.fits", why)
+
+
+def test_truncated(tmp_path: Path) -> None:
+    whole = planck_like(tmp_path / "whole.fits").read_bytes()
+    for length in (2880 + 100, 2880 * 3, 2880 * 6, len(whole) // 2):
+        (tmp_path / "cut.fits").write_bytes(whole[:length])
+        refuses(tmp_path / "cut.fits", "truncated FITS file")
+        (tmp_path / "cut.fits.gz").write_bytes(gzip.compress(whole[:length]))
+        refuses(tmp_path / "cut.fits.gz", "truncated FITS file")
+    packed = gzip.compress(whole)
+    (tmp_path / "cut.fits.gz").write_bytes(packed[: len(packed) // 2])
+    refuses(tmp_path / "cut.fits.gz", "truncated gzip file")
+    with pytest.raises(ValueError, match="truncated"):
+        describe(tmp_path / "cut.fits")
+
+
+def test_other_fits(tmp_path: Path) -> None:
+    fits.ImageHDU(np.zeros((4, 5)))
+    fits.PrimaryHDU(np.zeros((4, 5))).writeto(tmp_path / "image.fits")
+    refuses(tmp_path / "image.fits", "no HEALPix map in it, but HDU 0 an image of 5 x 4 pixels")
+    fits.BinTableHDU.from_columns([fits.Column("RA", "E", array=np.zeros(48))]).writeto(
+        tmp_path / "table.fits"
+    )
+    refuses(tmp_path / "table.fits", "HDU 0 is empty, HDU 1 a table of 48 rows")
+    packed = fits.CompImageHDU(np.zeros((64, 64), np.int16))
+    packed.writeto(tmp_path / "packed.fits")
+    refuses(tmp_path / "packed.fits", "no HEALPix map in it")
+
+
+def test_columns_that_are_not_there(tmp_path: Path) -> None:
+    path = sky_file(tmp_path / "a.fits")
+    refuses(path, r"no column 'I'; pass --field with one of: 0 T, 1 NAME", field="I")
+    refuses(path, r"no column 7;", field=7)
+    refuses(path, r"no column -1;", field=-1)
+    refuses(path, r"column 'NAME' has type A, which holds no sky", field="NAME")
+
+
+def test_units_that_are_not_there(tmp_path: Path) -> None:
+    refuses(
+        sky_file(tmp_path / "a.fits", unit=None), r"no unit \(TUNIT1\); pass --unit K, mK or uK"
+    )
+    refuses(
+        sky_file(tmp_path / "b.fits", unit="MJy/sr"), r"'MJy/sr' is no CMB .* pass --unit K, mK"
+    )
+    refuses(tmp_path / "b.fits", "'foo' is no CMB temperature unit", unit="foo")
+    assert read_map(tmp_path / "a.fits", unit="uK").unit == "uK"
+
+
+@pytest.mark.parametrize(
+    ("header", "why"),
+    [
+        ({"NSIDE": 32}, r"column 'T' has 3072 pixels, Nside 32 has 12288"),
+        ({"NSIDE": 8}, r"column 'T' has 3072 pixels, Nside 8 has 768"),
+        ({"NSIDE": 15}, r"keyword NSIDE: Nside must be a power of two from 1 to 8192, got 15"),
+        ({"NSIDE": "many"}, r"damaged header, HDU 1 has NSIDE = many"),
+        ({"ORDERING": None}, r"no ORDERING keyword that says RING or NESTED; set it"),
+        ({"ORDERING": "RANDOM"}, r"no ORDERING keyword that says RING or NESTED; set it"),
+    ],
+)
+def test_headers_that_do_not_fit(tmp_path: Path, header: dict[str, object], why: str) -> None:
+    refuses(sky_file(tmp_path / "a.fits", **header), why)
+
+
+def test_no_nside_keyword(tmp_path: Path) -> None:
+    assert read_map(sky_file(tmp_path / "a.fits", NSIDE=None)).nside == NSIDE
+    hdu = fits.BinTableHDU.from_columns([fits.Column("T", "E", unit="K", array=np.ones(13))])
+    hdu.header["ORDERING"] = "RING"
+    hdu.writeto(tmp_path / "b.fits")
+    refuses(tmp_path / "b.fits", "a full sky has 12 Nside² pixels, got 13")
+
+
+def test_damaged_table_headers(tmp_path: Path) -> None:
+    content = sky_file(tmp_path / "a.fits").read_bytes()
+    for old, new, why in (
+        (b"TFORM1  = 'E ", b"TFORM1  = 'D ", "columns of HDU 1 take 12 bytes, NAXIS1 says 8"),
+        (b"TFORM1  = 'E ", b"TFORM1  = '? ", "TFORM1 = .* is no FITS column format"),
+        (b"NAXIS1  =                    8", b"NAXIS1  =              'eight'", "NAXIS1 = eight"),
+        (b"TFIELDS ", b"NOFIELDS", "no TFIELDS"),
+    ):
+        assert old in content
+        (tmp_path / "b.fits").write_bytes(content.replace(old, new))
+        refuses(tmp_path / "b.fits", why)
+
+
+def test_no_valid_pixel(tmp_path: Path) -> None:
+    write_map(tmp_path / "a.fits", np.full(NPIX, np.nan))
+    refuses(tmp_path / "a.fits", "column 'TEMPERATURE' has no valid pixel at all")
+
+
+def test_a_mask_is_no_map(tmp_path: Path) -> None:
+    write_map(tmp_path / "a.fits", np.arange(NPIX) % 2, unit="", dtype=np.uint8)
+    refuses(tmp_path / "a.fits", "is a mask; give the map first, then the mask")
+
+
+def test_pixels_that_are_not_there(tmp_path: Path) -> None:
+    for pixels, why in (([0, NPIX], "PIXEL lists pixels 0 to 3072"), ([-1, 4], "pixels -1 to 4")):
+        hdu = fits.BinTableHDU.from_columns(
+            [
+                fits.Column("PIXEL", "J", array=pixels),
+                fits.Column("T", "E", unit="K", array=[3.0, 4.0]),
+            ]
+        )
+        hdu.header.update(NSIDE=NSIDE, ORDERING="RING", INDXSCHM="EXPLICIT")
+        hdu.writeto(tmp_path / "a.fits", overwrite=True)
+        refuses(tmp_path / "a.fits", why)
+
+
+def test_fills_that_cannot_be_written(tmp_path: Path) -> None:
+    sky = read_map(planck_like(tmp_path / "in.fits", form="I"))
+    fill, holes = fill_of(sky)
+
+    def write(sky: SkyMap = sky, fill: Any = fill, holes: Any = holes) -> None:
+        write_filled(tmp_path / "out.fits", sky, fill, holes, provenance={}, history=[])
+
+    with pytest.raises(ValueError, match=r"int16, which cannot hold the values .* to 1e\+06"):
+        write(fill=np.full(NPIX, 1e9))
+    with pytest.raises(ValueError, match=r"the fill is not finite in \d+ pixels"):
+        write(fill=np.full(NPIX, np.nan))
+    with pytest.raises(ValueError, match=r"must be \(3072,\)"):
+        write(fill=np.zeros(12))
+    with pytest.raises(ValueError, match="has changed since it was read"):
+        write(sky=replace(sky, nest=not sky.nest))
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        write(sky=replace(sky, path=tmp_path / "gone.fits"))
+    assert names(tmp_path) == ["in.fits"]
+
+
+def test_a_pixel_listed_twice(tmp_path: Path) -> None:
+    hdu = fits.BinTableHDU.from_columns(
+        [
+            fits.Column("PIXEL", "J", array=[5, 5]),
+            fits.Column("T", "E", unit="K", array=[3.0, 4.0]),
+        ]
+    )
+    hdu.header.update(NSIDE=NSIDE, ORDERING="RING", INDXSCHM="EXPLICIT")
+    hdu.writeto(tmp_path / "a.fits")
+    refuses(tmp_path / "a.fits", "a pixel is listed twice")
+
+
+def test_values_that_cannot_be_written(tmp_path: Path) -> None:
+    for values, options, why in (
+        (np.full(12, np.nan), {"dtype": np.int16, "unit": ""}, "int16 cannot hold"),
+        (np.full(12, 0.5), {"dtype": np.int16, "unit": ""}, "int16 cannot hold"),
+        (np.ones(13), {}, "a full sky has 12 Nside² pixels, got 13"),
+        ({"A": np.ones(12), "B": np.ones(48)}, {}, "must have one Nside"),
+        (np.ones(12), {"dtype": np.uint16, "unit": ""}, "FITS has no type for uint16"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            write_map(tmp_path / "a.fits", values, **options)
+    assert names(tmp_path) == []
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sky = read_map(planck_like(tmp_path / "in.fits"))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(maps, "pieces", full)  # fails after the rows have been written
+    with pytest.raises(OSError, match=r"^cannot write .*out.fits: No space left on device$"):
+        write_filled(tmp_path / "out.fits", sky, *fill_of(sky), provenance={}, history=[])
+    assert names(tmp_path) == ["in.fits"]
