@@ -1,9 +1,12 @@
 """How the pages are built: `make docs`."""
 
+import re
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+from sphinx.application import Sphinx
 
 import skyfill
 
@@ -34,3 +37,15 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_type_aliases = {"ArrayLike": "ArrayLike"}
 python_use_unqualified_type_names = True
+
+
+def escape_bars(
+    _app: Sphinx, _what: str, _name: str, _obj: object, _options: object, lines: list[str]
+) -> None:
+    """Keep ``|a|`` an absolute value: in docstrings of ours it is never a substitution."""
+    lines[:] = [re.sub(r"\|(?=\S)", r"\\|", line) for line in lines]
+
+
+def setup(app: Sphinx) -> None:
+    """Hook in."""
+    app.connect("autodoc-process-docstring", escape_bars)
