@@ -1,0 +1,406 @@
+"""Hold what is known of a sky before it is seen: spectrum, beam, pixel window, noise.
+
+The model of every map is d = M (T + n): T a Gaussian field with spectrum C_l b_l² p_l², n white
+noise. A `Prior` is those four things; it is given, or fitted to the observed sky.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import optimize
+
+from skyfill import harmonics
+from skyfill._checks import check_nside, nside_of
+from skyfill._jit import compiled
+
+__all__ = [
+    "Prior",
+    "draw",
+    "fit",
+    "gaussian_beam",
+    "lcdm",
+    "pixel_window",
+    "read_cl",
+]
+
+ARCMIN = math.pi / 180 / 60
+_TABLE = "lcdm_planck2018.npz"
+#: Share of the signal's variance that may be lost beyond the largest multipole that is drawn.
+_LOST = 1e-5
+
+
+@lru_cache(maxsize=4)
+def _table(name: str) -> dict[str, NDArray[np.float64]]:
+    with resources.files("skyfill").joinpath("data", name).open("rb") as file:
+        with np.load(file) as table:
+            return {key: table[key] for key in table.files}
+
+
+def lcdm(
+    lmax: int | None = None, spectrum: Literal["TT", "EE", "BB", "TE"] = "TT"
+) -> NDArray[np.float64]:
+    """Give the Planck-2018 best-fit ΛCDM spectrum (lensed, CAMB; `docs/scripts/make_lcdm.py`).
+
+    Parameters
+    ----------
+    lmax
+        Last multipole; 6000, where the table ends, if not given.
+    spectrum
+        Which one.
+
+    Returns
+    -------
+    ``(lmax + 1,)`` C_l, µK², from l = 0; monopole and dipole are zero.
+
+    Raises
+    ------
+    ValueError
+        ``lmax`` is beyond the table.
+    """
+    cl = _table(_TABLE)[spectrum]
+    if lmax is None:
+        return cl.copy()
+    if not 0 <= lmax < cl.size:
+        raise ValueError(f"the ΛCDM table ends at l = {cl.size - 1}, got lmax {lmax}")
+    return cl[: lmax + 1].copy()
+
+
+def gaussian_beam(fwhm: float, lmax: int) -> NDArray[np.float64]:
+    """Give b_l = exp(-l (l + 1) σ² / 2) of a Gaussian beam, fwhm in radians, ``(lmax + 1,)``."""
+    ell = np.arange(lmax + 1)
+    return np.asarray(np.exp(-0.5 * ell * (ell + 1) * fwhm**2 / (8 * math.log(2))))
+
+
+def pixel_window(nside: int, lmax: int) -> NDArray[np.float64]:
+    """Give the HEALPix temperature pixel window without downloading anything.
+
+    A universal function of l / nside, computed from the pixels' shapes
+    (`docs/scripts/make_pixel_window.py`); below nside 32 it is good to some 1e-3.
+
+    Parameters
+    ----------
+    nside
+        Resolution.
+    lmax
+        Last multipole, at most 4 nside.
+
+    Returns
+    -------
+    ``(lmax + 1,)``.
+
+    Raises
+    ------
+    ValueError
+        ``lmax`` is beyond 4 nside.
+    """
+    check_nside(nside)
+    if lmax > 4 * nside:
+        raise ValueError(f"the pixel window is known to l = 4 nside = {4 * nside}, got {lmax}")
+    table = _table("pixel_window.npz")
+    return np.asarray(np.interp(np.arange(lmax + 1) / nside, table["x"], table["window"]))
+
+
+def read_cl(path: str | Path, *, dl: bool = False) -> NDArray[np.float64]:
+    """Read a spectrum from a text or FITS file.
+
+    Parameters
+    ----------
+    path
+        Columns l and C_l (µK²) first; text (a header line is fine), ECSV, or a FITS table. A FITS
+        file of one column, as healpy writes it, begins at l = 0.
+    dl
+        Whether the second column holds D_l = l (l + 1) C_l / 2π.
+
+    Returns
+    -------
+    ``(lmax + 1,)`` C_l, µK²; multipoles below the first row are zero, gaps are interpolated.
+
+    Raises
+    ------
+    ValueError
+        The file is no such table, or a value is negative or not finite.
+    FileNotFoundError
+        There is no such file.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file; --cl takes a table of l and C_l")
+    ell, values = _read_columns(path)
+    if ell.size < 2 or not np.all(np.isfinite(ell)) or np.any(np.diff(ell) <= 0) or ell[0] < 0:
+        raise ValueError(f"{path}: the first column must be l, rising; got {ell[:3]} ...")
+    if not np.all(np.isfinite(values)):
+        raise ValueError(f"{path}: C_l is not finite at l = {ell[~np.isfinite(values)][0]:g}")
+    if np.any(values < 0):
+        raise ValueError(f"{path}: C_l is negative at l = {ell[values < 0][0]:g}")
+    if not values.any():
+        raise ValueError(f"{path}: C_l is zero at every l; a prior needs power")
+    if dl:
+        values = values * 2 * math.pi / np.maximum(ell * (ell + 1), 1)
+    every = np.arange(int(ell[-1]) + 1)
+    return np.asarray(np.interp(every, ell, values, left=0.0))
+
+
+def _read_columns(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give the first two columns of a table, whatever its kind."""
+    advice = "--cl takes a table whose first columns are l and C_l"
+    with path.open("rb") as file:
+        fits = file.read(6) == b"SIMPLE"
+    if fits:
+        from astropy.table import Table
+
+        try:
+            table = Table.read(path, format="fits", hdu=1)
+            columns = [np.asarray(table[c], dtype=float).ravel() for c in table.colnames[:2]]
+        except Exception as error:  # astropy raises many kinds for a broken table
+            raise ValueError(f"{path}: no readable FITS table ({error}); {advice}") from None
+        if len(columns) == 1:
+            return np.arange(columns[0].size, dtype=float), columns[0]
+        if columns[0][0] < 0 or np.any(np.diff(columns[0]) <= 0):  # healpy's TT, EE, ...: no l
+            return np.arange(columns[0].size, dtype=float), columns[0]
+        return columns[0], columns[1]
+    rows: list[tuple[float, float]] = []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: neither text nor FITS; {advice}") from None
+    for number, line in enumerate(lines, 1):
+        words = line.split("#")[0].replace(",", " ").split()
+        if not words:
+            continue
+        try:
+            rows.append((float(words[0]), float(words[1])))
+        except (ValueError, IndexError):
+            if rows:  # a header comes before the numbers, not among them
+                raise ValueError(f"{path}: line {number} is no pair of numbers; {advice}") from None
+    if not rows:
+        raise ValueError(f"{path}: no numbers found; {advice}")
+    ell, values = np.array(rows).T
+    return ell, values
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Say what a map is made of.
+
+    Attributes
+    ----------
+    nside
+        Resolution of the map.
+    cl
+        ``(lmax + 1,)`` spectrum of the sky before beam and pixels, µK².
+    fwhm
+        Gaussian beam, radians.
+    noise_uk_arcmin
+        White noise, µK in a pixel of one square arcminute.
+    pixel_window
+        Whether the pixel window multiplies the beam (False where ``fwhm`` is an effective beam,
+        fitted, that holds it).
+    calibration
+        Factor of the signal's power, for a map whose amplitude is not that of ``cl``.
+    fitted
+        Names of what was fitted to the map.
+    """
+
+    nside: int
+    cl: NDArray[np.float64]
+    fwhm: float = 0.0
+    noise_uk_arcmin: float = 0.0
+    pixel_window: bool = True
+    calibration: float = 1.0
+    fitted: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_nside(self.nside)
+        for name in ("fwhm", "noise_uk_arcmin", "calibration"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} must be a number, zero or more, got {value}")
+        if not np.all(np.isfinite(self.cl)) or np.any(self.cl < 0) or not np.any(self.cl):
+            raise ValueError("C_l must be finite and not negative, with some power")
+
+    @property
+    def lmax(self) -> int:
+        """Largest multipole of the signal that matters on this map: at most 3 nside - 1."""
+        full = self._signal(min(3 * self.nside, self.cl.size) - 1)
+        power = np.cumsum((2 * np.arange(full.size) + 1) * full)
+        enough = int(np.searchsorted(power, (1 - _LOST) * power[-1]))
+        return min(max(enough, 2 * self.nside), full.size - 1)
+
+    def _signal(self, lmax: int) -> NDArray[np.float64]:
+        cl = np.zeros(lmax + 1)
+        n = min(lmax + 1, self.cl.size)
+        cl[:n] = self.cl[:n]
+        cl *= self.calibration * gaussian_beam(self.fwhm, lmax) ** 2
+        if self.pixel_window:
+            cl *= pixel_window(self.nside, lmax) ** 2
+        return cl
+
+    def signal_cl(self, lmax: int | None = None) -> NDArray[np.float64]:
+        """Give C_l b_l² p_l² of the map's signal, ``(lmax + 1,)``, µK²."""
+        return self._signal(self.lmax if lmax is None else lmax)
+
+    @property
+    def noise_cl(self) -> float:
+        """Spectrum of the white noise, µK² (steradian)."""
+        return (self.noise_uk_arcmin * ARCMIN) ** 2
+
+    @property
+    def noise_rms(self) -> float:
+        """Standard deviation of the noise in one pixel, µK."""
+        return math.sqrt(self.noise_cl * 12 * self.nside**2 / (4 * math.pi))
+
+    def total_cl(self, lmax: int | None = None) -> NDArray[np.float64]:
+        """Give the spectrum of signal and noise, ``(lmax + 1,)``, µK²."""
+        return self.signal_cl(lmax) + self.noise_cl
+
+
+@compiled
+def _pack(normals, lmax, root, alm):  # type: ignore[no-untyped-def]
+    """Put normals, drawn multipole by multipole, into m-major alm of spectrum root²."""
+    for ell in range(lmax + 1):
+        base = ell * ell
+        alm[ell] = root[ell] * normals[base]
+        for m in range(1, ell + 1):
+            index = m * (2 * lmax + 1 - m) // 2 + ell
+            scale = root[ell] * 0.7071067811865476
+            alm[index] = complex(
+                scale * normals[base + 2 * m - 1], scale * normals[base + 2 * m]
+            )
+
+
+def draw(
+    prior: Prior, *, seed: int, index: int = 0, lmax: int | None = None, threads: int = 0
+) -> NDArray[np.float64]:
+    """Draw a whole sky, signal and noise, from the prior.
+
+    The numbers of each multipole come before those of the next, so a seed gives the same sky at
+    every resolution, as far as the multipoles of both go; the noise has a stream of its own.
+
+    Parameters
+    ----------
+    prior
+        What to draw from.
+    seed, index
+        Which sky: the same pair always gives the same one; different indices are independent.
+    lmax
+        Largest multipole, ``prior.lmax`` if not given.
+    threads
+        Of the transform; the result does not depend on it but for rounding.
+
+    Returns
+    -------
+    ``(npix,)``, µK, RING.
+    """
+    lmax = prior.lmax if lmax is None else lmax
+    signal, noise = (np.random.default_rng(s) for s in np.random.SeedSequence([seed, index]).spawn(2))
+    alm = np.empty((lmax + 1) * (lmax + 2) // 2, dtype=np.complex128)
+    _pack(signal.standard_normal((lmax + 1) ** 2), lmax, np.sqrt(prior.signal_cl(lmax)), alm)
+    sky = harmonics.synthesis(alm, prior.nside, threads=threads)
+    if prior.noise_uk_arcmin:
+        for part in np.array_split(sky, 16):  # a view: bounded memory for the noise
+            part += prior.noise_rms * noise.standard_normal(part.size)
+    return sky
+
+
+def fit(
+    values: NDArray[np.float64],
+    observed: NDArray[np.bool_],
+    *,
+    cl: ArrayLike | None = None,
+    fwhm: float | None = None,
+    noise_uk_arcmin: float | None = None,
+    pixel_window: bool | None = None,
+    threads: int = 0,
+) -> Prior:
+    """Fit beam, noise and calibration to the observed part of a map.
+
+    The pseudo-spectrum of the masked map is compared with the model's own pseudo-spectrum
+    (`harmonics.couple`, so any mask will do) by the likelihood of Γ-distributed bins (Hamimeche &
+    Lewis 2008, eq. 8), between l = 2 and 1.5 nside (2500 at most).
+
+    Parameters
+    ----------
+    values
+        ``(npix,)``, µK, RING; monopole and dipole should be gone. Unobserved pixels are not read.
+    observed
+        ``(npix,)``, RING, True where observed.
+    cl
+        Spectrum of the sky, µK²; Planck-2018 ΛCDM if not given.
+    fwhm, noise_uk_arcmin
+        Held where given, fitted where None; with both free, so is the factor of the signal's power
+        (two Planck releases differ by 2% in it, and the beam would take it up).
+    pixel_window
+        Whether to multiply the beam by the pixel window; if None, a given beam is, a fitted one is
+        not: it is the effective beam, which holds the window.
+    threads
+        Of the transforms.
+
+    Returns
+    -------
+    The prior, with what was fitted in ``fitted``.
+
+    Raises
+    ------
+    ValueError
+        No pixel is observed.
+    """
+    nside = nside_of(values.size, "the map to fit")
+    theory = lcdm() if cl is None else np.asarray(cl, dtype=np.float64)
+    window = (fwhm is not None) if pixel_window is None else pixel_window
+    start = Prior(nside, theory, fwhm or 0.0, noise_uk_arcmin or 0.0, window)
+    free = {"fwhm": fwhm is None, "noise_uk_arcmin": noise_uk_arcmin is None}
+    free["calibration"] = all(free.values())
+    names = tuple(name for name, is_free in free.items() if is_free)
+    if not observed.any():
+        raise ValueError("no pixel is observed: there is nothing to fit a prior to")
+    if not names:
+        return start
+    last = min(3 * nside // 2, 2500, theory.size - 1)
+    lmax = min(5 * last // 3, theory.size - 1)  # power leaks into the fitted range from beyond
+    sky = observed.mean()
+    masked = np.where(observed, values, 0.0)
+    pseudo = harmonics.cl_of(harmonics.analysis(masked, lmax=lmax, iterations=1, threads=threads))
+    del masked
+    mask_cl = harmonics.cl_of(
+        harmonics.analysis(observed.astype(np.float64), lmax=lmax, iterations=1, threads=threads)
+    )
+    edges = np.unique(np.geomspace(2, last + 1, 60).astype(int))
+    weight = 2.0 * np.arange(last + 1) + 1
+    modes = np.add.reduceat(weight, edges[:-1])
+
+    def binned(spectrum: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(np.add.reduceat(weight * spectrum[: last + 1], edges[:-1]) / modes)
+
+    data = binned(pseudo)
+    pixel = math.sqrt(4 * math.pi / values.size)
+    noise = harmonics.couple(np.ones(lmax + 1), mask_cl)
+
+    def model(parameters: NDArray[np.float64]) -> Prior:
+        found = dict(zip(names, np.exp(parameters), strict=True))
+        return replace(start, fitted=names, **found)
+
+    def misfit(parameters: NDArray[np.float64]) -> float:
+        if np.any(parameters < -30) or np.any(parameters > 12):
+            return float("inf")
+        prior = model(parameters)
+        expected = harmonics.couple(prior.signal_cl(lmax), mask_cl) + prior.noise_cl * noise
+        ratio = data / binned(expected)
+        return float(np.sum(0.5 * sky * modes * (ratio - 1 - np.log(ratio))))
+
+    # Noise from the last bin's power, which it cannot exceed by much; beam from the pixel.
+    ceiling = math.sqrt(data[-1] / sky) / ARCMIN
+    guesses = {"fwhm": math.log(2 * pixel), "noise_uk_arcmin": math.log(0.5 * ceiling)}
+    guesses["calibration"] = 0.0
+    first = np.array([guesses[n] for n in names])
+    best = optimize.minimize(
+        misfit, first, method="Nelder-Mead", options={"xatol": 1e-3, "fatol": 0.1}
+    )
+    return model(best.x)
