@@ -306,16 +306,43 @@ def neighbours_nest(nside: int, ipix: int, out: NDArray[np.int64]) -> None:
 
 
 @compiled
-def _between(nside: int, ring: int, phi: float) -> tuple[int, int, float]:
-    """Give the two pixels of a ring around a longitude in [0, 2 pi], and the second's weight."""
-    start, length, shifted = ring_start(nside, ring)
-    t = phi * (length / TWO_PI) - 0.5 * shifted
+def longitude(x: float, y: float) -> float:
+    """Give the angle of (x, y) in [0, 2 pi].
+
+    The arctangent of the Cephes library (Moshier 1989, atan.c), exact to 3e-16, written without
+    branches: unlike libm's atan2 the compiler can do it for four points at once.
+    """
+    a, b = abs(x), abs(y)
+    t = min(a, b) / max(max(a, b), 1e-300)
+    high = t > 0.66
+    t = (t - 1.0) / (t + 1.0) if high else t
+    u = t * t
+    p = -8.750608600031904122785e-1
+    p = p * u - 1.615753718733365076637e1
+    p = p * u - 7.500855792314704667340e1
+    p = p * u - 1.228866684490136173410e2
+    p = p * u - 6.485021904942025371773e1
+    q = u + 2.485846490142306297962e1
+    q = q * u + 1.650270098316988542046e2
+    q = q * u + 4.328810604912902668951e2
+    q = q * u + 4.853903996359136964868e2
+    q = q * u + 1.945506571482613964425e2
+    phi = t + t * u * p / q
+    phi = phi + 0.5 * HALF_PI if high else phi
+    phi = HALF_PI - phi if b > a else phi
+    phi = math.pi - phi if x < 0.0 else phi
+    return phi if y >= 0.0 else TWO_PI - phi
+
+
+@compiled
+def _between(start: int, length: int, t: float) -> tuple[int, int, float]:
+    """Give the pixels of a ring around t, in pixels from its first one, and the second's weight."""
     i = math.floor(t)
     w = t - i
     j = i + 1
     if i < 0:
         i += length
-    elif i >= length:  # phi has rounded up to 2 pi
+    elif i >= length:  # the longitude has rounded up to 2 pi
         i -= length
     if j >= length:
         j -= length
@@ -324,11 +351,11 @@ def _between(nside: int, ring: int, phi: float) -> tuple[int, int, float]:
 
 @compiled
 def interpolate_ring(
-    nside: int, colatitudes: NDArray[np.float64], z: float, s: float, theta: float, phi: float
+    nside: int, rings: NDArray[np.float64], z: float, s: float, phi: float
 ) -> tuple[int, int, int, int, float, float, float, float]:
     """Give the four RING pixels around a direction and their weights, as healpy does.
 
-    ``colatitudes`` is ``ring_colatitudes(nside)``; theta = atan2(s, z); phi in [0, 2 pi].
+    ``rings`` is ``healpix.ring_table(nside)``; phi lies in [0, 2 pi].
     """
     last = 4 * nside - 1
     if abs(z) <= 2.0 / 3.0:
@@ -337,29 +364,36 @@ def interpolate_ring(
         above = int(nside * s * math.sqrt(3.0 / (1.0 + abs(z))))
         if z < 0.0:
             above = last - above
-    if above == 0:  # the four pixels around the pole share what lies beyond the first ring
-        p2, p3, w = _between(nside, 1, phi)
-        part = theta / colatitudes[1]
-        pole = 0.25 * (1.0 - part)
-        return (
-            (p2 + 2) & 3,
-            (p3 + 2) & 3,
-            p2,
-            p3,
-            pole,
-            pole,
-            (1 - w) * part + pole,
-            w * part + pole,
-        )
-    p0, p1, w = _between(nside, above, phi)
+    # colatitude below the upper ring, from its sine: rings are close, the series is exact to 1e-15
+    d = s * rings[above, 1] - z * rings[above, 2]
+    u = d * d
+    if nside < 32:
+        d = math.asin(d)
+    else:
+        d += d * u * (1.0 / 6.0 + u * (3.0 / 40.0 + u * (15.0 / 336.0)))
+    below = d * rings[above, 3]
+    rest = 1.0 - below
+    turn = phi * (1.0 / TWO_PI)
+    if nside <= above < 3 * nside:  # both rings have 4 nside pixels: the common case, kept short
+        length = 4 * nside
+        start = 2 * nside * (nside - 1) + (above - nside) * length
+        half = 0.5 - 0.5 * ((above - nside) & 1)
+        p0, p1, w = _between(start, length, turn * length - half)
+        p2, p3, v = _between(start + length, length, turn * length - (0.5 - half))
+        return p0, p1, p2, p3, (1 - w) * rest, w * rest, (1 - v) * below, v * below
+    if above > 0:
+        start, length, shifted = ring_start(nside, above)
+        p0, p1, w = _between(start, length, turn * length - 0.5 * shifted)
+    if above < last:
+        start, length, shifted = ring_start(nside, above + 1)
+        p2, p3, v = _between(start, length, turn * length - 0.5 * shifted)
+    if above == 0:  # the four pixels around a pole share what lies beyond the last ring
+        pole = 0.25 * rest
+        p0, p1 = (p2 + 2) & 3, (p3 + 2) & 3
+        return p0, p1, p2, p3, pole, pole, (1 - v) * below + pole, v * below + pole
     if above == last:
+        pole = 0.25 * below
         first = 12 * nside * nside - 4
-        part = (theta - colatitudes[last]) / (math.pi - colatitudes[last])
-        pole = 0.25 * part
-        part = 1.0 - part
         p2, p3 = first + ((p0 - first + 2) & 3), first + ((p1 - first + 2) & 3)
-        return p0, p1, p2, p3, (1 - w) * part + pole, w * part + pole, pole, pole
-    p2, p3, v = _between(nside, above + 1, phi)
-    part = (theta - colatitudes[above]) / (colatitudes[above + 1] - colatitudes[above])
-    rest = 1.0 - part
-    return p0, p1, p2, p3, (1 - w) * rest, w * rest, (1 - v) * part, v * part
+        return p0, p1, p2, p3, (1 - w) * rest + pole, w * rest + pole, pole, pole
+    return p0, p1, p2, p3, (1 - w) * rest, w * rest, (1 - v) * below, v * below

@@ -29,10 +29,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "neighbours",
+    "nest_to_ring",
     "pixel_directions",
     "pixel_radius",
     "reorder",
-    "ring_colatitudes",
+    "ring_table",
+    "ring_to_nest",
 ]
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -57,15 +59,21 @@ def _neighbours(nside: int, ipix: NDArray[np.int64], nest: bool, out: NDArray[np
 
 
 @parallel
-def _to_nest(nside: int, values: NDArray[Any], out: NDArray[Any]) -> None:
+def _reorder_to_nest(nside: int, values: NDArray[Any], out: NDArray[Any]) -> None:
     for i in prange(values.size):
         out[i] = values[nest2ring(nside, int(np.int64(i)))]
 
 
 @parallel
-def _to_ring(nside: int, values: NDArray[Any], out: NDArray[Any]) -> None:
+def _reorder_to_ring(nside: int, values: NDArray[Any], out: NDArray[Any]) -> None:
     for i in prange(values.size):
         out[i] = values[ring2nest(nside, int(np.int64(i)))]
+
+
+@parallel
+def _convert(nside: int, ipix: NDArray[np.int64], nest: bool, out: NDArray[np.int64]) -> None:
+    for i in prange(ipix.size):
+        out[i] = nest2ring(nside, ipix[i]) if nest else ring2nest(nside, ipix[i])
 
 
 def _pixels(nside: int, ipix: ArrayLike) -> NDArray[np.int64]:
@@ -131,6 +139,22 @@ def neighbours(nside: int, ipix: ArrayLike, nest: bool = False) -> NDArray[np.in
     return out
 
 
+def nest_to_ring(nside: int, ipix: ArrayLike) -> NDArray[np.int64]:
+    """Turn NESTED indices into RING ones: (n,) to (n,); ValueError for one that is no pixel."""
+    pixels = _pixels(check_nside(nside), ipix)
+    out = np.empty_like(pixels)
+    _convert(nside, pixels, True, out)
+    return out
+
+
+def ring_to_nest(nside: int, ipix: ArrayLike) -> NDArray[np.int64]:
+    """Turn RING indices into NESTED ones: (n,) to (n,); ValueError for one that is no pixel."""
+    pixels = _pixels(check_nside(nside), ipix)
+    out = np.empty_like(pixels)
+    _convert(nside, pixels, False, out)
+    return out
+
+
 def reorder(values: NDArray[Scalar], nest_in: bool, nest_out: bool) -> NDArray[Scalar]:
     """Turn a map from one ordering into the other.
 
@@ -155,7 +179,7 @@ def reorder(values: NDArray[Scalar], nest_in: bool, nest_out: bool) -> NDArray[S
         return values.copy()
     out = np.empty(values.shape, values.dtype.newbyteorder("="))
     source = np.ascontiguousarray(values, dtype=out.dtype)
-    (_to_ring if nest_in else _to_nest)(nside, source, out)
+    (_reorder_to_ring if nest_in else _reorder_to_nest)(nside, source, out)
     return out
 
 
@@ -168,14 +192,19 @@ def pixel_radius(nside: int) -> float:
 
 
 @lru_cache(maxsize=8)
-def ring_colatitudes(nside: int) -> NDArray[np.float64]:
-    """Give the colatitude of every ring: (4 nside,), radians; entry 0 is the north pole."""
-    ring = np.arange(4 * nside)
+def ring_table(nside: int) -> NDArray[np.float64]:
+    """Tabulate the rings for `_pixels.interpolate_ring`, a pole before and after them.
+
+    (4 nside + 1, 4): colatitude in radians, its cosine and sine, 1 / (distance to the next ring).
+    """
+    ring = np.arange(4 * nside + 1)
     north = np.minimum(ring, 4 * nside - ring)
-    t = north**2 / (3.0 * nside**2)
-    cap = np.arctan2(np.sqrt(t * (2.0 - t)), 1.0 - t)
-    belt = np.arccos(np.clip((2 * nside - north) * 2.0 / (3.0 * nside), -1.0, 1.0))
-    theta = np.where(north < nside, cap, belt)
-    theta = np.where(ring > 2 * nside, math.pi - theta, theta)
-    theta.setflags(write=False)
-    return theta
+    t = north**2 / (3.0 * nside**2)  # 1 - |z| in the polar caps
+    belt = (2 * nside - north) * 2.0 / (3.0 * nside)
+    z = np.where(north < nside, 1.0 - t, belt)
+    s = np.sqrt(np.where(north < nside, t * (2.0 - t), (1.0 - belt) * (1.0 + belt)))
+    z = np.where(ring > 2 * nside, -z, z)
+    theta = np.arctan2(s, z)
+    table = np.stack([theta, z, s, 1.0 / np.diff(theta, append=np.inf)], axis=-1)
+    table.setflags(write=False)
+    return table

@@ -34,12 +34,12 @@ def some_pixels(nside: int) -> np.ndarray:
 
 
 @njit(parallel=True)
-def _interpolate(nside, colatitudes, theta, phi):
+def _interpolate(nside, rings, theta, phi):
     pixels = np.empty((4, theta.size), np.int64)
     weights = np.empty((4, theta.size))
     for i in prange(theta.size):
         p0, p1, p2, p3, w0, w1, w2, w3 = kernels.interpolate_ring(
-            nside, colatitudes, math.cos(theta[i]), math.sin(theta[i]), theta[i], phi[i]
+            nside, rings, math.cos(theta[i]), math.sin(theta[i]), phi[i]
         )
         pixels[0, i], pixels[1, i], pixels[2, i], pixels[3, i] = p0, p1, p2, p3
         weights[0, i], weights[1, i], weights[2, i], weights[3, i] = w0, w1, w2, w3
@@ -112,7 +112,7 @@ def test_interpolation_weights_agree_with_healpy(nside):
     small = rng.uniform(0, 3 / nside, 2000)
     theta = np.r_[np.arccos(rng.uniform(-1, 1, 20_000)), small, np.pi - small, 0.0, np.pi]
     phi = rng.uniform(0, 2 * np.pi, theta.size)
-    pixels, weights = _interpolate(nside, px.ring_colatitudes(nside), theta, phi)
+    pixels, weights = _interpolate(nside, px.ring_table(nside), theta, phi)
     truth, truth_weights = hp.get_interp_weights(nside, theta, phi)
     np.testing.assert_allclose(weights.sum(axis=0), 1, rtol=1e-14)
     order, truth_order = pixels.argsort(axis=0), truth.argsort(axis=0)

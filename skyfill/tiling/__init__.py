@@ -1,0 +1,9 @@
+"""Sky to square tiles and back: plan where they lie, cut them, paste them, keep them on disk."""
+
+from skyfill.tiling.cutting import cut as cut
+from skyfill.tiling.cutting import cut_nearest as cut_nearest
+from skyfill.tiling.cutting import gather as gather
+from skyfill.tiling.layout import Layout as Layout
+from skyfill.tiling.pasting import Paster as Paster
+from skyfill.tiling.pasting import paste as paste
+from skyfill.tiling.planning import plan as plan

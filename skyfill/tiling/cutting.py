@@ -1,0 +1,185 @@
+"""From the sphere to tiles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from skyfill._checks import nside_of
+from skyfill.healpix import nest_to_ring, ring_table
+from skyfill.tiling import kernels
+from skyfill.tiling.layout import Frames, frames
+from skyfill.tiling.pasting import paste, pixels_near
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import DTypeLike, NDArray
+
+    from skyfill.tiling.layout import Layout
+
+__all__ = ["cut", "cut_nearest", "gather"]
+
+BLOCKS = 64  # shares into which the rows of a cut are dealt: enough to keep any processor busy
+
+
+def cut(
+    values: NDArray[Any],
+    observed: NDArray[np.bool_] | None,
+    layouts: Sequence[Layout],
+    *,
+    nest: bool = False,
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Cut a map into tiles, interpolating between observed pixels only.
+
+    Each tile pixel is the weighted mean of the observed ones of the four map pixels around it,
+    with healpy's bilinear weights; what the others hold, NaN too, is never read.
+
+    Parameters
+    ----------
+    values
+        (npix,), any unit.
+    observed
+        (npix,), True where observed, or None where all are.
+    layouts
+        Tiles of one shape.
+    nest
+        Ordering of the two maps.
+
+    Returns
+    -------
+    tiles
+        (ntile, ny, nx), float32 for a float32 map, else float64; 0 where nothing is observed.
+    weights
+        The same shape: the part of the interpolation weight, 0 to 1, that was observed.
+
+    Raises
+    ------
+    ValueError
+        If maps or layouts differ in resolution, or layouts in shape.
+
+    """
+    where, nside = _prepare(values, layouts)
+    if observed is None:
+        seen = np.empty(0, dtype=np.bool_)
+    elif observed.shape != values.shape:
+        raise ValueError(f"the mask has {observed.size} pixels, the map {values.size}")
+    else:
+        seen = np.ascontiguousarray(observed, dtype=np.bool_)
+    dtype = np.float32 if values.dtype.type is np.float32 else np.float64
+    shape = _shape(layouts)
+    tiles, weights = np.empty(shape, dtype), np.empty(shape, dtype)
+    kernels.cut_bilinear(
+        nside,
+        ring_table(nside),
+        *where.grid,
+        _plain(values, dtype),
+        seen,
+        nest,
+        np.empty((BLOCKS, 3, shape[2])),
+        tiles,
+        weights,
+    )
+    return tiles, weights
+
+
+def cut_nearest(
+    values: NDArray[Any], layouts: Sequence[Layout], *, nest: bool = False
+) -> NDArray[Any]:
+    """Cut a map into tiles, copying the map pixel in which each tile pixel's centre lies.
+
+    Parameters
+    ----------
+    values
+        (npix,), any dtype: a mask, labels, a map.
+    layouts
+        Tiles of one shape.
+    nest
+        Ordering of the map.
+
+    Returns
+    -------
+    (ntile, ny, nx), in the map's dtype.
+
+    Raises
+    ------
+    ValueError
+        If map or layouts differ in resolution, or layouts in shape.
+
+    """
+    where, nside = _prepare(values, layouts)
+    dtype = values.dtype.newbyteorder("=")
+    tiles = np.empty(_shape(layouts), dtype=dtype)
+    kernels.cut_nearest(nside, *where.grid, _plain(values, dtype), nest, tiles)
+    return tiles
+
+
+def gather(
+    values: NDArray[Any],
+    layouts: Sequence[Layout],
+    *,
+    window: NDArray[np.float64],
+    passes: int = 3,
+    nest: bool = False,
+) -> NDArray[np.float64]:
+    """Cut a whole map into tiles that paste back to it.
+
+    One bilinear cut smooths: at the wavelengths of ell = nside it keeps about 93% of the
+    amplitude. Each further pass cuts what pasting has missed so far, map - paste(tiles), and adds
+    it; the loss becomes its square, its cube, and so on. The tiles of one call correct each other
+    where they overlap.
+
+    Parameters
+    ----------
+    values
+        (npix,), finite; a map with holes is filled first, by `skyfill.diffuse` for one.
+    layouts
+        Tiles of one shape.
+    window
+        (ny, nx), the window under which the tiles will be pasted.
+    passes
+        1 for a plain cut.
+    nest
+        Ordering of the map.
+
+    Returns
+    -------
+    (ntile, ny, nx).
+
+    Raises
+    ------
+    ValueError
+        As `cut` and `Paster` do, and for fewer than one pass.
+
+    """
+    if passes < 1:
+        raise ValueError(f"gathering takes at least one pass, got {passes}")
+    values = np.asarray(values, dtype=np.float64)
+    tiles, _ = cut(values, None, layouts, nest=nest)
+    if passes == 1 or not layouts:
+        return tiles
+    nside = nside_of(values.size, "map")
+    pixels = pixels_near(nside, layouts)
+    here = pixels if nest else nest_to_ring(nside, pixels)
+    residual = np.zeros_like(values)
+    for _ in range(passes - 1):
+        pasted, _ = paste(tiles, layouts, pixels, window=window, nest=True)
+        residual[here] = np.nan_to_num(values[here] - pasted)
+        tiles += cut(residual, None, layouts, nest=nest)[0]
+    return tiles
+
+
+def _prepare(values: NDArray[Any], layouts: Sequence[Layout]) -> tuple[Frames, int]:
+    nside = nside_of(values.size, "map")
+    if any(layout.nside != nside for layout in layouts):
+        raise ValueError(f"the layouts are not for a map of Nside {nside}")
+    return frames(layouts), nside
+
+
+def _shape(layouts: Sequence[Layout]) -> tuple[int, int, int]:
+    return (len(layouts), *(layouts[0].shape if layouts else (0, 0)))
+
+
+def _plain(values: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
+    return np.ascontiguousarray(values, dtype=dtype)
