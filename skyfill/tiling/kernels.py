@@ -1,9 +1,4 @@
-"""The loops between sphere and tiles.
-
-A tile pixel (column x, row y) lies at u = (x0 - x) step to the east and v = (y - y0) step to the
-north of the tile's reference point: on the tangent plane for TAN, as native longitude and latitude
-for CAR (Calabretta & Greisen 2002, A&A 395, 1077, sections 5.1.3 and 5.2.3).
-"""
+"""The loops that carry values between sphere and tiles."""
 
 from __future__ import annotations
 
@@ -15,15 +10,14 @@ from numba import prange
 
 from skyfill._jit import compiled, parallel
 from skyfill._pixels import (
-    TWO_PI,
     ang2pix_ring,
     interpolate_ring,
     longitude,
-    neighbours_nest,
-    nest2ring,
     pix2zsphi_nest,
     ring2nest,
 )
+from skyfill.tiling.projections import deproject, project, row_angles
+from skyfill.tiling.splines import bilinear_value, spline_value
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,89 +25,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]
     Flags = NDArray[np.bool_]
-
-SPLINE_POLE = math.sqrt(3.0) - 2.0
-SPLINE_HORIZON = 28  # the pole to this power is 1e-16
-
-
-# --- projections ------------------------------------------------------------------------------
-
-
-@compiled
-def deproject(
-    axes: Floats, step: float, origin: Floats, car: bool, x: float, y: float
-) -> tuple[float, float, float]:
-    """Point at a tile pixel: a unit vector."""
-    u = (origin[0] - x) * step
-    v = (y - origin[1]) * step
-    if car:
-        a = math.cos(v) * math.cos(u)
-        b = math.cos(v) * math.sin(u)
-        c = math.sin(v)
-    else:
-        a = 1.0 / math.sqrt(1.0 + u * u + v * v)
-        b = u * a
-        c = v * a
-    return (
-        a * axes[0, 0] + b * axes[1, 0] + c * axes[2, 0],
-        a * axes[0, 1] + b * axes[1, 1] + c * axes[2, 1],
-        a * axes[0, 2] + b * axes[1, 2] + c * axes[2, 2],
-    )
-
-
-@compiled
-def project(
-    axes: Floats, step: float, origin: Floats, car: bool, nx: int, i: float, j: float, k: float
-) -> tuple[float, float]:
-    """Find the column and row of a unit vector (i, j, k); NaN where the tile cannot show it."""
-    a = i * axes[0, 0] + j * axes[0, 1] + k * axes[0, 2]
-    b = i * axes[1, 0] + j * axes[1, 1] + k * axes[1, 2]
-    c = i * axes[2, 0] + j * axes[2, 1] + k * axes[2, 2]
-    if car:
-        u = math.atan2(b, a)
-        middle = (origin[0] - 0.5 * (nx - 1)) * step
-        u -= TWO_PI * math.floor((u - middle) / TWO_PI + 0.5)
-        v = math.asin(min(1.0, max(-1.0, c)))
-    elif a > 0.0:
-        u = b / a
-        v = c / a
-    else:
-        return math.nan, math.nan
-    return origin[0] - u / step, origin[1] + v / step
-
-
-@parallel
-def deproject_all(axes: Floats, step: Floats, origin: Floats, car: Flags, out: Floats) -> None:
-    """Point at all pixels of tiles: ``out`` is (ntile, ny, nx, 3)."""
-    ntile, ny, nx, _ = out.shape
-    for k in prange(ntile * ny):
-        t = int(np.int64(k)) // ny
-        row = int(np.int64(k)) - t * ny
-        for x in range(nx):
-            i, j, z = deproject(axes[t], step[t], origin[t], car[t], x, row)
-            out[t, row, x, 0] = i
-            out[t, row, x, 1] = j
-            out[t, row, x, 2] = z
-
-
-# --- sphere to tiles --------------------------------------------------------------------------
-
-
-@compiled
-def row_angles(axes: Floats, step: float, origin: Floats, car: bool, y: int, out: Floats) -> None:
-    """Write (z, s, phi) of a tile's row into ``out``, (3, nx)."""
-    # Two simple loops, so that the compiler turns each into vector instructions.
-    if car:
-        for x in range(out.shape[1]):
-            out[0, x], out[1, x], out[2, x] = deproject(axes, step, origin, True, x, y)
-    else:
-        for x in range(out.shape[1]):
-            out[0, x], out[1, x], out[2, x] = deproject(axes, step, origin, False, x, y)
-    for x in range(out.shape[1]):
-        i, j, z = out[0, x], out[1, x], out[2, x]
-        out[0, x] = z
-        out[1, x] = math.sqrt(i * i + j * j)
-        out[2, x] = longitude(i, j)
 
 
 @parallel
@@ -193,117 +104,6 @@ def cut_nearest(
             i, j, z = deproject(axes[t], step[t], origin[t], car[t], x, row)
             p = ang2pix_ring(nside, z, math.sqrt(i * i + j * j), longitude(i, j))
             tiles[t, row, x] = values[ring2nest(nside, p) if nest else p]
-
-
-# --- cubic B-splines --------------------------------------------------------------------------
-
-
-@compiled
-def _mirror(i: int, n: int) -> int:
-    if i < 0:
-        return -i
-    if i >= n:
-        return 2 * (n - 1) - i
-    return i
-
-
-@compiled
-def _spline_rows(tile: Floats) -> None:
-    ny, nx = tile.shape
-    pole = SPLINE_POLE
-    for y in range(ny):
-        first = 0.0
-        for k in range(SPLINE_HORIZON, -1, -1):
-            first = pole * first + tile[y, _mirror(k % (2 * nx - 2), nx)]
-        tile[y, 0] = first
-        for x in range(1, nx):
-            tile[y, x] += pole * tile[y, x - 1]
-        last = tile[y, nx - 1] + pole * tile[y, nx - 2]
-        tile[y, nx - 1] = last * pole / (pole * pole - 1.0)
-        for x in range(nx - 2, -1, -1):
-            tile[y, x] = pole * (tile[y, x + 1] - tile[y, x])
-
-
-@compiled
-def _spline_columns(tile: Floats) -> None:
-    # the recursion of the rows, run for all columns side by side
-    ny, nx = tile.shape
-    pole = SPLINE_POLE
-    for x in range(nx):
-        first = 0.0
-        for k in range(SPLINE_HORIZON, -1, -1):
-            first = pole * first + tile[_mirror(k % (2 * ny - 2), ny), x]
-        tile[0, x] = first
-    for y in range(1, ny):
-        for x in range(nx):
-            tile[y, x] += pole * tile[y - 1, x]
-    for x in range(nx):
-        last = tile[ny - 1, x] + pole * tile[ny - 2, x]
-        tile[ny - 1, x] = last * pole / (pole * pole - 1.0)
-    for y in range(ny - 2, -1, -1):
-        for x in range(nx):
-            tile[y, x] = pole * (tile[y + 1, x] - tile[y, x])
-
-
-@parallel
-def spline_coefficients(tiles: Floats) -> None:
-    """Turn samples into cubic B-spline coefficients, in place, mirrored at the borders.
-
-    Unser 1999, IEEE Signal Processing Magazine 16, 22, box 2.
-    """
-    for t in prange(tiles.shape[0]):
-        _spline_rows(tiles[t])
-        _spline_columns(tiles[t])
-        for y in range(tiles.shape[1]):
-            for x in range(tiles.shape[2]):
-                tiles[t, y, x] *= 36.0
-
-
-@compiled
-def _spline_weights(t: float) -> tuple[float, float, float, float]:
-    """Give the cubic B-spline's weights at t in [0, 1) of the samples at -1, 0, 1 and 2."""
-    r = 1.0 - t
-    return (
-        r * r * r / 6.0,
-        2.0 / 3.0 - 0.5 * t * t * (2.0 - t),
-        2.0 / 3.0 - 0.5 * r * r * (2.0 - r),
-        t * t * t / 6.0,
-    )
-
-
-@compiled
-def spline_value(coefficients: Floats, x: float, y: float) -> Any:
-    """Evaluate a cubic B-spline at 0 <= x <= nx - 1 and 0 <= y <= ny - 1."""
-    ny, nx = coefficients.shape
-    i = int(x)
-    j = int(y)
-    a0, a1, a2, a3 = _spline_weights(x - i)
-    b0, b1, b2, b3 = _spline_weights(y - j)
-    i0, i2, i3 = _mirror(i - 1, nx), _mirror(i + 1, nx), _mirror(i + 2, nx)
-    j0, j2, j3 = _mirror(j - 1, ny), _mirror(j + 1, ny), _mirror(j + 2, ny)
-    c = coefficients
-    return (
-        b0 * (a0 * c[j0, i0] + a1 * c[j0, i] + a2 * c[j0, i2] + a3 * c[j0, i3])
-        + b1 * (a0 * c[j, i0] + a1 * c[j, i] + a2 * c[j, i2] + a3 * c[j, i3])
-        + b2 * (a0 * c[j2, i0] + a1 * c[j2, i] + a2 * c[j2, i2] + a3 * c[j2, i3])
-        + b3 * (a0 * c[j3, i0] + a1 * c[j3, i] + a2 * c[j3, i2] + a3 * c[j3, i3])
-    )
-
-
-@compiled
-def bilinear_value(grid: Floats, x: float, y: float) -> Any:
-    """Interpolate a grid at 0 <= x <= nx - 1 and 0 <= y <= ny - 1."""
-    ny, nx = grid.shape
-    i = min(int(x), nx - 2)
-    j = min(int(y), ny - 2)
-    s = x - i
-    t = y - j
-    return (1.0 - t) * ((1.0 - s) * grid[j, i] + s * grid[j, i + 1]) + t * (
-        (1.0 - s) * grid[j + 1, i] + s * grid[j + 1, i + 1]
-    )
-
-
-# --- tiles to sphere --------------------------------------------------------------------------
 
 
 @compiled
@@ -398,80 +198,3 @@ def add_tiles(
                     total,
                     weight,
                 )
-
-
-# --- planning ---------------------------------------------------------------------------------
-
-
-@parallel
-def any_child(nside: int, holes: Flags, parent_nside: int, out: Flags) -> None:
-    """Flag the NESTED pixels of ``parent_nside`` that touch a True pixel of a RING map."""
-    children = (nside // parent_nside) ** 2
-    for p in prange(out.size):
-        first = int(np.int64(p)) * children
-        out[p] = False
-        for child in range(first, first + children):
-            if holes[nest2ring(nside, child)]:
-                out[p] = True
-                break
-
-
-@compiled
-def label(nside: int, pixels: Integers, labels: Integers, queue: Integers, around: Integers) -> int:
-    """Number the connected sets of NESTED pixels and return how many there are.
-
-    ``labels`` is a map of -1; ``queue`` is as long as ``pixels``; ``around`` has room for 8.
-    """
-    for i in range(pixels.size):
-        labels[pixels[i]] = -2
-    n = 0
-    for i in range(pixels.size):
-        if labels[pixels[i]] != -2:
-            continue
-        labels[pixels[i]] = n
-        queue[0] = pixels[i]
-        head, tail = 0, 1
-        while head < tail:
-            neighbours_nest(nside, queue[head], around)
-            head += 1
-            for k in range(8):
-                p = around[k]
-                if p >= 0 and labels[p] == -2:
-                    labels[p] = n
-                    queue[tail] = p
-                    tail += 1
-        n += 1
-    return n
-
-
-@parallel
-def nearest_centre(
-    nside: int,
-    pixels: Integers,
-    columns: Integers,
-    starts: Integers,
-    car: bool,
-    owner: Integers,
-    distance: Floats,
-) -> None:
-    """Find the grid point nearest to each NESTED pixel, and how far off-centre its tile shows it.
-
-    Row r of the grid has columns[r] points at colatitude r pi / (rows - 1), the first at longitude
-    zero; starts[r] counts the points before it. The distance is the larger of |u| and |v|.
-    """
-    last = columns.size - 1
-    for p in prange(pixels.size):
-        z, s, phi = pix2zsphi_nest(nside, pixels[p])
-        row = int(math.atan2(s, z) * (last / math.pi) + 0.5)
-        n = columns[row]
-        column = int(phi * (n / TWO_PI) + 0.5) % n
-        owner[p] = starts[row] + column
-        theta = row * math.pi / last
-        east = phi - column * (TWO_PI / n)
-        a = z * math.cos(theta) + s * math.sin(theta) * math.cos(east)
-        b = s * math.sin(east)
-        c = z * math.sin(theta) - s * math.cos(theta) * math.cos(east)
-        if car:
-            distance[p] = max(abs(math.atan2(b, a)), abs(math.asin(min(1.0, max(-1.0, c)))))
-        else:
-            distance[p] = max(abs(b), abs(c)) / a if a > 0.0 else math.inf

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from skyfill._checks import check_nside
-from skyfill.tiling.kernels import deproject_all
+from skyfill.tiling.projections import deproject_all
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -179,7 +179,7 @@ class Frames(NamedTuple):
 
     def part(self, which: slice) -> Frames:
         """Take some of the tiles."""
-        return Frames(*(array[which] for array in self))
+        return Frames._make(array[which] for array in self)
 
 
 def frames(layouts: Sequence[Layout]) -> Frames:

@@ -10,6 +10,7 @@ from skyfill._checks import check_nside
 from skyfill.healpix import pixel_directions, pixel_radius, ring_to_nest
 from skyfill.tiling import kernels
 from skyfill.tiling.layout import frames
+from skyfill.tiling.splines import spline_coefficients
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,7 +109,7 @@ class Paster:
             if not np.isfinite(batch).all():
                 raise ValueError("a tile holds NaN or infinity: replace them before pasting")
             if self._cubic:
-                kernels.spline_coefficients(batch)
+                spline_coefficients(batch)
             kernels.add_tiles(
                 self._nside,
                 self._pixels,

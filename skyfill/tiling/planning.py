@@ -11,8 +11,8 @@ from scipy.spatial import KDTree
 
 from skyfill._checks import nside_of
 from skyfill.healpix import pixel_directions, pixel_radius
-from skyfill.tiling.kernels import any_child, label, nearest_centre
 from skyfill.tiling.layout import Layout
+from skyfill.tiling.search import any_child, label, nearest_centre
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -132,7 +132,7 @@ class _Clumps:
             near = np.array(tree.query_ball_point(centres[i], 2 * math.sin(self.disc / 2)))
             distance = 2 * np.arcsin(np.linalg.norm(centres[near] - centres[i], axis=-1) / 2)
             held[near[distance <= room[near]]] = True
-        return centres[keep]
+        return np.take(centres, keep, axis=0)
 
 
 def _cover_wide(
