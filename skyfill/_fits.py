@@ -137,10 +137,10 @@ class Hdu:
     def text(self, key: str) -> str:
         """Return the value of a keyword as text, "" where it is absent or cannot be parsed."""
         try:
-            value = self.header.get(key, "")
+            value = self.header.get(key)
         except fits.VerifyError:
             return ""
-        return str(value).strip()
+        return "" if value is None or isinstance(value, fits.card.Undefined) else str(value).strip()
 
     def number(self, key: str, default: float) -> float:
         """Return the value of a keyword as a number, `default` where it is absent or none."""
@@ -235,19 +235,19 @@ def open_fits(path: str | Path) -> Iterator[BinaryIO]:
     """Open a FITS file for reading, gzip or not, and word what is wrong with it."""
     path = Path(path)
     try:
-        with path.open("rb") as plain:
-            head = plain.read(2)
-            plain.seek(0)
-            stream = gzip.GzipFile(fileobj=plain) if head == b"\x1f\x8b" else plain
-            yield cast("BinaryIO", stream)
+        plain = path.open("rb")
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: no such file") from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path}: damaged or truncated gzip file; fetch it again") from error
     except OSError as error:
-        if error.filename != str(path):
-            raise
         raise OSError(f"{path}: cannot be read: {error.strerror}") from error
+    with plain:
+        head = plain.read(2)
+        plain.seek(0)
+        stream = gzip.GzipFile(fileobj=plain) if head == b"\x1f\x8b" else plain
+        try:
+            yield cast("BinaryIO", stream)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise ValueError(f"{path}: damaged or truncated gzip file; fetch it again") from error
 
 
 def walk(stream: BinaryIO, path: Path) -> Iterator[Hdu]:

@@ -103,6 +103,12 @@ def test_units_that_are_not_there(tmp_path: Path) -> None:
         sky_file(tmp_path / "b.fits", unit="MJy/sr"), r"'MJy/sr' is no CMB .* pass --unit K, mK"
     )
     refuses(tmp_path / "b.fits", "'foo' is no CMB temperature unit", unit="foo")
+    content = (tmp_path / "b.fits").read_bytes()
+    assert b"TUNIT1  = 'MJy/sr  '" in content
+    (tmp_path / "c.fits").write_bytes(
+        content.replace(b"TUNIT1  = 'MJy/sr  '", b"TUNIT1  =           ")
+    )
+    refuses(tmp_path / "c.fits", r"no unit \(TUNIT1\); pass --unit K, mK or uK")
     assert read_map(tmp_path / "a.fits", unit="uK").unit == "uK"
 
 
@@ -180,6 +186,8 @@ def test_fills_that_cannot_be_written(tmp_path: Path) -> None:
         write(fill=np.zeros(12))
     with pytest.raises(ValueError, match="has changed since it was read"):
         write(sky=replace(sky, nest=not sky.nest))
+    with pytest.raises(FileNotFoundError, match=r"cannot write .*no/out.fits: there is no folder"):
+        write_filled(tmp_path / "no/out.fits", sky, fill, holes, provenance={}, history=[])
     with pytest.raises(FileNotFoundError, match="no such file"):
         write(sky=replace(sky, path=tmp_path / "gone.fits"))
     assert names(tmp_path) == ["in.fits"]

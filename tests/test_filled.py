@@ -12,9 +12,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from map_files import NPIX, NSIDE, REAL, cards, fill_of, in_file_order, names, planck_like, raw
 
-from skyfill.maps import describe, read_map, write_filled
+from skyfill import _fits, _fits_write, _skytable
+from skyfill.maps import describe, read_map, write_filled, write_map
 
 PROVENANCE = {"SF_SEED": (3, "seed of the realization"), "SF_METH": ("vae", "")}
+
+
+@pytest.fixture(autouse=True, params=[1 << 24, 5000], ids=["whole", "pieces"])
+def piece(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Move files at once, and piece by piece as large ones are."""
+    for module in (_fits, _fits_write, _skytable):
+        monkeypatch.setattr(module, "PIECE", request.param)
 
 
 @pytest.mark.parametrize("zipped", [False, True])
@@ -237,6 +245,26 @@ def test_the_input_may_be_overwritten(tmp_path: Path) -> None:
     write_filled(path, sky, fill, holes, provenance={}, history=[], overwrite=True)
     assert np.array_equal(read_map(path).values[~holes], sky.values[~holes])
     assert names(tmp_path) == ["in.fits"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("nest", [False, True])
+def test_a_large_file_of_four_columns(tmp_path: Path, nest: bool) -> None:
+    rng = np.random.default_rng(0)
+    npix = 12 * 1024**2
+    skies = {f"C{i}": rng.standard_normal(npix, dtype=np.float32) for i in range(4)}
+    before, after = tmp_path / "in.fits", tmp_path / "out.fits"
+    write_map(before, skies, nest=nest)
+    sky = read_map(before, field="C2")
+    assert np.array_equal(sky.values, skies["C2"])
+    holes = rng.random(npix) < 0.3
+    write_filled(after, sky, np.zeros(npix), holes, provenance=PROVENANCE, history=[])
+    changed = holes[hp.nest2ring(1024, np.arange(npix))] if nest else holes
+    for name in skies:
+        old, new = raw(before, name), raw(after, name)
+        same = (old == new).all(axis=1)
+        assert same[~changed].all()
+        assert same.all() == (name != "C2")
 
 
 @pytest.mark.skipif(not REAL, reason="SKYFILL_REAL_DATA is not set")
