@@ -112,7 +112,7 @@ class Column:
             )
         raw = values.astype(self.dtype)
         if self.null is not None:  # no value may turn into "undefined" by rounding
-            raw[raw == self.null] += 1 if self.null < limits.max else -1
+            raw[raw == self.null] = self.null + (1 if self.null < limits.max else -1)
         return raw
 
 
