@@ -47,5 +47,5 @@ def escape_bars(
 
 
 def setup(app: Sphinx) -> None:
-    """Hook in."""
+    """Connect the above."""
     app.connect("autodoc-process-docstring", escape_bars)

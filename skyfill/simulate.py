@@ -15,6 +15,9 @@ from skyfill.prior import Prior, draw, lcdm
 
 __all__ = ["simulate_mask", "simulate_sky"]
 
+PIECE = 1 << 20
+"""Pixels that are worked on at once: memory stays bounded at any resolution."""
+
 RAGGED_LMAX = 64
 """Largest ell of the field that roughens a band: the same edge at every resolution."""
 
@@ -149,7 +152,11 @@ def _ragged_band(
     variance = np.sum(np.where(m == 0, 1, 2) * cl) / (4 * np.pi)
     rough = synthesis(alm, nside) / np.sqrt(variance)
 
-    x, y, z = pixel_directions(nside, np.arange(rough.size)).T
-    lon, lat = np.arctan2(y, x), np.arcsin(z)
-    bulge = 0.8 + 0.6 * np.exp(-0.5 * (lon / np.deg2rad(35.0)) ** 2)
-    return np.asarray(np.abs(lat) > half_width * bulge * np.exp(raggedness * rough))
+    observed = np.empty(rough.size, dtype=np.bool_)
+    for start in range(0, rough.size, PIECE):
+        piece = slice(start, min(start + PIECE, rough.size))
+        x, y, z = pixel_directions(nside, np.arange(piece.start, piece.stop)).T
+        bulge = 0.8 + 0.6 * np.exp(-0.5 * (np.arctan2(y, x) / np.deg2rad(35.0)) ** 2)
+        width = half_width * bulge * np.exp(raggedness * rough[piece])
+        observed[piece] = np.abs(np.arcsin(z)) > width
+    return observed
