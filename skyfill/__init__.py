@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # `name as name` is how type checkers are told of a re-export
     from skyfill import blending as blending
     from skyfill import diffuse as diffuse
+    from skyfill import flatsky as flatsky
+    from skyfill import gaussian as gaussian
     from skyfill import harmonics as harmonics
     from skyfill import healpix as healpix
     from skyfill import inpaint as inpaint
     from skyfill import maps as maps
     from skyfill import masks as masks
+    from skyfill import mosaic as mosaic
     from skyfill import prior as prior
     from skyfill import simulate as simulate
     from skyfill import spectra as spectra
@@ -25,6 +28,7 @@ if TYPE_CHECKING:  # `name as name` is how type checkers are told of a re-export
     from skyfill._files import check_writable as check_writable
     from skyfill._progress import Progress as Progress
     from skyfill._progress import Silent as Silent
+    from skyfill.inpaint import Inpainter as Inpainter
     from skyfill.maps import MapInfo as MapInfo
     from skyfill.maps import SkyMap as SkyMap
     from skyfill.maps import describe as describe
@@ -78,6 +82,8 @@ _HOMES = {
     "label_holes": "masks",
     "read_catalogue": "masks",
     "read_mask": "masks",
+    # filling
+    "Inpainter": "inpaint",
     # tiles
     "Layout": "tiling",
     "read_tile": "tiling",
@@ -94,11 +100,14 @@ _HOMES = {
 _ROOMS = (
     "blending",
     "diffuse",
+    "flatsky",
+    "gaussian",
     "harmonics",
     "healpix",
     "inpaint",
     "maps",
     "masks",
+    "mosaic",
     "prior",
     "simulate",
     "spectra",
