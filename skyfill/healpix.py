@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
+    "check_pixels",
     "neighbours",
     "nest_to_ring",
     "pixel_directions",
@@ -76,7 +77,8 @@ def _convert(nside: int, ipix: NDArray[np.int64], nest: bool, out: NDArray[np.in
         out[i] = nest2ring(nside, ipix[i]) if nest else ring2nest(nside, ipix[i])
 
 
-def _pixels(nside: int, ipix: ArrayLike) -> NDArray[np.int64]:
+def check_pixels(nside: int, ipix: ArrayLike) -> NDArray[np.int64]:
+    """Return pixel indices as an array, or raise ValueError if one is no pixel of this Nside."""
     pixels = np.ascontiguousarray(np.atleast_1d(ipix), dtype=np.int64)
     npix = 12 * nside**2
     if pixels.size and (pixels.min() < 0 or pixels.max() >= npix):
@@ -105,7 +107,7 @@ def pixel_directions(nside: int, ipix: ArrayLike, nest: bool = False) -> NDArray
     ValueError
         If an index is no pixel of this Nside.
     """
-    pixels = _pixels(check_nside(nside), ipix)
+    pixels = check_pixels(check_nside(nside), ipix)
     out = np.empty((pixels.size, 3))
     _directions(nside, pixels, nest, out)
     return out
@@ -133,7 +135,7 @@ def neighbours(nside: int, ipix: ArrayLike, nest: bool = False) -> NDArray[np.in
     ValueError
         If an index is no pixel of this Nside.
     """
-    pixels = _pixels(check_nside(nside), ipix)
+    pixels = check_pixels(check_nside(nside), ipix)
     out = np.empty((pixels.size, 8), dtype=np.int64)
     _neighbours(nside, pixels, nest, out)
     return out
@@ -141,7 +143,7 @@ def neighbours(nside: int, ipix: ArrayLike, nest: bool = False) -> NDArray[np.in
 
 def nest_to_ring(nside: int, ipix: ArrayLike) -> NDArray[np.int64]:
     """Turn NESTED indices into RING ones: (n,) to (n,); ValueError for one that is no pixel."""
-    pixels = _pixels(check_nside(nside), ipix)
+    pixels = check_pixels(check_nside(nside), ipix)
     out = np.empty_like(pixels)
     _convert(nside, pixels, True, out)
     return out
@@ -149,7 +151,7 @@ def nest_to_ring(nside: int, ipix: ArrayLike) -> NDArray[np.int64]:
 
 def ring_to_nest(nside: int, ipix: ArrayLike) -> NDArray[np.int64]:
     """Turn RING indices into NESTED ones: (n,) to (n,); ValueError for one that is no pixel."""
-    pixels = _pixels(check_nside(nside), ipix)
+    pixels = check_pixels(check_nside(nside), ipix)
     out = np.empty_like(pixels)
     _convert(nside, pixels, False, out)
     return out

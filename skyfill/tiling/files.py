@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,15 +81,17 @@ def read_tile(
 
     """
     from astropy.io import fits
+    from astropy.utils.exceptions import AstropyUserWarning
 
     try:
-        with fits.open(path, memmap=False) as hdus:
+        with warnings.catch_warnings(), Path(path).open("rb") as file, fits.open(file) as hdus:
+            warnings.filterwarnings("error", message="File may have been truncated")
             images = [hdu for hdu in hdus if hdu.is_image and hdu.header["NAXIS"] == 2]
             if not images:
                 raise ValueError(f"{path}: holds no two-dimensional image")
             tile = np.array(images[0].data, dtype=np.float64)
             header = images[0].header
-    except (OSError, TypeError, KeyError) as error:
+    except (OSError, TypeError, KeyError, AstropyUserWarning) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise ValueError(f"{path}: is no whole FITS file ({error})") from error

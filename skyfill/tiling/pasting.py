@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skyfill._checks import check_nside
-from skyfill.healpix import pixel_directions, pixel_radius, ring_to_nest
+from skyfill.healpix import check_pixels, pixel_directions, pixel_radius, ring_to_nest
 from skyfill.tiling import kernels
 from skyfill.tiling.layout import frames
 from skyfill.tiling.splines import spline_coefficients
@@ -57,7 +57,7 @@ class Paster:
             raise ValueError(f"order {order} is not known: use 3 (cubic) or 1 (bilinear)")
         self._nside = check_nside(nside)
         self._cubic = order == 3
-        pixels = np.atleast_1d(ipix).astype(np.int64) if nest else ring_to_nest(nside, ipix)
+        pixels = check_pixels(nside, ipix) if nest else ring_to_nest(nside, ipix)
         self._order = np.argsort(pixels, kind="stable").astype(np.int64)
         self._pixels = pixels[self._order]
         cell_nside = max(1, nside // CELL)

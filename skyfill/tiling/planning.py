@@ -69,7 +69,7 @@ def plan(
 
     """
     nside = nside_of(holes.size, "holes")
-    pattern = Layout(nside, 0.0, 0.0, (side, side), pixel_arcmin, projection, coord)
+    pattern = Layout(nside, 0.0, 0.0, (side, side), float(pixel_arcmin), projection, coord)
     reach = 0.5 * (side - 1) * pattern.step - margin
     if margin < 0 or reach < pattern.step:
         raise ValueError(
