@@ -52,7 +52,8 @@ def cut(
     tiles
         (ntile, ny, nx), float32 for a float32 map, else float64; 0 where nothing is observed.
     weights
-        The same shape: the part of the interpolation weight, 0 to 1, that was observed.
+        The same shape: the part of the interpolation weight, 0 to 1, that was observed. Without
+        a mask a read-only array of ones.
 
     Raises
     ------
@@ -69,7 +70,8 @@ def cut(
         seen = np.ascontiguousarray(observed, dtype=np.bool_)
     dtype = np.float32 if values.dtype.type is np.float32 else np.float64
     shape = _shape(layouts)
-    tiles, weights = np.empty(shape, dtype), np.empty(shape, dtype)
+    tiles = np.empty(shape, dtype)
+    weights = np.empty(shape if seen.size else (0, 0, 0), dtype)
     kernels.cut_bilinear(
         nside,
         ring_table(nside),
@@ -81,7 +83,7 @@ def cut(
         tiles,
         weights,
     )
-    return tiles, weights
+    return tiles, weights if seen.size else np.broadcast_to(dtype(1), shape)
 
 
 def cut_nearest(

@@ -44,7 +44,7 @@ def cut_bilinear(  # noqa: C901 - four pixels, four branches
 ) -> None:
     """Interpolate between the observed ones of the four pixels around each tile pixel.
 
-    An empty ``observed`` means that every pixel is. The rows of all tiles are dealt out in equal
+    An empty ``observed`` means that every pixel is; then ``weights`` is left alone. The rows of all tiles are dealt out in equal
     blocks, each of which works in its own part of ``scratch``, (nblock, 3, nx).
     """
     ntile, ny, nx = tiles.shape
@@ -77,11 +77,12 @@ def cut_bilinear(  # noqa: C901 - four pixels, four branches
                     total += w2 * values[p2]
                 if w3 > 0.0:
                     total += w3 * values[p3]
-                weight = w0 + w1 + w2 + w3
                 if whole:
-                    weight = 1.0
-                tiles[t, y, x] = total / weight if weight > 0.0 else 0.0
-                weights[t, y, x] = weight
+                    tiles[t, y, x] = total
+                else:
+                    weight = w0 + w1 + w2 + w3
+                    tiles[t, y, x] = total / weight if weight > 0.0 else 0.0
+                    weights[t, y, x] = weight
 
 
 @parallel

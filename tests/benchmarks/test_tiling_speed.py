@@ -63,9 +63,8 @@ def test_cutting_a_tile_against_reproject(benchmark, sky, projection, lat):
     benchmark(ours)
     mine, other = race(ours, theirs, ROUNDS)
     benchmark.extra_info["ratio"] = other / mine
-    print(
-        f"\n{projection} {lat}: {1e3 * mine:.2f} ms, reproject {1e3 * other:.1f} ms: {other / mine:.1f}"
-    )
+    line = f"{1e3 * mine:.2f} ms, reproject {1e3 * other:.1f} ms: {other / mine:.1f} times"
+    print(f"\n{projection} {lat:2.0f}: {line}")  # noqa: T201 - what `make bench` is for
     assert other / mine >= 20
 
 
@@ -89,6 +88,8 @@ def test_gathering_against_healpy(benchmark, sky, masked):
     benchmark(ours)
     mine, other = race(ours, theirs, ROUNDS)
     benchmark.extra_info["ratio"] = other / mine
-    rate = theta.size / mine / 1e6
-    print(f"\nmasked={masked}: {rate:.0f} million samples a second, {other / mine:.1f} x healpy")
-    assert other / mine >= 5
+    line = (
+        f"{theta.size / mine / 1e6:.0f} million samples a second: {other / mine:.1f} times healpy"
+    )
+    print(f"\nmasked={masked}: {line}")  # noqa: T201 - what `make bench` is for
+    assert other / mine >= (3 if masked else 5)  # healpy knows no mask

@@ -97,7 +97,7 @@ def test_threads_and_batches_do_not_matter():
         np.testing.assert_array_equal(several, cut(SKY, SEEN, LAYOUTS))
     finally:
         numba.set_num_threads(threads)
-    singly = [np.concatenate(part) for part in zip(*(cut(SKY, SEEN, [t]) for t in LAYOUTS))]
+    singly = np.concatenate([cut(SKY, SEEN, [layout]) for layout in LAYOUTS], axis=1)
     np.testing.assert_array_equal(several, singly)
 
 

@@ -88,11 +88,11 @@ def test_a_foreign_tile_reads_too(tmp_path, projection):
     [
         (
             {"PC1_1": 0.8, "PC1_2": -0.6, "PC2_1": 0.6, "PC2_2": 0.8},
-            "rotated, distorted or has obl",
+            "is rotated",
         ),
-        ({"CDELT1": -0.3}, "rotated, distorted or has oblong"),
-        ({"CDELT1": 0.25}, "rotated, distorted or has oblong"),
-        ({"LONPOLE": 90.0}, "rotated, distorted or has oblong"),
+        ({"CDELT1": -0.3}, "is rotated"),
+        ({"CDELT1": 0.25}, "is rotated"),
+        ({"LONPOLE": 90.0}, "is rotated"),
         ({"CTYPE1": "RA---SIN", "CTYPE2": "DEC--SIN"}, "axes RA---SIN, DEC--SIN"),
         ({"CTYPE1": "LINEAR", "CTYPE2": "LINEAR"}, "axes LINEAR, LINEAR"),
     ],
