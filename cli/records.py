@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["command_cards", "prior_cards", "prior_of", "prior_words", "write_mask"]
+__all__ = ["command_cards", "prior_cards", "prior_of", "write_mask"]
 
 LCDM = "Planck 2018 LCDM"
 
@@ -35,33 +35,28 @@ def prior_cards(prior: skyfill.Prior, cl: str = LCDM) -> dict[str, tuple[str | f
         "SFCL": (cl, "theory C_ell"),
         "SFBEAM": (round(math.degrees(prior.fwhm) * 60, 4), "[arcmin] FWHM of the beam"),
         "SFNOISE": (round(prior.noise_uk_arcmin, 4), "[uK arcmin] white noise"),
+        "SFCALIB": (round(prior.calibration, 5), "factor of the power of the theory"),
         "SFPIXWIN": (prior.pixel_window, "is the sky averaged over its pixels?"),
     }
 
 
 def prior_of(args: argparse.Namespace, sky: skyfill.SkyMap) -> tuple[skyfill.Prior, str]:
-    """Find the statistics of a whole sky, and say where they come from.
+    """Find the statistics of a whole sky, and describe them.
 
-    They are what the options say, else what the header of the file records, else a beam and a noise
-    fitted to the sky itself.
+    They are what the options say, else what the header of the file records, else fitted to the sky
+    itself.
     """
     if options.has_prior(args):
-        return options.given_prior(args, sky.nside), "as given"
+        prior = options.given_prior(args, sky.nside)
+        return prior, skyfill.inpaint.describe_prior(prior)
     recorded = _recorded(sky)
     if recorded is not None:
-        return recorded, "from the header"
+        return recorded, f"by the header, {skyfill.inpaint.describe_prior(recorded)}"
+
     import numpy as np
 
-    return skyfill.prior.fit(sky.values, np.isfinite(sky.values)), "fitted"
-
-
-def prior_words(prior: skyfill.Prior) -> str:
-    """Describe the statistics of a sky in a few words."""
-    window = "" if prior.pixel_window else ", no pixel window"
-    return (
-        f"beam {math.degrees(prior.fwhm) * 60:.2f} arcmin, "
-        f"noise {prior.noise_uk_arcmin:.1f} µK·arcmin{window}"
-    )
+    fitted = skyfill.prior.fit(sky.values, np.isfinite(sky.values))
+    return fitted, skyfill.inpaint.describe_prior(fitted)
 
 
 def write_mask(
@@ -96,4 +91,5 @@ def _recorded(sky: skyfill.SkyMap) -> skyfill.Prior | None:
         fwhm=math.radians(beam / 60),
         noise_uk_arcmin=noise,
         pixel_window=said.get("SFPIXWIN") is not False,
+        calibration=float(str(said.get("SFCALIB", 1.0))),
     )

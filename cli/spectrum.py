@@ -52,8 +52,8 @@ def run(args: argparse.Namespace) -> int:
         sky = skyfill.read_map(args.map, field=args.field, unit=args.unit)
         listener.done(f"{args.map}, Nside {sky.nside}, {sky.column}")
         listener.stage("theory")
-        prior, origin = records.prior_of(args, sky)
-        listener.done(f"{origin}: {records.prior_words(prior)}")
+        prior, words = records.prior_of(args, sky)
+        listener.done(words)
         listener.stage("spectrum")
         lmax = args.lmax or 2 * sky.nside
         known = min(lmax, 3 * sky.nside - 1, prior.cl.size - 1)
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
             settings={
                 "map": args.map.name,
                 "column": sky.column,
-                "theory": records.prior_words(prior),
+                "theory": words,
             },
         )
         listener.done(f"{comparison.ell.size} bins up to ell = {comparison.lmax}")

@@ -127,6 +127,8 @@ def test_options_are_frozen(frame):
 PRIOR = "--cl --dl --beam-arcmin --noise-uk-arcmin --pixel-window --no-pixel-window"
 COMMON = "-o --output --overwrite --threads --json -q --quiet"
 OPTIONS = {
+    "inpaint": f"map mask {COMMON} {PRIOR} --field --unit --mask-field --threshold --invert --seed "
+    "--method --mean --realizations --std --weights --device --batch-size",
     "spectrum": f"map {COMMON} {PRIOR} --field --unit --plot --lmax --bins",
     "simulate sky": f"{COMMON} {PRIOR} --nside --seed --lmax",
     "simulate mask": f"{COMMON} --nside --seed --kind --band-deg --holes --radius-arcmin",

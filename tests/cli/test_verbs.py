@@ -62,7 +62,10 @@ def test_spectrum_takes_the_prior_from_the_header(skyfill_main, folder, tmp_path
     sky = folder / "sky.fits"
     recorded = skyfill_main("spectrum", sky, "--json")
     assert recorded.status == 0
-    assert "theory: from the header: beam 120.00 arcmin, noise 90.0 µK·arcmin" in recorded.err
+    assert (
+        "theory: by the header, given: beam 120.00 arcmin with pixel window, noise 90.0 uK"
+        in recorded.err
+    )
     given = skyfill_main(
         "spectrum", sky, "--beam-arcmin", 120, "--noise-uk-arcmin", 90, "--json", "-q"
     )
