@@ -44,8 +44,9 @@ def cut_bilinear(  # noqa: C901 - four pixels, four branches
 ) -> None:
     """Interpolate between the observed ones of the four pixels around each tile pixel.
 
-    An empty ``observed`` means that every pixel is; then ``weights`` is left alone. The rows of all tiles are dealt out in equal
-    blocks, each of which works in its own part of ``scratch``, (nblock, 3, nx).
+    An empty ``observed`` means that every pixel is; then ``weights`` is left alone. The rows of all
+    tiles are dealt out in equal blocks, each of which works in its own part of ``scratch``,
+    (nblock, 3, nx).
     """
     ntile, ny, nx = tiles.shape
     nblock = scratch.shape[0]
