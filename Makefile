@@ -30,7 +30,9 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("skyfill needs Python 3.11 or newer: make PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 
-# One stamp for each extra of pyproject.toml; an edit of either file installs again.
+# One stamp for each extra of pyproject.toml; an edit of either file installs again. setuptools warns
+# every editable install of a folder named like its package, which is how most are.
 $(VENV)/.ready-%: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
+	@echo 'installing into $(VENV)/ ...'
+	@PYTHONWARNINGS=ignore::UserWarning $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
 	@touch $@
