@@ -24,6 +24,7 @@ __all__ = [
     "couple",
     "lmax_of",
     "synthesis",
+    "truncated",
 ]
 
 Alm = NDArray[np.complex128]
@@ -117,6 +118,13 @@ def almxfl(alm: Alm, fl: NDArray[np.float64]) -> Alm:
         out[start:stop] = alm[start:stop] * factor[m:]
         start = stop
     return out
+
+
+def truncated(alm: Alm, lmax: int) -> Alm:
+    """Keep the multipoles up to ``lmax``."""
+    old = lmax_of(alm)
+    starts = [m * (2 * old + 1 - m) // 2 for m in range(lmax + 1)]
+    return np.concatenate([alm[s + m : s + lmax + 1] for m, s in enumerate(starts)])
 
 
 def cl_of(alm: Alm) -> NDArray[np.float64]:

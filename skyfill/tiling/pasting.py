@@ -197,8 +197,9 @@ def pixels_near(nside: int, layouts: Sequence[Layout]) -> NDArray[np.int64]:
     where = frames(layouts)
     near, _ = reach(where, pixel_radius(cell_nside))
     touched = np.zeros(len(cells), dtype=np.bool_)
-    for centre, limit in zip(where.centre, near, strict=True):
-        touched |= cells @ centre >= limit
+    for start in range(0, len(layouts), 16):
+        some = slice(start, start + 16)
+        touched |= (cells @ where.centre[some].T >= near[some]).any(axis=-1)
     children = np.arange((nside // cell_nside) ** 2)
     return (np.flatnonzero(touched)[:, None] * children.size + children).ravel()
 

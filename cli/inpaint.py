@@ -1,0 +1,252 @@
+"""Fill the holes of a map.
+
+Writes the map again with its holes filled and nothing else changed: observed pixels, unit, dtype,
+ordering, frame and the other columns stay as they are. The fill is a sample of what the holes can
+hold (a constrained realization), or, with --mean, the mean of it, which has less power.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import skyfill
+
+from . import options, records
+from .progress import progress
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["configure", "run"]
+
+STD_DRAWS = 16  # realizations behind --std where fewer are written
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the verb."""
+    parser.add_argument("map", type=Path, metavar="MAP", help="map to fill")
+    parser.add_argument("mask", type=Path, metavar="MASK", help="its mask, 1 = observed")
+    options.add_output(parser)
+    options.add_read(parser)
+    parser.add_argument(
+        "--mask-field", type=options.field, default=0, metavar="COLUMN", help="column of the mask"
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="X",
+        help="observed is what the mask has above X (needed for an apodised mask)",
+    )
+    parser.add_argument("--invert", action="store_true", help="the mask has 1 where masked")
+    parser.add_argument(
+        "--method",
+        choices=("vae", "diffuse"),
+        default="vae",
+        help="vae: posterior under the prior; diffuse: neighbour means (default: vae)",
+    )
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--mean", action="store_true", help="the posterior mean, not a realization")
+    kind.add_argument(
+        "--realizations",
+        type=options.positive,
+        default=1,
+        metavar="N",
+        help="write N of them: OUT_000.fits, OUT_001.fits, ... (default: one, OUT.fits)",
+    )
+    parser.add_argument(
+        "--std",
+        type=Path,
+        metavar="FILE",
+        help=f"also write the standard deviation over the realizations (at least {STD_DRAWS})",
+    )
+    options.add_seed(parser)
+    options.add_prior(parser, otherwise="Where nothing is given: fitted to the observed sky.")
+    engine = parser.add_argument_group("engine")
+    engine.add_argument("--weights", type=Path, metavar="FILE", help="weights (default: shipped)")
+    engine.add_argument(
+        "--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda (default: auto)"
+    )
+    engine.add_argument(
+        "--batch-size", type=options.positive, default=64, metavar="N", help="tiles at once"
+    )
+    options.add_threads(parser)
+    options.add_quiet(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    begun = time.perf_counter()
+    options.set_threads(args.threads)
+    prior_given = options.has_prior(args)
+    if args.method == "diffuse" and (args.std or args.realizations > 1):
+        raise ValueError("diffuse has one fill and no spread; drop --std and --realizations")
+    outputs = _outputs(args)
+    for path in [*outputs, *([args.std] if args.std else [])]:
+        skyfill.check_writable(path, overwrite=args.overwrite)
+    with progress(quiet=args.quiet) as listener:
+        listener.stage("read")
+        sky = skyfill.read_map(args.map, field=args.field, unit=args.unit)
+        observed = skyfill.read_mask(
+            args.mask, field=args.mask_field, threshold=args.threshold, invert=args.invert
+        )
+        if args.threshold is not None:
+            sense = "at or below" if args.invert else "above"
+            listener.done(f"nside {sky.nside}, observed where the mask is {sense} {args.threshold}")
+        else:
+            listener.done(f"nside {sky.nside}, {sky.unit}, {'NESTED' if sky.nest else 'RING'}")
+        fitter = skyfill.Inpainter(
+            sky.values,
+            observed,
+            method=args.method,
+            prior=options.given_prior(args, sky.nside) if prior_given else None,
+            seed=args.seed,
+            weights=args.weights,
+            device=args.device,
+            batch_size=args.batch_size,
+            threads=args.threads or 0,
+            progress=listener,
+        )
+        spread = _Spread()
+        draws = 0 if args.mean or args.method == "diffuse" else args.realizations
+        if draws == 0:
+            _write(args, sky, fitter, outputs[0], fitter.mean(), None, listener)
+        for index in range(max(draws, STD_DRAWS) if args.std else draws):
+            fill = fitter.realization(index)
+            if index < draws:
+                _write(args, sky, fitter, outputs[index], fill, index, listener)
+            if args.std:
+                spread.add(fill)
+        if args.std:
+            _write_std(args, sky, fitter, spread, listener)
+    if args.json:
+        print(json.dumps(_summary(args, sky, fitter, outputs, time.perf_counter() - begun)))
+    return 0
+
+
+class _Spread:
+    """Running mean and variance (Welford), so that realizations need not be kept."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._mean: NDArray[np.float64] | float = 0.0
+        self._squares: NDArray[np.float64] | float = 0.0
+
+    def add(self, fill: NDArray[np.float64]) -> None:
+        """Count one more realization."""
+        self.count += 1
+        away = fill - self._mean
+        self._mean = self._mean + away / self.count
+        self._squares = self._squares + away * (fill - self._mean)
+
+    def std(self) -> NDArray[np.float64]:
+        """Give the standard deviation, with n - 1."""
+        variance: NDArray[np.float64] = self._squares / (self.count - 1)
+        root: NDArray[np.float64] = variance**0.5
+        return root
+
+
+def _outputs(args: argparse.Namespace) -> list[Path]:
+    """Name the files to be written."""
+    if args.realizations == 1:
+        return [args.output]
+    name = args.output.name
+    stem, dot, rest = name.partition(".fits")
+    if not dot:
+        stem, rest = name, ""
+    return [
+        args.output.with_name(f"{stem}_{index:03d}{dot}{rest}")
+        for index in range(args.realizations)
+    ]
+
+
+def _cards(
+    args: argparse.Namespace, fitter: skyfill.Inpainter
+) -> dict[str, tuple[str | int | float | bool, str]]:
+    """Record what was done."""
+    cards: dict[str, tuple[str | int | float | bool, str]] = {**records.command_cards(args)}
+    cards["SFMETHOD"] = (args.method, "how the holes were filled")
+    if fitter.prior is not None:
+        theory = args.cl.name if args.cl else records.LCDM
+        cards |= records.prior_cards(fitter.prior, theory)
+        cards["SFFITTED"] = (bool(fitter.prior.fitted), "beam and noise fitted to this map?")
+    if fitter.card is not None:
+        cards["SFMODEL"] = (fitter.card.name, "model card")
+        cards["SFSHA256"] = (fitter.card.sha256, "sha256 of the weights")
+    return cards
+
+
+def _write(
+    args: argparse.Namespace,
+    sky: skyfill.SkyMap,
+    fitter: skyfill.Inpainter,
+    path: Path,
+    fill: NDArray[np.float64],
+    index: int | None,
+    listener: skyfill.Progress,
+) -> None:
+    """Write one filled map."""
+    listener.stage("write")
+    whole = sky.values.copy()
+    whole[fitter.holes] = fill
+    kind = "mean" if index is None else f"realization {index}"
+    skyfill.write_filled(
+        path,
+        sky,
+        whole,
+        fitter.holes,
+        provenance=_cards(args, fitter) | {"SFFILL": (kind, "what stands in the holes")},
+        history=[args.command, f"map {args.map.name}, mask {args.mask.name}"],
+        overwrite=args.overwrite,
+    )
+    listener.done(f"{path}, {kind}")
+
+
+def _write_std(
+    args: argparse.Namespace,
+    sky: skyfill.SkyMap,
+    fitter: skyfill.Inpainter,
+    spread: _Spread,
+    listener: skyfill.Progress,
+) -> None:
+    """Write the uncertainty map: zero where observed."""
+    import numpy as np
+
+    listener.stage("write")
+    std = np.zeros(fitter.holes.size)
+    std[fitter.holes] = spread.std()
+    skyfill.write_map(
+        args.std,
+        std,
+        column="STD",
+        unit=sky.unit,
+        nest=sky.nest,
+        coord=sky.coord,
+        provenance=_cards(args, fitter) | {"SFDRAWS": (spread.count, "realizations behind it")},
+        history=[args.command],
+        overwrite=args.overwrite,
+    )
+    listener.done(f"{args.std}, from {spread.count} realizations")
+
+
+def _summary(
+    args: argparse.Namespace,
+    sky: skyfill.SkyMap,
+    fitter: skyfill.Inpainter,
+    outputs: list[Path],
+    seconds: float,
+) -> dict[str, object]:
+    """Say for a machine what was done."""
+    summary: dict[str, object] = {
+        "outputs": [str(path) for path in outputs],
+        "std": str(args.std) if args.std else None,
+        "nside": sky.nside,
+        "filled_pixels": int(fitter.holes.sum()),
+        "fsky": 1 - float(fitter.holes.mean()),
+        "seconds": round(seconds, 2),
+    }
+    return summary | {key.lower(): value for key, (value, _) in _cards(args, fitter).items()}

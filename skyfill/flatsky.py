@@ -1,0 +1,159 @@
+"""Describe the sky within a tile: flat, Gaussian, its power a function of the wave vector."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+ARCMIN = math.pi / 180 / 60
+
+#: Power that the coarse level has taken out is set to this fraction of the tile's mean power, so
+#: that the tile's covariance stays invertible.
+_FLOOR = 1e-3
+
+
+def wavenumbers(side: int, pixel: float) -> NDArray[np.float64]:
+    """Give the modulus of the wave vector of every mode of ``rfft2``.
+
+    Parameters
+    ----------
+    side
+        Pixels along the square domain.
+    pixel
+        Pixel size in radians.
+
+    Returns
+    -------
+    ``(side, side // 2 + 1)``, in multipoles (1/radian).
+    """
+    ky = 2 * np.pi * np.fft.fftfreq(side, pixel)
+    kx = 2 * np.pi * np.fft.rfftfreq(side, pixel)
+    return np.hypot(ky[:, None], kx[None, :])
+
+
+def power(cl: NDArray[np.float64], side: int, pixel: float) -> NDArray[np.float64]:
+    """Turn an angular power spectrum into the pixel variance of each mode of a flat tile.
+
+    The spectrum is averaged over the cell of each mode, because C_ell is steep where a tile holds
+    few modes; the zero mode thus carries all power on scales larger than the tile.
+
+    Parameters
+    ----------
+    cl
+        ``(lmax + 1,)`` C_ell, µK²; beyond lmax its last value goes on (white noise).
+    side, pixel
+        As in `wavenumbers`.
+
+    Returns
+    -------
+    ``(side, side // 2 + 1)``: P such that a field is ``irfft2(sqrt(P) * rfft2(white))`` with white
+    noise of unit variance; units of ``cl`` per squared radian.
+    """
+    ell = np.arange(cl.size)
+    ky = 2 * np.pi * np.fft.fftfreq(side, pixel)[:, None]
+    kx = 2 * np.pi * np.fft.rfftfreq(side, pixel)[None, :]
+    cell = 2 * np.pi / (side * pixel)
+    total = np.zeros(np.broadcast_shapes(ky.shape, kx.shape))
+    nodes = (np.arange(5) - 2) / 5
+    for dy in nodes:
+        for dx in nodes:
+            k = np.hypot(ky + dy * cell, kx + dx * cell)
+            total += np.where(k < 1.5, 0.0, np.interp(k, ell, cl))
+    return total / nodes.size**2 / pixel**2
+
+
+def floored(spectrum: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Keep a tile's power spectrum away from zero, where its inverse would not exist."""
+    return np.maximum(spectrum, _FLOOR * spectrum.mean())
+
+
+def coarse_share(ell: NDArray[np.float64], tile: float) -> NDArray[np.float64]:
+    """Give the share of C_ell that the coarse level owns when tiles of a given size do the rest.
+
+    One below the multipole whose half wavelength is 1.2 tiles, zero above a third of a tile, a
+    squared cosine in the logarithm between.
+
+    Parameters
+    ----------
+    ell
+        Multipoles, any shape.
+    tile
+        Side of the tile in radians.
+    """
+    low, high = math.pi / (1.2 * tile), 3 * math.pi / tile
+    x = np.log(np.maximum(ell, 1e-3) / low) / math.log(high / low)
+    return np.asarray(np.cos(0.5 * np.pi * np.clip(x, 0, 1)) ** 2)
+
+
+def gather_transfer(ell: NDArray[np.float64], pixel: float) -> NDArray[np.float64]:
+    """Give the mean amplitude transfer of the two-pass bilinear gather from HEALPix pixels.
+
+    One bilinear pass multiplies a plane wave by about sinc²(k_x Δ/2) sinc²(k_y Δ/2); its second
+    pass on the rest leaves 1 - (1 - T)². Directions are averaged.
+
+    Parameters
+    ----------
+    ell
+        Multipoles, any shape.
+    pixel
+        Size of a HEALPix pixel in radians.
+    """
+    angle = (np.arange(8) + 0.5) / 8 * np.pi / 4
+    kx, ky = np.multiply.outer(np.cos(angle), ell), np.multiply.outer(np.sin(angle), ell)
+    once = np.mean(np.sinc(kx * pixel / 2 / np.pi) ** 2 * np.sinc(ky * pixel / 2 / np.pi) ** 2, axis=0)
+    return np.asarray(1 - (1 - once) ** 2)
+
+
+def tile_cl(
+    cl: NDArray[np.float64], *, tile: float, pixel: float, share: bool, sky_pixel: float
+) -> NDArray[np.float64]:
+    """Give the spectrum of what stands in a tile; arguments as for `TileField.of`."""
+    ell = np.arange(max(cl.size, int(1.5 * math.pi / pixel)), dtype=float)
+    full = np.interp(ell, np.arange(cl.size), cl) * gather_transfer(ell, sky_pixel) ** 2
+    return full * (1 - coarse_share(ell, tile)) if share else full
+
+
+@dataclass(frozen=True)
+class TileField:
+    """The Gaussian prior of a tile: its power per mode, normalised to unit variance per pixel.
+
+    Attributes
+    ----------
+    spectrum
+        ``(side, side // 2 + 1)``, dimensionless, mean one over all modes.
+    rms
+        Standard deviation of a pixel, µK.
+    """
+
+    spectrum: NDArray[np.float64]
+    rms: float
+
+    @classmethod
+    def of(
+        cls, cl: NDArray[np.float64], *, side: int, pixel: float, share: bool, sky_pixel: float
+    ) -> TileField:
+        """Give the prior of tiles cut from a HEALPix map.
+
+        Parameters
+        ----------
+        cl
+            ``(lmax + 1,)`` total spectrum of the map (signal, beam and window, and noise), µK².
+        side, pixel
+            Tile side in pixels, tile pixel in radians.
+        share
+            True where a coarse level has taken the large scales out (`coarse_share`).
+        sky_pixel
+            HEALPix pixel size in radians (`gather_transfer`).
+        """
+        full = tile_cl(cl, tile=side * pixel, pixel=pixel, share=share, sky_pixel=sky_pixel)
+        variance = power(full, side, pixel)
+        # rfft2 holds half of the modes: weigh the others twice.
+        twice = np.full(variance.shape[1], 2.0)
+        twice[0] = 1.0
+        if side % 2 == 0:
+            twice[-1] = 1.0
+        mean = float((variance * twice).sum() / side**2)
+        return cls(floored(variance / mean), math.sqrt(mean))

@@ -1,0 +1,331 @@
+"""Find the posterior mean of a map from tiles and a coarse solve of the whole sphere.
+
+Tiles know nothing of scales larger than themselves. The prior splits exactly into s = s_L + s_H
+with independent spectra h_l C_l and (1 - h_l) C_l, so E[s|d] = m_L + W_H (d - M m_L) with
+m_L = E[s_L|d]: the coarse level solves for m_L on a degraded map, tiles do the rest. Holes that are
+small against a tile are filled first, from tiles with the whole C_l, which their surroundings show
+better than a degraded map does; the coarse level and the wide holes then take them as data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skyfill import blending, harmonics, tiling
+from skyfill._checks import nside_of
+from skyfill._progress import Progress, Silent
+from skyfill.flatsky import coarse_share
+from skyfill.gaussian import posterior_mean
+from skyfill.healpix import pixel_directions, reorder, ring_to_nest
+from skyfill.masks import grow, label_holes
+from skyfill.prior import Prior, pixel_window
+
+__all__ = ["FlatEngine", "Mosaic", "MosaicConfig"]
+
+Map = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+#: From tiles ``(ntile, side, side)``, µK, and their observed pixels to their posterior means.
+TileMean = Callable[[NDArray[Any], Mask], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class MosaicConfig:
+    """Say how the sphere is divided; lengths are in tile pixels unless said.
+
+    Attributes
+    ----------
+    side
+        Of a tile.
+    pixel
+        Of a tile, in units of the HEALPix pixel.
+    guard
+        Pixels around a tile that are not used.
+    margin
+        Least distance of a hole pixel from the border of a tile that fills it.
+    small
+        Largest radius of a hole that is filled with the whole C_l.
+    near
+        Observed pixels this far from a hole (in HEALPix pixels) are gathered a second time; 0 for
+        one pass only.
+    threshold
+        Share of the interpolation weight that must be observed for a tile pixel to count as data.
+    coarse_nside
+        Largest resolution of the coarse level.
+    whole_nside
+        Maps of this resolution or below, whose tiles would be curved, are solved as a whole.
+    tolerance
+        Relative residual at which the coarse solve stops.
+    """
+
+    side: int = 128
+    pixel: float = 0.6
+    guard: int = 8
+    margin: int = 24
+    small: float = 20.0
+    near: float = 8.0
+    threshold: float = 0.9
+    coarse_nside: int = 256
+    whole_nside: int = 128
+    tolerance: float = 3e-3
+
+
+class FlatEngine(Protocol):
+    """What a mosaic asks for: posterior means on flat tiles of a given prior."""
+
+    def __call__(
+        self, cl: Map, *, side: int, pixel: float, share: bool, sky_pixel: float, guard: int
+    ) -> TileMean:
+        """Prepare for tiles: the arguments are those of `skyfill.flatsky.TileField.of`."""
+
+
+class Mosaic:
+    """Posterior mean of maps that share a mask and a prior; linear in the map.
+
+    Parameters
+    ----------
+    observed
+        ``(npix,)``, RING, True where observed.
+    prior
+        What the maps are made of.
+    engine
+        What fills tiles.
+    config
+        How the sphere is divided.
+    threads
+        Of the transforms; 0 for all.
+    progress
+        Told of every stage.
+    """
+
+    posterior = True
+
+    def __init__(
+        self,
+        observed: Mask,
+        prior: Prior,
+        engine: FlatEngine,
+        *,
+        config: MosaicConfig | None = None,
+        threads: int = 0,
+        progress: Progress | None = None,
+    ) -> None:
+        self._observed = observed
+        self._prior = prior
+        self._config = config or MosaicConfig()
+        self._threads = threads
+        self._progress = progress or Silent()
+        self._nside = nside_of(observed.size, "mask")
+        self._sets: dict[bool, _TileSet] = {}
+        if self._nside <= self._config.whole_nside:
+            return
+        self._progress.stage("plan")
+        wide = _wide_holes(observed, self._small_radius)
+        small = ~observed & ~wide
+        self._small = small
+        for share, holes in ((False, small), (True, wide)):
+            if holes.any():
+                seen = observed | small if share else observed
+                self._sets[share] = _TileSet(holes, seen, prior, engine, self._config, share=share)
+        counts = [len(self._sets[s].layouts) if s in self._sets else 0 for s in (False, True)]
+        self._progress.done(f"{counts[0]} tiles for small holes, {counts[1]} for wide ones")
+
+    @property
+    def _small_radius(self) -> float:
+        return self._config.small * self._config.pixel * _pixel_size(self._nside)
+
+    def mean(self, values: Map) -> Map:
+        """Give the posterior mean in the holes.
+
+        Parameters
+        ----------
+        values
+            ``(npix,)``, µK, RING, without monopole and dipole; holes are not read.
+
+        Returns
+        -------
+        ``(nhole,)``, µK, in RING order.
+        """
+        work = np.where(self._observed, values, 0.0)
+        if self._nside <= self._config.whole_nside:
+            self._progress.stage("whole sky")
+            solution = posterior_mean(
+                work,
+                self._observed,
+                signal_cl=self._prior.signal_cl(),
+                noise_cl=self._prior.noise_cl,
+                tolerance=self._config.tolerance,
+                threads=self._threads,
+                progress=self._progress,
+            )
+            self._progress.done(
+                f"{solution.iterations} iterations, residual {solution.residual:.1e}"
+            )
+            return np.asarray(solution.values[~self._observed])
+        if False in self._sets:
+            self._sets[False].fill(work, self._progress, "small holes")
+        if True in self._sets:
+            large = self._large_scales(work)
+            work -= large
+            self._sets[True].fill(work, self._progress, "wide holes")
+            work += large
+        return np.asarray(work[~self._observed])
+
+    def _large_scales(self, values: Map) -> Map:
+        """Give m_L, the mean of the large scales, on the whole map."""
+        self._progress.stage("coarse level")
+        seen = self._observed | self._small
+        nside = min(self._config.coarse_nside, self._nside // 4)
+        coarse, share = _degrade(values, seen, nside)
+        lmax = min(3 * nside - 1, self._prior.lmax)
+        # Averaging over coarse pixels takes the fine window for the coarse one. What it lets through
+        # beyond the multipoles of the coarse map is aliased: noise to this level.
+        every = self._prior.signal_cl()
+        window = _averaging(self._nside, nside, every.size - 1)
+        modes = (2 * np.arange(every.size) + 1) / (12 * nside**2)
+        aliased = float(np.sum((modes * every * window**2)[lmax + 1 :]))
+        signal, window = every[: lmax + 1], window[: lmax + 1]
+        solution = posterior_mean(
+            coarse,
+            share >= 0.5,
+            signal_cl=signal * window**2,
+            noise_cl=self._prior.noise_cl + aliased,
+            tolerance=self._config.tolerance,
+            threads=self._threads,
+            progress=self._progress,
+        )
+        tile = self._config.side * self._config.pixel * _pixel_size(self._nside)
+        h = coarse_share(np.arange(lmax + 1, dtype=float), tile)
+        last = int(np.flatnonzero(h > 1e-9)[-1])
+        alm = harmonics.almxfl(solution.whitened, h * window * signal)
+        large = harmonics.synthesis(
+            harmonics.truncated(alm, last), self._nside, threads=self._threads
+        )
+        self._progress.done(
+            f"nside {nside}, {solution.iterations} iterations, residual {solution.residual:.1e}, "
+            f"l up to {last}"
+        )
+        return large
+
+
+class _TileSet:
+    """The tiles over some holes, and how they are filled."""
+
+    def __init__(
+        self,
+        holes: Mask,
+        seen: Mask,
+        prior: Prior,
+        engine: FlatEngine,
+        config: MosaicConfig,
+        *,
+        share: bool,
+    ) -> None:
+        nside = nside_of(holes.size, "mask")
+        sky_pixel = _pixel_size(nside)
+        pixel = config.pixel * sky_pixel
+        self._seen = seen
+        self._holes = np.flatnonzero(holes)
+        self._threshold = config.threshold
+        self.layouts = tiling.plan(
+            holes,
+            side=config.side,
+            pixel_arcmin=math.degrees(pixel) * 60,
+            margin=config.margin * pixel,
+        )
+        cl = np.append(prior.total_cl(), prior.noise_cl)
+        self._mean = engine(
+            cl, side=config.side, pixel=pixel, share=share, sky_pixel=sky_pixel, guard=config.guard
+        )
+        self._window = blending.window((config.side, config.side), guard=config.guard + 1)
+        self._near = np.empty(0, dtype=np.int64)
+        if config.near:
+            around = ~grow(~holes, config.near * sky_pixel) & seen
+            self._near = np.flatnonzero(around)
+
+    def fill(self, values: Map, progress: Progress, name: str) -> None:
+        """Write the posterior mean into the holes of ``values``."""
+        passes = 2 if self._near.size else 1
+        progress.stage(name, passes * len(self.layouts))
+        tiles = np.zeros((len(self.layouts), *self._window.shape), dtype=np.float32)
+        data = values
+        for number in range(passes):
+            # The second pass gathers what the first has missed, so that the gather's smoothing is
+            # felt by the residual only.
+            if number:
+                data = np.zeros_like(values)
+                data[self._near] = values[self._near] - self._paste(tiles, self._near)
+            for part in _batches(len(self.layouts)):
+                cut, weight = tiling.cut(data, self._seen, self.layouts[part])
+                known = weight >= self._threshold
+                tiles[part] = self._mean(np.where(known, tiles[part] + cut, 0.0), known)
+                progress.advance(len(cut))
+        values[self._holes] = self._paste(tiles, self._holes)
+        progress.done(f"{len(self.layouts)} tiles, {self._holes.size} pixels")
+
+    def _paste(self, tiles: NDArray[np.float32], pixels: NDArray[np.int64]) -> Map:
+        pasted, _ = tiling.paste(tiles, self.layouts, pixels, window=self._window)
+        return np.asarray(np.nan_to_num(pasted))
+
+
+def _batches(n: int, size: int = 256) -> list[slice]:
+    return [slice(i, i + size) for i in range(0, n, size)]
+
+
+def _pixel_size(nside: int) -> float:
+    return math.sqrt(4 * math.pi / 12) / nside
+
+
+def _wide_holes(observed: Mask, radius: float) -> Mask:
+    """Mark the pixels of the holes that do not fit into a disc of a given radius."""
+    nside = nside_of(observed.size, "mask")
+    holes = label_holes(observed)
+    pixels = np.flatnonzero(~observed)
+    label = holes.labels[pixels]
+    centre = np.zeros((holes.sizes.size, 3))
+    farthest = np.zeros(holes.sizes.size)
+    parts = [slice(i, i + 2**20) for i in range(0, pixels.size, 2**20)]
+    for part in parts:
+        direction = pixel_directions(nside, pixels[part])
+        for axis in range(3):
+            centre[:, axis] += np.bincount(
+                label[part], direction[:, axis], minlength=holes.sizes.size
+            )
+    centre /= np.maximum(np.linalg.norm(centre, axis=1, keepdims=True), 1e-300)
+    for part in parts:
+        away = np.linalg.norm(pixel_directions(nside, pixels[part]) - centre[label[part]], axis=1)
+        np.maximum.at(farthest, label[part], away)
+    wide = np.zeros(observed.size, dtype=bool)
+    wide[pixels] = farthest[label] > 2 * math.sin(radius / 2)
+    return wide
+
+
+def _degrade(values: Map, observed: Mask, nside: int) -> tuple[Map, Map]:
+    """Average observed pixels over coarser ones; give the averages and the observed shares."""
+    fine = nside_of(values.size, "map")
+    ratio = (fine // nside) ** 2
+    total, count = np.zeros(12 * nside**2), np.zeros(12 * nside**2)
+    for start in range(0, values.size, 2**22):
+        ring = np.arange(start, min(start + 2**22, values.size))
+        ring = ring[observed[ring]]
+        parent = ring_to_nest(fine, ring) // ratio
+        total += np.bincount(parent, values[ring], minlength=total.size)
+        count += np.bincount(parent, minlength=total.size)
+    mean, share = total / np.maximum(count, 1), count / ratio
+    return reorder(mean, nest_in=True, nest_out=False), reorder(share, nest_in=True, nest_out=False)
+
+
+def _averaging(fine: int, coarse: int, lmax: int) -> Map:
+    """Give the window of averaging the pixels of one resolution over those of another."""
+    x = np.arange(lmax + 1) / coarse
+    inside = int(np.searchsorted(x, 4.0))
+    window = np.empty(lmax + 1)
+    window[:inside] = pixel_window(coarse, min(inside, 4 * coarse))[:inside]
+    # Beyond the table the window of a square falls as the wave number, and is small.
+    window[inside:] = pixel_window(coarse, 4 * coarse)[-1] * 4 / x[inside:]
+    return window / pixel_window(fine, lmax)

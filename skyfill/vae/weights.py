@@ -1,0 +1,152 @@
+"""Keep a network's weights and what must be known of them in one file.
+
+A safetensors file whose metadata holds JSON: format, architecture, how it was trained, how good it
+was on held-out tiles. Beside each shipped file lies its model card, which names the file's sha256.
+Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from skyfill._files import atomic_write
+from skyfill.vae.network import Architecture, TileVAE
+
+__all__ = ["DEFAULT", "ModelCard", "load", "save"]
+
+FORMAT = 1
+DEFAULT = "tilevae-1"
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Say what a file of weights is.
+
+    Attributes
+    ----------
+    name
+        Of the model.
+    sha256
+        Of the file.
+    training
+        What it was trained on, and for how long.
+    measured
+        Errors on held-out tiles, in units of the prior's variance.
+    """
+
+    name: str
+    sha256: str
+    training: dict[str, Any] = field(repr=False)
+    measured: dict[str, float]
+
+
+def save(
+    network: TileVAE,
+    path: str | Path,
+    *,
+    name: str,
+    training: dict[str, Any],
+    measured: dict[str, float],
+    overwrite: bool = False,
+) -> ModelCard:
+    """Write weights, and their card beside them (``.json``).
+
+    Parameters
+    ----------
+    network
+        The network, on any device.
+    path
+        A name that ends in ``.safetensors``.
+    name, training, measured
+        As in `ModelCard`.
+    overwrite
+        Whether to replace a file that exists.
+
+    Raises
+    ------
+    FileExistsError
+        The file exists and ``overwrite`` is not set.
+    """
+    path = Path(path)
+    about = {
+        "format": FORMAT,
+        "name": name,
+        "architecture": network.arch.as_dict(),
+        "training": training,
+        "measured": measured,
+    }
+    tensors = {key: value.cpu().contiguous() for key, value in network.state_dict().items()}
+    with atomic_write(path, overwrite) as temporary:
+        save_file(tensors, temporary, metadata={"skyfill": json.dumps(about)})
+    card = ModelCard(name, _sha256(path), training, measured)
+    with atomic_write(path.with_suffix(".json"), overwrite) as temporary:
+        temporary.write_text(json.dumps(vars(card), indent=2) + "\n", encoding="utf-8")
+    return card
+
+
+def load(path: str | Path | None = None) -> tuple[TileVAE, ModelCard]:
+    """Read weights strictly: every tensor, its shape, and the hash in the card must fit.
+
+    Parameters
+    ----------
+    path
+        A file of weights with its card beside it; the shipped ones if not given.
+
+    Returns
+    -------
+    The network, ready for inference, and its card.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        The file is not skyfill's, is damaged, or is not the one that its card describes.
+    """
+    if path is None:
+        shipped = resources.files("skyfill.vae").joinpath("weights", f"{DEFAULT}.safetensors")
+        with resources.as_file(shipped) as real:
+            return load(real)
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file of weights")
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {})["skyfill"])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise ValueError(f"{path}: no skyfill weights ({error}); give a .safetensors file") from None
+    if about.get("format") != FORMAT:
+        raise ValueError(f"{path}: format {about.get('format')}, this skyfill reads {FORMAT}")
+    sha256 = _sha256(path)
+    beside = path.with_suffix(".json")
+    if beside.exists() and json.loads(beside.read_text(encoding="utf-8"))["sha256"] != sha256:
+        raise ValueError(f"{path}: not the file that {beside.name} describes; fetch it again")
+    arch = {k: tuple(v) if isinstance(v, list) else v for k, v in about["architecture"].items()}
+    network = TileVAE(Architecture(**arch))
+    expected = network.state_dict()
+    for key in expected.keys() | tensors.keys():
+        ours, theirs = (tuple(t[key].shape) if key in t else None for t in (expected, tensors))
+        if ours != theirs:
+            raise ValueError(f"{path}: tensor {key} has shape {theirs}, the network wants {ours}")
+    network.load_state_dict(tensors)
+    network.requires_grad_(requires_grad=False)
+    network.eval()
+    return network, ModelCard(about["name"], sha256, about["training"], about["measured"])
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
