@@ -145,9 +145,9 @@ class _Spread:
 
     def std(self) -> NDArray[np.float64]:
         """Give the standard deviation, with n - 1."""
-        variance: NDArray[np.float64] = self._squares / (self.count - 1)
-        root: NDArray[np.float64] = variance**0.5
-        return root
+        import numpy as np
+
+        return np.sqrt(np.asarray(self._squares) / (self.count - 1))
 
 
 def _outputs(args: argparse.Namespace) -> list[Path]:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numba import prange
+from scipy.sparse import csc_array
+from scipy.sparse.linalg import splu
 
 from ._checks import nside_of
 from ._jit import parallel
@@ -22,6 +24,8 @@ from ._pixels import neighbour_xyf, nest2xyf, xyf2nest
 from .healpix import nest_to_ring, reorder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
@@ -34,7 +38,10 @@ __all__ = ["diffuse"]
 # the mean of the neighbours keeps -1/2 to 1/4, and so a damped step at most a third.
 DAMPING = 8.0 / 9.0
 SWEEPS = 2
-SWEEPS_COARSEST = 50
+# A level with so few unknowns is the coarsest. It is solved by elimination, and so is one that has
+# no coarser level because its holes are tiny, unless there are very many of them.
+DIRECT = 2000
+SPARSE = 100_000
 
 
 def diffuse(
@@ -123,7 +130,7 @@ def _levels(nside: int, sky: Floats) -> list[_Level]:
     levels: list[_Level] = []
     pixels = np.flatnonzero(np.isnan(sky))
     children = np.empty(0, dtype=np.int32)
-    while pixels.size:
+    while pixels.size and not (levels and levels[-1].pixels.size <= DIRECT):
         slots = np.full(sky.size, -1, dtype=np.int32)
         slots[pixels] = np.arange(pixels.size, dtype=np.int32)
         around = np.empty((pixels.size, 8), dtype=np.int32)
@@ -145,39 +152,57 @@ def _levels(nside: int, sky: Floats) -> list[_Level]:
 def _solve(levels: list[_Level], enough: float, max_iter: int) -> Floats:
     """Solve from the coarsest level to the finest, each starting from the one before."""
     x = np.zeros(levels[-1].pixels.size)
+    bottom = _direct(levels[-1])
     for depth in range(len(levels) - 1, -1, -1):
         level = levels[depth]
         if depth + 1 < len(levels):
             coarse = levels[depth + 1]
             coarse.sky[coarse.pixels] = x
             x = coarse.sky[level.pixels >> 2]
-        elif level.known.any():
-            x[:] = level.known.sum() / level.degree.sum()
         for _ in range(max_iter if depth == 0 else 1):
             before = x
-            x = _cycle(levels, depth, x, level.known)
+            x = _cycle(levels, depth, x, level.known, bottom)
             if np.sqrt(np.mean((x - before) ** 2)) <= enough:
                 break
     return x
 
 
-def _cycle(levels: list[_Level], depth: int, x: Floats, rhs: Floats) -> Floats:
+def _direct(level: _Level) -> Callable[[Floats], Floats]:
+    """Factorize the equations of the coarsest level; return the function that solves them."""
+    n = level.pixels.size
+    if n > SPARSE:  # as if the answer were zero: leave tiny holes to the sweeps
+        return np.zeros_like
+    row, which = np.nonzero(level.around >= 0)
+    diagonal = np.arange(n)
+    entries = np.concatenate([level.degree.astype(np.float64), np.full(row.size, -1.0)])
+    rows = np.concatenate([diagonal, row])
+    columns = np.concatenate([diagonal, level.around[row, which]])
+    solve: Callable[[Floats], Floats] = splu(csc_array((entries, (rows, columns)))).solve
+    return solve
+
+
+def _cycle(
+    levels: list[_Level],
+    depth: int,
+    x: Floats,
+    rhs: Floats,
+    bottom: Callable[[Floats], Floats],
+) -> Floats:
     """Improve x by one W cycle: smooth, correct from the coarser level (twice), smooth."""
     level = levels[depth]
-    last = depth + 1 == len(levels)
     x, spare = x.copy(), np.empty_like(x)
-    for _ in range(SWEEPS_COARSEST if last else SWEEPS):
+    for _ in range(SWEEPS):
         _relax(level.around, level.degree, rhs, x, spare)
         x, spare = spare, x
-    if last:
-        return x
-    coarse = levels[depth + 1]
     _residual(level.around, level.degree, rhs, x, spare)
+    if depth + 1 == len(levels):
+        return x + bottom(spare)
+    coarse = levels[depth + 1]
     missing = np.empty(coarse.pixels.size)
     _restrict(coarse.children, spare, missing)
     correction = np.zeros_like(missing)
     for _ in range(2):
-        correction = _cycle(levels, depth + 1, correction, missing)
+        correction = _cycle(levels, depth + 1, correction, missing, bottom)
     _prolong(coarse.around, coarse.children, correction, x)
     for _ in range(SWEEPS):
         _relax(level.around, level.degree, rhs, x, spare)

@@ -31,7 +31,7 @@ def wavenumbers(side: int, pixel: float) -> NDArray[np.float64]:
     """
     ky = 2 * np.pi * np.fft.fftfreq(side, pixel)
     kx = 2 * np.pi * np.fft.rfftfreq(side, pixel)
-    return np.hypot(ky[:, None], kx[None, :])
+    return np.asarray(np.hypot(ky[:, None], kx[None, :]))
 
 
 def power(cl: NDArray[np.float64], side: int, pixel: float) -> NDArray[np.float64]:
@@ -62,12 +62,12 @@ def power(cl: NDArray[np.float64], side: int, pixel: float) -> NDArray[np.float6
         for dx in nodes:
             k = np.hypot(ky + dy * cell, kx + dx * cell)
             total += np.where(k < 1.5, 0.0, np.interp(k, ell, cl))
-    return total / nodes.size**2 / pixel**2
+    return np.asarray(total / nodes.size**2 / pixel**2)
 
 
 def floored(spectrum: NDArray[np.float64]) -> NDArray[np.float64]:
     """Keep a tile's power spectrum away from zero, where its inverse would not exist."""
-    return np.maximum(spectrum, _FLOOR * spectrum.mean())
+    return np.asarray(np.maximum(spectrum, _FLOOR * spectrum.mean()))
 
 
 def coarse_share(ell: NDArray[np.float64], tile: float) -> NDArray[np.float64]:
@@ -103,7 +103,8 @@ def gather_transfer(ell: NDArray[np.float64], pixel: float) -> NDArray[np.float6
     """
     angle = (np.arange(8) + 0.5) / 8 * np.pi / 4
     kx, ky = np.multiply.outer(np.cos(angle), ell), np.multiply.outer(np.sin(angle), ell)
-    once = np.mean(np.sinc(kx * pixel / 2 / np.pi) ** 2 * np.sinc(ky * pixel / 2 / np.pi) ** 2, axis=0)
+    along_x, along_y = (np.sinc(k * pixel / 2 / np.pi) ** 2 for k in (kx, ky))
+    once = np.mean(along_x * along_y, axis=0)
     return np.asarray(1 - (1 - once) ** 2)
 
 
@@ -113,7 +114,7 @@ def tile_cl(
     """Give the spectrum of what stands in a tile; arguments as for `TileField.of`."""
     ell = np.arange(max(cl.size, int(1.5 * math.pi / pixel)), dtype=float)
     full = np.interp(ell, np.arange(cl.size), cl) * gather_transfer(ell, sky_pixel) ** 2
-    return full * (1 - coarse_share(ell, tile)) if share else full
+    return np.asarray(full * (1 - coarse_share(ell, tile)) if share else full)
 
 
 @dataclass(frozen=True)

@@ -141,7 +141,7 @@ def cl_of(alm: Alm) -> NDArray[np.float64]:
 
 
 @compiled
-def _legendre_sum(coefficients, x, out):  # type: ignore[no-untyped-def]
+def _legendre_sum(coefficients: Map, x: Map, out: Map) -> None:
     """Fill out[i] = Σ_l coefficients[l] P_l(x[i])."""
     lmax = coefficients.size - 1
     for i in range(x.size):
@@ -156,7 +156,7 @@ def _legendre_sum(coefficients, x, out):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _legendre_project(values, x, out):  # type: ignore[no-untyped-def]
+def _legendre_project(values: Map, x: Map, out: Map) -> None:
     """Fill out[l] = Σ_i values[i] P_l(x[i])."""
     lmax = out.size - 1
     for ell in range(lmax + 1):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,7 +114,7 @@ class Inpainter:
         prior: Prior | None = None,
         seed: int = 0,
         weights: str | Path | None = None,
-        refine: int = 10,
+        refine: int = 40,
         device: str = "auto",
         batch_size: int = 64,
         threads: int = 0,
@@ -213,10 +213,12 @@ def _engine(
     vae.pick_device(device)
     network, card = vae.load(weights)
 
-    def engine(cl: Map, *, guard: int, **geometry: Any) -> TileMean:
+    def engine(
+        cl: Map, *, side: int, pixel: float, share: bool, sky_pixel: float, guard: int
+    ) -> TileMean:
         return vae.TileFiller(
             network,
-            TileField.of(cl, **geometry),
+            TileField.of(cl, side=side, pixel=pixel, share=share, sky_pixel=sky_pixel),
             guard=guard,
             refine=refine,
             batch_size=batch_size,

@@ -183,8 +183,8 @@ class Mosaic:
         nside = min(self._config.coarse_nside, self._nside // 4)
         coarse, share = _degrade(values, seen, nside)
         lmax = min(3 * nside - 1, self._prior.lmax)
-        # Averaging over coarse pixels takes the fine window for the coarse one. What it lets through
-        # beyond the multipoles of the coarse map is aliased: noise to this level.
+        # Averaging over coarse pixels takes the fine window for the coarse one. What it lets
+        # through beyond the multipoles of the coarse map is aliased: noise to this level.
         every = self._prior.signal_cl()
         window = _averaging(self._nside, nside, every.size - 1)
         modes = (2 * np.arange(every.size) + 1) / (12 * nside**2)

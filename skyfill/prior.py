@@ -10,7 +10,6 @@ import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -20,6 +19,7 @@ from scipy import optimize
 from skyfill import harmonics
 from skyfill._checks import check_nside, nside_of
 from skyfill._jit import compiled
+from skyfill._spectrumfile import read_cl
 
 __all__ = [
     "Prior",
@@ -39,9 +39,9 @@ _LOST = 1e-5
 
 @lru_cache(maxsize=4)
 def _table(name: str) -> dict[str, NDArray[np.float64]]:
-    with resources.files("skyfill").joinpath("data", name).open("rb") as file:
-        with np.load(file) as table:
-            return {key: table[key] for key in table.files}
+    path = resources.files("skyfill").joinpath("data", name)
+    with path.open("rb") as file, np.load(file) as table:
+        return {key: table[key] for key in table.files}
 
 
 def lcdm(
@@ -106,84 +106,6 @@ def pixel_window(nside: int, lmax: int) -> NDArray[np.float64]:
         raise ValueError(f"the pixel window is known to l = 4 nside = {4 * nside}, got {lmax}")
     table = _table("pixel_window.npz")
     return np.asarray(np.interp(np.arange(lmax + 1) / nside, table["x"], table["window"]))
-
-
-def read_cl(path: str | Path, *, dl: bool = False) -> NDArray[np.float64]:
-    """Read a spectrum from a text or FITS file.
-
-    Parameters
-    ----------
-    path
-        Columns l and C_l (µK²) first; text (a header line is fine), ECSV, or a FITS table. A FITS
-        file of one column, as healpy writes it, begins at l = 0.
-    dl
-        Whether the second column holds D_l = l (l + 1) C_l / 2π.
-
-    Returns
-    -------
-    ``(lmax + 1,)`` C_l, µK²; multipoles below the first row are zero, gaps are interpolated.
-
-    Raises
-    ------
-    ValueError
-        The file is no such table, or a value is negative or not finite.
-    FileNotFoundError
-        There is no such file.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file; --cl takes a table of l and C_l")
-    ell, values = _read_columns(path)
-    if ell.size < 2 or not np.all(np.isfinite(ell)) or np.any(np.diff(ell) <= 0) or ell[0] < 0:
-        raise ValueError(f"{path}: the first column must be l, rising; got {ell[:3]} ...")
-    if not np.all(np.isfinite(values)):
-        raise ValueError(f"{path}: C_l is not finite at l = {ell[~np.isfinite(values)][0]:g}")
-    if np.any(values < 0):
-        raise ValueError(f"{path}: C_l is negative at l = {ell[values < 0][0]:g}")
-    if not values.any():
-        raise ValueError(f"{path}: C_l is zero at every l; a prior needs power")
-    if dl:
-        values = values * 2 * math.pi / np.maximum(ell * (ell + 1), 1)
-    every = np.arange(int(ell[-1]) + 1)
-    return np.asarray(np.interp(every, ell, values, left=0.0))
-
-
-def _read_columns(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give the first two columns of a table, whatever its kind."""
-    advice = "--cl takes a table whose first columns are l and C_l"
-    with path.open("rb") as file:
-        fits = file.read(6) == b"SIMPLE"
-    if fits:
-        from astropy.table import Table
-
-        try:
-            table = Table.read(path, format="fits", hdu=1)
-            columns = [np.asarray(table[c], dtype=float).ravel() for c in table.colnames[:2]]
-        except Exception as error:  # astropy raises many kinds for a broken table
-            raise ValueError(f"{path}: no readable FITS table ({error}); {advice}") from None
-        if len(columns) == 1:
-            return np.arange(columns[0].size, dtype=float), columns[0]
-        if columns[0][0] < 0 or np.any(np.diff(columns[0]) <= 0):  # healpy's TT, EE, ...: no l
-            return np.arange(columns[0].size, dtype=float), columns[0]
-        return columns[0], columns[1]
-    rows: list[tuple[float, float]] = []
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: neither text nor FITS; {advice}") from None
-    for number, line in enumerate(lines, 1):
-        words = line.split("#")[0].replace(",", " ").split()
-        if not words:
-            continue
-        try:
-            rows.append((float(words[0]), float(words[1])))
-        except (ValueError, IndexError):
-            if rows:  # a header comes before the numbers, not among them
-                raise ValueError(f"{path}: line {number} is no pair of numbers; {advice}") from None
-    if not rows:
-        raise ValueError(f"{path}: no numbers found; {advice}")
-    ell, values = np.array(rows).T
-    return ell, values
 
 
 @dataclass(frozen=True)
@@ -263,7 +185,12 @@ class Prior:
 
 
 @compiled
-def _pack(normals, lmax, root, alm):  # type: ignore[no-untyped-def]
+def _pack(
+    normals: NDArray[np.float64],
+    lmax: int,
+    root: NDArray[np.float64],
+    alm: NDArray[np.complex128],
+) -> None:
     """Put normals, drawn multipole by multipole, into m-major alm of spectrum root²."""
     for ell in range(lmax + 1):
         base = ell * ell
@@ -271,9 +198,7 @@ def _pack(normals, lmax, root, alm):  # type: ignore[no-untyped-def]
         for m in range(1, ell + 1):
             index = m * (2 * lmax + 1 - m) // 2 + ell
             scale = root[ell] * 0.7071067811865476
-            alm[index] = complex(
-                scale * normals[base + 2 * m - 1], scale * normals[base + 2 * m]
-            )
+            alm[index] = complex(scale * normals[base + 2 * m - 1], scale * normals[base + 2 * m])
 
 
 def draw(
@@ -300,7 +225,8 @@ def draw(
     ``(npix,)``, µK, RING.
     """
     lmax = prior.lmax if lmax is None else lmax
-    signal, noise = (np.random.default_rng(s) for s in np.random.SeedSequence([seed, index]).spawn(2))
+    streams = np.random.SeedSequence([seed, index]).spawn(2)
+    signal, noise = (np.random.default_rng(stream) for stream in streams)
     alm = np.empty((lmax + 1) * (lmax + 2) // 2, dtype=np.complex128)
     _pack(signal.standard_normal((lmax + 1) ** 2), lmax, np.sqrt(prior.signal_cl(lmax)), alm)
     sky = harmonics.synthesis(alm, prior.nside, threads=threads)

@@ -63,9 +63,7 @@ class TileFiller:
         self._tolerance = tolerance
         self._batch = batch_size
 
-    def __call__(
-        self, tiles: NDArray[Any], observed: NDArray[np.bool_]
-    ) -> NDArray[np.float32]:
+    def __call__(self, tiles: NDArray[Any], observed: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Give the posterior mean of every pixel of every tile.
 
         Parameters

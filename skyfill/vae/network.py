@@ -21,6 +21,8 @@ warm start is, as far as it has converged.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,23 +43,31 @@ class Architecture:
         Width of the data path at each scale, the finest (half the tile's resolution) first.
     gates
         Width of the mask path at each scale.
-    blocks
-        Residual blocks at each scale, on the way down and again on the way up.
     bands
         Logarithmic bands of the spectrum that condition the gates.
+    scales
+        Noise levels of the Wiener filters through which a step sees and answers.
     """
 
     warm: int = 10
     steps: int = 2
     channels: tuple[int, ...] = (16, 24, 32, 48)
     gates: tuple[int, ...] = (16, 24, 32, 48)
-    blocks: int = 1
     bands: int = 12
     scales: int = 4
 
     def as_dict(self) -> dict[str, object]:
         """Give the fields as JSON can hold them."""
         return asdict(self)
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> Architecture:
+        """Build from `as_dict`'s fields, read back from JSON, where tuples are lists."""
+        known: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in fields.items()
+        }
+        return cls(**known)
 
 
 def colour(tile: Tensor, amplitude: Tensor) -> Tensor:
@@ -71,7 +81,8 @@ def colour(tile: Tensor, amplitude: Tensor) -> Tensor:
         ``(..., side, side // 2 + 1)``, broadcast against the modes.
     """
     modes = torch.fft.rfft2(tile)
-    return torch.fft.irfft2(modes * amplitude, s=tile.shape[-2:])
+    field: Tensor = torch.fft.irfft2(modes * amplitude, s=tile.shape[-2:])
+    return field
 
 
 def band_powers(spectrum: Tensor, bands: int) -> Tensor:
@@ -171,13 +182,9 @@ class MaskPath(nn.Module):
         widths = arch.gates
         self.bands = arch.bands
         self.stem = _conv(4, widths[0], bias=True)
-        self.down = nn.ModuleList(
-            _conv(a, b, bias=True, stride=2) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.down = nn.ModuleList(_conv(a, b, bias=True, stride=2) for a, b in pairwise(widths))
         self.mix = nn.ModuleList(_conv(w, w, bias=True) for w in widths)
-        self.up = nn.ModuleList(
-            _conv(b, a, 1, bias=True) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.up = nn.ModuleList(_conv(b, a, 1, bias=True) for a, b in pairwise(widths))
         self.out = nn.ModuleList(_conv(w, w, bias=True) for w in widths)
         self.film = nn.Sequential(
             nn.Linear(arch.bands, 64), nn.SiLU(), nn.Linear(64, 2 * sum(widths))
@@ -215,7 +222,8 @@ class GatedBlock(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Keep the shape ``(batch, width, n, n)``."""
         before, after = self.gates(mask).chunk(2, dim=1)
-        return x + self.outer(after * self.inner((1 + before) * x))
+        change: Tensor = self.outer(after * self.inner((1 + before) * x))
+        return x + change
 
 
 class Projector(nn.Module):
@@ -226,20 +234,13 @@ class Projector(nn.Module):
         widths, gates = arch.channels, arch.gates
         self.scales = arch.scales
         self.stem = _conv(4 * arch.scales + 4, widths[0], bias=False)
-        self.enter = nn.ModuleList(
-            nn.ModuleList(GatedBlock(w, g) for _ in range(arch.blocks))
-            for w, g in zip(widths, gates, strict=True)
-        )
+        self.enter = nn.ModuleList(GatedBlock(w, g) for w, g in zip(widths, gates, strict=True))
         self.leave = nn.ModuleList(
-            nn.ModuleList(GatedBlock(w, g) for _ in range(arch.blocks))
-            for w, g in zip(widths[:-1], gates[:-1], strict=True)
+            GatedBlock(w, g) for w, g in zip(widths[:-1], gates[:-1], strict=True)
         )
-        self.down = nn.ModuleList(
-            nn.Conv2d(a, b, 2, 2, bias=False) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 2, 2, bias=False) for a, b in pairwise(widths))
         self.up = nn.ModuleList(
-            nn.ConvTranspose2d(b, a, 2, 2, bias=False)
-            for a, b in zip(widths, widths[1:], strict=False)
+            nn.ConvTranspose2d(b, a, 2, 2, bias=False) for a, b in pairwise(widths)
         )
         self.skips = nn.ModuleList(
             _conv(g, w, 1, bias=True) for w, g in zip(widths[:-1], gates[:-1], strict=True)
@@ -252,27 +253,26 @@ class Projector(nn.Module):
         nn.init.zeros_(self.direct.bias)  # type: ignore[arg-type]
 
     def forward(self, fields: Tensor, masks: list[Tensor]) -> Tensor:
-        """Map ``(batch, 2, side, side)`` to ``(batch, 1, side, side)``."""
+        """Map residuals and last update, ``(batch, scales + 1, side, side)``, to the same shape."""
         packed = functional.pixel_unshuffle(fields, 2)
         x = self.stem(packed)
         kept = []
-        for i, blocks in enumerate(self.enter):
+        for i, block in enumerate(self.enter):
             if i:
                 kept.append(x)
                 x = self.down[i - 1](x)
-            for block in blocks:
-                x = block(x, masks[i])
+            x = block(x, masks[i])
         for i in reversed(range(len(self.up))):
             x = self.up[i](x) + (1 + self.skips[i](masks[i])) * kept[i]
-            for block in self.leave[i]:
-                x = block(x, masks[i])
+            x = self.leave[i](x, masks[i])
         n, h, w = x.shape[0], x.shape[2], x.shape[3]
         s = self.scales
         mix, scale, memory = self.direct(masks[0]).split([4 * s * s, 4 * s, 4], dim=1)
         residual = packed[:, :-4].view(n, 1, s, 4, h, w)
         y = (mix.view(n, s, s, 4, h, w) * residual).sum(2).view(n, 4 * s, h, w)
         y = y + (1 + scale) * self.head(x)
-        return functional.pixel_shuffle(torch.cat([y, memory * packed[:, -4:]], 1), 2)
+        packed = torch.cat([y, memory * packed[:, -4:]], 1)
+        return functional.pixel_shuffle(packed, 2)
 
 
 class TileVAE(nn.Module):
@@ -283,6 +283,18 @@ class TileVAE(nn.Module):
         self.arch = arch
         self.mask_path = MaskPath(arch)
         self.steps = nn.ModuleList(Projector(arch) for _ in range(arch.steps))
+
+    def encode(self, tile: Tensor, observed: Tensor, spectrum: Tensor) -> Tensor:
+        """Give the mean of the latent field ξ given the observed pixels; shapes as in `forward`.
+
+        A sample of its posterior is ζ + encode(d - M decode(ζ)), ζ white: the reparameterisation
+        that `skyfill.inpaint` makes with one ζ for the whole sphere.
+        """
+        return colour(self(tile, observed, spectrum), spectrum[:, None].rsqrt())
+
+    def decode(self, latent: Tensor, tile: Tensor, observed: Tensor, spectrum: Tensor) -> Tensor:
+        """Give the tile of a latent field: the data where observed, Σ^½ ξ elsewhere."""
+        return observed * tile + (1 - observed) * colour(latent, spectrum[:, None].sqrt())
 
     def forward(self, tile: Tensor, observed: Tensor, spectrum: Tensor) -> Tensor:
         """Give the posterior mean of the whole tile.
@@ -298,9 +310,11 @@ class TileVAE(nn.Module):
         """
         mean = conjugate_gradient(tile, observed, spectrum, iterations=self.arch.warm)
         spectrum = spectrum[:, None]
-        noise = spectrum.amin((-1, -2), keepdim=True) * 0.5 * 10.0 ** torch.arange(
-            self.arch.scales, device=tile.device
-        ).view(1, -1, 1, 1)
+        noise = (
+            spectrum.amin((-1, -2), keepdim=True)
+            * 0.5
+            * 10.0 ** torch.arange(self.arch.scales, device=tile.device).view(1, -1, 1, 1)
+        )
         wiener = spectrum / (spectrum + noise)
         holes = 1 - observed
         masks = self.mask_path(observed, spectrum[:, 0].expand(tile.shape[0], -1, -1))

@@ -31,7 +31,8 @@ def draw_fields(spectrum: Tensor, generator: torch.Generator) -> Tensor:
     batch, domain = spectrum.shape[:2]
     white = torch.randn(batch, domain, domain, generator=generator, device=spectrum.device)
     field = torch.fft.irfft2(torch.fft.rfft2(white) * spectrum.sqrt(), s=(domain, domain))
-    return field[:, None, : domain // 2, : domain // 2]
+    part: Tensor = field[:, None, : domain // 2, : domain // 2]
+    return part
 
 
 def draw_mask(side: int, guard: int, rng: np.random.Generator) -> NDArray[np.bool_]:

@@ -8,9 +8,9 @@ Runs on torch and numpy alone, on a CPU or a GPU, and resumes from its last chec
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import math
-import os
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -155,8 +155,7 @@ def excess(
     """
     truth, observed, spectrum, exact = held_out
     with torch.no_grad():
-        parts = zip(*(t.split(16) for t in (truth, observed, spectrum)), strict=True)
-        mean = torch.cat([network(t * o, o, s) for t, o, s in parts])
+        mean = network(truth * observed, observed, spectrum)
     error = [float(hole_error(m, truth, observed, weight)) for m in (0 * truth, exact, mean)]
     return {
         "prior": error[0],
@@ -191,11 +190,9 @@ def train(config: TrainConfig, out: Path, *, device: str = "auto", minutes: floa
     where = torch.device(device)
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
-    network = TileVAE(config.architecture).to(where, memory_format=torch.channels_last)
+    network = TileVAE(config.architecture).to(where)
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=0)
-    average = torch.optim.swa_utils.AveragedModel(
-        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.ema)
-    )
+    averaged = copy.deepcopy(network).requires_grad_(requires_grad=False)
     step, spent = 0, 0.0
     checkpoint = out / "checkpoint.pt"
     if checkpoint.exists():
@@ -203,7 +200,7 @@ def train(config: TrainConfig, out: Path, *, device: str = "auto", minutes: floa
         if state["config"] != json.dumps(asdict(config)):
             raise ValueError(f"{checkpoint}: made with another configuration; give another folder")
         network.load_state_dict(state["network"])
-        average.load_state_dict(state["average"])
+        averaged.load_state_dict(state["averaged"])
         optimizer.load_state_dict(state["optimizer"])
         step, spent = state["step"], state["seconds"]
     # A session's batches differ from the last one's, and are the same when it is run again.
@@ -217,14 +214,15 @@ def train(config: TrainConfig, out: Path, *, device: str = "auto", minutes: floa
         state = {
             "config": json.dumps(asdict(config)),
             "network": network.state_dict(),
-            "average": average.state_dict(),
+            "averaged": averaged.state_dict(),
             "optimizer": optimizer.state_dict(),
             "step": step,
             "seconds": seconds,
         }
         torch.save(state, checkpoint.with_suffix(".new"))
-        os.replace(checkpoint.with_suffix(".new"), checkpoint)
-        entry = {"step": step, "seconds": round(seconds), **excess(average.module, held_out, weight)}
+        checkpoint.with_suffix(".new").replace(checkpoint)
+        quality = excess(averaged, held_out, weight)
+        entry = {"step": step, "seconds": round(seconds), **quality}
         with (out / "log.jsonl").open("a") as log:
             log.write(json.dumps(entry) + "\n")
 
@@ -243,12 +241,14 @@ def train(config: TrainConfig, out: Path, *, device: str = "auto", minutes: floa
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
         optimizer.step()
-        average.update_parameters(network)
+        with torch.no_grad():
+            for mean_weight, new in zip(averaged.parameters(), network.parameters(), strict=True):
+                mean_weight.lerp_(new, 1 - config.ema)
         step += 1
         if step % 100 == 0:
             save()
     save()
-    return average.module
+    return averaged
 
 
 def main() -> None:

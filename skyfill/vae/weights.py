@@ -14,7 +14,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -124,15 +123,15 @@ def load(path: str | Path | None = None) -> tuple[TileVAE, ModelCard]:
             about = json.loads((file.metadata() or {})["skyfill"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, ValueError) as error:
-        raise ValueError(f"{path}: no skyfill weights ({error}); give a .safetensors file") from None
+        advice = "give a .safetensors file that skyfill wrote"
+        raise ValueError(f"{path}: no skyfill weights ({error}); {advice}") from None
     if about.get("format") != FORMAT:
         raise ValueError(f"{path}: format {about.get('format')}, this skyfill reads {FORMAT}")
     sha256 = _sha256(path)
     beside = path.with_suffix(".json")
     if beside.exists() and json.loads(beside.read_text(encoding="utf-8"))["sha256"] != sha256:
         raise ValueError(f"{path}: not the file that {beside.name} describes; fetch it again")
-    arch = {k: tuple(v) if isinstance(v, list) else v for k, v in about["architecture"].items()}
-    network = TileVAE(Architecture(**arch))
+    network = TileVAE(Architecture.of(about["architecture"]))
     expected = network.state_dict()
     for key in expected.keys() | tensors.keys():
         ours, theirs = (tuple(t[key].shape) if key in t else None for t in (expected, tensors))
