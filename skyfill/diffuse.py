@@ -40,7 +40,7 @@ DAMPING = 8.0 / 9.0
 SWEEPS = 2
 # A level with so few unknowns is the coarsest. It is solved by elimination, and so is one that has
 # no coarser level because its holes are tiny, unless there are very many of them.
-DIRECT = 2000
+DIRECT = 20_000
 SPARSE = 100_000
 
 

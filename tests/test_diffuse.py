@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import healpy as hp
+import numba
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
@@ -54,7 +55,10 @@ def sky() -> np.ndarray:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_solves_the_neighbour_mean_equations(sky, seed):
+@pytest.mark.parametrize("direct", [20, 20_000])
+def test_solves_the_neighbour_mean_equations(sky, seed, direct, monkeypatch):
+    """By multigrid over four levels, and by elimination on the only one."""
+    monkeypatch.setattr("skyfill.diffuse.DIRECT", direct)
     observed = ragged(32, seed=seed)
     truth = exactly(np.where(observed, sky, 0), observed)
     scale = sky[observed].std()
@@ -79,9 +83,8 @@ def test_a_fill_stays_between_what_surrounds_it(sky):
     assert filled.max() <= sky[observed].max()
 
 
-def test_threads_do_not_matter(sky):
-    import numba
-
+def test_threads_do_not_matter(sky, monkeypatch):
+    monkeypatch.setattr("skyfill.diffuse.DIRECT", 20)
     observed = ragged(32)
     several = diffuse(sky, observed)
     threads = numba.get_num_threads()
@@ -104,6 +107,18 @@ def test_without_holes_nothing_changes(sky):
     filled = diffuse(sky, np.ones(sky.size, dtype=bool))
     np.testing.assert_array_equal(filled, sky)
     assert filled is not sky
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
+def test_very_many_tiny_holes(share):
+    """So many that even the coarsest level is left to the sweeps."""
+    nside = 256
+    observed = np.random.default_rng(4).random(12 * nside**2) > share
+    values = hp.pix2vec(nside, np.arange(observed.size))[0] ** 3
+    filled = diffuse(values, observed, tol=1e-6)
+    around = hp.get_all_neighbours(nside, np.flatnonzero(~observed))
+    mean = np.where(around >= 0, filled[around], 0).sum(axis=0) / (around >= 0).sum(axis=0)
+    np.testing.assert_allclose(filled[~observed], mean, atol=1e-5)
 
 
 def test_bad_input_is_refused(sky):
