@@ -11,17 +11,18 @@ from typing import Any
 
 import ducc0
 import numpy as np
+from numba import prange
 from numpy.typing import NDArray
 
 from skyfill._checks import check_nside, nside_of
-from skyfill._jit import compiled
+from skyfill._jit import parallel
 
 __all__ = [
     "adjoint",
     "almxfl",
     "analysis",
     "cl_of",
-    "couple",
+    "coupling",
     "lmax_of",
     "synthesis",
     "truncated",
@@ -140,65 +141,54 @@ def cl_of(alm: Alm) -> NDArray[np.float64]:
     return np.asarray(cl / (2 * np.arange(lmax + 1) + 1))
 
 
-@compiled
-def _legendre_sum(coefficients: Map, x: Map, out: Map) -> None:
-    """Fill out[i] = Σ_l coefficients[l] P_l(x[i])."""
-    lmax = coefficients.size - 1
-    for i in range(x.size):
-        before, now = 1.0, x[i]
-        total = coefficients[0]
-        if lmax > 0:
-            total += coefficients[1] * now
-        for ell in range(2, lmax + 1):
-            before, now = now, ((2 * ell - 1) * x[i] * now - (ell - 1) * before) / ell
-            total += coefficients[ell] * now
-        out[i] = total
+@parallel
+def _legendre(x: Map, out: Map) -> None:
+    """Fill out[i, l] = P_l(x[i])."""
+    for i in prange(x.size):
+        out[i, 0] = 1.0
+        if out.shape[1] > 1:
+            out[i, 1] = x[i]
+        for ell in range(2, out.shape[1]):
+            out[i, ell] = (
+                (2 * ell - 1) * x[i] * out[i, ell - 1] - (ell - 1) * out[i, ell - 2]
+            ) / ell
 
 
-@compiled
-def _legendre_project(values: Map, x: Map, out: Map) -> None:
-    """Fill out[l] = Σ_i values[i] P_l(x[i])."""
-    lmax = out.size - 1
-    for ell in range(lmax + 1):
-        out[ell] = 0.0
-    for i in range(x.size):
-        before, now = 1.0, x[i]
-        out[0] += values[i]
-        if lmax > 0:
-            out[1] += values[i] * now
-        for ell in range(2, lmax + 1):
-            before, now = now, ((2 * ell - 1) * x[i] * now - (ell - 1) * before) / ell
-            out[ell] += values[i] * now
+def coupling(mask_cl: Map, edges: NDArray[np.int64], *, lmax: int) -> Map:
+    """Give the response of a masked sky's binned pseudo-spectrum to the sky's spectrum.
 
-
-@lru_cache(maxsize=2)
-def _nodes(n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    theta = ducc0.misc.GL_thetas(n)
-    weights = ducc0.misc.GL_weights(n, 1)
-    return np.cos(theta), np.asarray(weights) / (2 * np.pi)
-
-
-def couple(cl: NDArray[np.float64], mask_cl: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the mean spectrum of a masked sky: the pseudo-C_l of a field with spectrum ``cl``.
-
-    The coupling is a product of correlation functions, ξ(θ) ξ_w(θ), taken on Gauss-Legendre nodes
-    (Hivon et al. 2002, eq. A31, in real space), so it costs lmax² and no 3j symbol.
+    The mean of Σ_m |ã_lm|² / (2l + 1), averaged over a bin with weights 2l + 1, is this matrix
+    times C_l. The mask couples multipoles by the product of correlation functions, ξ(θ) ξ_w(θ)
+    (Hivon et al. 2002, eq. A31, in real space), taken on Gauss-Legendre nodes: no 3j symbol.
 
     Parameters
     ----------
-    cl
-        ``(lmax + 1,)`` spectrum of the whole sky.
     mask_cl
-        ``(any,)`` spectrum of the mask, Σ_m |w_lm|² / (2l + 1); up to 2 lmax where it matters.
+        ``(any,)`` spectrum of the mask, Σ_m |w_lm|² / (2l + 1).
+    edges
+        ``(nbin + 1,)`` first multipole of each bin; the last one ends the last bin.
+    lmax
+        Largest multipole of the sky that may leak into the bins.
 
     Returns
     -------
-    ``(lmax + 1,)`` mean of Σ_m |ã_lm|² / (2l + 1), not divided by the sky fraction.
+    ``(nbin, lmax + 1)``; the pseudo-spectrum is not divided by the sky fraction.
     """
-    x, weight = _nodes((2 * cl.size + mask_cl.size) // 2 + 1)
-    field, mask = np.empty(x.size), np.empty(x.size)
-    _legendre_sum((2 * np.arange(cl.size) + 1) / (4 * np.pi) * cl, x, field)
-    _legendre_sum((2 * np.arange(mask_cl.size) + 1) / (4 * np.pi) * mask_cl, x, mask)
-    out = np.empty(cl.size)
-    _legendre_project(2 * np.pi * weight * field * mask, x, out)
-    return out
+    nodes = (int(edges[-1]) + lmax + mask_cl.size) // 2 + 1
+    x = np.cos(ducc0.misc.GL_thetas(nodes))
+    weight = np.asarray(ducc0.misc.GL_weights(nodes, 1))
+    modes = 2.0 * np.arange(max(lmax + 1, mask_cl.size, int(edges[-1]))) + 1
+    ends = edges[:-1]
+    count = np.add.reduceat(modes[: edges[-1]], ends)
+    response = np.zeros((ends.size, lmax + 1))
+    table = np.empty((256, modes.size))
+    for start in range(0, nodes, 256):
+        part = slice(start, min(start + 256, nodes))
+        p = table[: part.stop - part.start]
+        _legendre(x[part], p)
+        p *= modes  # (2l + 1) P_l
+        mask = p[:, : mask_cl.size] @ mask_cl / (4 * np.pi)
+        bins = np.add.reduceat(p[:, : edges[-1]], ends, axis=1) / count
+        bins *= (weight[part] * mask)[:, None] / (4 * np.pi)
+        response += bins.T @ p[:, : lmax + 1]
+    return response

@@ -10,7 +10,6 @@ better than a degraded map does; the coarse level and the wide holes then take t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -30,8 +29,15 @@ __all__ = ["FlatEngine", "Mosaic", "MosaicConfig"]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-#: From tiles ``(ntile, side, side)``, µK, and their observed pixels to their posterior means.
-TileMean = Callable[[NDArray[Any], Mask], NDArray[np.float32]]
+
+
+class TileMean(Protocol):
+    """Posterior means of tiles ``(ntile, side, side)``, µK."""
+
+    def __call__(
+        self, tiles: NDArray[Any], observed: Mask, start: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """Fill tiles; ``start`` holds tiles that are nearly right already."""
 
 
 @dataclass(frozen=True)
@@ -263,7 +269,8 @@ class _TileSet:
             for part in _batches(len(self.layouts)):
                 cut, weight = tiling.cut(data, self._seen, self.layouts[part])
                 known = weight >= self._threshold
-                tiles[part] = self._mean(np.where(known, tiles[part] + cut, 0.0), known)
+                start = tiles[part].copy() if number else None
+                tiles[part] = self._mean(np.where(known, tiles[part] + cut, 0.0), known, start)
                 progress.advance(len(cut))
         values[self._holes] = self._paste(tiles, self._holes)
         progress.done(f"{len(self.layouts)} tiles, {self._holes.size} pixels")

@@ -249,7 +249,7 @@ def fit(
     """Fit beam, noise and calibration to the observed part of a map.
 
     The pseudo-spectrum of the masked map is compared with the model's own pseudo-spectrum
-    (`harmonics.couple`, so any mask will do) by the likelihood of Γ-distributed bins (Hamimeche &
+    (`harmonics.coupling`, so any mask will do) by the likelihood of Γ-distributed bins (Hamimeche &
     Lewis 2008, eq. 8), between l = 2 and 1.5 nside (2500 at most).
 
     Parameters
@@ -298,16 +298,12 @@ def fit(
     mask_cl = harmonics.cl_of(
         harmonics.analysis(observed.astype(np.float64), lmax=lmax, iterations=1, threads=threads)
     )
-    edges = np.unique(np.geomspace(2, last + 1, 60).astype(int))
-    weight = 2.0 * np.arange(last + 1) + 1
-    modes = np.add.reduceat(weight, edges[:-1])
-
-    def binned(spectrum: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(np.add.reduceat(weight * spectrum[: last + 1], edges[:-1]) / modes)
-
-    data = binned(pseudo)
+    edges = np.unique(np.geomspace(2, last + 1, 60).astype(np.int64))
+    modes = 2.0 * np.arange(last + 1) + 1
+    count = np.add.reduceat(modes, edges[:-1])
+    data = np.add.reduceat(modes * pseudo[: last + 1], edges[:-1]) / count
+    response = harmonics.coupling(mask_cl, edges, lmax=lmax)
     pixel = math.sqrt(4 * math.pi / values.size)
-    noise = harmonics.couple(np.ones(lmax + 1), mask_cl)
 
     def model(parameters: NDArray[np.float64]) -> Prior:
         found = dict(zip(names, np.exp(parameters), strict=True))
@@ -317,9 +313,8 @@ def fit(
         if np.any(parameters < -30) or np.any(parameters > 12):
             return float("inf")
         prior = model(parameters)
-        expected = harmonics.couple(prior.signal_cl(lmax), mask_cl) + prior.noise_cl * noise
-        ratio = data / binned(expected)
-        return float(np.sum(0.5 * sky * modes * (ratio - 1 - np.log(ratio))))
+        ratio = data / (response @ prior.total_cl(lmax))
+        return float(np.sum(0.5 * sky * count * (ratio - 1 - np.log(ratio))))
 
     # Noise from the last bin's power, which it cannot exceed by much; beam from the pixel.
     ceiling = math.sqrt(data[-1] / sky) / ARCMIN

@@ -64,8 +64,7 @@ class Architecture:
     def of(cls, fields: dict[str, Any]) -> Architecture:
         """Build from `as_dict`'s fields, read back from JSON, where tuples are lists."""
         known: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in fields.items()
+            key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()
         }
         return cls(**known)
 
