@@ -35,6 +35,8 @@ ARCMIN = math.pi / 180 / 60
 _TABLE = "lcdm_planck2018.npz"
 #: Share of the signal's variance that may be lost beyond the largest multipole that is drawn.
 _LOST = 1e-5
+#: How well the power of a map is known before it is fitted (Planck's releases differ by 2%).
+_CALIBRATION = 0.03
 
 
 @lru_cache(maxsize=4)
@@ -261,8 +263,8 @@ def fit(
     cl
         Spectrum of the sky, µK²; Planck-2018 ΛCDM if not given.
     fwhm, noise_uk_arcmin
-        Held where given, fitted where None; with both free, so is the factor of the signal's power
-        (two Planck releases differ by 2% in it, and the beam would take it up).
+        Held where given, fitted where None; with both free, so is the factor of the signal's
+        power, within the few per cent to which maps are calibrated: the beam would take it up.
     pixel_window
         Whether to multiply the beam by the pixel window; if None, a given beam is, a fitted one is
         not: it is the effective beam, which holds the window.
@@ -314,14 +316,23 @@ def fit(
             return float("inf")
         prior = model(parameters)
         ratio = data / (response @ prior.total_cl(lmax))
-        return float(np.sum(0.5 * sky * count * (ratio - 1 - np.log(ratio))))
+        known = 0.5 * (math.log(prior.calibration) / _CALIBRATION) ** 2
+        return known + float(np.sum(0.5 * sky * count * (ratio - 1 - np.log(ratio))))
 
     # Noise from the last bin's power, which it cannot exceed by much; beam from the pixel.
     ceiling = math.sqrt(data[-1] / sky) / ARCMIN
-    guesses = {"fwhm": math.log(2 * pixel), "noise_uk_arcmin": math.log(0.5 * ceiling)}
-    guesses["calibration"] = 0.0
+    guesses = {
+        "fwhm": math.log(2 * pixel),
+        "noise_uk_arcmin": math.log(0.3 * ceiling),
+        "calibration": 0.0,
+    }
+    steps = {"fwhm": -0.5, "noise_uk_arcmin": -1.0, "calibration": 0.1}
     first = np.array([guesses[n] for n in names])
+    simplex = np.vstack([first, first + np.diag([steps[n] for n in names])])
     best = optimize.minimize(
-        misfit, first, method="Nelder-Mead", options={"xatol": 1e-3, "fatol": 0.1}
+        misfit,
+        first,
+        method="Nelder-Mead",
+        options={"xatol": 1e-3, "fatol": 1e-2, "initial_simplex": simplex},
     )
     return model(best.x)
