@@ -204,13 +204,9 @@ def _engine(
     weights: str | Path | None, refine: int, device: str, batch_size: int, threads: int
 ) -> tuple[FlatEngine, ModelCard]:
     """Make what fills tiles; torch is loaded here and not before."""
-    import torch
-
     from skyfill import vae
 
-    if threads:
-        torch.set_num_threads(threads)
-    vae.pick_device(device)
+    vae.pick_device(device, threads=threads)
     network, card = vae.load(weights)
 
     def engine(

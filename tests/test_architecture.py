@@ -45,7 +45,7 @@ KEPT_IN = {
     "reproject": set(),
     "rich": set(),
     "safetensors": {"vae"},
-    "scipy": {"prior", "tiling"},
+    "scipy": {"diffuse", "prior", "tiling"},
     "torch": {"vae"},
 }
 LONGEST = 400

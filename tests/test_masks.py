@@ -97,7 +97,7 @@ def test_distances(observed: Mask, of_observed: bool) -> None:
     elif inside.any():
         pixel = hp.nside2resol(hp.npix2nside(observed.size))
         excess = (mine[inside] - angles(inside)) / pixel
-        assert (excess > -1e-9).all()
+        assert (excess > -1e-6).all()  # an arc sine near the antipode has half the digits
         assert (excess < 0.3).all()
 
 

@@ -115,14 +115,23 @@ class TileFiller:
         return out
 
 
-def pick_device(name: str) -> torch.device:
+def pick_device(name: str, *, threads: int = 0) -> torch.device:
     """Choose a device by name; ``auto`` is CUDA where there is one, else the CPU.
+
+    Parameters
+    ----------
+    name
+        ``auto``, ``cpu``, ``cuda`` or another of torch's.
+    threads
+        Of torch on the CPU from now on; 0 leaves the number as it is.
 
     Raises
     ------
     ValueError
         The device is unknown or not there.
     """
+    if threads:
+        torch.set_num_threads(threads)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -1,0 +1,7 @@
+"""Settings of the whole suite."""
+
+from hypothesis import settings
+
+# The same examples on every run, on every machine: a failure can be seen again by anybody.
+settings.register_profile("skyfill", derandomize=True, deadline=None)
+settings.load_profile("skyfill")
