@@ -41,7 +41,7 @@ KEPT_IN = {
     "ducc0": {"harmonics"},
     "healpy": {"masks", "spectra"},  # query_disc and anafast; everything else is our own
     "matplotlib": {"spectra"},
-    "numba": {"_jit", "diffuse", "healpix", "tiling"},
+    "numba": {"_jit", "diffuse", "harmonics", "healpix", "tiling"},
     "reproject": set(),
     "rich": set(),
     "safetensors": {"vae"},
