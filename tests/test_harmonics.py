@@ -1,0 +1,174 @@
+"""Harmonic transforms against healpy, the mask's coupling against Wigner symbols and skies."""
+
+from math import lgamma
+
+import healpy as hp
+import numpy as np
+import pytest
+
+from skyfill import harmonics
+
+NSIDE, LMAX = 32, 70
+
+
+def random_alm(lmax, seed, cl=None):
+    """Draw the alm of a real sky without skyfill's own draw."""
+    ell, m = hp.Alm.getlm(lmax)
+    real, imaginary = np.random.default_rng(seed).standard_normal((2, ell.size))
+    alm = (real + 1j * imaginary) / np.sqrt(2)
+    alm[m == 0] = np.sqrt(2) * alm[m == 0].real
+    return alm if cl is None else alm * np.sqrt(cl[ell])
+
+
+def inner(a, b):
+    """Multiply two real fields given by their alm of m >= 0."""
+    _, m = hp.Alm.getlm(harmonics.lmax_of(a))
+    return float(np.sum(np.where(m == 0, 1, 2) * (a * b.conj()).real))
+
+
+@pytest.mark.parametrize("lmax", [0, 1, 2, 95, 767, 6143, 24575])
+def test_lmax_of(lmax):
+    assert harmonics.lmax_of(np.empty((lmax + 1) * (lmax + 2) // 2, dtype=np.complex64)) == lmax
+
+
+@pytest.mark.parametrize("lmax", [0, 1, 64, 95])
+def test_synthesis_is_healpys(lmax):
+    alm = random_alm(lmax, seed=1)
+    expected = hp.alm2map(alm, NSIDE)
+    np.testing.assert_allclose(harmonics.synthesis(alm, NSIDE), expected, atol=1e-10)
+
+
+def test_adjoint_is_the_transpose():
+    alm = random_alm(LMAX, seed=2)
+    values = np.random.default_rng(3).standard_normal(12 * NSIDE**2)
+    ours = inner(harmonics.adjoint(values, lmax=LMAX), alm)
+    assert ours == pytest.approx(values @ harmonics.synthesis(alm, NSIDE), rel=1e-10)
+
+
+@pytest.mark.parametrize("iterations", [0, 1, 3])
+def test_analysis_is_healpys(iterations):
+    values = np.random.default_rng(4).standard_normal(12 * NSIDE**2)
+    expected = hp.map2alm(values, lmax=LMAX, iter=iterations)
+    ours = harmonics.analysis(values, lmax=LMAX, iterations=iterations)
+    np.testing.assert_allclose(ours, expected, atol=1e-12)
+
+
+def test_iterations_make_analysis_exact():
+    alm = random_alm(LMAX, seed=5)
+    values = harmonics.synthesis(alm, NSIDE)
+    error = [
+        np.abs(harmonics.analysis(values, lmax=LMAX, iterations=n) - alm).max() for n in (0, 1, 6)
+    ]
+    assert error[0] > error[1] > 1e2 * error[2]
+    assert error[2] < 1e-5
+
+
+@pytest.mark.parametrize("size", [LMAX - 20, LMAX + 1, LMAX + 9])
+def test_almxfl(size):
+    alm = random_alm(LMAX, seed=6)
+    before = alm.copy()
+    fl = np.random.default_rng(7).standard_normal(size)
+    np.testing.assert_allclose(harmonics.almxfl(alm, fl), hp.almxfl(alm, fl), rtol=1e-14)
+    np.testing.assert_array_equal(alm, before)
+
+
+def test_cl_of():
+    alm = random_alm(LMAX, seed=8)
+    np.testing.assert_allclose(harmonics.cl_of(alm), hp.alm2cl(alm), rtol=1e-13)
+
+
+@pytest.mark.parametrize("lmax", [0, 1, 30, LMAX])
+def test_truncated(lmax):
+    alm = random_alm(LMAX, seed=9)
+    expected = hp.resize_alm(alm, LMAX, LMAX, lmax, lmax)
+    np.testing.assert_array_equal(harmonics.truncated(alm, lmax), expected)
+
+
+@pytest.mark.parametrize("npix", [0, 100, 12 * 9])
+def test_maps_of_no_sky_are_refused(npix):
+    for transform in (harmonics.adjoint, harmonics.analysis):
+        with pytest.raises(ValueError, match="the map to transform"):
+            transform(np.zeros(npix), lmax=2)
+
+
+# --- coupling -----------------------------------------------------------------------------------
+
+
+def wigner_squared(a, b, c):
+    """Give the square of the 3j symbol of three multipoles, m = 0 (Edmonds 1957, eq. 3.7.17)."""
+    total = a + b + c
+    if total % 2 or c < abs(a - b) or c > a + b:
+        return 0.0
+    log = sum(lgamma(total - 2 * one + 1) for one in (a, b, c)) - lgamma(total + 2)
+    half = total // 2
+    log += 2 * (lgamma(half + 1) - sum(lgamma(half - one + 1) for one in (a, b, c)))
+    return float(np.exp(log))
+
+
+def test_a_whole_sky_couples_nothing():
+    whole = np.array([4 * np.pi])  # w_00 = √4π
+    edges = np.arange(2, 41)
+    response = harmonics.coupling(whole, edges, lmax=60)
+    np.testing.assert_allclose(response, np.eye(61)[2:40], atol=1e-12)
+    wide = harmonics.coupling(whole, np.array([2, 5, 9]), lmax=60)
+    modes = 2.0 * np.arange(61) + 1
+    for row, (low, high) in zip(wide, [(2, 5), (5, 9)], strict=True):
+        expected = np.zeros(61)
+        expected[low:high] = modes[low:high] / modes[low:high].sum()
+        np.testing.assert_allclose(row, expected, atol=1e-12)
+
+
+def test_coupling_is_that_of_wigner_symbols():
+    lmax, edges = 24, np.array([2, 3, 7, 15])
+    mask_cl = np.random.default_rng(10).random(18)
+    full = np.array(
+        [
+            [
+                (2 * sky + 1)
+                / (4 * np.pi)
+                * sum((2 * k + 1) * w * wigner_squared(seen, sky, k) for k, w in enumerate(mask_cl))
+                for sky in range(lmax + 1)
+            ]
+            for seen in range(edges[-1])
+        ]
+    )
+    modes = 2.0 * np.arange(edges[-1]) + 1
+    expected = [
+        np.average(full[low:high], axis=0, weights=modes[low:high])
+        for low, high in zip(edges, edges[1:], strict=False)
+    ]
+    ours = harmonics.coupling(mask_cl, edges, lmax=lmax)
+    np.testing.assert_allclose(ours, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_coupling_is_the_mean_of_masked_skies():
+    """A steep spectrum behind a narrow mask: what leaks is many times what is there."""
+    cl = 1.0 / (np.arange(61) + 1.0) ** 4
+    theta, _ = hp.pix2ang(NSIDE, np.arange(12 * NSIDE**2))
+    observed = (theta < 1).astype(float)
+    edges = np.array([2, 4, 8, 14, 22, 32])
+    modes = 2.0 * np.arange(32) + 1
+    mask_cl = harmonics.cl_of(harmonics.analysis(observed, lmax=90, iterations=3))
+
+    def binned(cl):
+        return np.add.reduceat(modes * cl[:32], edges[:-1]) / np.add.reduceat(modes, edges[:-1])
+
+    seen = np.array(
+        [
+            binned(
+                harmonics.cl_of(
+                    harmonics.analysis(
+                        observed * harmonics.synthesis(random_alm(60, seed, cl), NSIDE),
+                        lmax=60,
+                        iterations=1,
+                    )
+                )
+            )
+            for seed in range(400)
+        ]
+    )
+    expected = harmonics.coupling(mask_cl, edges, lmax=60) @ cl
+    error = seen.std(axis=0) / 20
+    assert np.all(np.abs(seen.mean(axis=0) - expected) < 4 * error)
+    assert np.all(error < 0.08 * expected)
+    assert expected[-1] > 3 * observed.mean() * binned(cl)[-1]
