@@ -24,7 +24,7 @@ __all__ = ["Solution", "posterior_mean"]
 Map = NDArray[np.float64]
 
 #: White noise of at least this share of the signal's variance keeps Σ invertible in float64.
-_NOISE_FLOOR = 1e-5
+_NOISE_FLOOR = 1e-4
 
 
 @dataclass(frozen=True)

@@ -180,7 +180,7 @@ class Inpainter:
         if self.prior is None:
             raise ValueError("diffuse has no realizations; use --method vae, or one --mean fill")
         self._progress.stage("latent sky")
-        latent = draw(self.prior, seed=self._seed, index=index, threads=self._threads)
+        latent = draw(self.prior, seed=self._seed, index=index, aliased=True, threads=self._threads)
         # z has no part in what was taken out of d before.
         latent = _Dipole(latent, ~self.holes).removed(latent)
         self._progress.done(f"seed {self._seed}, index {index}")

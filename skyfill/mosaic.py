@@ -164,7 +164,7 @@ class Mosaic:
                 work,
                 self._observed,
                 signal_cl=self._prior.signal_cl(),
-                noise_cl=self._prior.noise_cl,
+                noise_cl=self._prior.white_cl,
                 tolerance=self._config.tolerance,
                 threads=self._threads,
                 progress=self._progress,
@@ -192,7 +192,7 @@ class Mosaic:
         # Averaging over coarse pixels takes the fine window for the coarse one. What it lets
         # through beyond the multipoles of the coarse map is aliased: noise to this level.
         every = self._prior.signal_cl()
-        window = _averaging(self._nside, nside, every.size - 1)
+        window = pixel_window(nside, every.size - 1) / pixel_window(self._nside, every.size - 1)
         modes = (2 * np.arange(every.size) + 1) / (12 * nside**2)
         aliased = float(np.sum((modes * every * window**2)[lmax + 1 :]))
         signal, window = every[: lmax + 1], window[: lmax + 1]
@@ -200,7 +200,7 @@ class Mosaic:
             coarse,
             share >= 0.5,
             signal_cl=signal * window**2,
-            noise_cl=self._prior.noise_cl + aliased,
+            noise_cl=self._prior.white_cl + aliased,
             tolerance=self._config.tolerance,
             threads=self._threads,
             progress=self._progress,
@@ -244,7 +244,7 @@ class _TileSet:
             pixel_arcmin=math.degrees(pixel) * 60,
             margin=config.margin * pixel,
         )
-        cl = np.append(prior.total_cl(), prior.noise_cl)
+        cl = np.append(prior.total_cl(), prior.white_cl)
         self._mean = engine(
             cl, side=config.side, pixel=pixel, share=share, sky_pixel=sky_pixel, guard=config.guard
         )
@@ -325,14 +325,3 @@ def _degrade(values: Map, observed: Mask, nside: int) -> tuple[Map, Map]:
         count += np.bincount(parent, minlength=total.size)
     mean, share = total / np.maximum(count, 1), count / ratio
     return reorder(mean, nest_in=True, nest_out=False), reorder(share, nest_in=True, nest_out=False)
-
-
-def _averaging(fine: int, coarse: int, lmax: int) -> Map:
-    """Give the window of averaging the pixels of one resolution over those of another."""
-    x = np.arange(lmax + 1) / coarse
-    inside = int(np.searchsorted(x, 4.0))
-    window = np.empty(lmax + 1)
-    window[:inside] = pixel_window(coarse, min(inside, 4 * coarse))[:inside]
-    # Beyond the table the window of a square falls as the wave number, and is small.
-    window[inside:] = pixel_window(coarse, 4 * coarse)[-1] * 4 / x[inside:]
-    return window / pixel_window(fine, lmax)

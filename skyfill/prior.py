@@ -92,22 +92,17 @@ def pixel_window(nside: int, lmax: int) -> NDArray[np.float64]:
     nside
         Resolution.
     lmax
-        Last multipole, at most 4 nside.
+        Last multipole. Beyond 4 nside the window falls as 1 / l, as that of a square does.
 
     Returns
     -------
     ``(lmax + 1,)``.
-
-    Raises
-    ------
-    ValueError
-        ``lmax`` is beyond 4 nside.
     """
     check_nside(nside)
-    if lmax > 4 * nside:
-        raise ValueError(f"the pixel window is known to l = 4 nside = {4 * nside}, got {lmax}")
     table = _table("pixel_window.npz")
-    return np.asarray(np.interp(np.arange(lmax + 1) / nside, table["x"], table["window"]))
+    x = np.arange(lmax + 1) / nside
+    beyond = np.minimum(1, table["x"][-1] / np.maximum(x, 1))
+    return np.asarray(np.interp(x, table["x"], table["window"]) * beyond)
 
 
 @dataclass(frozen=True)
@@ -177,13 +172,23 @@ class Prior:
         return (self.noise_uk_arcmin * ARCMIN) ** 2
 
     @property
-    def noise_rms(self) -> float:
-        """Standard deviation of the noise in one pixel, µK."""
-        return math.sqrt(self.noise_cl * 12 * self.nside**2 / (4 * math.pi))
+    def aliased_cl(self) -> float:
+        """Spectrum of the white noise that the signal beyond l = 3 nside looks like, µK².
+
+        A map of pixels that do not resolve its beam holds such power, as every degraded map does.
+        """
+        beyond = self._signal(self.cl.size - 1)[3 * self.nside :]
+        modes = 2 * np.arange(3 * self.nside, 3 * self.nside + beyond.size) + 1
+        return float(modes @ beyond) / (12 * self.nside**2)
+
+    @property
+    def white_cl(self) -> float:
+        """Spectrum of all that is white on the map, noise and aliased signal, µK²."""
+        return self.noise_cl + self.aliased_cl
 
     def total_cl(self, lmax: int | None = None) -> NDArray[np.float64]:
-        """Give the spectrum of signal and noise, ``(lmax + 1,)``, µK²."""
-        return self.signal_cl(lmax) + self.noise_cl
+        """Give the spectrum of the map, ``(lmax + 1,)``, µK²: signal and all that is white."""
+        return self.signal_cl(lmax) + self.white_cl
 
 
 @compiled
@@ -204,7 +209,13 @@ def _pack(
 
 
 def draw(
-    prior: Prior, *, seed: int, index: int = 0, lmax: int | None = None, threads: int = 0
+    prior: Prior,
+    *,
+    seed: int,
+    index: int = 0,
+    lmax: int | None = None,
+    aliased: bool = False,
+    threads: int = 0,
 ) -> NDArray[np.float64]:
     """Draw a whole sky, signal and noise, from the prior.
 
@@ -219,6 +230,8 @@ def draw(
         Which sky: the same pair always gives the same one; different indices are independent.
     lmax
         Largest multipole, ``prior.lmax`` if not given.
+    aliased
+        Whether the signal that the pixels do not resolve is there, too, as white noise.
     threads
         Of the transform; the result does not depend on it but for rounding.
 
@@ -232,9 +245,11 @@ def draw(
     alm = np.empty((lmax + 1) * (lmax + 2) // 2, dtype=np.complex128)
     _pack(signal.standard_normal((lmax + 1) ** 2), lmax, np.sqrt(prior.signal_cl(lmax)), alm)
     sky = harmonics.synthesis(alm, prior.nside, threads=threads)
-    if prior.noise_uk_arcmin:
+    white = prior.white_cl if aliased else prior.noise_cl
+    if white:
+        rms = math.sqrt(white * sky.size / (4 * math.pi))
         for part in np.array_split(sky, 16):  # a view: bounded memory for the noise
-            part += prior.noise_rms * noise.standard_normal(part.size)
+            part += rms * noise.standard_normal(part.size)
     return sky
 
 
