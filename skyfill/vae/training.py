@@ -2,7 +2,7 @@
 
 Runs on torch and numpy alone, on a CPU or a GPU, and resumes from its last checkpoint:
 
-    python -m skyfill.vae.training --out run/ --steps 8000
+    python -m skyfill.vae.training --out run/ --export tilevae-1.safetensors
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from skyfill.flatsky import ARCMIN, TileField, power, tile_cl
 from skyfill.vae.network import Architecture, TileVAE, conjugate_gradient
 from skyfill.vae.objective import blending_weight, hole_error, prior_term
 from skyfill.vae.simulation import draw_fields, draw_mask
+from skyfill.vae.weights import ModelCard, save
 
 LCDM = Path(__file__).parents[1] / "data" / "lcdm_planck2018.npz"
 
@@ -251,18 +252,44 @@ def train(config: TrainConfig, out: Path, *, device: str = "auto", minutes: floa
     return averaged
 
 
+def export(network: TileVAE, config: TrainConfig, run: Path, path: Path) -> ModelCard:
+    """Write trained weights and their card, with what the log of the run says of them.
+
+    Parameters
+    ----------
+    network, config
+        As `train` gave and took them.
+    run
+        Folder of the run.
+    path
+        File to write, ``.safetensors``; its name is the model's.
+
+    Raises
+    ------
+    FileExistsError
+        The file exists.
+    """
+    last = json.loads((run / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    training = {**asdict(config), "trained_steps": last.pop("step"), "seconds": last.pop("seconds")}
+    return save(network, path, name=path.stem, training=training, measured=last)
+
+
 def main() -> None:
     """Train from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of checkpoint and log")
-    parser.add_argument("--steps", type=int, default=TrainConfig.steps)
-    parser.add_argument("--minutes", type=float, default=1e9)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=TrainConfig.steps, help="of the schedule")
+    parser.add_argument("--minutes", type=float, default=1e9, help="stop after so long")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--threads", type=int, default=0, help="of the CPU; 0 for all")
+    parser.add_argument("--export", type=Path, help="write the weights here at the end")
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    train(TrainConfig(steps=args.steps), args.out, device=args.device, minutes=args.minutes)
+    config = TrainConfig(steps=args.steps)
+    network = train(config, args.out, device=args.device, minutes=args.minutes)
+    if args.export:
+        export(network, config, args.out, args.export)
 
 
 if __name__ == "__main__":

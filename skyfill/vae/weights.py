@@ -14,9 +14,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-
 from skyfill._files import atomic_write
 from skyfill.vae.network import Architecture, TileVAE
 
@@ -75,6 +72,8 @@ def save(
     FileExistsError
         The file exists and ``overwrite`` is not set.
     """
+    from safetensors.torch import save_file  # training runs where only torch and numpy are
+
     path = Path(path)
     about = {
         "format": FORMAT,
@@ -111,6 +110,8 @@ def load(path: str | Path | None = None) -> tuple[TileVAE, ModelCard]:
     ValueError
         The file is not skyfill's, is damaged, or is not the one that its card describes.
     """
+    from safetensors import SafetensorError, safe_open
+
     if path is None:
         shipped = resources.files("skyfill.vae").joinpath("weights", f"{DEFAULT}.safetensors")
         with resources.as_file(shipped) as real:
