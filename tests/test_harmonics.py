@@ -1,5 +1,6 @@
 """Harmonic transforms against healpy, the mask's coupling against Wigner symbols and skies."""
 
+from itertools import pairwise
 from math import lgamma
 
 import healpy as hp
@@ -134,8 +135,7 @@ def test_coupling_is_that_of_wigner_symbols():
     )
     modes = 2.0 * np.arange(edges[-1]) + 1
     expected = [
-        np.average(full[low:high], axis=0, weights=modes[low:high])
-        for low, high in zip(edges, edges[1:], strict=False)
+        np.average(full[low:high], axis=0, weights=modes[low:high]) for low, high in pairwise(edges)
     ]
     ours = harmonics.coupling(mask_cl, edges, lmax=lmax)
     np.testing.assert_allclose(ours, expected, rtol=1e-10, atol=1e-12)
