@@ -112,8 +112,8 @@ def test_spectrum_fits_where_nothing_is_known(skyfill_main, folder, tmp_path):
 
 def test_spectrum_reads_a_theory(skyfill_main, folder, tmp_path):
     theory = tmp_path / "cl.txt"
-    ell = np.arange(2, 100)
-    np.savetxt(theory, np.column_stack([ell, skyfill.lcdm(99)[2:]]))
+    cl = skyfill.lcdm()
+    np.savetxt(theory, np.column_stack([np.arange(2, cl.size), cl[2:]]))
     words = ("spectrum", folder / "sky.fits", "--beam-arcmin", 120, "--noise-uk-arcmin", 90)
     ours, theirs = (
         json.loads(skyfill_main(*words, *more, "--json", "-q").out)["bins"]["ratio"]
