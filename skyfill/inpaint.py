@@ -192,11 +192,9 @@ class Inpainter:
 def describe_prior(prior: Prior) -> str:
     """Say in one line what a prior is."""
     how = "fitted" if prior.fitted else "given"
-    window = "with" if prior.pixel_window else "without"
-    text = (
-        f"{how}: beam {math.degrees(prior.fwhm) * 60:.2f} arcmin {window} pixel window, "
-        f"noise {prior.noise_uk_arcmin:.1f} uK.arcmin"
-    )
+    beam, effective = (math.degrees(x) * 60 for x in (prior.fwhm, prior.effective_fwhm))
+    window = f" ({effective:.2f} with the pixel window)" if prior.pixel_window else ""
+    text = f"{how}: beam {beam:.2f} arcmin{window}, noise {prior.noise_uk_arcmin:.1f} uK.arcmin"
     return text + (f", power x {prior.calibration:.3f}" if prior.calibration != 1 else "")
 
 

@@ -167,6 +167,12 @@ class Prior:
         return self._signal(self.lmax if lmax is None else lmax)
 
     @property
+    def effective_fwhm(self) -> float:
+        """FWHM of the Gaussian that stands for beam and pixel window together, radians."""
+        pixel = pixel_window(self.nside, self.nside)[-1] if self.pixel_window else 1.0
+        return math.sqrt(self.fwhm**2 - 16 * math.log(2) * math.log(pixel) / self.nside**2)
+
+    @property
     def noise_cl(self) -> float:
         """Spectrum of the white noise, µK² (steradian)."""
         return (self.noise_uk_arcmin * ARCMIN) ** 2
@@ -281,8 +287,8 @@ def fit(
         Held where given, fitted where None; with both free, so is the factor of the signal's
         power, within the few per cent to which maps are calibrated: the beam would take it up.
     pixel_window
-        Whether to multiply the beam by the pixel window; if None, a given beam is, a fitted one is
-        not: it is the effective beam, which holds the window.
+        Whether to multiply the beam by the pixel window; if None, a given beam is, and for a fitted
+        one both are tried and the better is kept: not every map was averaged over its pixels.
     threads
         Of the transforms.
 
@@ -297,8 +303,7 @@ def fit(
     """
     nside = nside_of(values.size, "the map to fit")
     theory = lcdm() if cl is None else np.asarray(cl, dtype=np.float64)
-    window = (fwhm is not None) if pixel_window is None else pixel_window
-    start = Prior(nside, theory, fwhm or 0.0, noise_uk_arcmin or 0.0, window)
+    start = Prior(nside, theory, fwhm or 0.0, noise_uk_arcmin or 0.0, pixel_window is not False)
     free = {"fwhm": fwhm is None, "noise_uk_arcmin": noise_uk_arcmin is None}
     free["calibration"] = all(free.values())
     names = tuple(name for name, is_free in free.items() if is_free)
@@ -322,14 +327,14 @@ def fit(
     response = harmonics.coupling(mask_cl, edges, lmax=lmax)
     pixel = math.sqrt(4 * math.pi / values.size)
 
-    def model(parameters: NDArray[np.float64]) -> Prior:
+    def model(parameters: NDArray[np.float64], *, window: bool) -> Prior:
         found = dict(zip(names, np.exp(parameters), strict=True))
-        return replace(start, fitted=names, **found)
+        return replace(start, fitted=names, pixel_window=window, **found)
 
-    def misfit(parameters: NDArray[np.float64]) -> float:
+    def misfit(parameters: NDArray[np.float64], window: bool) -> float:
         if np.any(parameters < -30) or np.any(parameters > 12):
             return float("inf")
-        prior = model(parameters)
+        prior = model(parameters, window=window)
         ratio = data / (response @ prior.total_cl(lmax))
         known = 0.5 * (math.log(prior.calibration) / _CALIBRATION) ** 2
         return known + float(np.sum(0.5 * sky * count * (ratio - 1 - np.log(ratio))))
@@ -344,10 +349,16 @@ def fit(
     steps = {"fwhm": -0.5, "noise_uk_arcmin": -1.0, "calibration": 0.1}
     first = np.array([guesses[n] for n in names])
     simplex = np.vstack([first, first + np.diag([steps[n] for n in names])])
-    best = optimize.minimize(
-        misfit,
-        first,
-        method="Nelder-Mead",
-        options={"xatol": 1e-3, "fatol": 1e-2, "initial_simplex": simplex},
-    )
-    return model(best.x)
+    either = fwhm is None and pixel_window is None
+    fits = {
+        window: optimize.minimize(
+            misfit,
+            first,
+            args=(window,),
+            method="Nelder-Mead",
+            options={"xatol": 1e-3, "fatol": 1e-2, "initial_simplex": simplex},
+        )
+        for window in ((True, False) if either else (start.pixel_window,))
+    }
+    window = min(fits, key=lambda key: float(fits[key].fun))
+    return model(fits[window].x, window=window)
