@@ -275,12 +275,20 @@ def test_fit_finds_beam_and_noise(masked):
     assert found.nside == 128
 
 
-def test_an_effective_beam_holds_the_window(masked):
+def test_unasked_the_better_window_is_taken(masked):
     found = fit(*masked)
-    assert not found.pixel_window
-    assert found.fwhm > 1.015 * TRUE.fwhm
+    assert found.effective_fwhm == pytest.approx(TRUE.effective_fwhm, rel=0.03)
     ratio = found.signal_cl(150)[2:] / TRUE.signal_cl(150)[2:]
     np.testing.assert_allclose(ratio, 1, atol=0.06)
+
+
+def test_the_effective_beam_holds_the_window():
+    ell = TRUE.nside
+    gauss = gaussian_beam(TRUE.effective_fwhm, ell)[-1]
+    expected = gaussian_beam(TRUE.fwhm, ell)[-1] * pixel_window(TRUE.nside, ell)[-1]
+    assert gauss == pytest.approx(expected, rel=0.01)
+    plain = Prior(128, lcdm(), fwhm=0.02, pixel_window=False)
+    assert plain.effective_fwhm == plain.fwhm
 
 
 def test_what_is_given_is_held(masked):
