@@ -119,20 +119,25 @@ def load(path: str | Path | None = None) -> tuple[TileVAE, ModelCard]:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file of weights")
+    advice = "give a .safetensors file that skyfill wrote"
     try:
         with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})["skyfill"])
+            about = dict(json.loads((file.metadata() or {})["skyfill"]))
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, KeyError, ValueError) as error:
-        advice = "give a .safetensors file that skyfill wrote"
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: no skyfill weights ({error}); {advice}") from None
     if about.get("format") != FORMAT:
         raise ValueError(f"{path}: format {about.get('format')}, this skyfill reads {FORMAT}")
+    if missing := {"name", "architecture", "training", "measured"} - about.keys():
+        raise ValueError(f"{path}: its header has no {', '.join(sorted(missing))}; {advice}")
     sha256 = _sha256(path)
     beside = path.with_suffix(".json")
-    if beside.exists() and json.loads(beside.read_text(encoding="utf-8"))["sha256"] != sha256:
+    if beside.exists() and _hash_in(beside) != sha256:
         raise ValueError(f"{path}: not the file that {beside.name} describes; fetch it again")
-    network = TileVAE(Architecture.of(about["architecture"]))
+    try:
+        network = TileVAE(Architecture.of(about["architecture"]))
+    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
+        raise ValueError(f"{path}: its architecture makes no network; {advice}") from None
     expected = network.state_dict()
     for key in expected.keys() | tensors.keys():
         ours, theirs = (tuple(t[key].shape) if key in t else None for t in (expected, tensors))
@@ -142,6 +147,14 @@ def load(path: str | Path | None = None) -> tuple[TileVAE, ModelCard]:
     network.requires_grad_(requires_grad=False)
     network.eval()
     return network, ModelCard(about["name"], sha256, about["training"], about["measured"])
+
+
+def _hash_in(card: Path) -> object:
+    """Give the hash that a model card names; None where it is no such card."""
+    try:
+        return json.loads(card.read_text(encoding="utf-8"))["sha256"]
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _sha256(path: Path) -> str:

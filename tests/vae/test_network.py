@@ -214,10 +214,11 @@ def test_a_start_saves_steps():
 
 def test_each_tile_stops_for_itself():
     field, observed, spectrum = tiles(3, seed=4, dtype=torch.float64)
-    observed[1] = 1  # nothing to do
-    observed[2, :, 4:-4] = 0  # much to do
+    observed[:2] = 1
+    observed[0, :, 9, 9] = 0  # little to do, then nothing, then much
+    observed[2, :, 4:-4] = 0
     every = [
-        conjugate_gradient(field, observed, spectrum, iterations=n, tolerance=1e-2)
+        conjugate_gradient(field, observed, spectrum, iterations=n, tolerance=1e-3)
         for n in range(200)
     ]
     assert torch.equal(every[0][1], field[1])
@@ -232,7 +233,7 @@ def test_each_tile_stops_for_itself():
     for i in range(3):
         one = slice(i, i + 1)
         alone = conjugate_gradient(
-            field[one], observed[one], spectrum[one], iterations=200, tolerance=1e-2
+            field[one], observed[one], spectrum[one], iterations=200, tolerance=1e-3
         )
         torch.testing.assert_close(every[-1][one], alone, rtol=0, atol=1e-5)
 

@@ -1,0 +1,233 @@
+"""The pipeline from a map with holes to a whole sky."""
+
+import math
+
+import healpy as hp
+import numpy as np
+import pytest
+from numpy.polynomial.legendre import legval
+from scipy.linalg import solve
+
+from skyfill.diffuse import diffuse
+from skyfill.inpaint import METHODS, Inpainter, describe_prior
+from skyfill.mosaic import MosaicConfig
+from skyfill.prior import Prior, draw, lcdm
+
+NSIDE = 16
+NPIX = 12 * NSIDE**2
+KNOWN = Prior(NSIDE, lcdm(), fwhm=math.radians(10), noise_uk_arcmin=2500.0)
+TIGHT = MosaicConfig(tolerance=1e-6)
+
+
+@pytest.fixture(scope="module")
+def observed():
+    seen = np.ones(NPIX, dtype=bool)
+    for lon, lat, radius in ((20, 10, 14), (120, -50, 8), (250, 70, 5), (0, -90, 4)):
+        vector = hp.ang2vec(lon, lat, lonlat=True)
+        seen[hp.query_disc(NSIDE, vector, math.radians(radius))] = False
+    return seen
+
+
+@pytest.fixture(scope="module")
+def values():
+    return draw(KNOWN, seed=11, threads=1)
+
+
+def inpainter(values, observed, **options):
+    return Inpainter(values, observed, **{"prior": KNOWN, "threads": 1, "config": TIGHT} | options)
+
+
+def dipole():
+    x, y, z = hp.pix2vec(NSIDE, np.arange(NPIX))
+    return np.column_stack([np.ones(NPIX), x, y, z])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_monopole_and_a_dipole_come_through(values, observed, method):
+    offset = dipole() @ [2.7e6, 3000, -1500, 800]
+    plain, shifted = (inpainter(v, observed, method=method) for v in (values, values + offset))
+    np.testing.assert_allclose(
+        shifted.mean() - offset[~observed], plain.mean(), atol=1e-3 * values.std()
+    )
+    if method == "vae":
+        away = shifted.realization(2) - offset[~observed] - plain.realization(2)
+        assert np.abs(away).max() < 1e-3 * values.std()
+
+
+def test_a_pure_dipole_is_continued(observed):
+    """Nothing but a dipole leaves nothing for the prior to say."""
+    offset = dipole() @ [5.0, 3.0, -1.0, 2.0]
+    filled = inpainter(np.where(observed, offset, np.nan), observed).mean()
+    np.testing.assert_allclose(filled, offset[~observed], atol=1e-9)
+
+
+def test_what_is_in_the_holes_is_not_read(values, observed):
+    usual = inpainter(values, observed)
+    other = inpainter(np.where(observed, values, np.nan), observed)
+    np.testing.assert_array_equal(other.mean(), usual.mean())
+    np.testing.assert_array_equal(other.realization(), usual.realization())
+    np.testing.assert_array_equal(usual.holes, ~observed)
+
+
+def test_missing_pixels_are_holes(values, observed):
+    lost = values.copy()
+    lost[np.flatnonzero(observed)[100:130]] = np.nan
+    with pytest.warns(UserWarning, match="30 pixels"):
+        fill = inpainter(lost, observed)
+    assert np.count_nonzero(fill.holes) == np.count_nonzero(~observed) + 30
+    assert np.all(np.isfinite(fill.mean()))
+    assert np.all(np.isfinite(fill.realization()))
+
+
+def test_the_map_that_was_given_stays(values, observed):
+    before = values.copy()
+    fill = inpainter(values, observed)
+    fill.realization()
+    fill.mean()
+    np.testing.assert_array_equal(values, before)
+
+
+def test_realizations_differ_by_index_and_by_seed(values, observed):
+    first = inpainter(values, observed, seed=4)
+    again = inpainter(values, observed, seed=4)
+    assert first.stochastic
+    np.testing.assert_array_equal(again.realization(3), first.realization(3))
+    np.testing.assert_array_equal(again.realization(0), first.realization())
+    noise = math.sqrt(KNOWN.noise_cl * NPIX / (4 * np.pi))
+    for other in (first.realization(2), inpainter(values, observed, seed=5).realization(3)):
+        assert np.std(other - first.realization(3)) > noise
+
+
+def test_the_mean_is_nearer_than_a_realization(values, observed):
+    fill = inpainter(values, observed)
+    truth = values[~observed]
+    error = np.mean((fill.mean() - truth) ** 2)
+    drawn = np.mean([np.mean((fill.realization(i) - truth) ** 2) for i in range(20)])
+    assert error < values.var()
+    assert 1.3 * error < drawn < 4 * error
+
+
+def test_scatter_is_that_of_the_posterior(values, observed):
+    """Mean and covariance of 200 realizations against a dense conditional Gaussian.
+
+    Monopole and dipole are fitted to the observed sky with equal weights; the error of that fit is
+    part of what is not known.
+    """
+    directions = dipole()[:, 1:]
+    cl = KNOWN.signal_cl()
+    cosine = np.clip(directions @ directions.T, -1, 1)
+    covariance = legval(cosine, (2 * np.arange(cl.size) + 1) / (4 * np.pi) * cl)
+    covariance += np.eye(NPIX) * KNOWN.white_cl * NPIX / (4 * np.pi)
+    seen, holes = np.flatnonzero(observed), np.flatnonzero(~observed)
+    among = covariance[np.ix_(seen, seen)]
+    cross = covariance[np.ix_(seen, holes)]
+    gain = solve(among, cross, assume_a="pos").T
+    modes = dipole()
+    fit = np.linalg.pinv(modes[seen])
+    rest = (modes[holes] - gain @ modes[seen]) @ fit
+    posterior = covariance[np.ix_(holes, holes)] - gain @ cross + rest @ among @ rest.T
+
+    number = 200
+    fill = inpainter(values, observed, config=MosaicConfig(tolerance=1e-4))
+    drawn = np.array([fill.realization(index) for index in range(number)])
+    amplitude = fit @ values[seen]
+    mean = gain @ (values[seen] - modes[seen] @ amplitude) + modes[holes] @ amplitude
+    np.testing.assert_allclose(fill.mean(), mean, atol=1e-3 * values.std())
+
+    std = np.sqrt(np.diag(posterior))
+    away = (drawn.mean(axis=0) - mean) / std * math.sqrt(number)
+    assert np.abs(away).max() < 5
+    relative = (drawn.std(axis=0, ddof=1) / std - 1) * math.sqrt(2 * number)
+    assert np.abs(relative).max() < 4.5
+    # Whitened, all directions scatter alike: the correlations are right, too.
+    white = np.linalg.solve(np.linalg.cholesky(posterior), (drawn - mean).T)
+    size = white.size
+    assert abs(np.mean(white**2) - 1) < 4 * math.sqrt(2 / size)
+    chi2 = np.sum(white**2, axis=0)
+    assert chi2.var() == pytest.approx(2 * holes.size, rel=0.4)
+
+
+# --- methods ------------------------------------------------------------------------------------
+
+
+def test_diffuse_is_diffusion(values, observed):
+    fill = Inpainter(values, observed, method="diffuse")
+    assert not fill.stochastic
+    assert fill.prior is None
+    assert fill.card is None
+    modes = dipole()
+    amplitude = np.linalg.lstsq(modes[observed], values[observed], rcond=None)[0]
+    expected = diffuse(values - modes @ amplitude, observed) + modes @ amplitude
+    np.testing.assert_allclose(fill.mean(), expected[~observed], rtol=1e-6, atol=1e-6)
+    with pytest.raises(ValueError, match="diffuse has no realizations"):
+        fill.realization()
+
+
+def test_the_card_says_which_weights(values, observed):
+    fill = inpainter(values, observed)
+    assert fill.card.name.startswith("tilevae")
+    assert len(fill.card.sha256) == 64
+    assert fill.prior is KNOWN
+
+
+def test_a_prior_is_fitted_where_none_is_given(observed):
+    loud = Prior(32, lcdm(), fwhm=math.radians(6), noise_uk_arcmin=6000.0)
+    seen = hp.ud_grade(observed.astype(float), 32) > 0.5
+    sky = draw(loud, seed=2, threads=1) + 1e5
+    found = Inpainter(sky, seen, threads=1).prior
+    assert set(found.fitted) == {"fwhm", "noise_uk_arcmin", "calibration"}
+    assert found.noise_uk_arcmin == pytest.approx(6000, rel=0.15)
+    assert found.fwhm == pytest.approx(loud.fwhm, rel=0.2)
+
+
+def test_describe_prior():
+    assert describe_prior(KNOWN) == (
+        "given: beam 600.00 arcmin (619.63 with the pixel window), noise 2500.0 uK.arcmin"
+    )
+    fitted = Prior(16, lcdm(), fwhm=0.01, pixel_window=False, calibration=1.02, fitted=("fwhm",))
+    assert describe_prior(fitted) == (
+        "fitted: beam 34.38 arcmin, noise 0.0 uK.arcmin, power x 1.020"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"method": "magic"}, "method 'magic' is unknown; choose one of vae, diffuse"),
+        ({"device": "abacus"}, "device 'abacus' is not to be had"),
+        ({"observed": np.ones(NPIX, dtype=bool)}, "nothing to fill"),
+        ({"observed": np.zeros(NPIX, dtype=bool)}, "no pixel observed"),
+        ({"observed": np.ones(48, dtype=bool)}, "Nside"),
+        ({"values": np.zeros(100)}, "100"),
+    ],
+)
+def test_wrong_input_is_refused(values, observed, change, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        inpainter(**{"values": values, "observed": observed} | change)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_that_are_not_there(values, observed, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.safetensors"):
+        inpainter(values, observed, weights=tmp_path / "none.safetensors")
+
+
+def test_stages_are_told(values, observed):
+    class Stages:
+        def __init__(self):
+            self.names, self.open = [], 0
+
+        def stage(self, name, total=None):
+            self.names.append(name)
+            self.open += 1
+
+        def advance(self, n=1):
+            pass
+
+        def done(self, note=""):
+            self.open -= 1
+
+    stages = Stages()
+    inpainter(values, observed, prior=None, progress=stages).realization()
+    assert stages.names == ["prior", "latent sky", "whole sky"]
+    assert stages.open == 0

@@ -1,0 +1,199 @@
+"""The mosaic of tiles and coarse level against the solve of the whole sphere."""
+
+import math
+
+import healpy as hp
+import numpy as np
+import pytest
+
+from skyfill import flatsky, mosaic, vae
+from skyfill.gaussian import posterior_mean
+from skyfill.masks import discs
+from skyfill.mosaic import Mosaic, MosaicConfig
+from skyfill.prior import ARCMIN, Prior, draw, lcdm
+
+NSIDE = 128
+KNOWN = Prior(NSIDE, lcdm(), fwhm=50 * ARCMIN, noise_uk_arcmin=400.0)
+#: Tiles of 26 degrees, as curved as a test of Nside 128 can bear.
+CONFIG = {"side": 96, "whole_nside": 64, "small": 10.0}
+
+
+def engine_of(network=None, *, tolerance=3e-3, refine=100, batch_size=64):
+    """Make an engine, as `skyfill.Inpainter` does; without a network, exact steps alone."""
+
+    def engine(cl, *, guard, **geometry):
+        field = flatsky.TileField.of(cl, **geometry)
+        options = {"refine": refine, "tolerance": tolerance, "batch_size": batch_size}
+        return vae.TileFiller(network, field, guard=guard, device="cpu", **options)
+
+    return engine
+
+
+def mosaic_of(observed, *, prior=KNOWN, config=None, **engine):
+    config = MosaicConfig(**CONFIG | (config or {}))
+    return Mosaic(observed, prior, engine_of(**engine), config=config, threads=1)
+
+
+def some_holes(nside, small, wide, *, seed=0):
+    """Observe all but discs: twelve of the small radii and one wide one."""
+    rng = np.random.default_rng(seed)
+    radius = [*rng.uniform(*small, 11), wide]
+    lon = rng.uniform(0, 2 * np.pi, len(radius))
+    return discs(nside, lon, np.arcsin(rng.uniform(-1, 1, len(radius))), np.array(radius))
+
+
+@pytest.fixture(scope="module")
+def observed():
+    return some_holes(NSIDE, (0.012, 0.03), 0.12)
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return draw(KNOWN, seed=1, threads=1)
+
+
+@pytest.fixture(scope="module")
+def exact(observed, truth):
+    return solved(truth, observed, KNOWN)[~observed]
+
+
+def solved(values, observed, prior, tolerance=1e-3):
+    return posterior_mean(
+        values,
+        observed,
+        signal_cl=prior.signal_cl(),
+        noise_cl=prior.white_cl,
+        tolerance=tolerance,
+        threads=1,
+    ).values
+
+
+def test_mean_is_nearly_the_exact_one(observed, truth, exact):
+    """The error is that of the exact mean but for some percent of its square."""
+    mean = mosaic_of(observed).mean(np.where(observed, truth, np.nan))
+    assert mean.shape == (np.count_nonzero(~observed),)
+    least = np.mean((exact - truth[~observed]) ** 2)
+    assert np.mean((mean - truth[~observed]) ** 2) < 1.10 * least
+    assert np.mean((mean - exact) ** 2) < 0.08 * least
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shipped", [False, True])
+def test_mean_is_nearly_the_exact_one_as_it_is_used(shipped):
+    """At Nside 256 with the usual tiles, with the shipped network and without one."""
+    prior = Prior(256, lcdm(), fwhm=25 * ARCMIN, noise_uk_arcmin=60.0)
+    seen = some_holes(256, (0.006, 0.03), 0.12)
+    sky = draw(prior, seed=1, threads=1)
+    best = solved(sky, seen, prior)[~seen]
+    network = vae.load()[0] if shipped else None
+    mean = Mosaic(seen, prior, engine_of(network), threads=1).mean(sky)
+    least = np.mean((best - sky[~seen]) ** 2)
+    assert np.mean((mean - sky[~seen]) ** 2) < 1.10 * least
+    assert np.mean((mean - best) ** 2) < 0.10 * least
+
+
+def test_mean_is_linear_in_the_map(observed, truth):
+    """To a thousandth of the sky's rms, where the iterations are run to 1e-5."""
+    fill = mosaic_of(observed, config={"tolerance": 1e-5}, tolerance=1e-5, refine=500)
+    other = draw(KNOWN, seed=2, threads=1)
+    together = fill.mean(truth + other)
+    apart = fill.mean(truth) + fill.mean(other)
+    assert np.std(together) > 0.3 * truth.std()
+    assert np.std(together - apart) < 1e-3 * truth.std()
+    np.testing.assert_allclose(together, apart, rtol=0, atol=1e-2 * truth.std())
+
+
+def test_batches_change_rounding_only(observed, truth, monkeypatch):
+    usual = mosaic_of(observed).mean(truth)
+    monkeypatch.setattr(
+        mosaic, "_batches", lambda n, size=3: [slice(i, i + 3) for i in range(0, n, 3)]
+    )
+    for size in (1, 7):
+        again = mosaic_of(observed, batch_size=size).mean(truth)
+        np.testing.assert_allclose(again, usual, rtol=0, atol=1e-3 * truth.std())
+
+
+def test_what_is_in_the_holes_is_not_read(observed, truth):
+    fill = mosaic_of(observed)
+    usual = fill.mean(truth)
+    for garbage in (np.nan, np.inf, 1e30):
+        values = np.where(observed, truth, garbage)
+        np.testing.assert_array_equal(fill.mean(values), usual)
+        assert np.array_equal(values, np.where(observed, truth, garbage), equal_nan=True)
+
+
+def test_a_second_gather_helps(observed, truth, exact):
+    """Without it the fill of small holes feels the smoothing of the gather."""
+    small = ~mosaic._wide_holes(observed, 6 * hp.nside2resol(NSIDE))[~observed]
+    errors = [
+        np.mean((mosaic_of(observed, config={"near": near}).mean(truth) - exact)[small] ** 2)
+        for near in (0.0, 8.0)
+    ]
+    assert errors[1] < 0.92 * errors[0]
+
+
+def test_small_maps_are_solved_as_a_whole():
+    prior = Prior(16, lcdm(), fwhm=math.radians(8), noise_uk_arcmin=2000.0)
+    seen = np.arange(3072) > 500
+    values = draw(prior, seed=3, threads=1)
+
+    def no_tiles(*_, **__):
+        raise AssertionError
+
+    fill = Mosaic(seen, prior, no_tiles, config=MosaicConfig(tolerance=1e-6), threads=1)
+    expected = solved(values, seen, prior, tolerance=1e-6)[~seen]
+    np.testing.assert_allclose(fill.mean(values), expected, rtol=1e-6, atol=1e-6)
+
+
+# --- small and wide -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pixels", "wide"), [(0.1, False), (9.0, False), (11.0, True), (40.0, True)]
+)
+def test_discs_are_small_or_wide(pixels, wide):
+    """Ten tile pixels are the limit here; a disc's farthest pixel lies within its radius."""
+    size = 0.6 * hp.nside2resol(NSIDE)
+    seen = discs(NSIDE, [1.0], [0.5], pixels * size)
+    found = mosaic._wide_holes(seen, 10 * size)
+    np.testing.assert_array_equal(found, ~seen if wide else np.zeros_like(seen))
+
+
+def test_each_hole_is_judged_for_itself():
+    size = 0.6 * hp.nside2resol(NSIDE)
+    small = discs(NSIDE, [1.0, 4.0, 0.0], [0.5, -1.2, np.pi / 2], 6 * size)
+    wide = discs(NSIDE, [2.0], [0.0], 15 * size)
+    # A thin strip is no smaller than it is long.
+    theta, phi = hp.pix2ang(NSIDE, np.arange(small.size))
+    wide &= ~((np.abs(theta - 2.0) < 1.5 * size) & (np.abs(phi - 4.0) < 20 * size))
+    found = mosaic._wide_holes(small & wide, 10 * size)
+    np.testing.assert_array_equal(found, ~wide)
+
+
+@pytest.mark.parametrize("kind", ["small", "wide", "both"])
+def test_tiles_are_made_for_the_holes_there_are(kind):
+    size = 0.6 * hp.nside2resol(NSIDE)
+    seen = np.ones(12 * NSIDE**2, dtype=bool)
+    if kind != "wide":
+        seen &= discs(NSIDE, [1.0], [0.5], 5 * size)
+    if kind != "small":
+        seen &= discs(NSIDE, [4.0], [-0.5], 15 * size)
+    asked = []
+
+    def engine(cl, *, share, sky_pixel, pixel, side, guard):
+        asked.append(share)
+        assert cl[-1] == pytest.approx(KNOWN.white_cl)
+        assert pixel == pytest.approx(0.6 * hp.nside2resol(NSIDE), rel=1e-12)
+        assert sky_pixel == pytest.approx(hp.nside2resol(NSIDE), rel=1e-12)
+        assert (side, guard) == (96, 8)
+
+    Mosaic(seen, KNOWN, engine, config=MosaicConfig(**CONFIG))
+    assert asked == {"small": [False], "wide": [True], "both": [False, True]}[kind]
+
+
+def test_degrading_is_healpys(observed, truth):
+    values = np.where(observed, truth, hp.UNSEEN)
+    expected = hp.ud_grade(values, 32)
+    mean, share = mosaic._degrade(np.where(observed, truth, np.nan), observed, 32)
+    np.testing.assert_allclose(share, hp.ud_grade(observed.astype(float), 32), atol=1e-15)
+    np.testing.assert_allclose(mean[share > 0], expected[share > 0], rtol=1e-9, atol=1e-9)

@@ -1,0 +1,103 @@
+"""Tiles in batches: units, guard, start, device."""
+
+import numpy as np
+import pytest
+
+from skyfill.flatsky import TileField
+from skyfill.prior import ARCMIN
+from skyfill.vae import Architecture, TileFiller, TileVAE, pick_device
+
+SIDE, GUARD = 32, 4
+
+
+@pytest.fixture(scope="module")
+def field():
+    ell = np.arange(4000.0)
+    cl = 1e4 / (ell + 100) ** 2 + 0.01
+    return TileField.of(cl, side=SIDE, pixel=8 * ARCMIN, share=False, sky_pixel=13 * ARCMIN)
+
+
+@pytest.fixture(scope="module")
+def tiles(field):
+    white = np.random.default_rng(1).standard_normal((7, SIDE, SIDE))
+    modes = np.fft.rfft2(white) * np.sqrt(field.spectrum) * field.rms
+    observed = np.random.default_rng(2).random((7, SIDE, SIDE)) < 0.6
+    observed[3] = False
+    return np.fft.irfft2(modes, s=(SIDE, SIDE)), observed
+
+
+def filler(field, network=None, **options):
+    given = {"guard": GUARD, "refine": 200, "tolerance": 1e-5, "batch_size": 64, "device": "cpu"}
+    return TileFiller(network, field, **given | options)
+
+
+def inside():
+    kept = np.zeros((SIDE, SIDE), dtype=bool)
+    kept[GUARD:-GUARD, GUARD:-GUARD] = True
+    return kept
+
+
+def test_mean_is_in_the_units_of_the_tiles(field, tiles):
+    """The exact mean of one tile, solved with the covariance of its pixels in µK²."""
+    values, observed = tiles
+    mean = filler(field)(values, observed)
+    assert mean.dtype == np.float32
+    seen = (observed[0] & inside()).ravel()
+    unit = np.eye(SIDE**2).reshape(-1, SIDE, SIDE)
+    covariance = np.fft.irfft2(np.fft.rfft2(unit) * field.spectrum, s=(SIDE, SIDE))
+    covariance = covariance.reshape(SIDE**2, -1) * field.rms**2
+    weights = np.linalg.solve(covariance[np.ix_(seen, seen)], values[0].ravel()[seen])
+    expected = np.where(seen, values[0].ravel(), covariance[:, seen] @ weights)
+    np.testing.assert_allclose(mean[0].ravel(), expected, atol=2e-3 * field.rms)
+
+
+def test_observed_pixels_are_kept_but_for_the_guard(field, tiles):
+    values, observed = tiles
+    mean = filler(field)(values, observed)
+    seen = observed & inside()
+    np.testing.assert_allclose(mean[seen], values[seen], rtol=1e-5)
+    other = np.where(seen, values, np.nan)
+    np.testing.assert_array_equal(filler(field)(other, observed), mean)
+
+
+def test_a_tile_without_data_is_zero(field, tiles):
+    mean = filler(field)(*tiles)
+    assert not mean[3].any()
+    assert mean[[0, 1, 2, 4, 5, 6]].any(axis=(1, 2)).all()
+    nothing = filler(field)(tiles[0][:2], np.zeros((2, SIDE, SIDE), dtype=bool))
+    assert not nothing.any()
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_batches_change_rounding_only(field, tiles, size):
+    np.testing.assert_allclose(
+        filler(field, batch_size=size)(*tiles), filler(field)(*tiles), atol=1e-3 * field.rms
+    )
+
+
+def test_a_start_is_where_it_begins(field, tiles):
+    exact = filler(field)(*tiles)
+    kept = filler(field, refine=1, tolerance=1e-2)(*tiles, exact)
+    np.testing.assert_allclose(kept, exact, atol=1e-3 * field.rms)
+    assert np.abs(filler(field, refine=1)(*tiles) - exact).max() > 0.05 * field.rms
+
+
+def test_whatever_the_network_says_the_exact_steps_mend(field, tiles):
+    import torch
+
+    torch.manual_seed(3)
+    arch = Architecture(warm=0, steps=1, channels=(4, 6), gates=(4, 6), bands=6, scales=2)
+    network = TileVAE(arch).requires_grad_(requires_grad=False)
+    network.steps[0].head.weight.normal_(0, 0.02)
+    exact = filler(field)(*tiles)
+    assert np.abs(filler(field, network, refine=0)(*tiles) - exact).max() > 0.1 * field.rms
+    np.testing.assert_allclose(filler(field, network)(*tiles), exact, atol=2e-3 * field.rms)
+
+
+def test_devices():
+    assert pick_device("cpu").type == "cpu"
+    assert pick_device("auto").type in {"cpu", "cuda"}
+    for name in ("abacus", "cuda:99"):
+        with pytest.raises(ValueError, match="pass --device cpu") as caught:
+            pick_device(name)
+        assert "\n" not in str(caught.value)
