@@ -18,7 +18,7 @@ def vae_engine(cl, *, guard, **geometry):
     """Make the shipped network fill tiles, as `skyfill.Inpainter` does."""
     field = flatsky.TileField.of(cl, **geometry)
     return vae.TileFiller(
-        vae.load()[0], field, guard=guard, refine=100, batch_size=64, device="cpu"
+        vae.load()[0], field, guard=guard, refine=20, batch_size=64, device="cpu"
     )
 
 
