@@ -273,7 +273,7 @@ def fit(
 
     The pseudo-spectrum of the masked map is compared with the model's own pseudo-spectrum
     (`harmonics.coupling`, so any mask will do) by the likelihood of Γ-distributed bins (Hamimeche &
-    Lewis 2008, eq. 8), between l = 2 and 1.5 nside (2500 at most).
+    Lewis 2008, eq. 8), between l = 2 and 2 nside (2500 at most).
 
     Parameters
     ----------
@@ -311,14 +311,20 @@ def fit(
         raise ValueError("no pixel is observed: there is nothing to fit a prior to")
     if not names:
         return start
-    last = min(3 * nside // 2, 2500, theory.size - 1)
-    lmax = min(5 * last // 3, theory.size - 1)  # power leaks into the fitted range from beyond
+    last = min(2 * nside, 2500, theory.size - 1)
+    # Power leaks into the fitted range from beyond.
+    lmax = min(5 * last // 3, 3 * nside - 1, theory.size - 1)
+    again = 3 if last > 1.5 * nside else 1  # where equal weights are far from exact
     sky = observed.mean()
     masked = np.where(observed, values, 0.0)
-    pseudo = harmonics.cl_of(harmonics.analysis(masked, lmax=lmax, iterations=1, threads=threads))
+    pseudo = harmonics.cl_of(
+        harmonics.analysis(masked, lmax=lmax, iterations=again, threads=threads)
+    )
     del masked
     mask_cl = harmonics.cl_of(
-        harmonics.analysis(observed.astype(np.float64), lmax=lmax, iterations=1, threads=threads)
+        harmonics.analysis(
+            observed.astype(np.float64), lmax=lmax, iterations=again, threads=threads
+        )
     )
     edges = np.unique(np.geomspace(2, last + 1, 60).astype(np.int64))
     modes = 2.0 * np.arange(last + 1) + 1

@@ -63,7 +63,8 @@ def test_spectrum_takes_the_prior_from_the_header(skyfill_main, folder, tmp_path
     recorded = skyfill_main("spectrum", sky, "--json")
     assert recorded.status == 0
     assert (
-        "theory: by the header, given: beam 120.00 arcmin with pixel window, noise 90.0 uK"
+        "theory: by the header, given: beam 120.00 arcmin (142.78 with the pixel window), "
+        "noise 90.0 uK"
         in recorded.err
     )
     given = skyfill_main(
