@@ -64,8 +64,7 @@ def test_spectrum_takes_the_prior_from_the_header(skyfill_main, folder, tmp_path
     assert recorded.status == 0
     assert (
         "theory: by the header, given: beam 120.00 arcmin (142.78 with the pixel window), "
-        "noise 90.0 uK"
-        in recorded.err
+        "noise 90.0 uK" in recorded.err
     )
     given = skyfill_main(
         "spectrum", sky, "--beam-arcmin", 120, "--noise-uk-arcmin", 90, "--json", "-q"
