@@ -114,7 +114,7 @@ class Inpainter:
         prior: Prior | None = None,
         seed: int = 0,
         weights: str | Path | None = None,
-        refine: int = 20,
+        refine: int = 40,
         device: str = "auto",
         batch_size: int = 64,
         threads: int = 0,

@@ -50,7 +50,7 @@ class TileFiller:
         *,
         guard: int,
         refine: int,
-        tolerance: float = 1e-3,
+        tolerance: float = 3e-4,
         batch_size: int,
         device: str = "auto",
     ) -> None:
