@@ -100,7 +100,7 @@ class TileFiller:
                 if start is not None:
                     first = torch.from_numpy(start[part] / self._rms)[:, None].to(self.device)
                 elif self._network is not None:
-                    # Half precision costs the network 1e-5 of the prior's variance.
+                    # Half precision costs the network 2e-5 of the prior's variance.
                     with torch.autocast(self.device.type, torch.bfloat16):
                         first = self._network(tile, mask, self._spectrum)
                 mean = conjugate_gradient(
