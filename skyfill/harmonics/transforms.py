@@ -15,13 +15,15 @@ from numba import prange
 from numpy.typing import NDArray
 
 from skyfill._checks import check_nside, nside_of
-from skyfill._jit import parallel
+from skyfill._jit import compiled, parallel
 
 __all__ = [
+    "Rings",
     "adjoint",
     "almxfl",
     "analysis",
     "cl_of",
+    "correlation",
     "coupling",
     "lmax_of",
     "synthesis",
@@ -35,6 +37,65 @@ Map = NDArray[np.float64]
 @lru_cache(maxsize=4)
 def _rings(nside: int) -> dict[str, Any]:
     return dict(ducc0.healpix.Healpix_Base(nside, "RING").sht_info())
+
+
+class Rings:
+    """Transforms of maps that are known, or wanted, at some pixels only.
+
+    Only the rings that these pixels lie on are transformed: a band of ±14° costs a sixth of the
+    sphere.
+
+    Parameters
+    ----------
+    nside
+        Resolution.
+    pixels
+        ``(n,)`` pixel numbers, RING, increasing.
+    threads
+        Number of threads; 0 for all there are.
+    """
+
+    def __init__(self, nside: int, pixels: NDArray[np.int64], *, threads: int = 0) -> None:
+        table = _rings(check_nside(nside))
+        first = np.asarray(table["ringstart"], dtype=np.int64)
+        ring = np.searchsorted(first, pixels, side="right") - 1
+        used = np.unique(ring)
+        length = np.asarray(table["nphi"])[used].astype(np.int64)
+        start = np.concatenate([[0], np.cumsum(length)])
+        self._geometry = {
+            "theta": np.asarray(table["theta"])[used],
+            "phi0": np.asarray(table["phi0"])[used],
+            "nphi": np.asarray(table["nphi"])[used],
+            "ringstart": start[:-1].astype(np.uint64),
+            "spin": 0,
+            "nthreads": threads,
+        }
+        self._index = pixels - first[ring] + start[np.searchsorted(used, ring)]
+        self._map = np.zeros((1, int(start[-1])))
+        self._padded = np.zeros((1, int(start[-1])))  # zero but at the pixels, always
+
+    def filtered(self, values: Map, fl: Map, factor: Map) -> Map:
+        """Give F Y f Yᵀ F v.
+
+        Parameters
+        ----------
+        values
+            ``(n,)``: v, zero outside the pixels.
+        fl
+            ``(lmax + 1,)``: f.
+        factor
+            ``(n,)``: the diagonal F.
+        """
+        lmax = fl.size - 1
+        _spread(values, factor, self._index, self._padded[0])
+        alm = ducc0.sht.adjoint_synthesis(
+            map=self._padded, lmax=lmax, mmax=lmax, **self._geometry
+        )[0]
+        _almxfl(alm, fl, alm)
+        ducc0.sht.synthesis(alm=alm[None], map=self._map, lmax=lmax, mmax=lmax, **self._geometry)
+        out = np.empty(values.size)
+        _collect(self._map[0], factor, self._index, out)
+        return out
 
 
 def lmax_of(alm: Alm) -> int:
@@ -112,13 +173,32 @@ def almxfl(alm: Alm, fl: NDArray[np.float64]) -> Alm:
     factor = np.zeros(lmax + 1)
     n = min(lmax + 1, fl.size)
     factor[:n] = fl[:n]
-    out = np.empty_like(alm)
-    start = 0
-    for m in range(lmax + 1):
-        stop = start + lmax + 1 - m
-        out[start:stop] = alm[start:stop] * factor[m:]
-        start = stop
+    out = np.empty(alm.shape, dtype=np.complex128)
+    _almxfl(np.ascontiguousarray(alm, dtype=np.complex128), factor, out)
     return out
+
+
+# Loops between two transforms run on one thread: another library's threads, idle but spinning,
+# would hold the cores that the transforms' own threads need.
+@compiled
+def _spread(values: Map, factor: Map, index: NDArray[np.int64], out: Map) -> None:
+    for i in range(index.size):
+        out[index[i]] = factor[i] * values[i]
+
+
+@compiled
+def _collect(values: Map, factor: Map, index: NDArray[np.int64], out: Map) -> None:
+    for i in range(index.size):
+        out[i] = factor[i] * values[index[i]]
+
+
+@compiled
+def _almxfl(alm: Alm, factor: Map, out: Alm) -> None:
+    lmax = factor.size - 1
+    for m in range(lmax + 1):
+        start = m * (2 * lmax + 1 - m) // 2
+        for ell in range(m, lmax + 1):
+            out[start + ell] = alm[start + ell] * factor[ell]
 
 
 def truncated(alm: Alm, lmax: int) -> Alm:
@@ -152,6 +232,32 @@ def _legendre(x: Map, out: Map) -> None:
             out[i, ell] = (
                 (2 * ell - 1) * x[i] * out[i, ell - 1] - (ell - 1) * out[i, ell - 2]
             ) / ell
+
+
+@parallel
+def _correlation(cl: Map, x: Map, out: Map) -> None:
+    for i in prange(x.size):
+        before, last = 1.0, x[i]
+        total = cl[0] + (3.0 * cl[1] * last if cl.size > 1 else 0.0)
+        for ell in range(2, cl.size):
+            before, last = last, ((2 * ell - 1) * x[i] * last - (ell - 1) * before) / ell
+            total += (2 * ell + 1) * cl[ell] * last
+        out[i] = total / (4 * np.pi)
+
+
+def correlation(cl: Map, cosine: Map) -> Map:
+    """Give the correlation function of a spectrum, Σ (2l + 1) C_l P_l(cos θ) / 4π.
+
+    Parameters
+    ----------
+    cl
+        ``(lmax + 1,)``.
+    cosine
+        ``(n,)`` cosines of the angles.
+    """
+    out = np.empty(cosine.size)
+    _correlation(np.ascontiguousarray(cl), np.ascontiguousarray(cosine), out)
+    return out
 
 
 def coupling(mask_cl: Map, edges: NDArray[np.int64], *, lmax: int) -> Map:

@@ -1,0 +1,147 @@
+"""Invert the precision of small holes directly, each for itself.
+
+Σ⁻¹ couples pixels over some few correlation lengths of the noise-filtered sky, so holes hardly see
+each other: the Cholesky factors of the diagonal blocks, one per hole, nearly invert the whole.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import prange
+from numpy.typing import NDArray
+from scipy import linalg
+
+from skyfill._jit import compiled, parallel
+from skyfill.harmonics import Covariance, correlation
+from skyfill.healpix import pixel_directions
+
+__all__ = ["HoleBlocks", "affordable"]
+
+Map = NDArray[np.float64]
+
+#: Points of the kernel's table per pixel; cubic interpolation between them is good to 1e-7.
+_FINE = 32
+
+
+def affordable(
+    sizes: NDArray[np.int64], *, memory: float = 1e9, operations: float = 3e11
+) -> NDArray[np.bool_]:
+    """Choose the holes that are worth a block: the smallest, within memory and operations.
+
+    Parameters
+    ----------
+    sizes
+        ``(nhole,)`` numbers of pixels.
+    memory
+        Bytes of all factors.
+    operations
+        Multiplications of all factorisations; 3e11 are some seconds on two cores.
+    """
+    order = np.argsort(sizes, kind="stable")
+    n = sizes[order].astype(np.float64)
+    fits = (np.cumsum(4 * n**2) <= memory) & (np.cumsum(n**3 / 6) <= operations)
+    chosen = np.zeros(sizes.size, dtype=bool)
+    chosen[order[fits]] = True
+    return chosen
+
+
+class HoleBlocks:
+    """(Σ⁻¹)_hh of each hole and its Cholesky factor.
+
+    Parameters
+    ----------
+    covariance
+        Of the map; its weights, gain and variance make Σ⁻¹.
+    nside
+        Resolution.
+    holes
+        For each hole the positions of its pixels within ``covariance.pixels``.
+    """
+
+    def __init__(
+        self, covariance: Covariance, nside: int, holes: list[NDArray[np.int64]]
+    ) -> None:
+        self._holes = holes
+        self._covariance = covariance
+        self._directions = pixel_directions(nside, covariance.pixels)
+        size = max(self._diameter(hole) for hole in holes)
+        self._step = math.sqrt(covariance.area) / _FINE
+        chord = (np.arange(math.ceil(min(size, 2.0) / self._step) + 4) - 1) * self._step
+        self._table = covariance.area * correlation(covariance.gain, 1 - 0.5 * chord**2)
+        self._factors = [self._factor(hole).astype(np.float32) for hole in holes]
+
+    def _diameter(self, hole: NDArray[np.int64]) -> float:
+        """Bound the largest chord within a hole."""
+        directions = self._directions[hole]
+        return 2 * float(np.linalg.norm(directions - directions[0], axis=1).max())
+
+    def precision(self, hole: NDArray[np.int64]) -> Map:
+        """Give (Σ⁻¹)_hh of one hole; its lower triangle only."""
+        matrix = np.empty((hole.size, hole.size), order="F")
+        _fill(
+            self._directions[hole],
+            self._covariance.weights[hole],
+            self._table,
+            1 / self._step,
+            1 / self._covariance.variance,
+            matrix,
+        )
+        return matrix
+
+    def _factor(self, hole: NDArray[np.int64]) -> Map:
+        return np.asarray(
+            linalg.cholesky(
+                self.precision(hole), lower=True, overwrite_a=True, check_finite=False
+            )
+        )
+
+    def solve(self, values: Map) -> Map:
+        """Solve for each hole; ``(n,)`` over ``covariance.pixels``, zero outside the holes."""
+        out = np.zeros_like(values)
+        for hole, factor in zip(self._holes, self._factors, strict=True):
+            right = values[hole].astype(np.float32)
+            out[hole] = linalg.cho_solve((factor, True), right, check_finite=False)
+        return out
+
+    def variance(self) -> Map:
+        """Give the variance of each pixel given all others outside its hole, ``(n,)``.
+
+        That is the posterior variance, µK², as far as holes do not see each other; NaN outside the
+        holes.
+        """
+        out = np.full(self._covariance.pixels.size, np.nan)
+        for hole in self._holes:
+            inverse, _ = linalg.lapack.dpotri(self._factor(hole), lower=1, overwrite_c=1)
+            out[hole] = np.diag(inverse)
+        return out
+
+
+@compiled
+def _chord(directions: Map, i: int, j: int) -> float:
+    x = directions[i, 0] - directions[j, 0]
+    y = directions[i, 1] - directions[j, 1]
+    z = directions[i, 2] - directions[j, 2]
+    return math.sqrt(x * x + y * y + z * z)
+
+
+@parallel
+def _fill(
+    directions: Map, weights: Map, table: Map, inverse_step: float, precision: float, out: Map
+) -> None:
+    """Fill the lower triangle with (w_p δ_pq - w_p w_q K(θ_pq)) / σ²; table[1] is at zero."""
+    for j in prange(weights.size):
+        for i in range(j, weights.size):
+            place = _chord(directions, i, j) * inverse_step
+            k = min(int(place), table.size - 4)
+            t = place - k
+            # Lagrange's cubic through the points k - 1 ... k + 2 (Abramowitz & Stegun 25.2.13)
+            kernel = (
+                table[k] * (-t * (t - 1) * (t - 2) / 6)
+                + table[k + 1] * ((t * t - 1) * (t - 2) / 2)
+                - table[k + 2] * (t * (t + 1) * (t - 2) / 2)
+                + table[k + 3] * (t * (t * t - 1) / 6)
+            )
+            out[i, j] = -weights[i] * weights[j] * kernel * precision
+        out[j, j] += weights[j] * precision

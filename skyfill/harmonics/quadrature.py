@@ -1,0 +1,180 @@
+"""Weigh the pixels so that sums over them are integrals, exactly.
+
+Σ_p w_p f(p) 4π/npix is the integral of f for every f with l up to 3 nside - 1, so products of two
+harmonics up to 1.5 nside are orthonormal on the pixels: Yᵀ W Y 4π/npix = 1. The weights nearest to
+one that do this are w = 1 + Y u; u solves (Yᵀ Y) u = Yᵀ (w_exact - 1) by conjugate gradients
+(the full weights of healpy, Reinecke 2018, are these). Being as symmetric as the pixels, w has
+harmonics of even l and of m = 0, 4, 8, ... only, and one quarter of the northern rings holds it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import ducc0
+import numpy as np
+import platformdirs
+from numpy.typing import NDArray
+
+from skyfill._checks import check_nside
+from skyfill._files import atomic_write
+from skyfill.harmonics.transforms import _rings
+
+__all__ = ["cache_folder", "pixel_weights", "quadrature_lmax"]
+
+#: Largest error of the integral of a harmonic, relative to the norm of the constant.
+_TOLERANCE = 3e-8
+_MAX_ITERATIONS = 60
+_VERSION = 1
+
+
+def cache_folder() -> Path:
+    """Say where what is slow to compute is kept: ``SKYFILL_CACHE``, or the user's cache folder."""
+    given = os.environ.get("SKYFILL_CACHE")
+    return Path(given) if given else Path(platformdirs.user_cache_dir("skyfill"))
+
+
+def quadrature_lmax(nside: int) -> int:
+    """Give the largest lmax that has weights near one: 1.5 nside, or nside below nside 8."""
+    return 3 * nside // 2 if nside >= 8 else nside
+
+
+def pixel_weights(
+    nside: int, *, lmax: int | None = None, cache: bool = True, threads: int = 0
+) -> NDArray[np.float64]:
+    """Give the quadrature weights of every pixel.
+
+    Parameters
+    ----------
+    nside
+        Resolution.
+    lmax
+        Harmonics up to here are orthonormal under the weights; at most, and by default,
+        `quadrature_lmax`.
+    cache
+        Whether to keep the weights on disk (`cache_folder`; about ``npix`` / 2 bytes), and to take
+        them from there; a file whose checksum is wrong is computed again.
+    threads
+        Of the transforms.
+
+    Returns
+    -------
+    ``(npix,)``, RING, near one.
+
+    Raises
+    ------
+    ValueError
+        ``lmax`` is beyond `quadrature_lmax`.
+    """
+    check_nside(nside)
+    largest = quadrature_lmax(nside)
+    lmax = largest if lmax is None else lmax
+    if not 0 <= lmax <= largest:
+        raise ValueError(f"weights of nside {nside} reach lmax {largest}, not {lmax}")
+    path = cache_folder() / f"pixel_weights_v{_VERSION}_n{nside}_l{lmax}.npz"
+    part = _read(path) if cache else None
+    if part is None:
+        part = _solve(nside, 2 * lmax, threads).astype(np.float32)
+        if cache:
+            _keep(path, part)
+    return _unfold(1.0 + part.astype(np.float64), nside)
+
+
+def _read(path: Path) -> NDArray[np.float32] | None:
+    """Read weights that were kept; None where there are none, or not what was written."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            part, digest = file["excess"], str(file["sha256"])
+    except Exception:  # noqa: BLE001 - a damaged archive fails in many ways, and is replaced
+        return None
+    sound = hashlib.sha256(part.tobytes()).hexdigest() == digest
+    return np.asarray(part, dtype=np.float32) if sound else None
+
+
+def _keep(path: Path, part: NDArray[np.float32]) -> None:
+    """Write weights for the next time; a folder that cannot be written to is no error."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path, overwrite=True) as temporary:
+            np.savez(temporary, excess=part, sha256=hashlib.sha256(part.tobytes()).hexdigest())
+            written = temporary.with_name(temporary.name + ".npz")
+            if written.exists():  # savez adds a suffix it does not know
+                written.replace(temporary)
+    except OSError:
+        return
+
+
+def _solve(nside: int, degree: int, threads: int) -> NDArray[np.float64]:
+    """Give w - 1 on the first quarter of the northern rings and the equator."""
+    rings: dict[str, Any] = {k: np.asarray(v)[: 2 * nside] for k, v in _rings(nside).items()}
+    quarter = rings["nphi"].astype(np.int64) // 4
+    start = np.concatenate([[0], np.cumsum(quarter)])
+    # A map of period 90° is a map on rings of a quarter of the pixels, its m = 4k the k-th.
+    maps: dict[str, Any] = {
+        "nphi": quarter.astype(np.uint64),
+        "phi0": 4 * rings["phi0"],
+        "ringstart": start[:-1].astype(np.uint64),
+        "nthreads": threads,
+    }
+    m = np.arange(0, degree + 1, 4)
+    count = degree + 1 - m
+    legendre: dict[str, Any] = {
+        "lmax": degree,
+        "theta": rings["theta"],
+        "spin": 0,
+        "mval": m.astype(np.uint64),
+        "mstart": (np.cumsum(count) - count - m).astype(np.uint64),
+        "nthreads": threads,
+    }
+    ell = np.concatenate([np.arange(first, degree + 1) for first in m])
+    even = ell % 2 == 0
+    twice = np.repeat(np.where(m == 0, 1.0, 2.0), count) * even
+    # Pixels that a pixel stands for: four quarters, two hemispheres but for the equator.
+    many = np.repeat(np.where(np.arange(2 * nside) < 2 * nside - 1, 8.0, 4.0), quarter)
+
+    def synthesis(a: NDArray[np.float64]) -> NDArray[np.float64]:
+        leg = ducc0.sht.alm2leg(alm=(a * even).astype(np.complex128)[None], **legendre)
+        return np.asarray(ducc0.sht.leg2map(leg=leg, **maps)[0])
+
+    def adjoint(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        leg = ducc0.sht.map2leg(map=(many * values)[None], mmax=m.size - 1, **maps)
+        return np.asarray(ducc0.sht.leg2alm(leg=leg, **legendre)[0].real * even)
+
+    norm = 12 * nside**2 / np.sqrt(4 * np.pi)
+    rest = -adjoint(np.ones(start[-1]))
+    rest[0] += norm
+    u, direction = np.zeros_like(rest), rest.copy()
+    rho = float(np.sum(twice * rest**2))
+    for _ in range(_MAX_ITERATIONS):
+        if np.abs(rest).max() <= _TOLERANCE * norm:
+            break
+        image = adjoint(synthesis(direction))
+        curvature = float(np.sum(twice * direction * image))
+        if curvature <= 0:  # what is left is rounding, which no pixel sees
+            break
+        step = rho / curvature
+        u += step * direction
+        rest -= step * image
+        rho, last = float(np.sum(twice * rest**2)), rho
+        direction *= rho / last
+        direction += rest
+    return synthesis(u)
+
+
+def _unfold(part: NDArray[np.float64], nside: int) -> NDArray[np.float64]:
+    """Repeat the quarters of the northern rings and mirror them south."""
+    length = np.asarray(_rings(nside)["nphi"]).astype(np.int64)
+    stop = np.cumsum(length)
+    out = np.empty(12 * nside**2)
+    first = 0
+    for ring in range(2 * nside):
+        quarter = length[ring] // 4
+        row = np.tile(part[first : first + quarter], 4)
+        first += quarter
+        out[stop[ring] - length[ring] : stop[ring]] = row
+        mirror = 4 * nside - 2 - ring
+        out[stop[mirror] - length[mirror] : stop[mirror]] = row
+    return out
