@@ -45,9 +45,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--invert", action="store_true", help="the mask has 1 where masked")
     parser.add_argument(
         "--method",
-        choices=("vae", "diffuse"),
+        choices=("vae", "gaussian", "diffuse"),
         default="vae",
-        help="vae: posterior under the prior; diffuse: neighbour means (default: vae)",
+        help="vae: posterior under the prior, by the network; gaussian: the same, exactly; "
+        "diffuse: neighbour means (default: vae)",
+    )
+    parser.add_argument(
+        "--polish",
+        type=options.whole,
+        default=0,
+        metavar="N",
+        help="N exact iterations after vae or diffuse (default: 0)",
     )
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--mean", action="store_true", help="the posterior mean, not a realization")
@@ -62,11 +70,40 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--std",
         type=Path,
         metavar="FILE",
-        help=f"also write the standard deviation over the realizations (at least {STD_DRAWS})",
+        help=f"also write the standard deviation over the realizations (at least {STD_DRAWS}); in "
+        "small holes gaussian gives it without them",
+    )
+    parser.add_argument(
+        "--fill",
+        choices=("data", "signal"),
+        default="data",
+        help="realizations with noise in the holes, like the noise around them, or without "
+        "(default: data)",
+    )
+    parser.add_argument(
+        "--dipole",
+        choices=("fit", "marginalise"),
+        default="fit",
+        help="monopole and dipole are fitted, removed and put back, or left open as far as the "
+        "observed sky leaves them (gaussian only; default: fit)",
     )
     options.add_seed(parser)
     options.add_prior(parser, otherwise="Where nothing is given: fitted to the observed sky.")
+    parser.add_argument(
+        "--noise-map",
+        type=Path,
+        metavar="FILE",
+        help="standard deviation of the noise in every pixel (gaussian only)",
+    )
     engine = parser.add_argument_group("engine")
+    engine.add_argument(
+        "--tolerance",
+        type=options.fraction,
+        default=0.005,
+        metavar="X",
+        help="gaussian: estimated distance to the exact mean to stop at, in units of the map's rms "
+        "(default: 0.005)",
+    )
     engine.add_argument("--weights", type=Path, metavar="FILE", help="weights (default: shipped)")
     engine.add_argument(
         "--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda (default: auto)"
@@ -83,8 +120,7 @@ def run(args: argparse.Namespace) -> int:
     begun = time.perf_counter()
     options.set_threads(args.threads)
     prior_given = options.has_prior(args)
-    if args.method == "diffuse" and (args.std or args.realizations > 1):
-        raise ValueError("diffuse has one fill and no spread; drop --std and --realizations")
+    _refuse(args)
     outputs = _outputs(args)
     for path in [*outputs, *([args.std] if args.std else [])]:
         skyfill.check_writable(path, overwrite=args.overwrite)
@@ -104,6 +140,11 @@ def run(args: argparse.Namespace) -> int:
             observed,
             method=args.method,
             prior=options.given_prior(args, sky.nside) if prior_given else None,
+            noise_rms=_noise_rms(args),
+            fill=args.fill,
+            dipole=args.dipole,
+            polish=args.polish,
+            tolerance=args.tolerance,
             seed=args.seed,
             weights=args.weights,
             device=args.device,
@@ -115,7 +156,7 @@ def run(args: argparse.Namespace) -> int:
         draws = 0 if args.mean or args.method == "diffuse" else args.realizations
         if draws == 0:
             _write(args, sky, fitter, outputs[0], fitter.mean(), None, listener)
-        for index in range(max(draws, STD_DRAWS) if args.std else draws):
+        for index in range(max(draws, _draws_for_std(args, fitter))):
             fill = fitter.realization(index)
             if index < draws:
                 _write(args, sky, fitter, outputs[index], fill, index, listener)
@@ -126,6 +167,28 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(_summary(args, sky, fitter, outputs, time.perf_counter() - begun)))
     return 0
+
+
+def _draws_for_std(args: argparse.Namespace, fitter: skyfill.Inpainter) -> int:
+    """Say how many realizations --std needs: none where the spread is known everywhere."""
+    import numpy as np
+
+    return STD_DRAWS if args.std and not np.all(np.isfinite(fitter.std())) else 0
+
+
+def _refuse(args: argparse.Namespace) -> None:
+    """Refuse options that say nothing together."""
+    if args.method == "diffuse" and (args.std or args.realizations > 1):
+        raise ValueError("diffuse has one fill and no spread; drop --std and --realizations")
+    if args.method == "gaussian" and args.polish:
+        raise ValueError("gaussian is exact already; drop --polish, or pass a smaller --tolerance")
+
+
+def _noise_rms(args: argparse.Namespace) -> NDArray[np.float64] | None:
+    """Read --noise-map, µK."""
+    if args.noise_map is None:
+        return None
+    return skyfill.read_map(args.noise_map, unit=args.unit).values
 
 
 class _Spread:
@@ -144,9 +207,11 @@ class _Spread:
         self._squares = self._squares + away * (fill - self._mean)
 
     def std(self) -> NDArray[np.float64]:
-        """Give the standard deviation, with n - 1."""
+        """Give the standard deviation, with n - 1; NaN of fewer than two."""
         import numpy as np
 
+        if self.count < 2:
+            return np.asarray(np.nan)
         return np.sqrt(np.asarray(self._squares) / (self.count - 1))
 
 
@@ -170,10 +235,21 @@ def _cards(
     """Record what was done."""
     cards: dict[str, tuple[str | int | float | bool, str]] = {**records.command_cards(args)}
     cards["SFMETHOD"] = (args.method, "how the holes were filled")
+    if args.method != "diffuse" and not args.mean:
+        cards["SFLIKE"] = (args.fill, "what realizations are like: data or signal")
     if fitter.prior is not None:
         theory = args.cl.name if args.cl else records.LCDM
         cards |= records.prior_cards(fitter.prior, theory)
         cards["SFFITTED"] = (bool(fitter.prior.fitted), "beam and noise fitted to this map?")
+    if args.polish:
+        cards["SFPOLISH"] = (args.polish, "exact iterations after the method")
+    if fitter.certificate is not None:
+        found = fitter.certificate
+        cards["SFITER"] = (found.iterations, "iterations on the holes")
+        cards["SFCORR"] = (found.corrections, "corrections on the whole sphere")
+        cards["SFRESID"] = (float(f"{found.residual:.3e}"), "residual, relative")
+        cards["SFDIST"] = (float(f"{found.distance:.3e}"), "[uK] estimated rms from exact mean")
+        cards["SFCONV"] = (found.converged, "is that within the tolerance?")
     if fitter.card is not None:
         cards["SFMODEL"] = (fitter.card.name, "model card")
         cards["SFSHA256"] = (fitter.card.sha256, "sha256 of the weights")
@@ -218,7 +294,8 @@ def _write_std(
 
     listener.stage("write")
     std = np.zeros(fitter.holes.size)
-    std[fitter.holes] = spread.std()
+    exact = fitter.std()
+    std[fitter.holes] = np.where(np.isfinite(exact), exact, spread.std())
     skyfill.write_map(
         args.std,
         std,

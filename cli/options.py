@@ -24,10 +24,12 @@ __all__ = [
     "add_threads",
     "arcmin",
     "field",
+    "fraction",
     "given_prior",
     "has_prior",
     "positive",
     "set_threads",
+    "whole",
 ]
 
 
@@ -153,6 +155,14 @@ def positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be 1 or more, got {text}")
+    return value
+
+
+def fraction(text: str) -> float:
+    """Read a number above 0 and at most 1."""
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"must be above 0 and at most 1, got {text}")
     return value
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # `name as name` is how type checkers are told of a re-export
     from skyfill import inpaint as inpaint
     from skyfill import maps as maps
     from skyfill import masks as masks
+    from skyfill import methods as methods
     from skyfill import mosaic as mosaic
     from skyfill import prior as prior
     from skyfill import simulate as simulate
@@ -107,6 +108,7 @@ _ROOMS = (
     "inpaint",
     "maps",
     "masks",
+    "methods",
     "mosaic",
     "prior",
     "simulate",

@@ -10,56 +10,35 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skyfill._checks import nside_of
 from skyfill._progress import Progress, Silent
-from skyfill.diffuse import diffuse
 from skyfill.flatsky import TileField
+from skyfill.gaussian import Certificate, Solver
 from skyfill.healpix import pixel_directions
 from skyfill.masks import find_holes
+from skyfill.methods import Diffuse, Exact, Fill
 from skyfill.mosaic import FlatEngine, Mosaic, MosaicConfig, TileMean
-from skyfill.prior import Prior, draw, fit
+from skyfill.prior import Prior, draw_signal, draw_white, fit
 
 if TYPE_CHECKING:
     from skyfill.vae import ModelCard
 
-__all__ = ["METHODS", "Fill", "Inpainter", "describe_prior"]
+__all__ = ["DIPOLES", "FILLS", "METHODS", "Fill", "Inpainter", "describe_prior"]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-METHODS = ("vae", "diffuse")
-
-
-class Fill(Protocol):
-    """What the pipeline asks of a fill method."""
-
-    #: Whether the mean is that of a posterior, so that realizations can be made from it.
-    posterior: bool
-
-    def mean(self, values: Map) -> Map:
-        """Give the mean in the holes, ``(nhole,)`` in RING order; values there are not read."""
-
-
-class Diffuse:
-    """Neighbour means until they stand still: what people use today."""
-
-    posterior = False
-
-    def __init__(self, observed: Mask, *, progress: Progress) -> None:
-        self._observed = observed
-        self._progress = progress
-
-    def mean(self, values: Map) -> Map:
-        """Give the Laplace fill of the holes."""
-        self._progress.stage("diffuse")
-        filled = diffuse(values, self._observed)
-        self._progress.done()
-        return np.asarray(filled[~self._observed])
+METHODS = ("vae", "gaussian", "diffuse")
+FILLS = ("data", "signal")
+DIPOLES = ("fit", "marginalise")
+#: Standard deviation of a marginalised monopole or dipole beside what was fitted, in units of the
+#: map's: wide against what the observed sky leaves open.
+_WIDE = 3.0
 
 
 class Inpainter:
@@ -73,9 +52,23 @@ class Inpainter:
         ``(npix,)``, RING, True where observed; missing pixels are added to the holes, with a
         warning.
     method
-        ``vae`` or ``diffuse``.
+        ``vae``, ``gaussian`` (the exact posterior, see `skyfill.gaussian`) or ``diffuse``.
     prior
-        What the map is made of; fitted to its observed part if not given (not used by ``diffuse``).
+        What the map is made of; fitted to its observed part if not given (not used by ``diffuse``
+        but to polish).
+    noise_rms
+        ``(npix,)``, µK, RING: standard deviation of the noise in each pixel, in place of the
+        prior's white noise; for ``gaussian``. Where it is missing, in holes only, its median holds.
+    fill
+        ``data``: realizations hold noise in the holes like the noise around them; ``signal``: none.
+    dipole
+        What becomes of monopole and dipole. ``fit``: they are fitted to the observed sky, taken out
+        and put back. ``marginalise``: what the fit leaves open is open in the holes, too; for
+        ``gaussian``.
+    polish
+        Exact iterations after ``vae`` or ``diffuse``.
+    tolerance
+        Distance to the exact mean at which ``gaussian`` stops, in units of the rms of the map.
     seed
         Of the realizations.
     weights
@@ -112,6 +105,11 @@ class Inpainter:
         *,
         method: str = "vae",
         prior: Prior | None = None,
+        noise_rms: Map | None = None,
+        fill: str = "data",
+        dipole: str = "fit",
+        polish: int = 0,
+        tolerance: float = 5e-3,
         seed: int = 0,
         weights: str | Path | None = None,
         refine: int = 40,
@@ -121,35 +119,88 @@ class Inpainter:
         config: MosaicConfig | None = None,
         progress: Progress | None = None,
     ) -> None:
-        if method not in METHODS:
-            raise ValueError(f"method {method!r} is unknown; choose one of {', '.join(METHODS)}")
+        for name, value, known in (
+            ("method", method, METHODS),
+            ("fill", fill, FILLS),
+            ("dipole", dipole, DIPOLES),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} {value!r} is unknown; choose one of {', '.join(known)}")
+        if method != "gaussian" and (noise_rms is not None or dipole == "marginalise"):
+            what = "a noise map" if noise_rms is not None else "dipole marginalise"
+            raise ValueError(f"{method} knows nothing of {what}; use method gaussian")
         self._progress = progress or Silent()
         self._seed = seed
         self._threads = threads
+        self._data_like = fill == "data"
         self.holes = find_holes(values, observed)
         seen = ~self.holes
         self.card: ModelCard | None = None
         self._template = _Dipole(values, seen)
+        self._marginal = dipole == "marginalise"
         self._values = self._template.removed(values)
         self._values[self.holes] = 0.0
         self.prior = prior
-        if method == "diffuse":
-            self.prior = None
-            self._fill: Fill = Diffuse(seen, progress=self._progress)
-            return
-        if self.prior is None:
+        self._stochastic = method != "diffuse"
+        self._noise_variance = _variance(noise_rms, seen)
+        if self.prior is None and (self._stochastic or polish):
             self._progress.stage("prior")
             self.prior = fit(self._values, seen, threads=threads)
             self._progress.done(describe_prior(self.prior))
-        engine, self.card = _engine(weights, refine, device, batch_size, threads)
-        self._fill = Mosaic(
-            seen, self.prior, engine, config=config, threads=threads, progress=self._progress
+        first: Fill | None = None
+        if method == "diffuse":
+            first = Diffuse(seen, progress=self._progress)
+        elif method == "vae":
+            engine, self.card = _engine(weights, refine, device, batch_size, threads)
+            first = Mosaic(
+                seen,
+                self._known_prior(),
+                engine,
+                config=config,
+                threads=threads,
+                progress=self._progress,
+            )
+        self._fill: Fill
+        if first is not None and not polish:
+            self._fill = first
+        else:
+            self._fill = self._exact(seen, first, polish, tolerance)
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """How exact the last fill is; None before there is one, or without exact iterations."""
+        return self._fill.certificate if isinstance(self._fill, Exact) else None
+
+    def _exact(self, seen: Mask, first: Fill | None, polish: int, tolerance: float) -> Exact:
+        prior = self._known_prior()
+        self._progress.stage("prepare")
+        signal = prior.signal_cl()
+        if self._marginal:
+            modes = (2 * np.arange(signal.size) + 1) / (4 * math.pi)
+            signal[:2] += 4 * math.pi * _WIDE**2 * float(modes @ signal)
+        variance = self._noise_variance
+        if variance is not None:
+            variance = variance + prior.aliased_cl * seen.size / (4 * math.pi)
+        solver = Solver(
+            seen,
+            signal_cl=signal,
+            noise_cl=prior.white_cl,
+            noise_variance=variance,
+            threads=self._threads,
+        )
+        self._progress.done(str(solver))
+        return Exact(
+            solver,
+            start=first,
+            iterations=polish if first is not None else None,
+            tolerance=tolerance,
+            progress=self._progress,
         )
 
     @property
     def stochastic(self) -> bool:
         """Whether `realization` gives posterior samples, not the same fill again."""
-        return self._fill.posterior
+        return self._stochastic
 
     def mean(self) -> Map:
         """Give the posterior mean (or the one fill of a method that has no posterior).
@@ -177,16 +228,69 @@ class Inpainter:
         ValueError
             The method has no posterior.
         """
-        if self.prior is None:
+        if not self._stochastic:
             raise ValueError("diffuse has no realizations; use --method vae, or one --mean fill")
         self._progress.stage("latent sky")
-        latent = draw(self.prior, seed=self._seed, index=index, aliased=True, threads=self._threads)
-        # z has no part in what was taken out of d before.
-        latent = _Dipole(latent, ~self.holes).removed(latent)
+        prior = self._known_prior()
+        latent = draw_signal(prior, seed=self._seed, index=index, threads=self._threads)
+        white = draw_white(latent.size, seed=self._seed, index=index)
+        per_pixel = latent.size / (4 * math.pi)
+        aliased = prior.aliased_cl * per_pixel
+        noise = prior.noise_cl * per_pixel
+        variance = aliased + (noise if self._noise_variance is None else self._noise_variance)
+        white_in_holes = white[self.holes]
+        white *= np.sqrt(variance)
+        latent += white
+        white = white[self.holes]
+        if not self._marginal:  # z has no part in what was taken out of d before
+            latent = _Dipole(latent, ~self.holes).removed(latent)
         self._progress.done(f"seed {self._seed}, index {index}")
         prior_part = latent[self.holes]
+        if not self._data_like:
+            prior_part += math.sqrt(aliased) * white_in_holes - white
         np.subtract(self._values, latent, out=latent)
         return prior_part + self._fill.mean(latent) + self._template.at(self.holes)
+
+    def std(self) -> Map:
+        """Give the standard deviation of realizations where it is known exactly.
+
+        In small holes, solved as blocks, it follows from the prior, as far as holes do not see each
+        other; what the fit of the dipole leaves open is not in it.
+
+        Returns
+        -------
+        ``(nhole,)``, µK, in RING order of `holes`; NaN where only realizations tell.
+        """
+        if not isinstance(self._fill, Exact):
+            return np.full(int(self.holes.sum()), np.nan)
+        variance = self._fill.solver.variance()
+        if not self._data_like:
+            if self._noise_variance is None:
+                noise = self._known_prior().noise_cl * self.holes.size / (4 * math.pi)
+                variance = variance - noise
+            else:
+                variance = variance - self._noise_variance[self.holes]
+        return np.sqrt(np.maximum(variance, 0.0))
+
+    def _known_prior(self) -> Prior:
+        if self.prior is None:
+            raise ValueError("the method has no prior")
+        return self.prior
+
+
+def _variance(noise_rms: Map | None, seen: Mask) -> Map | None:
+    """Square a map of noise, and put its median where it is missing in holes."""
+    if noise_rms is None:
+        return None
+    if noise_rms.shape != seen.shape:
+        raise ValueError(
+            f"the noise map has Nside {nside_of(noise_rms.size, 'the noise map')}, the map "
+            f"{nside_of(seen.size, 'map')}"
+        )
+    known = np.isfinite(noise_rms) & (noise_rms > 0)
+    if not np.all(known[seen]):
+        raise ValueError("the noise map must be a positive number in every observed pixel")
+    return np.where(known, noise_rms, np.median(noise_rms[seen])) ** 2
 
 
 def describe_prior(prior: Prior) -> str:

@@ -20,10 +20,10 @@ from skyfill import blending, harmonics, tiling
 from skyfill._checks import nside_of
 from skyfill._progress import Progress, Silent
 from skyfill.flatsky import coarse_share
-from skyfill.gaussian import posterior_mean
-from skyfill.healpix import pixel_directions, reorder, ring_to_nest
+from skyfill.gaussian import CoarseModel, Solver, degrade
+from skyfill.healpix import pixel_directions
 from skyfill.masks import grow, label_holes
-from skyfill.prior import Prior, pixel_window
+from skyfill.prior import Prior
 
 __all__ = ["FlatEngine", "Mosaic", "MosaicConfig"]
 
@@ -66,7 +66,7 @@ class MosaicConfig:
     whole_nside
         Maps of this resolution or below, whose tiles would be curved, are solved as a whole.
     tolerance
-        Relative residual at which the coarse solve stops.
+        Distance to the exact mean at which the coarse solve stops, in units of the map's rms.
     """
 
     side: int = 128
@@ -109,8 +109,6 @@ class Mosaic:
         Told of every stage.
     """
 
-    posterior = True
-
     def __init__(
         self,
         observed: Mask,
@@ -128,6 +126,7 @@ class Mosaic:
         self._progress = progress or Silent()
         self._nside = nside_of(observed.size, "mask")
         self._sets: dict[bool, _TileSet] = {}
+        self._coarse: Solver | None = None
         if self._nside <= self._config.whole_nside:
             return
         self._progress.stage("plan")
@@ -160,19 +159,18 @@ class Mosaic:
         work = np.where(self._observed, values, 0.0)
         if self._nside <= self._config.whole_nside:
             self._progress.stage("whole sky")
-            solution = posterior_mean(
-                work,
-                self._observed,
-                signal_cl=self._prior.signal_cl(),
-                noise_cl=self._prior.white_cl,
-                tolerance=self._config.tolerance,
-                threads=self._threads,
-                progress=self._progress,
+            if self._coarse is None:
+                self._coarse = Solver(
+                    self._observed,
+                    signal_cl=self._prior.signal_cl(),
+                    noise_cl=self._prior.white_cl,
+                    threads=self._threads,
+                )
+            solution = self._coarse.mean(
+                work, tolerance=self._config.tolerance, progress=self._progress
             )
-            self._progress.done(
-                f"{solution.iterations} iterations, residual {solution.residual:.1e}"
-            )
-            return np.asarray(solution.values[~self._observed])
+            self._progress.done(str(solution.certificate))
+            return solution.fill
         if False in self._sets:
             self._sets[False].fill(work, self._progress, "small holes")
         if True in self._sets:
@@ -187,35 +185,30 @@ class Mosaic:
         self._progress.stage("coarse level")
         seen = self._observed | self._small
         nside = min(self._config.coarse_nside, self._nside // 4)
-        coarse, share = _degrade(values, seen, nside)
-        lmax = min(3 * nside - 1, self._prior.lmax)
-        # Averaging over coarse pixels takes the fine window for the coarse one. What it lets
-        # through beyond the multipoles of the coarse map is aliased: noise to this level.
-        every = self._prior.signal_cl()
-        window = pixel_window(nside, every.size - 1) / pixel_window(self._nside, every.size - 1)
-        modes = (2 * np.arange(every.size) + 1) / (12 * nside**2)
-        aliased = float(np.sum((modes * every * window**2)[lmax + 1 :]))
-        signal, window = every[: lmax + 1], window[: lmax + 1]
-        solution = posterior_mean(
-            coarse,
-            share >= 0.5,
-            signal_cl=signal * window**2,
-            noise_cl=self._prior.white_cl + aliased,
-            tolerance=self._config.tolerance,
-            threads=self._threads,
-            progress=self._progress,
+        coarse, share = degrade(values, seen, nside)
+        signal = self._prior.signal_cl()
+        model = CoarseModel.of(
+            nside, fine_nside=self._nside, signal_cl=signal, noise_cl=self._prior.white_cl
         )
+        if self._coarse is None:
+            self._coarse = Solver(
+                share >= 0.5,
+                signal_cl=model.signal_cl,
+                noise_cl=model.noise_cl,
+                threads=self._threads,
+            )
+        solution = self._coarse.mean(
+            coarse, tolerance=self._config.tolerance, progress=self._progress
+        )
+        lmax = model.window.size - 1
         tile = self._config.side * self._config.pixel * _pixel_size(self._nside)
         h = coarse_share(np.arange(lmax + 1, dtype=float), tile)
         last = int(np.flatnonzero(h > 1e-9)[-1])
-        alm = harmonics.almxfl(solution.whitened, h * window * signal)
+        alm = harmonics.almxfl(solution.whitened, h * model.window * signal[: lmax + 1])
         large = harmonics.synthesis(
             harmonics.truncated(alm, last), self._nside, threads=self._threads
         )
-        self._progress.done(
-            f"nside {nside}, {solution.iterations} iterations, residual {solution.residual:.1e}, "
-            f"l up to {last}"
-        )
+        self._progress.done(f"nside {nside}, l up to {last}, {solution.certificate}")
         return large
 
 
@@ -310,18 +303,3 @@ def _wide_holes(observed: Mask, radius: float) -> Mask:
     wide = np.zeros(observed.size, dtype=bool)
     wide[pixels] = farthest[label] > 2 * math.sin(radius / 2)
     return wide
-
-
-def _degrade(values: Map, observed: Mask, nside: int) -> tuple[Map, Map]:
-    """Average observed pixels over coarser ones; give the averages and the observed shares."""
-    fine = nside_of(values.size, "map")
-    ratio = (fine // nside) ** 2
-    total, count = np.zeros(12 * nside**2), np.zeros(12 * nside**2)
-    for start in range(0, values.size, 2**22):
-        ring = np.arange(start, min(start + 2**22, values.size))
-        ring = ring[observed[ring]]
-        parent = ring_to_nest(fine, ring) // ratio
-        total += np.bincount(parent, values[ring], minlength=total.size)
-        count += np.bincount(parent, minlength=total.size)
-    mean, share = total / np.maximum(count, 1), count / ratio
-    return reorder(mean, nest_in=True, nest_out=False), reorder(share, nest_in=True, nest_out=False)

@@ -24,6 +24,8 @@ from skyfill._spectrumfile import read_cl
 __all__ = [
     "Prior",
     "draw",
+    "draw_signal",
+    "draw_white",
     "fit",
     "gaussian_beam",
     "lcdm",
@@ -245,18 +247,32 @@ def draw(
     -------
     ``(npix,)``, µK, RING.
     """
-    lmax = prior.lmax if lmax is None else lmax
-    streams = np.random.SeedSequence([seed, index]).spawn(2)
-    signal, noise = (np.random.default_rng(stream) for stream in streams)
-    alm = np.empty((lmax + 1) * (lmax + 2) // 2, dtype=np.complex128)
-    _pack(signal.standard_normal((lmax + 1) ** 2), lmax, np.sqrt(prior.signal_cl(lmax)), alm)
-    sky = harmonics.synthesis(alm, prior.nside, threads=threads)
+    sky = draw_signal(prior, seed=seed, index=index, lmax=lmax, threads=threads)
     white = prior.white_cl if aliased else prior.noise_cl
     if white:
         rms = math.sqrt(white * sky.size / (4 * math.pi))
-        for part in np.array_split(sky, 16):  # a view: bounded memory for the noise
-            part += rms * noise.standard_normal(part.size)
+        sky += rms * draw_white(sky.size, seed=seed, index=index)
     return sky
+
+
+def draw_signal(
+    prior: Prior, *, seed: int, index: int = 0, lmax: int | None = None, threads: int = 0
+) -> NDArray[np.float64]:
+    """Draw the signal of `draw` alone; the arguments are the same."""
+    lmax = prior.lmax if lmax is None else lmax
+    normals = np.random.default_rng(_streams(seed, index)[0]).standard_normal((lmax + 1) ** 2)
+    alm = np.empty((lmax + 1) * (lmax + 2) // 2, dtype=np.complex128)
+    _pack(normals, lmax, np.sqrt(prior.signal_cl(lmax)), alm)
+    return harmonics.synthesis(alm, prior.nside, threads=threads)
+
+
+def draw_white(npix: int, *, seed: int, index: int = 0) -> NDArray[np.float64]:
+    """Draw the normal numbers, one for each pixel, that the white part of `draw` is made of."""
+    return np.random.default_rng(_streams(seed, index)[1]).standard_normal(npix)
+
+
+def _streams(seed: int, index: int) -> list[np.random.SeedSequence]:
+    return np.random.SeedSequence([seed, index]).spawn(2)
 
 
 def fit(

@@ -17,8 +17,9 @@ ROWS = (
     {"_describe"},
     {"blending", "maps", "masks", "tiling"},
     {"diffuse", "harmonics", "spectra"},
-    {"gaussian", "prior"},
-    {"mosaic", "simulate"},
+    {"prior"},
+    {"gaussian", "simulate"},
+    {"methods", "mosaic"},
     {"vae"},
     {"inpaint"},
 )
@@ -41,11 +42,12 @@ KEPT_IN = {
     "ducc0": {"harmonics"},
     "healpy": {"masks", "spectra"},  # query_disc and anafast; everything else is our own
     "matplotlib": {"spectra"},
-    "numba": {"_jit", "diffuse", "harmonics", "healpix", "tiling"},
+    "numba": {"_jit", "diffuse", "gaussian", "harmonics", "healpix", "tiling"},
     "reproject": set(),
+    "platformdirs": {"harmonics"},
     "rich": set(),
     "safetensors": {"vae"},
-    "scipy": {"diffuse", "prior", "tiling"},
+    "scipy": {"diffuse", "gaussian", "prior", "tiling"},
     "torch": {"vae"},
 }
 LONGEST = 400

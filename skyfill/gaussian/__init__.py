@@ -1,5 +1,6 @@
 """The exact fill of a Gaussian sky: posterior mean, and with it realizations, on the sphere."""
 
-from skyfill.gaussian.solver import Solution, Solver, posterior_mean
+from skyfill.gaussian.coarse import CoarseModel, degrade
+from skyfill.gaussian.solver import Certificate, Solution, Solver
 
-__all__ = ["Solution", "Solver", "posterior_mean"]
+__all__ = ["Certificate", "CoarseModel", "Solution", "Solver", "degrade"]

@@ -26,7 +26,7 @@ _FINE = 32
 
 
 def affordable(
-    sizes: NDArray[np.int64], *, memory: float = 1e9, operations: float = 3e11
+    sizes: NDArray[np.int64], *, memory: float = 1.5e9, operations: float = 4e11
 ) -> NDArray[np.bool_]:
     """Choose the holes that are worth a block: the smallest, within memory and operations.
 
@@ -56,20 +56,28 @@ class HoleBlocks:
         Of the map; its weights, gain and variance make Σ⁻¹.
     nside
         Resolution.
+    pixels
+        ``(n,)``, RING: what the covariance is of.
     holes
-        For each hole the positions of its pixels within ``covariance.pixels``.
+        For each hole the positions of its pixels within ``pixels``.
     """
 
     def __init__(
-        self, covariance: Covariance, nside: int, holes: list[NDArray[np.int64]]
+        self,
+        covariance: Covariance,
+        nside: int,
+        pixels: NDArray[np.int64],
+        holes: list[NDArray[np.int64]],
     ) -> None:
         self._holes = holes
         self._covariance = covariance
-        self._directions = pixel_directions(nside, covariance.pixels)
+        self._directions = pixel_directions(nside, pixels)
         size = max(self._diameter(hole) for hole in holes)
         self._step = math.sqrt(covariance.area) / _FINE
         chord = (np.arange(math.ceil(min(size, 2.0) / self._step) + 4) - 1) * self._step
-        self._table = covariance.area * correlation(covariance.gain, 1 - 0.5 * chord**2)
+        self._table: Map = covariance.area * correlation(
+            covariance.gain, np.asarray(1 - 0.5 * chord**2)
+        )
         self._factors = [self._factor(hole).astype(np.float32) for hole in holes]
 
     def _diameter(self, hole: NDArray[np.int64]) -> float:
@@ -92,13 +100,11 @@ class HoleBlocks:
 
     def _factor(self, hole: NDArray[np.int64]) -> Map:
         return np.asarray(
-            linalg.cholesky(
-                self.precision(hole), lower=True, overwrite_a=True, check_finite=False
-            )
+            linalg.cholesky(self.precision(hole), lower=True, overwrite_a=True, check_finite=False)
         )
 
     def solve(self, values: Map) -> Map:
-        """Solve for each hole; ``(n,)`` over ``covariance.pixels``, zero outside the holes."""
+        """Solve for each hole; ``(n,)``, zero outside the holes."""
         out = np.zeros_like(values)
         for hole, factor in zip(self._holes, self._factors, strict=True):
             right = values[hole].astype(np.float32)
@@ -111,7 +117,7 @@ class HoleBlocks:
         That is the posterior variance, µK², as far as holes do not see each other; NaN outside the
         holes.
         """
-        out = np.full(self._covariance.pixels.size, np.nan)
+        out = np.full(self._covariance.weights.size, np.nan)
         for hole in self._holes:
             inverse, _ = linalg.lapack.dpotri(self._factor(hole), lower=1, overwrite_c=1)
             out[hole] = np.diag(inverse)

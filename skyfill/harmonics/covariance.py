@@ -1,7 +1,7 @@
 """Apply the covariance of a map, and its inverse.
 
-With exact pixel weights w and l up to 1.5 nside, Yᵀ W Y a = 1 with a the inverse pixel area, and the
-covariance of a signal and of noise of variance σ² / w,
+With exact pixel weights w and l up to 1.5 nside, Yᵀ W Y a = 1 with a the inverse pixel area, and
+the covariance of a signal and of noise of variance σ² / w,
 
     Σ = Y C Yᵀ + σ² W⁻¹,
 
@@ -28,17 +28,18 @@ Map = NDArray[np.float64]
 
 
 class _Sphere:
-    """Transforms of whole maps, with the method of `Rings`."""
+    """Transforms of whole maps, with the methods of `Rings`."""
 
     def __init__(self, nside: int, threads: int) -> None:
         self._nside = nside
         self._threads = threads
 
+    def synthesis(self, alm: NDArray[np.complex128]) -> Map:
+        return transforms.synthesis(alm, self._nside, threads=self._threads)
+
     def filtered(self, values: Map, fl: Map, factor: Map) -> Map:
         alm = transforms.adjoint(values * factor, lmax=fl.size - 1, threads=self._threads)
-        out = transforms.synthesis(
-            transforms.almxfl(alm, fl), self._nside, threads=self._threads
-        )
+        out = transforms.synthesis(transforms.almxfl(alm, fl), self._nside, threads=self._threads)
         out *= factor
         return out
 
@@ -71,7 +72,6 @@ class Covariance:
         threads: int = 0,
     ) -> None:
         nside = nside_of(weights.size, "the weights")
-        self.pixels = pixels
         self.signal_cl = signal_cl
         self.variance = variance
         self.weights = weights if pixels is None else weights[pixels]
@@ -95,6 +95,10 @@ class Covariance:
         smooth += self.weights * values
         smooth /= self.variance
         return smooth
+
+    def synthesis(self, alm: NDArray[np.complex128]) -> Map:
+        """Give Y a at the pixels, ``(n,)``."""
+        return self._rings.synthesis(alm)
 
     def tapered(self, values: Map, fl: Map, factor: Map) -> Map:
         """Give F Y f Yᵀ F v with a diagonal F, all ``(n,)`` but f, ``(lmax + 1,)``."""

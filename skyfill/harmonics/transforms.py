@@ -74,6 +74,12 @@ class Rings:
         self._map = np.zeros((1, int(start[-1])))
         self._padded = np.zeros((1, int(start[-1])))  # zero but at the pixels, always
 
+    def synthesis(self, alm: Alm) -> Map:
+        """Give Y a at the pixels, ``(n,)``."""
+        lmax = lmax_of(alm)
+        ducc0.sht.synthesis(alm=alm[None], map=self._map, lmax=lmax, mmax=lmax, **self._geometry)
+        return np.asarray(self._map[0, self._index])
+
     def filtered(self, values: Map, fl: Map, factor: Map) -> Map:
         """Give F Y f Yᵀ F v.
 
@@ -87,14 +93,15 @@ class Rings:
             ``(n,)``: the diagonal F.
         """
         lmax = fl.size - 1
-        _spread(values, factor, self._index, self._padded[0])
-        alm = ducc0.sht.adjoint_synthesis(
-            map=self._padded, lmax=lmax, mmax=lmax, **self._geometry
-        )[0]
+        long = values.size > _LONG
+        _SPREAD[long](values, factor, self._index, self._padded[0])
+        alm = ducc0.sht.adjoint_synthesis(map=self._padded, lmax=lmax, mmax=lmax, **self._geometry)[
+            0
+        ]
         _almxfl(alm, fl, alm)
         ducc0.sht.synthesis(alm=alm[None], map=self._map, lmax=lmax, mmax=lmax, **self._geometry)
         out = np.empty(values.size)
-        _collect(self._map[0], factor, self._index, out)
+        _COLLECT[long](self._map[0], factor, self._index, out)
         return out
 
 
@@ -178,18 +185,21 @@ def almxfl(alm: Alm, fl: NDArray[np.float64]) -> Alm:
     return out
 
 
-# Loops between two transforms run on one thread: another library's threads, idle but spinning,
-# would hold the cores that the transforms' own threads need.
-@compiled
 def _spread(values: Map, factor: Map, index: NDArray[np.int64], out: Map) -> None:
-    for i in range(index.size):
+    for i in prange(index.size):
         out[index[i]] = factor[i] * values[i]
 
 
-@compiled
 def _collect(values: Map, factor: Map, index: NDArray[np.int64], out: Map) -> None:
-    for i in range(index.size):
+    for i in prange(index.size):
         out[i] = factor[i] * values[index[i]]
+
+
+# Threads that wait for work spin for some milliseconds and hold the cores that the transforms' own
+# threads need: loops that take no longer than that run on one thread.
+_SPREAD = {False: compiled(_spread), True: parallel(_spread)}
+_COLLECT = {False: compiled(_collect), True: parallel(_collect)}
+_LONG = 2_000_000
 
 
 @compiled

@@ -1,0 +1,79 @@
+"""See the large scales of a map at a lower resolution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skyfill._checks import nside_of
+from skyfill.healpix import reorder, ring_to_nest
+from skyfill.prior import pixel_window
+
+__all__ = ["CoarseModel", "degrade"]
+
+Map = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class CoarseModel:
+    """What a Gaussian sky looks like when pixels are averaged over coarser ones.
+
+    Attributes
+    ----------
+    nside
+        Of the coarse pixels.
+    signal_cl
+        ``(lmax + 1,)`` spectrum of the signal on coarse pixels, to at most 3 nside - 1, µK².
+    noise_cl
+        Spectrum of all that is white there: the noise, and the signal that is aliased.
+    window
+        ``(lmax + 1,)``: the coarse pixel window over the fine one. The mean of the signal's alm on
+        the fine map is ``window * fine_cl`` times the coarse `Solution.whitened`.
+    """
+
+    nside: int
+    signal_cl: Map
+    noise_cl: float
+    window: Map
+
+    @classmethod
+    def of(cls, nside: int, *, fine_nside: int, signal_cl: Map, noise_cl: float) -> CoarseModel:
+        """Build the model from that of the fine map; the arguments are those of `Solver`."""
+        ratio = pixel_window(nside, signal_cl.size - 1) / pixel_window(
+            fine_nside, signal_cl.size - 1
+        )
+        cl = signal_cl * ratio**2
+        lmax = min(3 * nside, signal_cl.size) - 1
+        modes = (2 * np.arange(signal_cl.size) + 1) / (12 * nside**2)
+        aliased = float(np.sum((modes * cl)[lmax + 1 :]))
+        return cls(nside, cl[: lmax + 1], noise_cl + aliased, ratio[: lmax + 1])
+
+
+def degrade(values: Map, observed: Mask, nside: int) -> tuple[Map, Map]:
+    """Average observed pixels over coarser ones; give the averages and the observed shares.
+
+    Parameters
+    ----------
+    values, observed
+        ``(npix,)``, RING; unobserved pixels are not read.
+    nside
+        Of the coarse pixels.
+
+    Returns
+    -------
+    Two maps ``(12 nside²,)``, RING; the average is zero where nothing is observed.
+    """
+    fine = nside_of(values.size, "map")
+    ratio = (fine // nside) ** 2
+    total, count = np.zeros(12 * nside**2), np.zeros(12 * nside**2)
+    for start in range(0, values.size, 2**22):
+        ring = np.arange(start, min(start + 2**22, values.size))
+        ring = ring[observed[ring]]
+        parent = ring_to_nest(fine, ring) // ratio
+        total += np.bincount(parent, values[ring], minlength=total.size)
+        count += np.bincount(parent, minlength=total.size)
+    mean, share = total / np.maximum(count, 1), count / ratio
+    return reorder(mean, nest_in=True, nest_out=False), reorder(share, nest_in=True, nest_out=False)

@@ -1,0 +1,164 @@
+"""The two loops of the exact solver, see `skyfill.gaussian.solver`."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skyfill._jit import compiled
+from skyfill._progress import Progress
+from skyfill.harmonics import Covariance
+
+__all__ = ["Inner", "Outer", "rms"]
+
+Map = NDArray[np.float64]
+
+#: Iterations between two looks at how far the solution has moved.
+_LOOK = 3
+
+
+class Model(Protocol):
+    """What the loops ask of a `Solver`."""
+
+    holes: NDArray[np.int64]
+    #: Nearly Σ, with its inverse, on the whole sphere and between the pixels of the holes.
+    sky: Covariance
+    inner: Covariance
+
+    def precondition(self, values: Map) -> Map:
+        """Apply nearly the inverse of ``inner.inverse``."""
+
+    def covariance(self, y: Map) -> tuple[NDArray[np.complex128], Map]:
+        """Give Yᵀ y and Σ y, exactly."""
+
+
+@compiled
+def _dot(a: Map, b: Map) -> float:
+    """Multiply without BLAS, whose idle threads spin while the transforms' need the cores."""
+    total = 0.0
+    for i in range(a.size):
+        total += a[i] * b[i]
+    return total
+
+
+def rms(values: Map) -> float:
+    """Give the root of the mean square."""
+    return float(np.sqrt(_dot(values, values) / values.size))
+
+
+class Inner:
+    """Solve for the holes with the nearly exact Q; counts its iterations."""
+
+    def __init__(self, model: Model, progress: Progress, limit: int) -> None:
+        self._model = model
+        self._progress = progress
+        self.left = limit
+        self.taken = 0
+
+    def solve(
+        self, right: Map, start: Map | None = None, *, allowed: float, relative: float = 0.0
+    ) -> tuple[Map, float]:
+        """Solve Q_hh x = right by conjugate gradients.
+
+        Parameters
+        ----------
+        right
+            ``(nhole,)``.
+        start
+            ``(nhole,)``: where to begin; at zero if not given.
+        allowed, relative
+            Stop at this distance from the solution, µK, or in units of the rms of x.
+
+        Returns
+        -------
+        x, and its estimated rms distance from the solution. The distance is told from how far x has
+        moved of late: moves that shrink by q from one look to the next add up to q / (1 - q) times
+        the last.
+        """
+        precision, precondition = self._model.inner.inverse, self._model.precondition
+        x = np.zeros_like(right) if start is None else np.array(start, dtype=np.float64)
+        rest = right.copy() if start is None else right - precision(x)
+        z = precondition(rest)
+        direction = z.copy()
+        rho = _dot(rest, z)
+        before, moved, distance = x.copy(), np.inf, np.inf
+        for count in range(1, self.left + 1):
+            if rho <= 0:
+                return x, 0.0 if count == 1 else distance
+            image = precision(direction)
+            step = rho / _dot(direction, image)
+            x += step * direction
+            rest -= step * image
+            self.left -= 1
+            self.taken += 1
+            self._progress.advance()
+            if count % _LOOK == 0:
+                now = rms(x - before)
+                before[:] = x
+                q = min(max(now / moved, 0.5), 0.95) if moved else 0.5
+                distance = now * q / (1 - q) if count > _LOOK else np.inf
+                moved = now
+            z = precondition(rest)
+            if distance <= max(allowed, relative * rms(x)):
+                break
+            rho, last = _dot(rest, z), rho
+            direction *= rho / last
+            direction += z
+        return x, distance
+
+
+class Outer:
+    """Make d, with its holes filled by x, equal Σ y with y zero in the holes.
+
+    Conjugate gradients on what is left of it, r = d + x - Σ y, on the whole sphere; x and y change
+    together, in place. The preconditioner is the inner loop, which is not quite the same at every
+    step, so a step is made conjugate to the one before explicitly.
+    """
+
+    def __init__(self, model: Model, filled: Map, y: Map) -> None:
+        self._model = model
+        self._filled = filled
+        self._y = y
+        self.whitened, image = model.covariance(y)
+        self._scale = rms(filled)
+        self._rest = filled - image
+        self._step: Map | None = None
+        self._direction = self._image = np.empty(0)
+        self._curvature = 1.0
+        self.steps = 0
+        self.residual = rms(self._rest) / self._scale
+
+    def correction(self, inner: Inner, allowed: float) -> tuple[Map, Map, float]:
+        """Give what x lacks, what y lacks, and how well the former is known."""
+        s = self._model
+        z = s.sky.inverse(self._rest)
+        step, left = inner.solve(-(z + self._y)[s.holes], allowed=allowed, relative=0.1)
+        padded = np.zeros_like(z)
+        padded[s.holes] = step
+        z += s.sky.inverse(padded)
+        return step, z, left
+
+    def advance(self, step: Map, z: Map) -> float:
+        """Go along a correction; give the factor by which the residual shrinks, 0 if it cannot."""
+        s = self._model
+        if self._step is not None:
+            conjugate = -_dot(z, self._image) / self._curvature
+            z += conjugate * self._direction
+            step = step + conjugate * self._step
+        alm, image = s.covariance(z)
+        image[s.holes] -= step
+        curvature = _dot(z, image)
+        if curvature <= 0:
+            return 0.0
+        length = _dot(z, self._rest) / curvature
+        self._rest -= length * image
+        self._y += length * z
+        self._filled[s.holes] += length * step
+        self.whitened += length * alm
+        self._step, self._direction, self._image = step, z, image
+        self._curvature = curvature
+        self.steps += 1
+        before, self.residual = self.residual, rms(self._rest) / self._scale
+        return min(self.residual / before, 1.0)

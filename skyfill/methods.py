@@ -1,0 +1,74 @@
+"""What fills holes: the seam between the pipeline and its methods."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skyfill._progress import Progress
+from skyfill.diffuse import diffuse
+from skyfill.gaussian import Certificate, Solver
+
+__all__ = ["Diffuse", "Exact", "Fill"]
+
+Map = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+class Fill(Protocol):
+    """What the pipeline asks of a fill method."""
+
+    def mean(self, values: Map) -> Map:
+        """Give the mean in the holes, ``(nhole,)`` in RING order; values there are not read."""
+
+
+class Diffuse:
+    """Neighbour means until they stand still: what people use today."""
+
+    def __init__(self, observed: Mask, *, progress: Progress) -> None:
+        self._observed = observed
+        self._progress = progress
+
+    def mean(self, values: Map) -> Map:
+        """Give the Laplace fill of the holes."""
+        self._progress.stage("diffuse")
+        filled = diffuse(values, self._observed)
+        self._progress.done()
+        return np.asarray(filled[~self._observed])
+
+
+class Exact:
+    """The posterior mean itself; or some exact steps towards it from another method's fill."""
+
+    def __init__(
+        self,
+        solver: Solver,
+        *,
+        start: Fill | None = None,
+        iterations: int | None = None,
+        tolerance: float,
+        progress: Progress,
+    ) -> None:
+        self.solver = solver
+        self.certificate: Certificate | None = None
+        self._start = start
+        self._iterations = iterations
+        self._tolerance = tolerance
+        self._progress = progress
+
+    def mean(self, values: Map) -> Map:
+        """Solve, and keep the certificate."""
+        start = None if self._start is None else self._start.mean(values)
+        self._progress.stage("exact mean" if start is None else "polish", self._iterations)
+        solution = self.solver.mean(
+            values,
+            start=start,
+            iterations=self._iterations,
+            tolerance=self._tolerance,
+            progress=self._progress,
+        )
+        self.certificate = solution.certificate
+        self._progress.done(str(self.certificate))
+        return solution.fill

@@ -1,0 +1,331 @@
+"""The posterior mean of a whole sphere against a dense solve."""
+
+import math
+
+import healpy as hp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.polynomial.legendre import legval
+from scipy.linalg import solve
+
+from skyfill import harmonics
+from skyfill.gaussian import Solver
+from skyfill.gaussian.bands import octaves
+from skyfill.gaussian.blocks import affordable
+from skyfill.prior import Prior, draw, lcdm
+
+NSIDE = 16
+NPIX = 12 * NSIDE**2
+KNOWN = Prior(NSIDE, lcdm(), fwhm=math.radians(8), noise_uk_arcmin=2000.0)
+
+
+def covariance_of(prior, variance=None):
+    """Covariance of signal and noise between any two pixels, µK²."""
+    npix = 12 * prior.nside**2
+    directions = np.transpose(hp.pix2vec(prior.nside, np.arange(npix)))
+    cosine = np.clip(directions @ directions.T, -1, 1)
+    cl = prior.signal_cl()
+    signal = legval(cosine, (2 * np.arange(cl.size) + 1) / (4 * np.pi) * cl)
+    noise = prior.white_cl * npix / (4 * np.pi) if variance is None else variance
+    return signal + np.diag(np.broadcast_to(noise, npix))
+
+
+def dense_mean(covariance, values, observed):
+    weights = solve(covariance[np.ix_(observed, observed)], values[observed], assume_a="pos")
+    return covariance[np.ix_(~observed, observed)] @ weights
+
+
+def solver_of(observed, prior=KNOWN, **options):
+    given_ = {"signal_cl": prior.signal_cl(), "noise_cl": prior.white_cl, "threads": 1}
+    return Solver(observed, **given_ | options)
+
+
+@pytest.fixture(scope="module")
+def covariance():
+    return covariance_of(KNOWN)
+
+
+@pytest.fixture(scope="module")
+def band():
+    theta, _ = hp.pix2ang(NSIDE, np.arange(NPIX))
+    return np.abs(theta - np.pi / 2) > 0.3
+
+
+@st.composite
+def masks(draw_one, nside=NSIDE):
+    """Draw masks from one pixel to all but one: bands, discs, speckles, poles."""
+    npix = 12 * nside**2
+    rng = np.random.default_rng(draw_one(st.integers(0, 2**32)))
+    kind = draw_one(st.sampled_from(["band", "discs", "speckle", "patch", "poles", "one", "none"]))
+    theta, _ = hp.pix2ang(nside, np.arange(npix))
+    if kind == "band":
+        return np.abs(theta - np.pi / 2) > rng.uniform(0.05, 0.9)
+    if kind == "speckle":
+        return rng.random(npix) < rng.uniform(0.02, 0.98)
+    if kind == "poles":
+        return np.abs(theta - np.pi / 2) < rng.uniform(0.3, 1.4)
+    if kind in ("one", "none"):
+        return (np.arange(npix) == rng.integers(npix)) == (kind == "none")
+    observed = np.ones(npix, dtype=bool)
+    for centre in rng.integers(0, npix, 1 if kind == "patch" else 9):
+        radius = rng.uniform(1, 2.5) if kind == "patch" else rng.uniform(0.05, 0.4)
+        observed[hp.query_disc(nside, hp.pix2vec(nside, centre), radius)] = False
+    return observed
+
+
+@st.composite
+def priors(draw_one, nside=NSIDE):
+    """Draw beams from none to 20 pixels, noise from none to more than the signal."""
+    pixel = math.sqrt(4 * np.pi / 12) / nside
+    fwhm = pixel * draw_one(st.sampled_from([0.0, 0.5, 1.5, 3.0, 8.0, 20.0]))
+    noise = draw_one(st.sampled_from([0.0, 30.0, 1000.0, 2e4])) * 16 / nside
+    return Prior(nside, lcdm(), fwhm=fwhm, noise_uk_arcmin=noise)
+
+
+def check_against_dense(prior, observed, seed):
+    values = draw(prior, seed=seed, aliased=True, threads=1)
+    # Without noise, a floor of 1e-4 of the variance is added: the dense solve has it, too.
+    cl = prior.signal_cl()
+    signal = float((2 * np.arange(cl.size) + 1) @ cl) / (4 * np.pi)
+    noise = max(prior.white_cl * values.size / (4 * np.pi), 1e-4 * signal)
+    expected = dense_mean(covariance_of(prior, noise), values, observed)
+    values[~observed] = np.nan
+    solver = solver_of(observed, prior)
+    found = solver.mean(values, tolerance=1e-4, max_iterations=20_000)
+    assert found.certificate.converged
+    distance = math.sqrt(np.mean((found.fill - expected) ** 2))
+    assert distance < 1e-3 * solver.rms, str(found.certificate)
+
+
+@settings(max_examples=25)
+@given(prior=priors(), observed=masks(), seed=st.integers(0, 1000))
+def test_mean_is_that_of_a_dense_solve(prior, observed, seed):
+    check_against_dense(prior, observed, seed)
+
+
+@pytest.mark.slow
+@settings(max_examples=12)
+@given(prior=priors(32), observed=masks(32), seed=st.integers(0, 1000))
+def test_mean_is_that_of_a_dense_solve_at_32(prior, observed, seed):
+    check_against_dense(prior, observed, seed)
+
+
+@settings(max_examples=6)
+@given(seed=st.integers(0, 1000), contrast=st.sampled_from([2.0, 10.0, 100.0]))
+def test_noise_may_differ_from_pixel_to_pixel(band, seed, contrast):
+    rng = np.random.default_rng(seed)
+    theta, phi = hp.pix2ang(NSIDE, np.arange(NPIX))
+    scan = contrast ** (0.5 + 0.5 * np.sin(2 * theta) * np.cos(phi))
+    variance = KNOWN.noise_cl * NPIX / (4 * np.pi) * scan
+    values = draw(Prior(NSIDE, lcdm(), fwhm=KNOWN.fwhm), seed=seed, threads=1)
+    values += np.sqrt(variance) * rng.standard_normal(NPIX)
+    expected = dense_mean(covariance_of(KNOWN, variance), values, band)
+    variance[~band] = np.nan  # not read
+    solver = solver_of(band, noise_variance=variance)
+    found = solver.mean(values, tolerance=1e-4, max_iterations=20_000)
+    assert found.certificate.converged
+    assert np.sqrt(np.mean((found.fill - expected) ** 2)) < 1e-3 * solver.rms
+
+
+@pytest.mark.parametrize("bad", [np.nan, -1.0, np.inf])
+def test_noise_must_be_a_variance(band, bad):
+    with pytest.raises(ValueError, match="noise variance must be finite"):
+        solver_of(band, noise_variance=np.full(NPIX, bad))
+
+
+def test_the_distance_is_told_honestly(covariance, band):
+    """Estimated and true distance to the exact mean, over many skies and two tolerances."""
+    solver = solver_of(band)
+    ratios = []
+    for seed in range(12):
+        values = draw(KNOWN, seed=seed, threads=1)
+        expected = dense_mean(covariance, values, band)
+        for tolerance in (0.02, 0.005):
+            found = solver.mean(values, tolerance=tolerance)
+            true = np.sqrt(np.mean((found.fill - expected) ** 2))
+            assert found.certificate.distance <= tolerance * solver.rms
+            assert true < 2 * tolerance * solver.rms
+            ratios.append(true / found.certificate.distance)
+    assert 0.05 < np.median(ratios) < 2
+
+
+def test_more_exact_takes_more_steps_and_comes_nearer(covariance, band):
+    values = draw(KNOWN, seed=3, threads=1)
+    expected = dense_mean(covariance, values, band)
+    last_error, last_steps = np.inf, 0
+    for tolerance in (0.3, 1e-2, 1e-5):
+        found = solver_of(band).mean(values, tolerance=tolerance)
+        error = np.std(found.fill - expected)
+        assert found.certificate.iterations > last_steps
+        assert error < last_error
+        last_error, last_steps = error, found.certificate.iterations
+    assert last_error < 1e-4 * values.std()
+
+
+def test_it_stops_where_it_is_told_and_says_so(band):
+    values = draw(KNOWN, seed=3, threads=1)
+    stopped = solver_of(band).mean(values, tolerance=1e-6, max_iterations=5)
+    assert stopped.certificate.iterations == 5
+    assert not stopped.certificate.converged
+    assert str(stopped.certificate).endswith("NOT CONVERGED")
+
+
+def test_polishing_takes_that_many_steps_from_a_start(covariance, band):
+    values = draw(KNOWN, seed=5, threads=1)
+    expected = dense_mean(covariance, values, band)
+    start = expected + 20 * np.random.default_rng(1).standard_normal(expected.size)
+    before = np.std(start - expected)
+    for steps in (0, 5, 25):
+        found = solver_of(band).mean(values, start=start, iterations=steps)
+        assert found.certificate.iterations == steps
+        assert found.certificate.corrections == 0
+        after = np.std(found.fill - expected)
+        if steps == 0:
+            np.testing.assert_array_equal(found.fill, start)
+        else:
+            assert after < before
+            before = after
+    exact = solver_of(band).mean(values, start=expected, tolerance=1e-5)
+    assert np.std(exact.fill - expected) < 1e-4 * values.std()
+
+
+def test_the_mean_is_linear(band):
+    solver = solver_of(band)
+    first, second = (draw(KNOWN, seed=seed, threads=1) for seed in (1, 2))
+    together = solver.mean(first + second, tolerance=1e-5).fill
+    apart = solver.mean(first, tolerance=1e-5).fill + solver.mean(second, tolerance=1e-5).fill
+    assert np.std(together - apart) < 1e-4 * np.std(together)
+
+
+def test_whitened_is_the_signals_alm(band):
+    """S times it is the mean everywhere: near the data where the noise is small."""
+    values = draw(KNOWN, seed=2, threads=1)
+    found = solver_of(band).mean(values, tolerance=1e-5)
+    sky = harmonics.synthesis(harmonics.almxfl(found.whitened, KNOWN.signal_cl()), NSIDE)
+    np.testing.assert_allclose(sky[~band], found.fill, atol=1e-3 * values.std())
+    noise = math.sqrt(KNOWN.noise_cl * NPIX / (4 * np.pi))
+    assert np.std((sky - values)[band]) < 1.1 * noise
+
+
+def test_progress_is_told_of_every_step(band):
+    class Steps:
+        taken = 0
+
+        def stage(self, name, total=None):
+            raise AssertionError
+
+        def advance(self, n=1):
+            self.taken += n
+
+        def done(self, note=""):
+            raise AssertionError
+
+    steps = Steps()
+    found = solver_of(band).mean(draw(KNOWN, seed=4, threads=1), progress=steps)
+    assert steps.taken == found.certificate.iterations > 0
+
+
+def test_a_sky_of_zeros_stays_one(band):
+    found = solver_of(band).mean(np.zeros(NPIX))
+    assert not found.fill.any()
+    assert found.certificate.iterations == 0
+    assert found.certificate.converged
+
+
+def test_without_holes_there_is_nothing_to_do():
+    found = solver_of(np.ones(NPIX, dtype=bool)).mean(np.ones(NPIX))
+    assert found.fill.size == 0
+
+
+def test_nothing_observed_is_refused():
+    with pytest.raises(ValueError, match="no pixel is observed"):
+        solver_of(np.zeros(NPIX, dtype=bool))
+    with pytest.raises(ValueError, match="the map to fill"):
+        solver_of(np.ones(100, dtype=bool))
+
+
+def test_the_variance_in_small_holes_is_the_posteriors(covariance):
+    """Against a dense posterior; holes that lie apart hardly see each other."""
+    observed = np.ones(NPIX, dtype=bool)
+    for lon, lat in ((10, 5), (100, 60), (220, -40)):
+        vector = hp.ang2vec(lon, lat, lonlat=True)
+        observed[hp.query_disc(NSIDE, vector, math.radians(9))] = False
+    holes = np.flatnonzero(~observed)
+    posterior = 1 / np.linalg.inv(covariance).diagonal()[holes]  # given all others: too small
+    precision = np.linalg.inv(covariance)[np.ix_(holes, holes)]
+    expected = np.linalg.inv(precision).diagonal()
+    found = solver_of(observed).variance()
+    np.testing.assert_allclose(found, expected, rtol=0.01)
+    assert np.all(found > posterior)
+
+
+def test_wide_holes_have_no_blocks(band, monkeypatch):
+    from skyfill.gaussian import solver
+
+    monkeypatch.setattr(solver, "affordable", lambda sizes: np.zeros(sizes.size, dtype=bool))
+    assert np.all(np.isnan(solver_of(band).variance()))
+
+
+def test_blocks_and_bands_solve_the_same(covariance, monkeypatch):
+    """Holes of all sizes, once all in blocks, once all in bands, once divided."""
+    from skyfill.gaussian import solver
+
+    rng = np.random.default_rng(6)
+    observed = np.ones(NPIX, dtype=bool)
+    for radius in (0.05, 0.1, 0.15, 0.2, 0.35, 0.5):
+        observed[hp.query_disc(NSIDE, rng.standard_normal(3), radius)] = False
+    values = draw(KNOWN, seed=7, threads=1)
+    expected = dense_mean(covariance, values, observed)
+    for limit in (0, 30, 10_000):
+        monkeypatch.setattr(solver, "affordable", lambda sizes, limit=limit: sizes <= limit)
+        found = solver_of(observed).mean(values, tolerance=1e-4)
+        assert np.std(found.fill - expected) < 1e-3 * values.std()
+
+
+# --- the parts of the preconditioner ------------------------------------------------------------
+
+
+@given(sizes=st.lists(st.integers(1, 5000), min_size=1, max_size=40))
+def test_the_smallest_holes_are_affordable(sizes):
+    sizes = np.array(sizes)
+    chosen = affordable(sizes, memory=1e7, operations=1e9)
+    assert 4 * np.sum(sizes[chosen].astype(float) ** 2) <= 1e7
+    assert np.sum(sizes[chosen].astype(float) ** 3) / 6 <= 1e9
+    if chosen.any() and not chosen.all():
+        assert sizes[chosen].max() <= sizes[~chosen].min()
+
+
+@given(
+    lmax=st.integers(1, 700),
+    nside=st.sampled_from([4, 16, 256]),
+    depth=st.floats(1e-3, 1.5),
+)
+def test_octaves_share_out_everything(lmax, nside, depth):
+    bands = octaves(lmax, nside, depth)
+    np.testing.assert_allclose(sum(share for share, _ in bands), 1)
+    assert all(np.all(share >= 0) for share, _ in bands)
+    tapers = [taper for _, taper in bands]
+    assert tapers == sorted(tapers)
+
+
+# --- coarse start -------------------------------------------------------------------------------
+
+
+def test_a_coarse_start_changes_no_answer(monkeypatch):
+    from skyfill.gaussian import solver
+
+    prior = Prior(64, lcdm(), fwhm=math.radians(2.5), noise_uk_arcmin=400.0)
+    theta, _ = hp.pix2ang(64, np.arange(12 * 64**2))
+    observed = np.abs(theta - np.pi / 2) > 0.25
+    monkeypatch.setattr(solver, "affordable", lambda sizes: sizes < 100)
+    values = draw(prior, seed=8, threads=1)
+    plain = solver_of(observed, prior).mean(values, tolerance=1e-4)
+    monkeypatch.setattr(solver, "_COARSE_FROM", 64)
+    begun = solver_of(observed, prior)
+    start = begun._coarse_fill(np.where(observed, values, 0.0), None)
+    error = np.std(start - plain.fill)
+    assert error < 0.4 * np.std(plain.fill)
+    other = begun.mean(values, tolerance=1e-4)
+    assert np.std(other.fill - plain.fill) < 1e-3 * values.std()
