@@ -99,10 +99,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     engine.add_argument(
         "--tolerance",
         type=options.fraction,
-        default=0.005,
+        default=0.003,
         metavar="X",
         help="gaussian: estimated distance to the exact mean to stop at, in units of the map's rms "
-        "(default: 0.005)",
+        "(default: 0.003)",
     )
     engine.add_argument("--weights", type=Path, metavar="FILE", help="weights (default: shipped)")
     engine.add_argument(

@@ -109,7 +109,7 @@ class Inpainter:
         fill: str = "data",
         dipole: str = "fit",
         polish: int = 0,
-        tolerance: float = 5e-3,
+        tolerance: float = 3e-3,
         seed: int = 0,
         weights: str | Path | None = None,
         refine: int = 40,

@@ -26,7 +26,7 @@ _FINE = 32
 
 
 def affordable(
-    sizes: NDArray[np.int64], *, memory: float = 1.5e9, operations: float = 4e11
+    sizes: NDArray[np.int64], *, memory: float = 1e9, operations: float = 4e11
 ) -> NDArray[np.bool_]:
     """Choose the holes that are worth a block: the smallest, within memory and operations.
 
@@ -71,7 +71,8 @@ class HoleBlocks:
     ) -> None:
         self._holes = holes
         self._covariance = covariance
-        self._directions = pixel_directions(nside, pixels)
+        self._nside = nside
+        self._pixels = pixels
         size = max(self._diameter(hole) for hole in holes)
         self._step = math.sqrt(covariance.area) / _FINE
         chord = (np.arange(math.ceil(min(size, 2.0) / self._step) + 4) - 1) * self._step
@@ -82,14 +83,14 @@ class HoleBlocks:
 
     def _diameter(self, hole: NDArray[np.int64]) -> float:
         """Bound the largest chord within a hole."""
-        directions = self._directions[hole]
+        directions = pixel_directions(self._nside, self._pixels[hole])
         return 2 * float(np.linalg.norm(directions - directions[0], axis=1).max())
 
     def precision(self, hole: NDArray[np.int64]) -> Map:
         """Give (Σ⁻¹)_hh of one hole; its lower triangle only."""
         matrix = np.empty((hole.size, hole.size), order="F")
         _fill(
-            self._directions[hole],
+            pixel_directions(self._nside, self._pixels[hole]),
             self._covariance.weights[hole],
             self._table,
             1 / self._step,

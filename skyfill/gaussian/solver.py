@@ -197,6 +197,7 @@ class Solver:
                 self.inner.variance,
                 pixels=pixels,
                 threads=self._threads,
+                scratch=self.inner.scratch,
             )
             self._bands = TaperedBands(covariance, depth, self._nside)
             if self._nside >= _COARSE_FROM:
@@ -219,7 +220,7 @@ class Solver:
         values: Map,
         *,
         start: Map | None = None,
-        tolerance: float = 5e-3,
+        tolerance: float = 3e-3,
         iterations: int | None = None,
         max_iterations: int = 1000,
         progress: Progress | None = None,

@@ -53,9 +53,24 @@ class Rings:
         ``(n,)`` pixel numbers, RING, increasing.
     threads
         Number of threads; 0 for all there are.
+    scratch
+        The attribute of that name of another one, of at least these pixels, to save memory: the
+        two cannot work at once.
+
+    Attributes
+    ----------
+    scratch
+        ``(1, n)``: what syntheses write to.
     """
 
-    def __init__(self, nside: int, pixels: NDArray[np.int64], *, threads: int = 0) -> None:
+    def __init__(
+        self,
+        nside: int,
+        pixels: NDArray[np.int64],
+        *,
+        threads: int = 0,
+        scratch: Map | None = None,
+    ) -> None:
         table = _rings(check_nside(nside))
         first = np.asarray(table["ringstart"], dtype=np.int64)
         ring = np.searchsorted(first, pixels, side="right") - 1
@@ -71,14 +86,15 @@ class Rings:
             "nthreads": threads,
         }
         self._index = pixels - first[ring] + start[np.searchsorted(used, ring)]
-        self._map = np.zeros((1, int(start[-1])))
-        self._padded = np.zeros((1, int(start[-1])))  # zero but at the pixels, always
+        size = int(start[-1])
+        self.scratch: Map = np.empty((1, size)) if scratch is None else scratch[:, :size]
+        self._padded = np.zeros((1, size))  # zero but at the pixels, always
 
     def synthesis(self, alm: Alm) -> Map:
         """Give Y a at the pixels, ``(n,)``."""
         lmax = lmax_of(alm)
-        ducc0.sht.synthesis(alm=alm[None], map=self._map, lmax=lmax, mmax=lmax, **self._geometry)
-        return np.asarray(self._map[0, self._index])
+        ducc0.sht.synthesis(alm=alm[None], map=self.scratch, lmax=lmax, mmax=lmax, **self._geometry)
+        return np.asarray(self.scratch[0, self._index])
 
     def filtered(self, values: Map, fl: Map, factor: Map) -> Map:
         """Give F Y f Yᵀ F v.
@@ -99,9 +115,9 @@ class Rings:
             0
         ]
         _almxfl(alm, fl, alm)
-        ducc0.sht.synthesis(alm=alm[None], map=self._map, lmax=lmax, mmax=lmax, **self._geometry)
+        ducc0.sht.synthesis(alm=alm[None], map=self.scratch, lmax=lmax, mmax=lmax, **self._geometry)
         out = np.empty(values.size)
-        _COLLECT[long](self._map[0], factor, self._index, out)
+        _COLLECT[long](self.scratch[0], factor, self._index, out)
         return out
 
 
