@@ -28,6 +28,8 @@ _FIRST = 0.8
 _TAPER, _SHORTER = 1.5, 0.86
 #: Share of the prior's power in B: a little less than all costs fewer iterations than all.
 _SHARE = 0.3
+#: What is fainter than this against the noise is left to the noise.
+_FAINT = 0.1
 
 
 def octaves(lmax: int, nside: int, depth: float) -> list[tuple[Map, float]]:
@@ -80,7 +82,7 @@ class TaperedBands:
         self._bands = []
         for share, taper in octaves(cl.size - 1, nside, float(depth.max())):
             power = _SHARE * share * cl
-            holds = np.flatnonzero(power > 1e-9 * cl.max())
+            holds = np.flatnonzero(power > _FAINT * covariance.area * covariance.variance)
             if holds.size:
                 self._bands.append((power[: holds[-1] + 1], taper))
 

@@ -23,6 +23,7 @@ Map = NDArray[np.float64]
 
 #: Points of the kernel's table per pixel; cubic interpolation between them is good to 1e-7.
 _FINE = 32
+_RIDGE = 1e-5
 
 
 def affordable(
@@ -75,10 +76,9 @@ class HoleBlocks:
         self._pixels = pixels
         size = max(self._diameter(hole) for hole in holes)
         self._step = math.sqrt(covariance.area) / _FINE
-        chord = (np.arange(math.ceil(min(size, 2.0) / self._step) + 4) - 1) * self._step
-        self._table: Map = covariance.area * correlation(
-            covariance.gain, np.asarray(1 - 0.5 * chord**2)
-        )
+        points = math.ceil(2 * math.asin(min(size / 2, 1.0)) / self._step) + 4
+        angle = (np.arange(points) - 1) * self._step
+        self._table: Map = covariance.area * correlation(covariance.gain, np.cos(angle))
         self._factors = [self._factor(hole).astype(np.float32) for hole in holes]
 
     def _diameter(self, hole: NDArray[np.int64]) -> float:
@@ -100,9 +100,13 @@ class HoleBlocks:
         return matrix
 
     def _factor(self, hole: NDArray[np.int64]) -> Map:
-        return np.asarray(
-            linalg.cholesky(self.precision(hole), lower=True, overwrite_a=True, check_finite=False)
-        )
+        matrix = self.precision(hole)
+        try:
+            return np.asarray(linalg.cholesky(matrix, lower=True, check_finite=False))
+        except linalg.LinAlgError:
+            # Signal over noise is so large that the table's interpolation shows.
+            matrix[np.diag_indices_from(matrix)] *= 1 + _RIDGE
+            return np.asarray(linalg.cholesky(matrix, lower=True, check_finite=False))
 
     def solve(self, values: Map) -> Map:
         """Solve for each hole; ``(n,)``, zero outside the holes."""
@@ -126,11 +130,11 @@ class HoleBlocks:
 
 
 @compiled
-def _chord(directions: Map, i: int, j: int) -> float:
+def _angle(directions: Map, i: int, j: int) -> float:
     x = directions[i, 0] - directions[j, 0]
     y = directions[i, 1] - directions[j, 1]
     z = directions[i, 2] - directions[j, 2]
-    return math.sqrt(x * x + y * y + z * z)
+    return 2 * math.asin(min(0.5 * math.sqrt(x * x + y * y + z * z), 1.0))
 
 
 @parallel
@@ -140,7 +144,7 @@ def _fill(
     """Fill the lower triangle with (w_p δ_pq - w_p w_q K(θ_pq)) / σ²; table[1] is at zero."""
     for j in prange(weights.size):
         for i in range(j, weights.size):
-            place = _chord(directions, i, j) * inverse_step
+            place = _angle(directions, i, j) * inverse_step
             k = min(int(place), table.size - 4)
             t = place - k
             # Lagrange's cubic through the points k - 1 ... k + 2 (Abramowitz & Stegun 25.2.13)

@@ -17,6 +17,8 @@ Map = NDArray[np.float64]
 
 #: Iterations between two looks at how far the solution has moved.
 _LOOK = 3
+#: Share of the first residual's square that is rounding.
+_ROUNDING = 1e-24
 
 
 class Model(Protocol):
@@ -48,6 +50,23 @@ def rms(values: Map) -> float:
     return float(np.sqrt(_dot(values, values) / values.size))
 
 
+def _ahead(moves: list[float]) -> float:
+    """Guess how far there is to go from how far one has come, all in equal numbers of steps.
+
+    The last third of the way against the third before, q to one: if it goes on like this, there are
+    q / (1 - q) times the last third to go. Steps of conjugate gradients hardly ever turn back, so
+    moves are added in quadrature; short looks, without this, take a pause for the end.
+    """
+    third = -(-len(moves) // 3)
+    if len(moves) < 2:
+        return np.inf
+    last, earlier = (
+        float(np.linalg.norm(part)) for part in (moves[-third:], moves[-2 * third : -third])
+    )
+    q = min(last / earlier, 0.95) if earlier else 0.0
+    return last * max(q, 0.1) / (1 - q)
+
+
 class Inner:
     """Solve for the holes with the nearly exact Q; counts its iterations."""
 
@@ -73,9 +92,7 @@ class Inner:
 
         Returns
         -------
-        x, and its estimated rms distance from the solution. The distance is told from how far x has
-        moved of late: moves that shrink by q from one look to the next add up to q / (1 - q) times
-        the last.
+        x, and its estimated rms distance from the solution (`_ahead`).
         """
         precision, precondition = self._model.inner.inverse, self._model.precondition
         x = np.zeros_like(right) if start is None else np.array(start, dtype=np.float64)
@@ -83,10 +100,12 @@ class Inner:
         z = precondition(rest)
         direction = z.copy()
         rho = _dot(rest, z)
-        before, moved, distance = x.copy(), np.inf, np.inf
+        before, distance = x.copy(), np.inf
+        moves: list[float] = []
+        first = rho
         for count in range(1, self.left + 1):
-            if rho <= 0:
-                return x, 0.0 if count == 1 else distance
+            if rho <= _ROUNDING * first:
+                return x, 0.0
             image = precision(direction)
             step = rho / _dot(direction, image)
             x += step * direction
@@ -95,11 +114,9 @@ class Inner:
             self.taken += 1
             self._progress.advance()
             if count % _LOOK == 0:
-                now = rms(x - before)
+                moves.append(rms(x - before))
                 before[:] = x
-                q = min(max(now / moved, 0.5), 0.95) if moved else 0.5
-                distance = now * q / (1 - q) if count > _LOOK else np.inf
-                moved = now
+                distance = _ahead(moves)
             z = precondition(rest)
             if distance <= max(allowed, relative * rms(x)):
                 break
