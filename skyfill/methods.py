@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Protocol
 
 import numpy as np
@@ -71,4 +72,10 @@ class Exact:
         )
         self.certificate = solution.certificate
         self._progress.done(str(self.certificate))
+        if self._iterations is None and not self.certificate.converged:
+            warnings.warn(
+                f"the exact mean has not converged ({self.certificate}); "
+                "its distance is in the header, a larger tolerance or more noise is the mend",
+                stacklevel=2,
+            )
         return solution.fill

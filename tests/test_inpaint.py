@@ -193,7 +193,7 @@ def test_describe_prior():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"method": "magic"}, "method 'magic' is unknown; choose one of vae, diffuse"),
+        ({"method": "magic"}, "method 'magic' is unknown; choose one of vae, gaussian, diffuse"),
         ({"device": "abacus"}, "device 'abacus' is not to be had"),
         ({"observed": np.ones(NPIX, dtype=bool)}, "nothing to fill"),
         ({"observed": np.zeros(NPIX, dtype=bool)}, "no pixel observed"),

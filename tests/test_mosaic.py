@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from skyfill import flatsky, mosaic, vae
-from skyfill.gaussian import Solver
+from skyfill.gaussian import Solver, degrade
 from skyfill.masks import discs
 from skyfill.mosaic import Mosaic, MosaicConfig
 from skyfill.prior import ARCMIN, Prior, draw, lcdm
@@ -190,6 +190,6 @@ def test_tiles_are_made_for_the_holes_there_are(kind):
 def test_degrading_is_healpys(observed, truth):
     values = np.where(observed, truth, hp.UNSEEN)
     expected = hp.ud_grade(values, 32)
-    mean, share = mosaic._degrade(np.where(observed, truth, np.nan), observed, 32)
+    mean, share = degrade(np.where(observed, truth, np.nan), observed, 32)
     np.testing.assert_allclose(share, hp.ud_grade(observed.astype(float), 32), atol=1e-15)
     np.testing.assert_allclose(mean[share > 0], expected[share > 0], rtol=1e-9, atol=1e-9)

@@ -7,6 +7,7 @@ each other: the Cholesky factors of the diagonal blocks, one per hole, nearly in
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import numpy as np
 from numba import prange
@@ -70,7 +71,7 @@ class HoleBlocks:
         pixels: NDArray[np.int64],
         holes: list[NDArray[np.int64]],
     ) -> None:
-        self._holes = holes
+        self.holes = holes
         self._covariance = covariance
         self._nside = nside
         self._pixels = pixels
@@ -79,7 +80,10 @@ class HoleBlocks:
         points = math.ceil(2 * math.asin(min(size / 2, 1.0)) / self._step) + 4
         angle = (np.arange(points) - 1) * self._step
         self._table: Map = covariance.area * correlation(covariance.gain, np.cos(angle))
-        self._factors = [self._factor(hole).astype(np.float32) for hole in holes]
+
+    @cached_property
+    def _factors(self) -> list[NDArray[np.float32]]:
+        return [self._factor(hole).astype(np.float32) for hole in self.holes]
 
     def _diameter(self, hole: NDArray[np.int64]) -> float:
         """Bound the largest chord within a hole."""
@@ -111,7 +115,7 @@ class HoleBlocks:
     def solve(self, values: Map) -> Map:
         """Solve for each hole; ``(n,)``, zero outside the holes."""
         out = np.zeros_like(values)
-        for hole, factor in zip(self._holes, self._factors, strict=True):
+        for hole, factor in zip(self.holes, self._factors, strict=True):
             right = values[hole].astype(np.float32)
             out[hole] = linalg.cho_solve((factor, True), right, check_finite=False)
         return out
@@ -123,7 +127,7 @@ class HoleBlocks:
         holes.
         """
         out = np.full(self._covariance.weights.size, np.nan)
-        for hole in self._holes:
+        for hole in self.holes:
             inverse, _ = linalg.lapack.dpotri(self._factor(hole), lower=1, overwrite_c=1)
             out[hole] = np.diag(inverse)
         return out

@@ -147,11 +147,11 @@ class Outer:
         self.steps = 0
         self.residual = rms(self._rest) / self._scale
 
-    def correction(self, inner: Inner, allowed: float) -> tuple[Map, Map, float]:
+    def correction(self, inner: Inner, allowed: float, relative: float) -> tuple[Map, Map, float]:
         """Give what x lacks, what y lacks, and how well the former is known."""
         s = self._model
         z = s.sky.inverse(self._rest)
-        step, left = inner.solve(-(z + self._y)[s.holes], allowed=allowed, relative=0.1)
+        step, left = inner.solve(-(z + self._y)[s.holes], allowed=allowed, relative=relative)
         padded = np.zeros_like(z)
         padded[s.holes] = step
         z += s.sky.inverse(padded)

@@ -40,6 +40,9 @@ _NOISE_FLOOR = 1e-4
 _NEGLIGIBLE = 0.1
 #: Share of the allowed distance that the inner loop takes up.
 _INNER = 0.3
+#: Distance of the inner loop from its solution in a correction, in units of the correction; less
+#: where the residual shrinks by less than the second number.
+_RELATIVE, _SLOW = 0.1, 0.8
 #: From this resolution on, wide holes begin with the mean of a coarser map, good to this distance.
 _COARSE_FROM, _COARSE = 1024, 5e-2
 
@@ -266,9 +269,12 @@ class Solver:
         data[self.holes] = fill
         y = self.sky.inverse(data)
         outer = Outer(self, data, y)
+        relative = _RELATIVE
         while iterations is None and inner.left > 0 and (outer.steps == 0 or distance > allowed):
-            step, z, left = outer.correction(inner, _INNER * allowed)
+            step, z, left = outer.correction(inner, _INNER * allowed, relative)
             shrunk = outer.advance(step, z)
+            if shrunk > _SLOW:  # it may be the inner loop that holds it up
+                relative = max(0.3 * relative, 1e-5)
             if not shrunk:
                 break
             distance = left + rms(step) * shrunk
@@ -289,14 +295,24 @@ class Solver:
         return self.inner.synthesis(alm)
 
     def variance(self) -> Map:
-        """Give the posterior variance in small holes, ``(nhole,)``, µK²; NaN in the others.
+        """Give the posterior variance in small holes, ``(nhole,)``, µK².
 
         Each small hole is taken as if all others were observed, which changes little unless they
-        touch.
+        touch. NaN in wide holes, and everywhere where the noise varies or the pixels do not resolve
+        the signal (signal above noise at `harmonics.quadrature_lmax`), so that Σ⁻¹ is not known.
         """
-        if self._blocks is None:
-            return np.full(self.holes.size, np.nan)
-        return self._blocks.variance()
+        nothing = np.full(self.holes.size, np.nan)
+        lmax = min(harmonics.quadrature_lmax(self._nside), self._cl.size - 1)
+        if self._blocks is None or isinstance(self._noise, np.ndarray):
+            return nothing
+        if self._cl[lmax] > self._noise * self.sky.area:
+            return nothing
+        modes = (2 * np.arange(self._cl.size) + 1) / (4 * np.pi)
+        beyond = float(np.sum((modes * self._cl)[lmax + 1 :]))
+        exact = Covariance(
+            self.sky.weights, self._cl[: lmax + 1], self._noise + beyond, pixels=self.holes
+        )
+        return HoleBlocks(exact, self._nside, self.holes, self._blocks.holes).variance()
 
     def covariance(self, y: Map) -> tuple[NDArray[np.complex128], Map]:
         """Give Yᵀ y and Σ y, exactly."""

@@ -86,7 +86,7 @@ def pixel_weights(
 def _read(path: Path) -> NDArray[np.float32] | None:
     """Read weights that were kept; None where there are none, or not what was written."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             part, digest = file["excess"], str(file["sha256"])
     except Exception:  # noqa: BLE001 - a damaged archive fails in many ways, and is replaced
         return None
