@@ -312,7 +312,9 @@ class Solver:
         exact = Covariance(
             self.sky.weights, self._cl[: lmax + 1], self._noise + beyond, pixels=self.holes
         )
-        return HoleBlocks(exact, self._nside, self.holes, self._blocks.holes).variance()
+        variance = HoleBlocks(exact, self._nside, self.holes, self._blocks.holes).variance()
+        # A pixel's own noise is σ², not σ² / w.
+        return variance + self._noise * (1 - 1 / exact.weights)
 
     def covariance(self, y: Map) -> tuple[NDArray[np.complex128], Map]:
         """Give Yᵀ y and Σ y, exactly."""
@@ -338,4 +340,6 @@ def _inner_lmax(signal_cl: Map, noise_cl: float, nside: int) -> int:
     """
     seen = np.flatnonzero(signal_cl > _NEGLIGIBLE * noise_cl)
     last = int(seen[-1]) if seen.size else 0
-    return min(max(last, nside), 2 * nside, signal_cl.size - 1)
+    exact = harmonics.quadrature_lmax(nside)
+    reach = 2 * nside if 2 * exact == 3 * nside else exact
+    return min(max(last, nside), reach, signal_cl.size - 1)

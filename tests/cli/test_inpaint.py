@@ -68,6 +68,39 @@ def test_the_header_says_how(inpaint, tmp_path):
     assert "inpaint" in str(header["HISTORY"])
 
 
+def test_an_exact_fill_is_certified(inpaint, tmp_path):
+    noise = np.full(12 * NSIDE**2, 0.1)
+    skyfill.write_map(tmp_path / "noise.fits", noise, unit="mK")
+    words = ("--method", "gaussian", "--dipole", "marginalise", "--fill", "signal")
+    assert inpaint(*BLUR, *words, "--noise-map", "noise.fits", "--mean").status == 0
+    header = fits.getheader(tmp_path / "out.fits", 1)
+    assert header["SFMETHOD"] == "gaussian"
+    assert header["SFCONV"] is True
+    assert header["SFITER"] > 0
+    assert 0 < header["SFRESID"] < 0.1
+    assert 0 <= header["SFDIST"] < 1
+    assert "SFSHA256" not in header
+    assert inpaint("--method", "diffuse", "--polish", 3, *BLUR, "--overwrite").status == 0
+    header = fits.getheader(tmp_path / "out.fits", 1)
+    assert (header["SFPOLISH"], header["SFITER"]) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--method", "gaussian", "--polish", 3), "gaussian is exact already"),
+        (("--dipole", "marginalise"), "vae knows nothing of dipole marginalise"),
+        (("--noise-map", "none.fits", "--method", "gaussian"), "none.fits"),
+    ],
+)
+def test_words_that_do_not_go_together(inpaint, tmp_path, words, message):
+    outcome = inpaint(*BLUR, *words)
+    assert outcome.status == 2
+    assert message in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_seed_is_a_fill(inpaint, folder, tmp_path):
     fills = []
     for seed in (1, 1, 2):
