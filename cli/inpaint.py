@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -248,7 +249,8 @@ def _cards(
         cards["SFITER"] = (found.iterations, "iterations on the holes")
         cards["SFCORR"] = (found.corrections, "corrections on the whole sphere")
         cards["SFRESID"] = (float(f"{found.residual:.3e}"), "residual, relative")
-        cards["SFDIST"] = (float(f"{found.distance:.3e}"), "[uK] estimated rms from exact mean")
+        if math.isfinite(found.distance):
+            cards["SFDIST"] = (float(f"{found.distance:.3e}"), "[uK] estimated rms from exact mean")
         cards["SFCONV"] = (found.converged, "is that within the tolerance?")
     if fitter.card is not None:
         cards["SFMODEL"] = (fitter.card.name, "model card")

@@ -14,6 +14,7 @@ is lost.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,7 +61,8 @@ class Certificate:
     residual
         Rms of d + x - Σ y over that of d + x; zero for the exact mean.
     distance
-        Estimated rms distance of the fill to the exact mean, µK.
+        Estimated rms distance of the fill to the exact mean, µK; infinite after too few iterations
+        to tell.
     converged
         Whether the distance is within the tolerance.
     """
@@ -73,11 +75,13 @@ class Certificate:
 
     def __str__(self) -> str:
         """Say it in a few words."""
-        return (
+        text = (
             f"{self.iterations} iterations, {self.corrections} corrections, residual "
-            f"{self.residual:.1e}, {self.distance:.2g} uK from the exact mean"
-            + ("" if self.converged else ": NOT CONVERGED")
+            f"{self.residual:.1e}"
         )
+        if math.isfinite(self.distance):
+            text += f", some {self.distance:.2g} uK from the exact mean"
+        return text if self.converged else f"{text}: NOT CONVERGED"
 
 
 @dataclass(frozen=True)
