@@ -211,7 +211,7 @@ class Solver:
                 self._coarse = self._coarse_solver()
 
     def _coarse_solver(self) -> tuple[CoarseModel, Solver]:
-        nside = self._nside // 2
+        nside = self._nside // 4
         noise = float(np.median(self._noise)) * self.inner.area
         model = CoarseModel.of(nside, fine_nside=self._nside, signal_cl=self._cl, noise_cl=noise)
         _, share = degrade(np.zeros(self._observed.size), self._observed, nside)
