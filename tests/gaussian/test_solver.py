@@ -333,6 +333,6 @@ def test_a_coarse_start_changes_no_answer(monkeypatch):
     begun = solver_of(observed, prior)
     start = begun._coarse_fill(np.where(observed, values, 0.0), None)
     error = np.std(start - plain.fill)
-    assert error < 0.4 * np.std(plain.fill)
+    assert error < 0.6 * np.std(plain.fill)
     other = begun.mean(values, tolerance=1e-4)
     assert np.std(other.fill - plain.fill) < 1e-3 * values.std()
