@@ -140,8 +140,8 @@ class Inpainter:
         self._marginal = dipole == "marginalise"
         self._values = self._template.removed(values)
         self._values[self.holes] = 0.0
-        self.prior = prior
         self._stochastic = method != "diffuse"
+        self.prior = prior if self._stochastic or polish else None
         self._noise_variance = _variance(noise_rms, seen)
         if self.prior is None and (self._stochastic or polish):
             self._progress.stage("prior")

@@ -7,7 +7,7 @@ over its own wavelength,
 
     B = σ² W⁻¹ + 0.3 Σ_k D_k Y C_k Yᵀ D_k,   D_k = min(1, depth / depth_k),   Σ_k C_k = C.
 
-As a preconditioner it takes conjugate gradients there in a third of the iterations of Σ_hh.
+As a preconditioner it takes conjugate gradients there in less than half of the iterations of Σ_hh.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ Map = NDArray[np.float64]
 
 #: Points of the kernel's table per pixel; cubic interpolation between them is good to 1e-7.
 _FINE = 32
+#: Added to the diagonal, in units of it, where that is not enough.
 _RIDGE = 1e-5
 
 

@@ -107,7 +107,7 @@ class Solution:
 class Solver:
     """Posterior means of maps that share a mask and a prior.
 
-    Everything that depends on mask and prior alone is made once, here.
+    What depends on mask and prior alone is made once: here, or (blocks) at its first use.
 
     Parameters
     ----------
@@ -210,13 +210,17 @@ class Solver:
             if self._nside >= _COARSE_FROM:
                 self._coarse = self._coarse_solver()
 
-    def _coarse_solver(self) -> tuple[CoarseModel, Solver]:
+    def _coarse_solver(self) -> tuple[CoarseModel, Solver] | None:
+        """Prepare the coarser map; None where so little is observed that it would be empty."""
         nside = self._nside // 4
         noise = float(np.median(self._noise)) * self.inner.area
         model = CoarseModel.of(nside, fine_nside=self._nside, signal_cl=self._cl, noise_cl=noise)
         _, share = degrade(np.zeros(self._observed.size), self._observed, nside)
+        seen = share >= 0.5
+        if not seen.any():
+            return None
         return model, Solver(
-            share >= 0.5,
+            seen,
             signal_cl=model.signal_cl,
             noise_cl=model.noise_cl,
             threads=self._threads,

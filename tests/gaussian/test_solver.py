@@ -336,3 +336,8 @@ def test_a_coarse_start_changes_no_answer(monkeypatch):
     assert error < 0.6 * np.std(plain.fill)
     other = begun.mean(values, tolerance=1e-4)
     assert np.std(other.fill - plain.fill) < 1e-3 * values.std()
+
+    lonely = np.zeros(observed.size, dtype=bool)
+    lonely[7] = True  # no coarse pixel is half observed
+    monkeypatch.setattr(solver, "affordable", lambda sizes: np.zeros(sizes.size, dtype=bool))
+    assert solver_of(lonely, prior).mean(values).certificate.converged
