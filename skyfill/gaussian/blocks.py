@@ -74,9 +74,11 @@ class HoleBlocks:
     ) -> None:
         self.holes = holes
         self._covariance = covariance
-        self._nside = nside
-        self._pixels = pixels
-        size = max(self._diameter(hole) for hole in holes)
+        # All at once: a call that starts threads takes longer than a hole of some pixels.
+        directions = pixel_directions(nside, pixels[np.concatenate(holes)])
+        cuts = np.cumsum([hole.size for hole in holes])[:-1]
+        self._directions = np.split(directions, cuts)
+        size = max(_diameter(each) for each in self._directions)
         self._step = math.sqrt(covariance.area) / _FINE
         points = math.ceil(2 * math.asin(min(size / 2, 1.0)) / self._step) + 4
         angle = (np.arange(points) - 1) * self._step
@@ -84,28 +86,20 @@ class HoleBlocks:
 
     @cached_property
     def _factors(self) -> list[NDArray[np.float32]]:
-        return [self._factor(hole).astype(np.float32) for hole in self.holes]
+        return [self._factor(k).astype(np.float32) for k in range(len(self.holes))]
 
-    def _diameter(self, hole: NDArray[np.int64]) -> float:
-        """Bound the largest chord within a hole."""
-        directions = pixel_directions(self._nside, self._pixels[hole])
-        return 2 * float(np.linalg.norm(directions - directions[0], axis=1).max())
-
-    def precision(self, hole: NDArray[np.int64]) -> Map:
-        """Give (Σ⁻¹)_hh of one hole; its lower triangle only."""
+    def _factor(self, k: int) -> Map:
+        """Give the lower Cholesky factor of (Σ⁻¹)_hh of one hole."""
+        hole = self.holes[k]
         matrix = np.empty((hole.size, hole.size), order="F")
         _fill(
-            pixel_directions(self._nside, self._pixels[hole]),
+            self._directions[k],
             self._covariance.weights[hole],
             self._table,
             1 / self._step,
             1 / self._covariance.variance,
             matrix,
         )
-        return matrix
-
-    def _factor(self, hole: NDArray[np.int64]) -> Map:
-        matrix = self.precision(hole)
         try:
             return np.asarray(linalg.cholesky(matrix, lower=True, check_finite=False))
         except linalg.LinAlgError:
@@ -128,10 +122,15 @@ class HoleBlocks:
         holes.
         """
         out = np.full(self._covariance.weights.size, np.nan)
-        for hole in self.holes:
-            inverse, _ = linalg.lapack.dpotri(self._factor(hole), lower=1, overwrite_c=1)
+        for k, hole in enumerate(self.holes):
+            inverse, _ = linalg.lapack.dpotri(self._factor(k), lower=1, overwrite_c=1)
             out[hole] = np.diag(inverse)
         return out
+
+
+def _diameter(directions: Map) -> float:
+    """Bound the largest chord within a hole."""
+    return 2 * float(np.linalg.norm(directions - directions[0], axis=1).max())
 
 
 @compiled

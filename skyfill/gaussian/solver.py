@@ -25,10 +25,10 @@ from skyfill._checks import nside_of
 from skyfill._progress import Progress, Silent
 from skyfill.gaussian.bands import TaperedBands
 from skyfill.gaussian.blocks import HoleBlocks, affordable
-from skyfill.gaussian.coarse import CoarseModel, degrade
 from skyfill.gaussian.loops import Inner, Outer, rms
+from skyfill.gaussian.pinned import Pinned, unpinned
 from skyfill.harmonics import Covariance
-from skyfill.masks import distance_to_edge, label_holes
+from skyfill.masks import distance_to_edge, grow, label_holes
 
 __all__ = ["Certificate", "Solution", "Solver"]
 
@@ -40,12 +40,12 @@ _NOISE_FLOOR = 1e-4
 #: Signal over noise below which signal is noise to the inner loop.
 _NEGLIGIBLE = 0.1
 #: Share of the allowed distance that the inner loop takes up.
-_INNER = 0.3
+_INNER = 0.5
 #: Distance of the inner loop from its solution in a correction, in units of the correction; less
 #: where the residual shrinks by less than the second number.
 _RELATIVE, _SLOW = 0.1, 0.8
-#: From this resolution on, wide holes begin with the mean of a coarser map, good to this distance.
-_COARSE_FROM, _COARSE = 1024, 5e-2
+#: Holes nearer to each other than twice this over lmax, some seven pixels, are one.
+_APART = 2 * np.pi
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class Solver:
         self.sky = Covariance(weights, signal_cl[: lmax + 1], white, threads=threads)
         self._blocks: HoleBlocks | None = None
         self._bands: TaperedBands | None = None
-        self._coarse: tuple[CoarseModel, Solver] | None = None
+        self._pinned: Pinned | None = None
         if not self.holes.size:
             return
         self.inner = Covariance(
@@ -185,9 +185,9 @@ class Solver:
 
     def _prepare(self, weights: Map) -> None:
         """Divide the holes between blocks and bands."""
-        labels = label_holes(self._observed)
-        mine = labels.labels[self.holes]
-        small = affordable(labels.sizes)
+        near = label_holes(grow(self._observed, _APART / self.inner.signal_cl.size))
+        mine = near.labels[self.holes]
+        small = affordable(np.bincount(mine))
         in_block = small[mine]
         self._wide = np.flatnonzero(~in_block)
         if in_block.any():
@@ -200,31 +200,13 @@ class Solver:
             depth = distance_to_edge(self._observed)[pixels]
             covariance = Covariance(
                 weights,
-                self.inner.signal_cl,
+                unpinned(self.inner.signal_cl),
                 self.inner.variance,
                 pixels=pixels,
                 threads=self._threads,
                 scratch=self.inner.scratch,
             )
-            self._bands = TaperedBands(covariance, depth, self._nside)
-            if self._nside >= _COARSE_FROM:
-                self._coarse = self._coarse_solver()
-
-    def _coarse_solver(self) -> tuple[CoarseModel, Solver] | None:
-        """Prepare the coarser map; None where so little is observed that it would be empty."""
-        nside = self._nside // 4
-        noise = float(np.median(self._noise)) * self.inner.area
-        model = CoarseModel.of(nside, fine_nside=self._nside, signal_cl=self._cl, noise_cl=noise)
-        _, share = degrade(np.zeros(self._observed.size), self._observed, nside)
-        seen = share >= 0.5
-        if not seen.any():
-            return None
-        return model, Solver(
-            seen,
-            signal_cl=model.signal_cl,
-            noise_cl=model.noise_cl,
-            threads=self._threads,
-        )
+            self._bands = TaperedBands(covariance, depth)
 
     def mean(
         self,
@@ -266,8 +248,6 @@ class Solver:
             return Solution(fill, nothing, Certificate(0, 0, 0.0, 0.0, converged=True))
         allowed = tolerance * self.rms
         limit = max_iterations if iterations is None else iterations
-        if start is None:
-            start = self._coarse_fill(data, progress)
         inner = Inner(self, progress, limit)
         fill, distance = inner.solve(
             -self.sky.inverse(data)[self.holes],
@@ -290,17 +270,6 @@ class Solver:
             inner.taken, outer.steps, outer.residual, distance, converged=distance <= allowed
         )
         return Solution(data[self.holes], outer.whitened, certificate)
-
-    def _coarse_fill(self, data: Map, progress: Progress) -> Map | None:
-        """Give the large scales of the mean, from a map of fewer pixels; None if there is none."""
-        if self._coarse is None:
-            return None
-        model, solver = self._coarse
-        coarse, _ = degrade(data, self._observed, model.nside)
-        solution = solver.mean(coarse, tolerance=_COARSE, progress=progress)
-        lmax = model.window.size - 1
-        alm = harmonics.almxfl(solution.whitened, model.window * self._cl[: lmax + 1])
-        return self.inner.synthesis(alm)
 
     def variance(self) -> Map:
         """Give the posterior variance in small holes, ``(nhole,)``, µK².
@@ -335,6 +304,12 @@ class Solver:
 
     def precondition(self, values: Map) -> Map:
         """Apply nearly (Q_hh)⁻¹."""
+        if self._pinned is None:
+            self._pinned = Pinned(self._free, self.inner, self._nside, self.holes)
+        return self._pinned.apply(values)
+
+    def _free(self, values: Map) -> Map:
+        """Apply nearly (Q_hh)⁻¹ of a sky whose monopole and dipole are free."""
         out = np.zeros_like(values) if self._blocks is None else self._blocks.solve(values)
         if self._bands is not None:
             out[self._wide] = self._bands.apply(values[self._wide])
