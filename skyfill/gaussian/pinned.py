@@ -64,7 +64,8 @@ class Pinned:
         forbidden = strength > 0
         modes = _first_harmonics(nside, pixels)[: cl.size**2][forbidden] * covariance.weights
         self._known = np.array([free(mode) for mode in modes]).reshape(-1, pixels.size)
-        self._inverse = np.linalg.inv(np.diag(1 / strength[forbidden]) + self._known @ modes.T)
+        between = np.diag(1 / strength[forbidden]) + self._known @ modes.T
+        self._inverse = np.asarray(np.linalg.inv(between), dtype=np.float64)
 
     def apply(self, values: Map) -> Map:
         """Apply nearly (Q_hh)⁻¹, ``(n,)``."""
@@ -76,7 +77,8 @@ class Pinned:
 def _first_harmonics(nside: int, pixels: NDArray[np.int64]) -> Map:
     """Give the real harmonics of l = 0 and 1, ``(4, n)``."""
     directions = pixel_directions(nside, pixels).T
-    return np.vstack([np.ones(pixels.size), 3**0.5 * directions]) / (4 * np.pi) ** 0.5
+    norm = np.sqrt(np.array([[1.0], [3.0], [3.0], [3.0]]) / (4 * np.pi))
+    return np.asarray(norm * np.vstack([np.ones(pixels.size), directions]))
 
 
 @compiled
