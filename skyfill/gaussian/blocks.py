@@ -92,12 +92,11 @@ class HoleBlocks:
         """Give the lower Cholesky factor of (Σ⁻¹)_hh of one hole."""
         hole = self.holes[k]
         matrix = np.empty((hole.size, hole.size), order="F")
-        _fill(
+        _FILL[hole.size > _LARGE](
             self._directions[k],
             self._covariance.weights[hole],
             self._table,
-            1 / self._step,
-            1 / self._covariance.variance,
+            (1 / self._step, 1 / self._covariance.variance),
             matrix,
         )
         try:
@@ -141,22 +140,39 @@ def _angle(directions: Map, i: int, j: int) -> float:
     return 2 * math.asin(min(0.5 * math.sqrt(x * x + y * y + z * z), 1.0))
 
 
-@parallel
-def _fill(
-    directions: Map, weights: Map, table: Map, inverse_step: float, precision: float, out: Map
+@compiled
+def _fill_column(
+    directions: Map, weights: Map, table: Map, scales: tuple[float, float], j: int, out: Map
 ) -> None:
-    """Fill the lower triangle with (w_p δ_pq - w_p w_q K(θ_pq)) / σ²; table[1] is at zero."""
-    for j in prange(weights.size):
-        for i in range(j, weights.size):
-            place = _angle(directions, i, j) * inverse_step
-            k = min(int(place), table.size - 4)
-            t = place - k
-            # Lagrange's cubic through the points k - 1 ... k + 2 (Abramowitz & Stegun 25.2.13)
-            kernel = (
-                table[k] * (-t * (t - 1) * (t - 2) / 6)
-                + table[k + 1] * ((t * t - 1) * (t - 2) / 2)
-                - table[k + 2] * (t * (t + 1) * (t - 2) / 2)
-                + table[k + 3] * (t * (t * t - 1) / 6)
-            )
-            out[i, j] = -weights[i] * weights[j] * kernel * precision
-        out[j, j] += weights[j] * precision
+    inverse_step, precision = scales
+    for i in range(j, weights.size):
+        place = _angle(directions, i, j) * inverse_step
+        k = min(int(place), table.size - 4)
+        t = place - k
+        # Lagrange's cubic through the points k - 1 ... k + 2 (Abramowitz & Stegun 25.2.13)
+        kernel = (
+            table[k] * (-t * (t - 1) * (t - 2) / 6)
+            + table[k + 1] * ((t * t - 1) * (t - 2) / 2)
+            - table[k + 2] * (t * (t + 1) * (t - 2) / 2)
+            + table[k + 3] * (t * (t * t - 1) / 6)
+        )
+        out[i, j] = -weights[i] * weights[j] * kernel * precision
+    out[j, j] += weights[j] * precision
+
+
+def _fill(directions: Map, weights: Map, table: Map, scales: tuple[float, float], out: Map) -> None:
+    """Fill the lower triangle with (w_p δ_pq - w_p w_q K(θ_pq)) / σ²; table[1] is at zero.
+
+    Each turn takes a long column and a short one, so that threads have equal shares.
+    """
+    last = weights.size - 1
+    for k in prange(last // 2 + 1):
+        j = int(k)
+        _fill_column(directions, weights, table, scales, j, out)
+        if last - j > j:
+            _fill_column(directions, weights, table, scales, last - j, out)
+
+
+# Threads cost some milliseconds, see `skyfill.harmonics.transforms`.
+_FILL = {False: compiled(_fill), True: parallel(_fill)}
+_LARGE = 1000

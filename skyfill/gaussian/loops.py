@@ -16,7 +16,7 @@ __all__ = ["Inner", "Outer", "rms"]
 Map = NDArray[np.float64]
 
 #: Iterations between two looks at how far the solution has moved.
-_LOOK = 2
+_LOOK = 1
 #: Share of the first residual's square that is rounding.
 _ROUNDING = 1e-24
 

@@ -19,7 +19,7 @@ from skyfill.prior import ARCMIN, Prior, draw, lcdm
 from skyfill.simulate import simulate_mask
 
 NSIDE = 512
-PATIENCE = 200.0  # seconds after which a peer has lost
+PATIENCE = 90.0  # seconds after which a peer has lost
 PRIOR = Prior(NSIDE, lcdm(), fwhm=20 * ARCMIN, noise_uk_arcmin=60.0)
 MASKS = {
     "holes": {"n_holes": 500, "radii": (np.deg2rad(0.1), np.deg2rad(1.0))},
