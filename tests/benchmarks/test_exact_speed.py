@@ -110,6 +110,14 @@ def unblocked(solver, values, observed) -> tuple[float, int]:
     )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def warm() -> None:
+    """Load the compiled loops, as the second fill of a session finds them."""
+    observed = simulate_mask(64, kind="both", seed=3, n_holes=20)
+    model = {"signal_cl": PRIOR.signal_cl()[:192], "noise_cl": PRIOR.white_cl}
+    Solver(observed, **model).mean(np.random.default_rng(0).normal(size=observed.size))
+
+
 @pytest.mark.parametrize(("kind", "aim"), [("holes", 5), ("band", 2), ("both", 2)])
 def test_the_exact_fill_against_the_textbook(kind, aim):
     observed = simulate_mask(NSIDE, kind=kind, seed=3, **MASKS[kind])
