@@ -26,6 +26,8 @@ Map = NDArray[np.float64]
 _FIRST, _NEXT = 0.2, 0.1
 #: Depth of a taper in wavelengths of the band's middle, and its power.
 _TAPER, _POWER = 0.25, 0.8
+#: Bands whose tapers would reach further than this many depths are one with the last.
+_SHALLOW = 10
 #: Share of the prior's power in B: a little less than all costs fewer iterations than all.
 _SHARE = 0.4
 #: What is fainter than this against the noise is left to the noise.
@@ -55,7 +57,7 @@ def bands_of(lmax: int, depth: float) -> list[tuple[Map, float]]:
     taper = _TAPER * 2 * np.pi / max(1.25 * edge, 1.0)
     while edge > 3:
         below = _TAPER * 2 * np.pi / (edge * _NEXT**0.5)
-        if below > 3 * depth:
+        if below > _SHALLOW * depth:
             break
         share = rest * np.sin(0.5 * np.pi * np.clip((ell - np.log2(edge)) / width + 0.5, 0, 1)) ** 2
         bands.append((share, taper))
