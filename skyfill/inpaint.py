@@ -230,6 +230,12 @@ class Inpainter:
         """
         if not self._stochastic:
             raise ValueError("diffuse has no realizations; use --method vae, or one --mean fill")
+        sky, in_holes = self._prior_sky(index)
+        np.subtract(self._values, sky, out=sky)
+        return in_holes + self._fill.mean(sky) + self._template.at(self.holes)
+
+    def _prior_sky(self, index: int) -> tuple[Map, Map]:
+        """Draw a map from the prior, and give what a realization has of it in the holes."""
         self._progress.stage("latent sky")
         prior = self._known_prior()
         latent = draw_signal(prior, seed=self._seed, index=index, threads=self._threads)
@@ -245,11 +251,10 @@ class Inpainter:
         if not self._marginal:  # z has no part in what was taken out of d before
             latent = _Dipole(latent, ~self.holes).removed(latent)
         self._progress.done(f"seed {self._seed}, index {index}")
-        prior_part = latent[self.holes]
+        in_holes = latent[self.holes]
         if not self._data_like:
-            prior_part += math.sqrt(aliased) * white_in_holes - white
-        np.subtract(self._values, latent, out=latent)
-        return prior_part + self._fill.mean(latent) + self._template.at(self.holes)
+            in_holes += math.sqrt(aliased) * white_in_holes - white
+        return latent, in_holes
 
     def std(self) -> Map:
         """Give the standard deviation of realizations where it is known exactly.

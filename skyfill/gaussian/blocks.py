@@ -29,7 +29,7 @@ _RIDGE = 1e-5
 
 
 def affordable(
-    sizes: NDArray[np.int64], *, memory: float = 1e9, operations: float = 4e11
+    sizes: NDArray[np.int64], *, memory: float = 5e8, operations: float = 2e11
 ) -> NDArray[np.bool_]:
     """Choose the holes that are worth a block: the smallest, within memory and operations.
 
@@ -40,7 +40,7 @@ def affordable(
     memory
         Bytes of all factors.
     operations
-        Multiplications of all factorisations; 3e11 are some seconds on two cores.
+        Multiplications of all factorisations.
     """
     order = np.argsort(sizes, kind="stable")
     n = sizes[order].astype(np.float64)

@@ -15,8 +15,10 @@ __all__ = ["Inner", "Outer", "rms"]
 
 Map = NDArray[np.float64]
 
-#: Iterations between two looks at how far the solution has moved.
-_LOOK = 1
+#: Iterations without which no guess is made of how far there is to go.
+_FEWEST = 3
+#: Growth of the residual that says that corrections do more harm than good.
+_WORSE = 10.0
 #: Share of the first residual's square that is rounding.
 _ROUNDING = 1e-24
 
@@ -58,7 +60,7 @@ def _ahead(moves: list[float]) -> float:
     moves are added in quadrature; short looks, without this, take a pause for the end.
     """
     third = -(-len(moves) // 3)
-    if len(moves) < 2:
+    if len(moves) < _FEWEST:
         return np.inf
     last, earlier = (
         float(np.linalg.norm(part)) for part in (moves[-third:], moves[-2 * third : -third])
@@ -100,10 +102,10 @@ class Inner:
         z = precondition(rest)
         direction = z.copy()
         rho = _dot(rest, z)
-        before, distance = x.copy(), np.inf
+        distance = np.inf
         moves: list[float] = []
         first = rho
-        for count in range(1, self.left + 1):
+        for _ in range(self.left):
             if rho <= _ROUNDING * first:
                 return x, 0.0
             image = precision(direction)
@@ -113,10 +115,8 @@ class Inner:
             self.left -= 1
             self.taken += 1
             self._progress.advance()
-            if count % _LOOK == 0:
-                moves.append(rms(x - before))
-                before[:] = x
-                distance = _ahead(moves)
+            moves.append(abs(step) * rms(direction))
+            distance = _ahead(moves)
             z = precondition(rest)
             if distance <= max(allowed, relative * rms(x)):
                 break
@@ -145,7 +145,7 @@ class Outer:
         self._direction = self._image = np.empty(0)
         self._curvature = 1.0
         self.steps = 0
-        self.residual = rms(self._rest) / self._scale
+        self.residual = self._least = rms(self._rest) / self._scale
 
     def correction(self, inner: Inner, allowed: float, relative: float) -> tuple[Map, Map, float]:
         """Give what x lacks, what y lacks, and how well the former is known."""
@@ -158,7 +158,7 @@ class Outer:
         return step, z, left
 
     def advance(self, step: Map, z: Map) -> float:
-        """Go along a correction; give the factor by which the residual shrinks, 0 if it cannot."""
+        """Go along a correction; give the factor by which the residual shrinks, 0 to stop."""
         s = self._model
         if self._step is not None:
             conjugate = -_dot(z, self._image) / self._curvature
@@ -178,4 +178,5 @@ class Outer:
         self._curvature = curvature
         self.steps += 1
         before, self.residual = self.residual, rms(self._rest) / self._scale
-        return min(self.residual / before, 1.0)
+        self._least = min(self._least, self.residual)
+        return min(self.residual / before, 1.0) if self.residual < _WORSE * self._least else 0.0
