@@ -5,7 +5,7 @@ It knows squares of pixels and their spectrum, not the sphere: `skyfill.inpaint`
 
 from skyfill.vae.filler import TileFiller, pick_device
 from skyfill.vae.network import Architecture, TileVAE
-from skyfill.vae.weights import DEFAULT, ModelCard, load, save
+from skyfill.vae.weights import DEFAULT, ModelCard, load, save, shipped
 
 __all__ = [
     "DEFAULT",
@@ -16,4 +16,5 @@ __all__ = [
     "load",
     "pick_device",
     "save",
+    "shipped",
 ]

@@ -10,17 +10,17 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from skyfill._files import atomic_write
 from skyfill.vae.network import Architecture, TileVAE
 
-__all__ = ["DEFAULT", "ModelCard", "load", "save"]
+__all__ = ["DEFAULT", "ModelCard", "load", "save", "shipped"]
 
 FORMAT = 1
 DEFAULT = "tilevae-1"
+_WEIGHTS = Path(__file__).parent / "weights"
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,11 @@ def save(
     return card
 
 
+def shipped() -> list[Path]:
+    """Name the files of weights that come with skyfill."""
+    return sorted(_WEIGHTS.glob("*.safetensors"))
+
+
 def load(path: str | Path | None = None) -> tuple[TileVAE, ModelCard]:
     """Read weights strictly: every tensor, its shape, and the hash in the card must fit.
 
@@ -112,11 +117,7 @@ def load(path: str | Path | None = None) -> tuple[TileVAE, ModelCard]:
     """
     from safetensors import SafetensorError, safe_open
 
-    if path is None:
-        shipped = resources.files("skyfill.vae").joinpath("weights", f"{DEFAULT}.safetensors")
-        with resources.as_file(shipped) as real:
-            return load(real)
-    path = Path(path)
+    path = _WEIGHTS / f"{DEFAULT}.safetensors" if path is None else Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file of weights")
     advice = "give a .safetensors file that skyfill wrote"

@@ -34,7 +34,7 @@ def test_help_is_quick_and_loads_nothing_heavy(skyfill_program):
     outcome = skyfill_program("--help")
     assert time.perf_counter() - begun < 0.5
     assert outcome.status == 0
-    for verb in ("inpaint", "spectrum", "simulate", "mask", "info"):
+    for verb in ("inpaint", "spectrum", "simulate", "mask", "info", "models"):
         assert verb in outcome.out
 
 
@@ -136,4 +136,5 @@ OPTIONS = {
     "mask": f"mask {COMMON} --field --nside --threshold --invert --map --galactic-cut --sources "
     "--radius-arcmin --fill-islands --grow-arcmin",
     "info": "file --json",
+    "models": "files --json",
 }

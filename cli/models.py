@@ -1,0 +1,64 @@
+"""List models: where their weights lie, how they were trained, how good they are.
+
+Every file is read as `skyfill inpaint` reads it: each tensor and its shape must fit, and the sha256
+must be the one that the card beside the file names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import skyfill
+
+__all__ = ["configure", "run"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the verb."""
+    parser.add_argument(
+        "files", type=Path, nargs="*", metavar="FILE", help="weights (default: all shipped ones)"
+    )
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    models = []
+    for path in args.files or skyfill.vae.shipped():
+        _, card = skyfill.vae.load(path)
+        models.append(
+            {
+                "path": str(path),
+                "bytes": path.stat().st_size,
+                "default": card.name == skyfill.vae.DEFAULT,
+                "card": path.with_suffix(".json").exists(),
+                **vars(card),
+            }
+        )
+    print(json.dumps({"models": models}) if args.json else "\n\n".join(map(_as_text, models)))
+    return 0
+
+
+def _as_text(model: dict[str, object]) -> str:
+    """Lay one model out for reading."""
+    training, measured = (dict(model[key]) for key in ("training", "measured"))  # type: ignore[call-overload]
+    verified = "as its card says" if model["card"] else "no card beside it to compare with"
+    lines = [
+        f"{model['name']}{' (default)' if model['default'] else ''}",
+        f"  file      {model['path']}, {model['bytes']} bytes",
+        f"  sha256    {model['sha256']}, {verified}",
+        *(f"  trained   {key}: {_plain(value)}" for key, value in training.items()),
+        *(f"  measured  {key}: {value:.4g}" for key, value in measured.items()),
+    ]
+    return "\n".join(lines)
+
+
+def _plain(value: object) -> str:
+    """Write a value of a card without brackets."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_plain(inner)}" for key, inner in value.items())
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return str(value)

@@ -1,0 +1,52 @@
+"""`skyfill models`: what it lists, and that it believes no file."""
+
+import json
+import shutil
+
+import pytest
+
+from skyfill import vae
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """The shipped weights and their card, in another place."""
+    (path,) = vae.shipped()
+    for suffix in (".safetensors", ".json"):
+        shutil.copy(path.with_suffix(suffix), tmp_path)
+    return tmp_path / path.name
+
+
+def test_the_shipped_models_are_listed(skyfill_main):
+    outcome = skyfill_main("models")
+    assert outcome.status == 0
+    (path,) = vae.shipped()
+    _, card = vae.load(path)
+    assert outcome.out.startswith(f"{vae.DEFAULT} (default)\n")
+    assert f"{path}, {path.stat().st_size} bytes" in outcome.out
+    assert f"{card.sha256}, as its card says" in outcome.out
+    assert f"excess: {card.measured['excess']:.4g}" in outcome.out
+    (model,) = json.loads(skyfill_main("models", "--json").out)["models"]
+    assert (model["name"], model["sha256"]) == (card.name, card.sha256)
+    assert model["training"] == card.training
+
+
+def test_a_file_without_a_card_is_not_called_verified(skyfill_main, copied):
+    copied.with_suffix(".json").unlink()
+    assert "no card beside it" in skyfill_main("models", copied).out
+
+
+def test_a_changed_file_is_found_out(skyfill_main, copied):
+    changed = bytearray(copied.read_bytes())
+    changed[-1] ^= 1
+    copied.write_bytes(changed)
+    outcome = skyfill_main("models", copied)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert f"{copied}: not the file that {copied.stem}.json describes" in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
+def test_a_file_that_is_not_there(skyfill_main, tmp_path):
+    outcome = skyfill_main("models", tmp_path / "none.safetensors")
+    assert outcome.status == 2
+    assert "none.safetensors: no such file" in outcome.err
