@@ -15,6 +15,7 @@ is lost.
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +45,8 @@ _INNER = 0.5
 #: Distance of the inner loop from its solution in a correction, in units of the correction; less
 #: where the residual shrinks by less than the second number.
 _RELATIVE, _SLOW = 0.1, 0.8
+#: Bytes for each pixel of the map, and for each of its holes, as measured at Nside 2048.
+_BYTES = 115
 #: Holes nearer to each other than twice this over lmax, some seven pixels, are one.
 _APART = 2 * np.pi
 
@@ -128,6 +131,8 @@ class Solver:
     ------
     ValueError
         No pixel is observed, or a variance is not a positive number.
+    MemoryError
+        The machine has less memory than it takes.
     """
 
     def __init__(
@@ -144,6 +149,7 @@ class Solver:
             raise ValueError("no pixel is observed: nothing is known of the sky")
         self._observed = observed
         self.holes = np.flatnonzero(~observed)
+        _check_memory(self._nside, self.holes.size)
         self._threads = threads
         self._cl = signal_cl
         area = 4 * np.pi / observed.size
@@ -314,6 +320,24 @@ class Solver:
         if self._bands is not None:
             out[self._wide] = self._bands.apply(values[self._wide])
         return out
+
+
+def _check_memory(nside: int, nhole: int) -> None:
+    """Refuse what would end in the operating system's killing us, hours later."""
+    need, have = _BYTES * (12 * nside**2 + nhole) / 2**30, _machine_memory() / 2**30
+    if need > have:
+        raise MemoryError(
+            f"an exact fill of {nhole} pixels at Nside {nside} takes some {need:.0f} GiB, this "
+            f"machine has {have:.0f}: use --method vae, or lower the resolution"
+        )
+
+
+def _machine_memory() -> float:
+    """Give the bytes of memory there are; infinite where the system does not tell."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, OSError, ValueError):
+        return math.inf
 
 
 def _inner_lmax(signal_cl: Map, noise_cl: float, nside: int) -> int:

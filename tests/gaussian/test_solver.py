@@ -353,3 +353,25 @@ def test_one_observed_pixel():
     lonely[7] = True
     prior = Prior(64, lcdm(), fwhm=math.radians(2.5), noise_uk_arcmin=400.0)
     assert solver_of(lonely, prior).mean(draw(prior, seed=8, threads=1)).certificate.converged
+
+
+def test_more_memory_than_there_is(monkeypatch):
+    from skyfill.gaussian import solver
+
+    monkeypatch.setattr(solver, "_machine_memory", lambda: 115.0 * (NPIX + 9))
+    observed = np.ones(NPIX, dtype=bool)
+    observed[:9] = False
+    solver_of(observed)
+    observed[9] = False
+    with pytest.raises(MemoryError, match=r"10 pixels at Nside 16 takes .*--method vae"):
+        solver_of(observed)
+
+
+def test_the_machine_says_how_much_memory_it_has(monkeypatch):
+    import os
+
+    from skyfill.gaussian import solver
+
+    assert solver._machine_memory() > 1e8
+    monkeypatch.delattr(os, "sysconf")  # as on Windows
+    assert solver._machine_memory() == math.inf
