@@ -208,6 +208,11 @@ class Inpainter:
         Returns
         -------
         ``(nhole,)``, µK, in RING order of `holes`.
+
+        Raises
+        ------
+        ValueError
+            ``gaussian`` does not reach its tolerance.
         """
         return self._fill.mean(self._values) + self._template.at(self.holes)
 
@@ -226,7 +231,7 @@ class Inpainter:
         Raises
         ------
         ValueError
-            The method has no posterior.
+            The method has no posterior, or ``gaussian`` does not reach its tolerance.
         """
         if not self._stochastic:
             raise ValueError("diffuse has no realizations; use --method vae, or one --mean fill")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Protocol
 
 import numpy as np
@@ -60,7 +59,7 @@ class Exact:
         self._progress = progress
 
     def mean(self, values: Map) -> Map:
-        """Solve, and keep the certificate."""
+        """Solve, and keep the certificate; ValueError where the tolerance is not met."""
         start = None if self._start is None else self._start.mean(values)
         self._progress.stage("exact mean" if start is None else "polish", self._iterations)
         solution = self.solver.mean(
@@ -73,9 +72,8 @@ class Exact:
         self.certificate = solution.certificate
         self._progress.done(str(self.certificate))
         if self._iterations is None and not self.certificate.converged:
-            warnings.warn(
-                f"the exact mean has not converged ({self.certificate}); "
-                "its distance is in the header, a larger tolerance or more noise is the mend",
-                stacklevel=2,
+            raise ValueError(
+                f"the exact mean has not converged ({self.certificate}); pass a larger "
+                "--tolerance, or more noise where the map is smooth and nearly free of it"
             )
         return solution.fill

@@ -150,10 +150,10 @@ def test_the_smallest_maps(nside, holes):
     assert fitter.certificate.converged
 
 
-def test_it_warns_where_it_does_not_converge(values, observed):
+def test_it_says_where_it_does_not_converge(values, observed):
     fitter = exact(values, observed, tolerance=1e-9)
     fitter._fill.solver.mean = lambda *a, _f=fitter._fill.solver.mean, **k: _f(
         *a, **k, max_iterations=3
     )
-    with pytest.warns(UserWarning, match="has not converged"):
+    with pytest.raises(ValueError, match=r"has not converged.*--tolerance"):
         fitter.mean()
