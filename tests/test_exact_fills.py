@@ -157,3 +157,17 @@ def test_it_says_where_it_does_not_converge(values, observed):
     )
     with pytest.raises(ValueError, match=r"has not converged.*--tolerance"):
         fitter.mean()
+
+
+@pytest.mark.parametrize("nside", [1, 2, 4, 8, 16])
+@pytest.mark.parametrize("seed", range(6))
+def test_small_spheres(nside, seed):
+    prior = Prior(nside, lcdm(), fwhm=math.radians(10), noise_uk_arcmin=300.0)
+    observed = np.random.default_rng(seed).random(12 * nside**2) < 0.6
+    theta, _ = hp.pix2ang(nside, np.arange(observed.size))
+    observed &= (np.abs(theta - np.pi / 2) > 0.4) | (seed % 2 == 0)
+    observed[0], observed[-1] = True, False
+    values = draw(prior, seed=seed, aliased=True, threads=1)
+    fitter = exact(values, observed, prior=prior)
+    assert np.all(np.isfinite(fitter.mean()))
+    assert fitter.certificate.converged

@@ -24,7 +24,7 @@ Map = NDArray[np.float64]
 
 #: Points of the kernel's table per pixel; cubic interpolation between them is good to 1e-7.
 _FINE = 32
-#: Added to the diagonal, in units of it, where that is not enough.
+#: Added to the diagonal, in units of it, where that is not enough; ten times as much, and so on.
 _RIDGE = 1e-5
 
 
@@ -99,12 +99,15 @@ class HoleBlocks:
             (1 / self._step, 1 / self._covariance.variance),
             matrix,
         )
-        try:
-            return np.asarray(linalg.cholesky(matrix, lower=True, check_finite=False))
-        except linalg.LinAlgError:
-            # Signal over noise is so large that the table's interpolation shows.
-            matrix[np.diag_indices_from(matrix)] *= 1 + _RIDGE
-            return np.asarray(linalg.cholesky(matrix, lower=True, check_finite=False))
+        diagonal = matrix.diagonal().copy()
+        ridge = 0.0
+        while True:
+            matrix[np.diag_indices_from(matrix)] = diagonal * (1 + ridge)
+            try:
+                return np.asarray(linalg.cholesky(matrix, lower=True, check_finite=False))
+            except linalg.LinAlgError:
+                # Signal over noise is so large that the table's interpolation shows.
+                ridge = max(10 * ridge, _RIDGE)
 
     def solve(self, values: Map) -> Map:
         """Solve for each hole; ``(n,)``, zero outside the holes."""
