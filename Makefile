@@ -15,7 +15,7 @@ test: $(VENV)/.ready-test  ## the test suite (some minutes)
 docs: $(VENV)/.ready-docs  ## the pages: docs/_build/index.html
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
 
-bench: $(VENV)/.ready-test  ## speed of the kernels against healpy and reproject
+bench: $(VENV)/.ready-test  ## speed against healpy, reproject and the textbook
 	$(BIN)/python -m pytest tests/benchmarks
 
 lint: $(VENV)/.ready-dev  ## formatting, lint, types

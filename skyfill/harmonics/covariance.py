@@ -46,9 +46,6 @@ class _Sphere:
         self._nside = nside
         self._threads = threads
 
-    def synthesis(self, alm: NDArray[np.complex128]) -> Map:
-        return transforms.synthesis(alm, self._nside, threads=self._threads)
-
     def filtered(self, values: Map, fl: Map, factor: Map) -> Map:
         alm = transforms.adjoint(values * factor, lmax=fl.size - 1, threads=self._threads)
         out = transforms.synthesis(transforms.almxfl(alm, fl), self._nside, threads=self._threads)
@@ -118,10 +115,6 @@ class Covariance:
         smooth += self.weights * values
         smooth /= self.variance
         return smooth
-
-    def synthesis(self, alm: NDArray[np.complex128]) -> Map:
-        """Give Y a at the pixels, ``(n,)``."""
-        return self._rings.synthesis(alm)
 
     def tapered(self, values: Map, fl: Map, factor: Map) -> Map:
         """Give F Y f Yᵀ F v with a diagonal F, all ``(n,)`` but f, ``(lmax + 1,)``."""

@@ -90,12 +90,6 @@ class Rings:
         self.scratch: Map = np.empty((1, size)) if scratch is None else scratch[:, :size]
         self._padded = np.zeros((1, size))  # zero but at the pixels, always
 
-    def synthesis(self, alm: Alm) -> Map:
-        """Give Y a at the pixels, ``(n,)``."""
-        lmax = lmax_of(alm)
-        ducc0.sht.synthesis(alm=alm[None], map=self.scratch, lmax=lmax, mmax=lmax, **self._geometry)
-        return np.asarray(self.scratch[0, self._index])
-
     def filtered(self, values: Map, fl: Map, factor: Map) -> Map:
         """Give F Y f Yᵀ F v.
 

@@ -77,14 +77,6 @@ def test_a_taper_is_applied_twice():
     np.testing.assert_allclose(rings.filtered(values, fl, factor), expected, rtol=1e-10, atol=1e-12)
 
 
-def test_rings_synthesis_is_that_of_the_sphere():
-    rng = np.random.default_rng(3)
-    alm = rng.standard_normal(hp.Alm.getsize(20)) + 0j
-    pixels = np.sort(rng.choice(NPIX, 300, replace=False))
-    expected = harmonics.synthesis(alm, NSIDE)[pixels]
-    np.testing.assert_allclose(Rings(NSIDE, pixels).synthesis(alm), expected, atol=1e-12)
-
-
 def test_correlation_is_a_sum_of_legendre_polynomials():
     cl = np.random.default_rng(4).random(60)
     x = np.cos(np.linspace(0, np.pi, 50))
