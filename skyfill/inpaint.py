@@ -73,8 +73,10 @@ class Inpainter:
         Of the realizations.
     weights
         File of weights for ``vae``; the shipped ones if not given.
+    network
+        Whether the network makes the first guess of a tile; if not, exact steps begin from nothing.
     refine
-        Exact steps after the network, on each tile, at most.
+        Exact steps on each tile and pass, at most.
     device, batch_size, threads
         Where and how tiles are filled; they change nothing but rounding.
     config
@@ -112,6 +114,7 @@ class Inpainter:
         tolerance: float = 3e-3,
         seed: int = 0,
         weights: str | Path | None = None,
+        network: bool = True,
         refine: int = 40,
         device: str = "auto",
         batch_size: int = 64,
@@ -151,7 +154,7 @@ class Inpainter:
         if method == "diffuse":
             first = Diffuse(seen, progress=self._progress)
         elif method == "vae":
-            engine, self.card = _engine(weights, refine, device, batch_size, threads)
+            engine, self.card = _engine(weights, network, refine, device, batch_size, threads)
             first = Mosaic(
                 seen,
                 self._known_prior(),
@@ -313,19 +316,24 @@ def describe_prior(prior: Prior) -> str:
 
 
 def _engine(
-    weights: str | Path | None, refine: int, device: str, batch_size: int, threads: int
-) -> tuple[FlatEngine, ModelCard]:
+    weights: str | Path | None,
+    network: bool,
+    refine: int,
+    device: str,
+    batch_size: int,
+    threads: int,
+) -> tuple[FlatEngine, ModelCard | None]:
     """Make what fills tiles; torch is loaded here and not before."""
     from skyfill import vae
 
     vae.pick_device(device, threads=threads)
-    network, card = vae.load(weights)
+    first, card = vae.load(weights) if network else (None, None)
 
     def engine(
         cl: Map, *, side: int, pixel: float, share: bool, sky_pixel: float, guard: int
     ) -> TileMean:
         return vae.TileFiller(
-            network,
+            first,
             TileField.of(cl, side=side, pixel=pixel, share=share, sky_pixel=sky_pixel),
             guard=guard,
             refine=refine,

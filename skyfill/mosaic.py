@@ -10,11 +10,13 @@ better than a degraded map does; the coarse level and the wide holes then take t
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 
 from skyfill import blending, harmonics, tiling
 from skyfill._checks import nside_of
@@ -24,6 +26,7 @@ from skyfill.gaussian import CoarseModel, Solver, degrade
 from skyfill.healpix import pixel_directions
 from skyfill.masks import grow, label_holes
 from skyfill.prior import Prior
+from skyfill.tiling import Layout
 
 __all__ = ["FlatEngine", "Mosaic", "MosaicConfig"]
 
@@ -35,9 +38,17 @@ class TileMean(Protocol):
     """Posterior means of tiles ``(ntile, side, side)``, µK."""
 
     def __call__(
-        self, tiles: NDArray[Any], observed: Mask, start: NDArray[np.float32] | None = None
+        self,
+        tiles: NDArray[Any],
+        observed: Mask,
+        start: NDArray[np.float32] | None = None,
+        *,
+        rough: bool = False,
     ) -> NDArray[np.float32]:
-        """Fill tiles; ``start`` holds tiles that are nearly right already."""
+        """Fill tiles; ``start`` holds tiles that are nearly right already.
+
+        A ``rough`` fill need only be good enough to see what the gather has missed.
+        """
 
 
 @dataclass(frozen=True)
@@ -51,18 +62,19 @@ class MosaicConfig:
     pixel
         Of a tile, in units of the HEALPix pixel.
     guard
-        Pixels around a tile that are not used.
+        Pixels around a tile that are not used: its periodic images must not feel each other, nor
+        a hole that is cut by the border.
     margin
         Least distance of a hole pixel from the border of a tile that fills it.
     small
-        Largest radius of a hole that is filled with the whole C_l.
+        Largest radius of a hole that is filled with the whole C_l, before the wide ones; 0 for none.
     near
         Observed pixels this far from a hole (in HEALPix pixels) are gathered a second time; 0 for
         one pass only.
     threshold
         Share of the interpolation weight that must be observed for a tile pixel to count as data.
     coarse_nside
-        Largest resolution of the coarse level.
+        Largest resolution of the coarse level; 0 for none: tiles have the whole C_l.
     whole_nside
         Maps of this resolution or below, whose tiles would be curved, are solved as a whole.
     tolerance
@@ -71,8 +83,8 @@ class MosaicConfig:
 
     side: int = 128
     pixel: float = 0.6
-    guard: int = 8
-    margin: int = 24
+    guard: int = 24
+    margin: int = 32
     small: float = 20.0
     near: float = 8.0
     threshold: float = 0.9
@@ -125,7 +137,7 @@ class Mosaic:
         self._threads = threads
         self._progress = progress or Silent()
         self._nside = nside_of(observed.size, "mask")
-        self._sets: dict[bool, _TileSet] = {}
+        self._sets: dict[str, _TileSet] = {}
         self._coarse: Solver | None = None
         if self._nside <= self._config.whole_nside:
             return
@@ -133,12 +145,15 @@ class Mosaic:
         wide = _wide_holes(observed, self._small_radius)
         small = ~observed & ~wide
         self._small = small
-        for share, holes in ((False, small), (True, wide)):
+        coarse = self._config.coarse_nside > 0
+        for name, holes, seen, share in (
+            ("small", small, observed, False),
+            ("wide", wide, observed | small, coarse),
+        ):
             if holes.any():
-                seen = observed | small if share else observed
-                self._sets[share] = _TileSet(holes, seen, prior, engine, self._config, share=share)
-        counts = [len(self._sets[s].layouts) if s in self._sets else 0 for s in (False, True)]
-        self._progress.done(f"{counts[0]} tiles for small holes, {counts[1]} for wide ones")
+                self._sets[name] = _TileSet(holes, seen, prior, engine, self._config, share=share)
+        tiles = [f"{tiles} for {name} holes" for name, tiles in self._sets.items()]
+        self._progress.done(", ".join(tiles))
 
     @property
     def _small_radius(self) -> float:
@@ -171,12 +186,12 @@ class Mosaic:
             )
             self._progress.done(str(solution.certificate))
             return solution.fill
-        if False in self._sets:
-            self._sets[False].fill(work, self._progress, "small holes")
-        if True in self._sets:
-            large = self._large_scales(work)
+        if "small" in self._sets:
+            self._sets["small"].fill(work, self._progress, "small holes")
+        if "wide" in self._sets:
+            large = self._large_scales(work) if self._config.coarse_nside else 0.0
             work -= large
-            self._sets[True].fill(work, self._progress, "wide holes")
+            self._sets["wide"].fill(work, self._progress, "wide holes")
             work += large
         return np.asarray(work[~self._observed])
 
@@ -231,12 +246,13 @@ class _TileSet:
         self._seen = seen
         self._holes = np.flatnonzero(holes)
         self._threshold = config.threshold
-        self.layouts = tiling.plan(
+        layouts = tiling.plan(
             holes,
             side=config.side,
             pixel_arcmin=math.degrees(pixel) * 60,
             margin=config.margin * pixel,
         )
+        self._layouts, self._useful = self._worth_it(layouts, config, config.side * pixel)
         cl = np.append(prior.total_cl(), prior.white_cl)
         self._mean = engine(
             cl, side=config.side, pixel=pixel, share=share, sky_pixel=sky_pixel, guard=config.guard
@@ -247,11 +263,36 @@ class _TileSet:
             around = ~grow(~holes, config.near * sky_pixel) & seen
             self._near = np.flatnonzero(around)
 
+    def __str__(self) -> str:
+        return f"{self._useful.size} tiles"
+
+    def _worth_it(
+        self, layouts: Sequence[Layout], config: MosaicConfig, side: float
+    ) -> tuple[list[Layout], NDArray[np.int64]]:
+        """Drop tiles that neither see anything nor overlap with one that does.
+
+        Deep in a wide hole the mean is that of the coarse level; a tile without data is zero, and
+        is there for the others to fade into.
+        """
+        inner = slice(config.guard, -config.guard or None)
+        mask = self._seen.astype(np.float32)
+        sees = np.zeros(len(layouts), dtype=bool)
+        for part in _batches(len(layouts)):
+            weight, _ = tiling.cut(mask, None, layouts[part])
+            sees[part] = (weight[:, inner, inner] >= config.threshold).any(axis=(1, 2))
+        lon, lat = np.radians([(layout.lon_deg, layout.lat_deg) for layout in layouts]).T
+        centre = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], -1)
+        kept = sees.copy()
+        if sees.any():
+            apart, _ = KDTree(centre[sees]).query(centre)
+            kept |= apart < math.sqrt(2) * side
+        return [layouts[i] for i in np.flatnonzero(kept)], np.flatnonzero(sees[kept])
+
     def fill(self, values: Map, progress: Progress, name: str) -> None:
         """Write the posterior mean into the holes of ``values``."""
         passes = 2 if self._near.size else 1
-        progress.stage(name, passes * len(self.layouts))
-        tiles = np.zeros((len(self.layouts), *self._window.shape), dtype=np.float32)
+        progress.stage(name, passes * self._useful.size)
+        tiles = np.zeros((len(self._layouts), *self._window.shape), dtype=np.float32)
         data = values
         for number in range(passes):
             # The second pass gathers what the first has missed, so that the gather's smoothing is
@@ -259,17 +300,22 @@ class _TileSet:
             if number:
                 data = np.zeros_like(values)
                 data[self._near] = values[self._near] - self._paste(tiles, self._near)
-            for part in _batches(len(self.layouts)):
-                cut, weight = tiling.cut(data, self._seen, self.layouts[part])
+            for part in _batches(self._useful.size):
+                some = self._useful[part]
+                cut, weight = tiling.cut(data, self._seen, [self._layouts[i] for i in some])
                 known = weight >= self._threshold
-                start = tiles[part].copy() if number else None
-                tiles[part] = self._mean(np.where(known, tiles[part] + cut, 0.0), known, start)
-                progress.advance(len(cut))
+                start = tiles[some] if number else None
+                tiles[some] = self._mean(
+                    np.where(known, tiles[some] + cut, 0.0), known, start, rough=number < passes - 1
+                )
+                progress.advance(some.size)
         values[self._holes] = self._paste(tiles, self._holes)
-        progress.done(f"{len(self.layouts)} tiles, {self._holes.size} pixels")
+        progress.done(f"{self}, {self._holes.size} pixels")
 
     def _paste(self, tiles: NDArray[np.float32], pixels: NDArray[np.int64]) -> Map:
-        pasted, _ = tiling.paste(tiles, self.layouts, pixels, window=self._window)
+        if not self._layouts:
+            return np.zeros(pixels.size)
+        pasted, _ = tiling.paste(tiles, self._layouts, pixels, window=self._window)
         return np.asarray(np.nan_to_num(pasted))
 
 

@@ -13,6 +13,9 @@ from skyfill.vae.network import TileVAE, conjugate_gradient
 
 __all__ = ["TileFiller"]
 
+#: Exact steps behind a rough answer where there is no network.
+ROUGH = 10
+
 
 class TileFiller:
     """Fill tiles of one prior: the network first, then a few exact steps.
@@ -60,6 +63,7 @@ class TileFiller:
         self._rms = field.rms
         self._guard = guard
         self._refine = refine
+        self._rough = 0 if network is not None else min(ROUGH, refine)
         self._tolerance = tolerance
         self._batch = batch_size
 
@@ -68,6 +72,8 @@ class TileFiller:
         tiles: NDArray[Any],
         observed: NDArray[np.bool_],
         start: NDArray[np.float32] | None = None,
+        *,
+        rough: bool = False,
     ) -> NDArray[np.float32]:
         """Give the posterior mean of every pixel of every tile.
 
@@ -80,6 +86,8 @@ class TileFiller:
         start
             Tiles whose holes are nearly right already: the exact steps begin there, without the
             network.
+        rough
+            Whether a rough answer will do: the network's, or `ROUGH` exact steps without one.
 
         Returns
         -------
@@ -107,7 +115,7 @@ class TileFiller:
                     tile,
                     mask,
                     self._spectrum,
-                    iterations=self._refine,
+                    iterations=self._rough if rough else self._refine,
                     tolerance=self._tolerance,
                     start=first,
                 )

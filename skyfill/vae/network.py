@@ -78,10 +78,20 @@ def colour(tile: Tensor, amplitude: Tensor) -> Tensor:
         ``(..., side, side)``.
     amplitude
         ``(..., side, side // 2 + 1)``, broadcast against the modes.
+
+    Notes
+    -----
+    Where all tiles share the amplitude they are taken two by two as the parts of a complex field,
+    which a transform without symmetries does in less than half the time.
     """
-    modes = torch.fft.rfft2(tile)
-    field: Tensor = torch.fft.irfft2(modes * amplitude, s=tile.shape[-2:])
-    return field
+    half, odd = divmod(tile.shape[0], 2)
+    if odd or amplitude.shape[0] > 1 or tile.dtype != amplitude.dtype:
+        field: Tensor = torch.fft.irfft2(torch.fft.rfft2(tile) * amplitude, s=tile.shape[-2:])
+        return field
+    mirrored = amplitude[..., 1 : (tile.shape[-1] + 1) // 2].flip(-1, -2).roll(1, -2)
+    pairs = torch.fft.fft2(torch.complex(tile[:half], tile[half:]))
+    pairs = torch.fft.ifft2(pairs * torch.cat([amplitude, mirrored], -1))
+    return torch.cat([pairs.real, pairs.imag])
 
 
 def band_powers(spectrum: Tensor, bands: int) -> Tensor:
