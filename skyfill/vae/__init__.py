@@ -4,7 +4,8 @@ It knows squares of pixels and their spectrum, not the sphere: `skyfill.inpaint`
 """
 
 from skyfill.vae.filler import TileFiller, pick_device
-from skyfill.vae.network import Architecture, TileVAE
+from skyfill.vae.network import TileVAE
+from skyfill.vae.unet import Architecture
 from skyfill.vae.weights import DEFAULT, ModelCard, load, save, shipped
 
 __all__ = [

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from skyfill._files import atomic_write
-from skyfill.vae.network import Architecture, TileVAE
+from skyfill.vae.network import TileVAE
+from skyfill.vae.unet import Architecture
 
 __all__ = ["DEFAULT", "ModelCard", "load", "save", "shipped"]
 
@@ -42,7 +43,7 @@ class ModelCard:
     name: str
     sha256: str
     training: dict[str, Any] = field(repr=False)
-    measured: dict[str, float]
+    measured: dict[str, Any]
 
 
 def save(
@@ -51,7 +52,7 @@ def save(
     *,
     name: str,
     training: dict[str, Any],
-    measured: dict[str, float],
+    measured: dict[str, Any],
     overwrite: bool = False,
 ) -> ModelCard:
     """Write weights, and their card beside them (``.json``).

@@ -5,13 +5,8 @@ import pytest
 import torch
 
 from skyfill import flatsky
-from skyfill.vae.network import (
-    Architecture,
-    TileVAE,
-    band_powers,
-    colour,
-    conjugate_gradient,
-)
+from skyfill.vae.network import NUGGET, TileVAE, colour, conjugate_gradient, split_power
+from skyfill.vae.unet import Architecture, band_powers
 
 SIDE = 32
 SMALL = Architecture(warm=0, steps=2, channels=(4, 6), gates=(4, 6), bands=6, scales=2)
@@ -139,21 +134,76 @@ def test_one_spectrum_serves_a_batch(network):
     torch.testing.assert_close(network(field, observed, spectrum[:1]), many)
 
 
-def test_encode_and_decode_are_a_round_trip(network):
-    field, observed, spectrum = tiles(3)
-    latent = network.encode(field, observed, spectrum)
-    filled = network.decode(latent, field, observed, spectrum)
-    torch.testing.assert_close(filled, network(field, observed, spectrum), rtol=0, atol=1e-4)
+def test_encode_and_decode_are_a_round_trip():
+    """At the exact mean the signal is the mean in the holes: their white part is unknown."""
+    field, observed, spectrum = tiles(3, 16, dtype=torch.float64)
+    exact = TileVAE(Architecture(**{**SMALL.as_dict(), "warm": 120, "steps": 0})).double()
+    latent = exact.encode(field, observed, spectrum).mean
+    filled = exact.decode(latent, field, observed, spectrum)
+    torch.testing.assert_close(filled, exact(field, observed, spectrum), rtol=0, atol=1e-8)
     assert torch.equal(filled * observed, field * observed)
-    # Observed all over, the latent field is the whitened tile: white.
-    white = network.encode(field, torch.ones_like(field), spectrum)
-    assert float(white.var()) == pytest.approx(1, abs=0.1)
+
+
+def test_latent_is_the_whitened_signal_of_a_whole_tile(network):
+    """Observed all over, the mean is the Wiener filter of the data, whitened, mode by mode."""
+    field, _, spectrum = tiles(3)
+    latent = network.encode(field, torch.ones_like(field), spectrum).mean
+    nugget = NUGGET * spectrum.amin((-1, -2), keepdim=True)
+    expected = torch.fft.rfft2(field)[:, 0] * (spectrum - nugget).sqrt() / spectrum
+    torch.testing.assert_close(torch.fft.rfft2(latent)[:, 0], expected, rtol=1e-4, atol=1e-3)
+
+
+def test_signal_and_white_part_make_the_spectrum():
+    spectrum = spectra(2)
+    signal, white = split_power(spectrum)
+    torch.testing.assert_close((signal + white)[:, 0], spectrum)
+    assert (signal > 0).all()
+    torch.testing.assert_close(white.flatten(), NUGGET * spectrum.flatten(1).amin(1))
+
+
+def test_samples_scatter_about_the_mean(network):
+    """Linear: opposite draws of the prior lie on opposite sides of the mean."""
+    field, observed, spectrum = tiles(3)
+    posterior = network.encode(field, observed, spectrum)
+    prior, noise = torch.randn(2, 3, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(4))
+    one, other = posterior.sample(prior, noise), posterior.sample(-prior, -noise)
+    assert (one - other).std() > 0.5
+    torch.testing.assert_close((one + other) / 2, posterior.mean, rtol=0, atol=1e-4)
+    # The decoded sample is near the data where there are any, as far as the network is right.
+    signal, _ = split_power(spectrum)
+    whole = network.encode(field, torch.ones_like(field), spectrum).sample(prior, noise)
+    missed = (colour(whole, signal.sqrt()) - field).std()
+    assert float(missed) == pytest.approx(float(split_power(spectrum)[1].mean().sqrt()), rel=0.5)
+
+
+def test_half_precision_is_the_same_network(network):
+    field, observed, spectrum = tiles(3)
+    half = network.halved()
+    assert {parameter.dtype for parameter in half.parameters()} == {torch.bfloat16}
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+    mean, usual = (net(field, observed, spectrum) for net in (half, network))
+    assert mean.dtype == torch.float32
+    assert torch.equal(mean * observed, field * observed)
+    assert 0 < float((mean - usual).abs().max()) < 0.02 * float(usual.abs().max())
+
+
+def test_a_nonlinear_network_bends_but_keeps_zero():
+    arch = Architecture(**{**SMALL.as_dict(), "linear": False})
+    bent = stirred(arch)
+    field, observed, spectrum = tiles(3)
+    once, much = (bent(size * field, observed, spectrum) for size in (1, 30))
+    assert (much - 30 * once).abs().max() > 0.02
+    assert not bent(0 * field, observed, spectrum).any()
+    assert torch.equal(once * observed, field * observed)
 
 
 def test_architecture_survives_json():
     import json
 
-    assert Architecture.of(json.loads(json.dumps(SMALL.as_dict()))) == SMALL
+    bent = Architecture(**{**SMALL.as_dict(), "linear": False})
+    assert Architecture.of(json.loads(json.dumps(bent.as_dict()))) == bent
+    old = {key: value for key, value in SMALL.as_dict().items() if key != "linear"}
+    assert Architecture.of(old) == SMALL
 
 
 def test_band_powers_know_the_tile_by_its_pixels():
