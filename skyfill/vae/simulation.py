@@ -6,14 +6,33 @@ cut from the sphere, it is not periodic.
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skyfill.flatsky import wavenumbers
+from skyfill.flatsky import ARCMIN, TileField, power, tile_cl, wavenumbers
+from skyfill.vae.recipe import NOISE_GROWTH, TrainConfig
 
-__all__ = ["draw_fields", "draw_mask"]
+__all__ = ["FAMILIES", "Simulator", "draw_fields", "draw_mask", "load_lcdm"]
+
+FAMILIES = ("discs", "band", "both", "most")
+"""Kinds of holes: of sources, of the Galaxy, of the two together, and most of the tile."""
+
+_OFTEN = (0.45, 0.3, 0.18, 0.07)
+_LCDM = Path(__file__).parents[1] / "data" / "lcdm_planck2018.npz"
+#: Steps for which a pool of priors and masks is drawn from.
+_POOL = 250
+
+
+def load_lcdm() -> NDArray[np.float64]:
+    """Read the shipped TT spectrum, µK², from l = 0."""
+    with np.load(_LCDM) as table:
+        return np.asarray(table["TT"], dtype=np.float64)
 
 
 def draw_fields(spectrum: Tensor, generator: torch.Generator) -> Tensor:
@@ -35,42 +54,155 @@ def draw_fields(spectrum: Tensor, generator: torch.Generator) -> Tensor:
     return part
 
 
-def draw_mask(side: int, guard: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Draw the observed pixels of one tile: discs, a ragged band, both, or next to nothing.
+def draw_mask(
+    side: int, guard: int, rng: np.random.Generator, family: str | None = None
+) -> NDArray[np.bool_]:
+    """Draw the observed pixels of one tile, at least one.
 
     Parameters
     ----------
     side
         Pixels along the tile.
     guard
-        Pixels around the tile that are never observed, which part its periodic images.
+        Pixels around the tile that are never observed, which part its periodic images. Holes are
+        drawn in what is inside, and to its scale.
     rng
         Source of the mask.
+    family
+        One of `FAMILIES`; drawn, too, if not given.
 
     Returns
     -------
     ``(side, side)``, True where observed.
     """
     y, x = np.mgrid[:side, :side]
+    inner = side - 2 * guard
     observed = np.zeros((side, side), dtype=bool)
-    observed[guard:-guard, guard:-guard] = True
-    kind = rng.choice(4, p=(0.45, 0.3, 0.18, 0.07))  # discs, band, both, most of the tile
-    if kind:
+    observed[guard : side - guard, guard : side - guard] = True
+    kind = family or str(rng.choice(FAMILIES, p=_OFTEN))
+    if kind != "discs":
         angle = rng.uniform(0, 2 * np.pi)
         along = (x - side / 2) * np.cos(angle) + (y - side / 2) * np.sin(angle)
         scale = rng.uniform(2, 12)
         kernel = np.exp(-2 * (np.pi * scale) ** 2 * wavenumbers(side, 2 * np.pi) ** 2)
         ragged = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((side, side))) * kernel, s=x.shape)
-        along += ragged / ragged.std() * rng.uniform(0, 8)
-        edge = side * (rng.uniform(0.45, 0.75) if kind == 3 else rng.uniform(-0.5, 0.5))
+        along += ragged / ragged.std() * rng.uniform(0, 0.1) * inner
+        edge = inner * (rng.uniform(0.3, 0.6) if kind == "most" else rng.uniform(-0.5, 0.5))
         hole = along < edge
-        if kind < 3 and rng.random() < 0.3:
-            hole &= along > edge - rng.uniform(0.15, 0.8) * side
+        if kind != "most" and rng.random() < 0.3:
+            hole &= along > edge - rng.uniform(0.15, 0.8) * inner
         observed &= ~hole
-    if kind in (0, 2):
+    if kind in {"discs", "both"}:
         number = rng.integers(1, 12)
+        largest = (0.28 if number < 6 else 0.1) * inner
         for _ in range(number):
-            radius = np.exp(rng.uniform(np.log(1.5), np.log(22 if number < 6 else 8)))
+            radius = np.exp(rng.uniform(np.log(1.5), np.log(max(largest, 2.0))))
             cx, cy = rng.uniform(guard, side - guard, 2)
             observed &= (x - cx) ** 2 + (y - cy) ** 2 > radius**2
-    return observed
+    # A tile that sees nothing teaches nothing, and nobody asks for it.
+    return observed if observed.any() else draw_mask(side, guard, rng, family)
+
+
+class Simulator:
+    """Draw tiles of many priors under many masks; a step of training and the seed say which.
+
+    Parameters
+    ----------
+    config
+        What to draw.
+    device
+        Where the tiles are wanted.
+    cl
+        ``(lmax + 1,)`` spectrum of the sky before beam and noise, µK²; ΛCDM if not given.
+    tiles
+        Truth to take in place of simulated fields, ``(n, side, side)`` in µK, and its prior.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        *,
+        device: torch.device,
+        cl: NDArray[np.float64] | None = None,
+        tiles: tuple[NDArray[Any], TileField] | None = None,
+    ) -> None:
+        self.config = config
+        self.device = device
+        self._theory = load_lcdm() if cl is None else cl
+        self._pool = -1
+        self._truth: Tensor | None = None
+        if tiles is not None:
+            self._truth = self._tensor(tiles[0] / tiles[1].rms)[:, None]
+            self._spectra = self._tensor(tiles[1].spectrum)[None]
+
+    def prior(
+        self, rng: np.random.Generator, nside: int | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Draw one prior: its spectrum on the tile, and on the domain that fields are made on.
+
+        Parameters
+        ----------
+        rng
+            Source of the prior.
+        nside
+            Resolution of the map; drawn, too, if not given.
+        """
+        c = self.config
+        if nside is None:
+            low, high = (int(math.log2(n)) for n in c.nside)
+            nside = 2 ** int(rng.integers(low, high + 1))
+        sky_pixel = math.sqrt(4 * math.pi / 12) / nside
+        pixel = rng.uniform(*c.pixel) * sky_pixel
+        fwhm = math.exp(rng.uniform(*np.log(c.beam))) * sky_pixel
+        noise = math.exp(rng.uniform(*np.log(c.noise_uk_arcmin)))
+        noise *= (2048 / nside) ** rng.uniform(*NOISE_GROWTH)
+        ell = np.arange(int(1.5 * math.pi / pixel) + 1, dtype=float)
+        cl = np.interp(ell, np.arange(self._theory.size), self._theory)
+        cl *= np.minimum(1, (self._theory.size / np.maximum(ell, 1)) ** 6)  # beyond the table
+        cl *= np.exp(-ell * (ell + 1) * fwhm**2 / (8 * math.log(2)))
+        cl += (noise * ARCMIN) ** 2
+        share = bool(rng.random() < 0.5)
+        tile = TileField.of(cl, side=c.side, pixel=pixel, share=share, sky_pixel=sky_pixel)
+        shown = tile_cl(cl, tile=c.side * pixel, pixel=pixel, share=share, sky_pixel=sky_pixel)
+        return tile.spectrum, power(shown, 2 * c.side, pixel) / tile.rms**2
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Give the truth and observed pixels ``(batch, 1, side, side)`` and the spectrum of a step.
+
+        They depend on the seed and the step alone, so that training may stop anywhere.
+        """
+        c = self.config
+        self._fill_pool(step // _POOL)
+        rng = np.random.default_rng((c.seed, 0, step))
+        mask = torch.from_numpy(rng.integers(0, len(self._masks), c.batch)).to(self.device)
+        turns, flip = int(rng.integers(4)), rng.random() < 0.5
+        observed = _turned(self._masks[mask], turns, flip=flip)
+        if self._truth is not None:
+            chosen = torch.from_numpy(rng.integers(0, len(self._truth), c.batch)).to(self.device)
+            turns, flip = int(rng.integers(4)), rng.random() < 0.5
+            truth = _turned(self._truth[chosen], turns, flip=flip)
+            return truth, observed, self._spectra.expand(c.batch, -1, -1)
+        prior = torch.from_numpy(rng.integers(0, len(self._spectra), c.batch)).to(self.device)
+        generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
+        return draw_fields(self._domains[prior], generator), observed, self._spectra[prior]
+
+    def _fill_pool(self, pool: int) -> None:
+        if pool == self._pool:
+            return
+        c, rng = self.config, np.random.default_rng((self.config.seed, 1, pool))
+        self._pool = pool
+        masks = np.stack([draw_mask(c.side, c.guard, rng) for _ in range(1024)])
+        self._masks = self._tensor(masks)[:, None]
+        if self._truth is None:
+            pairs = [self.prior(rng) for _ in range(64)]
+            self._spectra = self._tensor(np.stack([p[0] for p in pairs]))
+            self._domains = self._tensor(np.stack([p[1] for p in pairs]))
+
+    def _tensor(self, array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array.astype(np.float32)).to(self.device)
+
+
+def _turned(tiles: Tensor, turns: int, *, flip: bool) -> Tensor:
+    """Turn tiles by right angles, and mirror them."""
+    turned = torch.rot90(tiles, turns, (-1, -2))
+    return (turned.flip(-1) if flip else turned).contiguous()

@@ -1,179 +1,110 @@
 """Train the tile network on simulated skies: simulate, step, average, checkpoint.
 
-Runs on torch and numpy alone, on a CPU or a GPU, and resumes from its last checkpoint:
+Runs on torch and numpy alone, on a CPU or a GPU, and resumes from its last checkpoint as if it had
+never stopped:
 
-    python -m skyfill.vae.training --out run/ --export tilevae-1.safetensors
+    python -m skyfill.vae.training --out run/ --export tilevae.safetensors
+
+Under `torchrun` the batch is shared between processes: each draws the whole of it, which costs
+little, and takes its part, so that their number changes nothing but rounding. They must see the
+same folder.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import hashlib
 import json
 import math
+import os
 import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from skyfill.flatsky import ARCMIN, TileField, power, tile_cl
-from skyfill.vae.network import Architecture, TileVAE, conjugate_gradient
-from skyfill.vae.objective import blending_weight, hole_error, prior_term
-from skyfill.vae.simulation import draw_fields, draw_mask
+from skyfill._progress import Progress, Silent
+from skyfill.flatsky import TileField
+from skyfill.vae.filler import pick_device
+from skyfill.vae.network import TileVAE, conjugate_gradient
+from skyfill.vae.objective import blending_weight, data_term
+from skyfill.vae.recipe import TrainConfig
+from skyfill.vae.simulation import Simulator
+from skyfill.vae.validation import HeldOut, held_out, measure
 from skyfill.vae.weights import ModelCard, save
 
-LCDM = Path(__file__).parents[1] / "data" / "lcdm_planck2018.npz"
+__all__ = ["Ranks", "TrainConfig", "export", "train"]
+
+#: Share of own tiles that is held out.
+_HELD_OUT = 0.1
+_WARM_UP = 50
+_LAST_RATE = 0.005
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """Say what to train on and for how long; kept in the model card.
+class Ranks:
+    """Say which of how many processes this one is."""
 
-    Ranges are drawn from uniformly in the logarithm, but for `pixel`. Tiles of every kind come with
-    and without the part of the sky that a coarse level knows.
+    rank: int = 0
+    number: int = 1
 
-    Attributes
-    ----------
-    nside
-        Smallest and largest resolution of the maps that tiles are cut from.
-    pixel
-        Tile pixel in units of the HEALPix pixel.
-    beam
-        FWHM in units of the HEALPix pixel.
-    noise_uk_arcmin
-        White noise at Nside 2048; it grows with the pixel, at random, at lower resolution.
-    prior_weight
-        Weight of the prior term beside the distance to the exact mean.
-    exact
-        Conjugate-gradient steps behind the exact mean of a training tile. Its distance has the same
-        mean gradient as the error against the truth, without the noise of what nobody can know.
-    """
+    def part(self, tensor: Tensor) -> Tensor:
+        """Give this process's part of a batch."""
+        size = len(tensor) // self.number
+        return tensor[self.rank * size : (self.rank + 1) * size]
 
-    seed: int = 1
-    steps: int = 6000
-    batch: int = 16
-    side: int = 128
-    guard: int = 8
-    learning_rate: float = 1.5e-3
-    clip: float = 0.5
-    ema: float = 0.998
-    prior_weight: float = 0.02
-    exact: int = 60
-    nside: tuple[int, int] = (256, 2048)
-    pixel: tuple[float, float] = (0.5, 0.75)
-    beam: tuple[float, float] = (1.0, 4.0)
-    noise_uk_arcmin: tuple[float, float] = (2.0, 60.0)
-    architecture: Architecture = field(default_factory=Architecture)
+    def agree(self, stop: bool, device: torch.device) -> bool:
+        """Give what the first process says, so that all stop at the same step."""
+        if self.number == 1:
+            return stop
+        flag = torch.tensor(float(stop), device=device)
+        distributed.broadcast(flag, 0)
+        return bool(flag)
 
 
-def load_lcdm() -> NDArray[np.float64]:
-    """Read the shipped TT spectrum, µK², from l = 0."""
-    with np.load(LCDM) as table:
-        return np.asarray(table["TT"], dtype=np.float64)
+@contextmanager
+def _joined(device: str) -> Iterator[tuple[Ranks, torch.device]]:
+    """Join the processes that `torchrun` has started, if it has."""
+    if "WORLD_SIZE" not in os.environ:
+        yield Ranks(), pick_device(device)
+        return
+    where = pick_device(device)
+    if where.type == "cuda":
+        where = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(where)
+    distributed.init_process_group("nccl" if where.type == "cuda" else "gloo")
+    try:
+        yield Ranks(distributed.get_rank(), distributed.get_world_size()), where
+        distributed.barrier()
+    finally:
+        distributed.destroy_process_group()
 
 
-class Simulator:
-    """Draw training batches: truth, observed pixels, prior spectrum.
-
-    Spectra and masks come from pools that are drawn anew every few hundred batches, because they
-    cost more than a field does.
-    """
-
-    def __init__(self, config: TrainConfig, *, seed: int, device: torch.device) -> None:
-        self.config = config
-        self.device = device
-        self.rng = np.random.default_rng(seed)
-        self.generator = torch.Generator(device).manual_seed(seed)
-        self.theory = load_lcdm()
-        self.drawn = 0
-
-    def _spectra(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Draw one prior: its spectrum on the tile, and on the domain that fields are made on."""
-        c, rng = self.config, self.rng
-        low, high = (int(math.log2(n)) for n in c.nside)
-        nside = 2 ** int(rng.integers(low, high + 1))
-        sky_pixel = math.sqrt(4 * math.pi / 12) / nside
-        pixel = rng.uniform(*c.pixel) * sky_pixel
-        fwhm = math.exp(rng.uniform(*np.log(c.beam))) * sky_pixel
-        noise = math.exp(rng.uniform(*np.log(c.noise_uk_arcmin)))
-        noise *= (2048 / nside) ** rng.uniform(-0.2, 1)
-        ell = np.arange(int(1.5 * math.pi / pixel) + 1, dtype=float)
-        cl = np.interp(ell, np.arange(self.theory.size), self.theory)
-        cl *= np.minimum(1, (self.theory.size / np.maximum(ell, 1)) ** 6)  # beyond the table
-        cl *= np.exp(-ell * (ell + 1) * fwhm**2 / (8 * math.log(2)))
-        cl += (noise * ARCMIN) ** 2
-        share = bool(rng.random() < 0.5)
-        tile = TileField.of(cl, side=c.side, pixel=pixel, share=share, sky_pixel=sky_pixel)
-        shown = tile_cl(cl, tile=c.side * pixel, pixel=pixel, share=share, sky_pixel=sky_pixel)
-        return tile.spectrum, power(shown, 2 * c.side, pixel) / tile.rms**2
-
-    def _refill(self) -> None:
-        c = self.config
-        pairs = [self._spectra() for _ in range(64)]
-        masks = np.stack([draw_mask(c.side, c.guard, self.rng) for _ in range(1024)])
-        self.spectra = self._tensor(np.stack([p[0] for p in pairs]))
-        self.domains = self._tensor(np.stack([p[1] for p in pairs]))
-        self.masks = self._tensor(masks)[:, None]
-
-    def _tensor(self, array: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(array.astype(np.float32)).to(self.device)
-
-    def batch(self, size: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Give truth and observed ``(size, 1, side, side)`` and spectrum ``(size, side, ...)``."""
-        if self.drawn % 250 == 0:
-            self._refill()
-        self.drawn += 1
-        prior = torch.from_numpy(self.rng.integers(0, len(self.spectra), size)).to(self.device)
-        mask = torch.from_numpy(self.rng.integers(0, len(self.masks), size)).to(self.device)
-        observed = torch.rot90(self.masks[mask], int(self.rng.integers(4)), (-1, -2))
-        if self.rng.random() < 0.5:
-            observed = observed.flip(-1)
-        truth = draw_fields(self.domains[prior], self.generator)
-        return truth, observed.contiguous(), self.spectra[prior]
-
-
-def validation_set(
-    config: TrainConfig, *, tiles: int, device: torch.device
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Draw held-out tiles and their exact posterior means (the floor)."""
-    simulator = Simulator(config, seed=config.seed + 1_000_003, device=device)
-    truth, observed, spectrum = simulator.batch(tiles)
-    exact = conjugate_gradient(truth * observed, observed, spectrum, iterations=200)
-    return truth, observed, spectrum, exact
-
-
-def excess(
-    network: TileVAE, held_out: tuple[Tensor, Tensor, Tensor, Tensor], weight: Tensor
-) -> dict[str, float]:
-    """Give the hole error of prior, exact mean and network, and the network's distance.
-
-    All in units of the prior's variance; ``distance`` is the squared distance to the exact mean.
-    """
-    truth, observed, spectrum, exact = held_out
-    with torch.no_grad():
-        mean = network(truth * observed, observed, spectrum)
-    error = [float(hole_error(m, truth, observed, weight)) for m in (0 * truth, exact, mean)]
-    return {
-        "prior": error[0],
-        "floor": error[1],
-        "network": error[2],
-        "distance": float(hole_error(mean, exact, observed, weight)),
-        "excess": error[2] / error[1] - 1,
-    }
-
-
-def train(config: TrainConfig, out: Path, *, device: str = "auto", minutes: float = 1e9) -> TileVAE:
+def train(
+    config: TrainConfig,
+    out: Path,
+    *,
+    device: str = "auto",
+    minutes: float = math.inf,
+    cl: NDArray[np.float64] | None = None,
+    tiles: tuple[NDArray[Any], TileField] | None = None,
+    start: TileVAE | None = None,
+    progress: Progress | None = None,
+) -> TileVAE:
     """Train a network, or go on from the checkpoint in ``out``.
 
     Parameters
     ----------
     config
-        What to train; a checkpoint made with another configuration is refused.
+        What to train; a checkpoint made with another configuration or from other data is refused.
     out
         Folder of ``checkpoint.pt`` and ``log.jsonl``.
     device
@@ -181,78 +112,197 @@ def train(config: TrainConfig, out: Path, *, device: str = "auto", minutes: floa
     minutes
         Stop, with a checkpoint, after so long; the schedule runs over ``config.steps`` whatever
         the number of sessions.
+    cl
+        Spectrum of the sky before beam and noise, µK²; ΛCDM if not given.
+    tiles
+        Truth to train on in place of simulated fields, ``(n, side, side)`` in µK, and its prior; a
+        tenth is held out.
+    start
+        Network of the same architecture to begin from.
+    progress
+        Told of every step.
 
     Returns
     -------
     The network with averaged weights.
-    """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    where = torch.device(device)
-    out.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(config.seed)
-    network = TileVAE(config.architecture).to(where)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=0)
-    averaged = copy.deepcopy(network).requires_grad_(requires_grad=False)
-    step, spent = 0, 0.0
-    checkpoint = out / "checkpoint.pt"
-    if checkpoint.exists():
-        state = torch.load(checkpoint, map_location=where, weights_only=True)
-        if state["config"] != json.dumps(asdict(config)):
-            raise ValueError(f"{checkpoint}: made with another configuration; give another folder")
-        network.load_state_dict(state["network"])
-        averaged.load_state_dict(state["averaged"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, spent = state["step"], state["seconds"]
-    # A session's batches differ from the last one's, and are the same when it is run again.
-    simulator = Simulator(config, seed=config.seed + 7919 * (step + 1), device=where)
-    held_out = validation_set(config, tiles=64, device=where)
-    weight = blending_weight(config.side, config.guard, device=where)
-    begun = time.monotonic()
 
-    def save() -> None:
-        seconds = spent + time.monotonic() - begun
+    Raises
+    ------
+    ValueError
+        The checkpoint is another's, there are too few tiles, the architectures differ, or the batch
+        cannot be shared between the processes.
+    """
+    with _joined(device) as (ranks, where):
+        if config.batch % ranks.number:
+            raise ValueError(f"{ranks.number} processes cannot share a batch of {config.batch}")
+        session = _Session(config, out, where, ranks, _fingerprint(cl, tiles, start), start)
+        kept, held = _parted(tiles)
+        simulator = Simulator(config, device=where, cl=cl, tiles=kept)
+        told = progress or Silent()
+        first = ranks.rank == 0
+        if first:
+            out.mkdir(parents=True, exist_ok=True)
+            told.stage("held-out tiles")
+            session.tiles = held_out(config, device=where, cl=cl, tiles=held)
+            told.done(f"{len(session.tiles.truth)} with exact means")
+        told.stage("train", config.steps - session.step)
+        begun = time.monotonic()
+        while session.step < config.steps:
+            if ranks.agree(time.monotonic() - begun >= 60 * minutes, where):
+                break
+            session.take(*map(ranks.part, simulator.batch(session.step)))
+            told.advance()
+            if first and session.step % config.save_every == 0:
+                session.save()
+        if first:
+            session.save()
+        told.done(f"step {session.step} of {config.steps}")
+        return session.averaged
+
+
+class _Session:
+    """The state of training, and what a step does to it."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        out: Path,
+        device: torch.device,
+        ranks: Ranks,
+        data: str,
+        start: TileVAE | None,
+    ) -> None:
+        self.config, self.out, self.device, self.ranks = config, out, device, ranks
+        self.tiles: HeldOut | None = None
+        self.step, self._spent, self._saved = 0, 0.0, -1
+        self._about = json.dumps({**asdict(config), "data": data})
+        torch.manual_seed(config.seed)
+        network = TileVAE(config.architecture)
+        if start is not None:
+            if start.arch != config.architecture:
+                raise ValueError("the network to begin from has another architecture")
+            network.load_state_dict(start.state_dict())
+        self.network = network.to(device)
+        self.averaged = copy.deepcopy(self.network).requires_grad_(requires_grad=False)
+        self._optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=config.learning_rate, weight_decay=0
+        )
+        self._read()
+        self._shared: nn.Module = self.network
+        if ranks.number > 1:
+            self._shared = DistributedDataParallel(self.network)
+        self._weight = blending_weight(config.side, config.guard, device=device) + 0.02
+        self._begun = time.monotonic()
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.out / "checkpoint.pt"
+
+    def _read(self) -> None:
+        if not self._checkpoint.exists():
+            return
+        state = torch.load(self._checkpoint, map_location=self.device, weights_only=True)
+        if state["about"] != self._about:
+            raise ValueError(
+                f"{self._checkpoint}: made with another configuration or other data; "
+                "give another folder"
+            )
+        self.network.load_state_dict(state["network"])
+        self.averaged.load_state_dict(state["averaged"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.step, self._spent = state["step"], state["seconds"]
+        self._saved = self.step
+
+    def take(self, truth: Tensor, observed: Tensor, spectrum: Tensor) -> None:
+        """Take one step, on this process's part of the batch."""
+        config = self.config
+        rate = 0.5 * (1 + math.cos(math.pi * self.step / config.steps)) + _LAST_RATE
+        for group in self._optimizer.param_groups:
+            group["lr"] = config.learning_rate * rate * min(1, (self.step + 1) / _WARM_UP)
+        data = truth * observed
+        with torch.autocast(self.device.type, torch.bfloat16):
+            mean = self._shared(data, observed, spectrum)
+        # From the network's answer exact steps come closer than from nothing.
+        exact = conjugate_gradient(
+            data, observed, spectrum, iterations=config.exact, start=mean.detach()
+        )
+        weight = (1 - observed) * self._weight
+        loss = ((mean - exact) ** 2 * weight).sum() / self._everywhere(weight.sum())
+        loss = loss + config.elbo_weight * data_term(mean, observed, spectrum)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
+        self._optimizer.step()
+        with torch.no_grad():
+            pairs = zip(self.averaged.parameters(), self.network.parameters(), strict=True)
+            for mean_weight, new in pairs:
+                mean_weight.lerp_(new, 1 - config.ema)
+        self.step += 1
+
+    def _everywhere(self, total: Tensor) -> Tensor:
+        """Give the mean over the processes, whose gradients are averaged, too."""
+        if self.ranks.number > 1:
+            distributed.all_reduce(total)
+            total /= self.ranks.number
+        return total
+
+    def save(self) -> None:
+        """Write a line of the log, then the checkpoint."""
+        if self._saved == self.step or self.tiles is None:
+            return
+        self._saved = self.step
+        seconds = self._spent + time.monotonic() - self._begun
+        entry = {"step": self.step, "seconds": round(seconds), **measure(self.averaged, self.tiles)}
+        with (self.out / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps(entry) + "\n")
         state = {
-            "config": json.dumps(asdict(config)),
-            "network": network.state_dict(),
-            "averaged": averaged.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "step": step,
+            "about": self._about,
+            "network": self.network.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "step": self.step,
             "seconds": seconds,
         }
-        torch.save(state, checkpoint.with_suffix(".new"))
-        checkpoint.with_suffix(".new").replace(checkpoint)
-        quality = excess(averaged, held_out, weight)
-        entry = {"step": step, "seconds": round(seconds), **quality}
-        with (out / "log.jsonl").open("a") as log:
-            log.write(json.dumps(entry) + "\n")
-
-    while step < config.steps and time.monotonic() - begun < 60 * minutes:
-        rate = 0.5 * (1 + math.cos(math.pi * step / config.steps)) + 0.005
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * rate * min(1, (step + 1) / 50)
-        truth, observed, spectrum = simulator.batch(config.batch)
-        data = truth * observed
-        exact = conjugate_gradient(data, observed, spectrum, iterations=config.exact)
-        with torch.autocast(where.type, torch.bfloat16):
-            mean = network(data, observed, spectrum)
-        loss = hole_error(mean, exact, observed, weight + 0.02)
-        loss = loss + config.prior_weight * prior_term(mean, spectrum)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
-        optimizer.step()
-        with torch.no_grad():
-            for mean_weight, new in zip(averaged.parameters(), network.parameters(), strict=True):
-                mean_weight.lerp_(new, 1 - config.ema)
-        step += 1
-        if step % 100 == 0:
-            save()
-    save()
-    return averaged
+        torch.save(state, self._checkpoint.with_suffix(".new"))
+        self._checkpoint.with_suffix(".new").replace(self._checkpoint)
 
 
-def export(network: TileVAE, config: TrainConfig, run: Path, path: Path) -> ModelCard:
+Tiles = tuple[NDArray[Any], TileField]
+
+
+def _parted(tiles: Tiles | None) -> tuple[Tiles | None, Tiles | None]:
+    """Part own tiles into those to train on and those held out, the last."""
+    if tiles is None:
+        return None, None
+    values, field = tiles
+    held = max(1, round(_HELD_OUT * len(values)))
+    if held >= len(values):
+        raise ValueError(f"{len(values)} tiles to train on; give 2 or more")
+    return (values[:-held], field), (values[-held:], field)
+
+
+def _fingerprint(cl: NDArray[np.float64] | None, tiles: Tiles | None, start: TileVAE | None) -> str:
+    """Give what tells one source of training from another; empty for the default."""
+    arrays = [] if cl is None else [cl]
+    if tiles is not None:
+        arrays += [tiles[0], tiles[1].spectrum]
+    if start is not None:
+        arrays += [weight.cpu().numpy() for weight in start.state_dict().values()]
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest() if arrays else ""
+
+
+def export(
+    network: TileVAE,
+    config: TrainConfig,
+    run: Path,
+    path: Path,
+    *,
+    data: str = "simulated flat-sky tiles; LCDM spectrum shipped with skyfill",
+    overwrite: bool = False,
+) -> ModelCard:
     """Write trained weights and their card, with what the log of the run says of them.
 
     Parameters
@@ -263,15 +313,26 @@ def export(network: TileVAE, config: TrainConfig, run: Path, path: Path) -> Mode
         Folder of the run.
     path
         File to write, ``.safetensors``; its name is the model's.
+    data
+        What it was trained on, in words.
+    overwrite
+        Whether to replace a file that exists.
 
     Raises
     ------
     FileExistsError
-        The file exists.
+        The file exists and ``overwrite`` is not set.
     """
     last = json.loads((run / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1])
-    training = {**asdict(config), "trained_steps": last.pop("step"), "seconds": last.pop("seconds")}
-    return save(network, path, name=path.stem, training=training, measured=last)
+    training = {
+        **json.loads(json.dumps(asdict(config))),
+        "trained_steps": last.pop("step"),
+        "seconds": last.pop("seconds"),
+        "data": data,
+    }
+    return save(
+        network, path, name=path.stem, training=training, measured=last, overwrite=overwrite
+    )
 
 
 def main() -> None:
@@ -279,7 +340,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of checkpoint and log")
     parser.add_argument("--steps", type=int, default=TrainConfig.steps, help="of the schedule")
-    parser.add_argument("--minutes", type=float, default=1e9, help="stop after so long")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so long")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--threads", type=int, default=0, help="of the CPU; 0 for all")
     parser.add_argument("--export", type=Path, help="write the weights here at the end")
@@ -288,7 +349,7 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     config = TrainConfig(steps=args.steps)
     network = train(config, args.out, device=args.device, minutes=args.minutes)
-    if args.export:
+    if args.export and int(os.environ.get("RANK", "0")) == 0:
         export(network, config, args.out, args.export)
 
 

@@ -1,10 +1,14 @@
 """Training: it goes, it stops, it goes on, and it needs little."""
 
 import json
+import os
+import socket
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import count
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,15 +17,19 @@ import torch
 from skyfill import flatsky
 from skyfill.vae import Architecture, load, training
 from skyfill.vae.network import TileVAE
-from skyfill.vae.simulation import draw_fields, draw_mask
-from skyfill.vae.training import Simulator, TrainConfig, train
+from skyfill.vae.simulation import FAMILIES, Simulator, draw_fields, draw_mask
+from skyfill.vae.training import TrainConfig, train
+from skyfill.vae.validation import held_out, measure
 
+CPU = torch.device("cpu")
 TINY = TrainConfig(
     steps=3,
     batch=2,
     side=32,
     guard=4,
     exact=5,
+    nside=(1024, 2048),
+    held_out=1,
     architecture=Architecture(warm=1, steps=1, channels=(4, 6), gates=(4, 6), bands=6, scales=2),
 )
 
@@ -61,9 +69,121 @@ def test_training_stops_and_goes_on(tmp_path, monkeypatch):
         assert torch.equal(value, second["network"][key])
 
 
-def test_another_configuration_is_refused(tmp_path):
-    train(replace(TINY, steps=0), tmp_path, device="cpu")
-    with pytest.raises(ValueError, match=r"checkpoint\.pt: made with another configuration"):
+def test_stopping_changes_nothing(tmp_path, monkeypatch):
+    """Four steps in one go and two and two give the same bits."""
+    config = replace(TINY, steps=4)
+    train(config, tmp_path / "one", device="cpu")
+    ticks = count(step=30)
+    with monkeypatch.context() as patched:
+        patched.setattr(training.time, "monotonic", lambda: next(ticks))
+        train(config, tmp_path / "two", device="cpu", minutes=1.2)
+    assert checkpoint_of(tmp_path / "two")["step"] == 2
+    train(config, tmp_path / "two", device="cpu")
+    one, two = (checkpoint_of(tmp_path / name) for name in ("one", "two"))
+    for kind in ("network", "averaged"):
+        for key, value in one[kind].items():
+            assert torch.equal(two[kind][key], value), key
+    drop = ("seconds",)
+    last = [{k: v for k, v in log_of(tmp_path / n)[-1].items() if k not in drop}
+            for n in ("one", "two")]  # fmt: skip
+    assert last[0] == last[1]
+
+
+def test_another_configuration_or_other_data_is_refused(tmp_path):
+    nothing = replace(TINY, steps=0)
+    train(nothing, tmp_path, device="cpu")
+    train(nothing, tmp_path, device="cpu")
+    for config, more in (
+        (TINY, {}),
+        (nothing, {"cl": 1 / np.arange(1, 3000.0) ** 2}),
+        (nothing, {"start": TileVAE(TINY.architecture)}),
+    ):
+        with pytest.raises(ValueError, match=r"checkpoint\.pt: made with another") as caught:
+            train(config, tmp_path, device="cpu", **more)
+        assert "\n" not in str(caught.value)
+
+
+def test_training_goes_on_from_another_network(tmp_path):
+    start = TileVAE(TINY.architecture)
+    back = train(replace(TINY, steps=0), tmp_path / "same", device="cpu", start=start)
+    for ours, theirs in zip(back.parameters(), start.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    other = replace(TINY, architecture=replace(TINY.architecture, scales=1))
+    with pytest.raises(ValueError, match="another architecture"):
+        train(other, tmp_path / "other", device="cpu", start=start)
+
+
+def test_own_tiles_are_trained_on_and_held_out(tmp_path):
+    spectrum = np.ones((32, 17))
+    field = flatsky.TileField(spectrum, rms=3.0)
+    tiles = 3 * np.random.default_rng(1).standard_normal((20, 32, 32))
+    train(TINY, tmp_path, device="cpu", tiles=(tiles, field))
+    (entry,) = log_of(tmp_path)
+    # White noise: nothing can be known of what is not seen.
+    assert entry["floor"] == pytest.approx(entry["prior"]) == pytest.approx(1, abs=0.35)
+    assert set(entry["by_mask"]) == set(FAMILIES)
+    assert "by_nside" not in entry
+    seen = Simulator(TINY, device=CPU, tiles=(tiles[:18], field))
+    drawn = {float(tile[0].abs().sum()) for k in range(30) for tile in seen.batch(k)[0]}
+    expected = [float(abs(tile / 3).sum()) for tile in tiles[:18]]
+    assert len({round(total) for total in drawn}) > 10
+    assert all(min(abs(total - e) for e in expected) < 1e-2 for total in drawn)
+    with pytest.raises(ValueError, match="give 2 or more"):
+        train(TINY, tmp_path / "few", device="cpu", tiles=(tiles[:1], field))
+
+
+def test_an_own_spectrum_is_what_is_simulated(tmp_path):
+    steep = 1e4 / np.arange(1, 4000.0) ** 4
+    ours, usual = (Simulator(TINY, device=CPU, cl=cl).batch(0) for cl in (steep, None))
+    assert torch.equal(ours[1], usual[1])
+    assert not torch.equal(ours[2], usual[2])
+    assert (ours[2] > 0).all()
+
+
+# Single precision and few conjugate gradients, which amplify rounding, and Adam's first steps follow
+# a gradient's sign.
+SHARED = """
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from test_training import TINY
+from dataclasses import replace
+from skyfill.vae import training
+training.torch.autocast = lambda *_: nullcontext()
+training.train(replace(TINY, steps=2, exact=1), Path(sys.argv[2]), device="cpu")
+"""
+
+
+def test_two_processes_train_as_one(tmp_path, monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    here = str(Path(__file__).parent)
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", SHARED, here, str(tmp_path / "two")],
+            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in (0, 1)
+    ]
+    assert [process.wait(timeout=300) for process in both] == [0, 0]
+    monkeypatch.setattr(training.torch, "autocast", lambda *_: nullcontext())
+    train(replace(TINY, steps=2, exact=1), tmp_path / "one", device="cpu")
+    torch.manual_seed(TINY.seed)
+    begun = TileVAE(TINY.architecture).state_dict()
+    one, two = (checkpoint_of(tmp_path / name)["network"] for name in ("one", "two"))
+    moved = sum(float((one[key] - begun[key]).square().sum()) for key in one) ** 0.5
+    apart = sum(float((one[key] - two[key]).square().sum()) for key in one) ** 0.5
+    assert moved > 1e-4
+    assert apart < 0.01 * moved
+    assert len(log_of(tmp_path / "two")) == 1
+
+
+def test_a_batch_that_cannot_be_shared(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "_joined", lambda _: nullcontext((training.Ranks(0, 3), CPU)))
+    with pytest.raises(ValueError, match="3 processes cannot share a batch of 2"):
         train(TINY, tmp_path, device="cpu")
 
 
@@ -87,28 +207,57 @@ def test_training_learns(tmp_path):
         TINY, steps=150, batch=8, exact=30, ema=0.9, learning_rate=3e-3, architecture=arch
     )
     train(config, tmp_path, device="cpu")
-    held_out = training.validation_set(config, tiles=64, device=torch.device("cpu"))
-    weight = training.blending_weight(config.side, config.guard)
-    untrained = training.excess(TileVAE(arch), held_out, weight)
+    untrained = measure(TileVAE(arch), held_out(config, device=CPU))
     assert log_of(tmp_path)[-1]["distance"] < 0.6 * untrained["distance"]
 
 
+# --- validation ---------------------------------------------------------------------------------
+
+
+class Told(TileVAE):
+    """A network that is told what to answer."""
+
+    def __init__(self, answer):
+        super().__init__(TINY.architecture)
+        self.answer = answer
+
+    def forward(self, tile, observed, spectrum):
+        return self.answer[: len(tile)]
+
+
 def test_excess_of_the_exact_mean_is_none():
-    held_out = training.validation_set(TINY, tiles=16, device=torch.device("cpu"))
-    weight = training.blending_weight(TINY.side, TINY.guard)
-    found = training.excess(lambda *_: held_out[3], held_out, weight)
+    tiles = held_out(replace(TINY, held_out=2), device=CPU)
+    found = measure(Told(tiles.exact), tiles)
     assert found["excess"] == found["distance"] == 0
     assert 0 < found["floor"] == found["network"] < found["prior"]
+    again = measure(Told(0 * tiles.exact), tiles)
+    assert again["network"] == pytest.approx(again["prior"])
+    assert again["distance"] == pytest.approx(again["prior"] - again["floor"], rel=0.2)
+    assert again["reconstruction"] > found["reconstruction"]
+
+
+def test_every_family_and_resolution_is_measured():
+    tiles = held_out(replace(TINY, held_out=3), device=CPU)
+    assert tiles.family == tuple(np.repeat(FAMILIES, 6))
+    assert tiles.nside == (1024, 1024, 1024, 2048, 2048, 2048) * 4
+    found = measure(TileVAE(TINY.architecture), tiles)
+    assert tuple(found["by_mask"]) == FAMILIES
+    assert tuple(found["by_nside"]) == ("1024", "2048")
+    floors = [entry["floor"] for entry in found["by_nside"].values()]
+    assert min(floors) <= found["floor"] <= max(floors)
+    assert found["by_mask"]["discs"]["floor"] < found["by_mask"]["most"]["floor"]
+    mean = tiles.exact
+    assert torch.equal(mean * tiles.observed, tiles.truth * tiles.observed)
 
 
 # --- simulation ---------------------------------------------------------------------------------
 
 
 def test_batches_are_tiles_of_their_prior():
-    simulator = Simulator(TINY, seed=1, device=torch.device("cpu"))
+    simulator = Simulator(replace(TINY, batch=16), device=CPU)
     variance = []
-    for _ in range(30):
-        truth, observed, spectrum = simulator.batch(16)
+    for step in range(30):
+        truth, observed, spectrum = simulator.batch(step)
         assert truth.shape == observed.shape == (16, 1, 32, 32)
         assert spectrum.shape == (16, 32, 17)
         assert set(observed.unique().tolist()) <= {0.0, 1.0}
@@ -119,11 +268,16 @@ def test_batches_are_tiles_of_their_prior():
     assert np.mean(variance) == pytest.approx(1, abs=0.15)
 
 
-def test_a_seed_is_a_batch():
-    batches = [Simulator(TINY, seed=s, device=torch.device("cpu")).batch(4) for s in (5, 5, 6)]
-    for one, other in zip(batches[0], batches[1], strict=True):
-        assert torch.equal(one, other)
-    assert not torch.equal(batches[0][0], batches[2][0])
+def test_a_seed_and_a_step_are_a_batch():
+    """Whatever was drawn before, from this pool or another."""
+    one, other = (Simulator(TINY, device=CPU) for _ in range(2))
+    other.batch(700)
+    other.batch(3)
+    for ours, theirs in zip(one.batch(4), other.batch(4), strict=True):
+        assert torch.equal(ours, theirs)
+    third = Simulator(replace(TINY, seed=2), device=CPU)
+    for truth in (one.batch(5)[0], third.batch(4)[0]):
+        assert not torch.equal(truth, other.batch(4)[0])
 
 
 def test_fields_have_their_spectrum_and_no_period():
@@ -140,7 +294,7 @@ def test_fields_have_their_spectrum_and_no_period():
         )
 
 
-@pytest.mark.parametrize(("side", "guard"), [(32, 4), (128, 8)])
+@pytest.mark.parametrize(("side", "guard"), [(32, 4), (128, 8), (128, 24)])
 def test_masks_are_of_all_kinds(side, guard):
     rng = np.random.default_rng(1)
     masks = np.stack([draw_mask(side, guard, rng) for _ in range(300)])
@@ -148,10 +302,21 @@ def test_masks_are_of_all_kinds(side, guard):
     inner = masks[:, guard:-guard, guard:-guard]
     assert inner.sum() == masks.sum()
     share = inner.mean(axis=(1, 2))
-    assert share.min() < 0.1
+    assert 0 < share.min() < 0.1
     assert share.max() > 0.9
     assert 0.3 < share.mean() < 0.8
     assert np.unique(share).size > 200
+
+
+def test_masks_of_a_family():
+    share = {}
+    for family in FAMILIES:
+        rng = np.random.default_rng(2)
+        masks = [draw_mask(128, 24, rng, family)[24:-24, 24:-24] for _ in range(60)]
+        share[family] = np.array([mask.mean() for mask in masks])
+        assert share[family].min() > 0
+    assert share["discs"].mean() > 0.8 > share["band"].mean() > share["both"].mean() > 0.2
+    assert share["most"].max() < 0.35
 
 
 # --- what it needs ------------------------------------------------------------------------------
@@ -166,10 +331,11 @@ class Block:
             raise ImportError("blocked: " + name)
 
 sys.meta_path.insert(0, Block())
-from skyfill.vae.training import TrainConfig, Simulator, load_lcdm
-import torch
+from skyfill.vae.training import TrainConfig, train
+from skyfill.vae.simulation import Simulator, load_lcdm
+import numpy as np, torch
 config = TrainConfig(side=32, guard=4)
-Simulator(config, seed=1, device=torch.device("cpu"))._spectra()
+Simulator(config, device=torch.device("cpu")).prior(np.random.default_rng(1))
 print(load_lcdm().size, *sorted({blocked!r}.intersection(sys.modules)))
 """
 

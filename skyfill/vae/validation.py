@@ -1,0 +1,172 @@
+"""Measure a network on held-out tiles whose exact posterior mean is known."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skyfill.flatsky import TileField
+from skyfill.vae.network import TileVAE, conjugate_gradient
+from skyfill.vae.objective import blending_weight, negative_elbo
+from skyfill.vae.recipe import TrainConfig
+from skyfill.vae.simulation import FAMILIES, Simulator, draw_fields, draw_mask
+
+__all__ = ["HeldOut", "held_out", "measure"]
+
+#: Tiles that a network sees at once.
+_BATCH = 30
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Tiles that training does not see.
+
+    Attributes
+    ----------
+    truth, observed, exact
+        ``(n, 1, side, side)``; `exact` is the posterior mean.
+    spectrum
+        ``(n, side, side // 2 + 1)``.
+    weight
+        How much a pixel counts (`blending_weight`).
+    draws
+        White fields of the samples behind the bound, ``(2, n, 1, side, side)``.
+    family
+        Mask family of each tile.
+    nside
+        Resolution of the map that each stands for; None where it is the caller's own.
+    """
+
+    truth: Tensor
+    observed: Tensor
+    exact: Tensor
+    spectrum: Tensor
+    weight: Tensor
+    draws: Tensor
+    family: tuple[str, ...]
+    nside: tuple[int | None, ...]
+
+
+def held_out(
+    config: TrainConfig,
+    *,
+    device: torch.device,
+    cl: NDArray[np.float64] | None = None,
+    tiles: tuple[NDArray[Any], TileField] | None = None,
+) -> HeldOut:
+    """Draw the tiles, the same on every device, and solve for their exact means.
+
+    Parameters
+    ----------
+    config
+        `TrainConfig.held_out` tiles of every mask family and resolution.
+    device
+        Where they are wanted.
+    cl, tiles
+        As for `Simulator`; of own tiles, these are the held-out ones.
+    """
+    cpu = torch.device("cpu")
+    simulator = Simulator(config, device=cpu, cl=cl)
+    generator = torch.Generator().manual_seed(config.seed)
+    low, high = (int(math.log2(n)) for n in config.nside)
+    every: tuple[int | None, ...] = (None,) if tiles else tuple(2**k for k in range(low, high + 1))
+    cells = []
+    for i, family in enumerate(FAMILIES):
+        for nside in every:
+            rng = np.random.default_rng((config.seed, 2, i, nside or 0))
+            n, c = config.held_out, config
+            masks = np.stack([draw_mask(c.side, c.guard, rng, family) for _ in range(n)])
+            if tiles is None:
+                pairs = [simulator.prior(rng, nside) for _ in range(n)]
+                spectrum, domain = (torch.from_numpy(np.stack(p)).float() for p in zip(*pairs))  # noqa: B905
+                truth = draw_fields(domain, generator)
+            else:
+                chosen = tiles[0][rng.integers(0, len(tiles[0]), n)] / tiles[1].rms
+                truth = torch.from_numpy(chosen).float()[:, None]
+                spectrum = torch.from_numpy(tiles[1].spectrum).float().expand(n, -1, -1)
+            observed = torch.from_numpy(masks).float()[:, None]
+            cells.append([part.to(device) for part in (truth, observed, spectrum)])
+    exact = [_exact(*cell) for cell in cells]
+    truth, observed, spectrum = (torch.cat(part) for part in zip(*cells, strict=True))
+    draws = torch.randn(2, *truth.shape, generator=generator).to(device)
+    labels = [(family, nside) for family in FAMILIES for nside in every]
+    labels = [label for label in labels for _ in range(config.held_out)]
+    return HeldOut(
+        truth,
+        observed,
+        torch.cat(exact),
+        spectrum,
+        blending_weight(config.side, config.guard, device=device),
+        draws,
+        tuple(label[0] for label in labels),
+        tuple(label[1] for label in labels),
+    )
+
+
+def _exact(truth: Tensor, observed: Tensor, spectrum: Tensor) -> Tensor:
+    """Solve for the posterior mean, in double precision where the device has it."""
+    dtype = torch.float32 if truth.device.type == "mps" else torch.float64
+    tile, mask, power = (part.to(dtype) for part in (truth, observed, spectrum))
+    mean = conjugate_gradient(tile, mask, power, iterations=400, tolerance=1e-6)
+    return mean.to(truth.dtype)
+
+
+def measure(network: TileVAE, tiles: HeldOut) -> dict[str, Any]:
+    """Give the errors of a network in holes, in units of the prior's variance, and its bound.
+
+    ``prior``, ``floor`` and ``network`` are squared errors of no fill, of the exact mean and of the
+    network, ``excess`` what the network adds to the floor, relative to it, ``distance`` its squared
+    distance to the exact mean; ``reconstruction`` and ``kl`` are those of `objective.Elbo`.
+    """
+    answers, bounds = [], []
+    for first in range(0, len(tiles.truth), _BATCH):
+        at = slice(first, first + _BATCH)
+        with torch.no_grad():
+            data = tiles.truth[at] * tiles.observed[at], tiles.observed[at], tiles.spectrum[at]
+            answers.append(network(*data))
+            posterior = network.encode(*data)
+            bound = negative_elbo(posterior, posterior.sample(*tiles.draws[:, at]))
+        bounds.append(len(data[0]) * torch.stack([bound.reconstruction, bound.kl]))
+    weight = (1 - tiles.observed) * tiles.weight
+    mean = torch.cat(answers)
+    pairs = ((0 * mean, tiles.truth), (tiles.exact, tiles.truth), (mean, tiles.truth),
+             (mean, tiles.exact))  # fmt: skip
+    errors = [((one - other) ** 2 * weight).sum((-1, -2, -3)) for one, other in pairs]
+    table = torch.stack([*errors, weight.sum((-1, -2, -3))]).double().cpu().numpy()
+    reconstruction, kl = (torch.stack(bounds).sum(0) / len(mean)).tolist()
+    found: dict[str, Any] = {
+        **_summary(table),
+        "reconstruction": reconstruction,
+        "kl": kl,
+        "by_mask": _by(tiles.family, table),
+    }
+    if None not in tiles.nside:
+        found["by_nside"] = _by(tuple(str(nside) for nside in tiles.nside), table)
+    return found
+
+
+def _summary(table: NDArray[np.float64]) -> dict[str, float]:
+    """Average errors over hole pixels of all tiles alike."""
+    prior, floor, network, distance = (float(error) for error in table[:4].sum(1) / table[4].sum())
+    return {
+        "prior": prior,
+        "floor": floor,
+        "network": network,
+        "excess": network / floor - 1,
+        "distance": distance,
+    }
+
+
+def _by(labels: tuple[str, ...], table: NDArray[np.float64]) -> dict[str, dict[str, float]]:
+    """Summarise the tiles of every label, in the order of their first."""
+    found = {}
+    for label in dict.fromkeys(labels):
+        summary = _summary(table[:, [one == label for one in labels]])
+        found[label] = {key: summary[key] for key in ("floor", "excess", "distance")}
+    return found
