@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import skyfill
@@ -50,9 +51,18 @@ def _as_text(model: dict[str, object]) -> str:
         f"  file      {model['path']}, {model['bytes']} bytes",
         f"  sha256    {model['sha256']}, {verified}",
         *(f"  trained   {key}: {_plain(value)}" for key, value in training.items()),
-        *(f"  measured  {key}: {value:.4g}" for key, value in measured.items()),
+        *(f"  measured  {line}" for line in _measured(measured)),
     ]
     return "\n".join(lines)
+
+
+def _measured(errors: dict[str, object]) -> Iterator[str]:
+    """Write an error a line; those of some kind of tile together."""
+    for key, value in errors.items():
+        if isinstance(value, dict):
+            yield from (f"{key} {kind}: {_plain(inner)}" for kind, inner in value.items())
+        else:
+            yield f"{key}: {_plain(value)}"
 
 
 def _plain(value: object) -> str:
@@ -61,4 +71,4 @@ def _plain(value: object) -> str:
         return ", ".join(f"{key} {_plain(inner)}" for key, inner in value.items())
     if isinstance(value, list):
         return " ".join(map(str, value))
-    return str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

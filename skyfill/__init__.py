@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # `name as name` is how type checkers are told of a re-export
     from skyfill import masks as masks
     from skyfill import methods as methods
     from skyfill import mosaic as mosaic
+    from skyfill import owntiles as owntiles
     from skyfill import prior as prior
     from skyfill import simulate as simulate
     from skyfill import spectra as spectra
@@ -110,6 +111,7 @@ _ROOMS = (
     "masks",
     "methods",
     "mosaic",
+    "owntiles",
     "prior",
     "simulate",
     "spectra",

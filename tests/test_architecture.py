@@ -20,7 +20,7 @@ ROWS = (
     {"prior"},
     {"gaussian", "simulate"},
     {"methods", "mosaic"},
-    {"vae"},
+    {"owntiles", "vae"},
     {"inpaint"},
 )
 ROW = {room: row for row, rooms in enumerate(ROWS) for room in rooms}

@@ -7,6 +7,7 @@ cut from the sphere, it is not periodic.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,10 @@ from torch import Tensor
 from skyfill.flatsky import ARCMIN, TileField, power, tile_cl, wavenumbers
 from skyfill.vae.recipe import NOISE_GROWTH, TrainConfig
 
-__all__ = ["FAMILIES", "Simulator", "draw_fields", "draw_mask", "load_lcdm"]
+__all__ = ["FAMILIES", "Simulator", "Tiles", "draw_fields", "draw_mask", "load_lcdm"]
+
+Tiles = tuple[NDArray[Any], TileField]
+"""Tiles ``(n, side, side)`` in µK, and what they are made of."""
 
 FAMILIES = ("discs", "band", "both", "most")
 """Kinds of holes: of sources, of the Galaxy, of the two together, and most of the tile."""
@@ -115,7 +119,8 @@ class Simulator:
     cl
         ``(lmax + 1,)`` spectrum of the sky before beam and noise, µK²; ΛCDM if not given.
     tiles
-        Truth to take in place of simulated fields, ``(n, side, side)`` in µK, and its prior.
+        Truth to take in place of simulated fields: for each source tiles ``(n, side, side)`` in µK,
+        and their prior.
     """
 
     def __init__(
@@ -124,16 +129,18 @@ class Simulator:
         *,
         device: torch.device,
         cl: NDArray[np.float64] | None = None,
-        tiles: tuple[NDArray[Any], TileField] | None = None,
+        tiles: Sequence[Tiles] = (),
     ) -> None:
         self.config = config
         self.device = device
         self._theory = load_lcdm() if cl is None else cl
         self._pool = -1
         self._truth: Tensor | None = None
-        if tiles is not None:
-            self._truth = self._tensor(tiles[0] / tiles[1].rms)[:, None]
-            self._spectra = self._tensor(tiles[1].spectrum)[None]
+        if tiles:
+            self._truth = self._tensor(np.concatenate([t / field.rms for t, field in tiles]))
+            self._truth = self._truth[:, None]
+            self._source = np.repeat(np.arange(len(tiles)), [len(t) for t, _ in tiles])
+            self._spectra = self._tensor(np.stack([field.spectrum for _, field in tiles]))
 
     def prior(
         self, rng: np.random.Generator, nside: int | None = None
@@ -178,10 +185,10 @@ class Simulator:
         turns, flip = int(rng.integers(4)), rng.random() < 0.5
         observed = _turned(self._masks[mask], turns, flip=flip)
         if self._truth is not None:
-            chosen = torch.from_numpy(rng.integers(0, len(self._truth), c.batch)).to(self.device)
+            chosen = rng.integers(0, len(self._truth), c.batch)
             turns, flip = int(rng.integers(4)), rng.random() < 0.5
-            truth = _turned(self._truth[chosen], turns, flip=flip)
-            return truth, observed, self._spectra.expand(c.batch, -1, -1)
+            truth = _turned(self._truth[torch.from_numpy(chosen)], turns, flip=flip)
+            return truth, observed, self._spectra[torch.from_numpy(self._source[chosen])]
         prior = torch.from_numpy(rng.integers(0, len(self._spectra), c.batch)).to(self.device)
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
         return draw_fields(self._domains[prior], generator), observed, self._spectra[prior]

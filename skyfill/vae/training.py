@@ -19,11 +19,10 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -32,21 +31,21 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from skyfill._progress import Progress, Silent
-from skyfill.flatsky import TileField
 from skyfill.vae.filler import pick_device
 from skyfill.vae.network import TileVAE, conjugate_gradient
 from skyfill.vae.objective import blending_weight, data_term
 from skyfill.vae.recipe import TrainConfig
-from skyfill.vae.simulation import Simulator
+from skyfill.vae.simulation import Simulator, Tiles
 from skyfill.vae.validation import HeldOut, held_out, measure
 from skyfill.vae.weights import ModelCard, save
 
-__all__ = ["Ranks", "TrainConfig", "export", "train"]
+__all__ = ["Ranks", "TrainConfig", "export", "first_process", "train"]
 
 #: Share of own tiles that is held out.
 _HELD_OUT = 0.1
 _WARM_UP = 50
 _LAST_RATE = 0.005
+_RANGES = frozenset({"nside", "pixel", "beam", "noise_uk_arcmin"})
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,11 @@ class Ranks:
         flag = torch.tensor(float(stop), device=device)
         distributed.broadcast(flag, 0)
         return bool(flag)
+
+
+def first_process() -> bool:
+    """Tell whether this process is the one that writes files."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager
@@ -95,7 +99,7 @@ def train(
     device: str = "auto",
     minutes: float = math.inf,
     cl: NDArray[np.float64] | None = None,
-    tiles: tuple[NDArray[Any], TileField] | None = None,
+    tiles: Sequence[Tiles] = (),
     start: TileVAE | None = None,
     progress: Progress | None = None,
 ) -> TileVAE:
@@ -115,8 +119,8 @@ def train(
     cl
         Spectrum of the sky before beam and noise, µK²; ΛCDM if not given.
     tiles
-        Truth to train on in place of simulated fields, ``(n, side, side)`` in µK, and its prior; a
-        tenth is held out.
+        Truth to train on in place of simulated fields (see `Simulator`); a tenth of each source is
+        held out.
     start
         Network of the same architecture to begin from.
     progress
@@ -145,18 +149,18 @@ def train(
             told.stage("held-out tiles")
             session.tiles = held_out(config, device=where, cl=cl, tiles=held)
             told.done(f"{len(session.tiles.truth)} with exact means")
-        told.stage("train", config.steps - session.step)
-        begun = time.monotonic()
-        while session.step < config.steps:
-            if ranks.agree(time.monotonic() - begun >= 60 * minutes, where):
-                break
-            session.take(*map(ranks.part, simulator.batch(session.step)))
-            told.advance()
-            if first and session.step % config.save_every == 0:
-                session.save()
-        if first:
-            session.save()
-        told.done(f"step {session.step} of {config.steps}")
+        begun, stopped = time.monotonic(), False
+        while session.step < config.steps and not stopped:
+            last = session.step - session.step % config.save_every + config.save_every
+            last = min(last, config.steps)
+            told.stage(f"to step {last} of {config.steps}", last - session.step)
+            while session.step < last:
+                if stopped := ranks.agree(time.monotonic() - begun >= 60 * minutes, where):
+                    break
+                session.take(*map(ranks.part, simulator.batch(session.step)))
+                told.advance()
+            told.done(session.save())
+        session.save()
         return session.averaged
 
 
@@ -222,13 +226,17 @@ class _Session:
         data = truth * observed
         with torch.autocast(self.device.type, torch.bfloat16):
             mean = self._shared(data, observed, spectrum)
-        # From the network's answer exact steps come closer than from nothing.
-        exact = conjugate_gradient(
-            data, observed, spectrum, iterations=config.exact, start=mean.detach()
-        )
         weight = (1 - observed) * self._weight
-        loss = ((mean - exact) ** 2 * weight).sum() / self._everywhere(weight.sum())
-        loss = loss + config.elbo_weight * data_term(mean, observed, spectrum)
+        total = self._everywhere(weight.sum())
+        if config.architecture.linear:
+            # From the network's answer exact steps come closer than from nothing.
+            exact = conjugate_gradient(
+                data, observed, spectrum, iterations=config.exact, start=mean.detach()
+            )
+            loss = ((mean - exact) ** 2 * weight).sum() / total
+            loss = loss + config.elbo_weight * data_term(mean, observed, spectrum)
+        else:  # what it is to learn beyond the Gaussian mean only the truth shows
+            loss = ((mean - truth) ** 2 * weight).sum() / total
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
@@ -246,10 +254,10 @@ class _Session:
             total /= self.ranks.number
         return total
 
-    def save(self) -> None:
-        """Write a line of the log, then the checkpoint."""
+    def save(self) -> str:
+        """Write a line of the log, then the checkpoint; say what the line says."""
         if self._saved == self.step or self.tiles is None:
-            return
+            return ""
         self._saved = self.step
         seconds = self._spent + time.monotonic() - self._begun
         entry = {"step": self.step, "seconds": round(seconds), **measure(self.averaged, self.tiles)}
@@ -265,27 +273,29 @@ class _Session:
         }
         torch.save(state, self._checkpoint.with_suffix(".new"))
         self._checkpoint.with_suffix(".new").replace(self._checkpoint)
+        shown = ("excess", "distance", "reconstruction", "kl")
+        return ", ".join(f"{key} {entry[key]:.4g}" for key in shown)
 
 
-Tiles = tuple[NDArray[Any], TileField]
+def _parted(tiles: Sequence[Tiles]) -> tuple[list[Tiles], list[Tiles]]:
+    """Part own tiles into those to train on and those held out, the last of each source."""
+    kept, held = [], []
+    for values, field in tiles:
+        number = max(1, round(_HELD_OUT * len(values)))
+        if number >= len(values):
+            raise ValueError(f"{len(values)} tiles of one source; give 2 or more to train on")
+        kept.append((values[:-number], field))
+        held.append((values[-number:], field))
+    return kept, held
 
 
-def _parted(tiles: Tiles | None) -> tuple[Tiles | None, Tiles | None]:
-    """Part own tiles into those to train on and those held out, the last."""
-    if tiles is None:
-        return None, None
-    values, field = tiles
-    held = max(1, round(_HELD_OUT * len(values)))
-    if held >= len(values):
-        raise ValueError(f"{len(values)} tiles to train on; give 2 or more")
-    return (values[:-held], field), (values[-held:], field)
-
-
-def _fingerprint(cl: NDArray[np.float64] | None, tiles: Tiles | None, start: TileVAE | None) -> str:
+def _fingerprint(
+    cl: NDArray[np.float64] | None, tiles: Sequence[Tiles], start: TileVAE | None
+) -> str:
     """Give what tells one source of training from another; empty for the default."""
     arrays = [] if cl is None else [cl]
-    if tiles is not None:
-        arrays += [tiles[0], tiles[1].spectrum]
+    for values, field in tiles:
+        arrays += [values, field.spectrum]
     if start is not None:
         arrays += [weight.cpu().numpy() for weight in start.state_dict().values()]
     digest = hashlib.sha256()
@@ -324,8 +334,11 @@ def export(
         The file exists and ``overwrite`` is not set.
     """
     last = json.loads((run / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    about = json.loads(json.dumps(asdict(config)))
+    if "by_nside" not in last:  # own tiles: nothing was drawn from these
+        about = {key: value for key, value in about.items() if key not in _RANGES}
     training = {
-        **json.loads(json.dumps(asdict(config))),
+        **about,
         "trained_steps": last.pop("step"),
         "seconds": last.pop("seconds"),
         "data": data,
@@ -349,7 +362,7 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     config = TrainConfig(steps=args.steps)
     network = train(config, args.out, device=args.device, minutes=args.minutes)
-    if args.export and int(os.environ.get("RANK", "0")) == 0:
+    if args.export and first_process():
         export(network, config, args.out, args.export)
 
 

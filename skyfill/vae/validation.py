@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skyfill.flatsky import TileField
 from skyfill.vae.network import TileVAE, conjugate_gradient
 from skyfill.vae.objective import blending_weight, negative_elbo
 from skyfill.vae.recipe import TrainConfig
-from skyfill.vae.simulation import FAMILIES, Simulator, draw_fields, draw_mask
+from skyfill.vae.simulation import FAMILIES, Simulator, Tiles, draw_fields, draw_mask
 
 __all__ = ["HeldOut", "held_out", "measure"]
 
@@ -58,7 +58,7 @@ def held_out(
     *,
     device: torch.device,
     cl: NDArray[np.float64] | None = None,
-    tiles: tuple[NDArray[Any], TileField] | None = None,
+    tiles: Sequence[Tiles] = (),
 ) -> HeldOut:
     """Draw the tiles, the same on every device, and solve for their exact means.
 
@@ -82,14 +82,16 @@ def held_out(
             rng = np.random.default_rng((config.seed, 2, i, nside or 0))
             n, c = config.held_out, config
             masks = np.stack([draw_mask(c.side, c.guard, rng, family) for _ in range(n)])
-            if tiles is None:
+            if not tiles:
                 pairs = [simulator.prior(rng, nside) for _ in range(n)]
                 spectrum, domain = (torch.from_numpy(np.stack(p)).float() for p in zip(*pairs))  # noqa: B905
                 truth = draw_fields(domain, generator)
             else:
-                chosen = tiles[0][rng.integers(0, len(tiles[0]), n)] / tiles[1].rms
+                picked = [tiles[k % len(tiles)] for k in range(n)]
+                chosen = np.stack([t[rng.integers(len(t))] / field.rms for t, field in picked])
                 truth = torch.from_numpy(chosen).float()[:, None]
-                spectrum = torch.from_numpy(tiles[1].spectrum).float().expand(n, -1, -1)
+                powers = np.stack([field.spectrum for _, field in picked])
+                spectrum = torch.from_numpy(powers).float()
             observed = torch.from_numpy(masks).float()[:, None]
             cells.append([part.to(device) for part in (truth, observed, spectrum)])
     exact = [_exact(*cell) for cell in cells]

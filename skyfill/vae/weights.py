@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from skyfill._files import atomic_write
 from skyfill.vae.network import TileVAE
+from skyfill.vae.recipe import NOISE_GROWTH
 from skyfill.vae.unet import Architecture
 
 __all__ = ["DEFAULT", "ModelCard", "load", "save", "shipped"]
@@ -37,13 +39,50 @@ class ModelCard:
     training
         What it was trained on, and for how long.
     measured
-        Errors on held-out tiles, in units of the prior's variance.
+        Errors on held-out tiles, in units of the prior's variance; of all and of some kinds.
     """
 
     name: str
     sha256: str
     training: dict[str, Any] = field(repr=False)
     measured: dict[str, Any]
+
+    def outside(self, *, nside: int, fwhm: float, noise_uk_arcmin: float) -> str | None:
+        """Say in one line how a map lies outside what the network was trained on; None if inside.
+
+        Less noise than in training is no fault: what it leaves of a tile's power lies below the
+        floor that `skyfill.flatsky` puts under it.
+
+        Parameters
+        ----------
+        nside
+            Resolution of the map.
+        fwhm
+            Of its beam, radians, with the pixel window.
+        noise_uk_arcmin
+            Its white noise.
+        """
+        if "nside" not in self.training:  # tiles of somebody's own maps, which have no ranges
+            return None
+        pixel = math.sqrt(4 * math.pi / 12) / nside
+        growth = max((2048 / nside) ** exponent for exponent in NOISE_GROWTH)
+        low_nside, high_nside = self.training["nside"]
+        low_beam, high_beam = self.training["beam"]
+        loudest = self.training["noise_uk_arcmin"][1] * growth
+        beam = fwhm / pixel
+        said = []
+        if not low_nside <= nside <= high_nside:
+            said.append(f"Nside {nside} (trained on {low_nside} to {high_nside})")
+        if not low_beam <= beam <= high_beam:
+            said.append(f"a beam of {beam:.2g} pixels (trained on {low_beam:g} to {high_beam:g})")
+        if noise_uk_arcmin > loudest:
+            said.append(f"noise of {noise_uk_arcmin:.3g} µK·arcmin (trained up to {loudest:.3g})")
+        if not said:
+            return None
+        return (
+            f"{self.name} does not know {' and '.join(said)}; pass --method gaussian, or train "
+            "weights with skyfill train"
+        )
 
 
 def save(

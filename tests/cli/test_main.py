@@ -34,7 +34,7 @@ def test_help_is_quick_and_loads_nothing_heavy(skyfill_program):
     outcome = skyfill_program("--help")
     assert time.perf_counter() - begun < 0.5
     assert outcome.status == 0
-    for verb in ("inpaint", "spectrum", "simulate", "mask", "info", "models"):
+    for verb in ("inpaint", "spectrum", "simulate", "mask", "info", "models", "train"):
         assert verb in outcome.out
 
 
@@ -137,4 +137,6 @@ OPTIONS = {
     "--radius-arcmin --fill-islands --grow-arcmin",
     "info": "file --json",
     "models": "files --json",
+    "train": f"{COMMON} {PRIOR} --run --resume --weights --steps --batch-size --minutes --seed "
+    "--nonlinear --maps --mask --field --unit --device",
 }

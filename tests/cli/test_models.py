@@ -31,6 +31,19 @@ def test_the_shipped_models_are_listed(skyfill_main):
     assert model["training"] == card.training
 
 
+def test_errors_by_kind_are_a_line_each(skyfill_main, tmp_path):
+    network, _ = vae.load()
+    path = tmp_path / "kinds.safetensors"
+    measured = {"excess": 0.0123456, "by_mask": {"discs": {"floor": 0.5, "excess": 0.001}}}
+    training = {"rate": 0.0015, "nside": [256, 4096], "architecture": {"warm": 8, "linear": True}}
+    vae.save(network, path, name="kinds", training=training, measured=measured)
+    lines = skyfill_main("models", path).out.splitlines()
+    assert "  measured  excess: 0.01235" in lines
+    assert "  measured  by_mask discs: floor 0.5, excess 0.001" in lines
+    assert "  trained   architecture: warm 8, linear True" in lines
+    assert "  trained   rate: 0.0015" in lines
+
+
 def test_a_file_without_a_card_is_not_called_verified(skyfill_main, copied):
     copied.with_suffix(".json").unlink()
     assert "no card beside it" in skyfill_main("models", copied).out

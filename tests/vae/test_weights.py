@@ -3,14 +3,16 @@
 import hashlib
 import json
 import pickle
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from skyfill.vae import DEFAULT, Architecture, TileVAE, load, save, weights
+from skyfill.vae import DEFAULT, Architecture, ModelCard, TileVAE, load, save, weights
 
 SMALL = Architecture(warm=1, steps=1, channels=(4, 6), gates=(4, 6), bands=6, scales=2)
 FOLDER = Path(weights.__file__).parent / "weights"
@@ -198,3 +200,58 @@ def test_the_shipped_weights():
     beside = json.loads(shipped.with_suffix(".json").read_text(encoding="utf-8"))
     assert beside["sha256"] == hashlib.sha256(shipped.read_bytes()).hexdigest() == card.sha256
     assert all(torch.isfinite(parameter).all() for parameter in network.parameters())
+
+
+ARCMIN = np.pi / 180 / 60
+
+
+def card_of(**training):
+    ranges = {"nside": [256, 4096], "beam": [0.7, 10.0], "noise_uk_arcmin": [1.0, 100.0]}
+    return ModelCard("small", "", ranges | training, {})
+
+
+def test_a_map_like_those_of_training_is_inside():
+    for nside in (256, 2048, 4096):
+        pixel = np.sqrt(np.pi / 3) / nside
+        for beam in (0.71, 9.9):
+            for noise in (0.0, 50.0):
+                told = card_of().outside(nside=nside, fwhm=beam * pixel, noise_uk_arcmin=noise)
+                assert told is None
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"nside": 8192, "fwhm": 1 * ARCMIN}, r"Nside 8192 \(trained on 256 to 4096\)"),
+        ({"nside": 128, "fwhm": 90 * ARCMIN}, r"Nside 128 \(trained on"),
+        ({"fwhm": 60 * ARCMIN}, r"a beam of 35 pixels \(trained on 0.7 to 10\)"),
+        ({"fwhm": 0.0}, "a beam of 0 pixels"),
+        ({"noise_uk_arcmin": 101.0}, r"noise of 101 µK·arcmin \(trained up to 100\)"),
+        ({"fwhm": 0.0, "noise_uk_arcmin": 200.0}, "pixels .* and noise"),
+    ],
+)
+def test_another_map_is_outside(change, said):
+    usual = {"nside": 2048, "fwhm": 5 * ARCMIN, "noise_uk_arcmin": 30.0}
+    told = card_of().outside(**usual | change)
+    assert re.search(said, told)
+    assert told.startswith("small does not know ")
+    assert told.endswith("pass --method gaussian, or train weights with skyfill train")
+    assert "\n" not in told
+    assert card_of().outside(**usual) is None
+
+
+def test_noise_may_grow_with_the_pixels():
+    at = {"nside": 256, "fwhm": 40 * ARCMIN}
+    assert card_of().outside(**at, noise_uk_arcmin=799.0) is None
+    assert "up to 800" in card_of().outside(**at, noise_uk_arcmin=801.0)
+
+
+def test_the_shipped_card_knows_its_limits():
+    _, card = load()
+    assert card.outside(nside=2048, fwhm=5 * ARCMIN, noise_uk_arcmin=30.0) is None
+    assert "Nside 8192" in card.outside(nside=8192, fwhm=1 * ARCMIN, noise_uk_arcmin=5.0)
+
+
+def test_own_tiles_have_no_limits():
+    card = ModelCard("own", "", {"steps": 3}, {})
+    assert card.outside(nside=8192, fwhm=0.0, noise_uk_arcmin=1e9) is None

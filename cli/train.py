@@ -1,0 +1,212 @@
+"""Train weights for `skyfill inpaint`, on simulated skies or on maps.
+
+Training runs on a CPU or a GPU, keeps a checkpoint and a log in the folder of --run, and goes on
+from there with --resume as if it had never stopped. Under `torchrun` several processes share it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import skyfill
+
+from . import options
+from .progress import progress
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["configure", "run"]
+
+SHIPPED = "shipped"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the verb."""
+    options.add_output(parser)
+    parser.add_argument(
+        "--run",
+        dest="folder",
+        type=Path,
+        metavar="DIR",
+        help="folder of checkpoint and log (default: OUT.run)",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the checkpoint; OUT is replaced"
+    )
+    parser.add_argument(
+        "--weights", metavar="FILE", help=f"weights to begin from; {SHIPPED!r} for the shipped ones"
+    )
+    parser.add_argument(
+        "--steps", type=options.positive, metavar="N", help="of the schedule (default: the recipe)"
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=options.positive,
+        metavar="N",
+        help="tiles a step (default: the recipe)",
+    )
+    parser.add_argument(
+        "--minutes",
+        type=options.amount,
+        default=math.inf,
+        metavar="T",
+        help="stop after so long, to be resumed; OUT is written all the same",
+    )
+    parser.add_argument(
+        "--seed", type=options.whole, metavar="N", help="of training (default: the recipe)"
+    )
+    parser.add_argument(
+        "--nonlinear",
+        action="store_true",
+        help="a network that may bend, trained on the truth; for --maps of no Gaussian sky",
+    )
+    maps = parser.add_argument_group("own maps", "Without maps: skies are simulated from --cl.")
+    maps.add_argument(
+        "--maps", type=Path, nargs="+", default=[], metavar="MAP", help="cut tiles from these"
+    )
+    maps.add_argument("--mask", type=Path, metavar="FILE", help="tiles wholly observed only")
+    options.add_read(parser)
+    options.add_prior(
+        parser, otherwise="Of --maps, where nothing is given: fitted to each. Else --cl alone."
+    )
+    parser.add_argument(
+        "--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda (default: auto)"
+    )
+    options.add_threads(parser)
+    options.add_quiet(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    options.set_threads(args.threads)
+    given = options.has_prior(args)
+    _refuse(args)
+    folder = args.folder or args.output.with_suffix(".run")
+    _check_places(args, folder)
+    training = skyfill.vae.training
+    skyfill.vae.pick_device(args.device, threads=args.threads or 0)
+    start = None
+    if args.weights is not None:
+        start, _ = skyfill.vae.load(None if args.weights == SHIPPED else args.weights)
+    config = _config(args, training.TrainConfig(), start)
+    with progress(quiet=args.quiet or not training.first_process()) as listener:
+        tiles = _own_tiles(args, config, listener, given=given)
+        if not args.resume:
+            for name in ("checkpoint.pt", "log.jsonl"):
+                (folder / name).unlink(missing_ok=True)
+        network = training.train(
+            config,
+            folder,
+            device=args.device,
+            minutes=args.minutes,
+            cl=None if tiles or args.cl is None else options.given_cl(args),
+            tiles=tiles,
+            start=start,
+            progress=listener,
+        )
+        if not training.first_process():
+            return 0
+        listener.stage("write")
+        card = training.export(
+            network,
+            config,
+            folder,
+            args.output,
+            data=_data(args),
+            overwrite=args.overwrite or args.resume,
+        )
+        listener.done(f"{args.output}, excess {card.measured['excess']:.4g}")
+    if args.json:
+        print(json.dumps({"output": str(args.output), "run": str(folder), **vars(card)}))
+    return 0
+
+
+def _refuse(args: argparse.Namespace) -> None:
+    """Refuse options that say nothing together."""
+    if args.output.suffix != ".safetensors":
+        raise ValueError(f"{args.output}: weights are written to a file that ends in .safetensors")
+    if not args.maps:
+        about_maps = {
+            "--mask": args.mask,
+            "--unit": args.unit,
+            "--beam-arcmin": args.beam_arcmin,
+            "--noise-uk-arcmin": args.noise_uk_arcmin,
+            "--pixel-window": args.pixel_window,
+            "--nonlinear": args.nonlinear or None,
+        }
+        for option, value in about_maps.items():
+            if value is not None:
+                raise ValueError(f"{option} speaks of maps; pass --maps as well")
+
+
+def _check_places(args: argparse.Namespace, folder: Path) -> None:
+    """Refuse what could not be written, or would be written over."""
+    for path in (args.output, args.output.with_suffix(".json")):
+        skyfill.check_writable(path, overwrite=args.overwrite or args.resume)
+    checkpoint = folder / "checkpoint.pt"
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder}: not a folder; give another one with --run")
+    if args.resume and not checkpoint.exists():
+        raise ValueError(f"{checkpoint}: no such checkpoint; drop --resume to begin")
+    if checkpoint.exists() and not (args.resume or args.overwrite):
+        raise ValueError(f"{checkpoint} exists already; pass --resume to go on, or --overwrite")
+
+
+def _config(
+    args: argparse.Namespace,
+    recipe: skyfill.vae.training.TrainConfig,
+    start: skyfill.vae.TileVAE | None,
+) -> skyfill.vae.training.TrainConfig:
+    """Change the recipe as the options say."""
+    architecture = recipe.architecture if start is None else start.arch
+    if args.nonlinear and start is not None and architecture.linear:
+        raise ValueError(f"{args.weights} is linear; drop --nonlinear, or --weights")
+    if args.nonlinear:
+        architecture = replace(architecture, linear=False)
+    chosen = {"steps": args.steps, "batch": args.batch_size, "seed": args.seed}
+    changes = {key: value for key, value in chosen.items() if value is not None}
+    return replace(recipe, architecture=architecture, **changes)
+
+
+def _own_tiles(
+    args: argparse.Namespace,
+    config: skyfill.vae.training.TrainConfig,
+    listener: skyfill.Progress,
+    *,
+    given: bool,
+) -> list[tuple[NDArray[np.float64], Any]]:
+    """Cut the maps into tiles."""
+    tiles = []
+    observed = None if args.mask is None else skyfill.read_mask(args.mask)
+    for path in args.maps:
+        listener.stage("tiles")
+        sky = skyfill.read_map(path, field=args.field, unit=args.unit)
+        try:
+            cut = skyfill.owntiles.cut_tiles(
+                sky.values,
+                observed,
+                prior=options.given_prior(args, sky.nside) if given else None,
+                side=config.side,
+                seed=config.seed,
+                threads=args.threads or 0,
+            )
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+        tiles.append(cut)
+        listener.done(f"{len(cut[0])} from {path.name}")
+    return tiles
+
+
+def _data(args: argparse.Namespace) -> str:
+    """Say in words what was trained on."""
+    if args.maps:
+        return f"tiles of {', '.join(path.name for path in args.maps)}"
+    theory = "LCDM spectrum shipped with skyfill" if args.cl is None else args.cl.name
+    return f"simulated flat-sky tiles; {theory}"
