@@ -237,7 +237,8 @@ class TileVAE(nn.Module):
         holes = 1 - observed
         dtype = self.mask_path.stem.weight.dtype
         masks = self.mask_path(observed.to(dtype), spectrum.expand(tile.shape[0], -1, -1))
-        update = torch.zeros_like(mean)
+        # At the Gaussian mean there is no gradient: a network that bends must see the field itself.
+        update = torch.zeros_like(mean) if self.arch.linear else mean
         for step in self.steps:
             residual = holes * (colour(mean, wiener) - mean)
             y = step(torch.cat([residual, update], 1).to(dtype), masks).to(mean.dtype)
