@@ -153,7 +153,7 @@ def train(
         while session.step < config.steps and not stopped:
             last = session.step - session.step % config.save_every + config.save_every
             last = min(last, config.steps)
-            told.stage(f"to step {last} of {config.steps}", last - session.step)
+            told.stage("train", last - session.step)
             while session.step < last:
                 if stopped := ranks.agree(time.monotonic() - begun >= 60 * minutes, where):
                     break
@@ -274,7 +274,8 @@ class _Session:
         torch.save(state, self._checkpoint.with_suffix(".new"))
         self._checkpoint.with_suffix(".new").replace(self._checkpoint)
         shown = ("excess", "distance", "reconstruction", "kl")
-        return ", ".join(f"{key} {entry[key]:.4g}" for key in shown)
+        errors = [f"{key} {entry[key]:.4g}" for key in shown]
+        return ", ".join([f"step {self.step} of {self.config.steps}", *errors])
 
 
 def _parted(tiles: Sequence[Tiles]) -> tuple[list[Tiles], list[Tiles]]:

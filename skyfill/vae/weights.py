@@ -112,7 +112,7 @@ def save(
     FileExistsError
         The file exists and ``overwrite`` is not set.
     """
-    from safetensors.torch import save_file  # training runs where only torch and numpy are
+    from safetensors.torch import save as to_bytes  # training runs where only torch and numpy are
 
     path = Path(path)
     about = {
@@ -124,7 +124,8 @@ def save(
     }
     tensors = {key: value.cpu().contiguous() for key, value in network.state_dict().items()}
     with atomic_write(path, overwrite) as temporary:
-        save_file(tensors, temporary, metadata={"skyfill": json.dumps(about)})
+        # Not `save_file`, whose files only their owner may read.
+        temporary.write_bytes(to_bytes(tensors, metadata={"skyfill": json.dumps(about)}))
     card = ModelCard(name, _sha256(path), training, measured)
     with atomic_write(path.with_suffix(".json"), overwrite) as temporary:
         temporary.write_text(json.dumps(vars(card), indent=2) + "\n", encoding="utf-8")

@@ -60,7 +60,7 @@ def test_weights_are_trained_and_listed(skyfill_main, tmp_path):
     assert (card.name, network.arch) == ("mine", TINY.architecture)
     (entry,) = log_of(tmp_path / "mine.run")
     assert entry["excess"] == card.measured["excess"]
-    assert "to step 2 of 2: excess" in outcome.err
+    assert "train: step 2 of 2, excess" in outcome.err
     assert "reconstruction" in outcome.err
     assert "by_mask discs: floor" in skyfill_main("models", out).out
 

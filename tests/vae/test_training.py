@@ -162,12 +162,13 @@ def test_progress_tells_what_the_log_says(tmp_path):
 
     heard = Heard()
     train(replace(TINY, save_every=2), tmp_path, device="cpu", progress=heard)
-    assert heard.stages[1:] == [("to step 2 of 3", 2), ("to step 3 of 3", 1)]
+    assert heard.stages[1:] == [("train", 2), ("train", 1)]
     assert heard.steps == 3
     entries = log_of(tmp_path)
     assert [entry["step"] for entry in entries] == [2, 3]
     for entry, note in zip(entries, heard.notes[1:], strict=True):
-        assert f"excess {entry['excess']:.4g}, distance {entry['distance']:.4g}" in note
+        assert note.startswith(f"step {entry['step']} of 3, excess {entry['excess']:.4g}, ")
+        assert f"kl {entry['kl']:.4g}" in note
 
 
 def test_an_own_spectrum_is_what_is_simulated(tmp_path):

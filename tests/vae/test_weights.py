@@ -61,6 +61,11 @@ def test_round_trip(network, path):
     assert json.loads(path.with_suffix(".json").read_text(encoding="utf-8")) == vars(card)
 
 
+def test_others_may_read_them(path):
+    """As far as the user's umask says, like the card."""
+    assert path.stat().st_mode == path.with_suffix(".json").stat().st_mode
+
+
 def test_nothing_is_written_over(network, path):
     before = path.read_bytes()
     with pytest.raises(FileExistsError, match=r"small\.safetensors"):
