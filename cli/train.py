@@ -96,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
     if args.weights is not None:
         start, _ = skyfill.vae.load(None if args.weights == SHIPPED else args.weights)
     config = _config(args, training.TrainConfig(), start)
+    cl = None if args.maps or args.cl is None else options.given_cl(args)
     with progress(quiet=args.quiet or not training.first_process()) as listener:
         tiles = _own_tiles(args, config, listener, given=given)
         if not args.resume:
@@ -106,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
             folder,
             device=args.device,
             minutes=args.minutes,
-            cl=None if tiles or args.cl is None else options.given_cl(args),
+            cl=cl,
             tiles=tiles,
             start=start,
             progress=listener,

@@ -183,6 +183,14 @@ def test_nothing_is_written_over(skyfill_main, tmp_path):
     assert out.read_text(encoding="utf-8") == "precious"
 
 
+def test_bad_input_costs_no_checkpoint(skyfill_main, tmp_path):
+    """Even where it was to be written over."""
+    out = tmp_path / "mine.safetensors"
+    assert skyfill_main("train", "-o", out, "-q").status == 0
+    bad = ("--cl", tmp_path / "none.txt")
+    refused(skyfill_main, tmp_path, "none.txt", "-o", out, "-q", "--overwrite", *bad)
+
+
 def test_another_run_is_not_gone_on_with(skyfill_main, tmp_path):
     out = tmp_path / "mine.safetensors"
     assert skyfill_main("train", "-o", out, "-q").status == 0
