@@ -54,9 +54,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--polish",
         type=options.whole,
-        default=0,
         metavar="N",
-        help="N exact iterations after vae or diffuse (default: 0)",
+        help="N exact iterations after vae, in all but the widest holes, or after diffuse "
+        "(default: 1 for vae, 0 for diffuse)",
     )
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--mean", action="store_true", help="the posterior mean, not a realization")
@@ -242,8 +242,8 @@ def _cards(
         theory = args.cl.name if args.cl else records.LCDM
         cards |= records.prior_cards(fitter.prior, theory)
         cards["SFFITTED"] = (bool(fitter.prior.fitted), "beam and noise fitted to this map?")
-    if args.polish:
-        cards["SFPOLISH"] = (args.polish, "exact iterations after the method")
+    if fitter.polish:
+        cards["SFPOLISH"] = (fitter.polish, "exact iterations after the method")
     if fitter.certificate is not None:
         found = fitter.certificate
         cards["SFITER"] = (found.iterations, "iterations on the holes")

@@ -9,6 +9,7 @@ agree, and its small scales come straight from the harmonics at the pixel centre
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +18,11 @@ from numpy.typing import NDArray
 
 from skyfill._checks import nside_of
 from skyfill._progress import Progress, Silent
+from skyfill.dipole import Dipole
 from skyfill.flatsky import TileField
 from skyfill.gaussian import Certificate, Solver
-from skyfill.healpix import pixel_directions
 from skyfill.masks import find_holes
-from skyfill.methods import Diffuse, Exact, Fill
+from skyfill.methods import Diffuse, Exact, Fill, Polished
 from skyfill.mosaic import FlatEngine, Mosaic, MosaicConfig, TileMean
 from skyfill.prior import Prior, draw_signal, draw_white, fit
 
@@ -66,7 +67,8 @@ class Inpainter:
         and put back. ``marginalise``: what the fit leaves open is open in the holes, too; for
         ``gaussian``.
     polish
-        Exact iterations after ``vae`` or ``diffuse``.
+        Exact iterations after ``vae``, in all but the widest holes (`MosaicConfig.polished`), or
+        after ``diffuse``; if not given, one for ``vae`` (or what ``config`` says), else none.
     tolerance
         Distance to the exact mean at which ``gaussian`` stops, in units of the rms of the map.
     seed
@@ -90,6 +92,8 @@ class Inpainter:
         ``(npix,)``, RING, True where the map is filled.
     prior
         The prior in use; None for a method that has none.
+    polish
+        Exact iterations in use.
     card
         The model card of the weights in use; None without a network.
 
@@ -110,7 +114,7 @@ class Inpainter:
         noise_rms: Map | None = None,
         fill: str = "data",
         dipole: str = "fit",
-        polish: int = 0,
+        polish: int | None = None,
         tolerance: float = 3e-3,
         seed: int = 0,
         weights: str | Path | None = None,
@@ -139,10 +143,11 @@ class Inpainter:
         self.holes = find_holes(values, observed)
         seen = ~self.holes
         self.card: ModelCard | None = None
-        self._template = _Dipole(values, seen)
+        self._dipole = Dipole(seen, threads=threads)
         self._marginal = dipole == "marginalise"
-        self._values = self._template.removed(values)
-        self._values[self.holes] = 0.0
+        template = self._dipole.of(values)
+        self._values = np.where(seen, values - template, 0.0)
+        self._template = template[self.holes]
         self._stochastic = method != "diffuse"
         self.prior = prior if self._stochastic or polish else None
         self._noise_variance = _variance(noise_rms, seen)
@@ -150,12 +155,14 @@ class Inpainter:
             self._progress.stage("prior")
             self.prior = fit(self._values, seen, threads=threads)
             self._progress.done(describe_prior(self.prior))
-        first: Fill | None = None
-        if method == "diffuse":
-            first = Diffuse(seen, progress=self._progress)
-        elif method == "vae":
+        self._fill: Fill
+        self.polish = polish or 0
+        if method == "vae":
             engine, self.card = _engine(weights, network, refine, device, batch_size, threads)
-            first = Mosaic(
+            config = config or MosaicConfig()
+            if polish is not None:
+                config = replace(config, polish=polish)
+            self._fill = mosaic = Mosaic(
                 seen,
                 self._known_prior(),
                 engine,
@@ -163,18 +170,23 @@ class Inpainter:
                 threads=threads,
                 progress=self._progress,
             )
-        self._fill: Fill
-        if first is not None and not polish:
-            self._fill = first
+            self.polish = mosaic.polish
+        elif method == "gaussian":
+            solver = self._solver(seen)
+            self._fill = Exact(solver, tolerance=tolerance, progress=self._progress)
         else:
-            self._fill = self._exact(seen, first, polish, tolerance)
+            self._fill = Diffuse(seen, progress=self._progress)
+            if polish:
+                self._fill = Polished(
+                    self._fill, self._solver(seen), iterations=polish, progress=self._progress
+                )
 
     @property
     def certificate(self) -> Certificate | None:
-        """How exact the last fill is; None before there is one, or without exact iterations."""
+        """How exact the last fill of ``gaussian`` is; None before there is one."""
         return self._fill.certificate if isinstance(self._fill, Exact) else None
 
-    def _exact(self, seen: Mask, first: Fill | None, polish: int, tolerance: float) -> Exact:
+    def _solver(self, seen: Mask) -> Solver:
         prior = self._known_prior()
         self._progress.stage("prepare")
         signal = prior.signal_cl()
@@ -192,13 +204,7 @@ class Inpainter:
             threads=self._threads,
         )
         self._progress.done(str(solver))
-        return Exact(
-            solver,
-            start=first,
-            iterations=polish if first is not None else None,
-            tolerance=tolerance,
-            progress=self._progress,
-        )
+        return solver
 
     @property
     def stochastic(self) -> bool:
@@ -217,7 +223,7 @@ class Inpainter:
         ValueError
             ``gaussian`` does not reach its tolerance.
         """
-        return self._fill.mean(self._values) + self._template.at(self.holes)
+        return self._fill.mean(self._values) + self._template
 
     def realization(self, index: int = 0) -> Map:
         """Draw a sample of the posterior: full power in the holes.
@@ -240,7 +246,7 @@ class Inpainter:
             raise ValueError("diffuse has no realizations; use --method vae, or one --mean fill")
         sky, in_holes = self._prior_sky(index)
         np.subtract(self._values, sky, out=sky)
-        return in_holes + self._fill.mean(sky) + self._template.at(self.holes)
+        return in_holes + self._fill.mean(sky) + self._template
 
     def _prior_sky(self, index: int) -> tuple[Map, Map]:
         """Draw a map from the prior, and give what a realization has of it in the holes."""
@@ -257,7 +263,7 @@ class Inpainter:
         latent += white
         white = white[self.holes]
         if not self._marginal:  # z has no part in what was taken out of d before
-            latent = _Dipole(latent, ~self.holes).removed(latent)
+            latent -= self._dipole.of(latent)
         self._progress.done(f"seed {self._seed}, index {index}")
         in_holes = latent[self.holes]
         if not self._data_like:
@@ -342,37 +348,3 @@ def _engine(
         )
 
     return engine, card
-
-
-class _Dipole:
-    """Monopole and dipole of the observed sky, which no prior speaks of."""
-
-    def __init__(self, values: Map, observed: Mask) -> None:
-        self._nside = nside_of(values.size, "map")
-        normal, right = np.zeros((4, 4)), np.zeros(4)
-        for part in self._parts(values.size):
-            seen = np.flatnonzero(observed[part]) + part.start
-            modes = self._modes(seen)
-            normal += modes.T @ modes
-            right += modes.T @ values[seen]
-        # A sky too small to tell them apart gets the smallest that fit.
-        self._amplitude = np.linalg.lstsq(normal, right, rcond=1e-8)[0]
-
-    def _modes(self, pixels: NDArray[np.int64]) -> Map:
-        return np.column_stack([np.ones(pixels.size), pixel_directions(self._nside, pixels)])
-
-    def _parts(self, npix: int) -> list[slice]:
-        return [slice(i, min(i + 2**20, npix)) for i in range(0, npix, 2**20)]
-
-    def removed(self, values: Map) -> Map:
-        """Give a copy of the map without them."""
-        out = np.array(values, dtype=np.float64)
-        for part in self._parts(out.size):
-            out[part] -= self._modes(np.arange(part.start, part.stop)) @ self._amplitude
-        return out
-
-    def at(self, holes: Mask) -> Map:
-        """Give their values at the pixels of a mask, in RING order."""
-        pixels = np.flatnonzero(holes)
-        parts = self._parts(pixels.size)
-        return np.concatenate([self._modes(pixels[part]) @ self._amplitude for part in parts])

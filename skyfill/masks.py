@@ -234,15 +234,22 @@ def grow(observed: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
 
     """
     nside, observed = _mask(observed)
-    apart = _distance(nside, observed, limit=radius)
-    kept: NDArray[np.bool_] = observed & (apart > radius)
+    kept: NDArray[np.bool_] = observed & np.isinf(_chords(nside, observed, limit=radius))
     return kept
 
 
-def _distance(
-    nside: int, inside: NDArray[np.bool_], *, limit: float = math.pi
-) -> NDArray[np.float64]:
-    """Measure how far pixels inside are from the nearest one outside; infinite beyond `limit`."""
+def _distance(nside: int, inside: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Measure how far pixels inside are from the nearest one outside; infinite if there is none."""
+    chord = _chords(nside, inside, limit=math.pi)
+    none = np.isinf(chord)
+    np.clip(chord, 0.0, 4.0, out=chord)
+    angle: NDArray[np.float64] = 2.0 * np.arcsin(0.5 * np.sqrt(chord))
+    angle[none] = np.inf
+    return angle
+
+
+def _chords(nside: int, inside: NDArray[np.bool_], *, limit: float) -> NDArray[np.float64]:
+    """Give the squared chord to the nearest pixel outside; infinite beyond an angle, `limit`."""
     chord = np.empty(inside.size)
     source = np.empty(inside.size, np.int32)
     queue = np.empty(inside.size, np.int32)
@@ -251,11 +258,7 @@ def _distance(
     spread(
         nside, inside, longest, chord, source, queue, np.empty_like(inside), np.empty(8, np.int64)
     )
-    unreached = np.isinf(chord)
-    np.clip(chord, 0.0, 4.0, out=chord)
-    angle: NDArray[np.float64] = 2.0 * np.arcsin(0.5 * np.sqrt(chord))
-    angle[unreached] = np.inf
-    return angle
+    return chord
 
 
 def galactic_cut(nside: int, latitude: float, *, coord: str | None = "G") -> NDArray[np.bool_]:

@@ -11,7 +11,7 @@ from skyfill._progress import Progress
 from skyfill.diffuse import diffuse
 from skyfill.gaussian import Certificate, Solver
 
-__all__ = ["Diffuse", "Exact", "Fill"]
+__all__ = ["Diffuse", "Exact", "Fill", "Polished"]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -40,40 +40,43 @@ class Diffuse:
 
 
 class Exact:
-    """The posterior mean itself; or some exact steps towards it from another method's fill."""
+    """The posterior mean itself."""
 
-    def __init__(
-        self,
-        solver: Solver,
-        *,
-        start: Fill | None = None,
-        iterations: int | None = None,
-        tolerance: float,
-        progress: Progress,
-    ) -> None:
+    def __init__(self, solver: Solver, *, tolerance: float, progress: Progress) -> None:
         self.solver = solver
         self.certificate: Certificate | None = None
-        self._start = start
-        self._iterations = iterations
         self._tolerance = tolerance
         self._progress = progress
 
     def mean(self, values: Map) -> Map:
         """Solve, and keep the certificate; ValueError where the tolerance is not met."""
-        start = None if self._start is None else self._start.mean(values)
-        self._progress.stage("exact mean" if start is None else "polish", self._iterations)
-        solution = self.solver.mean(
-            values,
-            start=start,
-            iterations=self._iterations,
-            tolerance=self._tolerance,
-            progress=self._progress,
-        )
+        self._progress.stage("exact mean")
+        solution = self.solver.mean(values, tolerance=self._tolerance, progress=self._progress)
         self.certificate = solution.certificate
         self._progress.done(str(self.certificate))
-        if self._iterations is None and not self.certificate.converged:
+        if not self.certificate.converged:
             raise ValueError(
                 f"the exact mean has not converged ({self.certificate}); pass a larger "
                 "--tolerance, or more noise where the map is smooth and nearly free of it"
             )
         return solution.fill
+
+
+class Polished:
+    """Another method's fill, and some exact steps from there."""
+
+    def __init__(self, first: Fill, solver: Solver, *, iterations: int, progress: Progress) -> None:
+        self._first = first
+        self._solver = solver
+        self._iterations = iterations
+        self._progress = progress
+
+    def mean(self, values: Map) -> Map:
+        """Fill, and polish."""
+        start = self._first.mean(values)
+        self._progress.stage("polish", self._iterations)
+        fill = self._solver.improve(
+            values, start, iterations=self._iterations, progress=self._progress
+        )
+        self._progress.done()
+        return fill

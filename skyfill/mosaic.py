@@ -4,13 +4,13 @@ Tiles know nothing of scales larger than themselves. The prior splits exactly in
 with independent spectra h_l C_l and (1 - h_l) C_l, so E[s|d] = m_L + W_H (d - M m_L) with
 m_L = E[s_L|d]: the coarse level solves for m_L on a degraded map, tiles do the rest. Holes that are
 small against a tile are filled first, from tiles with the whole C_l, which their surroundings show
-better than a degraded map does; the coarse level and the wide holes then take them as data.
+better than a degraded map does; the coarse level and the wide holes then take them as data. What
+is left of their error is the gather's; a step towards the exact mean of the sphere takes it out.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,13 +22,16 @@ from skyfill import blending, harmonics, tiling
 from skyfill._checks import nside_of
 from skyfill._progress import Progress, Silent
 from skyfill.flatsky import coarse_share
-from skyfill.gaussian import CoarseModel, Solver, degrade
+from skyfill.gaussian import CoarseModel, Solver, degrade, unpinned
 from skyfill.healpix import pixel_directions
 from skyfill.masks import grow, label_holes
 from skyfill.prior import Prior
 from skyfill.tiling import Layout
 
 __all__ = ["FlatEngine", "Mosaic", "MosaicConfig"]
+
+#: HEALPix pixels around holes that are gathered twice where no polish follows.
+_NEAR = 8.0
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -37,18 +40,8 @@ Mask = NDArray[np.bool_]
 class TileMean(Protocol):
     """Posterior means of tiles ``(ntile, side, side)``, µK."""
 
-    def __call__(
-        self,
-        tiles: NDArray[Any],
-        observed: Mask,
-        start: NDArray[np.float32] | None = None,
-        *,
-        rough: bool = False,
-    ) -> NDArray[np.float32]:
-        """Fill tiles; ``start`` holds tiles that are nearly right already.
-
-        A ``rough`` fill need only be good enough to see what the gather has missed.
-        """
+    def __call__(self, tiles: NDArray[Any], observed: Mask) -> NDArray[np.float32]:
+        """Fill tiles."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +59,17 @@ class MosaicConfig:
         a hole that is cut by the border.
     margin
         Least distance of a hole pixel from the border of a tile that fills it.
+    cover
+        Mean number of tiles, less their margins, over a point of a wide hole.
     small
-        Largest radius of a hole that is filled with the whole C_l, before the wide ones; 0 for none.
+        Largest radius of a hole that is filled with the whole C_l, before wide ones; 0 for none.
+    polish
+        Exact iterations at the end, in holes where the gather's error counts.
+    polished
+        Largest radius of such a hole.
     near
         Observed pixels this far from a hole (in HEALPix pixels) are gathered a second time; 0 for
-        one pass only.
+        one pass only, None for 8 where no polish follows and 0 where one does.
     threshold
         Share of the interpolation weight that must be observed for a tile pixel to count as data.
     coarse_nside
@@ -82,11 +81,14 @@ class MosaicConfig:
     """
 
     side: int = 128
-    pixel: float = 0.6
+    pixel: float = 0.75
     guard: int = 24
     margin: int = 32
+    cover: float = 1.2
     small: float = 20.0
-    near: float = 8.0
+    polish: int = 1
+    polished: float = 40.0
+    near: float | None = None
     threshold: float = 0.9
     coarse_nside: int = 256
     whole_nside: int = 128
@@ -119,6 +121,11 @@ class Mosaic:
         Of the transforms; 0 for all.
     progress
         Told of every stage.
+
+    Attributes
+    ----------
+    polish
+        Exact iterations at the end; none where the whole is exact, or memory too small.
     """
 
     def __init__(
@@ -139,25 +146,59 @@ class Mosaic:
         self._nside = nside_of(observed.size, "mask")
         self._sets: dict[str, _TileSet] = {}
         self._coarse: Solver | None = None
+        self._polisher: Solver | None = None
+        self.polish = 0
         if self._nside <= self._config.whole_nside:
             return
+        if self._config.polish:
+            self._prepare_polish()
         self._progress.stage("plan")
-        wide = _wide_holes(observed, self._small_radius)
+        wide = _wide_holes(observed, self._config.small * self._tile_pixel)
         small = ~observed & ~wide
         self._small = small
+        again = np.zeros_like(observed)
+        near = self._config.near
+        if near is None:
+            near = 0.0 if self.polish else _NEAR
+        if near:
+            again = ~grow(observed, near * _pixel_size(self._nside))
         coarse = self._config.coarse_nside > 0
         for name, holes, seen, share in (
             ("small", small, observed, False),
             ("wide", wide, observed | small, coarse),
         ):
             if holes.any():
-                self._sets[name] = _TileSet(holes, seen, prior, engine, self._config, share=share)
+                self._sets[name] = _TileSet(
+                    holes, seen, again & seen, prior, engine, self._config, share=share
+                )
         tiles = [f"{tiles} for {name} holes" for name, tiles in self._sets.items()]
         self._progress.done(", ".join(tiles))
 
+    def _prepare_polish(self) -> None:
+        self._progress.stage("prepare")
+        given = self._observed | _wide_holes(
+            self._observed, self._config.polished * self._tile_pixel
+        )
+        signal = self._prior.signal_cl()
+        if not np.array_equal(given, self._observed):
+            # Small holes must not make up for the monopole of a wide one's error.
+            signal = unpinned(signal)
+        if given.all():
+            self._progress.done("nothing to polish")
+            return
+        try:
+            self._polisher = Solver(
+                given, signal_cl=signal, noise_cl=self._prior.white_cl, threads=self._threads
+            )
+        except MemoryError:
+            self._progress.done("no polish: this machine has too little memory for it")
+            return
+        self.polish = self._config.polish
+        self._progress.done(str(self._polisher))
+
     @property
-    def _small_radius(self) -> float:
-        return self._config.small * self._config.pixel * _pixel_size(self._nside)
+    def _tile_pixel(self) -> float:
+        return self._config.pixel * _pixel_size(self._nside)
 
     def mean(self, values: Map) -> Map:
         """Give the posterior mean in the holes.
@@ -193,6 +234,15 @@ class Mosaic:
             work -= large
             self._sets["wide"].fill(work, self._progress, "wide holes")
             work += large
+        if self._polisher is not None:
+            self._progress.stage("polish", self.polish)
+            work[self._polisher.holes] = self._polisher.improve(
+                work,
+                work[self._polisher.holes],
+                iterations=self.polish,
+                progress=self._progress,
+            )
+            self._progress.done()
         return np.asarray(work[~self._observed])
 
     def _large_scales(self, values: Map) -> Map:
@@ -234,6 +284,7 @@ class _TileSet:
         self,
         holes: Mask,
         seen: Mask,
+        again: Mask,
         prior: Prior,
         engine: FlatEngine,
         config: MosaicConfig,
@@ -251,6 +302,7 @@ class _TileSet:
             side=config.side,
             pixel_arcmin=math.degrees(pixel) * 60,
             margin=config.margin * pixel,
+            cover=config.cover,
         )
         self._layouts, self._useful = self._worth_it(layouts, config, config.side * pixel)
         cl = np.append(prior.total_cl(), prior.white_cl)
@@ -258,16 +310,13 @@ class _TileSet:
             cl, side=config.side, pixel=pixel, share=share, sky_pixel=sky_pixel, guard=config.guard
         )
         self._window = blending.window((config.side, config.side), guard=config.guard + 1)
-        self._near = np.empty(0, dtype=np.int64)
-        if config.near:
-            around = ~grow(~holes, config.near * sky_pixel) & seen
-            self._near = np.flatnonzero(around)
+        self._again = np.flatnonzero(again)
 
     def __str__(self) -> str:
         return f"{self._useful.size} tiles"
 
     def _worth_it(
-        self, layouts: Sequence[Layout], config: MosaicConfig, side: float
+        self, layouts: tuple[Layout, ...], config: MosaicConfig, side: float
     ) -> tuple[list[Layout], NDArray[np.int64]]:
         """Drop tiles that neither see anything nor overlap with one that does.
 
@@ -290,7 +339,7 @@ class _TileSet:
 
     def fill(self, values: Map, progress: Progress, name: str) -> None:
         """Write the posterior mean into the holes of ``values``."""
-        passes = 2 if self._near.size else 1
+        passes = 2 if self._again.size else 1
         progress.stage(name, passes * self._useful.size)
         tiles = np.zeros((len(self._layouts), *self._window.shape), dtype=np.float32)
         data = values
@@ -299,24 +348,21 @@ class _TileSet:
             # felt by the residual only.
             if number:
                 data = np.zeros_like(values)
-                data[self._near] = values[self._near] - self._paste(tiles, self._near)
+                pasted = self._paste(tiles, self._again)
+                data[self._again] = np.nan_to_num(values[self._again] - pasted)
             for part in _batches(self._useful.size):
                 some = self._useful[part]
                 cut, weight = tiling.cut(data, self._seen, [self._layouts[i] for i in some])
                 known = weight >= self._threshold
-                start = tiles[some] if number else None
-                tiles[some] = self._mean(
-                    np.where(known, tiles[some] + cut, 0.0), known, start, rough=number < passes - 1
-                )
+                tiles[some] = self._mean(np.where(known, tiles[some] + cut, 0.0), known)
                 progress.advance(some.size)
-        values[self._holes] = self._paste(tiles, self._holes)
+        values[self._holes] = np.nan_to_num(self._paste(tiles, self._holes))
         progress.done(f"{self}, {self._holes.size} pixels")
 
     def _paste(self, tiles: NDArray[np.float32], pixels: NDArray[np.int64]) -> Map:
         if not self._layouts:
-            return np.zeros(pixels.size)
-        pasted, _ = tiling.paste(tiles, self._layouts, pixels, window=self._window)
-        return np.asarray(np.nan_to_num(pasted))
+            return np.full(pixels.size, np.nan)
+        return tiling.paste(tiles, self._layouts, pixels, window=self._window)[0]
 
 
 def _batches(n: int, size: int = 256) -> list[slice]:
@@ -347,5 +393,5 @@ def _wide_holes(observed: Mask, radius: float) -> Mask:
         away = np.linalg.norm(pixel_directions(nside, pixels[part]) - centre[label[part]], axis=1)
         np.maximum.at(farthest, label[part], away)
     wide = np.zeros(observed.size, dtype=bool)
-    wide[pixels] = farthest[label] > 2 * math.sin(radius / 2)
+    wide[pixels] = farthest[label] > 2 * math.sin(min(radius, math.pi) / 2)
     return wide

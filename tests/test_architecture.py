@@ -18,7 +18,7 @@ ROWS = (
     {"blending", "maps", "masks", "tiling"},
     {"diffuse", "harmonics", "spectra"},
     {"prior"},
-    {"gaussian", "simulate"},
+    {"dipole", "gaussian", "simulate"},
     {"methods", "mosaic"},
     {"owntiles", "vae"},
     {"inpaint"},
@@ -47,7 +47,7 @@ KEPT_IN = {
     "platformdirs": {"harmonics"},
     "rich": set(),
     "safetensors": {"vae"},
-    "scipy": {"diffuse", "gaussian", "prior", "tiling"},
+    "scipy": {"diffuse", "gaussian", "mosaic", "prior", "tiling"},
     "torch": {"vae"},
 }
 LONGEST = 400

@@ -113,10 +113,10 @@ def test_polish_comes_nearer(values, observed):
     assert away[2] < 0.01 * values.std()
 
 
-def test_a_polished_method_says_how_far_it_came(values, observed):
+def test_a_polished_method_has_no_certificate(values, observed):
     fitter = exact(values, observed, method="diffuse", polish=2)
     fitter.mean()
-    assert fitter.certificate.iterations <= 2
+    assert fitter.certificate is None
     with pytest.raises(ValueError, match="diffuse has no realizations"):
         fitter.realization()
 

@@ -15,7 +15,7 @@ from skyfill.prior import ARCMIN, Prior, draw, lcdm
 NSIDE = 128
 KNOWN = Prior(NSIDE, lcdm(), fwhm=50 * ARCMIN, noise_uk_arcmin=400.0)
 #: Tiles of 26 degrees, as curved as a test of Nside 128 can bear.
-CONFIG = {"side": 96, "whole_nside": 64, "small": 10.0}
+CONFIG = {"side": 96, "guard": 8, "margin": 24, "whole_nside": 64, "small": 10.0}
 
 
 def engine_of(network=None, *, tolerance=3e-3, refine=100, batch_size=64):
@@ -89,7 +89,9 @@ def test_mean_is_nearly_the_exact_one_as_it_is_used(shipped):
 
 
 def test_mean_is_linear_in_the_map(observed, truth):
-    """To a thousandth of the sky's rms, where the iterations are run to 1e-5."""
+    """To a thousandth of the sky's rms, where the iterations are run to 1e-5; polish is one step
+    of conjugate gradients, whose length depends on the map a little.
+    """
     fill = mosaic_of(observed, config={"tolerance": 1e-5}, tolerance=1e-5, refine=500)
     other = draw(KNOWN, seed=2, threads=1)
     together = fill.mean(truth + other)
@@ -99,14 +101,10 @@ def test_mean_is_linear_in_the_map(observed, truth):
     np.testing.assert_allclose(together, apart, rtol=0, atol=1e-2 * truth.std())
 
 
-def test_batches_change_rounding_only(observed, truth, monkeypatch):
+def test_batches_change_nothing(observed, truth):
     usual = mosaic_of(observed).mean(truth)
-    monkeypatch.setattr(
-        mosaic, "_batches", lambda n, size=3: [slice(i, i + 3) for i in range(0, n, 3)]
-    )
-    for size in (1, 7):
-        again = mosaic_of(observed, batch_size=size).mean(truth)
-        np.testing.assert_allclose(again, usual, rtol=0, atol=1e-3 * truth.std())
+    for size in (1, 6):
+        np.testing.assert_array_equal(mosaic_of(observed, batch_size=size).mean(truth), usual)
 
 
 def test_what_is_in_the_holes_is_not_read(observed, truth):
@@ -118,14 +116,29 @@ def test_what_is_in_the_holes_is_not_read(observed, truth):
         assert np.array_equal(values, np.where(observed, truth, garbage), equal_nan=True)
 
 
-def test_a_second_gather_helps(observed, truth, exact):
-    """Without it the fill of small holes feels the smoothing of the gather."""
-    small = ~mosaic._wide_holes(observed, 6 * hp.nside2resol(NSIDE))[~observed]
+@pytest.mark.parametrize(
+    ("worse", "better", "gain"),
+    [
+        ({"polish": 0, "near": 0.0}, {"polish": 0}, 0.95),
+        ({"polish": 0}, {"polish": 1}, 0.1),
+    ],
+)
+def test_what_small_holes_gain_by(observed, truth, exact, worse, better, gain):
+    """A second gather feels less smoothing, polish none."""
+    small = ~mosaic._wide_holes(observed, 7.5 * hp.nside2resol(NSIDE))[~observed]
     errors = [
-        np.mean((mosaic_of(observed, config={"near": near}).mean(truth) - exact)[small] ** 2)
-        for near in (0.0, 8.0)
+        np.mean((mosaic_of(observed, config=config).mean(truth) - exact)[small] ** 2)
+        for config in (worse, better)
     ]
-    assert errors[1] < 0.92 * errors[0]
+    assert errors[1] < gain * errors[0]
+
+
+def test_polish_leaves_the_widest_holes_alone(observed, truth):
+    wide = mosaic._wide_holes(observed, 7.5 * hp.nside2resol(NSIDE))[~observed]
+    polished = mosaic_of(observed, config={"polished": 12.0}).mean(truth)
+    plain = mosaic_of(observed, config={"polish": 0, "near": 0.0}).mean(truth)
+    np.testing.assert_array_equal(plain[wide], polished[wide])
+    assert np.all(plain[~wide] != polished[~wide])
 
 
 def test_small_maps_are_solved_as_a_whole():
@@ -149,14 +162,14 @@ def test_small_maps_are_solved_as_a_whole():
 )
 def test_discs_are_small_or_wide(pixels, wide):
     """Ten tile pixels are the limit here; a disc's farthest pixel lies within its radius."""
-    size = 0.6 * hp.nside2resol(NSIDE)
+    size = 0.75 * hp.nside2resol(NSIDE)
     seen = discs(NSIDE, [1.0], [0.5], pixels * size)
     found = mosaic._wide_holes(seen, 10 * size)
     np.testing.assert_array_equal(found, ~seen if wide else np.zeros_like(seen))
 
 
 def test_each_hole_is_judged_for_itself():
-    size = 0.6 * hp.nside2resol(NSIDE)
+    size = 0.75 * hp.nside2resol(NSIDE)
     small = discs(NSIDE, [1.0, 4.0, 0.0], [0.5, -1.2, np.pi / 2], 6 * size)
     wide = discs(NSIDE, [2.0], [0.0], 15 * size)
     # A thin strip is no smaller than it is long.
@@ -168,7 +181,7 @@ def test_each_hole_is_judged_for_itself():
 
 @pytest.mark.parametrize("kind", ["small", "wide", "both"])
 def test_tiles_are_made_for_the_holes_there_are(kind):
-    size = 0.6 * hp.nside2resol(NSIDE)
+    size = 0.75 * hp.nside2resol(NSIDE)
     seen = np.ones(12 * NSIDE**2, dtype=bool)
     if kind != "wide":
         seen &= discs(NSIDE, [1.0], [0.5], 5 * size)
@@ -179,7 +192,7 @@ def test_tiles_are_made_for_the_holes_there_are(kind):
     def engine(cl, *, share, sky_pixel, pixel, side, guard):
         asked.append(share)
         assert cl[-1] == pytest.approx(KNOWN.white_cl)
-        assert pixel == pytest.approx(0.6 * hp.nside2resol(NSIDE), rel=1e-12)
+        assert pixel == pytest.approx(0.75 * hp.nside2resol(NSIDE), rel=1e-12)
         assert sky_pixel == pytest.approx(hp.nside2resol(NSIDE), rel=1e-12)
         assert (side, guard) == (96, 8)
 
@@ -193,3 +206,17 @@ def test_degrading_is_healpys(observed, truth):
     mean, share = degrade(np.where(observed, truth, np.nan), observed, 32)
     np.testing.assert_allclose(share, hp.ud_grade(observed.astype(float), 32), atol=1e-15)
     np.testing.assert_allclose(mean[share > 0], expected[share > 0], rtol=1e-9, atol=1e-9)
+
+
+def test_no_polish_where_memory_is_too_small(observed, truth, monkeypatch):
+    """A second gather takes its place."""
+
+    def no_memory(*_, **__):
+        raise MemoryError
+
+    expected = mosaic_of(observed, config={"polish": 0}).mean(truth)
+    monkeypatch.setattr("skyfill.gaussian.solver._check_memory", no_memory)
+    poor = mosaic_of(observed)
+    monkeypatch.undo()
+    assert poor.polish == 0
+    np.testing.assert_array_equal(poor.mean(truth), expected)

@@ -3,8 +3,8 @@
 import healpy
 import numpy as np
 import pytest
-from skyfill.prior import lcdm
 
+from skyfill.prior import lcdm
 from skyfill.simulate import simulate_mask, simulate_sky
 
 NSIDE = 64

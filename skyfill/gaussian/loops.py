@@ -117,9 +117,9 @@ class Inner:
             self._progress.advance()
             moves.append(abs(step) * rms(direction))
             distance = _ahead(moves)
-            z = precondition(rest)
-            if distance <= max(allowed, relative * rms(x)):
+            if not self.left or distance <= max(allowed, relative * rms(x)):
                 break
+            z = precondition(rest)
             rho, last = _dot(rest, z), rho
             direction *= rho / last
             direction += z

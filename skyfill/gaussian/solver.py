@@ -45,6 +45,10 @@ _INNER = 0.5
 #: Distance of the inner loop from its solution in a correction, in units of the correction; less
 #: where the residual shrinks by less than the second number.
 _RELATIVE, _SLOW = 0.1, 0.8
+#: Signal beyond the inner loop's multipoles, in units of the noise's variance, that it bears.
+_UNRESOLVED = 0.05
+#: Corrections to a step of polish where the pixels do not resolve the sky, and inner steps of each.
+_CORRECTIONS, _INNER_STEPS = 6, 10
 #: Bytes for each pixel of the map, and for each of its holes, as measured at Nside 2048.
 _BYTES = 115
 #: Holes nearer to each other than twice this over lmax, some seven pixels, are one.
@@ -168,7 +172,9 @@ class Solver:
             white = float(np.median(self._noise[observed]))
         self.rms = (signal + white) ** 0.5
         lmax = _inner_lmax(signal_cl, white * area, self._nside)
-        white += float(np.sum((modes * signal_cl)[lmax + 1 :]))
+        beyond = float(np.sum((modes * signal_cl)[lmax + 1 :]))
+        self._resolved = beyond < _UNRESOLVED * white
+        white += beyond
         weights = harmonics.pixel_weights(self._nside, threads=threads)
         self.sky = Covariance(weights, signal_cl[: lmax + 1], white, threads=threads)
         self._blocks: HoleBlocks | None = None
@@ -220,7 +226,6 @@ class Solver:
         *,
         start: Map | None = None,
         tolerance: float = 3e-3,
-        iterations: int | None = None,
         max_iterations: int = 1000,
         progress: Progress | None = None,
     ) -> Solution:
@@ -234,8 +239,6 @@ class Solver:
             ``(nhole,)``: a fill to begin with; nothing if not given.
         tolerance
             Estimated rms distance to the exact mean to stop at, in units of the rms of the map.
-        iterations
-            Take that many steps of the inner loop, none of the outer, and stop.
         max_iterations
             Steps of the inner loop, all told, after which to stop anyway.
         progress
@@ -253,18 +256,15 @@ class Solver:
             nothing = np.zeros(nalm, dtype=np.complex128)
             return Solution(fill, nothing, Certificate(0, 0, 0.0, 0.0, converged=True))
         allowed = tolerance * self.rms
-        limit = max_iterations if iterations is None else iterations
-        inner = Inner(self, progress, limit)
+        inner = Inner(self, progress, max_iterations)
         fill, distance = inner.solve(
-            -self.sky.inverse(data)[self.holes],
-            start,
-            allowed=0.0 if iterations is not None else _INNER * allowed,
+            -self.sky.inverse(data)[self.holes], start, allowed=_INNER * allowed
         )
         data[self.holes] = fill
         y = self.sky.inverse(data)
         outer = Outer(self, data, y)
         relative = _RELATIVE
-        while iterations is None and inner.left > 0 and (outer.steps == 0 or distance > allowed):
+        while inner.left > 0 and (outer.steps == 0 or distance > allowed):
             step, z, left = outer.correction(inner, _INNER * allowed, relative)
             shrunk = outer.advance(step, z)
             if shrunk > _SLOW:  # it may be the inner loop that holds it up
@@ -276,6 +276,41 @@ class Solver:
             inner.taken, outer.steps, outer.residual, distance, converged=distance <= allowed
         )
         return Solution(data[self.holes], outer.whitened, certificate)
+
+    def improve(
+        self, values: Map, start: Map, *, iterations: int, progress: Progress | None = None
+    ) -> Map:
+        """Bring a fill nearer to the mean.
+
+        In steps of the inner loop, and, where the pixels do not resolve the sky, so that these lead
+        astray, in six times as many of the outer.
+
+        Parameters
+        ----------
+        values
+            ``(npix,)``, µK, RING; unobserved pixels are not read.
+        start
+            ``(nhole,)``: the fill.
+        iterations
+            How many steps of the inner loop.
+        progress
+            Told of every step.
+
+        Returns
+        -------
+        ``(nhole,)``.
+        """
+        data = np.where(self._observed, values, 0.0)
+        data[self.holes] = start
+        inner = Inner(self, progress or Silent(), iterations)
+        step, _ = inner.solve(-self.sky.inverse(data)[self.holes], allowed=0.0)
+        data[self.holes] += step
+        if iterations and not self._resolved:
+            outer = Outer(self, data, self.sky.inverse(data))
+            inner.left = _INNER_STEPS * _CORRECTIONS * iterations
+            for _ in range(_CORRECTIONS * iterations):
+                outer.advance(*outer.correction(inner, 0.0, _RELATIVE)[:2])
+        return data[self.holes]
 
     def variance(self) -> Map:
         """Give the posterior variance in small holes, ``(nhole,)``, µK².

@@ -44,7 +44,7 @@ class TrainConfig:
     """
 
     seed: int = 1
-    steps: int = 4500
+    steps: int = 5000
     batch: int = 16
     side: int = 128
     guard: int = 24
@@ -54,7 +54,7 @@ class TrainConfig:
     elbo_weight: float = 0.04
     exact: int = 40
     nside: tuple[int, int] = (256, 4096)
-    pixel: tuple[float, float] = (0.5, 0.75)
+    pixel: tuple[float, float] = (0.6, 1.1)
     beam: tuple[float, float] = (0.7, 10.0)
     noise_uk_arcmin: tuple[float, float] = (1.0, 100.0)
     save_every: int = 250

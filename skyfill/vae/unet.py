@@ -34,7 +34,7 @@ class Architecture:
         other fields bends what it knows of them.
     """
 
-    warm: int = 8
+    warm: int = 12
     steps: int = 1
     channels: tuple[int, ...] = (16, 24, 32, 48)
     gates: tuple[int, ...] = (16, 24, 32, 48)
