@@ -41,6 +41,10 @@ DIPOLES = ("fit", "marginalise")
 #: map's: wide against what the observed sky leaves open.
 _WIDE = 3.0
 
+#: Residual of a tile at which the network's answer is left alone, and at which exact steps from
+#: nothing end.
+_GOOD, _EXACT = 3e-2, 3e-4
+
 
 class Inpainter:
     """Fill one map, once or many times.
@@ -78,7 +82,7 @@ class Inpainter:
     network
         Whether the network makes the first guess of a tile; if not, exact steps begin from nothing.
     refine
-        Exact steps on each tile and pass, at most.
+        Exact steps on each tile and pass, at most: few tiles need them after the network.
     device, batch_size, threads
         Where and how tiles are filled; they change nothing but rounding.
     config
@@ -343,6 +347,7 @@ def _engine(
             TileField.of(cl, side=side, pixel=pixel, share=share, sky_pixel=sky_pixel),
             guard=guard,
             refine=refine,
+            tolerance=_GOOD if network else _EXACT,
             batch_size=batch_size,
             device=device,
         )

@@ -50,7 +50,7 @@ class TileFiller:
         *,
         guard: int,
         refine: int,
-        tolerance: float = 3e-4,
+        tolerance: float,
         batch_size: int,
         device: str = "auto",
     ) -> None:

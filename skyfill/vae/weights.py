@@ -22,7 +22,7 @@ from skyfill.vae.unet import Architecture
 __all__ = ["DEFAULT", "ModelCard", "load", "save", "shipped"]
 
 FORMAT = 1
-DEFAULT = "tilevae-1"
+DEFAULT = "tilevae-2"
 _WEIGHTS = Path(__file__).parent / "weights"
 
 
