@@ -73,10 +73,9 @@ class Polished:
 
     def mean(self, values: Map) -> Map:
         """Fill, and polish."""
-        start = self._first.mean(values)
+        filled = values.copy()
+        filled[self._solver.holes] = self._first.mean(values)
         self._progress.stage("polish", self._iterations)
-        fill = self._solver.improve(
-            values, start, iterations=self._iterations, progress=self._progress
-        )
+        fill = self._solver.improve(filled, iterations=self._iterations, progress=self._progress)
         self._progress.done()
         return fill

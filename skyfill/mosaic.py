@@ -234,13 +234,11 @@ class Mosaic:
             work -= large
             self._sets["wide"].fill(work, self._progress, "wide holes")
             work += large
+            del large  # a whole map
         if self._polisher is not None:
             self._progress.stage("polish", self.polish)
             work[self._polisher.holes] = self._polisher.improve(
-                work,
-                work[self._polisher.holes],
-                iterations=self.polish,
-                progress=self._progress,
+                work, iterations=self.polish, progress=self._progress
             )
             self._progress.done()
         return np.asarray(work[~self._observed])

@@ -18,7 +18,9 @@ NSIDE, LMAX, SKIES, MEANS = 256, 512, 20, 4
 def vae_engine(cl, *, guard, **geometry):
     """Make the shipped network fill tiles, as `skyfill.Inpainter` does."""
     field = flatsky.TileField.of(cl, **geometry)
-    return vae.TileFiller(vae.load()[0], field, guard=guard, refine=40, tolerance=3e-2, batch_size=64, device="cpu")
+    return vae.TileFiller(
+        vae.load()[0], field, guard=guard, refine=40, tolerance=3e-2, batch_size=64, device="cpu"
+    )
 
 
 @pytest.mark.slow

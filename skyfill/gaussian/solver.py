@@ -277,9 +277,7 @@ class Solver:
         )
         return Solution(data[self.holes], outer.whitened, certificate)
 
-    def improve(
-        self, values: Map, start: Map, *, iterations: int, progress: Progress | None = None
-    ) -> Map:
+    def improve(self, filled: Map, *, iterations: int, progress: Progress | None = None) -> Map:
         """Bring a fill nearer to the mean.
 
         In steps of the inner loop, and, where the pixels do not resolve the sky, so that these lead
@@ -287,10 +285,8 @@ class Solver:
 
         Parameters
         ----------
-        values
-            ``(npix,)``, µK, RING; unobserved pixels are not read.
-        start
-            ``(nhole,)``: the fill.
+        filled
+            ``(npix,)``, µK, RING; the holes hold the fill. It is not changed.
         iterations
             How many steps of the inner loop.
         progress
@@ -300,16 +296,17 @@ class Solver:
         -------
         ``(nhole,)``.
         """
-        data = np.where(self._observed, values, 0.0)
-        data[self.holes] = start
         inner = Inner(self, progress or Silent(), iterations)
-        step, _ = inner.solve(-self.sky.inverse(data)[self.holes], allowed=0.0)
-        data[self.holes] += step
-        if iterations and not self._resolved:
-            outer = Outer(self, data, self.sky.inverse(data))
-            inner.left = _INNER_STEPS * _CORRECTIONS * iterations
-            for _ in range(_CORRECTIONS * iterations):
-                outer.advance(*outer.correction(inner, 0.0, _RELATIVE)[:2])
+        step, _ = inner.solve(-self.sky.inverse(filled)[self.holes], allowed=0.0)
+        fill: Map = filled[self.holes] + step
+        if not iterations or self._resolved:
+            return fill
+        data = filled.copy()
+        data[self.holes] = fill
+        outer = Outer(self, data, self.sky.inverse(data))
+        inner.left = _INNER_STEPS * _CORRECTIONS * iterations
+        for _ in range(_CORRECTIONS * iterations):
+            outer.advance(*outer.correction(inner, 0.0, _RELATIVE)[:2])
         return data[self.holes]
 
     def variance(self) -> Map:
