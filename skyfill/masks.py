@@ -30,6 +30,7 @@ __all__ = [
     "find_holes",
     "galactic_cut",
     "grow",
+    "hole_reach",
     "label_holes",
     "read_catalogue",
     "read_mask",
@@ -259,6 +260,41 @@ def _chords(nside: int, inside: NDArray[np.bool_], *, limit: float) -> NDArray[n
         nside, inside, longest, chord, source, queue, np.empty_like(inside), np.empty(8, np.int64)
     )
     return chord
+
+
+def hole_reach(observed: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Give the radius of every hole about its centre.
+
+    Parameters
+    ----------
+    observed
+        ``(npix,)``, RING, True where observed.
+
+    Returns
+    -------
+    ``(npix,)``: for a hole's pixels the chord from the mean of their directions to the farthest of
+    them; zero where observed.
+    """
+    nside = nside_of(observed.size, "mask")
+    holes = label_holes(observed)
+    pixels = np.flatnonzero(~observed)
+    label = holes.labels[pixels]
+    centre = np.zeros((holes.sizes.size, 3))
+    farthest = np.zeros(holes.sizes.size)
+    parts = [slice(i, i + 2**20) for i in range(0, pixels.size, 2**20)]
+    for part in parts:
+        direction = pixel_directions(nside, pixels[part])
+        for axis in range(3):
+            centre[:, axis] += np.bincount(
+                label[part], direction[:, axis], minlength=holes.sizes.size
+            )
+    centre /= np.maximum(np.linalg.norm(centre, axis=1, keepdims=True), 1e-300)
+    for part in parts:
+        away = np.linalg.norm(pixel_directions(nside, pixels[part]) - centre[label[part]], axis=1)
+        np.maximum.at(farthest, label[part], away)
+    reach = np.zeros(observed.size)
+    reach[pixels] = farthest[label]
+    return reach
 
 
 def galactic_cut(nside: int, latitude: float, *, coord: str | None = "G") -> NDArray[np.bool_]:

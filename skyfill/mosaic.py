@@ -23,8 +23,7 @@ from skyfill._checks import nside_of
 from skyfill._progress import Progress, Silent
 from skyfill.flatsky import coarse_share
 from skyfill.gaussian import CoarseModel, Solver, degrade, unpinned
-from skyfill.healpix import pixel_directions
-from skyfill.masks import grow, label_holes
+from skyfill.masks import grow, hole_reach
 from skyfill.prior import Prior
 from skyfill.tiling import Layout
 
@@ -150,10 +149,12 @@ class Mosaic:
         self.polish = 0
         if self._nside <= self._config.whole_nside:
             return
+        reach = hole_reach(observed)
         if self._config.polish:
-            self._prepare_polish()
+            self._prepare_polish(_wider(reach, self._config.polished * self._tile_pixel))
         self._progress.stage("plan")
-        wide = _wide_holes(observed, self._config.small * self._tile_pixel)
+        wide = _wider(reach, self._config.small * self._tile_pixel)
+        del reach
         small = ~observed & ~wide
         self._small = small
         again = np.zeros_like(observed)
@@ -174,13 +175,12 @@ class Mosaic:
         tiles = [f"{tiles} for {name} holes" for name, tiles in self._sets.items()]
         self._progress.done(", ".join(tiles))
 
-    def _prepare_polish(self) -> None:
+    def _prepare_polish(self, left: Mask) -> None:
+        """Prepare the solver for all but the holes that are left out."""
         self._progress.stage("prepare")
-        given = self._observed | _wide_holes(
-            self._observed, self._config.polished * self._tile_pixel
-        )
+        given = self._observed | left
         signal = self._prior.signal_cl()
-        if not np.array_equal(given, self._observed):
+        if left.any():
             # Small holes must not make up for the monopole of a wide one's error.
             signal = unpinned(signal)
         if given.all():
@@ -371,25 +371,7 @@ def _pixel_size(nside: int) -> float:
     return math.sqrt(4 * math.pi / 12) / nside
 
 
-def _wide_holes(observed: Mask, radius: float) -> Mask:
+def _wider(reach: Map, radius: float) -> Mask:
     """Mark the pixels of the holes that do not fit into a disc of a given radius."""
-    nside = nside_of(observed.size, "mask")
-    holes = label_holes(observed)
-    pixels = np.flatnonzero(~observed)
-    label = holes.labels[pixels]
-    centre = np.zeros((holes.sizes.size, 3))
-    farthest = np.zeros(holes.sizes.size)
-    parts = [slice(i, i + 2**20) for i in range(0, pixels.size, 2**20)]
-    for part in parts:
-        direction = pixel_directions(nside, pixels[part])
-        for axis in range(3):
-            centre[:, axis] += np.bincount(
-                label[part], direction[:, axis], minlength=holes.sizes.size
-            )
-    centre /= np.maximum(np.linalg.norm(centre, axis=1, keepdims=True), 1e-300)
-    for part in parts:
-        away = np.linalg.norm(pixel_directions(nside, pixels[part]) - centre[label[part]], axis=1)
-        np.maximum.at(farthest, label[part], away)
-    wide = np.zeros(observed.size, dtype=bool)
-    wide[pixels] = farthest[label] > 2 * math.sin(min(radius, math.pi) / 2)
+    wide: Mask = reach > 2 * math.sin(min(radius, math.pi) / 2)
     return wide

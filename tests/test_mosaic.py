@@ -8,7 +8,7 @@ import pytest
 
 from skyfill import flatsky, mosaic, vae
 from skyfill.gaussian import Solver, degrade
-from skyfill.masks import discs
+from skyfill.masks import discs, hole_reach
 from skyfill.mosaic import Mosaic, MosaicConfig
 from skyfill.prior import ARCMIN, Prior, draw, lcdm
 
@@ -125,7 +125,7 @@ def test_what_is_in_the_holes_is_not_read(observed, truth):
 )
 def test_what_small_holes_gain_by(observed, truth, exact, worse, better, gain):
     """A second gather feels less smoothing, polish none."""
-    small = ~mosaic._wide_holes(observed, 7.5 * hp.nside2resol(NSIDE))[~observed]
+    small = ~mosaic._wider(hole_reach(observed), 7.5 * hp.nside2resol(NSIDE))[~observed]
     errors = [
         np.mean((mosaic_of(observed, config=config).mean(truth) - exact)[small] ** 2)
         for config in (worse, better)
@@ -134,7 +134,7 @@ def test_what_small_holes_gain_by(observed, truth, exact, worse, better, gain):
 
 
 def test_polish_leaves_the_widest_holes_alone(observed, truth):
-    wide = mosaic._wide_holes(observed, 7.5 * hp.nside2resol(NSIDE))[~observed]
+    wide = mosaic._wider(hole_reach(observed), 7.5 * hp.nside2resol(NSIDE))[~observed]
     polished = mosaic_of(observed, config={"polished": 12.0}).mean(truth)
     plain = mosaic_of(observed, config={"polish": 0, "near": 0.0}).mean(truth)
     np.testing.assert_array_equal(plain[wide], polished[wide])
@@ -164,7 +164,7 @@ def test_discs_are_small_or_wide(pixels, wide):
     """Ten tile pixels are the limit here; a disc's farthest pixel lies within its radius."""
     size = 0.75 * hp.nside2resol(NSIDE)
     seen = discs(NSIDE, [1.0], [0.5], pixels * size)
-    found = mosaic._wide_holes(seen, 10 * size)
+    found = mosaic._wider(hole_reach(seen), 10 * size)
     np.testing.assert_array_equal(found, ~seen if wide else np.zeros_like(seen))
 
 
@@ -175,7 +175,7 @@ def test_each_hole_is_judged_for_itself():
     # A thin strip is no smaller than it is long.
     theta, phi = hp.pix2ang(NSIDE, np.arange(small.size))
     wide &= ~((np.abs(theta - 2.0) < 1.5 * size) & (np.abs(phi - 4.0) < 20 * size))
-    found = mosaic._wide_holes(small & wide, 10 * size)
+    found = mosaic._wider(hole_reach(small & wide), 10 * size)
     np.testing.assert_array_equal(found, ~wide)
 
 
