@@ -86,7 +86,7 @@ class MosaicConfig:
     cover: float = 1.2
     small: float = 20.0
     polish: int = 1
-    polished: float = 40.0
+    polished: float = 100.0
     near: float | None = None
     threshold: float = 0.9
     coarse_nside: int = 256
