@@ -65,12 +65,16 @@ class MosaicConfig:
     polish
         Exact iterations at the end, in holes where the gather's error counts.
     polished
-        Largest radius of such a hole.
+        Largest radius of such a hole in maps beyond ``polished_nside``: there the tiles' own error
+        is small, and wide holes would take twice the memory. In smaller maps, where tiles are
+        curved, every hole is polished.
     near
         Observed pixels this far from a hole (in HEALPix pixels) are gathered a second time; 0 for
         one pass only, None for 8 where no polish follows and 0 where one does.
     threshold
         Share of the interpolation weight that must be observed for a tile pixel to count as data.
+    polished_nside
+        Largest resolution at which wide holes are polished, too.
     coarse_nside
         Largest resolution of the coarse level; 0 for none: tiles have the whole C_l.
     whole_nside
@@ -87,11 +91,12 @@ class MosaicConfig:
     small: float = 20.0
     polish: int = 1
     polished: float = 100.0
+    polished_nside: int = 1024
     near: float | None = None
     threshold: float = 0.9
     coarse_nside: int = 256
     whole_nside: int = 128
-    tolerance: float = 3e-3
+    tolerance: float = 1e-2
 
 
 class FlatEngine(Protocol):
@@ -151,7 +156,9 @@ class Mosaic:
             return
         reach = hole_reach(observed)
         if self._config.polish:
-            self._prepare_polish(_wider(reach, self._config.polished * self._tile_pixel))
+            every = self._nside <= self._config.polished_nside
+            radius = math.inf if every else self._config.polished * self._tile_pixel
+            self._prepare_polish(_wider(reach, radius))
         self._progress.stage("plan")
         wide = _wider(reach, self._config.small * self._tile_pixel)
         del reach
@@ -247,7 +254,7 @@ class Mosaic:
         """Give m_L, the mean of the large scales, on the whole map."""
         self._progress.stage("coarse level")
         seen = self._observed | self._small
-        nside = min(self._config.coarse_nside, self._nside // 4)
+        nside = min(self._config.coarse_nside, max(self._nside // 4, 128), self._nside // 2)
         coarse, share = degrade(values, seen, nside)
         signal = self._prior.signal_cl()
         model = CoarseModel.of(

@@ -375,11 +375,11 @@ def _machine_memory() -> float:
 def _inner_lmax(signal_cl: Map, noise_cl: float, nside: int) -> int:
     """Give the largest multipole of the inner loop: where the noise has long taken over.
 
-    Beyond 1.5 nside the inverse is not exact, but better than none up to 2 nside; below Nside 16 it
-    would not be positive.
+    Beyond 1.5 nside the inverse is not exact, but better than none up to 1.75 nside: up to 2 nside,
+    a smooth sky with little noise would not converge. Below Nside 16 it would not be positive.
     """
     seen = np.flatnonzero(signal_cl > _NEGLIGIBLE * noise_cl)
     last = int(seen[-1]) if seen.size else 0
     exact = harmonics.quadrature_lmax(nside)
-    reach = 2 * nside if nside >= 16 else exact
+    reach = 7 * nside // 4 if nside >= 16 else exact
     return min(max(last, nside), reach, signal_cl.size - 1)
