@@ -83,10 +83,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--dipole",
-        choices=("fit", "marginalise"),
-        default="fit",
-        help="monopole and dipole are fitted, removed and put back, or left open as far as the "
-        "observed sky leaves them (gaussian only; default: fit)",
+        choices=("marginalise", "fit"),
+        default="marginalise",
+        help="monopole and dipole are as uncertain in the holes as the observed sky leaves them, "
+        "or what is fitted to it is taken for the truth (default: marginalise)",
     )
     options.add_seed(parser)
     options.add_prior(parser, otherwise="Where nothing is given: fitted to the observed sky.")

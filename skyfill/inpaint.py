@@ -20,7 +20,7 @@ from skyfill._checks import nside_of
 from skyfill._progress import Progress, Silent
 from skyfill.dipole import Dipole
 from skyfill.flatsky import TileField
-from skyfill.gaussian import Certificate, Solver
+from skyfill.gaussian import Certificate, Solver, freed
 from skyfill.masks import find_holes
 from skyfill.methods import Diffuse, Exact, Fill, Polished
 from skyfill.mosaic import FlatEngine, Mosaic, MosaicConfig, TileMean
@@ -36,10 +36,7 @@ Mask = NDArray[np.bool_]
 
 METHODS = ("vae", "gaussian", "diffuse")
 FILLS = ("data", "signal")
-DIPOLES = ("fit", "marginalise")
-#: Standard deviation of a marginalised monopole or dipole beside what was fitted, in units of the
-#: map's: wide against what the observed sky leaves open.
-_WIDE = 3.0
+DIPOLES = ("marginalise", "fit")
 
 #: Residual of a tile at which the network's answer is left alone, and at which exact steps from
 #: nothing end.
@@ -67,9 +64,9 @@ class Inpainter:
     fill
         ``data``: realizations hold noise in the holes like the noise around them; ``signal``: none.
     dipole
-        What becomes of monopole and dipole. ``fit``: they are fitted to the observed sky, taken out
-        and put back. ``marginalise``: what the fit leaves open is open in the holes, too; for
-        ``gaussian``.
+        What becomes of monopole and dipole, which are fitted to the observed sky, taken out and put
+        back. ``marginalise``: what the fit leaves open is open in the holes, too. ``fit``: it is
+        taken for the truth, which biases l < 20. ``diffuse`` has the fit and no more.
     polish
         Exact iterations after ``vae``, in all but the widest holes (`MosaicConfig.polished`), or
         after ``diffuse``; if not given, one for ``vae`` (or what ``config`` says), else none.
@@ -117,7 +114,7 @@ class Inpainter:
         prior: Prior | None = None,
         noise_rms: Map | None = None,
         fill: str = "data",
-        dipole: str = "fit",
+        dipole: str = "marginalise",
         polish: int | None = None,
         tolerance: float = 3e-3,
         seed: int = 0,
@@ -137,9 +134,8 @@ class Inpainter:
         ):
             if value not in known:
                 raise ValueError(f"{name} {value!r} is unknown; choose one of {', '.join(known)}")
-        if method != "gaussian" and (noise_rms is not None or dipole == "marginalise"):
-            what = "a noise map" if noise_rms is not None else "dipole marginalise"
-            raise ValueError(f"{method} knows nothing of {what}; use method gaussian")
+        if method != "gaussian" and noise_rms is not None:
+            raise ValueError(f"{method} knows nothing of a noise map; use method gaussian")
         self._progress = progress or Silent()
         self._seed = seed
         self._threads = threads
@@ -170,6 +166,7 @@ class Inpainter:
                 seen,
                 self._known_prior(),
                 engine,
+                marginal=self._marginal,
                 config=config,
                 threads=threads,
                 progress=self._progress,
@@ -195,8 +192,7 @@ class Inpainter:
         self._progress.stage("prepare")
         signal = prior.signal_cl()
         if self._marginal:
-            modes = (2 * np.arange(signal.size) + 1) / (4 * math.pi)
-            signal[:2] += 4 * math.pi * _WIDE**2 * float(modes @ signal)
+            signal = freed(signal)
         variance = self._noise_variance
         if variance is not None:
             variance = variance + prior.aliased_cl * seen.size / (4 * math.pi)

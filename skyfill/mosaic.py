@@ -22,7 +22,7 @@ from skyfill import blending, harmonics, tiling
 from skyfill._checks import nside_of
 from skyfill._progress import Progress, Silent
 from skyfill.flatsky import coarse_share
-from skyfill.gaussian import CoarseModel, Solver, degrade, unpinned
+from skyfill.gaussian import CoarseModel, Solver, degrade, freed, unpinned
 from skyfill.masks import grow, hole_reach
 from skyfill.prior import Prior
 from skyfill.tiling import Layout
@@ -31,6 +31,8 @@ __all__ = ["FlatEngine", "Mosaic", "MosaicConfig"]
 
 #: HEALPix pixels around holes that are gathered twice where no polish follows.
 _NEAR = 8.0
+#: Steps of polish where every hole is polished.
+_POLISH = 4
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -63,24 +65,26 @@ class MosaicConfig:
     small
         Largest radius of a hole that is filled with the whole C_l, before wide ones; 0 for none.
     polish
-        Exact iterations at the end, in holes where the gather's error counts.
+        Exact iterations at the end, see `skyfill.gaussian.Solver.improve`; None for 4 up to
+        ``polished_nside``, where they cost little, and 1 beyond.
     polished
-        Largest radius of such a hole in maps beyond ``polished_nside``: there the tiles' own error
-        is small, and wide holes would take twice the memory. In smaller maps, where tiles are
-        curved, every hole is polished.
+        Radius of the largest hole that is polished beyond ``polished_nside``: there the tiles' own
+        error is small, and wide holes would take twice the memory. In smaller maps, where tiles
+        are curved, every hole is polished.
+    polished_nside
+        Largest resolution at which every hole is polished.
     near
         Observed pixels this far from a hole (in HEALPix pixels) are gathered a second time; 0 for
         one pass only, None for 8 where no polish follows and 0 where one does.
     threshold
         Share of the interpolation weight that must be observed for a tile pixel to count as data.
-    polished_nside
-        Largest resolution at which wide holes are polished, too.
     coarse_nside
         Largest resolution of the coarse level; 0 for none: tiles have the whole C_l.
     whole_nside
         Maps of this resolution or below, whose tiles would be curved, are solved as a whole.
     tolerance
-        Distance to the exact mean at which the coarse solve stops, in units of the map's rms.
+        Distance to the exact mean at which the coarse solve stops, in units of the map's rms; a
+        tenth of it where maps are solved as a whole.
     """
 
     side: int = 128
@@ -89,14 +93,14 @@ class MosaicConfig:
     margin: int = 32
     cover: float = 1.2
     small: float = 20.0
-    polish: int = 1
+    polish: int | None = None
     polished: float = 100.0
-    polished_nside: int = 1024
+    polished_nside: int = 512
     near: float | None = None
     threshold: float = 0.9
     coarse_nside: int = 256
     whole_nside: int = 128
-    tolerance: float = 1e-2
+    tolerance: float = 3e-2
 
 
 class FlatEngine(Protocol):
@@ -119,6 +123,8 @@ class Mosaic:
         What the maps are made of.
     engine
         What fills tiles.
+    marginal
+        Whether monopole and dipole can be anything; if not, the prior's are none.
     config
         How the sphere is divided.
     threads
@@ -138,12 +144,14 @@ class Mosaic:
         prior: Prior,
         engine: FlatEngine,
         *,
+        marginal: bool = True,
         config: MosaicConfig | None = None,
         threads: int = 0,
         progress: Progress | None = None,
     ) -> None:
         self._observed = observed
         self._prior = prior
+        self._signal = freed(prior.signal_cl()) if marginal else prior.signal_cl()
         self._config = config or MosaicConfig()
         self._threads = threads
         self._progress = progress or Silent()
@@ -155,10 +163,13 @@ class Mosaic:
         if self._nside <= self._config.whole_nside:
             return
         reach = hole_reach(observed)
-        if self._config.polish:
-            every = self._nside <= self._config.polished_nside
+        every = self._nside <= self._config.polished_nside
+        polish = self._config.polish
+        if polish is None:
+            polish = _POLISH if every else 1
+        if polish:
             radius = math.inf if every else self._config.polished * self._tile_pixel
-            self._prepare_polish(_wider(reach, radius))
+            self._prepare_polish(polish, _wider(reach, radius))
         self._progress.stage("plan")
         wide = _wider(reach, self._config.small * self._tile_pixel)
         del reach
@@ -182,11 +193,11 @@ class Mosaic:
         tiles = [f"{tiles} for {name} holes" for name, tiles in self._sets.items()]
         self._progress.done(", ".join(tiles))
 
-    def _prepare_polish(self, left: Mask) -> None:
+    def _prepare_polish(self, polish: int, left: Mask) -> None:
         """Prepare the solver for all but the holes that are left out."""
         self._progress.stage("prepare")
         given = self._observed | left
-        signal = self._prior.signal_cl()
+        signal = self._signal
         if left.any():
             # Small holes must not make up for the monopole of a wide one's error.
             signal = unpinned(signal)
@@ -200,7 +211,7 @@ class Mosaic:
         except MemoryError:
             self._progress.done("no polish: this machine has too little memory for it")
             return
-        self.polish = self._config.polish
+        self.polish = polish
         self._progress.done(str(self._polisher))
 
     @property
@@ -213,7 +224,7 @@ class Mosaic:
         Parameters
         ----------
         values
-            ``(npix,)``, µK, RING, without monopole and dipole; holes are not read.
+            ``(npix,)``, µK, RING; monopole and dipole small against it; holes are not read.
 
         Returns
         -------
@@ -225,12 +236,12 @@ class Mosaic:
             if self._coarse is None:
                 self._coarse = Solver(
                     self._observed,
-                    signal_cl=self._prior.signal_cl(),
+                    signal_cl=self._signal,
                     noise_cl=self._prior.white_cl,
                     threads=self._threads,
                 )
             solution = self._coarse.mean(
-                work, tolerance=self._config.tolerance, progress=self._progress
+                work, tolerance=0.1 * self._config.tolerance, progress=self._progress
             )
             self._progress.done(str(solution.certificate))
             return solution.fill
@@ -256,7 +267,7 @@ class Mosaic:
         seen = self._observed | self._small
         nside = min(self._config.coarse_nside, max(self._nside // 4, 128), self._nside // 2)
         coarse, share = degrade(values, seen, nside)
-        signal = self._prior.signal_cl()
+        signal = self._signal
         model = CoarseModel.of(
             nside, fine_nside=self._nside, signal_cl=signal, noise_cl=self._prior.white_cl
         )

@@ -5,8 +5,9 @@ posterior mean in units of the realizations' spread about their means (of all sk
 the spread does not depend on the data). The ratio of C_l is that of the first realization to the
 truth, by healpy's anafast.
 
-    python docs/scripts/calibration.py --skies 50 --realizations 20
-    python docs/scripts/calibration.py --skies 100 --realizations 1
+    python docs/scripts/calibration.py
+    python docs/scripts/calibration.py --method gaussian
+    python docs/scripts/calibration.py --ranked 0 --dipole fit
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import healpy as hp
 import numpy as np
@@ -32,38 +36,56 @@ def main() -> None:
     parser.add_argument("--nside", type=int, default=256)
     parser.add_argument("--beam-arcmin", type=float, default=40)
     parser.add_argument("--noise-uk-arcmin", type=float, default=90)
-    parser.add_argument("--skies", type=int, default=50)
+    parser.add_argument("--skies", type=int, default=100)
     parser.add_argument("--realizations", type=int, default=20)
-    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--ranked", type=int, default=50, help="skies with more than one of them")
+    parser.add_argument("--method", default="vae")
+    parser.add_argument("--dipole", default="marginalise")
+    parser.add_argument("--workers", type=int, default=2, help="skies at once, a thread each")
     args = parser.parse_args()
+    ranks, spread = np.zeros(args.realizations + 1), np.zeros(1)
+    errors, ratios = [], []
+    begun = time.perf_counter()
+    with ProcessPoolExecutor(args.workers) as pool:
+        for sky, found in enumerate(pool.map(partial(fill_sky, args), range(args.skies)), 1):
+            ratios.append(found[0])
+            if len(found) > 1:
+                ranks += found[1]
+                spread = spread + found[2]
+                errors.append(found[3])
+            if sky % 10 == 0 or sky == args.skies:
+                print(f"{sky} skies, {time.perf_counter() - begun:.0f} s")
+                report(ratios, ranks, errors, spread / max(len(errors), 1))
+
+
+def fill_sky(args: argparse.Namespace, sky: int) -> tuple[Any, ...]:
+    """Give ratios of C_l, and of a ranked sky ranks, variances and errors of the mean."""
     prior = Prior(
         args.nside, lcdm(), fwhm=args.beam_arcmin * ARCMIN, noise_uk_arcmin=args.noise_uk_arcmin
     )
     observed = simulate_mask(args.nside, kind="both", seed=11, n_holes=250)
     holes = ~observed
-    n = args.realizations
-    ranks = np.zeros(n + 1)
-    spread = np.zeros(np.count_nonzero(holes))
-    errors: list[np.ndarray] = []
-    ratios: list[list[float]] = []
-    begun = time.perf_counter()
-    for sky in range(args.skies):
-        truth = draw(prior, seed=1000, index=sky, aliased=True)
-        masked = np.where(observed, truth, np.nan)
-        fill = Inpainter(masked, observed, prior=prior, seed=2000 + sky, threads=args.threads)
-        drawn = np.array([fill.realization(index) for index in range(n)])
-        if n > 1:
-            below = np.count_nonzero(drawn < truth[holes], axis=0)
-            ranks += np.bincount(below, minlength=n + 1)
-            spread += drawn.var(axis=0, ddof=1)
-            errors.append(truth[holes] - fill.mean())
-        filled = np.where(holes, 0.0, truth)
-        filled[holes] = drawn[0]
-        power = [hp.anafast(m, lmax=EDGES[-1] - 1, pol=False) for m in (filled, truth)]
-        ratios.append([np.divide(*(bins(p, a, b) for p in power)) for a, b in pairwise(EDGES)])
-        if (sky + 1) % 10 == 0 or sky + 1 == args.skies:
-            print(f"{sky + 1} skies, {time.perf_counter() - begun:.0f} s")
-            report(ratios, ranks, errors, spread / (sky + 1))
+    truth = draw(prior, seed=1000, index=sky, aliased=True)
+    fill = Inpainter(
+        np.where(observed, truth, np.nan),
+        observed,
+        method=args.method,
+        prior=prior,
+        dipole=args.dipole,
+        seed=2000 + sky,
+        threads=1,
+    )
+    n = args.realizations if sky < args.ranked else 1
+    drawn = np.array([fill.realization(index) for index in range(n)])
+    filled = truth.copy()
+    filled[holes] = drawn[0]
+    power = [hp.anafast(m, lmax=EDGES[-1] - 1, pol=False) for m in (filled, truth)]
+    ratios = [np.divide(*(bins(p, a, b) for p in power)) for a, b in pairwise(EDGES)]
+    if n == 1:
+        return (ratios,)
+    below = np.count_nonzero(drawn < truth[holes], axis=0)
+    ranks = np.bincount(below, minlength=n + 1).astype(float)
+    return ratios, ranks, drawn.var(axis=0, ddof=1), truth[holes] - fill.mean()
 
 
 def report(

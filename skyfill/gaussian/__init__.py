@@ -1,7 +1,7 @@
 """The exact fill of a Gaussian sky: posterior mean, and with it realizations, on the sphere."""
 
 from skyfill.gaussian.coarse import CoarseModel, degrade
-from skyfill.gaussian.pinned import unpinned
+from skyfill.gaussian.pinned import freed, unpinned
 from skyfill.gaussian.solver import Certificate, Solution, Solver
 
-__all__ = ["Certificate", "CoarseModel", "Solution", "Solver", "degrade", "unpinned"]
+__all__ = ["Certificate", "CoarseModel", "Solution", "Solver", "degrade", "freed", "unpinned"]

@@ -22,15 +22,26 @@ from skyfill._jit import compiled
 from skyfill.harmonics import Covariance
 from skyfill.healpix import pixel_directions
 
-__all__ = ["Pinned", "unpinned"]
+__all__ = ["Pinned", "freed", "unpinned"]
 
 Map = NDArray[np.float64]
 
+#: Standard deviation of a free monopole or dipole in units of the map's: wide against what the
+#: observed sky leaves open.
+_WIDE = 3.0
+
+
+def freed(signal_cl: Map) -> Map:
+    """Give the spectrum of a sky whose monopole and dipole can be anything."""
+    cl = signal_cl.copy()
+    cl[:2] += 4 * np.pi * _WIDE**2 * float(np.sum((2 * np.arange(cl.size) + 1) * cl) / (4 * np.pi))
+    return cl
+
 
 def unpinned(signal_cl: Map) -> Map:
-    """Give the spectrum with a monopole and dipole no fainter than the quadrupole."""
+    """Give the spectrum with a monopole and dipole as bright as the quadrupole."""
     cl = signal_cl.copy()
-    cl[:2] = np.maximum(cl[:2], cl[min(2, cl.size - 1)])
+    cl[:2] = cl[min(2, cl.size - 1)]
     return cl
 
 

@@ -47,8 +47,9 @@ _INNER = 0.5
 _RELATIVE, _SLOW = 0.1, 0.8
 #: Signal beyond the inner loop's multipoles, in units of the noise's variance, that it bears.
 _UNRESOLVED = 0.05
-#: Corrections to a step of polish where the pixels do not resolve the sky, and inner steps of each.
-_CORRECTIONS, _INNER_STEPS = 6, 10
+#: Corrections to a round of so many steps of polish; to one begun, where the pixels do not resolve
+#: the sky; inner steps of each.
+_FEW, _ROUND, _MANY, _INNER_STEPS = 2, 4, 6, 10
 #: Bytes for each pixel of the map, and for each of its holes, as measured at Nside 2048.
 _BYTES = 115
 #: Holes nearer to each other than twice this over lmax, some seven pixels, are one.
@@ -158,7 +159,8 @@ class Solver:
         self._cl = signal_cl
         area = 4 * np.pi / observed.size
         modes = (2 * np.arange(signal_cl.size) + 1) / (4 * np.pi)
-        signal = float(modes @ signal_cl)
+        # A monopole and a dipole that can be anything are no measure of the map.
+        signal = float(np.sum((modes * signal_cl)[min(2, signal_cl.size - 1) :]))
         floor = _NOISE_FLOOR * signal
         self._noise: Map | float = max(noise_cl / area, floor)
         white = self._noise
@@ -280,8 +282,9 @@ class Solver:
     def improve(self, filled: Map, *, iterations: int, progress: Progress | None = None) -> Map:
         """Bring a fill nearer to the mean.
 
-        In steps of the inner loop, and, where the pixels do not resolve the sky, so that these lead
-        astray, in six times as many of the outer.
+        By steps of the inner loop, and two of the outer for every four of these: the inner loop's
+        sky is not quite the one meant. Where the pixels do not resolve the sky, so that it leads
+        astray, there are six of the outer, even for a single step.
 
         Parameters
         ----------
@@ -299,13 +302,16 @@ class Solver:
         inner = Inner(self, progress or Silent(), iterations)
         step, _ = inner.solve(-self.sky.inverse(filled)[self.holes], allowed=0.0)
         fill: Map = filled[self.holes] + step
-        if not iterations or self._resolved:
+        corrections = _FEW * (iterations // _ROUND)
+        if not self._resolved:
+            corrections = _MANY * -(-iterations // _ROUND)
+        if not corrections:
             return fill
         data = filled.copy()
         data[self.holes] = fill
         outer = Outer(self, data, self.sky.inverse(data))
-        inner.left = _INNER_STEPS * _CORRECTIONS * iterations
-        for _ in range(_CORRECTIONS * iterations):
+        inner.left = _INNER_STEPS * corrections
+        for _ in range(corrections):
             outer.advance(*outer.correction(inner, 0.0, _RELATIVE)[:2])
         return data[self.holes]
 
