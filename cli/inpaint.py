@@ -110,7 +110,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda (default: auto)"
     )
     engine.add_argument(
-        "--batch-size", type=options.positive, default=64, metavar="N", help="tiles at once"
+        "--batch-size",
+        type=options.positive,
+        metavar="N",
+        help="tiles at once (default: what free memory allows)",
     )
     options.add_threads(parser)
     options.add_quiet(parser)

@@ -81,7 +81,8 @@ class Inpainter:
     refine
         Exact steps on each tile and pass, at most: few tiles need them after the network.
     device, batch_size, threads
-        Where and how tiles are filled; they change nothing but rounding.
+        Where and how tiles are filled, as many at once as free memory allows if not given; they
+        change nothing but rounding.
     config
         How the sphere is divided into tiles.
     progress
@@ -122,7 +123,7 @@ class Inpainter:
         network: bool = True,
         refine: int = 40,
         device: str = "auto",
-        batch_size: int = 64,
+        batch_size: int | None = None,
         threads: int = 0,
         config: MosaicConfig | None = None,
         progress: Progress | None = None,
@@ -326,7 +327,7 @@ def _engine(
     network: bool,
     refine: int,
     device: str,
-    batch_size: int,
+    batch_size: int | None,
     threads: int,
 ) -> tuple[FlatEngine, ModelCard | None]:
     """Make what fills tiles; torch is loaded here and not before."""

@@ -135,7 +135,7 @@ def test_what_small_holes_gain_by(observed, truth, exact, worse, better, gain):
 
 def test_polish_leaves_the_widest_holes_alone(observed, truth):
     wide = mosaic._wider(hole_reach(observed), 7.5 * hp.nside2resol(NSIDE))[~observed]
-    polished = mosaic_of(observed, config={"polished": 12.0}).mean(truth)
+    polished = mosaic_of(observed, config={"polished": 12.0, "polished_nside": 0}).mean(truth)
     plain = mosaic_of(observed, config={"polish": 0, "near": 0.0}).mean(truth)
     np.testing.assert_array_equal(plain[wide], polished[wide])
     assert np.all(plain[~wide] != polished[~wide])
@@ -149,7 +149,8 @@ def test_small_maps_are_solved_as_a_whole():
     def no_tiles(*_, **__):
         raise AssertionError
 
-    fill = Mosaic(seen, prior, no_tiles, config=MosaicConfig(tolerance=1e-6), threads=1)
+    config = MosaicConfig(tolerance=1e-5)
+    fill = Mosaic(seen, prior, no_tiles, marginal=False, config=config, threads=1)
     expected = solved(values, seen, prior, tolerance=1e-6)[~seen]
     np.testing.assert_allclose(fill.mean(values), expected, rtol=1e-6, atol=1e-6)
 

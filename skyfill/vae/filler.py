@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,14 @@ from numpy.typing import NDArray
 from skyfill.flatsky import TileField
 from skyfill.vae.network import TileVAE, conjugate_gradient
 
-__all__ = ["TileFiller"]
+__all__ = ["TileFiller", "affordable_batch"]
+
+#: Bytes for each pixel of a tile in work, as measured with the shipped network.
+_BYTES = 200
+#: Share of the free memory that a batch may take.
+_SHARE = 0.5
+#: Tiles beyond which a batch gains nothing: on a CPU it leaves the caches, and is slower.
+_MOST_CPU, _MOST = 64, 1024
 
 
 class TileFiller:
@@ -33,7 +41,8 @@ class TileFiller:
     tolerance
         Relative residual at which a tile needs no further step.
     batch_size
-        Tiles at once; changes nothing but rounding.
+        Tiles at once, which changes nothing but rounding; None for what memory allows
+        (`affordable_batch`).
     device
         ``auto``, ``cpu``, ``cuda`` or another of torch's.
 
@@ -51,7 +60,7 @@ class TileFiller:
         guard: int,
         refine: int,
         tolerance: float,
-        batch_size: int,
+        batch_size: int | None = None,
         device: str = "auto",
     ) -> None:
         self.device = pick_device(device)
@@ -63,7 +72,8 @@ class TileFiller:
         self._guard = guard
         self._refine = refine
         self._tolerance = tolerance
-        self._batch = batch_size + batch_size % 2  # `colour` takes tiles in pairs
+        size = batch_size or affordable_batch(self.device, field.spectrum.shape[0])
+        self._batch = size + size % 2  # `colour` takes tiles in pairs
 
     def __call__(self, tiles: NDArray[Any], observed: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Give the posterior mean of every pixel of every tile.
@@ -106,6 +116,20 @@ class TileFiller:
                 )
             out[part] = mean[:, 0].cpu().numpy() * self._rms
         return out
+
+
+def affordable_batch(device: torch.device, side: int) -> int:
+    """Give how many tiles of a side to fill at once: as many as pay, within half the free memory.
+
+    At least two, even where there is no room for them: the error is then torch's, and says so.
+    """
+    most = _MOST_CPU if device.type == "cpu" else _MOST
+    free = most * _BYTES * side**2 / _SHARE
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+    elif device.type == "cpu" and "SC_AVPHYS_PAGES" in getattr(os, "sysconf_names", ()):
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(2, min(most, int(_SHARE * free / (_BYTES * side**2))))
 
 
 def pick_device(name: str, *, threads: int = 0) -> torch.device:

@@ -90,7 +90,6 @@ def test_an_exact_fill_is_certified(inpaint, tmp_path):
     ("words", "message"),
     [
         (("--method", "gaussian", "--polish", 3), "gaussian is exact already"),
-        (("--dipole", "marginalise"), "vae knows nothing of dipole marginalise"),
         (("--noise-map", "none.fits", "--method", "gaussian"), "none.fits"),
     ],
 )

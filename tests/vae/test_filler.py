@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 
 from skyfill import vae
 from skyfill.flatsky import TileField
 from skyfill.prior import ARCMIN
 from skyfill.vae import Architecture, TileFiller, TileVAE, pick_device
+from skyfill.vae.filler import affordable_batch
 
 SIDE, GUARD = 32, 4
 
@@ -110,3 +112,17 @@ def test_devices():
         with pytest.raises(ValueError, match="pass --device cpu") as caught:
             pick_device(name)
         assert "\n" not in str(caught.value)
+
+
+def test_a_batch_fits_into_the_free_memory(monkeypatch):
+    cpu = torch.device("cpu")
+    pages = {"SC_AVPHYS_PAGES": 2**20, "SC_PAGE_SIZE": 4096}
+    monkeypatch.setattr("os.sysconf", pages.__getitem__)
+    assert affordable_batch(cpu, 128) == 64  # more would be slower
+    pages["SC_AVPHYS_PAGES"] = 2**15  # 128 MiB, half of it for 3.1 MiB a tile
+    assert affordable_batch(cpu, 128) == 20
+    assert affordable_batch(cpu, 256) == 5
+    pages["SC_AVPHYS_PAGES"] = 0
+    assert affordable_batch(cpu, 128) == 2
+    # What a device does not tell is taken for enough.
+    assert affordable_batch(torch.device("meta"), 128) == 1024
