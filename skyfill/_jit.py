@@ -17,9 +17,11 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def compiled(function: Function) -> Function:
     """Compile a scalar function or a serial loop."""
-    return cast("Function", numba.njit(cache=True, error_model="numpy")(function))
+    return cast("Function", numba.njit(cache=True, nogil=True, error_model="numpy")(function))
 
 
 def parallel(function: Function) -> Function:
     """Compile a loop whose ``prange`` iterations write to disjoint places."""
-    return cast("Function", numba.njit(cache=True, parallel=True, error_model="numpy")(function))
+    return cast(
+        "Function", numba.njit(cache=True, nogil=True, parallel=True, error_model="numpy")(function)
+    )

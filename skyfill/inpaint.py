@@ -97,7 +97,7 @@ class Inpainter:
     polish
         Exact iterations in use.
     card
-        The model card of the weights in use; None without a network.
+        The model card of the weights in use; None where no network is used.
 
     Raises
     ------
@@ -173,6 +173,8 @@ class Inpainter:
                 progress=self._progress,
             )
             self.polish = mosaic.polish
+            if mosaic.whole:
+                self.card = None
         elif method == "gaussian":
             solver = self._solver(seen)
             self._fill = Exact(solver, tolerance=tolerance, progress=self._progress)

@@ -18,7 +18,7 @@ ROWS = (
     {"blending", "maps", "masks", "tiling"},
     {"diffuse", "harmonics", "spectra"},
     {"prior"},
-    {"dipole", "gaussian", "simulate"},
+    {"_tileset", "dipole", "gaussian", "simulate"},
     {"methods", "mosaic"},
     {"owntiles", "vae"},
     {"inpaint"},
@@ -47,7 +47,7 @@ KEPT_IN = {
     "platformdirs": {"harmonics"},
     "rich": set(),
     "safetensors": {"vae"},
-    "scipy": {"diffuse", "gaussian", "mosaic", "prior", "tiling"},
+    "scipy": {"_tileset", "diffuse", "gaussian", "prior", "tiling"},
     "torch": {"vae"},
 }
 LONGEST = 400

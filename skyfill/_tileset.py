@@ -1,0 +1,213 @@
+"""Fill some holes of a map from overlapping tiles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import KDTree
+
+from skyfill import blending, tiling
+from skyfill._checks import nside_of
+from skyfill._progress import Progress
+from skyfill.prior import Prior
+from skyfill.tiling import Layout
+
+__all__ = ["FlatEngine", "MosaicConfig", "TileMean", "TileSet", "pixel_size"]
+
+#: Tiles that are cut at once.
+_AT_ONCE = 256
+
+Map = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+class TileMean(Protocol):
+    """Posterior means of tiles ``(ntile, side, side)``, µK."""
+
+    def __call__(self, tiles: NDArray[Any], observed: Mask) -> NDArray[np.float32]:
+        """Fill tiles."""
+
+
+@dataclass(frozen=True)
+class MosaicConfig:
+    """Say how the sphere is divided; lengths are in tile pixels unless said.
+
+    Attributes
+    ----------
+    side
+        Of a tile.
+    pixel
+        Of a tile, in units of the HEALPix pixel.
+    guard
+        Pixels around a tile that are not used: its periodic images must not feel each other, nor
+        a hole that is cut by the border.
+    margin
+        Least distance of a hole pixel from the border of a tile that fills it.
+    cover
+        Mean number of tiles, less their margins, over a point of a wide hole.
+    small
+        Largest radius of a hole that is filled with the whole C_l, before wide ones; 0 for none.
+    polish
+        Exact iterations at the end, see `skyfill.gaussian.Solver.improve`; None for 4 up to
+        ``polished_nside``, where they cost little, and 1 beyond.
+    polished
+        Radius of the largest hole that is polished beyond ``polished_nside``: there the tiles' own
+        error is small, and wide holes would take twice the memory. In smaller maps, where tiles
+        are curved, every hole is polished.
+    polished_nside
+        Largest resolution at which every hole is polished.
+    near
+        Observed pixels this far from a hole (in HEALPix pixels) are gathered a second time; 0 for
+        one pass only, None for 8 where no polish follows and 0 where one does.
+    threshold
+        Share of the interpolation weight that must be observed for a tile pixel to count as data.
+    coarse_nside
+        Largest resolution of the coarse level; 0 for none: tiles have the whole C_l.
+    whole_nside
+        Maps of this resolution or below, whose tiles would be curved, are solved as a whole.
+    tolerance
+        Distance to the exact mean at which the coarse solve stops, in units of the map's rms; a
+        tenth of it where maps are solved as a whole.
+    """
+
+    side: int = 128
+    pixel: float = 0.75
+    guard: int = 24
+    margin: int = 32
+    cover: float = 1.2
+    small: float = 20.0
+    polish: int | None = None
+    polished: float = 100.0
+    polished_nside: int = 512
+    near: float | None = None
+    threshold: float = 0.9
+    coarse_nside: int = 256
+    whole_nside: int = 128
+    tolerance: float = 3e-2
+
+
+class FlatEngine(Protocol):
+    """What a mosaic asks for: posterior means on flat tiles of a given prior."""
+
+    def __call__(
+        self, cl: Map, *, side: int, pixel: float, share: bool, sky_pixel: float, guard: int
+    ) -> TileMean:
+        """Prepare for tiles: the arguments are those of `skyfill.flatsky.TileField.of`."""
+
+
+class TileSet:
+    """The tiles over some holes, and how they are filled."""
+
+    def __init__(
+        self,
+        holes: Mask,
+        seen: Mask,
+        again: Mask,
+        prior: Prior,
+        engine: FlatEngine,
+        config: MosaicConfig,
+        *,
+        share: bool,
+    ) -> None:
+        nside = nside_of(holes.size, "mask")
+        sky_pixel = pixel_size(nside)
+        pixel = config.pixel * sky_pixel
+        self._seen = seen
+        self._holes = np.flatnonzero(holes)
+        self._threshold = config.threshold
+        layouts = tiling.plan(
+            holes,
+            side=config.side,
+            pixel_arcmin=math.degrees(pixel) * 60,
+            margin=config.margin * pixel,
+            cover=config.cover,
+        )
+        self._layouts, self._useful = self._worth_it(layouts, config, config.side * pixel)
+        cl = np.append(prior.total_cl(), prior.white_cl)
+        self._mean = engine(
+            cl, side=config.side, pixel=pixel, share=share, sky_pixel=sky_pixel, guard=config.guard
+        )
+        self._window = blending.window((config.side, config.side), guard=config.guard + 1)
+        self._again = np.flatnonzero(again)
+
+    def __str__(self) -> str:
+        return f"{self._useful.size} tiles"
+
+    def _worth_it(
+        self, layouts: tuple[Layout, ...], config: MosaicConfig, side: float
+    ) -> tuple[list[Layout], NDArray[np.int64]]:
+        """Drop tiles that neither see anything nor overlap with one that does.
+
+        Deep in a wide hole the mean is that of the coarse level; a tile without data is zero, and
+        is there for the others to fade into.
+        """
+        inner = slice(config.guard, -config.guard or None)
+        mask = self._seen.astype(np.float32)
+        sees = np.zeros(len(layouts), dtype=bool)
+        for part in _batches(len(layouts)):
+            weight, _ = tiling.cut(mask, None, layouts[part])
+            sees[part] = (weight[:, inner, inner] >= config.threshold).any(axis=(1, 2))
+        lon, lat = np.radians([(layout.lon_deg, layout.lat_deg) for layout in layouts]).T
+        centre = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], -1)
+        kept = sees.copy()
+        if sees.any():
+            apart, _ = KDTree(centre[sees]).query(centre)
+            kept |= apart < math.sqrt(2) * side
+        return [layouts[i] for i in np.flatnonzero(kept)], np.flatnonzero(sees[kept])
+
+    def fill(self, values: Map, progress: Progress, name: str) -> None:
+        """Write the posterior mean into the holes of ``values``."""
+        passes = 2 if self._again.size else 1
+        progress.stage(name, passes * self._useful.size)
+        tiles = np.zeros((len(self._layouts), *self._window.shape), dtype=np.float32)
+        data = values
+        for number in range(passes):
+            # The second pass gathers what the first has missed, so that the gather's smoothing is
+            # felt by the residual only.
+            if number:
+                data = np.zeros_like(values)
+                pasted = self._paste(tiles, self._again)
+                data[self._again] = np.nan_to_num(values[self._again] - pasted)
+            for some, cut, weight in self._cuts(data):
+                known = weight >= self._threshold
+                tiles[some] = self._mean(np.where(known, tiles[some] + cut, 0.0), known)
+                progress.advance(some.size)
+        values[self._holes] = np.nan_to_num(self._paste(tiles, self._holes))
+        progress.done(f"{self}, {self._holes.size} pixels")
+
+    def _cuts(self, data: Map) -> Iterator[tuple[NDArray[np.int64], Map, Map]]:
+        """Cut tiles, the next ones while these are being filled."""
+
+        def cut(part: slice) -> tuple[NDArray[np.int64], Map, Map]:
+            some = self._useful[part]
+            return some, *tiling.cut(data, self._seen, [self._layouts[i] for i in some])
+
+        with ThreadPoolExecutor(1) as ahead:
+            parts = _batches(self._useful.size)
+            coming = [ahead.submit(cut, part) for part in parts[:1]]
+            for part in parts[1:]:
+                now = coming.pop().result()
+                coming.append(ahead.submit(cut, part))
+                yield now
+            for last in coming:
+                yield last.result()
+
+    def _paste(self, tiles: NDArray[np.float32], pixels: NDArray[np.int64]) -> Map:
+        if not self._layouts:
+            return np.full(pixels.size, np.nan)
+        return tiling.paste(tiles, self._layouts, pixels, window=self._window)[0]
+
+
+def _batches(n: int) -> list[slice]:
+    return [slice(i, i + _AT_ONCE) for i in range(0, n, _AT_ONCE)]
+
+
+def pixel_size(nside: int) -> float:
+    """Give the root of a HEALPix pixel's area, radians."""
+    return math.sqrt(4 * math.pi / 12) / nside
