@@ -34,7 +34,7 @@ def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--nside", type=int, nargs="+", default=(512, 1024, 2048, 4096))
-    parser.add_argument("--areas-at", type=int, default=1024, help="Nside of the masked areas")
+    parser.add_argument("--areas-at", type=int, default=512, help="Nside of the masked areas")
     parser.add_argument("--method", nargs="+", default=("vae", "gaussian"))
     parser.add_argument("--work", type=Path, default=Path("scale"))
     parser.add_argument("--out", type=Path, required=True, help="a line of JSON for each run")
@@ -63,9 +63,9 @@ def run(nside: int, band: float, holes: int, *, method: str, work: Path) -> dict
     kind += ["--holes", str(holes), "--radius-arcmin", "6", "30"]
     for path, words in ((sky, ["sky", *known]), (mask, ["mask", *kind])):
         if not path.exists():
-            words += ["-o", str(path), "--nside", str(nside), "--seed", "1", "-q"]
+            words += ["-o", str(path), "--nside", str(nside), "--seed", "7", "-q"]
             subprocess.run([*SKYFILL, "simulate", *words], check=True)  # noqa: S603
-    command = [*SKYFILL, "inpaint", str(sky), str(mask), "-o", str(work / "filled.fits")]
+    command = [*SKYFILL, "inpaint", str(sky), str(mask), "-o", str(work / f"{method}.fits")]
     command += ["--method", method, "--realizations", "2", "--overwrite", "--json", *known]
     begun = time.perf_counter()
     with subprocess.Popen(  # noqa: S603

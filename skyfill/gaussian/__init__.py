@@ -2,6 +2,7 @@
 
 from skyfill.gaussian.coarse import CoarseModel, degrade
 from skyfill.gaussian.pinned import freed, unpinned
-from skyfill.gaussian.solver import Certificate, Solution, Solver
+from skyfill.gaussian.solution import Certificate, Solution
+from skyfill.gaussian.solver import Solver
 
 __all__ = ["Certificate", "CoarseModel", "Solution", "Solver", "degrade", "freed", "unpinned"]

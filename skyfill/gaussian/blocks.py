@@ -29,7 +29,7 @@ _RIDGE = 1e-5
 
 
 def affordable(
-    sizes: NDArray[np.int64], *, memory: float = 5e8, operations: float = 2e11
+    sizes: NDArray[np.int64], *, memory: float = 1e9, operations: float = 2e11
 ) -> NDArray[np.bool_]:
     """Choose the holes that are worth a block: the smallest, within memory and operations.
 
@@ -44,7 +44,7 @@ def affordable(
     """
     order = np.argsort(sizes, kind="stable")
     n = sizes[order].astype(np.float64)
-    fits = (np.cumsum(4 * n**2) <= memory) & (np.cumsum(n**3 / 6) <= operations)
+    fits = (np.cumsum(2 * n * (n + 1)) <= memory) & (np.cumsum(n**3 / 6) <= operations)
     chosen = np.zeros(sizes.size, dtype=bool)
     chosen[order[fits]] = True
     return chosen
@@ -86,7 +86,9 @@ class HoleBlocks:
 
     @cached_property
     def _factors(self) -> list[NDArray[np.float32]]:
-        return [self._factor(k).astype(np.float32) for k in range(len(self.holes))]
+        """Give the lower triangles, packed: half the memory, and faster to go through."""
+        factors = (self._factor(k).astype(np.float32) for k in range(len(self.holes)))
+        return [linalg.lapack.strttp(factor, uplo="L")[0] for factor in factors]
 
     def _factor(self, k: int) -> Map:
         """Give the lower Cholesky factor of (Σ⁻¹)_hh of one hole."""
@@ -114,7 +116,8 @@ class HoleBlocks:
         out = np.zeros_like(values)
         for hole, factor in zip(self.holes, self._factors, strict=True):
             right = values[hole].astype(np.float32)
-            out[hole] = linalg.cho_solve((factor, True), right, check_finite=False)
+            solution, _ = linalg.lapack.spptrs(hole.size, factor, right, lower=1)
+            out[hole] = solution.ravel()
         return out
 
     def variance(self) -> Map:

@@ -37,6 +37,9 @@ class Model(Protocol):
     def covariance(self, y: Map) -> tuple[NDArray[np.complex128], Map]:
         """Give Yᵀ y and Σ y, exactly."""
 
+    def size(self, rest: Map) -> float:
+        """Give the rms of a residual."""
+
 
 @compiled
 def _dot(a: Map, b: Map) -> float:
@@ -139,13 +142,13 @@ class Outer:
         self._filled = filled
         self._y = y
         self.whitened, image = model.covariance(y)
-        self._scale = rms(filled)
+        self._scale = model.size(filled)
         self._rest = filled - image
         self._step: Map | None = None
         self._direction = self._image = np.empty(0)
         self._curvature = 1.0
         self.steps = 0
-        self.residual = self._least = rms(self._rest) / self._scale
+        self.residual = self._least = model.size(self._rest) / self._scale
 
     def correction(self, inner: Inner, allowed: float, relative: float) -> tuple[Map, Map, float]:
         """Give what x lacks, what y lacks, and how well the former is known."""
@@ -177,6 +180,6 @@ class Outer:
         self._step, self._direction, self._image = step, z, image
         self._curvature = curvature
         self.steps += 1
-        before, self.residual = self.residual, rms(self._rest) / self._scale
+        before, self.residual = self.residual, s.size(self._rest) / self._scale
         self._least = min(self._least, self.residual)
         return min(self.residual / before, 1.0) if self.residual < _WORSE * self._least else 0.0

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +27,11 @@ from skyfill.gaussian.bands import TaperedBands
 from skyfill.gaussian.blocks import HoleBlocks, affordable
 from skyfill.gaussian.loops import Inner, Outer, rms
 from skyfill.gaussian.pinned import Pinned, unpinned
+from skyfill.gaussian.solution import Certificate, Solution
 from skyfill.harmonics import Covariance
 from skyfill.masks import distance_to_edge, grow, label_holes
 
-__all__ = ["Certificate", "Solution", "Solver"]
+__all__ = ["Solver"]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -54,62 +54,6 @@ _FEW, _ROUND, _MANY, _INNER_STEPS = 2, 4, 6, 10
 _BYTES = 115
 #: Holes nearer to each other than twice this over lmax, some seven pixels, are one.
 _APART = 2 * np.pi
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """How exact a fill is.
-
-    Attributes
-    ----------
-    iterations
-        Steps of the inner loop, all told.
-    corrections
-        Steps of the outer loop.
-    residual
-        Rms of d + x - Σ y over that of d + x; zero for the exact mean.
-    distance
-        Estimated rms distance of the fill to the exact mean, µK; infinite after too few iterations
-        to tell.
-    converged
-        Whether the distance is within the tolerance.
-    """
-
-    iterations: int
-    corrections: int
-    residual: float
-    distance: float
-    converged: bool
-
-    def __str__(self) -> str:
-        """Say it in a few words."""
-        text = (
-            f"{self.iterations} iterations, {self.corrections} corrections, residual "
-            f"{self.residual:.1e}"
-        )
-        if math.isfinite(self.distance):
-            text += f", some {self.distance:.2g} uK from the exact mean"
-        return text if self.converged else f"{text}: NOT CONVERGED"
-
-
-@dataclass(frozen=True)
-class Solution:
-    """The posterior mean of a masked map.
-
-    Attributes
-    ----------
-    fill
-        ``(nhole,)``: the posterior mean in the holes, RING order.
-    whitened
-        ``(nalm,)``: Yᵀ y with y = Σ⁻¹ d on the observed pixels; S times it is the mean of the
-        signal's alm.
-    certificate
-        How exact they are.
-    """
-
-    fill: Map
-    whitened: NDArray[np.complex128]
-    certificate: Certificate
 
 
 class Solver:
@@ -157,6 +101,7 @@ class Solver:
         _check_memory(self._nside, self.holes.size)
         self._threads = threads
         self._cl = signal_cl
+        self._free_dipole = bool(np.all(signal_cl[:2] > signal_cl[min(2, signal_cl.size - 1)]))
         area = 4 * np.pi / observed.size
         modes = (2 * np.arange(signal_cl.size) + 1) / (4 * np.pi)
         # A monopole and a dipole that can be anything are no measure of the map.
@@ -345,6 +290,18 @@ class Solver:
         )
         image += self._noise * y
         return alm, image
+
+    def size(self, rest: Map) -> float:
+        """Give the rms of a residual, without what of it can be anything.
+
+        A free monopole's variance over the noise's is so large that rounding alone leaves a
+        residual there; it is no error of the fill.
+        """
+        if not self._free_dipole:
+            return rms(rest)
+        alm = harmonics.adjoint(rest * self.sky.weights, lmax=1, threads=self._threads)
+        free = harmonics.synthesis(alm * self.sky.area, self._nside, threads=self._threads)
+        return rms(rest - free)
 
     def precondition(self, values: Map) -> Map:
         """Apply nearly (Q_hh)⁻¹."""

@@ -300,7 +300,7 @@ def test_blocks_and_bands_solve_the_same(covariance, monkeypatch):
 def test_the_smallest_holes_are_affordable(sizes):
     sizes = np.array(sizes)
     chosen = affordable(sizes, memory=1e7, operations=1e9)
-    assert 4 * np.sum(sizes[chosen].astype(float) ** 2) <= 1e7
+    assert 2 * np.sum(sizes[chosen] * (sizes[chosen] + 1.0)) <= 1e7
     assert np.sum(sizes[chosen].astype(float) ** 3) / 6 <= 1e9
     if chosen.any() and not chosen.all():
         assert sizes[chosen].max() <= sizes[~chosen].min()
