@@ -55,8 +55,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--polish",
         type=options.whole,
         metavar="N",
-        help="N exact iterations after vae, in all but the widest holes, or after diffuse "
-        "(default: 1 for vae, 0 for diffuse)",
+        help="N exact iterations after vae or diffuse (default: for vae 4 up to Nside 512, 1 in "
+        "all but the widest holes beyond; for diffuse 0)",
     )
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--mean", action="store_true", help="the posterior mean, not a realization")

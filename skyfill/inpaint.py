@@ -68,8 +68,8 @@ class Inpainter:
         back. ``marginalise``: what the fit leaves open is open in the holes, too. ``fit``: it is
         taken for the truth, which biases l < 20. ``diffuse`` has the fit and no more.
     polish
-        Exact iterations after ``vae``, in all but the widest holes (`MosaicConfig.polished`), or
-        after ``diffuse``; if not given, one for ``vae`` (or what ``config`` says), else none.
+        Exact iterations after ``vae`` or ``diffuse``; if not given, none after ``diffuse``, and
+        what `MosaicConfig.polish` says after ``vae``.
     tolerance
         Distance to the exact mean at which ``gaussian`` stops, in units of the rms of the map.
     seed

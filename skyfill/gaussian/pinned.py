@@ -27,7 +27,7 @@ __all__ = ["Pinned", "freed", "unpinned"]
 Map = NDArray[np.float64]
 
 #: Standard deviation of a free monopole in units of the map's, beside what was fitted: wide against
-#: what the observed sky leaves open (three times wider changes fills by 0.02 µK), and narrow enough
+#: what the observed sky leaves open (ten times wider changes fills by 0.03 µK), and narrow enough
 #: for its variance over the noise's, 10⁸, to be told from infinity in rounding.
 _WIDE = 0.3
 
