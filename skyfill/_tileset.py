@@ -56,12 +56,10 @@ class MosaicConfig:
     polish
         Exact iterations at the end, see `skyfill.gaussian.Solver.improve`; None for 4 up to
         ``polished_nside``, where they cost little, and 1 beyond.
-    polished
-        Radius of the largest hole that is polished beyond ``polished_nside``: there the tiles' own
-        error is small, and wide holes would take twice the memory. In smaller maps, where tiles
-        are curved, every hole is polished.
     polished_nside
-        Largest resolution at which every hole is polished.
+        Largest resolution at which every hole is polished, since tiles are curved. Beyond it only
+        small ones are, whose blocks make one step as good as all: the tiles' own error is small,
+        and a single step may leave wide holes worse than it finds them.
     near
         Observed pixels this far from a hole (in HEALPix pixels) are gathered a second time; 0 for
         one pass only, None for 8 where no polish follows and 0 where one does.
@@ -83,7 +81,6 @@ class MosaicConfig:
     cover: float = 1.2
     small: float = 20.0
     polish: int | None = None
-    polished: float = 100.0
     polished_nside: int = 512
     near: float | None = None
     threshold: float = 0.9

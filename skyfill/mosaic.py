@@ -20,7 +20,7 @@ from skyfill._checks import nside_of
 from skyfill._progress import Progress, Silent
 from skyfill._tileset import FlatEngine, MosaicConfig, TileMean, TileSet, pixel_size
 from skyfill.flatsky import coarse_share
-from skyfill.gaussian import CoarseModel, Solver, degrade, freed, unpinned
+from skyfill.gaussian import CoarseModel, Solver, degrade, freed
 from skyfill.masks import grow, hole_reach
 from skyfill.prior import Prior
 
@@ -88,17 +88,14 @@ class Mosaic:
         self.whole = self._nside <= self._config.whole_nside
         if self.whole:
             return
-        reach = hole_reach(observed)
         every = self._nside <= self._config.polished_nside
         polish = self._config.polish
         if polish is None:
             polish = _POLISH if every else 1
         if polish:
-            radius = math.inf if every else self._config.polished * self._tile_pixel
-            self._prepare_polish(polish, _wider(reach, radius))
+            self._prepare_polish(polish, small_only=not every)
         self._progress.stage("plan")
-        wide = _wider(reach, self._config.small * self._tile_pixel)
-        del reach
+        wide = _wider(hole_reach(observed), self._config.small * self._tile_pixel)
         small = ~observed & ~wide
         self._small = small
         again = np.zeros_like(observed)
@@ -119,26 +116,25 @@ class Mosaic:
         tiles = [f"{tiles} for {name} holes" for name, tiles in self._sets.items()]
         self._progress.done(", ".join(tiles))
 
-    def _prepare_polish(self, polish: int, left: Mask) -> None:
-        """Prepare the solver for all but the holes that are left out."""
+    def _prepare_polish(self, polish: int, *, small_only: bool) -> None:
+        """Prepare the solver."""
         self._progress.stage("prepare")
-        given = self._observed | left
-        signal = self._signal
-        if left.any():
-            # Small holes must not make up for the monopole of a wide one's error.
-            signal = unpinned(signal)
-        if given.all():
-            self._progress.done("nothing to polish")
-            return
         try:
-            self._polisher = Solver(
-                given, signal_cl=signal, noise_cl=self._prior.white_cl, threads=self._threads
+            solver = Solver(
+                self._observed,
+                signal_cl=self._signal,
+                noise_cl=self._prior.white_cl,
+                small_only=small_only,
+                threads=self._threads,
             )
         except MemoryError:
             self._progress.done("no polish: this machine has too little memory for it")
             return
-        self.polish = polish
-        self._progress.done(str(self._polisher))
+        if not solver.holes.size:
+            self._progress.done("nothing to polish")
+            return
+        self._polisher, self.polish = solver, polish
+        self._progress.done(str(solver))
 
     @property
     def _tile_pixel(self) -> float:

@@ -73,6 +73,8 @@ class Solver:
     noise_variance
         ``(npix,)``, RING: variance of the noise in each pixel, µK², in place of ``noise_cl``; not
         read in the holes.
+    small_only
+        Fill the small holes alone, whose blocks are affordable, and take the others as observed.
     threads
         Of the transforms.
 
@@ -91,17 +93,13 @@ class Solver:
         signal_cl: Map,
         noise_cl: float = 0.0,
         noise_variance: Map | None = None,
+        small_only: bool = False,
         threads: int = 0,
     ) -> None:
         self._nside = nside_of(observed.size, "the map to fill")
         if not observed.any():
             raise ValueError("no pixel is observed: nothing is known of the sky")
-        self._observed = observed
-        self.holes = np.flatnonzero(~observed)
-        _check_memory(self._nside, self.holes.size)
         self._threads = threads
-        self._cl = signal_cl
-        self._free_dipole = bool(np.all(signal_cl[:2] > signal_cl[min(2, signal_cl.size - 1)]))
         area = 4 * np.pi / observed.size
         modes = (2 * np.arange(signal_cl.size) + 1) / (4 * np.pi)
         # A monopole and a dipole that can be anything are no measure of the map.
@@ -122,6 +120,18 @@ class Solver:
         beyond = float(np.sum((modes * signal_cl)[lmax + 1 :]))
         self._resolved = beyond < _UNRESOLVED * white
         white += beyond
+        pixels = np.flatnonzero(~observed)
+        labels = label_holes(grow(observed, _APART / (lmax + 1))).labels[pixels]
+        small = affordable(np.bincount(labels))[labels]
+        if small_only and not small.all():
+            observed = observed.copy()
+            observed[pixels[~small]] = True
+            # Small holes must not make up for the monopole of a wide one's error.
+            signal_cl = unpinned(signal_cl)
+            pixels, labels, small = pixels[small], labels[small], small[small]
+        _check_memory(self._nside, pixels.size)
+        self._observed, self.holes, self._cl = observed, pixels, signal_cl
+        self._free_dipole = bool(np.all(signal_cl[:2] > signal_cl[min(2, signal_cl.size - 1)]))
         weights = harmonics.pixel_weights(self._nside, threads=threads)
         self.sky = Covariance(weights, signal_cl[: lmax + 1], white, threads=threads)
         self._blocks: HoleBlocks | None = None
@@ -132,7 +142,14 @@ class Solver:
         self.inner = Covariance(
             weights, signal_cl[: lmax + 1], white, pixels=self.holes, threads=threads
         )
-        self._prepare(weights)
+        self._wide = np.flatnonzero(~small)
+        if small.any():
+            order = np.flatnonzero(small)
+            order = order[np.argsort(labels[order], kind="stable")]
+            cuts = np.flatnonzero(np.diff(labels[order])) + 1
+            self._blocks = HoleBlocks(self.inner, self._nside, self.holes, np.split(order, cuts))
+        if self._wide.size:
+            self._bands = self._tapered(weights)
 
     def __str__(self) -> str:
         """Say in a few words what was prepared."""
@@ -142,30 +159,18 @@ class Solver:
             f"{self.sky.signal_cl.size - 1} of {self._cl.size - 1}"
         )
 
-    def _prepare(self, weights: Map) -> None:
-        """Divide the holes between blocks and bands."""
-        near = label_holes(grow(self._observed, _APART / self.inner.signal_cl.size))
-        mine = near.labels[self.holes]
-        small = affordable(np.bincount(mine))
-        in_block = small[mine]
-        self._wide = np.flatnonzero(~in_block)
-        if in_block.any():
-            order = np.flatnonzero(in_block)
-            order = order[np.argsort(mine[order], kind="stable")]
-            cuts = np.flatnonzero(np.diff(mine[order])) + 1
-            self._blocks = HoleBlocks(self.inner, self._nside, self.holes, np.split(order, cuts))
-        if self._wide.size:
-            pixels = self.holes[self._wide]
-            depth = distance_to_edge(self._observed)[pixels]
-            covariance = Covariance(
-                weights,
-                unpinned(self.inner.signal_cl),
-                self.inner.variance,
-                pixels=pixels,
-                threads=self._threads,
-                scratch=self.inner.scratch,
-            )
-            self._bands = TaperedBands(covariance, depth)
+    def _tapered(self, weights: Map) -> TaperedBands:
+        """Prepare the wide holes."""
+        pixels = self.holes[self._wide]
+        covariance = Covariance(
+            weights,
+            unpinned(self.inner.signal_cl),
+            self.inner.variance,
+            pixels=pixels,
+            threads=self._threads,
+            scratch=self.inner.scratch,
+        )
+        return TaperedBands(covariance, distance_to_edge(self._observed)[pixels])
 
     def mean(
         self,
