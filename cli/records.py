@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["command_cards", "prior_cards", "prior_of", "write_mask"]
+__all__ = ["command_cards", "prior_cards", "prior_of", "recorded_prior", "write_mask"]
 
 LCDM = "Planck 2018 LCDM"
 
@@ -49,7 +49,7 @@ def prior_of(args: argparse.Namespace, sky: skyfill.SkyMap) -> tuple[skyfill.Pri
     if options.has_prior(args):
         prior = options.given_prior(args, sky.nside)
         return prior, skyfill.inpaint.describe_prior(prior)
-    recorded = _recorded(sky)
+    recorded = recorded_prior(sky)
     if recorded is not None:
         return recorded, f"by the header, {skyfill.inpaint.describe_prior(recorded)}"
 
@@ -76,7 +76,7 @@ def write_mask(
     )
 
 
-def _recorded(sky: skyfill.SkyMap) -> skyfill.Prior | None:
+def recorded_prior(sky: skyfill.SkyMap) -> skyfill.Prior | None:
     """Read the cards of `prior_cards` back, if they are there and name a theory that we hold."""
     tables = skyfill.describe(sky.path).tables
     said = next((table.keywords for table in tables if table.hdu == sky.hdu), {})

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # `name as name` is how type checkers are told of a re-export
     from skyfill import blending as blending
+    from skyfill import cosmovae as cosmovae
+    from skyfill import dataset as dataset
     from skyfill import diffuse as diffuse
     from skyfill import flatsky as flatsky
     from skyfill import gaussian as gaussian
@@ -101,6 +103,8 @@ _HOMES = {
 }
 _ROOMS = (
     "blending",
+    "cosmovae",
+    "dataset",
     "diffuse",
     "flatsky",
     "gaussian",

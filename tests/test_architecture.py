@@ -19,8 +19,9 @@ ROWS = (
     {"diffuse", "harmonics", "spectra"},
     {"prior"},
     {"_tileset", "dipole", "gaussian", "simulate"},
-    {"methods", "mosaic"},
+    {"dataset", "methods", "mosaic"},
     {"owntiles", "vae"},
+    {"cosmovae"},
     {"inpaint"},
 )
 ROW = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
@@ -48,7 +49,8 @@ KEPT_IN = {
     "rich": set(),
     "safetensors": {"vae"},
     "scipy": {"_tileset", "diffuse", "gaussian", "prior", "tiling"},
-    "torch": {"vae"},
+    "torch": {"cosmovae", "vae"},
+    "zarr": {"dataset"},
 }
 LONGEST = 400
 

@@ -137,6 +137,8 @@ OPTIONS = {
     "--radius-arcmin --fill-islands --grow-arcmin",
     "info": "file --json",
     "models": "files --json",
+    "tiles": f"map mask {COMMON} {PRIOR} --field --unit --mask-field --size --projection "
+    "--pixel-arcmin --spacing-deg --split --test-map --limit",
     "train": f"{COMMON} {PRIOR} --run --resume --weights --steps --batch-size --minutes --seed "
     "--nonlinear --maps --mask --field --unit --device",
 }

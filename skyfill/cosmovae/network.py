@@ -1,0 +1,177 @@
+"""The network of CosmoVAE (Yi et al. 2020, arXiv:2001.11651, sections III and IV.B).
+
+A U-Net of six blocks down and six up, with plain convolutions. At its bottom lies a latent vector
+z of 2,507 components, one for each multipole from l = 2 to 2508, whose prior is N(0, C_l): three
+fully connected layers give its mean and variance, and take a sample of it back.
+
+What the paper leaves open, and what it is here:
+
+- Kernels of 7, 5, 5, 3, 3, 3 pixels, as in the network whose partial convolutions the paper
+  replaces by plain ones (Liu et al. 2018, arXiv:1804.07723, its reference 17). No normalisation
+  layers: the amplitude of a tile is part of the data.
+- "Channel-wise": every component is a channel. The lowest features are averaged over the tile, and
+  what z gives back is added to all of it, so that tiles of any size and shape will do.
+- z is in µK. The layers see it in units of √C_l, otherwise its components, whose variances span
+  nine orders of magnitude, could not be learned at one rate. KL(q || N(0, C_l)) does not feel the
+  change of units, nor, therefore, which C_l it is: see docs/cosmovae.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["CosmoArchitecture", "CosmoVAE", "Encoding"]
+
+_KERNELS = (7, 5, 5, 3, 3, 3)
+_SLOPE = 0.2
+#: log variances beyond this (of z in units of its prior) are not to be told from 0 or infinity.
+_RANGE = 20.0
+
+
+@dataclass(frozen=True)
+class CosmoArchitecture:
+    """Say how large the network is.
+
+    Attributes
+    ----------
+    widths
+        Channels of the encoder's blocks; the decoder has them in reverse.
+    latent
+        Components of z.
+    first_ell
+        Multipole of the first of them.
+    """
+
+    widths: tuple[int, ...] = (64, 128, 256, 512, 512, 512)
+    latent: int = 2507
+    first_ell: int = 2
+
+    @classmethod
+    def scaled(cls, factor: float) -> CosmoArchitecture:
+        """Give the paper's network with its widths, but not its latent vector, scaled.
+
+        Raises
+        ------
+        ValueError
+            The factor leaves no channel.
+        """
+        widths = tuple(round(width * factor) for width in cls.widths)
+        if min(widths) < 1:
+            raise ValueError(f"a width factor of {factor:g} leaves no channel; give 0.02 or more")
+        return cls(widths)
+
+    def as_dict(self) -> dict[str, object]:
+        """Give the fields as JSON can hold them."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> CosmoArchitecture:
+        """Build from `as_dict`'s fields, read back from JSON."""
+        return cls(tuple(fields["widths"]), int(fields["latent"]), int(fields["first_ell"]))
+
+
+class Encoding(NamedTuple):
+    """What the encoder makes of tiles.
+
+    Attributes
+    ----------
+    mean, log_variance
+        ``(batch, latent)``: q(z | tile), z in units of √C_l.
+    skips
+        The tile and the features of every block, finest first.
+    """
+
+    mean: Tensor
+    log_variance: Tensor
+    skips: list[Tensor]
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """Draw z in units of √C_l by reparameterisation, from white ``(batch, latent)``."""
+        return self.mean + torch.exp(0.5 * self.log_variance) * noise
+
+
+class CosmoVAE(nn.Module):
+    """The network; tiles are in units of a fixed rms, with their observed mean taken out.
+
+    Parameters
+    ----------
+    arch
+        How large it is.
+    prior_variance
+        ``(latent,)``: C_l of the components of z, µK². It is kept with the weights.
+
+    Raises
+    ------
+    ValueError
+        The variances are not as many as components, or not all above zero.
+    """
+
+    prior_variance: Tensor
+
+    def __init__(self, arch: CosmoArchitecture, prior_variance: Tensor) -> None:
+        super().__init__()
+        if prior_variance.shape != (arch.latent,) or not bool((prior_variance > 0).all()):
+            last = arch.first_ell + arch.latent - 1
+            raise ValueError(
+                f"the latent prior wants C_l above zero for l = {arch.first_ell} to {last}"
+            )
+        self.arch = arch
+        self.register_buffer("prior_variance", prior_variance.to(torch.float32))
+        widths = arch.widths
+        inputs = (2, *widths[:-1])
+        self.down = nn.ModuleList(
+            nn.Conv2d(a, b, kernel, 2, kernel // 2)
+            for a, b, kernel in zip(inputs, widths, _KERNELS, strict=True)
+        )
+        self.to_mean = nn.Linear(widths[-1], arch.latent)
+        self.to_log_variance = nn.Linear(widths[-1], arch.latent)
+        self.from_latent = nn.Linear(arch.latent, widths[-1])
+        above = [widths[-1], *reversed(widths)]
+        self.up = nn.ModuleList(
+            nn.Conv2d(a + skip, b, 3, 1, 1)
+            for a, skip, b in zip(above, reversed(inputs), reversed(widths), strict=False)
+        )
+        self.head = nn.Conv2d(widths[0], 1, 3, 1, 1)
+
+    def encode(self, tile: Tensor, observed: Tensor) -> Encoding:
+        """Infer z of tiles with holes.
+
+        Parameters
+        ----------
+        tile
+            ``(batch, 1, ny, nx)``; what stands in the holes is not read.
+        observed
+            The same shape, 1 where observed, else 0.
+        """
+        x = torch.cat([torch.where(observed > 0, tile, 0.0), observed], 1)
+        skips = [x]
+        for block in self.down:
+            x = functional.leaky_relu(block(x), _SLOPE)
+            skips.append(x)
+        bottom = x.mean((-1, -2))
+        log_variance = self.to_log_variance(bottom).clamp(-_RANGE, _RANGE)
+        return Encoding(self.to_mean(bottom), log_variance, skips)
+
+    def decode(self, latent: Tensor, encoding: Encoding) -> Tensor:
+        """Make whole tiles, ``(batch, 1, ny, nx)``, of z (in units of √C_l) and what was seen."""
+        *skips, x = encoding.skips
+        x = x + self.from_latent(latent)[:, :, None, None]
+        for block, skip in zip(self.up, reversed(skips), strict=True):
+            x = torch.cat([functional.interpolate(x, size=skip.shape[-2:]), skip], 1)
+            x = functional.leaky_relu(block(x), _SLOPE)
+        tiles: Tensor = self.head(x)
+        return tiles
+
+    def forward(self, tile: Tensor, observed: Tensor, noise: Tensor) -> tuple[Tensor, Encoding]:
+        """Encode, sample, decode: whole tiles, and q(z | tile)."""
+        encoding = self.encode(tile, observed)
+        return self.decode(encoding.sample(noise), encoding), encoding
+
+    def latent_sample(self, encoding: Encoding, noise: Tensor) -> Tensor:
+        """Give a sample of z itself, ``(batch, latent)``, µK."""
+        return encoding.sample(noise) * self.prior_variance.sqrt()
