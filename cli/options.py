@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "add_cosmovae",
     "add_output",
     "add_prior",
     "add_quiet",
@@ -72,6 +73,33 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
     """Declare --threads."""
     parser.add_argument(
         "--threads", type=positive, metavar="N", help="threads to use (default: all cores)"
+    )
+
+
+def add_cosmovae(parser: argparse.ArgumentParser) -> None:
+    """Declare what the training of a CosmoVAE has beside that of the other network."""
+    group = parser.add_argument_group("cosmovae", "The published network; --cl: its latent prior.")
+    group.add_argument(
+        "--tiles", type=Path, metavar="DIR", help="tiles to learn from, made by `skyfill tiles`"
+    )
+    group.add_argument(
+        "--width-factor", type=fraction, metavar="F", help="of the network's widths (default: 1)"
+    )
+    group.add_argument(
+        "--max-steps", type=positive, metavar="N", help="stop after N (default: 1,000 epochs)"
+    )
+    group.add_argument(
+        "--perceptual",
+        choices=("imagenet", "none"),
+        help="a loss that looks through VGG-16, or none (default: imagenet)",
+    )
+    group.add_argument(
+        "--vgg-weights", type=Path, metavar="FILE", help="VGG-16 (default: torch hub's cache)"
+    )
+    group.add_argument(
+        "--regulariser",
+        choices=("kl", "gan", "wgan"),
+        help="divergence from the prior, or a network that tells them apart (default: kl)",
     )
 
 

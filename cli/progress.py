@@ -48,6 +48,9 @@ class Lines:
     def advance(self, n: int = 1) -> None:
         """Count nothing: a line has no length."""
 
+    def note(self, text: str) -> None:
+        """Say nothing before the end."""
+
     def done(self, note: str = "") -> None:
         """Write the line of the stage that ends."""
         if self._stage is not None:
@@ -104,6 +107,11 @@ class Bar(Lines):
         """Move the bar."""
         if self._stage is not None:
             self._rich.advance(self._task, n)
+
+    def note(self, text: str) -> None:
+        """Write beside the bar."""
+        if self._stage is not None:
+            self._rich.update(self._task, description=f"{self._stage} {text}")
 
     def done(self, note: str = "") -> None:
         """Put the stage's line in the bar's place."""

@@ -1,4 +1,4 @@
-"""Train weights for `skyfill inpaint`, on simulated skies or on maps.
+"""Train weights for `skyfill inpaint`, on simulated skies, on maps, or on a data set of tiles.
 
 Training runs on a CPU or a GPU, keeps a checkpoint and a log in the folder of --run, and goes on
 from there with --resume as if it had never stopped. Under `torchrun` several processes share it.
@@ -31,6 +31,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
     options.add_output(parser)
     parser.add_argument(
+        "--model",
+        choices=("vae", "cosmovae"),
+        default="vae",
+        help="skyfill's own network, or the published CosmoVAE, which wants --tiles (default: vae)",
+    )
+    parser.add_argument(
         "--run",
         dest="folder",
         type=Path,
@@ -50,7 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--batch-size",
         type=options.positive,
         metavar="N",
-        help="tiles a step (default: the recipe)",
+        help="tiles a step (default: the recipe; cosmovae 4)",
     )
     parser.add_argument(
         "--minutes",
@@ -67,6 +73,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="a network that may bend, trained on the truth; for --maps of no Gaussian sky",
     )
+    options.add_cosmovae(parser)
     maps = parser.add_argument_group("own maps", "Without maps: skies are simulated from --cl.")
     maps.add_argument(
         "--maps", type=Path, nargs="+", default=[], metavar="MAP", help="cut tiles from these"
@@ -90,8 +97,10 @@ def run(args: argparse.Namespace) -> int:
     _refuse(args)
     folder = args.folder or args.output.with_suffix(".run")
     _check_places(args, folder)
-    training = skyfill.vae.training
     skyfill.vae.pick_device(args.device, threads=args.threads or 0)
+    if args.model == "cosmovae":
+        return _train_cosmovae(args, folder)
+    training = skyfill.vae.training
     start = None
     if args.weights is not None:
         start, _ = skyfill.vae.load(None if args.weights == SHIPPED else args.weights)
@@ -99,9 +108,7 @@ def run(args: argparse.Namespace) -> int:
     cl = None if args.maps or args.cl is None else options.given_cl(args)
     with progress(quiet=args.quiet or not training.first_process()) as listener:
         tiles = _own_tiles(args, config, listener, given=given)
-        if not args.resume:
-            for name in ("checkpoint.pt", "log.jsonl"):
-                (folder / name).unlink(missing_ok=True)
+        _forget(args, folder)
         network = training.train(
             config,
             folder,
@@ -129,10 +136,55 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _train_cosmovae(args: argparse.Namespace, folder: Path) -> int:
+    """Train the published network on a data set of tiles."""
+    dataset = skyfill.dataset.open_tiles(args.tiles)
+    config = skyfill.cosmovae.CosmoConfig(
+        seed=args.seed or 0,
+        width_factor=args.width_factor or 1.0,
+        batch=args.batch_size or skyfill.cosmovae.CosmoConfig.batch,
+        max_steps=args.max_steps,
+        perceptual=args.perceptual or "imagenet",
+        regulariser=args.regulariser or "kl",
+    )
+    vgg = skyfill.cosmovae.load_vgg(args.vgg_weights) if config.perceptual == "imagenet" else None
+    first = skyfill.vae.training.first_process()
+    with progress(quiet=args.quiet or not first) as listener:
+        _forget(args, folder)
+        network, about = skyfill.cosmovae.train(
+            config,
+            dataset,
+            folder,
+            cl=None if args.cl is None else options.given_cl(args),
+            vgg=vgg,
+            device=args.device,
+            minutes=args.minutes,
+            progress=listener,
+        )
+        if not first:
+            return 0
+        listener.stage("write")
+        card = skyfill.cosmovae.save(
+            network, args.output, about=about, overwrite=args.overwrite or args.resume
+        )
+        listener.done(f"{args.output}, {card.measured['held_out_rms_uk']:.1f} uK in held-out holes")
+    if args.json:
+        print(json.dumps({"output": str(args.output), "run": str(folder), **vars(card)}))
+    return 0
+
+
+def _forget(args: argparse.Namespace, folder: Path) -> None:
+    """Drop the run that stands in the folder, unless it is to go on."""
+    if not args.resume and skyfill.vae.training.first_process():
+        for name in ("checkpoint.pt", "log.jsonl", "log.csv"):
+            (folder / name).unlink(missing_ok=True)
+
+
 def _refuse(args: argparse.Namespace) -> None:
     """Refuse options that say nothing together."""
     if args.output.suffix != ".safetensors":
         raise ValueError(f"{args.output}: weights are written to a file that ends in .safetensors")
+    _refuse_of_other_model(args)
     if not args.maps:
         about_maps = {
             "--mask": args.mask,
@@ -145,6 +197,21 @@ def _refuse(args: argparse.Namespace) -> None:
         for option, value in about_maps.items():
             if value is not None:
                 raise ValueError(f"{option} speaks of maps; pass --maps as well")
+
+
+def _refuse_of_other_model(args: argparse.Namespace) -> None:
+    """Refuse options that the other model has."""
+    ours = ("tiles", "width_factor", "max_steps", "perceptual", "vgg_weights", "regulariser")
+    theirs = ("weights", "steps", "nonlinear", "maps", "mask")
+    other = theirs if args.model == "cosmovae" else ours
+    for name in other:
+        if getattr(args, name) not in (None, False, []):
+            model = "vae" if args.model == "cosmovae" else "cosmovae"
+            raise ValueError(f"--{name.replace('_', '-')} is for --model {model}; drop one of them")
+    if args.model == "cosmovae" and args.tiles is None:
+        raise ValueError("cosmovae learns from tiles; pass --tiles DIR, made by `skyfill tiles`")
+    if args.vgg_weights is not None and args.perceptual == "none":
+        raise ValueError("--vgg-weights is for --perceptual imagenet; drop one of them")
 
 
 def _check_places(args: argparse.Namespace, folder: Path) -> None:

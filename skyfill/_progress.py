@@ -20,6 +20,9 @@ class Progress(Protocol):
     def advance(self, n: int = 1) -> None:
         """Count ``n`` more steps of the current stage."""
 
+    def note(self, text: str) -> None:
+        """Say in a few words how the current stage stands."""
+
     def done(self, note: str = "") -> None:
         """End the current stage; ``note`` says in a few words what came of it."""
 
@@ -32,6 +35,9 @@ class Silent:
 
     def advance(self, n: int = 1) -> None:
         """Count nothing."""
+
+    def note(self, text: str) -> None:
+        """Say nothing."""
 
     def done(self, note: str = "") -> None:
         """End nothing."""

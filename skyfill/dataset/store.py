@@ -66,6 +66,8 @@ class TileDataset:
         How the tiles were cut, what the map is made of, and which tiles are held out.
     about
         What else was said of them: names of files, version.
+    fingerprint
+        Of all that they were made from.
     role
         ``(n,)`` of `Role`.
     masked
@@ -79,6 +81,7 @@ class TileDataset:
     prior: Prior
     split: str
     about: Mapping[str, Any]
+    fingerprint: str
     role: NDArray[np.uint8]
     masked: Map
     lon: Map
@@ -261,6 +264,7 @@ def open_tiles(path: str | Path) -> TileDataset:
             Prior(**prior),
             split=facts["split"],
             about=facts["about"],
+            fingerprint=facts["fingerprint"],
             _group=group,
             **small,
         )

@@ -17,23 +17,21 @@ import copy
 import hashlib
 import json
 import math
-import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from skyfill._progress import Progress, Silent
-from skyfill.vae.filler import pick_device
 from skyfill.vae.network import TileVAE, conjugate_gradient
 from skyfill.vae.objective import blending_weight, data_term
+from skyfill.vae.ranks import Ranks, first_process, joined
 from skyfill.vae.recipe import TrainConfig
 from skyfill.vae.simulation import Simulator, Tiles
 from skyfill.vae.validation import HeldOut, held_out, measure
@@ -46,50 +44,6 @@ _HELD_OUT = 0.1
 _WARM_UP = 50
 _LAST_RATE = 0.005
 _RANGES = frozenset({"nside", "pixel", "beam", "noise_uk_arcmin"})
-
-
-@dataclass(frozen=True)
-class Ranks:
-    """Say which of how many processes this one is."""
-
-    rank: int = 0
-    number: int = 1
-
-    def part(self, tensor: Tensor) -> Tensor:
-        """Give this process's part of a batch."""
-        size = len(tensor) // self.number
-        return tensor[self.rank * size : (self.rank + 1) * size]
-
-    def agree(self, stop: bool, device: torch.device) -> bool:
-        """Give what the first process says, so that all stop at the same step."""
-        if self.number == 1:
-            return stop
-        flag = torch.tensor(float(stop), device=device)
-        distributed.broadcast(flag, 0)
-        return bool(flag)
-
-
-def first_process() -> bool:
-    """Tell whether this process is the one that writes files."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-@contextmanager
-def _joined(device: str) -> Iterator[tuple[Ranks, torch.device]]:
-    """Join the processes that `torchrun` has started, if it has."""
-    if "WORLD_SIZE" not in os.environ:
-        yield Ranks(), pick_device(device)
-        return
-    where = pick_device(device)
-    if where.type == "cuda":
-        where = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        torch.cuda.set_device(where)
-    distributed.init_process_group("nccl" if where.type == "cuda" else "gloo")
-    try:
-        yield Ranks(distributed.get_rank(), distributed.get_world_size()), where
-        distributed.barrier()
-    finally:
-        distributed.destroy_process_group()
 
 
 def train(
@@ -136,7 +90,7 @@ def train(
         The checkpoint is another's, there are too few tiles, the architectures differ, or the batch
         cannot be shared between the processes.
     """
-    with _joined(device) as (ranks, where):
+    with joined(device) as (ranks, where):
         if config.batch % ranks.number:
             raise ValueError(f"{ranks.number} processes cannot share a batch of {config.batch}")
         session = _Session(config, out, where, ranks, _fingerprint(cl, tiles, start), start)
@@ -227,7 +181,7 @@ class _Session:
         with torch.autocast(self.device.type, torch.bfloat16):
             mean = self._shared(data, observed, spectrum)
         weight = (1 - observed) * self._weight
-        total = self._everywhere(weight.sum())
+        total = self.ranks.mean(weight.sum())
         if config.architecture.linear:
             # From the network's answer exact steps come closer than from nothing.
             exact = conjugate_gradient(
@@ -246,13 +200,6 @@ class _Session:
             for mean_weight, new in pairs:
                 mean_weight.lerp_(new, 1 - config.ema)
         self.step += 1
-
-    def _everywhere(self, total: Tensor) -> Tensor:
-        """Give the mean over the processes, whose gradients are averaged, too."""
-        if self.ranks.number > 1:
-            distributed.all_reduce(total)
-            total /= self.ranks.number
-        return total
 
     def save(self) -> str:
         """Write a line of the log, then the checkpoint; say what the line says."""

@@ -10,20 +10,26 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from torch import nn
 
 from skyfill._files import atomic_write
 from skyfill.vae.network import TileVAE
 from skyfill.vae.recipe import NOISE_GROWTH
 from skyfill.vae.unet import Architecture
 
-__all__ = ["DEFAULT", "ModelCard", "load", "save", "shipped"]
+__all__ = ["DEFAULT", "ModelCard", "load", "model_of", "read", "save", "shipped", "write"]
 
 FORMAT = 1
+MODEL = "tilevae"
 DEFAULT = "tilevae-2"
 _WEIGHTS = Path(__file__).parent / "weights"
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -112,21 +118,36 @@ def save(
     FileExistsError
         The file exists and ``overwrite`` is not set.
     """
+    card = ModelCard(name, "", training, measured)
+    return write(network, path, card, network.arch.as_dict(), model=MODEL, overwrite=overwrite)
+
+
+def write(
+    network: nn.Module,
+    path: str | Path,
+    card: ModelCard,
+    architecture: dict[str, object],
+    *,
+    model: str,
+    overwrite: bool = False,
+) -> ModelCard:
+    """Write the weights of any network, as `save` does; give the card with the file's hash."""
     from safetensors.torch import save as to_bytes  # training runs where only torch and numpy are
 
     path = Path(path)
     about = {
         "format": FORMAT,
-        "name": name,
-        "architecture": network.arch.as_dict(),
-        "training": training,
-        "measured": measured,
+        "model": model,
+        "name": card.name,
+        "architecture": architecture,
+        "training": card.training,
+        "measured": card.measured,
     }
     tensors = {key: value.cpu().contiguous() for key, value in network.state_dict().items()}
     with atomic_write(path, overwrite) as temporary:
         # Not `save_file`, whose files only their owner may read.
         temporary.write_bytes(to_bytes(tensors, metadata={"skyfill": json.dumps(about)}))
-    card = ModelCard(name, _sha256(path), training, measured)
+    card = replace(card, sha256=_sha256(path))
     with atomic_write(path.with_suffix(".json"), overwrite) as temporary:
         temporary.write_text(json.dumps(vars(card), indent=2) + "\n", encoding="utf-8")
     return card
@@ -156,9 +177,26 @@ def load(path: str | Path | None = None) -> tuple[TileVAE, ModelCard]:
     ValueError
         The file is not skyfill's, is damaged, or is not the one that its card describes.
     """
+    path = _WEIGHTS / f"{DEFAULT}.safetensors" if path is None else Path(path)
+    return read(path, lambda fields: TileVAE(Architecture.of(fields)), model=MODEL)
+
+
+def read(
+    path: Path, build: Callable[[dict[str, Any]], Network], *, model: str
+) -> tuple[Network, ModelCard]:
+    """Read the weights of any network as strictly as `load` does.
+
+    Parameters
+    ----------
+    path
+        The file.
+    build
+        Makes the network of its architecture.
+    model
+        Which kind of network it must be.
+    """
     from safetensors import SafetensorError, safe_open
 
-    path = _WEIGHTS / f"{DEFAULT}.safetensors" if path is None else Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file of weights")
     advice = "give a .safetensors file that skyfill wrote"
@@ -172,13 +210,15 @@ def load(path: str | Path | None = None) -> tuple[TileVAE, ModelCard]:
         raise ValueError(f"{path}: format {about.get('format')}, this skyfill reads {FORMAT}")
     if missing := {"name", "architecture", "training", "measured"} - about.keys():
         raise ValueError(f"{path}: its header has no {', '.join(sorted(missing))}; {advice}")
+    if (kind := about.get("model", MODEL)) != model:
+        raise ValueError(f"{path}: weights of a {kind}, not of a {model}; give others")
     sha256 = _sha256(path)
     beside = path.with_suffix(".json")
     if beside.exists() and _hash_in(beside) != sha256:
         raise ValueError(f"{path}: not the file that {beside.name} describes; fetch it again")
     try:
-        network = TileVAE(Architecture.of(about["architecture"]))
-    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
+        network = build(about["architecture"])
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
         raise ValueError(f"{path}: its architecture makes no network; {advice}") from None
     expected = network.state_dict()
     for key in expected.keys() | tensors.keys():
@@ -189,6 +229,17 @@ def load(path: str | Path | None = None) -> tuple[TileVAE, ModelCard]:
     network.requires_grad_(requires_grad=False)
     network.eval()
     return network, ModelCard(about["name"], sha256, about["training"], about["measured"])
+
+
+def model_of(path: str | Path) -> str:
+    """Say what kind of network a file of weights is of, as far as it says so itself."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return str(json.loads((file.metadata() or {})["skyfill"]).get("model", MODEL))
+    except (SafetensorError, OSError, KeyError, AttributeError, TypeError, ValueError):
+        return MODEL
 
 
 def _hash_in(card: Path) -> object:

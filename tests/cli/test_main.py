@@ -140,5 +140,6 @@ OPTIONS = {
     "tiles": f"map mask {COMMON} {PRIOR} --field --unit --mask-field --size --projection "
     "--pixel-arcmin --spacing-deg --split --test-map --limit",
     "train": f"{COMMON} {PRIOR} --run --resume --weights --steps --batch-size --minutes --seed "
-    "--nonlinear --maps --mask --field --unit --device",
+    "--nonlinear --maps --mask --field --unit --device --model --tiles --width-factor --max-steps "
+    "--perceptual --vgg-weights --regulariser",
 }

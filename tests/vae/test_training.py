@@ -221,7 +221,7 @@ def test_two_processes_train_as_one(tmp_path, monkeypatch):
 
 
 def test_a_batch_that_cannot_be_shared(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "_joined", lambda _: nullcontext((training.Ranks(0, 3), CPU)))
+    monkeypatch.setattr(training, "joined", lambda _: nullcontext((training.Ranks(0, 3), CPU)))
     with pytest.raises(ValueError, match="3 processes cannot share a batch of 2"):
         train(TINY, tmp_path, device="cpu")
 

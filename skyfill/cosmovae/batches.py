@@ -1,0 +1,99 @@
+"""Which tiles and masks meet at which step of training, and in what units."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skyfill.cosmovae.recipe import CosmoConfig
+from skyfill.dataset import TileDataset
+
+__all__ = ["BETWEEN", "LATENT", "PRIOR", "Batches", "normalised", "tile_rms"]
+
+#: Tiles that the rms of the field is taken from.
+_SOME = 64
+#: What random numbers are for.
+_ORDER, _MASKS, _SPLIT, LATENT, PRIOR, BETWEEN = range(6)
+
+
+def normalised(tiles: Tensor, observed: Tensor, rms: float) -> tuple[Tensor, Tensor]:
+    """Take the observed mean out of tiles and divide by an rms; what is in the holes has no say.
+
+    Parameters
+    ----------
+    tiles, observed
+        ``(batch, 1, ny, nx)``, µK, and 1 where observed.
+    rms
+        Of the field, µK: one number for all.
+
+    Returns
+    -------
+    The tiles, holes included, and what was taken out, ``(batch, 1, 1, 1)``, µK.
+    """
+    count = observed.sum((-1, -2), keepdim=True).clamp(min=1)
+    mean = torch.where(observed > 0, tiles, 0.0).sum((-1, -2), keepdim=True) / count
+    return (tiles - mean) / rms, mean
+
+
+def tile_rms(tiles: NDArray[np.float32]) -> float:
+    """Give the rms of tiles about their own means."""
+    return float(np.sqrt(tiles.var(axis=(1, 2), dtype=np.float64).mean()))
+
+
+class Batches:
+    """Batches as a function of seed and step.
+
+    Attributes
+    ----------
+    kept, held
+        Tiles to learn from, and those held out, the same ones always.
+    rms
+        Of the field, µK.
+    epoch_steps
+        Steps in which every tile is seen once.
+    """
+
+    def __init__(self, dataset: TileDataset, config: CosmoConfig) -> None:
+        self._dataset, self._config = dataset, config
+        order = self.random(_SPLIT).permutation(dataset.train)
+        share, most = config.held_out
+        held = min(max(1, round(share * order.size)), most)
+        self.held, self.kept = np.sort(order[:held]), np.sort(order[held:])
+        if self.kept.size < config.batch:
+            raise ValueError(
+                f"{dataset.path}: {order.size} clean tiles are too few for batches of "
+                f"{config.batch}; cut more"
+            )
+        if not dataset.masks.size:
+            raise ValueError(f"{dataset.path}: no tile lends a mask; cut more, or mask more")
+        self.rms = tile_rms(dataset.tiles(self.kept[:_SOME]))
+        self.epoch_steps = self.kept.size // config.batch
+
+    def random(self, *what: int) -> np.random.Generator:
+        """Make the random numbers of one purpose."""
+        return np.random.default_rng((self._config.seed, *what))
+
+    def at(self, step: int) -> tuple[Tensor, Tensor]:
+        """Give the tiles of a step, in units of the rms, and their masks."""
+        batch = self._config.batch
+        epoch, place = divmod(step, self.epoch_steps)
+        order = self.random(_ORDER, epoch).permutation(self.kept)
+        masks = self.random(_MASKS, step).choice(self._dataset.masks, batch)
+        return self._pair(order[place * batch : (place + 1) * batch], masks)
+
+    def held_out(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Give the tiles held out and their masks, batch by batch."""
+        masks = self.random(_MASKS).choice(self._dataset.masks, self.held.size)
+        for start in range(0, self.held.size, self._config.batch):
+            part = slice(start, start + self._config.batch)
+            yield self._pair(self.held[part], masks[part])
+
+    def _pair(self, tiles: NDArray[np.int64], masks: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        seen = self._dataset.observed(masks).astype(np.float32)
+        observed = torch.from_numpy(seen)[:, None]
+        truth = torch.from_numpy(self._dataset.tiles(tiles))[:, None]
+        return normalised(truth, observed, self.rms)[0], observed

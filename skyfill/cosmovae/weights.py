@@ -1,0 +1,56 @@
+"""Keep a CosmoVAE's weights as those of `skyfill.vae` are kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from skyfill.cosmovae.network import CosmoArchitecture, CosmoVAE
+from skyfill.vae.weights import ModelCard, read, write
+
+__all__ = ["MODEL", "load", "save", "shipped"]
+
+MODEL = "cosmovae"
+_WEIGHTS = Path(__file__).parent / "weights"
+
+
+def save(
+    network: CosmoVAE, path: str | Path, *, about: dict[str, Any], overwrite: bool = False
+) -> ModelCard:
+    """Write weights and latent prior, and their card beside them (``.json``).
+
+    Parameters
+    ----------
+    network
+        The network, on any device.
+    path
+        A name that ends in ``.safetensors``; without its ending the model's name.
+    about
+        As `train` gives it.
+    overwrite
+        Whether to replace a file that exists.
+
+    Raises
+    ------
+    FileExistsError
+        The file exists and ``overwrite`` is not set.
+    """
+    card = ModelCard(Path(path).stem, "", about["training"], about["measured"])
+    return write(network, path, card, network.arch.as_dict(), model=MODEL, overwrite=overwrite)
+
+
+def shipped() -> list[Path]:
+    """Name the files of weights that come with skyfill."""
+    return sorted(_WEIGHTS.glob("*.safetensors"))
+
+
+def load(path: str | Path) -> tuple[CosmoVAE, ModelCard]:
+    """Read weights strictly; errors as of `skyfill.vae.load`."""
+
+    def build(fields: dict[str, Any]) -> CosmoVAE:
+        arch = CosmoArchitecture.of(fields)
+        return CosmoVAE(arch, torch.ones(arch.latent))
+
+    return read(Path(path), build, model=MODEL)
