@@ -8,8 +8,10 @@ killed goes on where it stopped when the same command is given again.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import skyfill
 
@@ -28,6 +30,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mask-field", type=options.field, default=0, metavar="COLUMN", help="column of the mask"
     )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="X",
+        help="observed is what the mask has above X (needed for an apodised mask)",
+    )
+    parser.add_argument("--invert", action="store_true", help="the mask has 1 where masked")
     parser.add_argument(
         "--size", type=options.positive, default=400, metavar="N", help="pixels a side (400)"
     )
@@ -74,14 +83,24 @@ def run(args: argparse.Namespace) -> int:
     given = options.has_prior(args)
     if args.pixel_arcmin is not None and args.projection != "gnomonic":
         raise ValueError("--pixel-arcmin is for gnomonic tiles; pass --projection gnomonic")
+    if (args.split == "sky") != (args.test_map is not None):
+        raise ValueError("--test-map and --split sky go together; pass both, or neither")
+    skyfill.dataset.check_store(args.output, overwrite=args.overwrite)
     with progress(quiet=args.quiet) as listener:
         listener.stage("read")
         sky = skyfill.read_map(args.map, field=args.field, unit=args.unit)
-        observed = skyfill.read_mask(args.mask, field=args.mask_field)
+        observed = skyfill.read_mask(
+            args.mask, field=args.mask_field, threshold=args.threshold, invert=args.invert
+        )
+        frame = skyfill.describe(args.mask).tables[0].coord
+        if sky.coord and frame and sky.coord != frame:
+            raise ValueError(
+                f"{args.map} is in frame {sky.coord}, {args.mask} in {frame}; give a pair"
+            )
         other = None
         if args.test_map is not None:
             other = skyfill.read_map(args.test_map, field=args.field, unit=args.unit).values
-        listener.done()
+        listener.done(f"{args.map}, Nside {sky.nside}, {sky.column}")
         found = skyfill.dataset.write_tiles(
             args.output,
             skyfill.dataset.TileGeometry(
@@ -98,26 +117,43 @@ def run(args: argparse.Namespace) -> int:
             split=args.split,
             test_values=other,
             limit=args.limit,
-            about={
-                "map": args.map.name,
-                "mask": args.mask.name,
-                "test_map": None if args.test_map is None else args.test_map.name,
-                "skyfill": skyfill.__version__,
-            },
+            about=_about(args, sky),
             overwrite=args.overwrite,
             progress=listener,
         )
+    clean = int((found.masked == 0).sum())
+    result = {
+        "output": str(args.output),
+        "tiles": int(found.role.size),
+        "clean": clean,
+        "masked": int(found.role.size) - clean,
+        "train": int(found.train.size),
+        "test": int(found.test.size),
+        "size": args.size,
+        "projection": args.projection,
+    }
     if args.json:
-        clean = int((found.masked == 0).sum())
-        result = {
-            "output": str(args.output),
-            "tiles": int(found.role.size),
-            "clean": clean,
-            "masked": int(found.role.size) - clean,
-            "train": int(found.train.size),
-            "test": int(found.test.size),
-            "size": args.size,
-            "projection": args.projection,
-        }
         print(json.dumps(result))
+    else:
+        print("{tiles} tiles: {clean} clean, {masked} with missing pixels".format_map(result))
     return 0
+
+
+def _about(args: argparse.Namespace, sky: skyfill.SkyMap) -> dict[str, Any]:
+    """Say where the tiles come from."""
+    tables = skyfill.describe(args.map).tables
+    header = next((table.keywords for table in tables if table.hdu == sky.hdu), {})
+    seed = header.get("SFSEED")
+    about: dict[str, Any] = {
+        "skyfill": skyfill.__version__,
+        "theory": records.LCDM if args.cl is None else args.cl.name,
+        "seed": seed if isinstance(seed, int) else None,
+        "sha256": {},
+    }
+    for name in ("map", "mask", "test_map"):
+        path = getattr(args, name)
+        about[name] = None if path is None else path.name
+        if path is not None:
+            with path.open("rb") as file:
+                about["sha256"][name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return about

@@ -1,8 +1,13 @@
 """Tiles of a data set: where they lie, what they hold, and what a killed run leaves."""
 
+import signal
+import subprocess
+import sys
+
 import healpy as hp
 import numpy as np
 import pytest
+import zarr
 from astropy.wcs import WCS
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -211,3 +216,96 @@ def test_damage_is_found(sky, observed, tmp_path):
     (tmp_path / "t" / "role" / "zarr.json").unlink()
     with pytest.raises(ValueError, match="damaged"):
         open_tiles(tmp_path / "t")
+
+
+def test_a_folder_of_somebody_else_stays(sky, observed, tmp_path):
+    """Neither another's Zarr group nor what was put beside the tiles is deleted."""
+    theirs = zarr.create_group(tmp_path / "theirs")
+    theirs.attrs.update({"format": 1, "complete": False})
+    theirs.create_array("precious", data=np.arange(5.0))
+    write_tiles(tmp_path / "t", BOXES, sky, observed, prior=PRIOR, limit=2)
+    (tmp_path / "t" / "thesis.txt").write_text("words")
+    for name, kept, said in (
+        ("theirs", "precious", "holds no tiles"),
+        ("t", "thesis.txt", "thesis.txt"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            write_tiles(tmp_path / name, BOXES, sky, observed, prior=PRIOR, overwrite=True)
+        assert (tmp_path / name / kept).exists()
+
+
+def test_a_store_half_made_is_in_nobodys_way(sky, observed, tmp_path, monkeypatch):
+    create = zarr.Group.create_array
+
+    def dying(self, name, **options):
+        if name == "masked":
+            raise KeyboardInterrupt
+        return create(self, name, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(zarr.Group, "create_array", dying)
+        with pytest.raises(KeyboardInterrupt):
+            write_tiles(tmp_path / "t", BOXES, sky, observed, prior=PRIOR, limit=3)
+    assert list(tmp_path.iterdir()) == []
+    assert write_tiles(tmp_path / "t", BOXES, sky, observed, prior=PRIOR, limit=3).role.size == 3
+
+
+def test_some_of_the_centres_are_spread_evenly(sky, observed, tmp_path):
+    lon, lat = BOXES.centres()
+    rows = np.unique(lat).size
+    found = write_tiles(tmp_path / "t", BOXES, sky, observed, prior=PRIOR, limit=rows)
+    assert np.unique(found.lon).size > 4  # every k-th would stay on one meridian
+    assert np.unique(found.lat).size > 0.6 * rows
+    pairs = set(zip(found.lon.tolist(), found.lat.tolist(), strict=True))
+    assert len(pairs) == rows
+    assert pairs < set(zip(lon.tolist(), lat.tolist(), strict=True))
+
+
+def test_a_lost_tile_is_not_taken_for_a_black_one(sky, observed, tmp_path):
+    found = write_tiles(tmp_path / "t", BOXES, sky, observed, prior=PRIOR)
+    clean = found.train[:2]
+    (tmp_path / "t" / "tile" / f"c.{clean[1]}.0.0").unlink()
+    assert np.isfinite(found.tiles(clean[:1])).all()
+    with pytest.raises(ValueError, match=f"tile {clean[1]} is lost"):
+        open_tiles(tmp_path / "t").tiles(clean)
+    assert found.tiles(clean[:0]).shape == (0, BOXES.size, BOXES.size)
+
+
+KILLED = """
+import os, signal, sys, numpy as np, zarr
+from skyfill.dataset import TileGeometry, store, write_tiles
+from skyfill.prior import Prior, lcdm
+folder, last = sys.argv[1], int(sys.argv[2])
+values, calls, write = np.arange(3072.0), [], zarr.Array.__setitem__
+def dying(self, part, data):
+    write(self, part, data)
+    calls.append(1)
+    if len(calls) == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+zarr.Array.__setitem__ = dying
+store._BATCH = 7
+observed = values % 700 > 2
+write_tiles(folder, TileGeometry(16, size=12, spacing_deg=(36.0, 17.0)), values, observed,
+            prior=Prior(16, lcdm()), limit=20)
+"""
+
+
+def test_a_killed_process_goes_on(tmp_path):
+    """Killed after any write, in the middle of a batch, too; every file is as if undisturbed."""
+
+    def run(folder, last):
+        words = [sys.executable, "-c", KILLED, str(folder), str(last)]
+        return subprocess.run(words, check=False).returncode
+
+    assert run(tmp_path / "whole", 0) == 0
+    for last in (2, 9, 9):  # before the first batch, within the second, within the third
+        assert run(tmp_path / "t", last) == -signal.SIGKILL
+        with pytest.raises(ValueError, match="run the same command again"):
+            open_tiles(tmp_path / "t")
+    assert run(tmp_path / "t", 0) == 0
+    files = [
+        {str(f.relative_to(top)): f.read_bytes() for f in top.rglob("*") if f.is_file()}
+        for top in (tmp_path / "whole", tmp_path / "t")
+    ]
+    assert files[0].keys() == files[1].keys()
+    assert files[0] == files[1]

@@ -104,8 +104,9 @@ def train(
         session = _Session(config, dataset, out, cl, vgg, where, ranks)
         begun, stopped = time.monotonic(), False
         while not (session.finished or stopped):
-            told.stage("train", session.until - session.step)
-            while session.step < session.until and not stopped:
+            until = session.until
+            told.stage("train", until - session.step)
+            while session.step < until and not stopped:
                 terms = session.take()
                 told.note(" ".join(f"{key[:3]} {terms[key]:.3g}" for key in ("total", *TERMS)))
                 told.advance()

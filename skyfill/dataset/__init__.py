@@ -6,7 +6,8 @@ are what a network learns from, those with missing pixels lend it their masks.
 """
 
 from skyfill.dataset.geometry import PROJECTIONS, TileGeometry
-from skyfill.dataset.store import SPLITS, Role, TileDataset, open_tiles, write_tiles
+from skyfill.dataset.reading import Role, TileDataset, open_tiles
+from skyfill.dataset.store import SPLITS, check_store, write_tiles
 
 __all__ = [
     "PROJECTIONS",
@@ -14,6 +15,7 @@ __all__ = [
     "Role",
     "TileDataset",
     "TileGeometry",
+    "check_store",
     "open_tiles",
     "write_tiles",
 ]

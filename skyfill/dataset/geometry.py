@@ -86,7 +86,7 @@ class TileGeometry:
             return np.tile(lon, lat.size), np.repeat(lat, lon.size).astype(np.float64)
         half = self.size * self.pixel_arcmin / 120
         across, up = self.spacing_deg or (half, half)
-        lat = np.linspace(-90, 90, math.ceil(180 / up) + 1)
+        lat = np.linspace(-90, 90, math.ceil(180 / up - 1e-9) + 1)
         counts = np.ceil(360 * np.cos(np.radians(lat)) / across - 1e-9).clip(1).astype(int)
         lon = np.concatenate([np.arange(n) * (360 / n) for n in counts])
         return np.asarray(lon, np.float64), np.repeat(lat, counts)

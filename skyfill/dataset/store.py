@@ -1,16 +1,16 @@
-"""Keep tiles of a map and its mask in one Zarr store."""
+"""Write tiles of a map and its mask into one Zarr store."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from enum import IntEnum
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,17 +18,23 @@ from numpy.typing import NDArray
 from skyfill._checks import nside_of
 from skyfill._progress import Progress, Silent
 from skyfill.dataset.geometry import TileGeometry
+from skyfill.dataset.reading import (
+    FORMAT,
+    KIND,
+    LARGE,
+    SMALL,
+    Role,
+    Store,
+    TileDataset,
+    open_group,
+    open_tiles,
+)
 from skyfill.dipole import Dipole
 from skyfill.prior import Prior, fit
 
-if TYPE_CHECKING:
-    from astropy.io.fits import Header
-
 __all__ = [
     "SPLITS",
-    "Role",
-    "TileDataset",
-    "open_tiles",
+    "check_store",
     "write_tiles",
 ]
 
@@ -36,89 +42,11 @@ Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 SPLITS = ("paper", "region", "sky")
-FORMAT = 1
-Store = Any  # a zarr.Group, whose items have too many types to be told apart
 
 #: Middle (longitude, latitude) and radius, degrees, of the cap that a split by region holds out.
 _CAP, _CAP_RADIUS = (90.0, 45.0), 60.0
 #: Tiles that are cut and written at a time.
 _BATCH = 32
-
-
-class Role(IntEnum):
-    """What a tile is for."""
-
-    MASKED = 0  # has missing pixels: lends its mask
-    TRAIN = 1
-    TEST = 2
-    UNUSED = 3  # lies across the border of what is held out
-
-
-@dataclass(frozen=True)
-class TileDataset:
-    """Tiles on disk.
-
-    Attributes
-    ----------
-    path
-        The store.
-    geometry, prior, split
-        How the tiles were cut, what the map is made of, and which tiles are held out.
-    about
-        What else was said of them: names of files, version.
-    fingerprint
-        Of all that they were made from.
-    role
-        ``(n,)`` of `Role`.
-    masked
-        ``(n,)`` share of the pixels that are missing.
-    lon, lat
-        ``(n,)`` centres, degrees.
-    """
-
-    path: Path
-    geometry: TileGeometry
-    prior: Prior
-    split: str
-    about: Mapping[str, Any]
-    fingerprint: str
-    role: NDArray[np.uint8]
-    masked: Map
-    lon: Map
-    lat: Map
-    _group: Store = field(repr=False)
-
-    @property
-    def train(self) -> NDArray[np.int64]:
-        """Tiles to learn from, all clean."""
-        return np.flatnonzero(self.role == Role.TRAIN)
-
-    @property
-    def test(self) -> NDArray[np.int64]:
-        """Clean tiles to be judged by.
-
-        Of the paper's split these are the training tiles: its truth is nowhere else known.
-        """
-        return self.train if self.split == "paper" else np.flatnonzero(self.role == Role.TEST)
-
-    @property
-    def masks(self) -> NDArray[np.int64]:
-        """Tiles that lend their masks: some pixels missing, not all."""
-        return np.flatnonzero((self.role == Role.MASKED) & (self.masked < 1))
-
-    def tiles(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Read tiles, ``(k, size, size)``, µK."""
-        array = self._group["tile"]
-        return np.stack([array[int(index)] for index in indices])
-
-    def observed(self, indices: NDArray[np.int64]) -> Mask:
-        """Read masks, ``(k, size, size)``, True where observed."""
-        array = self._group["observed"]
-        return np.stack([array[int(index)] for index in indices])
-
-    def header(self, index: int) -> Header:
-        """Give the FITS header of a tile, with its WCS."""
-        return self.geometry.header(float(self.lon[index]), float(self.lat[index]))
 
 
 def write_tiles(
@@ -176,6 +104,7 @@ def write_tiles(
     path = Path(path)
     maps = [values] if test_values is None else [values, test_values]
     _check(geometry, maps, observed, split)
+    check_store(path, overwrite=overwrite)
     if prior is None:
         progress.stage("prior")
         seen = observed & np.isfinite(values)
@@ -184,11 +113,16 @@ def write_tiles(
         progress.done()
     lon, lat = geometry.centres()
     if limit is not None and limit < lon.size:
-        chosen = np.arange(limit) * lon.size // limit
+        # Every k-th would keep to one meridian where k is a multiple of a row. Multiples of the
+        # golden section, modulo 1, are spread evenly over rows and columns, whatever their length.
+        turns = np.arange(lon.size) * (math.sqrt(5) - 1) / 2 % 1
+        chosen = np.sort(np.argsort(turns, kind="stable")[:limit])
         lon, lat = lon[chosen], lat[chosen]
     held_out = _held_out(geometry, split, lon, lat)
     facts = {
+        "kind": KIND,
         "format": FORMAT,
+        "unit": "uK",
         "geometry": asdict(geometry),
         "prior": {**asdict(prior), "cl": None, "fitted": list(prior.fitted)},
         "split": split,
@@ -235,91 +169,92 @@ def _check(geometry: TileGeometry, maps: list[Map], observed: Mask, split: str) 
             raise ValueError(f"the {name} has Nside {nside}, not {geometry.nside}; give a pair")
 
 
-def open_tiles(path: str | Path) -> TileDataset:
-    """Open tiles that `write_tiles` has written.
+def check_store(path: str | Path, *, overwrite: bool = False) -> None:
+    """Refuse a folder that tiles could not be written to, before any work is spent on it.
+
+    Parameters
+    ----------
+    path
+        Where tiles are going to be written: nothing, an empty folder, or tiles.
+    overwrite
+        Whether tiles that are there may be replaced.
 
     Raises
     ------
-    FileNotFoundError
-        There is no such folder.
+    FileExistsError
+        There are whole tiles, and `overwrite` is false.
+    OSError
+        The folder around it is missing.
     ValueError
-        It holds no tiles, or not all of them.
+        There is something else, which is never replaced.
     """
-    group = _group(path)
-    facts = dict(group.attrs)
-    if not facts.get("complete"):
-        raise ValueError(f"{path}: not all tiles are there; run the same `skyfill tiles` again")
-    try:
-        geometry = TileGeometry(**{**facts["geometry"], "spacing_deg": _pair(facts["geometry"])})
-        prior = dict(facts["prior"])
-        prior |= {"cl": group["cl"][:], "fitted": tuple(prior["fitted"])}
-        small = {name: group[name][:] for name in ("role", "masked", "lon", "lat")}
-        shapes = {small[name].shape for name in small} | {group["tile"].shape[:1]}
-        whole = {group[name].shape[1:] for name in ("tile", "observed")}
-        if len(shapes) > 1 or whole != {(geometry.size, geometry.size)}:
-            raise ValueError("arrays of different lengths")
-        return TileDataset(
-            Path(path),
-            geometry,
-            Prior(**prior),
-            split=facts["split"],
-            about=facts["about"],
-            fingerprint=facts["fingerprint"],
-            _group=group,
-            **small,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: damaged ({error}); make the tiles again") from None
-
-
-def _group(path: str | Path, mode: Literal["r", "r+"] = "r") -> Store:
-    import zarr
-
-    if not Path(path).is_dir():
-        raise FileNotFoundError(f"{path}: no such folder of tiles; make it with `skyfill tiles`")
-    try:
-        group = zarr.open_group(path, mode=mode)
-        known = group.attrs.get("format")
-    except Exception as error:  # zarr raises what it likes  # noqa: BLE001
-        raise ValueError(f"{path}: holds no tiles ({type(error).__name__})") from None
-    if known != FORMAT:
-        raise ValueError(f"{path}: holds no tiles of format {FORMAT}; give another folder")
-    return group
+    path = Path(path)
+    if not path.absolute().parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path}: there is no folder {path.absolute().parent}")
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    if not path.is_dir():
+        raise ValueError(f"{path}: is a file, not a folder of tiles; give another name")
+    complete = open_group(path).attrs.get("complete")
+    # Strangers would be deleted with the tiles.
+    strangers = {each.name for each in path.iterdir()} - {*LARGE, *SMALL, "cl", "zarr.json"}
+    strangers = {name for name in strangers if not name.endswith(".partial")}
+    if strangers:
+        raise ValueError(f"{path}: holds {min(strangers)}, too, which is no part of the tiles")
+    if complete and not overwrite:
+        raise FileExistsError(f"{path} exists already; pass --overwrite to replace it")
 
 
 def _begin(
     path: Path, facts: dict[str, Any], n: int, size: int, ncl: int, *, overwrite: bool
 ) -> Store:
     """Open unfinished tiles of the same kind, or begin."""
-    import zarr
-
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        group = _group(path, mode="r+")  # never touch what is not ours
-        complete = bool(group.attrs.get("complete"))
-        if (
-            not group.attrs.get("complete")
-            and group.attrs.get("fingerprint") == facts["fingerprint"]
-        ):
+    check_store(path, overwrite=overwrite)  # a fit may have taken hours
+    path = path.resolve()
+    if path.exists() and any(path.iterdir()):
+        group = open_group(path, mode="r+")
+        same = group.attrs.get("fingerprint") == facts["fingerprint"]
+        if same and not group.attrs.get("complete"):
             for stray in path.rglob("*.partial"):
                 stray.unlink()
             return group
         if not overwrite:
-            if complete:
-                raise FileExistsError(f"{path} exists already; pass --overwrite to replace it")
             raise ValueError(
                 f"{path}: unfinished tiles of another kind; pass --overwrite to drop them"
             )
-        shutil.rmtree(path)
-    group = zarr.create_group(path)
-    shape = (n, size, size)
-    for name, kind in (("tile", "float32"), ("observed", "bool")):
-        group.create_array(name, shape=shape, chunks=(1, size, size), dtype=kind)
-    for name in ("role", "masked", "lon", "lat"):
-        kind = "uint8" if name == "role" else "float64"
+    # What a run that is killed here leaves behind must not stand in the way of the next.
+    new, old = (path.parent / f".skyfill-{secrets.token_hex(6)}" for _ in range(2))
+    try:
+        _create(new, facts, n, size, ncl)
+        if path.exists():
+            path.rename(old)
+        new.rename(path)
+    finally:
+        for folder in (new, old):
+            shutil.rmtree(folder, ignore_errors=True)
+    return open_group(path, mode="r+")
+
+
+def _create(path: Path, facts: dict[str, Any], n: int, size: int, ncl: int) -> None:
+    """Make a store of no tiles yet: a file a tile, the small arrays in one file each."""
+    import zarr
+
+    group = zarr.create_group(path, zarr_format=3)
+    names: dict[str, Any] = {"name": "default", "separator": "."}  # no folder for each file
+    for name, kind in LARGE.items():
+        group.create_array(
+            name,
+            shape=(n, size, size),
+            chunks=(1, size, size),
+            dtype=kind,
+            fill_value=math.nan if name == "tile" else False,
+            chunk_key_encoding=names,
+            dimension_names=("tile", "y", "x"),
+        )
+    for name, kind in SMALL.items():
         group.create_array(name, shape=(n,), chunks=(n,), dtype=kind)
     group.create_array("cl", shape=(ncl,), chunks=(ncl,), dtype="float64")
     group.attrs.update({**facts, "done": 0, "complete": False})
-    return group
 
 
 def _held_out(geometry: TileGeometry, split: str, lon: Map, lat: Map) -> NDArray[np.int64]:
@@ -337,11 +272,6 @@ def _held_out(geometry: TileGeometry, split: str, lon: Map, lat: Map) -> NDArray
 def _batches(n: int, maps: int) -> Iterator[tuple[int, slice]]:
     for number in range(maps):
         yield from ((number, slice(a, min(a + _BATCH, n))) for a in range(0, n, _BATCH))
-
-
-def _pair(geometry: Mapping[str, Any]) -> tuple[float, float] | None:
-    spacing = geometry["spacing_deg"]
-    return None if spacing is None else (float(spacing[0]), float(spacing[1]))
 
 
 def _fingerprint(*arrays: NDArray[Any]) -> str:

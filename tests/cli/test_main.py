@@ -137,7 +137,8 @@ OPTIONS = {
     "--radius-arcmin --fill-islands --grow-arcmin",
     "info": "file --json",
     "models": "files --json",
-    "tiles": f"map mask {COMMON} {PRIOR} --field --unit --mask-field --size --projection "
+    "tiles": f"map mask {COMMON} {PRIOR} --field --unit --mask-field --threshold --invert --size "
+    "--projection "
     "--pixel-arcmin --spacing-deg --split --test-map --limit",
     "train": f"{COMMON} {PRIOR} --run --resume --weights --steps --batch-size --minutes --seed "
     "--nonlinear --maps --mask --field --unit --device --model --tiles --width-factor --max-steps "
