@@ -56,7 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=options.whole,
         metavar="N",
         help="N exact iterations after vae or diffuse (default: for vae 4 up to Nside 512, 1 in "
-        "all but the widest holes beyond; for diffuse 0)",
+        "small holes beyond; for diffuse 0)",
     )
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--mean", action="store_true", help="the posterior mean, not a realization")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # `name as name` is how type checkers are told of a re-export
     from skyfill import cosmovae as cosmovae
     from skyfill import dataset as dataset
     from skyfill import diffuse as diffuse
+    from skyfill import fidelity as fidelity
     from skyfill import flatsky as flatsky
     from skyfill import gaussian as gaussian
     from skyfill import harmonics as harmonics
@@ -106,6 +107,7 @@ _ROOMS = (
     "cosmovae",
     "dataset",
     "diffuse",
+    "fidelity",
     "flatsky",
     "gaussian",
     "harmonics",

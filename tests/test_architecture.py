@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 
 # A room imports only from rows above its own. Files of a package share the package's row.
 ROWS = (
-    {"_checks", "_files", "_jit", "_progress", "flatsky"},
+    {"_checks", "_files", "_jit", "_progress", "fidelity", "flatsky"},
     {"_fits", "_pixels"},
     {"_fits_write", "healpix"},
     {"_catalogue", "_regions", "_skytable", "_spectrumfile"},
@@ -48,7 +48,7 @@ KEPT_IN = {
     "platformdirs": {"harmonics"},
     "rich": set(),
     "safetensors": {"vae"},
-    "scipy": {"_tileset", "diffuse", "gaussian", "prior", "tiling"},
+    "scipy": {"_tileset", "diffuse", "fidelity", "gaussian", "prior", "tiling"},
     "torch": {"cosmovae", "vae"},
     "zarr": {"dataset"},
 }

@@ -3,6 +3,7 @@
 It knows squares of pixels, as `skyfill.vae` does, and learns from the tiles of `skyfill.dataset`.
 """
 
+from skyfill.cosmovae.filler import CosmoFiller
 from skyfill.cosmovae.network import CosmoArchitecture, CosmoVAE, Encoding
 from skyfill.cosmovae.recipe import CosmoConfig
 from skyfill.cosmovae.training import train
@@ -12,6 +13,7 @@ from skyfill.cosmovae.weights import load, save, shipped
 __all__ = [
     "CosmoArchitecture",
     "CosmoConfig",
+    "CosmoFiller",
     "CosmoVAE",
     "Encoding",
     "load",

@@ -346,6 +346,7 @@ class _Session:
             "device": str(self.device),
             "data": dict(dataset.about),
             "split": dataset.split,
+            "tiles_fingerprint": dataset.fingerprint,
             "tiles": int(self.batches.kept.size),
             "masks": int(dataset.masks.size),
             "nside": geometry.nside,

@@ -120,6 +120,34 @@ class TileDataset:
         """Read masks, ``(k, size, size)``, True where observed."""
         return self._read("observed", indices, np.bool_)
 
+    def pairs(self, limit: int, *, seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Choose tiles to be judged by, each once at most, and a mask for each.
+
+        Parameters
+        ----------
+        limit
+            How many, at most.
+        seed
+            Of the choice.
+
+        Returns
+        -------
+        Indices of `test` tiles and of `masks`, ``(k,)`` each.
+
+        Raises
+        ------
+        ValueError
+            There are no such tiles, or no masks.
+        """
+        if not self.test.size or not self.masks.size:
+            raise ValueError(
+                f"{self.path}: {self.test.size} clean tiles to judge by and {self.masks.size} "
+                "masks; cut more tiles"
+            )
+        random = np.random.default_rng(seed)
+        tiles = random.permutation(self.test)[:limit]
+        return tiles, random.choice(self.masks, tiles.size)
+
     def _read(self, name: str, indices: NDArray[np.int64], kind: type[Any]) -> NDArray[Any]:
         array = self._group[name]  # a tile at a time: they are compressed one by one
         found = np.empty((len(indices), *array.shape[1:]), dtype=kind)

@@ -140,6 +140,7 @@ OPTIONS = {
     "tiles": f"map mask {COMMON} {PRIOR} --field --unit --mask-field --threshold --invert --size "
     "--projection "
     "--pixel-arcmin --spacing-deg --split --test-map --limit",
+    "evaluate": "--tiles --weights --limit --sample --seed --device --threads --json -q --quiet",
     "train": f"{COMMON} {PRIOR} --run --resume --weights --steps --batch-size --minutes --seed "
     "--nonlinear --maps --mask --field --unit --device --model --tiles --width-factor --max-steps "
     "--perceptual --vgg-weights --regulariser",
