@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     print(
         f"in the holes: rms {scores.hole_rms_uk:.2f} uK, mean {scores.hole_mae_uk:.2f} uK; ", end=""
     )
-    print(f"the truth's own rms {scores.hole_truth_rms_uk:.2f} uK")
+    print(f"the truth's own rms {scores.hole_truth_rms_uk:.2f}")
     print("power in the holes over the truth's, from large scales to small: ", end="")
     print(" ".join(f"{x:.3f}" for x in ratio))
     if leak:

@@ -46,10 +46,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--invert", action="store_true", help="the mask has 1 where masked")
     parser.add_argument(
         "--method",
-        choices=("vae", "gaussian", "diffuse"),
+        choices=("vae", "gaussian", "diffuse", "cosmovae"),
         default="vae",
         help="vae: posterior under the prior, by the network; gaussian: the same, exactly; "
-        "diffuse: neighbour means (default: vae)",
+        "diffuse: neighbour means; cosmovae: the published network, for comparison (default: vae)",
     )
     parser.add_argument(
         "--polish",
@@ -105,7 +105,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="gaussian: estimated distance to the exact mean to stop at, in units of the map's rms "
         "(default: 0.003)",
     )
-    engine.add_argument("--weights", type=Path, metavar="FILE", help="weights (default: shipped)")
+    engine.add_argument(
+        "--weights",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help="weights (default: shipped); of several for cosmovae (--weights A --weights B), "
+        "realizations take turns",
+    )
     engine.add_argument(
         "--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda (default: auto)"
     )
@@ -184,6 +191,8 @@ def _refuse(args: argparse.Namespace) -> None:
     """Refuse options that say nothing together."""
     if args.method == "diffuse" and (args.std or args.realizations > 1):
         raise ValueError("diffuse has one fill and no spread; drop --std and --realizations")
+    if args.method == "cosmovae" and args.fill == "signal":
+        raise ValueError("cosmovae cannot tell noise from signal; drop --fill, or use vae")
     if args.method == "gaussian" and args.polish:
         raise ValueError("gaussian is exact already; drop --polish, or pass a smaller --tolerance")
 
@@ -239,7 +248,7 @@ def _cards(
     """Record what was done."""
     cards: dict[str, tuple[str | int | float | bool, str]] = {**records.command_cards(args)}
     cards["SFMETHOD"] = (args.method, "how the holes were filled")
-    if args.method != "diffuse" and not args.mean:
+    if args.method in ("vae", "gaussian") and not args.mean:
         cards["SFLIKE"] = (args.fill, "what realizations are like: data or signal")
     if fitter.prior is not None:
         theory = args.cl.name if args.cl else records.LCDM
@@ -258,6 +267,8 @@ def _cards(
     if fitter.card is not None:
         cards["SFMODEL"] = (fitter.card.name, "model card")
         cards["SFSHA256"] = (fitter.card.sha256, "sha256 of the weights")
+    if args.weights and len(args.weights) > 1:
+        cards["SFMODELS"] = (len(args.weights), "models that take turns, SFMODEL the first")
     return cards
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # `name as name` is how type checkers are told of a re-export
     from skyfill import prior as prior
     from skyfill import simulate as simulate
     from skyfill import spectra as spectra
+    from skyfill import tilefill as tilefill
     from skyfill import tiling as tiling
     from skyfill import vae as vae
     from skyfill._files import check_writable as check_writable
@@ -121,6 +122,7 @@ _ROOMS = (
     "prior",
     "simulate",
     "spectra",
+    "tilefill",
     "tiling",
     "vae",
 )

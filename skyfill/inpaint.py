@@ -9,6 +9,7 @@ agree, and its small scales come straight from the harmonics at the pixel centre
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,14 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill._checks import nside_of
+from skyfill._engines import published_fills, tile_engine
 from skyfill._progress import Progress, Silent
 from skyfill.dipole import Dipole
-from skyfill.flatsky import TileField
 from skyfill.gaussian import Certificate, Solver, freed
 from skyfill.masks import find_holes
 from skyfill.methods import Diffuse, Exact, Fill, Polished
-from skyfill.mosaic import FlatEngine, Mosaic, MosaicConfig, TileMean
+from skyfill.mosaic import Mosaic, MosaicConfig
 from skyfill.prior import Prior, draw_signal, draw_white, fit
+from skyfill.tilefill import TileFill
 
 if TYPE_CHECKING:
     from skyfill.vae import ModelCard
@@ -34,13 +36,9 @@ __all__ = ["DIPOLES", "FILLS", "METHODS", "Fill", "Inpainter", "describe_prior"]
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-METHODS = ("vae", "gaussian", "diffuse")
+METHODS = ("vae", "gaussian", "diffuse", "cosmovae")
 FILLS = ("data", "signal")
 DIPOLES = ("marginalise", "fit")
-
-#: Residual of a tile at which the network's answer is left alone, and at which exact steps from
-#: nothing end.
-_GOOD, _EXACT = 3e-2, 3e-4
 
 
 class Inpainter:
@@ -54,10 +52,11 @@ class Inpainter:
         ``(npix,)``, RING, True where observed; missing pixels are added to the holes, with a
         warning.
     method
-        ``vae``, ``gaussian`` (the exact posterior, see `skyfill.gaussian`) or ``diffuse``.
+        ``vae``, ``gaussian`` (the exact posterior, see `skyfill.gaussian`), ``diffuse``, or
+        ``cosmovae``, the published network alone (`skyfill.tilefill`).
     prior
         What the map is made of; fitted to its observed part if not given (not used by ``diffuse``
-        but to polish).
+        but to polish, nor by ``cosmovae``).
     noise_rms
         ``(npix,)``, µK, RING: standard deviation of the noise in each pixel, in place of the
         prior's white noise; for ``gaussian``. Where it is missing, in holes only, its median holds.
@@ -75,7 +74,8 @@ class Inpainter:
     seed
         Of the realizations.
     weights
-        File of weights for ``vae``; the shipped ones if not given.
+        File of weights for ``vae``, the shipped ones if not given, or for ``cosmovae``; of the
+        latter several, of which realizations take turns, and the mean is the first's.
     network
         Whether the network makes the first guess of a tile; if not, exact steps begin from nothing.
     refine
@@ -119,7 +119,7 @@ class Inpainter:
         polish: int | None = None,
         tolerance: float = 3e-3,
         seed: int = 0,
-        weights: str | Path | None = None,
+        weights: str | Path | Sequence[str | Path] | None = None,
         network: bool = True,
         refine: int = 40,
         device: str = "auto",
@@ -128,13 +128,7 @@ class Inpainter:
         config: MosaicConfig | None = None,
         progress: Progress | None = None,
     ) -> None:
-        for name, value, known in (
-            ("method", method, METHODS),
-            ("fill", fill, FILLS),
-            ("dipole", dipole, DIPOLES),
-        ):
-            if value not in known:
-                raise ValueError(f"{name} {value!r} is unknown; choose one of {', '.join(known)}")
+        _check(method, fill, dipole, polish)
         if method != "gaussian" and noise_rms is not None:
             raise ValueError(f"{method} knows nothing of a noise map; use method gaussian")
         self._progress = progress or Silent()
@@ -150,16 +144,24 @@ class Inpainter:
         self._values = np.where(seen, values - template, 0.0)
         self._template = template[self.holes]
         self._stochastic = method != "diffuse"
-        self.prior = prior if self._stochastic or polish else None
+        informed = method in ("vae", "gaussian") or bool(polish)
+        self.prior = prior if informed else None
         self._noise_variance = _variance(noise_rms, seen)
-        if self.prior is None and (self._stochastic or polish):
+        if self.prior is None and informed:
             self._progress.stage("prior")
             self.prior = fit(self._values, seen, threads=threads)
             self._progress.done(describe_prior(self.prior))
         self._fill: Fill
+        self._ensemble: list[TileFill] = []
         self.polish = polish or 0
-        if method == "vae":
-            engine, self.card = _engine(weights, network, refine, device, batch_size, threads)
+        files = [weights] if isinstance(weights, str | Path) else list(weights or ())
+        if method == "cosmovae":
+            self._ensemble, self.card = published_fills(
+                seen, files, device, batch_size, self._progress
+            )
+            self._fill = self._ensemble[0]
+        elif method == "vae":
+            engine, self.card = tile_engine(files, network, refine, device, batch_size, threads)
             config = config or MosaicConfig()
             if polish is not None:
                 config = replace(config, polish=polish)
@@ -247,6 +249,9 @@ class Inpainter:
         """
         if not self._stochastic:
             raise ValueError("diffuse has no realizations; use --method vae, or one --mean fill")
+        if self._ensemble:
+            member = self._ensemble[index % len(self._ensemble)]
+            return member.sample(self._values, (self._seed, index)) + self._template
         sky, in_holes = self._prior_sky(index)
         np.subtract(self._values, sky, out=sky)
         return in_holes + self._fill.mean(sky) + self._template
@@ -300,6 +305,19 @@ class Inpainter:
         return self.prior
 
 
+def _check(method: str, fill: str, dipole: str, polish: int | None) -> None:
+    """Refuse words that are unknown, or say nothing together."""
+    for name, value, known in (
+        ("method", method, METHODS),
+        ("fill", fill, FILLS),
+        ("dipole", dipole, DIPOLES),
+    ):
+        if value not in known:
+            raise ValueError(f"{name} {value!r} is unknown; choose one of {', '.join(known)}")
+    if method == "cosmovae" and polish:
+        raise ValueError("cosmovae knows no prior to polish with; use vae, or drop --polish")
+
+
 def _variance(noise_rms: Map | None, seen: Mask) -> Map | None:
     """Square a map of noise, and put its median where it is missing in holes."""
     if noise_rms is None:
@@ -322,33 +340,3 @@ def describe_prior(prior: Prior) -> str:
     window = f" ({effective:.2f} with the pixel window)" if prior.pixel_window else ""
     text = f"{how}: beam {beam:.2f} arcmin{window}, noise {prior.noise_uk_arcmin:.1f} uK.arcmin"
     return text + (f", power x {prior.calibration:.3f}" if prior.calibration != 1 else "")
-
-
-def _engine(
-    weights: str | Path | None,
-    network: bool,
-    refine: int,
-    device: str,
-    batch_size: int | None,
-    threads: int,
-) -> tuple[FlatEngine, ModelCard | None]:
-    """Make what fills tiles; torch is loaded here and not before."""
-    from skyfill import vae
-
-    vae.pick_device(device, threads=threads)
-    first, card = vae.load(weights) if network else (None, None)
-
-    def engine(
-        cl: Map, *, side: int, pixel: float, share: bool, sky_pixel: float, guard: int
-    ) -> TileMean:
-        return vae.TileFiller(
-            first,
-            TileField.of(cl, side=side, pixel=pixel, share=share, sky_pixel=sky_pixel),
-            guard=guard,
-            refine=refine,
-            tolerance=_GOOD if network else _EXACT,
-            batch_size=batch_size,
-            device=device,
-        )
-
-    return engine, card

@@ -19,9 +19,10 @@ ROWS = (
     {"diffuse", "harmonics", "spectra"},
     {"prior"},
     {"_tileset", "dipole", "gaussian", "simulate"},
-    {"dataset", "methods", "mosaic"},
+    {"dataset", "methods", "mosaic", "tilefill"},
     {"owntiles", "vae"},
     {"cosmovae"},
+    {"_engines"},
     {"inpaint"},
 )
 ROW = {room: row for row, rooms in enumerate(ROWS) for room in rooms}

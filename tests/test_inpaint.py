@@ -9,7 +9,7 @@ from numpy.polynomial.legendre import legval
 from scipy.linalg import solve
 
 from skyfill.diffuse import diffuse
-from skyfill.inpaint import METHODS, Inpainter, describe_prior
+from skyfill.inpaint import Inpainter, describe_prior
 from skyfill.mosaic import MosaicConfig
 from skyfill.prior import Prior, draw, lcdm
 
@@ -42,7 +42,7 @@ def dipole():
     return np.column_stack([np.ones(NPIX), x, y, z])
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["vae", "gaussian", "diffuse"])
 def test_a_monopole_and_a_dipole_come_through(values, observed, method):
     offset = dipole() @ [2.7e6, 3000, -1500, 800]
     plain, shifted = (inpainter(v, observed, method=method) for v in (values, values + offset))

@@ -1,0 +1,95 @@
+"""Make what fills tiles from files of weights; torch is loaded here and not before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skyfill._progress import Progress
+from skyfill.flatsky import TileField
+from skyfill.mosaic import FlatEngine, TileMean
+from skyfill.tilefill import TileFill
+
+if TYPE_CHECKING:
+    from skyfill.vae import ModelCard
+
+__all__ = ["published_fills", "tile_engine"]
+
+Map = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+#: Residual of a tile at which the network's answer is left alone, and at which exact steps from
+#: nothing end.
+_GOOD, _EXACT = 3e-2, 3e-4
+
+
+def published_fills(
+    seen: Mask,
+    files: list[str | Path],
+    device: str,
+    batch_size: int | None,
+    progress: Progress,
+) -> tuple[list[TileFill], ModelCard]:
+    """Make the fills of one CosmoVAE or several."""
+    from skyfill import cosmovae
+
+    files = files or list(cosmovae.shipped())
+    if not files:
+        raise ValueError(
+            "no weights of a cosmovae are shipped; pass --weights FILE, made by "
+            "skyfill train --model cosmovae"
+        )
+    fills, cards = [], []
+    for file in files:
+        network, card = cosmovae.load(file)
+        about = card.training
+        boxes = about["projection"] == "cartesian"
+        engine = cosmovae.CosmoFiller(network, card, device=device, batch_size=batch_size or 8)
+        pixel = 600 / about["size"] if boxes else about["pixel_arcmin"]
+        fills.append(
+            TileFill(
+                seen,
+                engine,
+                side=about["size"],
+                pixel_arcmin=pixel,
+                boxes=boxes,
+                progress=progress,
+            )
+        )
+        cards.append(card)
+    return fills, cards[0]
+
+
+def tile_engine(
+    files: list[str | Path],
+    network: bool,
+    refine: int,
+    device: str,
+    batch_size: int | None,
+    threads: int,
+) -> tuple[FlatEngine, ModelCard | None]:
+    """Make what fills the tiles of a mosaic, with or without the network."""
+    from skyfill import vae
+
+    vae.pick_device(device, threads=threads)
+    if len(files) > 1:
+        raise ValueError("vae has one file of weights, cosmovae may have several; pass one")
+    first, card = vae.load(files[0] if files else None) if network else (None, None)
+
+    def engine(
+        cl: Map, *, side: int, pixel: float, share: bool, sky_pixel: float, guard: int
+    ) -> TileMean:
+        return vae.TileFiller(
+            first,
+            TileField.of(cl, side=side, pixel=pixel, share=share, sky_pixel=sky_pixel),
+            guard=guard,
+            refine=refine,
+            tolerance=_GOOD if network else _EXACT,
+            batch_size=batch_size,
+            device=device,
+        )
+
+    return engine, card
