@@ -40,6 +40,9 @@ METHODS = ("vae", "gaussian", "diffuse", "cosmovae")
 FILLS = ("data", "signal")
 DIPOLES = ("marginalise", "fit")
 
+#: Tells the random numbers of latent skies from those of `skyfill.simulate`.
+_LATENT = 0x5F111
+
 
 class Inpainter:
     """Fill one map, once or many times.
@@ -132,7 +135,7 @@ class Inpainter:
         if method != "gaussian" and noise_rms is not None:
             raise ValueError(f"{method} knows nothing of a noise map; use method gaussian")
         self._progress = progress or Silent()
-        self._seed = seed
+        self._seed = _latent_seed(seed)
         self._threads = threads
         self._data_like = fill == "data"
         self.holes = find_holes(values, observed)
@@ -303,6 +306,11 @@ class Inpainter:
         if self.prior is None:
             raise ValueError("the method has no prior")
         return self.prior
+
+
+def _latent_seed(seed: int) -> int:
+    """Keep latent skies apart from simulated ones: of one seed a fill would be the truth itself."""
+    return int(np.random.SeedSequence([seed, _LATENT]).generate_state(1, np.uint64)[0])
 
 
 def _check(method: str, fill: str, dipole: str, polish: int | None) -> None:

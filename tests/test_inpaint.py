@@ -237,3 +237,11 @@ def test_stages_are_told(values, observed):
     inpainter(values, observed, prior=None, progress=stages).realization()
     assert stages.names == ["prior", "latent sky", "whole sky"]
     assert stages.open == 0
+
+
+def test_a_simulated_sky_is_not_filled_with_itself(observed):
+    """Of one seed for both, as the command line has it if nothing is said."""
+    truth = draw(KNOWN, seed=0, index=0, threads=1)
+    away = inpainter(truth, observed, seed=0).realization(0) - truth[~observed]
+    expected = inpainter(truth, observed, seed=1).realization(0) - truth[~observed]
+    assert np.std(away) > 0.5 * np.std(expected)

@@ -139,7 +139,7 @@ class CosmoVAE(nn.Module):
         self.head = nn.Conv2d(widths[0], 1, 3, 1, 1)
         for block in (*self.down, *self.up):
             # torch's own start shrinks a signal by half in every layer, to nothing in twelve.
-            nn.init.kaiming_normal_(block.weight, a=_SLOPE)  # type: ignore[arg-type]
+            nn.init.kaiming_normal_(block.weight, a=_SLOPE)
 
     def encode(self, tile: Tensor, observed: Tensor) -> Encoding:
         """Infer z of tiles with holes.
