@@ -27,8 +27,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     models = []
-    for path in args.files or skyfill.vae.shipped():
-        _, card = skyfill.vae.load(path)
+    for path in args.files or [*skyfill.vae.shipped(), *skyfill.cosmovae.shipped()]:
+        published = skyfill.vae.model_of(path) == "cosmovae"
+        _, card = (skyfill.cosmovae if published else skyfill.vae).load(path)
         models.append(
             {
                 "path": str(path),

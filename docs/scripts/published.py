@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--band-deg", type=float, default=3)
     parser.add_argument("--holes", type=int, default=250)
     parser.add_argument("--tiles", type=int, default=300, help="at most, with missing pixels")
+    parser.add_argument("--draws", type=int, default=100, help="latent samples of each tile")
     parser.add_argument("--skies", type=int, default=4, help="behind C_l")
     parser.add_argument("--seed", type=int, default=31)
     parser.add_argument("--plot", type=Path)
@@ -121,6 +122,31 @@ def report_tiles(
         found = score_tiles(filled, tile, known).as_dict()
         found |= {"ratio": (found["hole_rms_uk"] / best) ** 2}
         print(json.dumps({"fill": name, **{k: round(v, 5) for k, v in found.items()}}), flush=True)
+    report_spread(tile, known, args)
+
+
+def report_spread(tile: np.ndarray, known: np.ndarray, args: argparse.Namespace) -> None:
+    """Print how far a hundred latent samples scatter, and the truth from their mean."""
+    fillers = [
+        cosmovae.CosmoFiller(*cosmovae.load(path)) for path in args.weights or cosmovae.shipped()
+    ]
+    total, squares = np.zeros(tile.shape), np.zeros(tile.shape)
+    for draw_number in range(args.draws):
+        filler = fillers[draw_number % len(fillers)]
+        away = filler(tile, known, seed=(args.seed, draw_number)) - tile
+        total += away
+        squares += away**2
+    mean = (total / args.draws)[~known]
+    variance = (squares[~known] / args.draws - mean**2) * args.draws / (args.draws - 1)
+    inside = np.abs(mean) < np.sqrt(np.maximum(variance, 0))
+    found = {
+        "draws": args.draws,
+        "members": len(fillers),
+        "spread_uk": float(np.sqrt(variance.mean())),
+        "error_uk": float(np.sqrt(np.mean(mean**2))),
+        "inside_one_sigma": float(inside.mean()),
+    }
+    print(json.dumps({key: round(value, 4) for key, value in found.items()}), flush=True)
 
 
 def binned(sky: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from skyfill.vae.filler import TileFiller, pick_device
 from skyfill.vae.network import TileVAE
 from skyfill.vae.unet import Architecture
-from skyfill.vae.weights import DEFAULT, ModelCard, load, save, shipped
+from skyfill.vae.weights import DEFAULT, ModelCard, load, model_of, save, shipped
 
 if TYPE_CHECKING:
     from skyfill.vae import training as training
@@ -23,6 +23,7 @@ __all__ = [
     "TileFiller",
     "TileVAE",
     "load",
+    "model_of",
     "pick_device",
     "save",
     "shipped",

@@ -39,6 +39,15 @@ def test_the_card_says_what_was_done(made):
     assert card.measured["held_out_rms_uk"] > 0
 
 
+def test_models_tells_of_both_kinds(skyfill_main, made):
+    outcome = skyfill_main("models", made / "mine.safetensors", skyfill.vae.shipped()[0], "--json")
+    assert outcome.status == 0, outcome.err
+    mine, ours = json.loads(outcome.out)["models"]
+    assert (mine["name"], mine["training"]["regulariser"]) == ("mine", "kl")
+    assert ours["default"]
+    assert not mine["default"]
+
+
 def test_training_goes_on(skyfill_main, made, tmp_path):
     words = ("train", "--model", "cosmovae", "--tiles", made / "tiles", "--perceptual", "none")
     words += ("--width-factor", 0.04, "--max-steps", 3, "-o", tmp_path / "a.safetensors")
