@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # `name as name` is how type checkers are told of a re-export
     from skyfill import masks as masks
     from skyfill import methods as methods
     from skyfill import mosaic as mosaic
+    from skyfill import optimum as optimum
     from skyfill import owntiles as owntiles
     from skyfill import prior as prior
     from skyfill import simulate as simulate
@@ -118,6 +119,7 @@ _ROOMS = (
     "masks",
     "methods",
     "mosaic",
+    "optimum",
     "owntiles",
     "prior",
     "simulate",

@@ -88,11 +88,11 @@ def coarse_share(ell: NDArray[np.float64], tile: float) -> NDArray[np.float64]:
     return np.asarray(np.cos(0.5 * np.pi * np.clip(x, 0, 1)) ** 2)
 
 
-def gather_transfer(ell: NDArray[np.float64], pixel: float) -> NDArray[np.float64]:
-    """Give the mean amplitude transfer of the two-pass bilinear gather from HEALPix pixels.
+def gather_transfer(ell: NDArray[np.float64], pixel: float, passes: int = 2) -> NDArray[np.float64]:
+    """Give the mean amplitude transfer of a bilinear gather from HEALPix pixels.
 
-    One bilinear pass multiplies a plane wave by about sinc²(k_x Δ/2) sinc²(k_y Δ/2); its second
-    pass on the rest leaves 1 - (1 - T)². Directions are averaged.
+    One bilinear pass multiplies a plane wave by about sinc²(k_x Δ/2) sinc²(k_y Δ/2); a second
+    pass on the rest leaves 1 - (1 - T)², and so on. Directions are averaged.
 
     Parameters
     ----------
@@ -100,20 +100,29 @@ def gather_transfer(ell: NDArray[np.float64], pixel: float) -> NDArray[np.float6
         Multipoles, any shape.
     pixel
         Size of a HEALPix pixel in radians.
+    passes
+        How often what was missed is gathered again, the first time counted.
     """
     angle = (np.arange(8) + 0.5) / 8 * np.pi / 4
     kx, ky = np.multiply.outer(np.cos(angle), ell), np.multiply.outer(np.sin(angle), ell)
     along_x, along_y = (np.sinc(k * pixel / 2 / np.pi) ** 2 for k in (kx, ky))
     once = np.mean(along_x * along_y, axis=0)
-    return np.asarray(1 - (1 - once) ** 2)
+    return np.asarray(1 - (1 - once) ** passes)
 
 
 def tile_cl(
-    cl: NDArray[np.float64], *, tile: float, pixel: float, share: bool, sky_pixel: float
+    cl: NDArray[np.float64],
+    *,
+    tile: float,
+    pixel: float,
+    share: bool,
+    sky_pixel: float,
+    passes: int = 2,
 ) -> NDArray[np.float64]:
     """Give the spectrum of what stands in a tile; arguments as for `TileField.of`."""
     ell = np.arange(max(cl.size, int(1.5 * math.pi / pixel)), dtype=float)
-    full = np.interp(ell, np.arange(cl.size), cl) * gather_transfer(ell, sky_pixel) ** 2
+    full = np.interp(ell, np.arange(cl.size), cl)
+    full *= gather_transfer(ell, sky_pixel, passes) ** 2
     return np.asarray(full * (1 - coarse_share(ell, tile)) if share else full)
 
 
@@ -134,7 +143,14 @@ class TileField:
 
     @classmethod
     def of(
-        cls, cl: NDArray[np.float64], *, side: int, pixel: float, share: bool, sky_pixel: float
+        cls,
+        cl: NDArray[np.float64],
+        *,
+        side: int,
+        pixel: float,
+        share: bool,
+        sky_pixel: float,
+        passes: int = 2,
     ) -> TileField:
         """Give the prior of tiles cut from a HEALPix map.
 
@@ -148,8 +164,12 @@ class TileField:
             True where a coarse level has taken the large scales out (`coarse_share`).
         sky_pixel
             HEALPix pixel size in radians (`gather_transfer`).
+        passes
+            Of the gather.
         """
-        full = tile_cl(cl, tile=side * pixel, pixel=pixel, share=share, sky_pixel=sky_pixel)
+        full = tile_cl(
+            cl, tile=side * pixel, pixel=pixel, share=share, sky_pixel=sky_pixel, passes=passes
+        )
         variance = power(full, side, pixel)
         # rfft2 holds half of the modes: weigh the others twice.
         twice = np.full(variance.shape[1], 2.0)

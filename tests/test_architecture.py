@@ -21,7 +21,7 @@ ROWS = (
     {"_tileset", "dipole", "gaussian", "simulate"},
     {"dataset", "methods", "mosaic", "tilefill"},
     {"owntiles", "vae"},
-    {"cosmovae"},
+    {"cosmovae", "optimum"},
     {"_engines"},
     {"inpaint"},
 )

@@ -90,9 +90,9 @@ class TileFiller:
         ``(ntile, side, side)`` float32, µK: the tile where observed (but for the guard), the mean
         elsewhere; zero in a tile without any observed pixel.
         """
-        seen = observed.copy()
-        seen[:, : self._guard] = seen[:, -self._guard :] = False
-        seen[:, :, : self._guard] = seen[:, :, -self._guard :] = False
+        inner = slice(self._guard, tiles.shape[-1] - self._guard)
+        seen = np.zeros_like(observed)
+        seen[:, inner, inner] = observed[:, inner, inner]
         out = np.zeros(tiles.shape, dtype=np.float32)
         useful = np.flatnonzero(seen.any(axis=(1, 2)))
         if useful.size % 2:  # the last one makes a pair with itself

@@ -76,6 +76,10 @@ def test_evaluate(skyfill_main, made):
     for key in ("mse", "mae", "psnr", "ssim", "hole_rms_uk"):
         assert said[key] == pytest.approx(getattr(scores, key), rel=1e-5)
     assert (said["tiles"], said["seen_in_training"]) == (5, False)
+    assert said["ratio_to_optimum"] == pytest.approx(
+        (said["hole_rms_uk"] / said["hole_optimum_rms_uk"]) ** 2
+    )
+    assert said["hole_optimum_rms_uk"] < said["hole_rms_uk"]
     assert "PSNR" in skyfill_main(*words, "-q").out
 
 

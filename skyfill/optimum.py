@@ -1,0 +1,77 @@
+"""Find the best that a fill of a single tile can do: the exact mean, given the rest of the tile."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skyfill.flatsky import TileField
+from skyfill.prior import Prior
+
+__all__ = ["tile_mean"]
+
+#: Side of the domain in units of the tile's: its periodic images must not feel each other.
+_ROOM = 1.5
+#: Steps at most, and relative residual to stop at.
+_STEPS, _ENOUGH = 300, 1e-4
+
+
+def tile_mean(
+    tiles: NDArray[np.floating],
+    observed: NDArray[np.bool_],
+    *,
+    prior: Prior,
+    pixel: float,
+    device: str = "auto",
+) -> NDArray[np.float32]:
+    """Give the posterior mean of holes in flat tiles, given the rest of each tile alone.
+
+    By conjugate gradients on a wider periodic domain, of which all that is not the tile is
+    unobserved (`skyfill.vae.network.conjugate_gradient`). The sky is flat, and the map was
+    interpolated once, as `skyfill.dataset` does.
+
+    Parameters
+    ----------
+    tiles
+        ``(n, side, side)``, µK; what stands in the holes is not read.
+    observed
+        ``(n, side, side)``.
+    prior
+        What the map is made of that tiles were cut from.
+    pixel
+        Side of a tile's square pixel, radians.
+    device
+        As for `skyfill.vae.TileFiller`.
+
+    Returns
+    -------
+    ``(n, side, side)``, µK: the tile where observed, the mean elsewhere.
+
+    Raises
+    ------
+    ValueError
+        Tiles are not square.
+    """
+    from skyfill.vae import TileFiller
+
+    _, ny, nx = tiles.shape
+    if ny != nx:
+        raise ValueError(f"tiles of {ny} x {nx} pixels are not square; give square ones")
+    side = 2 * math.ceil(_ROOM * ny / 2)
+    field = TileField.of(
+        np.append(prior.total_cl(), prior.white_cl),
+        side=side,
+        pixel=pixel,
+        share=False,
+        sky_pixel=math.sqrt(4 * math.pi / 12) / prior.nside,
+        passes=1,
+    )
+    filler = TileFiller(None, field, guard=0, refine=_STEPS, tolerance=_ENOUGH, device=device)
+    data = np.zeros((len(tiles), side, side), dtype=np.float32)
+    known = np.zeros(data.shape, dtype=bool)
+    data[:, :ny, :nx] = np.where(observed, tiles, 0)
+    known[:, :ny, :nx] = observed
+    found = filler(data, known)[:, :ny, :nx]
+    return np.where(observed, tiles, found).astype(np.float32)
