@@ -29,8 +29,8 @@ __all__ = ["CosmoArchitecture", "CosmoVAE", "Encoding"]
 
 _KERNELS = (7, 5, 5, 3, 3, 3)
 _SLOPE = 0.2
-#: log variances beyond this (of z in units of its prior) are not to be told from 0 or infinity.
-_RANGE = 20.0
+#: Least and largest log variance of z in units of its prior: the posterior is hardly ever wider.
+_RANGE = (-20.0, 3.0)
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ class CosmoVAE(nn.Module):
             x = functional.leaky_relu(block(x), _SLOPE)
             skips.append(x)
         bottom = x.mean((-1, -2))
-        log_variance = self.to_log_variance(bottom).clamp(-_RANGE, _RANGE)
+        log_variance = self.to_log_variance(bottom).clamp(*_RANGE)
         return Encoding(self.to_mean(bottom), log_variance, skips)
 
     def decode(self, latent: Tensor, encoding: Encoding) -> Tensor:

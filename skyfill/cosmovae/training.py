@@ -247,6 +247,7 @@ class _Session:
     def _descend(self, which: int, loss: Tensor) -> None:
         self._optimizers[which].zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self._modules[which].parameters(), self.config.clip)
         self._optimizers[which].step()
 
     def _log(self, row: dict[str, Any]) -> None:
