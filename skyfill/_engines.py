@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from skyfill._checks import nside_of
 from skyfill._progress import Progress
 from skyfill.flatsky import TileField
 from skyfill.mosaic import FlatEngine, TileMean
@@ -46,6 +48,13 @@ def published_fills(
     for file in files:
         network, card = cosmovae.load(file)
         about = card.training
+        nside, trained = nside_of(seen.size, "mask"), about.get("nside")
+        if trained not in (None, nside):
+            warnings.warn(
+                f"{card.name} was trained at Nside {trained}, the map has Nside {nside}; train "
+                "weights with skyfill train --model cosmovae",
+                stacklevel=3,
+            )
         boxes = about["projection"] == "cartesian"
         engine = cosmovae.CosmoFiller(network, card, device=device, batch_size=batch_size or 8)
         pixel = 600 / about["size"] if boxes else about["pixel_arcmin"]

@@ -102,3 +102,10 @@ def test_what_says_nothing_together_is_refused(observed, tmp_path):
         Inpainter(values, observed, weights=[path, path])
     with pytest.raises(ValueError, match="not of a tilevae"):
         Inpainter(values, observed, weights=path)
+
+
+def test_weights_of_another_resolution_are_told_of(observed):
+    values = np.where(observed, smooth(NSIDE), np.nan)
+    with pytest.warns(UserWarning, match="trained at Nside 512, the map has Nside 64"):
+        fill = Inpainter(values, observed, method="cosmovae")
+    assert fill.card.name == "cosmovae-1"
