@@ -42,9 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--sample", action="store_true", help="decode a sample of the latent vector, not its mean"
     )
     options.add_seed(parser)
-    parser.add_argument(
-        "--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda (default: auto)"
-    )
+    options.add_device(parser)
     options.add_threads(parser)
     options.add_quiet(parser)
 

@@ -113,9 +113,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="weights (default: shipped); of several for cosmovae (--weights A --weights B), "
         "realizations take turns",
     )
-    engine.add_argument(
-        "--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda (default: auto)"
-    )
+    options.add_device(engine)
     engine.add_argument(
         "--batch-size",
         type=options.positive,

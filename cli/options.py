@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "add_cosmovae",
+    "add_device",
     "add_output",
     "add_prior",
     "add_quiet",
@@ -56,6 +57,13 @@ def add_quiet(parser: argparse.ArgumentParser) -> None:
     """Declare --json and -q."""
     parser.add_argument("--json", action="store_true", help="print the result as JSON on stdout")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress on stderr")
+
+
+def add_device(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Declare --device."""
+    parser.add_argument(
+        "--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda (default: auto)"
+    )
 
 
 def add_seed(parser: argparse.ArgumentParser) -> None:

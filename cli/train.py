@@ -83,9 +83,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     options.add_prior(
         parser, otherwise="Of --maps, where nothing is given: fitted to each. Else --cl alone."
     )
-    parser.add_argument(
-        "--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda (default: auto)"
-    )
+    options.add_device(parser)
     options.add_threads(parser)
     options.add_quiet(parser)
 
