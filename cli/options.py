@@ -22,6 +22,7 @@ __all__ = [
     "add_prior",
     "add_quiet",
     "add_read",
+    "add_read_mask",
     "add_seed",
     "add_threads",
     "arcmin",
@@ -45,6 +46,20 @@ def add_read(parser: argparse.ArgumentParser) -> None:
         help="column of the map, by number from 0 or by name (default: the first)",
     )
     parser.add_argument("--unit", help="unit of the map where its file names none: K, mK or uK")
+
+
+def add_read_mask(parser: argparse.ArgumentParser) -> None:
+    """Declare how a mask beside a map is read: --mask-field, --threshold and --invert."""
+    parser.add_argument(
+        "--mask-field", type=field, default=0, metavar="COLUMN", help="column of the mask"
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="X",
+        help="observed is what the mask has above X (needed for an apodised mask)",
+    )
+    parser.add_argument("--invert", action="store_true", help="the mask has 1 where masked")
 
 
 def add_output(parser: argparse.ArgumentParser, *, required: bool = True) -> None:

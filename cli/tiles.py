@@ -27,16 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("mask", type=Path, metavar="MASK", help="its mask, 1 = observed")
     options.add_output(parser)
     options.add_read(parser)
-    parser.add_argument(
-        "--mask-field", type=options.field, default=0, metavar="COLUMN", help="column of the mask"
-    )
-    parser.add_argument(
-        "--threshold",
-        type=float,
-        metavar="X",
-        help="observed is what the mask has above X (needed for an apodised mask)",
-    )
-    parser.add_argument("--invert", action="store_true", help="the mask has 1 where masked")
+    options.add_read_mask(parser)
     parser.add_argument(
         "--size", type=options.positive, default=400, metavar="N", help="pixels a side (400)"
     )

@@ -38,14 +38,8 @@ def published_fills(
     """Make the fills of one CosmoVAE or several."""
     from skyfill import cosmovae
 
-    files = files or list(cosmovae.shipped())
-    if not files:
-        raise ValueError(
-            "no weights of a cosmovae are shipped; pass --weights FILE, made by "
-            "skyfill train --model cosmovae"
-        )
     fills, cards = [], []
-    for file in files:
+    for file in files or cosmovae.shipped():
         network, card = cosmovae.load(file)
         about = card.training
         nside, trained = nside_of(seen.size, "mask"), about.get("nside")

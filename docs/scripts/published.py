@@ -60,7 +60,7 @@ def main() -> None:
     powers = {method: [] for method in METHODS}
     for sky in range(args.skies):
         truth = draw(prior, seed=args.seed, index=sky, aliased=True)
-        fills = fill_sphere(truth, observed, prior, args)
+        fills = fill_sphere(truth, observed, prior, args, seed=args.seed + sky)
         for method in METHODS:
             if f"{method}, realization" in fills:
                 filled = fills[f"{method}, realization"]
@@ -75,14 +75,19 @@ def main() -> None:
 
 
 def fill_sphere(
-    truth: np.ndarray, observed: np.ndarray, prior: Prior, args: argparse.Namespace
+    truth: np.ndarray,
+    observed: np.ndarray,
+    prior: Prior,
+    args: argparse.Namespace,
+    *,
+    seed: int,
 ) -> dict[str, np.ndarray]:
     """Fill by the mean of every method, and by a realization where there is one."""
     fills = {}
     for method in METHODS:
         given = {"weights": args.weights} if method == "cosmovae" else {}
         values = np.where(observed, truth, np.nan)
-        fill = Inpainter(values, observed, method=method, prior=prior, seed=args.seed, **given)
+        fill = Inpainter(values, observed, method=method, prior=prior, seed=seed, **given)
         kinds = {"mean": fill.mean}
         if fill.stochastic:
             kinds["realization"] = fill.realization

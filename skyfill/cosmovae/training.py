@@ -38,6 +38,9 @@ __all__ = ["TERMS", "latent_prior", "train"]
 TERMS = ("reconstruction", "divergence", "perceptual", "variation")
 _COLUMNS = ("step", "epoch", "total", *TERMS, "adversary", "held_out_mae", "held_out_rms")
 
+#: What says when to stop, and may be another when a run goes on.
+_ENDS = frozenset({"epochs", "max_steps", "patience", "save_every"})
+
 
 def latent_prior(arch: CosmoArchitecture, cl: NDArray[np.float64]) -> Tensor:
     """Give C_l of the components of z, µK².
@@ -150,9 +153,8 @@ class _Session:
         self.step, self._spent = 0, 0.0
         self._error, self._rms_error, self._best_step, self._stale = math.inf, math.inf, 0, 0
         self._modules = modules
-        self._told = json.dumps(
-            {**asdict(config), "data": _digest(dataset, prior)}, default=list, sort_keys=True
-        )
+        told = {key: value for key, value in asdict(config).items() if key not in _ENDS}
+        self._told = json.dumps({**told, "data": _digest(dataset, prior)}, sort_keys=True)
         self._read()
         self._shared = modules
         if ranks.number > 1:

@@ -23,8 +23,9 @@ Mask = NDArray[np.bool_]
 
 PROJECTIONS = ("cartesian", "gnomonic")
 
-#: Degrees of longitude and latitude over which a Cartesian tile reaches, and their usual spacing.
-_WIDTH, _HEIGHT = 20.0, 10.0
+#: Degrees of latitude over which a Cartesian tile reaches, half of those of longitude.
+_HEIGHT = 10.0
+#: Usual spacing of their centres in longitude and latitude, degrees.
 _SPACING = (360 / 47, 2.0)
 #: Interpolation weight that must be there for a tile pixel to have a value.
 _WHOLE = 0.999

@@ -66,7 +66,7 @@ def test_training_logs_its_terms_and_lowers_the_loss(dataset, tmp_path):
     assert last < 0.9 * first
     assert about["training"]["trained_steps"] == 60
     assert 0 < about["measured"]["held_out_rms_uk"] < 2 * about["training"]["rms_uk"]
-    assert not network.training or network.arch.widths[0] == 3
+    assert network.arch.widths == (3, 5, 10, 20, 20, 20)
 
 
 def test_a_run_goes_on_as_if_never_stopped(dataset, tmp_path, monkeypatch):
@@ -82,6 +82,14 @@ def test_a_run_goes_on_as_if_never_stopped(dataset, tmp_path, monkeypatch):
     for key, value in weights_of(tmp_path / "whole").items():
         assert torch.equal(value, weights_of(tmp_path / "parts")[key]), key
     assert log_of(tmp_path / "whole") == log_of(tmp_path / "parts")
+
+
+def test_a_run_goes_on_beyond_its_end(dataset, tmp_path):
+    train(replace(TINY, max_steps=3), dataset, tmp_path / "longer", device="cpu")
+    train(TINY, dataset, tmp_path / "longer", device="cpu")
+    train(TINY, dataset, tmp_path / "whole", device="cpu")
+    for key, value in weights_of(tmp_path / "whole").items():
+        assert torch.equal(value, weights_of(tmp_path / "longer")[key]), key
 
 
 def test_another_configuration_is_refused(dataset, tmp_path):
