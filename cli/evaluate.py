@@ -9,18 +9,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import skyfill
 
 from . import options
 from .progress import progress
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 __all__ = ["configure", "run"]
 
@@ -62,12 +56,24 @@ def run(args: argparse.Namespace) -> int:
         scores = skyfill.fidelity.score_tiles(filled, truth, observed)
         _, ratio = skyfill.fidelity.hole_power(filled, truth, observed)
         listener.done(f"{scores.tiles} tiles, {scores.hole_share:.1%} of them holes")
-        optimum = _optimum(args, dataset, truth, observed, listener)
+        listener.stage("optimum")
+        best, judged = skyfill.optimum.dataset_mean(
+            dataset, pairs[0], truth, observed, device=args.device
+        )
+        optimum = ratio_to_optimum = None
+        if judged.any():
+            optimum, ours = (
+                skyfill.fidelity.score_tiles(each, truth[judged], observed[judged]).hole_rms_uk
+                for each in (best[judged], filled[judged])
+            )
+            ratio_to_optimum = (ours / optimum) ** 2
+            listener.done(f"{optimum:.2f} uK in {judged.sum()} tiles")
     leak = dataset.split == "paper" and dataset.fingerprint == card.training["tiles_fingerprint"]
     result = {
         **scores.as_dict(),
         "hole_optimum_rms_uk": optimum,
-        "ratio_to_optimum": None if optimum is None else (scores.hole_rms_uk / optimum) ** 2,
+        "optimum_tiles": int(judged.sum()),
+        "ratio_to_optimum": ratio_to_optimum,
         "hole_power_ratio": [round(float(x), 4) for x in ratio],
         "split": dataset.split,
         "seen_in_training": leak,
@@ -83,35 +89,10 @@ def run(args: argparse.Namespace) -> int:
     )
     print(f"the truth's own rms {scores.hole_truth_rms_uk:.2f}")
     if optimum is not None:
-        ratio_of_squares = (scores.hole_rms_uk / optimum) ** 2
         print(f"the best that a tile lets one know: rms {optimum:.2f}; ", end="")
-        print(f"squared error over that: {ratio_of_squares:.3f}")
+        print(f"squared error over that: {ratio_to_optimum:.3f} ({judged.sum()} tiles)")
     print("power in the holes over the truth's, from large scales to small: ", end="")
     print(" ".join(f"{x:.3f}" for x in ratio))
     if leak:
         print("these tiles were trained on: the paper's protocol, and a leak (see tiles --split)")
     return 0
-
-
-def _optimum(
-    args: argparse.Namespace,
-    dataset: skyfill.dataset.TileDataset,
-    truth: NDArray[np.float32],
-    observed: NDArray[np.bool_],
-    listener: skyfill.Progress,
-) -> float | None:
-    """Give the rms error of the exact mean in the holes; None where pixels are oblong."""
-    geometry = dataset.geometry
-    if geometry.projection != "gnomonic":
-        return None
-    listener.stage("optimum")
-    best = skyfill.optimum.tile_mean(
-        truth,
-        observed,
-        prior=dataset.prior,
-        pixel=math.radians(geometry.pixel_arcmin / 60),
-        device=args.device,
-    )
-    rms = skyfill.fidelity.score_tiles(best, truth, observed).hole_rms_uk
-    listener.done(f"{rms:.2f} uK")
-    return rms

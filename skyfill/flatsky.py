@@ -34,7 +34,9 @@ def wavenumbers(side: int, pixel: float) -> NDArray[np.float64]:
     return np.asarray(np.hypot(ky[:, None], kx[None, :]))
 
 
-def power(cl: NDArray[np.float64], side: int, pixel: float) -> NDArray[np.float64]:
+def power(
+    cl: NDArray[np.float64], side: int, pixel: float | tuple[float, float]
+) -> NDArray[np.float64]:
     """Turn an angular power spectrum into the pixel variance of each mode of a flat tile.
 
     The spectrum is averaged over the cell of each mode, because C_ell is steep where a tile holds
@@ -44,8 +46,10 @@ def power(cl: NDArray[np.float64], side: int, pixel: float) -> NDArray[np.float6
     ----------
     cl
         ``(lmax + 1,)`` C_ell, µK²; beyond lmax its last value goes on (white noise).
-    side, pixel
+    side
         As in `wavenumbers`.
+    pixel
+        Side of a pixel in radians, or its height and width.
 
     Returns
     -------
@@ -53,16 +57,17 @@ def power(cl: NDArray[np.float64], side: int, pixel: float) -> NDArray[np.float6
     noise of unit variance; units of ``cl`` per squared radian.
     """
     ell = np.arange(cl.size)
-    ky = 2 * np.pi * np.fft.fftfreq(side, pixel)[:, None]
-    kx = 2 * np.pi * np.fft.rfftfreq(side, pixel)[None, :]
-    cell = 2 * np.pi / (side * pixel)
+    height, width = np.broadcast_to(pixel, 2)
+    ky = 2 * np.pi * np.fft.fftfreq(side, height)[:, None]
+    kx = 2 * np.pi * np.fft.rfftfreq(side, width)[None, :]
+    high, wide = 2 * np.pi / (side * height), 2 * np.pi / (side * width)
     total = np.zeros(np.broadcast_shapes(ky.shape, kx.shape))
     nodes = (np.arange(5) - 2) / 5
     for dy in nodes:
         for dx in nodes:
-            k = np.hypot(ky + dy * cell, kx + dx * cell)
+            k = np.hypot(ky + dy * high, kx + dx * wide)
             total += np.where(k < 1.5, 0.0, np.interp(k, ell, cl))
-    return np.asarray(total / nodes.size**2 / pixel**2)
+    return np.asarray(total / nodes.size**2 / (height * width))
 
 
 def floored(spectrum: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -147,7 +152,7 @@ class TileField:
         cl: NDArray[np.float64],
         *,
         side: int,
-        pixel: float,
+        pixel: float | tuple[float, float],
         share: bool,
         sky_pixel: float,
         passes: int = 2,
@@ -159,7 +164,7 @@ class TileField:
         cl
             ``(lmax + 1,)`` total spectrum of the map (signal, beam and window, and noise), µK².
         side, pixel
-            Tile side in pixels, tile pixel in radians.
+            Tile side in pixels; side of a tile pixel in radians, or its height and width.
         share
             True where a coarse level has taken the large scales out (`coarse_share`).
         sky_pixel
@@ -168,7 +173,12 @@ class TileField:
             Of the gather.
         """
         full = tile_cl(
-            cl, tile=side * pixel, pixel=pixel, share=share, sky_pixel=sky_pixel, passes=passes
+            cl,
+            tile=side * float(np.max(pixel)),
+            pixel=float(np.min(pixel)),
+            share=share,
+            sky_pixel=sky_pixel,
+            passes=passes,
         )
         variance = power(full, side, pixel)
         # rfft2 holds half of the modes: weigh the others twice.

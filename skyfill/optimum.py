@@ -7,23 +7,30 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from skyfill.dataset import TileDataset
 from skyfill.flatsky import TileField
 from skyfill.prior import Prior
 
-__all__ = ["tile_mean"]
+__all__ = ["dataset_mean", "tile_mean"]
+
+Tiles = NDArray[np.floating]
+Mask = NDArray[np.bool_]
 
 #: Side of the domain in units of the tile's: its periodic images must not feel each other.
 _ROOM = 1.5
 #: Steps at most, and relative residual to stop at.
 _STEPS, _ENOUGH = 300, 1e-4
+#: Latitude, degrees, beyond which a box of longitude and latitude is too far from flat. There its
+#: lower edge is 15% longer than its middle.
+_HIGHEST = 60.0
 
 
 def tile_mean(
-    tiles: NDArray[np.floating],
-    observed: NDArray[np.bool_],
+    tiles: Tiles,
+    observed: Mask,
     *,
     prior: Prior,
-    pixel: float,
+    pixel: float | tuple[float, float],
     device: str = "auto",
 ) -> NDArray[np.float32]:
     """Give the posterior mean of holes in flat tiles, given the rest of each tile alone.
@@ -41,7 +48,7 @@ def tile_mean(
     prior
         What the map is made of that tiles were cut from.
     pixel
-        Side of a tile's square pixel, radians.
+        Side of a tile's pixel, radians, or its height and width.
     device
         As for `skyfill.vae.TileFiller`.
 
@@ -52,7 +59,7 @@ def tile_mean(
     Raises
     ------
     ValueError
-        Tiles are not square.
+        Tiles have not as many rows as columns.
     """
     from skyfill.vae import TileFiller
 
@@ -75,3 +82,43 @@ def tile_mean(
     known[:, :ny, :nx] = observed
     found = filler(data, known)[:, :ny, :nx]
     return np.where(observed, tiles, found).astype(np.float32)
+
+
+def dataset_mean(
+    dataset: TileDataset,
+    indices: NDArray[np.int64],
+    tiles: Tiles,
+    observed: Mask,
+    *,
+    device: str = "auto",
+) -> tuple[NDArray[np.float32], Mask]:
+    """Give the posterior mean of tiles of a data set, each with the pixels of its latitude.
+
+    Parameters
+    ----------
+    dataset
+        Says where the tiles lie, and what the map is made of.
+    indices
+        ``(n,)``: which of its tiles they are.
+    tiles, observed, device
+        As for `tile_mean`.
+
+    Returns
+    -------
+    The means, ``(n, size, size)``, µK; and ``(n,)``, whether there is one. Cartesian tiles beyond
+    60° of latitude are too curved and have none: they come back as they are.
+    """
+    geometry, lat = dataset.geometry, np.abs(dataset.lat[indices])
+    pixels = np.array([geometry.pixel(float(each)) for each in lat])
+    flat = (lat <= _HIGHEST) | (geometry.projection == "gnomonic")
+    means = np.array(tiles, dtype=np.float32)
+    for pixel in np.unique(pixels[flat], axis=0):
+        alike = flat & (pixels == pixel).all(axis=1)
+        means[alike] = tile_mean(
+            tiles[alike],
+            observed[alike],
+            prior=dataset.prior,
+            pixel=(float(pixel[0]), float(pixel[1])),
+            device=device,
+        )
+    return means, flat

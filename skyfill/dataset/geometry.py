@@ -146,6 +146,13 @@ class TileGeometry:
         seen = tiling.cut_nearest(observed, layouts)[step] & (weights > _WHOLE)
         return np.where(weights > _WHOLE, tiles, np.nan).astype(np.float32), seen
 
+    def pixel(self, lat: float) -> tuple[float, float]:
+        """Give height and width of a pixel in the middle of a tile, radians on the sky."""
+        if self.projection == "gnomonic":
+            return (math.radians(self.pixel_arcmin / 60),) * 2
+        height = math.radians(_HEIGHT / self.size)
+        return height, 2 * height * math.cos(math.radians(lat))
+
     def discs(self, lon: Map, lat: Map) -> tuple[Map, Map]:
         """Give discs that hold the tiles: middles ``(n, 3)`` and radii ``(n,)``, radians."""
         where = frames([self.layout(*centre) for centre in zip(lon, lat, strict=True)])
