@@ -62,8 +62,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--std",
         type=Path,
         metavar="FILE",
-        help=f"also write the standard deviation over the realizations (at least {STD_DRAWS}); in "
-        "small holes gaussian gives it without them",
+        help="also write the standard deviation over the realizations; in small holes gaussian "
+        "gives it without them",
+    )
+    parser.add_argument(
+        "--std-draws",
+        type=options.positive,
+        metavar="N",
+        help=f"realizations behind --std, where fewer are written (default: {STD_DRAWS})",
     )
     parser.add_argument(
         "--fill",
@@ -173,13 +179,16 @@ def _draws_for_std(args: argparse.Namespace, fitter: skyfill.Inpainter) -> int:
     """Say how many realizations --std needs: none where the spread is known everywhere."""
     import numpy as np
 
-    return STD_DRAWS if args.std and not np.all(np.isfinite(fitter.std())) else 0
+    draws = args.std_draws or STD_DRAWS
+    return draws if args.std and not np.all(np.isfinite(fitter.std())) else 0
 
 
 def _refuse(args: argparse.Namespace) -> None:
     """Refuse options that say nothing together."""
     if args.method == "diffuse" and (args.std or args.realizations > 1):
         raise ValueError("diffuse has one fill and no spread; drop --std and --realizations")
+    if args.std_draws is not None and (args.std is None or args.std_draws < 2):
+        raise ValueError("--std-draws is for --std, and at least 2; pass --std FILE as well")
     if args.method == "cosmovae" and args.fill == "signal":
         raise ValueError("cosmovae cannot tell noise from signal; drop --fill, or use vae")
     if args.method == "gaussian" and args.polish:

@@ -87,7 +87,9 @@ def test_inpaint(skyfill_main, made, tmp_path):
     out, std = tmp_path / "filled.fits", tmp_path / "std.fits"
     words = ("inpaint", made / "map.fits", made / "mask.fits", "-o", out, "--method", "cosmovae")
     weights = made / "mine.safetensors"
-    outcome = skyfill_main(*words, "--weights", weights, "--std", std, "--json")
+    outcome = skyfill_main(
+        *words, "--weights", weights, "--std", std, "--std-draws", 3, "--json", "-q"
+    )
     assert outcome.status == 0, outcome.err
     sky, filled = (hp.read_map(path, dtype=np.float64) for path in (made / "map.fits", out))
     observed = skyfill.read_mask(made / "mask.fits")
@@ -95,6 +97,9 @@ def test_inpaint(skyfill_main, made, tmp_path):
     assert np.all(filled[~observed] != sky[~observed])
     spread = hp.read_map(std, dtype=np.float64)
     assert np.all(spread[~observed] > 0)
+    fitter = skyfill.Inpainter(sky, observed, method="cosmovae", weights=weights)
+    draws = [fitter.realization(k) for k in range(3)]
+    np.testing.assert_allclose(spread[~observed], np.std(draws, axis=0, ddof=1), rtol=1e-4)
     assert json.loads(outcome.out)["sfmodel"] == "mine"
 
 
