@@ -26,7 +26,9 @@ if TYPE_CHECKING:  # `name as name` is how type checkers are told of a re-export
     from skyfill import mosaic as mosaic
     from skyfill import optimum as optimum
     from skyfill import owntiles as owntiles
+    from skyfill import pictures as pictures
     from skyfill import prior as prior
+    from skyfill import report as report
     from skyfill import simulate as simulate
     from skyfill import spectra as spectra
     from skyfill import tilefill as tilefill
@@ -121,7 +123,9 @@ _ROOMS = (
     "mosaic",
     "optimum",
     "owntiles",
+    "pictures",
     "prior",
+    "report",
     "simulate",
     "spectra",
     "tilefill",

@@ -16,14 +16,14 @@ ROWS = (
     {"_catalogue", "_regions", "_skytable", "_spectrumfile"},
     {"_describe"},
     {"blending", "maps", "masks", "tiling"},
-    {"diffuse", "harmonics", "spectra"},
+    {"diffuse", "harmonics", "pictures", "spectra"},
     {"prior"},
     {"_tileset", "dipole", "gaussian", "simulate"},
     {"dataset", "methods", "mosaic", "tilefill"},
     {"owntiles", "vae"},
     {"cosmovae", "optimum"},
     {"_engines"},
-    {"inpaint"},
+    {"inpaint", "report"},
 )
 ROW = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 # Heavy or telling libraries, and the rooms that may use them.
@@ -42,8 +42,9 @@ KEPT_IN = {
     },
     "camb": set(),
     "ducc0": {"harmonics"},
-    "healpy": {"masks", "spectra"},  # query_disc and anafast; everything else is our own
-    "matplotlib": {"spectra"},
+    "healpy": {"masks", "pictures", "spectra"},  # query_disc, ang2pix, anafast; the rest is our own
+    "jinja2": {"report"},
+    "matplotlib": {"pictures", "report", "spectra"},
     "numba": {"_jit", "diffuse", "gaussian", "harmonics", "healpix", "tiling"},
     "reproject": set(),
     "platformdirs": {"harmonics"},

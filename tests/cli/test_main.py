@@ -128,8 +128,8 @@ PRIOR = "--cl --dl --beam-arcmin --noise-uk-arcmin --pixel-window --no-pixel-win
 COMMON = "-o --output --overwrite --threads --json -q --quiet"
 OPTIONS = {
     "inpaint": f"map mask {COMMON} {PRIOR} --field --unit --mask-field --threshold --invert --seed "
-    "--method --polish --mean --realizations --std --std-draws --fill --dipole --noise-map --tolerance "
-    "--weights --device --batch-size",
+    "--method --polish --mean --realizations --std --std-draws --fill --dipole --noise-map "
+    "--tolerance --weights --device --batch-size",
     "spectrum": f"map {COMMON} {PRIOR} --field --unit --plot --lmax --bins",
     "simulate sky": f"{COMMON} {PRIOR} --nside --seed --lmax",
     "simulate mask": f"{COMMON} --nside --seed --kind --band-deg --holes --radius-arcmin",

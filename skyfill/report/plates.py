@@ -1,0 +1,185 @@
+"""Draw what stands on the page: the sky, its hardest holes, the spectrum, distributions."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skyfill._checks import nside_of
+from skyfill.healpix import pixel_directions
+from skyfill.masks import distance_to_edge
+from skyfill.pictures import close_up, mollweide, show
+from skyfill.report.page import Plate
+from skyfill.spectra import SpectrumComparison
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["close_ups", "hardest", "histogram", "skies", "spectrum"]
+
+Map = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+#: Width of a close-up in units of the depth of its hole, and its limits, radians.
+_WIDTH, _NARROWEST, _WIDEST = 6.0, math.radians(2), math.radians(40)
+_SPREAD: dict[str, Any] = {"cmap": "viridis", "vmin": 0}
+
+
+def skies(before: Map, filled: Map, std: Map | None, *, unit: str = "µK") -> list[Plate]:
+    """Draw the whole sky before and after, and the uncertainty.
+
+    Parameters
+    ----------
+    before
+        ``(npix,)``, RING, NaN in the holes.
+    filled
+        ``(npix,)``, the whole sky.
+    std
+        ``(npix,)``, standard deviation, zero where observed; None where it is unknown.
+    """
+    reach = _reach(before)
+    plates = [
+        _sky("Before", "As observed; holes are grey.", before, unit, vmin=-reach, vmax=reach),
+        _sky("Filled", "The whole sky.", filled, unit, vmin=-reach, vmax=reach),
+    ]
+    if std is not None:
+        caption = "Standard deviation in the holes; nothing where observed."
+        plates.append(_sky("Uncertainty", caption, np.where(std > 0, std, np.nan), unit, **_SPREAD))
+    return plates
+
+
+def close_ups(
+    before: Map, filled: Map, std: Map | None, *, count: int = 4, unit: str = "µK"
+) -> list[Plate]:
+    """Draw the hardest holes: those whose middles are farthest from anything observed.
+
+    The arguments are those of `skies`; ``count`` is how many there are at most.
+    """
+    reach, nside = _reach(before), nside_of(filled.size, "map")
+    plates = []
+    for pixel, depth in hardest(np.isfinite(before), count):
+        x, y, z = pixel_directions(nside, [pixel])[0]
+        lon, lat = math.degrees(math.atan2(y, x)) % 360, math.degrees(math.asin(z))
+        width = min(max(_WIDTH * depth, _NARROWEST), _WIDEST)
+        images = {"before": before, "filled": filled}
+        if std is not None:
+            images["uncertainty"] = np.where(std > 0, std, np.nan)
+        figure = _figure(3.2 * len(images), 3.1)
+        every = np.atleast_1d(figure.subplots(1, len(images)))
+        for axes, (name, values) in zip(every, images.items(), strict=True):
+            style = _SPREAD if name == "uncertainty" else {"vmin": -reach, "vmax": reach}
+            image = show(axes, close_up(values, lon, lat, width=width), style)
+            axes.set_title(name, fontsize=9)
+            figure.colorbar(image, ax=axes, orientation="horizontal", pad=0.02, shrink=0.8)
+        caption = (
+            f"{math.degrees(width):.1f}° across; the middle is {math.degrees(depth):.2f}° from the "
+            f"nearest observed pixel; {unit}."
+        )
+        plates.append(
+            Plate(f"Hole at longitude {lon:.1f}°, latitude {lat:+.1f}°", caption, _png(figure))
+        )
+    return plates
+
+
+def hardest(observed: Mask, count: int) -> list[tuple[int, float]]:
+    """Find the pixels deepest in holes, one picture's width apart.
+
+    Returns
+    -------
+    Pixels in RING order, and their distances from the nearest observed one, radians.
+    """
+    nside = nside_of(observed.size, "mask")
+    depth = distance_to_edge(observed)
+    holes = np.flatnonzero(~observed)
+    where = pixel_directions(nside, holes)
+    left = np.array(depth[holes])
+    found: list[tuple[int, float]] = []
+    while left.size and left.max() > 0 and len(found) < count:
+        k = int(left.argmax())
+        found.append((int(holes[k]), float(left[k])))
+        apart = min(max(_WIDTH * found[-1][1], _NARROWEST), _WIDEST)
+        left[where @ where[k] > math.cos(apart)] = 0
+    return found
+
+
+def spectrum(comparison: SpectrumComparison) -> Plate:
+    """Draw the spectrum beside the theory."""
+    figure = _figure(7.2, 5.2)
+    upper, lower = figure.subplots(2, sharex=True, height_ratios=[3, 1])
+    comparison.draw(upper, lower)
+    return Plate(
+        "Spectrum of the filled sky",
+        "Beside the theory with beam and noise; below, the difference over cosmic variance.",
+        _png(figure),
+        wide=True,
+    )
+
+
+def histogram(
+    title: str,
+    caption: str,
+    samples: Mapping[str, NDArray[np.float64]],
+    *,
+    label: str,
+    normal: bool = False,
+    bins: int | Sequence[float] = 60,
+) -> Plate:
+    """Draw distributions over each other.
+
+    Parameters
+    ----------
+    title, caption
+        Of the plate.
+    samples
+        Each by its name.
+    label
+        Of the axis.
+    normal
+        Whether to draw a standard normal distribution, too.
+    bins
+        As for numpy.histogram, over all samples together.
+    """
+    figure = _figure(7.2, 3.6)
+    axes = figure.subplots()
+    edges = np.histogram_bin_edges(np.concatenate(list(samples.values())), bins)
+    for name, values in samples.items():
+        axes.hist(values, edges.tolist(), density=True, histtype="step", lw=1.6, label=name)
+    if normal:
+        x = np.linspace(edges[0], edges[-1], 300)
+        axes.plot(x, np.exp(-0.5 * x**2) / math.sqrt(2 * math.pi), "k:", lw=1.2, label="expected")
+    axes.set(xlabel=label, ylabel="density")
+    axes.legend(frameon=False)
+    return Plate(title, caption, _png(figure), wide=True)
+
+
+def _sky(title: str, caption: str, values: Map, unit: str, **style: object) -> Plate:
+    figure = _figure(6.4, 3.7)
+    axes = figure.subplots()
+    image = show(axes, mollweide(values), style)
+    from matplotlib.patches import Ellipse
+
+    image.set_clip_path(Ellipse((0.5, 0.5), 1, 1, transform=axes.transAxes))
+    figure.colorbar(image, ax=axes, orientation="horizontal", label=unit, shrink=0.6, pad=0.03)
+    return Plate(title, caption, _png(figure))
+
+
+def _reach(before: Map) -> float:
+    """Give the end of the colour scale: three standard deviations of what is observed."""
+    return 3 * float(np.nanstd(before)) or 1.0
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    return buffer.getvalue()

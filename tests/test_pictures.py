@@ -1,0 +1,51 @@
+"""Images of maps show the right places the right way round."""
+
+import healpy as hp
+import numpy as np
+import pytest
+
+from skyfill.pictures import close_up, mollweide, planck_colours, show
+
+NSIDE = 64
+LON, LAT = hp.pix2ang(NSIDE, np.arange(hp.nside2npix(NSIDE)), lonlat=True)
+
+
+def test_mollweide_against_healpy():
+    from healpy.projector import MollweideProj
+
+    ours = mollweide(LAT, height=201)
+    theirs = MollweideProj(xsize=402).projmap(LAT, lambda x, y, z: hp.vec2pix(NSIDE, x, y, z))
+    theirs = np.where(np.isfinite(theirs), theirs, np.nan)
+    inside = np.isfinite(ours) & np.isfinite(theirs)
+    assert inside.mean() == pytest.approx(np.pi / 4, abs=0.02)
+    # healpy samples at slightly other places: a row is 0.9 degrees, a pixel as much.
+    assert np.nanmax(np.abs(ours[inside] - theirs[inside])) < 4
+    assert np.median(np.abs(ours[inside] - theirs[inside])) < 0.8
+
+
+def test_mollweide_has_longitude_growing_to_the_left():
+    image = mollweide(LON, height=101)
+    left, right = image[50, 51], image[50, 150]
+    assert (left, right) == (pytest.approx(90, abs=3), pytest.approx(270, abs=3))
+    assert np.isnan(image[0, 0])
+    assert mollweide(LAT, height=101)[95, 101] > 60  # north is up: rows run from the bottom
+
+
+def test_close_up():
+    lat = close_up(LAT, 70.0, 30.0, width=np.radians(10), pixels=41)
+    lon = close_up(LON, 70.0, 30.0, width=np.radians(10), pixels=41)
+    assert (lon[20, 20], lat[20, 20]) == (pytest.approx(70, abs=1), pytest.approx(30, abs=1))
+    assert lat[40, 20] == pytest.approx(35, abs=1)
+    assert lon[20, 0] > 74
+
+
+def test_show_marks_what_is_missing():
+    from matplotlib.figure import Figure
+
+    image = np.array([[np.nan, 0.0], [-900.0, 900.0]])
+    drawn = show(Figure().subplots(), image)
+    colours = drawn.to_rgba(drawn.get_array())
+    assert colours[0, 0, :3] == pytest.approx([0x9A / 255] * 3, abs=0.01)
+    assert colours[1, 0, 2] == 1
+    assert colours[1, 1, 0] == pytest.approx(0x64 / 255, abs=0.01)
+    assert planck_colours("red")(np.nan)[0] == 1

@@ -1,0 +1,147 @@
+"""The page says what it is given, needs nothing else, and opens in a real browser."""
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from skyfill import report
+from skyfill.masks import discs
+from skyfill.prior import Prior, draw, lcdm
+from skyfill.report.plates import hardest
+from skyfill.spectra import compare
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+NSIDE = 16
+PRIOR = Prior(NSIDE, lcdm(), fwhm=np.radians(8), noise_uk_arcmin=500)
+
+
+@pytest.fixture(scope="module")
+def page():
+    sky = draw(PRIOR, seed=1, index=0)
+    observed = discs(NSIDE, *np.radians([[30, 200], [10, -50], [20, 8]]))
+    before, std = np.where(observed, sky, np.nan), np.where(observed, 0, 10.0)
+    plates = {
+        "The sky": report.skies(before, sky, std),
+        "The hardest holes": report.close_ups(before, sky, std),
+        "Spectrum": [report.spectrum(compare(sky, PRIOR.total_cl()))],
+        "Distributions": [
+            report.histogram("z", "of holes", {"z": sky[:90]}, label="z", normal=True)
+        ],
+    }
+    findings = [
+        report.Finding("width of z", "1.01 ± 0.02", "good", "1"),
+        report.Finding("<b>seams</b>", "2 & 3", "doubtful", "1 < x"),
+        report.Finding("filled", "20%"),
+    ]
+    facts = {"Run": {"map": "a_very_long_name_" * 12 + ".fits", "seed": "3"}}
+    return report.Report(
+        "filled.fits", "by skyfill", facts, plates, findings, *report.uses("realization")
+    )
+
+
+class Pieces(HTMLParser):
+    """Tags with their attributes, and the text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.text = [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_all_is_there_and_nothing_is_fetched(page):
+    pieces = Pieces(page.html())
+    for words in ("filled.fits", "<b>seams</b>", "2 & 3", "1 < x", *page.allowed, *page.forbidden):
+        assert words in pieces.text
+    names = [tag for tag, _ in pieces.tags]
+    assert not {"script", "link", "iframe", "b "} & set(names)
+    images = [attrs["src"] for tag, attrs in pieces.tags if tag == "img"]
+    assert len(images) == sum(len(group) for group in page.plates.values())
+    assert all(src.startswith("data:image/png;base64,iVBOR") for src in images)
+    assert not re.search(r"(href|src)=.?https?:", page.html())
+
+
+def test_the_headline_is_the_worst_verdict(page):
+    assert page.verdict == "doubtful"
+    assert "Some of it is doubtful" in html.unescape(page.html())
+    better = report.Report("t", "s", {}, {}, [page.findings[0]], (), ())
+    assert better.verdict == "good"
+    with pytest.raises(ValueError, match="verdict"):
+        report.Finding("a", "b", "fine")
+    with pytest.raises(ValueError, match="choose one"):
+        report.uses("fine")
+
+
+def test_the_hardest_holes_are_the_deepest():
+    observed = discs(32, *np.radians([[0, 90, 180], [0, 30, -60], [3, 12, 6]]))
+    found = hardest(observed, 2)
+    depths = [np.degrees(depth) for _, depth in found]
+    assert depths == [pytest.approx(12, abs=2), pytest.approx(6, abs=2)]
+    assert len(hardest(observed, 9)) == 3
+    assert hardest(np.ones(12, dtype=bool), 3) == []
+
+
+def test_writing(page, tmp_path):
+    path = tmp_path / "report.html"
+    page.write(path)
+    assert path.read_text(encoding="utf-8") == page.html()
+    with pytest.raises(FileExistsError, match="overwrite"):
+        page.write(path)
+    page.write(path, overwrite=True)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt install chromium")
+@pytest.mark.parametrize("width", [380, 1280])
+@pytest.mark.parametrize("dark", [False, True])
+def test_in_a_browser(page, tmp_path, width, dark):
+    """No sideways scrolling, all images drawn, readable in the scheme that is asked for."""
+    probe = """
+        const frame = document.querySelector("iframe");
+        frame.onload = () => {
+            const page = frame.contentDocument, root = page.documentElement;
+            const style = frame.contentWindow.getComputedStyle(page.body);
+            document.body.innerHTML = "<pre>" + JSON.stringify({
+                across: root.scrollWidth, height: root.scrollHeight,
+                images: [...page.images].map(image => image.naturalWidth),
+                ground: style.backgroundColor, ink: style.color}) + "</pre>";
+        };
+        frame.srcdoc = document.querySelector("template").innerHTML;
+    """
+    # The page forbids scripts; a page around it looks in from outside.
+    around = (
+        f'<body><iframe style="width:{width}px;height:900px;border:0"></iframe>'
+        f"<template>{page.html()}</template><script>{probe}</script></body>"
+    )
+    (tmp_path / "around.html").write_text(around, encoding="utf-8")
+    words = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    words += [
+        f"--blink-settings=preferredColorScheme={0 if dark else 1}",
+        "--window-size=1400,1000",
+    ]
+    words += ["--virtual-time-budget=8000", f"--user-data-dir={tmp_path / 'profile'}"]
+    done = subprocess.run(
+        [*words, (tmp_path / "around.html").as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=True,
+    )
+    said = json.loads(html.unescape(re.search("<pre>(.*?)</pre>", done.stdout)[1]))
+    assert said["across"] <= width
+    assert len(said["images"]) == 3 + 2 + 1 + 1
+    assert min(said["images"]) > 300
+    ground, ink = (
+        sum(map(int, re.findall(r"\d+", said[key])[:3])) / 765 for key in ("ground", "ink")
+    )
+    assert (ink - ground if dark else ground - ink) > 0.6
