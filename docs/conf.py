@@ -6,7 +6,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
+import matplotlib as mpl
 from sphinx.application import Sphinx
+from sphinx_gallery.sorting import ExplicitOrder
 
 import skyfill
 
@@ -20,9 +22,33 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "sphinx_gallery.gen_gallery",
     "verbs",
 ]
-exclude_patterns = ["_build", "scripts"]
+exclude_patterns = ["_build", "scripts", "tutorials/GALLERY_HEADER.rst"]
+
+# The tutorials are the scripts of examples/, run as the pages are built.
+mpl.use("agg")
+TUTORIALS = [
+    "fill_a_planck_map.py",
+    "is_the_fill_right.py",
+    "your_own_field.py",
+    "fill_many_maps.py",
+]
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "tutorials",
+    "filename_pattern": "|".join(TUTORIALS),
+    "ignore_pattern": "demo",
+    "within_subsection_order": ExplicitOrder(TUTORIALS),
+    "abort_on_example_error": True,
+    "show_signature": False,
+    "min_reported_time": 60,
+    "image_scrapers": ("matplotlib",),
+    "download_all_examples": False,
+}
+# Functions of the configuration cannot be kept between builds; nothing else is missed by it.
+suppress_warnings = ["config.cache"]
 html_theme = "furo"
 html_title = "skyfill"
 html_show_sourcelink = False
