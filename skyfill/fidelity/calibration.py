@@ -35,8 +35,10 @@ class Calibration:
         ``rms_uk`` (of the posterior mean: the error of a mean of few realizations is larger, and
         corrected for), ``expected_rms_uk`` (what realizations scatter), ``rms_over_expected``,
         ``z_mean``, ``z_width``, ``coverage_68``, ``coverage_95``, ``hole_power`` (variance of
-        realizations over the truth's, in the same pixels), and with an optimum ``mse_over_optimum``
-        and ``optimum_distance_uk``. Without realizations only what needs none. Errors are
+        realizations over the truth's, in the same pixels), and with an optimum
+        ``optimum_distance_uk``, ``excess_over_optimum`` (its square over the optimum's squared
+        error) and ``mse_over_optimum`` (which is one plus the excess over many skies; that of one
+        scatters). Without realizations only what needs none. Errors are
         jackknifed over groups.
     realizations
         How many there were.
@@ -139,11 +141,12 @@ def calibrate(
     )
     if optimum is not None:
         best = sums.of((truth - optimum) ** 2)
-        figures["mse_over_optimum"] = _figure("mse_over_optimum", 1.0, _ratio, error, best)
-        distance = sums.of((posterior.mean - optimum) ** 2 - posterior.excess)
-        figures["optimum_distance_uk"] = _figure(
-            "optimum_distance_uk", None, _root, distance, sums.sizes
-        )
+        away = sums.of((posterior.mean - optimum) ** 2 - posterior.excess)
+        figures |= {
+            "mse_over_optimum": _figure("mse_over_optimum", None, _ratio, error, best),
+            "excess_over_optimum": _figure("excess_over_optimum", 0.0, _ratio, away, best),
+            "optimum_distance_uk": _figure("optimum_distance_uk", None, _root, away, sums.sizes),
+        }
     scored = z.size > 0
     inside = (np.abs(z) < _BANDS["coverage_68"][1]).astype(np.float64)
     return Calibration(

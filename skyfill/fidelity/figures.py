@@ -80,7 +80,7 @@ THRESHOLDS: dict[str, Threshold] = {
     "coverage_68": Threshold(0.02, _STRIKE, 0.08),
     "coverage_95": Threshold(0.01, _STRIKE, 0.04),
     "rms_over_expected": Threshold(0.03, _SPREAD, 0.15),
-    "mse_over_optimum": Threshold(
+    "excess_over_optimum": Threshold(
         0.02, "2% of squared error is less than what a prior fitted to the map costs", above=True
     ),
     "hole_power": Threshold(0.05, "holes are a tenth of the sky: 5% in them is 0.5% of C_l", 0.25),

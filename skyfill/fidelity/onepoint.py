@@ -130,7 +130,8 @@ def _moments(values: Map) -> tuple[float, float, float, float]:
     """Give mean, standard deviation, skewness and excess kurtosis; 0 of what has no spread."""
     mean, std = float(values.mean()), float(values.std())
     z = (values - mean) / std if std > 0 else np.zeros_like(values)
-    skewness, kurtosis = float(np.mean(z**3)), float(np.mean(z**4)) - 3 * (std > 0)
+    square = z * z
+    skewness, kurtosis = float(np.mean(square * z)), float(np.mean(square**2)) - 3 * (std > 0)
     return mean, std, skewness, kurtosis
 
 
