@@ -1,38 +1,74 @@
-"""Judge a network of tiles by tiles whose truth is known.
+"""Judge filled maps, or a network of tiles, by a truth that is known.
 
-Clean tiles of a data set are covered with the masks of others, filled, and held against the truth:
-errors of whole tiles that run from 0 to 1, as the CosmoVAE paper has them, and errors in the holes,
-in µK.
+Maps: what `skyfill inpaint` wrote, several realizations, one, or a mean (with --std its spread), is
+held against the true map; without --truth it is judged by what a filled sky says of itself.
+Tiles: clean tiles of a data set are covered with the masks of others, filled, and held against the
+truth: errors of whole tiles that run from 0 to 1, as the CosmoVAE paper has them, and errors in the
+holes, in µK.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import skyfill
 
-from . import options
+from . import judgement, options
 from .progress import progress
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["configure", "run"]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
-    parser.add_argument(
-        "--tiles", type=Path, required=True, metavar="DIR", help="made by `skyfill tiles`"
+    maps = parser.add_argument_group("maps")
+    maps.add_argument(
+        "filled",
+        type=Path,
+        nargs="*",
+        metavar="FILLED",
+        help="filled maps: realizations of one map, or one mean",
     )
-    parser.add_argument("--weights", type=Path, required=True, metavar="FILE", help="of a cosmovae")
-    parser.add_argument(
+    maps.add_argument("--mask", type=Path, metavar="MASK", help="its mask, 1 = observed")
+    maps.add_argument(
+        "--truth",
+        type=Path,
+        metavar="TRUTH",
+        help="the true map, with noise as in the realizations",
+    )
+    maps.add_argument(
+        "--std",
+        type=Path,
+        metavar="FILE",
+        help="the spread of a mean, as `inpaint --std` writes it",
+    )
+    maps.add_argument(
+        "--optimum",
+        type=Path,
+        metavar="FILE",
+        help="the exact mean, by `inpaint --method gaussian --mean`, to compare errors with",
+    )
+    options.add_read(parser)
+    options.add_read_mask(parser)
+    tiles = parser.add_argument_group("tiles")
+    tiles.add_argument("--tiles", type=Path, metavar="DIR", help="made by `skyfill tiles`")
+    tiles.add_argument("--weights", type=Path, metavar="FILE", help="of a cosmovae")
+    tiles.add_argument(
         "--limit",
         type=options.positive,
-        default=64,
         metavar="N",
         help="tiles to judge by, chosen at random (default: 64)",
     )
-    parser.add_argument(
+    tiles.add_argument(
         "--sample", action="store_true", help="decode a sample of the latent vector, not its mean"
     )
     options.add_seed(parser)
@@ -44,12 +80,95 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     options.set_threads(args.threads)
+    if args.filled or args.mask or args.truth or args.std or args.optimum:
+        return _maps(args)
+    if args.tiles is None or args.weights is None:
+        raise ValueError(
+            "there is nothing to judge; give filled maps and --mask, or --tiles and --weights"
+        )
+    return _tiles(args)
+
+
+def _maps(args: argparse.Namespace) -> int:
+    """Judge filled maps."""
+    if args.tiles or args.weights or args.limit or args.sample:
+        raise ValueError("filled maps and tiles are judged one at a time; drop one or the other")
+    if not args.filled or args.mask is None:
+        raise ValueError(
+            "filled maps are judged with their mask; give both, FILLED and --mask MASK"
+        )
+    if args.truth is None and (args.std or args.optimum):
+        raise ValueError("--std and --optimum are held against the truth; pass --truth TRUTH")
+    if args.std and len(args.filled) > 1:
+        raise ValueError("--std belongs to one mean; realizations have their own spread, drop it")
+    begun = time.perf_counter()
+    with progress(quiet=args.quiet) as listener:
+        observed = skyfill.read_mask(
+            args.mask, field=args.mask_field, threshold=args.threshold, invert=args.invert
+        )
+
+        def read(path: Path) -> NDArray[np.float64]:
+            values = skyfill.read_map(path, field=args.field, unit=args.unit).values
+            if values.shape != observed.shape:
+                raise ValueError(
+                    f"{path} has {values.size} pixels, the mask {args.mask} has {observed.size}; "
+                    "give maps and mask of one Nside"
+                )
+            return values
+
+        truth, optimum = (None if x is None else read(x) for x in (args.truth, args.optimum))
+        std, draws = _spread(args)
+        listener.stage("fills", len(args.filled))
+
+        def skies() -> Iterator[NDArray[np.float64]]:
+            for path in args.filled:
+                yield read(path)
+                listener.advance()
+
+        found = skyfill.fidelity.score_sky(
+            skies(),
+            observed,
+            truth=truth,
+            std=std,
+            std_draws=draws,
+            optimum=optimum,
+            seed=args.seed,
+            threads=args.threads or 0,
+            progress=listener,
+        )
+    if args.json:
+        named = {
+            "filled": [str(path) for path in args.filled],
+            "mask": str(args.mask),
+            "truth": str(args.truth) if args.truth else None,
+            "seconds": round(time.perf_counter() - begun, 2),
+        }
+        print(json.dumps(found.as_dict() | named))
+        return 0
+    print(f"{found.realizations} filled maps, {found.hole_pixels} hole pixels", end="")
+    print(f", {found.pixels.size} of them with a truth" if args.truth else ", without a truth")
+    print(judgement.table(found.figures, found.verdict))
+    return 0
+
+
+def _spread(args: argparse.Namespace) -> tuple[NDArray[np.float64] | None, int | None]:
+    """Read --std, µK, and how many realizations its header says it is from."""
+    if args.std is None:
+        return None, None
+    sky = skyfill.read_map(args.std, unit=args.unit)
+    tables = skyfill.describe(args.std).tables
+    said = next((table.keywords for table in tables if table.hdu == sky.hdu), {}).get("SFDRAWS")
+    return sky.values, said if isinstance(said, int) and said > 1 else None
+
+
+def _tiles(args: argparse.Namespace) -> int:
+    """Judge a network of tiles."""
     dataset = skyfill.dataset.open_tiles(args.tiles)
     skyfill.vae.pick_device(args.device, threads=args.threads or 0)
     network, card = skyfill.cosmovae.load(args.weights)
     with progress(quiet=args.quiet) as listener:
         listener.stage("fill")
-        pairs = dataset.pairs(args.limit, seed=args.seed)
+        pairs = dataset.pairs(args.limit or 64, seed=args.seed)
         truth, observed = dataset.tiles(pairs[0]), dataset.observed(pairs[1])
         filler = skyfill.cosmovae.CosmoFiller(network, card, device=args.device)
         filled = filler(truth, observed, seed=(args.seed,) if args.sample else None)

@@ -78,45 +78,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="realizations with noise in the holes, like the noise around them, or without "
         "(default: data)",
     )
-    parser.add_argument(
-        "--dipole",
-        choices=("marginalise", "fit"),
-        default="marginalise",
-        help="monopole and dipole are as uncertain in the holes as the observed sky leaves them, "
-        "or what is fitted to it is taken for the truth (default: marginalise)",
-    )
+    options.add_dipole(parser)
     options.add_seed(parser)
     options.add_prior(parser, otherwise="Where nothing is given: fitted to the observed sky.")
-    parser.add_argument(
-        "--noise-map",
-        type=Path,
-        metavar="FILE",
-        help="standard deviation of the noise in every pixel (gaussian only)",
-    )
-    engine = parser.add_argument_group("engine")
-    engine.add_argument(
-        "--tolerance",
-        type=options.fraction,
-        default=0.003,
-        metavar="X",
-        help="gaussian: estimated distance to the exact mean to stop at, in units of the map's rms "
-        "(default: 0.003)",
-    )
-    engine.add_argument(
-        "--weights",
-        type=Path,
-        action="append",
-        metavar="FILE",
-        help="weights (default: shipped); of several for cosmovae (--weights A --weights B), "
-        "realizations take turns",
-    )
-    options.add_device(engine)
-    engine.add_argument(
-        "--batch-size",
-        type=options.positive,
-        metavar="N",
-        help="tiles at once (default: what free memory allows)",
-    )
+    options.add_noise_map(parser)
+    options.add_engine(parser)
     options.add_threads(parser)
     options.add_quiet(parser)
 
@@ -146,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
             observed,
             method=args.method,
             prior=options.given_prior(args, sky.nside) if prior_given else None,
-            noise_rms=_noise_rms(args),
+            noise_rms=options.noise_rms(args),
             fill=args.fill,
             dipole=args.dipole,
             polish=args.polish,
@@ -193,13 +159,6 @@ def _refuse(args: argparse.Namespace) -> None:
         raise ValueError("cosmovae cannot tell noise from signal; drop --fill, or use vae")
     if args.method == "gaussian" and args.polish:
         raise ValueError("gaussian is exact already; drop --polish, or pass a smaller --tolerance")
-
-
-def _noise_rms(args: argparse.Namespace) -> NDArray[np.float64] | None:
-    """Read --noise-map, µK."""
-    if args.noise_map is None:
-        return None
-    return skyfill.read_map(args.noise_map, unit=args.unit).values
 
 
 class _Spread:

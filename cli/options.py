@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 __all__ = [
     "add_cosmovae",
     "add_device",
+    "add_dipole",
+    "add_engine",
+    "add_noise_map",
     "add_output",
     "add_prior",
     "add_quiet",
@@ -30,6 +33,7 @@ __all__ = [
     "fraction",
     "given_prior",
     "has_prior",
+    "noise_rms",
     "positive",
     "set_threads",
     "whole",
@@ -79,6 +83,62 @@ def add_device(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> Non
     parser.add_argument(
         "--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda (default: auto)"
     )
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """Declare what fills, and where: --tolerance, --weights, --device and --batch-size."""
+    engine = parser.add_argument_group("engine")
+    engine.add_argument(
+        "--tolerance",
+        type=fraction,
+        default=0.003,
+        metavar="X",
+        help="gaussian: estimated distance to the exact mean to stop at, in units of the map's rms "
+        "(default: 0.003)",
+    )
+    engine.add_argument(
+        "--weights",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help="weights (default: shipped); of several for cosmovae (--weights A --weights B), "
+        "realizations take turns",
+    )
+    add_device(engine)
+    engine.add_argument(
+        "--batch-size",
+        type=positive,
+        metavar="N",
+        help="tiles at once (default: what free memory allows)",
+    )
+
+
+def add_dipole(parser: argparse.ArgumentParser) -> None:
+    """Declare --dipole."""
+    parser.add_argument(
+        "--dipole",
+        choices=("marginalise", "fit"),
+        default="marginalise",
+        help="monopole and dipole are as uncertain in the holes as the observed sky leaves them, "
+        "or what is fitted to it is taken for the truth (default: marginalise)",
+    )
+
+
+def add_noise_map(parser: argparse.ArgumentParser) -> None:
+    """Declare --noise-map."""
+    parser.add_argument(
+        "--noise-map",
+        type=Path,
+        metavar="FILE",
+        help="standard deviation of the noise in every pixel (gaussian only)",
+    )
+
+
+def noise_rms(args: argparse.Namespace) -> NDArray[np.float64] | None:
+    """Read --noise-map, µK."""
+    if args.noise_map is None:
+        return None
+    return skyfill.read_map(args.noise_map, unit=args.unit).values
 
 
 def add_seed(parser: argparse.ArgumentParser) -> None:

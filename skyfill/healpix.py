@@ -16,6 +16,7 @@ from numba import prange
 from ._checks import check_nside, nside_of
 from ._jit import parallel
 from ._pixels import (
+    ang2pix_ring,
     neighbours_nest,
     neighbours_ring,
     nest2ring,
@@ -33,6 +34,7 @@ __all__ = [
     "nest_to_ring",
     "pixel_directions",
     "pixel_radius",
+    "pixels_towards",
     "reorder",
     "ring_table",
     "ring_to_nest",
@@ -48,6 +50,13 @@ def _directions(nside: int, ipix: NDArray[np.int64], nest: bool, out: NDArray[np
         out[i, 0] = s * math.cos(phi)
         out[i, 1] = s * math.sin(phi)
         out[i, 2] = z
+
+
+@parallel
+def _towards(nside: int, directions: NDArray[np.float64], out: NDArray[np.int64]) -> None:
+    for i in prange(out.size):
+        x, y, z = directions[i, 0], directions[i, 1], directions[i, 2]
+        out[i] = ang2pix_ring(nside, z, math.sqrt(x * x + y * y), math.atan2(y, x))
 
 
 @parallel
@@ -110,6 +119,33 @@ def pixel_directions(nside: int, ipix: ArrayLike, nest: bool = False) -> NDArray
     pixels = check_pixels(check_nside(nside), ipix)
     out = np.empty((pixels.size, 3))
     _directions(nside, pixels, nest, out)
+    return out
+
+
+def pixels_towards(nside: int, directions: ArrayLike) -> NDArray[np.int64]:
+    """Find the pixels that directions lie in.
+
+    Parameters
+    ----------
+    nside
+        Resolution.
+    directions
+        (n, 3), unit vectors.
+
+    Returns
+    -------
+    (n,), RING.
+
+    Raises
+    ------
+    ValueError
+        If the shape is not (n, 3).
+    """
+    vectors = np.ascontiguousarray(directions, dtype=np.float64)
+    if vectors.ndim != 2 or vectors.shape[1] != 3:
+        raise ValueError(f"directions must be (n, 3), got {vectors.shape}")
+    out = np.empty(len(vectors), dtype=np.int64)
+    _towards(check_nside(nside), vectors, out)
     return out
 
 

@@ -24,6 +24,7 @@ from skyfill.healpix import pixel_directions, reorder
 
 __all__ = [
     "Holes",
+    "disc_pixels",
     "discs",
     "distance_to_edge",
     "fill_islands",
@@ -353,6 +354,28 @@ def discs(nside: int, lon: ArrayLike, lat: ArrayLike, radius: ArrayLike) -> NDAr
     for centre, size in zip(centres, radius, strict=True):
         observed[healpy.query_disc(nside, centre, size)] = False
     return observed
+
+
+def disc_pixels(nside: int, centre: NDArray[np.float64], radius: float) -> NDArray[np.int64]:
+    """List the pixels with their centres in a disc.
+
+    Parameters
+    ----------
+    nside
+        Resolution.
+    centre
+        (3,), unit vector.
+    radius
+        Radians.
+
+    Returns
+    -------
+        (n,), RING, ascending; none where the disc falls between pixel centres.
+
+    """
+    import healpy  # takes a second to load
+
+    return np.sort(healpy.query_disc(check_nside(nside), centre, radius))
 
 
 def _mask(observed: NDArray[np.bool_]) -> tuple[int, NDArray[np.bool_]]:

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 
 # A room imports only from rows above its own. Files of a package share the package's row.
 ROWS = (
-    {"_checks", "_files", "_jit", "_progress", "fidelity", "flatsky"},
+    {"_checks", "_files", "_jit", "_progress", "flatsky"},
     {"_fits", "_pixels"},
     {"_fits_write", "healpix"},
     {"_catalogue", "_regions", "_skytable", "_spectrumfile"},
@@ -23,7 +23,9 @@ ROWS = (
     {"owntiles", "vae"},
     {"cosmovae", "optimum"},
     {"_engines"},
-    {"inpaint", "report"},
+    {"inpaint"},
+    {"fidelity"},
+    {"report"},
 )
 ROW = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 # Heavy or telling libraries, and the rooms that may use them.

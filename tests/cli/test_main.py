@@ -140,7 +140,11 @@ OPTIONS = {
     "tiles": f"map mask {COMMON} {PRIOR} --field --unit --mask-field --threshold --invert --size "
     "--projection "
     "--pixel-arcmin --spacing-deg --split --test-map --limit",
-    "evaluate": "--tiles --weights --limit --sample --seed --device --threads --json -q --quiet",
+    "evaluate": "filled --mask --truth --std --optimum --field --unit --mask-field --threshold "
+    "--invert --tiles --weights --limit --sample --seed --device --threads --json -q --quiet",
+    "validate": f"map mask {PRIOR} --field --unit --mask-field --threshold --invert --seed "
+    "--method --polish --realizations --holes --share --dipole --noise-map --tolerance --weights "
+    "--device --batch-size --threads --json -q --quiet",
     "train": f"{COMMON} {PRIOR} --run --resume --weights --steps --batch-size --minutes --seed "
     "--nonlinear --maps --mask --field --unit --device --model --tiles --width-factor --max-steps "
     "--perceptual --vgg-weights --regulariser",

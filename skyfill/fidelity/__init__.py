@@ -1,0 +1,43 @@
+"""Say how far a fill is to be trusted.
+
+`score_sky` judges filled skies, with a truth or without; `validate` makes a truth of held-out
+holes; `score_tiles` judges flat tiles. Every `Figure` has a verdict, by the thresholds of
+`THRESHOLDS`.
+"""
+
+from skyfill.fidelity.calibration import Calibration, calibrate
+from skyfill.fidelity.figures import THRESHOLDS, Figure, Threshold, judge
+from skyfill.fidelity.heldout import HeldOut, held_out_holes
+from skyfill.fidelity.isotropy import LowMultipoles, asymmetries, asymmetry_scatter, multipoles
+from skyfill.fidelity.onepoint import OnePoint, one_point
+from skyfill.fidelity.seams import border_seams, seams
+from skyfill.fidelity.sky import SkyScores, score_sky
+from skyfill.fidelity.tiles import TileScores, hole_power, score_tiles, ssim
+from skyfill.fidelity.validation import Validation, validate
+
+__all__ = [
+    "THRESHOLDS",
+    "Calibration",
+    "Figure",
+    "HeldOut",
+    "LowMultipoles",
+    "OnePoint",
+    "SkyScores",
+    "Threshold",
+    "TileScores",
+    "Validation",
+    "asymmetries",
+    "asymmetry_scatter",
+    "border_seams",
+    "calibrate",
+    "held_out_holes",
+    "hole_power",
+    "judge",
+    "multipoles",
+    "one_point",
+    "score_sky",
+    "score_tiles",
+    "seams",
+    "ssim",
+    "validate",
+]

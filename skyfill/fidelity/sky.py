@@ -1,0 +1,228 @@
+"""Judge filled skies: all that can be said of them, with the truth or without."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skyfill._checks import nside_of
+from skyfill._progress import Progress, Silent
+from skyfill.dipole import Dipole
+from skyfill.fidelity.calibration import Calibration, calibrate
+from skyfill.fidelity.figures import Figure, worst
+from skyfill.fidelity.isotropy import LowMultipoles, asymmetries, low_cl, multipoles
+from skyfill.fidelity.onepoint import OnePoint, one_point
+from skyfill.fidelity.seams import patches, seams
+
+__all__ = ["SkyScores", "score_sky"]
+
+Map = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class SkyScores:
+    """What is to be said of filled skies.
+
+    Attributes
+    ----------
+    figures
+        Every figure, by name: those of `Calibration`, `seams`, `OnePoint`, `asymmetries` and
+        `LowMultipoles`.
+    calibration
+        Against the truth; None where there is none.
+    one_point
+        Distributions inside and outside of the holes.
+    low_multipoles
+        C_2 to C_5.
+    pixels
+        ``(npixel,)`` RING pixels that were held against the truth, in the order of
+        ``calibration.z``; empty without a truth.
+    hole_pixels
+        How many pixels were filled.
+    realizations
+        How many fills there were.
+    """
+
+    figures: dict[str, Figure]
+    calibration: Calibration | None
+    one_point: OnePoint
+    low_multipoles: LowMultipoles
+    pixels: NDArray[np.int64] = field(repr=False)
+    hole_pixels: int
+    realizations: int
+
+    @property
+    def verdict(self) -> str | None:
+        """The worst verdict of all."""
+        return worst(self.figures)
+
+    def as_dict(self) -> dict[str, object]:
+        """Give what JSON can hold: values by name, and under ``figures`` all of each."""
+        out: dict[str, object] = {name: _plain(each.value) for name, each in self.figures.items()}
+        out["verdict"] = self.verdict
+        out["figures"] = {
+            name: {key: _plain(value) for key, value in asdict(each).items()}
+            for name, each in self.figures.items()
+        }
+        out["realizations"] = self.realizations
+        out["hole_pixels"] = self.hole_pixels
+        out["judged_pixels"] = int(self.pixels.size)
+        out["onepoint_p_value"] = self.one_point.p_value
+        if self.calibration is not None and self.calibration.z.size:
+            counts, edges = self.calibration.z_histogram()
+            out["z_histogram"] = {"counts": counts.tolist(), "edges": edges.tolist()}
+            if self.calibration.realizations:
+                out["ranks"] = self.calibration.ranks.tolist()
+        return out
+
+
+def _plain(value: object) -> object:
+    """Put None, which JSON has, for numbers that are none."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def score_sky(
+    filled: Iterable[Map],
+    observed: NDArray[np.bool_],
+    *,
+    truth: Map | None = None,
+    std: Map | None = None,
+    std_draws: int | None = None,
+    optimum: Map | None = None,
+    groups: NDArray[np.int64] | None = None,
+    seed: int = 0,
+    threads: int = 0,
+    progress: Progress | None = None,
+) -> SkyScores:
+    """Judge the fills of one map.
+
+    Seams, distribution and isotropy are those of the first fill.
+
+    Parameters
+    ----------
+    filled
+        Whole skies, ``(npix,)``, µK, RING, taken one by one: realizations, or one mean.
+    observed
+        ``(npix,)``, RING, False in the holes.
+    truth
+        ``(npix,)``, µK, RING; NaN where it is not known, as in a part of the holes.
+    std, std_draws
+        ``(npix,)``, µK, RING: spread that belongs to the one fill, which is then taken for the
+        posterior mean, and the number of realizations behind it (None: it is exact).
+    optimum
+        ``(npix,)``, µK, RING: a sky filled with the exact mean.
+    groups
+        ``(npix,)``, RING: what errors are jackknifed over, for pixels that have a truth; patches of
+        15° if not given.
+    seed
+        Of the rotations of `one_point`.
+    threads
+        Of the transforms.
+    progress
+        Told of every stage.
+
+    Raises
+    ------
+    ValueError
+        Maps of different Nside, a fill with missing pixels, no hole, no fill, no truth in the
+        holes, or fills that do not differ.
+    """
+    listener = progress or Silent()
+    _check(observed, {"truth": truth, "spread": std, "optimum": optimum})
+    holes = ~observed
+    judged = np.empty(0, np.int64)
+    if truth is not None:
+        judged = np.flatnonzero(holes & np.isfinite(truth))
+        if not judged.size:
+            raise ValueError("the truth is missing in every hole: there is nothing to compare with")
+    skies = _Skies(filled, nside_of(observed.size, "mask"), judged, threads, listener)
+    calibration, whole_truth = None, None
+    if truth is None:
+        for _ in skies:  # each is looked at as it passes
+            pass
+    else:
+        mean = None
+        fills = iter(skies)
+        if std is not None:
+            mean = next(fills, None)
+            if next(fills, None) is not None:
+                raise ValueError("a spread belongs to one mean; give one fill with it")
+        calibration = calibrate(
+            truth[judged],
+            fills,
+            groups=(patches(skies.nside, judged) if groups is None else groups[judged]),
+            mean=mean,
+            std=None if std is None else std[judged],
+            std_draws=std_draws,
+            optimum=None if optimum is None else optimum[judged],
+        )
+        if np.all(np.isfinite(truth)):
+            whole_truth = low_cl(truth, threads=threads)
+    first = skies.first
+    if first is None:
+        raise ValueError("there is no fill to judge")
+    listener.stage("judge")
+    low = multipoles(np.array(skies.low), whole_truth)
+    flat = first - Dipole(observed, threads=threads).of(first)
+    spread = one_point(flat, observed, seed=seed)
+    figures = dict(calibration.figures if calibration else {})
+    figures |= seams(first, observed) | spread.figures
+    figures |= asymmetries(flat, threads=threads) | low.figures
+    listener.done(f"{len(skies.low)} fills, {int(holes.sum())} hole pixels")
+    return SkyScores(
+        figures=figures,
+        calibration=calibration,
+        one_point=spread,
+        low_multipoles=low,
+        pixels=judged,
+        hole_pixels=int(holes.sum()),
+        realizations=len(skies.low),
+    )
+
+
+def _check(observed: NDArray[np.bool_], maps: dict[str, Map | None]) -> None:
+    """Refuse a mask that is none, and maps of another resolution."""
+    nside = nside_of(observed.size, "mask")
+    if observed.all():
+        raise ValueError("the mask has no hole: there is nothing to judge")
+    if not observed.any():
+        raise ValueError("the mask leaves no pixel observed; if its 1 means masked, pass --invert")
+    for name, each in maps.items():
+        if each is not None and each.shape != observed.shape:
+            theirs = nside_of(each.size, name)
+            raise ValueError(f"the {name} has Nside {theirs}, the mask has Nside {nside}")
+
+
+class _Skies:
+    """Hand out the judged pixels of skies, and remember what is asked of each as a whole."""
+
+    def __init__(
+        self,
+        filled: Iterable[Map],
+        nside: int,
+        judged: NDArray[np.int64],
+        threads: int,
+        listener: Progress,
+    ) -> None:
+        self.first: Map | None = None
+        self.low: list[Map] = []
+        self.nside = nside
+        self._filled, self._judged = filled, judged
+        self._threads, self._listener = threads, listener
+
+    def __iter__(self) -> Iterator[Map]:
+        for sky in self._filled:
+            if sky.size != 12 * self.nside**2:
+                ours = nside_of(sky.size, "fill")
+                raise ValueError(f"a fill has Nside {ours}, the mask has Nside {self.nside}")
+            missing = int(np.count_nonzero(~np.isfinite(sky)))
+            if missing:
+                raise ValueError(f"a fill misses {missing} pixels; fill them (skyfill inpaint)")
+            if self.first is None:
+                self.first = sky
+            self.low.append(low_cl(sky, threads=self._threads))
+            yield sky[self._judged]
