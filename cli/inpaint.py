@@ -11,15 +11,18 @@ import argparse
 import json
 import math
 import time
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import skyfill
 
-from . import options, records
+from . import options, pages, records
 from .progress import progress
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -69,8 +72,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--std-draws",
         type=options.positive,
         metavar="N",
-        help=f"realizations behind --std, where fewer are written (default: {STD_DRAWS})",
+        help="realizations behind --std and the uncertainty of --report, where fewer are written "
+        f"(default: {STD_DRAWS})",
     )
+    pages.add_report(parser)
     parser.add_argument(
         "--fill",
         choices=("data", "signal"),
@@ -94,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     prior_given = options.has_prior(args)
     _refuse(args)
     outputs = _outputs(args)
-    for path in [*outputs, *([args.std] if args.std else [])]:
+    for path in [*outputs, *filter(None, (args.std, args.report))]:
         skyfill.check_writable(path, overwrite=args.overwrite)
     with progress(quiet=args.quiet) as listener:
         listener.stage("read")
@@ -125,15 +130,11 @@ def run(args: argparse.Namespace) -> int:
             progress=listener,
         )
         spread = _Spread()
-        draws = 0 if args.mean or args.method == "diffuse" else args.realizations
-        if draws == 0:
-            _write(args, sky, fitter, outputs[0], fitter.mean(), None, listener)
-        for index in range(max(draws, _draws_for_std(args, fitter))):
-            fill = fitter.realization(index)
-            if index < draws:
-                _write(args, sky, fitter, outputs[index], fill, index, listener)
-            if args.std:
-                spread.add(fill)
+        skies = _fills(args, sky, fitter, outputs, spread, listener)
+        if args.report:
+            _report(args, sky, fitter, skies, spread, listener)
+        for _ in skies:  # writes them
+            pass
         if args.std:
             _write_std(args, sky, fitter, spread, listener)
     if args.json:
@@ -141,20 +142,87 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _draws_for_std(args: argparse.Namespace, fitter: skyfill.Inpainter) -> int:
-    """Say how many realizations --std needs: none where the spread is known everywhere."""
+def _fills(
+    args: argparse.Namespace,
+    sky: skyfill.SkyMap,
+    fitter: skyfill.Inpainter,
+    outputs: list[Path],
+    spread: _Spread,
+    listener: skyfill.Progress,
+) -> Iterator[NDArray[np.float64]]:
+    """Fill, write, and give whole skies: what was asked for, and what the spread needs."""
+
+    def whole(fill: NDArray[np.float64]) -> NDArray[np.float64]:
+        filled = sky.values.copy()
+        filled[fitter.holes] = fill
+        return filled
+
+    written = 0 if args.mean or args.method == "diffuse" else args.realizations
+    if written == 0:
+        filled = whole(fitter.mean())
+        _write(args, sky, fitter, outputs[0], filled, None, listener)
+        yield filled
+    for index in range(max(written, _draws_for_spread(args, fitter))):
+        fill = fitter.realization(index)
+        if args.std or args.report:
+            spread.add(fill)
+        if index < written:
+            filled = whole(fill)
+            _write(args, sky, fitter, outputs[index], filled, index, listener)
+            yield filled
+
+
+def _draws_for_spread(args: argparse.Namespace, fitter: skyfill.Inpainter) -> int:
+    """Say how many realizations the spread needs: none where it is known everywhere."""
     import numpy as np
 
-    draws = args.std_draws or STD_DRAWS
-    return draws if args.std and not np.all(np.isfinite(fitter.std())) else 0
+    if args.method == "diffuse" or not (args.std or args.report):
+        return 0
+    return 0 if np.all(np.isfinite(fitter.std())) else args.std_draws or STD_DRAWS
+
+
+def _report(
+    args: argparse.Namespace,
+    sky: skyfill.SkyMap,
+    fitter: skyfill.Inpainter,
+    skies: Iterator[NDArray[np.float64]],
+    spread: _Spread,
+    listener: skyfill.Progress,
+) -> None:
+    """Judge the fills as they come, and write the page."""
+    first = next(skies)
+    scores = skyfill.fidelity.score_sky(
+        chain([first], skies),
+        ~fitter.holes,
+        seed=args.seed,
+        threads=args.threads or 0,
+        progress=listener,
+    )
+    listener.stage("report")
+    std = None if args.method == "diffuse" else _std(fitter, spread)
+    page = pages.fill_page(args, sky, fitter, first, std, scores, _cards(args, fitter))
+    page.write(args.report, overwrite=args.overwrite)
+    listener.done(f"{args.report}, {page.verdict or 'not judged'}")
+
+
+def _std(fitter: skyfill.Inpainter, spread: _Spread) -> NDArray[np.float64]:
+    """Give the uncertainty map, µK: zero where observed."""
+    import numpy as np
+
+    std = np.zeros(fitter.holes.size)
+    exact = fitter.std()
+    std[fitter.holes] = np.where(np.isfinite(exact), exact, spread.std())
+    return std
 
 
 def _refuse(args: argparse.Namespace) -> None:
     """Refuse options that say nothing together."""
     if args.method == "diffuse" and (args.std or args.realizations > 1):
         raise ValueError("diffuse has one fill and no spread; drop --std and --realizations")
-    if args.std_draws is not None and (args.std is None or args.std_draws < 2):
-        raise ValueError("--std-draws is for --std, and at least 2; pass --std FILE as well")
+    if args.std_draws is not None and (not (args.std or args.report) or args.std_draws < 2):
+        raise ValueError(
+            "--std-draws is for --std or --report, and at least 2; pass one of them as well"
+        )
     if args.method == "cosmovae" and args.fill == "signal":
         raise ValueError("cosmovae cannot tell noise from signal; drop --fill, or use vae")
     if args.method == "gaussian" and args.polish:
@@ -234,14 +302,12 @@ def _write(
     sky: skyfill.SkyMap,
     fitter: skyfill.Inpainter,
     path: Path,
-    fill: NDArray[np.float64],
+    whole: NDArray[np.float64],
     index: int | None,
     listener: skyfill.Progress,
 ) -> None:
     """Write one filled map."""
     listener.stage("write")
-    whole = sky.values.copy()
-    whole[fitter.holes] = fill
     kind = "mean" if index is None else f"realization {index}"
     skyfill.write_filled(
         path,
@@ -262,16 +328,11 @@ def _write_std(
     spread: _Spread,
     listener: skyfill.Progress,
 ) -> None:
-    """Write the uncertainty map: zero where observed."""
-    import numpy as np
-
+    """Write the uncertainty map."""
     listener.stage("write")
-    std = np.zeros(fitter.holes.size)
-    exact = fitter.std()
-    std[fitter.holes] = np.where(np.isfinite(exact), exact, spread.std())
     skyfill.write_map(
         args.std,
-        std,
+        _std(fitter, spread),
         column="STD",
         unit=sky.unit,
         nest=sky.nest,
@@ -294,6 +355,7 @@ def _summary(
     summary: dict[str, object] = {
         "outputs": [str(path) for path in outputs],
         "std": str(args.std) if args.std else None,
+        "report": str(args.report) if args.report else None,
         "nside": sky.nside,
         "filled_pixels": int(fitter.holes.sum()),
         "fsky": 1 - float(fitter.holes.mean()),

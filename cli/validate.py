@@ -2,7 +2,7 @@
 
 Copies of the mask's holes are put where the map is observed, hidden, filled like all others, and
 held against what was observed there: errors, z-scores and coverage of the realizations, beside
-what a filled sky says of itself. Nothing is written.
+what a filled sky says of itself.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import skyfill
 
-from . import judgement, options
+from . import judgement, options, pages
 from .progress import progress
 
 __all__ = ["configure", "run"]
@@ -58,6 +58,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="of the observed sky, to be hidden at most (default: 0.05)",
     )
+    pages.add_report(parser)
+    parser.add_argument("--overwrite", action="store_true", help="replace a report that exists")
     options.add_dipole(parser)
     options.add_seed(parser)
     options.add_prior(parser, otherwise="Where nothing is given: fitted to the observed sky.")
@@ -76,6 +78,8 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("a spread needs two realizations at least; pass --realizations 2 or more")
     if args.method == "gaussian" and args.polish:
         raise ValueError("gaussian is exact already; drop --polish, or pass a smaller --tolerance")
+    if args.report:
+        skyfill.check_writable(args.report, overwrite=args.overwrite)
     with progress(quiet=args.quiet) as listener:
         listener.stage("read")
         sky = skyfill.read_map(args.map, field=args.field, unit=args.unit)
@@ -102,6 +106,11 @@ def run(args: argparse.Namespace) -> int:
             device=args.device,
             batch_size=args.batch_size,
         )
+        if args.report:
+            listener.stage("report")
+            page = pages.validation_page(args, sky, found)
+            page.write(args.report, overwrite=args.overwrite)
+            listener.done(f"{args.report}, {page.verdict}")
     if args.json:
         print(json.dumps(_summary(args, found, time.perf_counter() - begun)))
         return 0
@@ -125,6 +134,7 @@ def _summary(
         "mask": str(args.mask),
         "method": args.method,
         "seed": args.seed,
+        "report": str(args.report) if args.report else None,
         "prior": None if prior is None else skyfill.inpaint.describe_prior(prior),
         "weights": None if card is None else card.name,
         "seconds": round(seconds, 2),

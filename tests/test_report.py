@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from skyfill import report
+from skyfill.fidelity import judge, score_sky
 from skyfill.masks import discs
 from skyfill.prior import Prior, draw, lcdm
 from skyfill.report.plates import hardest
@@ -28,7 +29,9 @@ def page():
     before, std = np.where(observed, sky, np.nan), np.where(observed, 0, 10.0)
     plates = {
         "The sky": report.skies(before, sky, std),
-        "The hardest holes": report.close_ups(before, sky, std),
+        "The hardest holes": report.close_ups(
+            observed, {"before": before, "filled": sky, "uncertainty": std}
+        ),
         "Spectrum": [report.spectrum(compare(sky, PRIOR.total_cl()))],
         "Distributions": [
             report.histogram("z", "of holes", {"z": sky[:90]}, label="z", normal=True)
@@ -77,6 +80,9 @@ def test_the_headline_is_the_worst_verdict(page):
     assert "Some of it is doubtful" in html.unescape(page.html())
     better = report.Report("t", "s", {}, {}, [page.findings[0]], (), ())
     assert better.verdict == "good"
+    silent = report.Report("t", "s", {}, {}, [page.findings[2]], (), ())
+    assert silent.verdict == ""
+    assert "judges this fill" in silent.html()
     with pytest.raises(ValueError, match="verdict"):
         report.Finding("a", "b", "fine")
     with pytest.raises(ValueError, match="choose one"):
@@ -145,3 +151,28 @@ def test_in_a_browser(page, tmp_path, width, dark):
         sum(map(int, re.findall(r"\d+", said[key])[:3])) / 765 for key in ("ground", "ink")
     )
     assert (ink - ground if dark else ground - ink) > 0.6
+
+
+def test_figures_in_words():
+    figures = {
+        "z_width": judge("z_width", 1.2, 1.0, 0.01),
+        "rms_uk": judge("rms_uk", 51.234, None, 0.7),
+        "multipole_3": judge("multipole_3", 1100.0, 1000.0, 200.0),
+        "seam_step": judge("seam_step", 1.0, 1.0, 0.01),
+    }
+    width, rms, octupole, seam = report.findings(figures)
+    assert (width.verdict, octupole.verdict, seam.verdict) == ("bad", "good", "good")
+    assert width.value == "1.2"
+    assert "1 ± 0.01 by chance" in width.reason
+    assert (rms.value, rms.verdict) == ("51.23 ± 0.7", "")
+    assert octupole.name.startswith("C_3")
+    assert {each.verdict for each in report.findings(figures, judged=False)} == {""}
+
+
+def test_every_figure_has_words():
+    sky = draw(PRIOR, seed=2, index=0)
+    observed = discs(NSIDE, 1.0, 0.5, 0.4)
+    skies = [np.where(observed, sky, draw(PRIOR, seed=2, index=k)) for k in (1, 2, 3)]
+    figures = score_sky(skies, observed, truth=sky, optimum=skies[0]).figures
+    for finding in report.findings(figures):
+        assert "_" not in finding.name or finding.name.startswith("C_")

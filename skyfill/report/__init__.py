@@ -1,7 +1,18 @@
 """One page that says whether a fill can be believed: a self-contained HTML file."""
 
-from skyfill.report.page import Finding, Plate, Report
+from skyfill.report.findings import Finding, findings
+from skyfill.report.page import Plate, Report
 from skyfill.report.plates import close_ups, histogram, skies, spectrum
 from skyfill.report.uses import uses
 
-__all__ = ["Finding", "Plate", "Report", "close_ups", "histogram", "skies", "spectrum", "uses"]
+__all__ = [
+    "Finding",
+    "Plate",
+    "Report",
+    "close_ups",
+    "findings",
+    "histogram",
+    "skies",
+    "spectrum",
+    "uses",
+]

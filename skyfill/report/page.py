@@ -9,45 +9,18 @@ from importlib import resources
 from os import PathLike
 
 from skyfill._files import atomic_write
+from skyfill.fidelity.figures import VERDICTS
+from skyfill.report.findings import Finding
 
-__all__ = ["Finding", "Plate", "Report"]
+__all__ = ["Plate", "Report"]
 
-#: Verdicts from best to worst, and what they say of the whole fill.
+#: What the worst verdict says of the whole fill.
 _HEADLINES = {
+    "": "Nothing on this page judges this fill: it is no sample of the sky (see its uses).",
     "good": "Nothing that was looked at speaks against this fill.",
     "doubtful": "Some of it is doubtful: look at what is marked before you use this fill.",
     "bad": "This fill fails what is marked: find out why before you use it.",
 }
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What was measured, and what to think of it.
-
-    Attributes
-    ----------
-    name, value
-        As shown, the unit in the value.
-    verdict
-        ``good``, ``doubtful`` or ``bad``; empty for a number that is only told.
-    reason
-        What was expected.
-
-    Raises
-    ------
-    ValueError
-        For another verdict.
-    """
-
-    name: str
-    value: str
-    verdict: str = ""
-    reason: str = ""
-
-    def __post_init__(self) -> None:
-        if self.verdict and self.verdict not in _HEADLINES:
-            known = ", ".join(_HEADLINES)
-            raise ValueError(f"verdict {self.verdict!r} is none; give one of {known}")
 
 
 @dataclass(frozen=True)
@@ -96,10 +69,9 @@ class Report:
 
     @property
     def verdict(self) -> str:
-        """The worst verdict of the findings; ``good`` where there is none."""
-        ranks = list(_HEADLINES)
-        given = [ranks.index(each.verdict) for each in self.findings if each.verdict]
-        return ranks[max(given, default=0)]
+        """The worst verdict of the findings; empty where there is none."""
+        given = [VERDICTS.index(each.verdict) for each in self.findings if each.verdict]
+        return VERDICTS[max(given)] if given else ""
 
     def html(self) -> str:
         """Give the page: no script, nothing fetched."""

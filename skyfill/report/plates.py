@@ -54,35 +54,44 @@ def skies(before: Map, filled: Map, std: Map | None, *, unit: str = "µK") -> li
 
 
 def close_ups(
-    before: Map, filled: Map, std: Map | None, *, count: int = 4, unit: str = "µK"
+    observed: Mask, images: Mapping[str, Map], *, count: int = 4, unit: str = "µK"
 ) -> list[Plate]:
     """Draw the hardest holes: those whose middles are farthest from anything observed.
 
-    The arguments are those of `skies`; ``count`` is how many there are at most.
+    Parameters
+    ----------
+    observed
+        ``(npix,)``, RING, False in the holes.
+    images
+        What to show of each, ``(npix,)``; one called ``uncertainty`` as `skies` shows it.
+    count
+        How many holes, at most.
+    unit
+        Of the images.
     """
-    reach, nside = _reach(before), nside_of(filled.size, "map")
+    nside = nside_of(observed.size, "map")
+    reach = _reach(next(iter(images.values())))
     plates = []
-    for pixel, depth in hardest(np.isfinite(before), count):
+    for pixel, depth in hardest(observed, count):
         x, y, z = pixel_directions(nside, [pixel])[0]
         lon, lat = math.degrees(math.atan2(y, x)) % 360, math.degrees(math.asin(z))
         width = min(max(_WIDTH * depth, _NARROWEST), _WIDEST)
-        images = {"before": before, "filled": filled}
-        if std is not None:
-            images["uncertainty"] = np.where(std > 0, std, np.nan)
         figure = _figure(3.2 * len(images), 3.1)
         every = np.atleast_1d(figure.subplots(1, len(images)))
         for axes, (name, values) in zip(every, images.items(), strict=True):
-            style = _SPREAD if name == "uncertainty" else {"vmin": -reach, "vmax": reach}
-            image = show(axes, close_up(values, lon, lat, width=width), style)
-            axes.set_title(name, fontsize=9)
+            look = close_up(values, lon, lat, width=width)
+            style = {"vmin": -reach, "vmax": reach}
+            if name == "uncertainty":
+                style, look = _SPREAD, np.where(look > 0, look, np.nan)
+            image = show(axes, look, style)
+            axes.set_title(name, fontsize=11)
             figure.colorbar(image, ax=axes, orientation="horizontal", pad=0.02, shrink=0.8)
         caption = (
             f"{math.degrees(width):.1f}° across; the middle is {math.degrees(depth):.2f}° from the "
             f"nearest observed pixel; {unit}."
         )
-        plates.append(
-            Plate(f"Hole at longitude {lon:.1f}°, latitude {lat:+.1f}°", caption, _png(figure))
-        )
+        title = f"Hole at longitude {lon:.1f}°, latitude {lat:+.1f}°"
+        plates.append(Plate(title, caption, _png(figure), wide=True))
     return plates
 
 

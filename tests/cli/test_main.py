@@ -128,8 +128,8 @@ PRIOR = "--cl --dl --beam-arcmin --noise-uk-arcmin --pixel-window --no-pixel-win
 COMMON = "-o --output --overwrite --threads --json -q --quiet"
 OPTIONS = {
     "inpaint": f"map mask {COMMON} {PRIOR} --field --unit --mask-field --threshold --invert --seed "
-    "--method --polish --mean --realizations --std --std-draws --fill --dipole --noise-map "
-    "--tolerance --weights --device --batch-size",
+    "--method --polish --mean --realizations --std --std-draws --report --fill --dipole "
+    "--noise-map --tolerance --weights --device --batch-size",
     "spectrum": f"map {COMMON} {PRIOR} --field --unit --plot --lmax --bins",
     "simulate sky": f"{COMMON} {PRIOR} --nside --seed --lmax",
     "simulate mask": f"{COMMON} --nside --seed --kind --band-deg --holes --radius-arcmin",
@@ -143,8 +143,8 @@ OPTIONS = {
     "evaluate": "filled --mask --truth --std --optimum --field --unit --mask-field --threshold "
     "--invert --tiles --weights --limit --sample --seed --device --threads --json -q --quiet",
     "validate": f"map mask {PRIOR} --field --unit --mask-field --threshold --invert --seed "
-    "--method --polish --realizations --holes --share --dipole --noise-map --tolerance --weights "
-    "--device --batch-size --threads --json -q --quiet",
+    "--report --overwrite --method --polish --realizations --holes --share --dipole --noise-map "
+    "--tolerance --weights --device --batch-size --threads --json -q --quiet",
     "train": f"{COMMON} {PRIOR} --run --resume --weights --steps --batch-size --minutes --seed "
     "--nonlinear --maps --mask --field --unit --device --model --tiles --width-factor --max-steps "
     "--perceptual --vgg-weights --regulariser",

@@ -1,0 +1,159 @@
+"""The reports of `inpaint` and `validate`: what they show of a run."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import skyfill
+
+from . import records
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from skyfill.fidelity import SkyScores, Validation
+    from skyfill.report import Plate, Report
+
+__all__ = ["add_report", "fill_page", "validation_page"]
+
+
+def add_report(parser: argparse.ArgumentParser) -> None:
+    """Declare --report."""
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="HTML",
+        help="also write a page that says whether the fill can be believed",
+    )
+
+
+def fill_page(
+    args: argparse.Namespace,
+    sky: skyfill.SkyMap,
+    fitter: skyfill.Inpainter,
+    filled: NDArray[np.float64],
+    std: NDArray[np.float64] | None,
+    scores: SkyScores,
+    cards: Mapping[str, tuple[object, str]],
+) -> Report:
+    """Put a fill on a page; maps are ``(npix,)``, µK, RING."""
+    import numpy as np
+
+    report = skyfill.report
+    before = np.where(fitter.holes, np.nan, sky.values)
+    kind = "mean" if args.mean else "realization"
+    if args.method in ("diffuse", "cosmovae"):
+        kind = "guess"
+    images = {"before": before, "filled": filled}
+    if std is not None:
+        images["uncertainty"] = std
+    found = report.findings(scores.figures, judged=kind == "realization")
+    share = f"{fitter.holes.mean():.2%}, {int(fitter.holes.sum())} pixels"
+    plates = {
+        "The sky": report.skies(before, filled, std),
+        "The hardest holes": report.close_ups(~fitter.holes, images),
+        "Statistics": [_spectrum(args, sky, fitter, filled), *_one_point(scores)],
+    }
+    return report.Report(
+        title=f"{args.map.name}, filled",
+        subtitle=f"skyfill {skyfill.__version__}, method {args.method}; holes without their truth: "
+        "`skyfill validate` hides holes of which it is known",
+        facts=_facts(args, sky, fitter, cards),
+        plates=plates,
+        findings=[report.Finding("filled, of the sky", share), *found],
+        allowed=report.uses(kind)[0],
+        forbidden=report.uses(kind)[1],
+    )
+
+
+def validation_page(args: argparse.Namespace, sky: skyfill.SkyMap, found: Validation) -> Report:
+    """Put a validation on a page."""
+    import numpy as np
+
+    report, copies = skyfill.report, found.holes
+    hidden = np.where(found.observed, sky.values, np.nan)
+    filled = hidden.copy()
+    filled[found.filler.holes] = found.filler.realization(0)
+    images = {"hidden": hidden, "filled": filled, "observed": sky.values}
+    z = {} if found.scores.calibration is None else {"held-out holes": found.scores.calibration.z}
+    plates = {
+        "Held-out holes": report.close_ups(~copies.held_out, images),
+        "The sky": report.skies(hidden, filled, None),
+        "Statistics": [
+            report.histogram(
+                "Z-scores",
+                "Observed less the mean of the realizations, over their spread, in the held-out "
+                "holes. Wider than normal: the error bars are too small.",
+                z,
+                label="z",
+                normal=True,
+                bins=np.linspace(-5, 5, 61).tolist(),
+            ),
+            *_one_point(found.scores),
+            _spectrum(args, sky, found.filler, filled),
+        ],
+    }
+    share = (
+        f"{len(copies.sizes)} copies of holes, {int(copies.sizes.sum())} pixels, "
+        f"{args.realizations} realizations"
+    )
+    return report.Report(
+        title=f"{args.map.name}, validated",
+        subtitle=f"skyfill {skyfill.__version__}, method {args.method}; copies of the mask's holes "
+        "were put where the map is observed, filled, and held against what was observed there",
+        facts=_facts(args, sky, found.filler, records.command_cards(args)),
+        plates=plates,
+        findings=[report.Finding("held out", share), *report.findings(found.figures)],
+        allowed=report.uses("realization")[0],
+        forbidden=report.uses("realization")[1],
+    )
+
+
+def _spectrum(
+    args: argparse.Namespace,
+    sky: skyfill.SkyMap,
+    fitter: skyfill.Inpainter,
+    filled: NDArray[np.float64],
+) -> Plate:
+    """Draw the spectrum; where the fill had no prior, beside one fitted to the observed sky."""
+    prior = fitter.prior or skyfill.prior.fit(sky.values, ~fitter.holes, threads=args.threads or 0)
+    lmax = min(2 * sky.nside, prior.cl.size - 1)
+    return skyfill.report.spectrum(skyfill.spectra.compare(filled, prior.total_cl(lmax), lmax=lmax))
+
+
+def _one_point(scores: SkyScores) -> list[Plate]:
+    """Draw the distribution inside and outside of holes."""
+    found = scores.one_point
+    title = "Values in the holes and outside"
+    caption = "Monopole and dipole taken out. A fill that is too smooth is narrower."
+    samples = {"in the holes": found.sample_inside, "outside": found.sample_outside}
+    return [skyfill.report.histogram(title, caption, samples, label="µK")]
+
+
+def _facts(
+    args: argparse.Namespace,
+    sky: skyfill.SkyMap,
+    fitter: skyfill.Inpainter,
+    cards: Mapping[str, tuple[object, str]],
+) -> dict[str, dict[str, str]]:
+    """Say what was run, on what, with which prior."""
+    run = {
+        "command": args.command,
+        "map": f"{args.map.name}, column {sky.column}, {sky.unit}",
+        "Nside": f"{sky.nside}, {'NESTED' if sky.nest else 'RING'}",
+        "mask": args.mask.name,
+        "seed": str(args.seed),
+    }
+    prior = {"theory": args.cl.name if args.cl else records.LCDM}
+    if fitter.prior is None:
+        prior = {"theory": "none: this method has no prior"}
+    else:
+        prior["statistics"] = skyfill.inpaint.describe_prior(fitter.prior)
+    if fitter.card is not None:
+        prior["weights"] = f"{fitter.card.name}, sha256 {fitter.card.sha256}"
+    recorded = {comment or name: str(value) for name, (value, comment) in cards.items()}
+    return {"Run": run, "Prior": prior, "Recorded in the files": recorded}

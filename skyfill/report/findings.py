@@ -1,0 +1,95 @@
+"""Put figures of trust into words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from skyfill.fidelity import THRESHOLDS, Figure
+from skyfill.fidelity.figures import VERDICTS
+
+__all__ = ["Finding", "findings"]
+
+_WORDS = {
+    "rms_uk": "error of the mean, rms, µK",
+    "expected_rms_uk": "error that the realizations expect, µK",
+    "rms_over_expected": "the one over the other",
+    "z_mean": "mean of the z-scores",
+    "z_width": "width of the z-scores",
+    "coverage_68": "truth within the 68% band",
+    "coverage_95": "truth within the 95% band",
+    "hole_power": "power in the holes over the truth's",
+    "mse_over_optimum": "squared error over the best possible",
+    "excess_over_optimum": "squared distance from the best, over its error",
+    "optimum_distance_uk": "distance from the best possible, µK",
+    "seam_step": "steps across the edges of holes, over those elsewhere",
+    "seam_slope": "kinks across the edges of holes, over those elsewhere",
+    "onepoint_ks": "distribution in the holes, distance (KS) from that outside",
+    "onepoint_variance": "variance in the holes over that outside",
+    "onepoint_skewness": "skewness in the holes less that outside",
+    "onepoint_kurtosis": "kurtosis in the holes less that outside",
+    "asymmetry_ns_large": "power, north against south, l below 30",
+    "asymmetry_ew_large": "power, east against west, l below 30",
+    "asymmetry_ns_small": "power, north against south, l from 30",
+    "asymmetry_ew_small": "power, east against west, l from 30",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was measured, and what to think of it.
+
+    Attributes
+    ----------
+    name, value
+        As shown, the unit in the name.
+    verdict
+        ``good``, ``doubtful`` or ``bad``; empty for a number that is only told.
+    reason
+        What was expected.
+
+    Raises
+    ------
+    ValueError
+        For another verdict.
+    """
+
+    name: str
+    value: str
+    verdict: str = ""
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if self.verdict and self.verdict not in VERDICTS:
+            known = ", ".join(VERDICTS)
+            raise ValueError(f"verdict {self.verdict!r} is none; give one of {known}")
+
+
+def findings(figures: Mapping[str, Figure], *, judged: bool = True) -> list[Finding]:
+    """Put figures into words.
+
+    Parameters
+    ----------
+    figures
+        By their names in `skyfill.fidelity`.
+    judged
+        Whether to say the verdicts: of a mean, which is no sky, they mean nothing.
+    """
+    return [_finding(name, each, judged=judged) for name, each in figures.items()]
+
+
+def _finding(name: str, figure: Figure, *, judged: bool) -> Finding:
+    family, _, ell = name.partition("_")
+    words = f"C_{ell}, mean of the fills, µK²" if family == "multipole" else _WORDS.get(name, name)
+    value = f"{figure.value:.4g}"
+    if figure.expected is None:
+        return Finding(words, value if figure.error is None else f"{value} ± {figure.error:.2g}")
+    expected = f"{figure.expected:.4g}"
+    if figure.error is not None:
+        expected += f" ± {figure.error:.2g} by chance"
+    threshold = THRESHOLDS.get(name) or THRESHOLDS[family]
+    if threshold.slack:
+        expected += f", and {threshold.slack:g} does no harm: {threshold.reason}"
+    else:
+        expected += f": {threshold.reason}"
+    return Finding(words, value, (figure.verdict or "") if judged else "", expected)

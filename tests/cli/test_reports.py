@@ -1,0 +1,78 @@
+"""--report of inpaint and validate, by the command."""
+
+import html
+import re
+
+import numpy as np
+import pytest
+
+import skyfill
+
+PRIOR = ("--beam-arcmin", 600, "--noise-uk-arcmin", 600)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reports")
+    prior = skyfill.Prior(16, skyfill.lcdm(), fwhm=np.radians(10), noise_uk_arcmin=600)
+    sky = skyfill.prior.draw(prior, seed=5, index=0)
+    observed = skyfill.simulate_mask(16, seed=6, n_holes=8, radii=np.radians((6, 12)))
+    skyfill.write_map(folder / "map.fits", sky, column="T", unit="uK_CMB")
+    skyfill.write_map(folder / "mask.fits", observed, column="M", unit="", dtype="uint8")
+    return folder / "map.fits", folder / "mask.fits"
+
+
+def text_of(path):
+    """The words of a page, without its pictures."""
+    page = re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+", "", path.read_text(encoding="utf-8"))
+    return html.unescape(re.sub(r"<[^>]+>", " ", page))
+
+
+@pytest.mark.parametrize(
+    ("words", "judged", "said"),
+    [
+        (("--method", "gaussian", "--std-draws", 3, *PRIOR), True, "each with a seed of its own"),
+        (("--method", "gaussian", "--mean", "--std-draws", 3, *PRIOR), False, "too little power"),
+        (("--method", "diffuse"), False, "this method has no prior"),
+    ],
+)
+def test_inpaint(skyfill_main, files, tmp_path, words, judged, said):
+    out, page = tmp_path / "filled.fits", tmp_path / "page.html"
+    outcome = skyfill_main("inpaint", *files, "-o", out, "--report", page, *words, "-q")
+    assert outcome.status == 0, outcome.err
+    text = text_of(page)
+    assert said in text
+    assert "map.fits, filled" in text
+    assert f"--report {page}" in text
+    assert ("good" in text.split()) == judged
+    assert page.read_text(encoding="utf-8").count("data:image/png") >= 5
+    again = skyfill_main("inpaint", *files, "-o", tmp_path / "b.fits", "--report", page, "-q")
+    assert again.status == 2
+    assert "--overwrite" in again.err
+    assert not (tmp_path / "b.fits").exists()
+
+
+def test_a_report_changes_no_fill(skyfill_main, files, tmp_path):
+    words = ("--method", "gaussian", "--realizations", 2, *PRIOR, "-q")
+    for name, more in [("a.fits", ()), ("b.fits", ("--report", tmp_path / "p.html"))]:
+        assert skyfill_main("inpaint", *files, "-o", tmp_path / name, *words, *more).status == 0
+    for index in range(2):
+        one, other = (skyfill.read_map(tmp_path / f"{name}_00{index}.fits").values for name in "ab")
+        np.testing.assert_array_equal(one, other)
+
+
+def test_validate(skyfill_main, files, tmp_path):
+    page = tmp_path / "page.html"
+    words = ("--method", "gaussian", "--realizations", 4, *PRIOR, "--report", page, "-q")
+    outcome = skyfill_main("validate", *files, *words)
+    assert outcome.status == 0, outcome.err
+    text = text_of(page)
+    for said in (
+        "map.fits, validated",
+        "width of the z-scores",
+        "Held-out holes",
+        "copies of holes",
+    ):
+        assert said in text
+    assert skyfill_main("validate", *files, *words).status == 2
+    assert skyfill_main("validate", *files, *words, "--overwrite").status == 0
