@@ -25,7 +25,8 @@ class RangeTest:
     low, high
         The range asked for, both inclusive.
     ell_min, ell_max
-        First and last ell of the bins that were taken: those with their mean ell in the range.
+        First and last ell of the bins that were taken: those with their mean ell
+        in the range, below high + 1.
     bins
         Their number, which is that of the degrees of freedom.
     chi2
@@ -135,17 +136,22 @@ def default_ranges(lmax: int) -> list[tuple[int, int]]:
     return parts if lmax >= LOW else parts[:1]
 
 
+def within(ell: Bins, low: int, high: int) -> NDArray[np.bool_]:
+    """Tell which mean ells lie from low to below high + 1: ranges that meet share no bin."""
+    return np.asarray((ell >= low) & (ell < high + 1))
+
+
 def checked_ranges(
     ranges: Iterable[Sequence[int]] | None, ell: Bins, lmax: int
 ) -> list[tuple[int, int]]:
     """Refuse ranges that hold nothing; of the defaults, leave out those that hold no bin."""
     if ranges is None:
-        return [r for r in default_ranges(lmax) if np.any((ell >= r[0]) & (ell <= r[1]))]
+        return [pair for pair in default_ranges(lmax) if np.any(within(ell, *pair))]
     wanted = []
     for low, high in ranges:
         if not 2 <= low <= high <= lmax:
             raise ValueError(f"a range must rise within 2 ... lmax = {lmax}, got {low} to {high}")
-        if not np.any((ell >= low) & (ell <= high)):
+        if not np.any(within(ell, low, high)):
             raise ValueError(
                 f"the range {low} to {high} holds the mean ell of no bin; widen it, or make the "
                 "bins narrower"

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from skyfill._checks import nside_of
 from skyfill.prior import Prior
 from skyfill.spectra import figure, tables
-from skyfill.spectra.bandpowers import BandPowers, RangeTest, checked_ranges
+from skyfill.spectra.bandpowers import BandPowers, RangeTest, checked_ranges, within
 from skyfill.spectra.binning import Binning, averaged, bin_edges
 from skyfill.spectra.estimators import CutSky, Estimator, FullSky
 from skyfill.spectra.expectation import expectation
@@ -254,7 +254,7 @@ def _test(
 ) -> RangeTest:
     """Test the bins with their mean ell in a range."""
     low, high = pair
-    chosen = (ell >= low) & (ell <= high)
+    chosen = within(ell, low, high)
     inside = np.flatnonzero(chosen)
     chi2, pte = band.test(chosen)
     return RangeTest(

@@ -200,35 +200,36 @@ class CutSky:
     def band_powers(self, measured: Sequence[Bins]) -> BandPowers:
         """Set the mean of what was measured beside the theory, with the errors of one sky.
 
-        The pseudo-spectrum has the covariance 2 c_l c_l' M_ll'[W²] / (2l' + 1) (Efstathiou 2004,
-        eq. 14) with c the mean pseudo-spectrum over <W²> (Nicola et al. 2021). The modes are
-        (2l + 1) <W²>² / <W⁴> (Hivon et al. 2002, eq. 22).
+        A white pseudo-spectrum has the covariance 2 M_ll'[W²] / (2l' + 1) (Efstathiou 2004). It is
+        undone like the spectrum, and each bin then scaled by the mean pseudo-spectrum over <W²>,
+        what leaks into it included: scaled before, as is usual, a steep spectrum gets correlations
+        of bins that skies do not have. The modes are (2l + 1) <W²>² / <W⁴> (Hivon et al. 2002,
+        their ν_b).
         """
         expected, edges = self._expected, self._edges
+        lmax = expected.lmax
+        modes = 2.0 * np.arange(lmax + 1) + 1
         squared = harmonics.coupling_matrix(
-            harmonics.cl_of(self._transform(self._window**2, 2 * expected.lmax)),
-            lmax=expected.lmax,
+            harmonics.cl_of(self._transform(self._window**2, 2 * lmax)),
+            lmax=lmax,
             threads=self._threads,
         )
-        ell = np.arange(expected.lmax + 1)
-        squared *= 2 / (2 * ell + 1)
+        binned = averaged(averaged(squared * (2 / modes), edges).T, edges)
+        white = self._undo @ binned @ self._undo.T
 
-        def covariance(pseudo: Cl) -> NDArray[np.float64]:
-            level = pseudo / self._mean2
-            per_ell = squared * level[:, None] * level
-            return np.asarray(
-                self._undo @ averaged(averaged(per_ell, edges).T, edges) @ self._undo.T
-            )
+        def level(pseudo: Cl) -> Bins:
+            return np.sqrt(averaged((pseudo / self._mean2) ** 2, edges))
 
+        total, signal = level(self._pseudo), level(self._pseudo_signal)
         theory = self._undo @ averaged(self._pseudo - self._leak, edges)
         return BandPowers(
             cl=np.mean(measured, axis=0),
             scatter=_scatter(measured),
             theory=theory,
             noise=np.full(theory.size, expected.white_cl),
-            covariance=covariance(self._pseudo),
-            sigma_signal=np.sqrt(np.diagonal(covariance(self._pseudo_signal))),
-            modes=summed(2 * ell + 1, edges) * self._mean2**2 / self._mean4,
+            covariance=white * np.outer(total, total),
+            sigma_signal=np.sqrt(np.diagonal(white)) * signal,
+            modes=summed(modes, edges) * self._mean2**2 / self._mean4,
             dl_per_cl=_dl_per_cl(expected, theory - expected.white_cl, edges),
         )
 

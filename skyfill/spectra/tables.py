@@ -41,7 +41,6 @@ def about(comparison: SpectrumComparison) -> dict[str, Any]:
     cut = {
         "cut": "sky behind the mask, coupling undone (MASTER, Hivon et al. 2002), monopole and "
         "dipole fitted and removed",
-        "cut_sigma": "Efstathiou 2004, with correlations in chi2",
         "cut_chi2": [asdict(test) for test in comparison.cut_tests],
     }
     return {

@@ -15,7 +15,7 @@ __all__ = ["apodized"]
 def apodized(
     observed: NDArray[np.bool_], width: float = 0.0, kind: Literal["C1", "C2"] = "C2"
 ) -> NDArray[np.float64]:
-    """Let a mask rise from its holes to one over a width (Grain, Tristram & Stompor 2009, sect. V).
+    """Let a mask rise from its holes to one over a width (Grain, Tristram & Stompor 2009).
 
     With x² = (1 - cos θ) / (1 - cos width), θ the distance to the nearest hole, it rises as
     x - sin(2πx) / 2π (C1) or (1 - cos πx) / 2 (C2).
