@@ -28,6 +28,7 @@ __all__ = [
     "add_read_mask",
     "add_seed",
     "add_threads",
+    "amount",
     "arcmin",
     "field",
     "fraction",
@@ -52,7 +53,7 @@ def add_read(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--unit", help="unit of the map where its file names none: K, mK or uK")
 
 
-def add_read_mask(parser: argparse.ArgumentParser) -> None:
+def add_read_mask(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Declare how a mask beside a map is read: --mask-field, --threshold and --invert."""
     parser.add_argument(
         "--mask-field", type=field, default=0, metavar="COLUMN", help="column of the mask"

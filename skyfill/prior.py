@@ -159,10 +159,14 @@ class Prior:
         cl = np.zeros(lmax + 1)
         n = min(lmax + 1, self.cl.size)
         cl[:n] = self.cl[:n]
-        cl *= self.calibration * gaussian_beam(self.fwhm, lmax) ** 2
+        return cl * self.transfer(lmax)
+
+    def transfer(self, lmax: int) -> NDArray[np.float64]:
+        """Give what the map keeps of the sky's power: calibration b_l² p_l², ``(lmax + 1,)``."""
+        kept = self.calibration * gaussian_beam(self.fwhm, lmax) ** 2
         if self.pixel_window:
-            cl *= pixel_window(self.nside, lmax) ** 2
-        return cl
+            kept *= pixel_window(self.nside, lmax) ** 2
+        return np.asarray(kept)
 
     def signal_cl(self, lmax: int | None = None) -> NDArray[np.float64]:
         """Give C_l b_l² p_l² of the map's signal, ``(lmax + 1,)``, µK²."""

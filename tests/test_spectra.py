@@ -101,15 +101,15 @@ def test_plot_is_a_png(theory, tmp_path):
         ({"values": np.full(12 * NSIDE**2, np.nan)}, "12288 pixels are missing"),
         ({"lmax": 3 * NSIDE}, "3 Nside - 1 = 95, got 96"),
         ({"lmax": 1}, "got 1"),
-        ({"theory_total_cl": np.ones(10)}, "ends at ell = 9, before lmax = 64"),
-        ({"theory_total_cl": np.full(96, np.nan)}, "positive and finite"),
-        ({"theory_total_cl": np.zeros(96)}, "positive and finite"),
+        ({"theory": np.ones(10)}, "ends at ell = 9, before lmax = 64"),
+        ({"theory": np.full(96, np.nan)}, "positive and finite"),
+        ({"theory": np.zeros(96)}, "positive and finite"),
         ({"bins": 0}, "1 or more, got 0"),
         ({"bins": [5, 5, 9]}, "must rise"),
         ({"bins": [2, 90]}, "must rise within 2"),
     ],
 )
 def test_wrong_input_is_refused(theory, change, message):
-    arguments = {"values": np.ones(12 * NSIDE**2), "theory_total_cl": theory} | change
+    arguments = {"values": np.ones(12 * NSIDE**2), "theory": theory} | change
     with pytest.raises(ValueError, match=message):
         compare(**arguments)

@@ -130,7 +130,8 @@ OPTIONS = {
     "inpaint": f"map mask {COMMON} {PRIOR} --field --unit --mask-field --threshold --invert --seed "
     "--method --polish --mean --realizations --std --std-draws --report --fill --dipole "
     "--noise-map --tolerance --weights --device --batch-size",
-    "spectrum": f"map {COMMON} {PRIOR} --field --unit --plot --lmax --bins",
+    "spectrum": f"maps {COMMON} {PRIOR} --field --unit --mask --mask-field --threshold --invert "
+    "--plot --lmax --bins --binning --apodize-deg --range",
     "simulate sky": f"{COMMON} {PRIOR} --nside --seed --lmax",
     "simulate mask": f"{COMMON} --nside --seed --kind --band-deg --holes --radius-arcmin",
     "mask": f"mask {COMMON} --field --nside --threshold --invert --map --galactic-cut --sources "

@@ -1,0 +1,73 @@
+"""Give the coupling of multipoles by a mask from sums over 3j symbols."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Literal
+
+import ducc0
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["coupling_library", "coupling_matrix"]
+
+Library = Literal["ducc0", "pymaster"]
+
+
+def coupling_library() -> Library:
+    """Say who sums the 3j symbols: NaMaster (`pymaster`) where it is installed, else ducc0."""
+    return "pymaster" if find_spec("pymaster") else "ducc0"
+
+
+def coupling_matrix(
+    mask_cl: NDArray[np.float64],
+    *,
+    lmax: int,
+    sky_lmax: int | None = None,
+    library: Library | None = None,
+    threads: int = 0,
+) -> NDArray[np.float64]:
+    """Give the response of a masked sky's pseudo-spectrum to the sky's spectrum, M of MASTER.
+
+    M_ll' = (2l' + 1) / 4π Σ_k (2k + 1) W_k (l l' k; 0 0 0)² (Hivon et al. 2002, eq. A31). Both
+    libraries give the same numbers; `coupling` gives them binned, from correlation functions, in
+    less memory.
+
+    Parameters
+    ----------
+    mask_cl
+        ``(any,)`` spectrum of the mask, W_k = Σ_m |w_km|² / (2k + 1); zero beyond its end.
+    lmax
+        Largest multipole of the pseudo-spectrum.
+    sky_lmax
+        Largest multipole of the sky; `lmax` if not given.
+    library
+        Who sums; `coupling_library` if not given.
+    threads
+        Number of threads; 0 for all there are.
+
+    Returns
+    -------
+    ``(lmax + 1, sky_lmax + 1)``; the pseudo-spectrum is not divided by the sky fraction.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        The library is not installed.
+    """
+    columns = (lmax if sky_lmax is None else sky_lmax) + 1
+    if (library or coupling_library()) == "pymaster":
+        # NaMaster's matrix is square, as long as the spectrum of the mask that it is given.
+        padded = np.zeros(max(lmax + 1, columns, mask_cl.size))
+        padded[: mask_cl.size] = mask_cl
+        whole = import_module("pymaster").get_general_coupling_matrix(padded, 0, 0, 0, 0)
+        return np.array(whole[: lmax + 1, :columns])
+    out = np.empty((1, lmax + 1, columns))
+    ducc0.misc.experimental.coupling_matrix_rect(
+        spec=np.ascontiguousarray(mask_cl, dtype=np.float64)[None],
+        optype=(0,),
+        res=out,
+        nthreads=threads,
+    )
+    return np.asarray(out[0] * (2.0 * np.arange(columns) + 1))

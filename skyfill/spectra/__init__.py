@@ -1,0 +1,38 @@
+"""Compare power spectra with a theory: of whole skies, and of what a mask leaves of them.
+
+C_ell in µK² without ell(ell+1)/2π; D_ell = ell(ell+1)/2π C_ell is always called so. Bins weight
+each ell by its 2 ell + 1 modes, the estimate of least variance for a flat C_ell.
+"""
+
+from skyfill.spectra.bandpowers import BandPowers, RangeTest, default_ranges
+from skyfill.spectra.binning import (
+    BINNINGS,
+    bin_edges,
+    default_edges,
+    linear_edges,
+    log_edges,
+    planck_edges,
+)
+from skyfill.spectra.comparison import SpectrumComparison, compare
+from skyfill.spectra.estimators import CutSky, FullSky
+from skyfill.spectra.expectation import Expectation, expectation
+from skyfill.spectra.windows import apodized
+
+__all__ = [
+    "BINNINGS",
+    "BandPowers",
+    "CutSky",
+    "Expectation",
+    "FullSky",
+    "RangeTest",
+    "SpectrumComparison",
+    "apodized",
+    "bin_edges",
+    "compare",
+    "default_edges",
+    "default_ranges",
+    "expectation",
+    "linear_edges",
+    "log_edges",
+    "planck_edges",
+]

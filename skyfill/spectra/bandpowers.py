@@ -1,0 +1,160 @@
+"""Bins of a measured spectrum: estimate, theory, errors, and how well they agree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+__all__ = ["BandPowers", "RangeTest", "default_ranges"]
+
+Bins = NDArray[np.float64]
+LOW = 30
+"""Where Planck's likelihoods of low and high ell meet."""
+
+
+@dataclass(frozen=True)
+class RangeTest:
+    """χ² of the bins of a range of ell.
+
+    Attributes
+    ----------
+    low, high
+        The range asked for, both inclusive.
+    ell_min, ell_max
+        First and last ell of the bins that were taken: those with their mean ell
+        in the range, below high + 1.
+    bins
+        Their number, which is that of the degrees of freedom.
+    chi2
+        Residual · covariance⁻¹ · residual.
+    pte
+        Probability to exceed it.
+    """
+
+    low: int
+    high: int
+    ell_min: int
+    ell_max: int
+    bins: int
+    chi2: float
+    pte: float
+
+
+@dataclass(frozen=True, eq=False)
+class BandPowers:
+    """Binned C_ell of a sky beside a theory, ``(nbin,)`` where nothing else is said.
+
+    Attributes
+    ----------
+    cl
+        Estimate, the mean over realizations, µK².
+    theory
+        The theory, seen through the same estimator, µK².
+    noise
+        What of `theory` is noise, µK².
+    covariance
+        ``(nbin, nbin)`` of `cl` over skies drawn from the theory, µK⁴.
+    sigma_signal
+        Cosmic variance: the standard deviation of `cl` over skies without noise, µK².
+    modes
+        Effective number of modes.
+    dl_per_cl
+        D_ell of the sky per C_ell of the map's signal: the theory's in the bin.
+    scatter
+        Standard deviation of one realization about the mean, µK²; None for a single one.
+    """
+
+    cl: Bins
+    theory: Bins
+    noise: Bins
+    covariance: NDArray[np.float64]
+    sigma_signal: Bins
+    modes: Bins
+    dl_per_cl: Bins
+    scatter: Bins | None
+
+    @property
+    def sigma(self) -> Bins:
+        """Standard deviation of `cl` over skies drawn from the theory, µK²."""
+        return np.sqrt(np.diagonal(self.covariance))
+
+    @property
+    def sigma_noise(self) -> Bins:
+        """Share of the noise: sigma² = sigma_signal² + sigma_noise², µK²."""
+        return np.sqrt(np.maximum(self.sigma**2 - self.sigma_signal**2, 0.0))
+
+    @property
+    def ratio(self) -> Bins:
+        """Sky over theory."""
+        return self.cl / self.theory
+
+    @property
+    def residual(self) -> Bins:
+        """Sky minus theory in units of `sigma`."""
+        return (self.cl - self.theory) / self.sigma
+
+    @property
+    def dl(self) -> Bins:
+        """D_ell of the sky: noise subtracted, divided by beam² and window², µK²."""
+        return (self.cl - self.noise) * self.dl_per_cl
+
+    @property
+    def dl_theory(self) -> Bins:
+        """The theory's D_ell, binned, µK²."""
+        return (self.theory - self.noise) * self.dl_per_cl
+
+    @property
+    def dl_sigma(self) -> Bins:
+        """Error of `dl`, µK²."""
+        return self.sigma * self.dl_per_cl
+
+    def columns(self) -> dict[str, Bins]:
+        """Name everything that has one number a bin, as the tables do."""
+        names = ("modes", "cl", "theory", "noise", "sigma", "sigma_signal", "sigma_noise")
+        named = {name: np.asarray(getattr(self, name)) for name in names}
+        if self.scatter is not None:
+            named["scatter"] = self.scatter
+        return named | {
+            name: np.asarray(getattr(self, name))
+            for name in ("ratio", "residual", "dl", "dl_theory", "dl_sigma")
+        }
+
+    def test(self, chosen: NDArray[np.bool_]) -> tuple[float, float]:
+        """Give χ² and its probability to exceed, of some bins and all their covariances."""
+        off = (self.cl - self.theory)[chosen]
+        chi2 = float(off @ np.linalg.solve(self.covariance[np.ix_(chosen, chosen)], off))
+        return chi2, float(stats.chi2.sf(chi2, off.size))
+
+
+def default_ranges(lmax: int) -> list[tuple[int, int]]:
+    """Give 2 to 29, 30 to lmax, and all."""
+    parts = [(2, min(LOW - 1, lmax)), (LOW, lmax), (2, lmax)]
+    return parts if lmax >= LOW else parts[:1]
+
+
+def within(ell: Bins, low: int, high: int) -> NDArray[np.bool_]:
+    """Tell which mean ells lie from low to below high + 1: ranges that meet share no bin."""
+    return np.asarray((ell >= low) & (ell < high + 1))
+
+
+def checked_ranges(
+    ranges: Iterable[Sequence[int]] | None, ell: Bins, lmax: int
+) -> list[tuple[int, int]]:
+    """Refuse ranges that hold nothing; of the defaults, leave out those that hold no bin."""
+    if ranges is None:
+        return [pair for pair in default_ranges(lmax) if np.any(within(ell, *pair))]
+    wanted = []
+    for low, high in ranges:
+        if not 2 <= low <= high <= lmax:
+            raise ValueError(f"a range must rise within 2 ... lmax = {lmax}, got {low} to {high}")
+        if not np.any(within(ell, low, high)):
+            raise ValueError(
+                f"the range {low} to {high} holds the mean ell of no bin; widen it, or make the "
+                "bins narrower"
+            )
+        wanted.append((int(low), int(high)))
+    return wanted

@@ -1,0 +1,255 @@
+"""Measure the binned spectrum of whole skies, and of skies behind a mask.
+
+An estimator is made once for the theory, the bins and the mask; it is then given one sky after
+the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skyfill import harmonics
+from skyfill._checks import nside_of
+from skyfill.spectra.bandpowers import BandPowers, Bins
+from skyfill.spectra.binning import Edges, averaged, summed
+from skyfill.spectra.expectation import Cl, Expectation
+
+__all__ = ["CutSky", "Estimator", "FullSky"]
+
+Map = NDArray[np.float64]
+#: Condition number of the binned coupling from which rounding, not the sky, makes the result.
+_SINGULAR = 1e8
+
+
+class Estimator(Protocol):
+    """What measures skies."""
+
+    def powers(self, values: Map) -> Bins:
+        """Measure one sky: ``(npix,)`` µK, RING, to ``(nbin,)`` µK²."""
+
+    def band_powers(self, measured: Sequence[Bins]) -> BandPowers:
+        """Set the mean of what was measured beside the theory."""
+
+
+class FullSky:
+    """Spectrum of whole skies: healpy's ``anafast(iter=3)``, monopole and dipole removed.
+
+    Parameters
+    ----------
+    expected
+        The theory.
+    edges
+        ``(nbin + 1,)``, see `binning`.
+    """
+
+    def __init__(self, expected: Expectation, edges: Edges) -> None:
+        self._expected = expected
+        self._edges = edges
+
+    def powers(self, values: Map) -> Bins:
+        """Measure one sky, ``(npix,)``, in µK²."""
+        import healpy  # 1.4 s, paid by those who transform
+
+        sky = healpy.remove_dipole(np.asarray(values, dtype=np.float64), copy=True)
+        cl = healpy.anafast(sky, lmax=self._expected.lmax, iter=3, pol=False)
+        return averaged(cl, self._edges)
+
+    def band_powers(self, measured: Sequence[Bins]) -> BandPowers:
+        """Set the mean of what was measured beside the theory; 2 C² / (2 ell + 1) are its errors.
+
+        Errors are those of one sky, however many realizations there are: those of one map's holes
+        share what was observed.
+        """
+        edges, expected = self._edges, self._expected
+        ell = np.arange(expected.lmax + 1)
+        modes = summed(2 * ell + 1, edges)
+        total = expected.total_cl
+        signal = expected.signal_cl[: ell.size]
+        theory = averaged(total, edges)
+        noise = averaged(total - signal, edges)
+        return BandPowers(
+            cl=np.mean(measured, axis=0),
+            scatter=_scatter(measured),
+            theory=theory,
+            noise=noise,
+            covariance=np.diag(2 * averaged(total**2, edges) / modes),
+            sigma_signal=np.sqrt(2 * averaged(signal**2, edges) / modes),
+            modes=modes,
+            dl_per_cl=_dl_per_cl(expected, theory - noise, edges),
+        )
+
+
+class CutSky:
+    """Spectrum behind a mask, its coupling of multipoles undone (MASTER; Hivon et al. 2002).
+
+    The pseudo-spectrum C̃ of the masked sky has the mean M C. Binned with P (weights 2l + 1) and
+    flat within bins (Q), it is undone by K = P M Q: Ĉ = K⁻¹ P (F C̃ - L).
+
+    F makes up for the monopole and dipole, fitted to the masked sky and subtracted, which take
+    power of other multipoles along: of four modes out of all, and for the theory exactly
+    calculable. L is what a mask brings into the bins from beyond lmax, by the theory.
+
+    A mask of pixels is a sum of delta functions; sums over pixels without weights and a mask
+    spectrum of the same make M exact for the map as it is, pixelisation included.
+
+    Parameters
+    ----------
+    window
+        ``(npix,)``, RING, from 0 (masked) to 1: a mask, maybe apodised.
+    expected
+        The theory.
+    edges
+        ``(nbin + 1,)``, see `binning`.
+    threads
+        Of the transforms; 0 for all there are.
+
+    Raises
+    ------
+    ValueError
+        The mask leaves too little of the sky for these bins.
+    """
+
+    def __init__(
+        self, window: Map, expected: Expectation, edges: Edges, *, threads: int = 0
+    ) -> None:
+        self.library = harmonics.coupling_library()
+        self._expected = expected
+        self._edges = edges
+        self._threads = threads
+        self._nside = nside_of(window.size, "mask")
+        self._window = window
+        self._area = 4 * np.pi / window.size
+        self._mean2 = float(np.mean(window**2))
+        self._mean4 = float(np.mean(window**4))
+        lmax, sky_lmax = expected.lmax, expected.signal_cl.size - 1
+        self._normal = np.linalg.pinv(
+            [self._moments(window * self._template(unit)) for unit in np.eye(4)], hermitian=True
+        )
+        matrix = harmonics.coupling_matrix(
+            harmonics.cl_of(self._transform(window, lmax + sky_lmax)),
+            lmax=lmax,
+            sky_lmax=sky_lmax,
+            threads=threads,
+        )
+        first, end = edges[0], edges[-1]
+        coupling = summed(averaged(matrix[:, :end], edges), edges, axis=1)
+        if not np.linalg.cond(coupling) < _SINGULAR:
+            raise ValueError(
+                f"the mask leaves {np.mean(window > 0):.2%} of the sky, too little for bins this "
+                "narrow; widen the bins (--bins), or apodise less"
+            )
+        self._undo = np.linalg.inv(coupling)
+        # Noise of pixels is white to any multipole: its pseudo-spectrum needs no sum over them.
+        self._pseudo_signal = matrix @ expected.signal_cl
+        self._pseudo = self._pseudo_signal + expected.white_cl * self._mean2
+        self._leak = self._pseudo - matrix[:, first:end] @ expected.total_cl[first:end]
+        self._kept = np.ones(lmax + 1)
+        self._kept[2:] = (1 - self._lost() / self._pseudo)[2:]
+
+    def _transform(self, values: Map, lmax: int) -> NDArray[np.complex128]:
+        return self._area * harmonics.adjoint(values, lmax=lmax, threads=self._threads)
+
+    def _template(self, amplitudes: NDArray[np.float64]) -> Map:
+        """Draw a monopole and a dipole, of four orthogonal amplitudes, on the pixels."""
+        mono, z, x, y = amplitudes
+        alm = np.array([mono, z, (x + 1j * y) / np.sqrt(2)])
+        return harmonics.synthesis(alm, self._nside, threads=self._threads)
+
+    def _moments(self, values: Map) -> NDArray[np.float64]:
+        """Sum a map times each template: the transpose of `_template`."""
+        mono, z, one = harmonics.adjoint(values, lmax=1, threads=self._threads)
+        return np.array([mono.real, z.real, np.sqrt(2) * one.real, np.sqrt(2) * one.imag])
+
+    def _lost(self) -> Cl:
+        """Give the power that the fit of monopole and dipole takes from the pseudo-spectrum."""
+        expected, lmax = self._expected, self._expected.lmax
+        variance = expected.white_cl / self._area  # of a pixel's noise
+        fits, skies, masked = [], [], []
+        for unit in np.eye(4):
+            weight = self._window * self._template(unit)
+            masked.append(self._transform(weight, lmax))
+            alm = harmonics.adjoint(weight, lmax=expected.signal_cl.size - 1, threads=self._threads)
+            alm = harmonics.almxfl(alm, expected.signal_cl)
+            sky = harmonics.synthesis(alm, self._nside, threads=self._threads)
+            sky += variance * weight
+            sky *= self._window  # W <T Tᵀ> W x
+            fits.append(self._moments(sky))
+            skies.append(self._transform(sky, lmax))
+        # Fitted amplitudes are c = G⁻¹ Xᵀ W T; <T c> and <c c> follow from the covariance of T.
+        with_sky = np.tensordot(self._normal, np.array(skies), axes=1)
+        amplitudes = self._normal @ np.array(fits) @ self._normal
+        mixed = np.tensordot(amplitudes, np.array(masked), axes=1)
+        taken = [
+            2 * _cross(sky, own) - _cross(mix, own)
+            for sky, mix, own in zip(with_sky, mixed, masked, strict=True)
+        ]
+        return np.asarray(np.sum(taken, axis=0))
+
+    def powers(self, values: Map) -> Bins:
+        """Measure one sky, ``(npix,)``, in µK²; what the window masks is not looked at."""
+        sky = np.where(self._window > 0, values, 0.0)
+        sky -= self._template(self._normal @ self._moments(self._window * sky))
+        sky *= self._window
+        pseudo = harmonics.cl_of(self._transform(sky, self._expected.lmax))
+        return np.asarray(self._undo @ averaged(pseudo / self._kept - self._leak, self._edges))
+
+    def band_powers(self, measured: Sequence[Bins]) -> BandPowers:
+        """Set the mean of what was measured beside the theory, with the errors of one sky.
+
+        A white pseudo-spectrum has the covariance 2 M_ll'[W²] / (2l' + 1) (Efstathiou 2004). It is
+        undone like the spectrum, and each bin then scaled by the mean pseudo-spectrum over <W²>,
+        what leaks into it included: scaled before, as is usual, a steep spectrum gets correlations
+        of bins that skies do not have. The modes are (2l + 1) <W²>² / <W⁴> (Hivon et al. 2002,
+        their ν_b).
+        """
+        expected, edges = self._expected, self._edges
+        lmax = expected.lmax
+        modes = 2.0 * np.arange(lmax + 1) + 1
+        squared = harmonics.coupling_matrix(
+            harmonics.cl_of(self._transform(self._window**2, 2 * lmax)),
+            lmax=lmax,
+            threads=self._threads,
+        )
+        binned = averaged(averaged(squared * (2 / modes), edges).T, edges)
+        white = self._undo @ binned @ self._undo.T
+
+        def level(pseudo: Cl) -> Bins:
+            return np.sqrt(averaged((pseudo / self._mean2) ** 2, edges))
+
+        total, signal = level(self._pseudo), level(self._pseudo_signal)
+        theory = self._undo @ averaged(self._pseudo - self._leak, edges)
+        return BandPowers(
+            cl=np.mean(measured, axis=0),
+            scatter=_scatter(measured),
+            theory=theory,
+            noise=np.full(theory.size, expected.white_cl),
+            covariance=white * np.outer(total, total),
+            sigma_signal=np.sqrt(np.diagonal(white)) * signal,
+            modes=summed(modes, edges) * self._mean2**2 / self._mean4,
+            dl_per_cl=_dl_per_cl(expected, theory - expected.white_cl, edges),
+        )
+
+
+def _cross(one: NDArray[np.complex128], other: NDArray[np.complex128]) -> Cl:
+    """Give the cross-spectrum of two sets of alm, from that of their sum and difference."""
+    return np.asarray((harmonics.cl_of(one + other) - harmonics.cl_of(one - other)) / 4)
+
+
+def _scatter(measured: Sequence[Bins]) -> Bins | None:
+    """Give the standard deviation over realizations, if there are several."""
+    return np.asarray(np.std(measured, axis=0, ddof=1)) if len(measured) > 1 else None
+
+
+def _dl_per_cl(expected: Expectation, signal: Bins, edges: Edges) -> Bins:
+    """Give what turns a map's C_ell into the sky's D_ell where the shape in a bin is the theory's.
+
+    It is infinite where the beam leaves nothing.
+    """
+    ell = np.arange(expected.lmax + 1)
+    dl = averaged(ell * (ell + 1) / (2 * np.pi) * expected.sky_cl, edges)
+    with np.errstate(divide="ignore"):
+        return np.asarray(dl / np.maximum(signal, 0.0))

@@ -1,0 +1,76 @@
+"""What a theory says of a map: signal and noise apart, and what the map keeps of the sky."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from skyfill.prior import Prior
+
+__all__ = ["Expectation", "expectation"]
+
+Cl = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Expectation:
+    """Spectrum that a map should have.
+
+    Attributes
+    ----------
+    signal_cl
+        ``(sky_lmax + 1,)``, µK²: the signal of the map, also beyond lmax, from where a mask brings
+        power in. No monopole and no dipole: they are removed from every sky.
+    white_cl
+        µK²: white noise of the pixels.
+    sky_cl
+        ``(lmax + 1,)``, µK²: the sky before beam and pixels; `signal_cl` where these are not known.
+    """
+
+    signal_cl: Cl
+    white_cl: float
+    sky_cl: Cl
+
+    @property
+    def lmax(self) -> int:
+        """Largest ell of the analysis."""
+        return self.sky_cl.size - 1
+
+    @property
+    def total_cl(self) -> Cl:
+        """``(lmax + 1,)``, µK²: signal and noise, without monopole and dipole."""
+        total = self.signal_cl[: self.lmax + 1] + self.white_cl
+        total[:2] = 0.0
+        return total
+
+
+def expectation(theory: Prior | ArrayLike, nside: int, lmax: int) -> Expectation:
+    """Take a prior apart, or take a spectrum as it is.
+
+    Raises
+    ------
+    ValueError
+        The theory ends before lmax, is of another Nside, or is not positive and finite from
+        ell = 2.
+
+    """
+    if isinstance(theory, Prior):
+        if theory.nside != nside:
+            raise ValueError(f"the prior has Nside {theory.nside}, the sky has Nside {nside}")
+        known, white = theory.cl.size, theory.white_cl
+        signal = theory.signal_cl(3 * nside - 1) if known > lmax else theory.cl.copy()
+    else:
+        given = np.array(theory, dtype=np.float64)
+        known, white, signal = given.size, 0.0, given[: 3 * nside].copy()
+    if known <= lmax:
+        raise ValueError(f"the theory ends at ell = {known - 1}, before lmax = {lmax}")
+    total = signal[2 : lmax + 1] + white
+    if not np.all(np.isfinite(signal[2:])) or not np.all(total > 0) or np.any(signal[2:] < 0):
+        raise ValueError("the theory must be positive and finite at every ell from 2 to lmax")
+    signal[:2] = 0.0
+    sky = theory.cl if isinstance(theory, Prior) else signal
+    sky = sky[: lmax + 1].copy()
+    sky[:2] = 0.0
+    return Expectation(signal, white, sky)

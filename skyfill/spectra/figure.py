@@ -1,0 +1,79 @@
+"""Draw a comparison of spectra."""
+
+from __future__ import annotations
+
+from os import PathLike, fspath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from skyfill._files import atomic_write
+from skyfill.spectra.bandpowers import BandPowers
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from skyfill.spectra.comparison import SpectrumComparison
+
+__all__ = ["draw", "save"]
+
+DARK = "#1f3b57"
+FULL: dict[str, Any] = {"fmt": "o", "ms": 3.5, "lw": 1.0, "color": "#c1440e"}
+CUT: dict[str, Any] = {"fmt": "s", "ms": 3.5, "lw": 1.0, "color": "#2a7f9e", "mfc": "white"}
+
+
+def save(
+    comparison: SpectrumComparison, path: str | PathLike[str], *, overwrite: bool = False
+) -> None:
+    """Save the picture as PDF or PNG, by the name's end."""
+    from matplotlib.figure import Figure  # no pyplot: no window system, no state
+
+    kind = "pdf" if fspath(path).lower().endswith(".pdf") else "png"
+    picture = Figure(figsize=(7.2, 5.2), layout="constrained")
+    upper, lower = picture.subplots(2, sharex=True, height_ratios=[3, 1])
+    draw(comparison, upper, lower)
+    with atomic_write(path, overwrite) as temporary:
+        picture.savefig(temporary, format=kind, dpi=160)
+
+
+def draw(comparison: SpectrumComparison, upper: Axes, lower: Axes) -> None:
+    """Draw D_ell with error bars on one pair of axes and residuals on the other.
+
+    Bins whose error is larger than all of the theory say nothing and are left to the residuals.
+    """
+    every = np.arange(2, comparison.lmax + 1)
+    theory = comparison.theory_dl[2:]
+    count = comparison.realizations
+    name = "filled sky" if count == 1 else f"filled sky, mean of {count}"
+    shown = [(comparison.full, FULL, name, -1 if comparison.cut else 0)]
+    if comparison.cut is not None:
+        shown.append((comparison.cut, CUT, "cut sky, mask undone", 1))
+    width = np.array([comparison.ell - comparison.ell_min, comparison.ell_max - comparison.ell])
+    lower.axhspan(-1, 1, color=DARK, alpha=0.12, lw=0)
+    lower.axhline(0, color=DARK, lw=1.2)
+    upper.plot(every, theory, color=DARK, lw=1.2, label="theory")
+    top, reach = float(theory.max()), 3.5
+    for band, style, label, side in shown:
+        # Beside each other in the bin, so that neither hides the other.
+        aside = side * 0.12 * np.minimum(*width)
+        ell, bars = comparison.ell + aside, width + np.array([[1], [-1]]) * aside
+        told = _told(band, float(theory.max()))
+        upper.errorbar(
+            ell[told], band.dl[told], band.dl_sigma[told], bars[:, told], label=label, **style
+        )
+        lower.errorbar(ell, band.residual, 1.0, bars, **style)
+        top = max(top, float(np.max(band.dl[told], initial=0.0)))
+        reach = max(reach, 1.1 * float(np.max(np.abs(band.residual))) + 1)
+    upper.set_ylim(0, 1.15 * top)
+    upper.set_ylabel(r"$D_\ell\ [\mu\mathrm{K}^2]$")
+    upper.legend(frameon=False)
+    lower.set(ylim=(-reach, reach), xlabel=r"multipole $\ell$", ylabel=r"residual / $\sigma$")
+    for axes in (upper, lower):
+        axes.set_xscale("log")
+        axes.set_xlim(1.8, 1.05 * comparison.lmax)
+        axes.xaxis.set_major_formatter("{x:.0f}")
+
+
+def _told(band: BandPowers, largest: float) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Tell which bins have something to say."""
+    return np.isfinite(band.dl) & (band.dl_sigma < largest)

@@ -1,0 +1,119 @@
+"""Lay a comparison of spectra out as a table, and as what JSON can hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict
+from os import PathLike, fspath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skyfill._files import atomic_write
+
+if TYPE_CHECKING:
+    from astropy.table import QTable
+
+    from skyfill.spectra.comparison import SpectrumComparison
+
+__all__ = ["dict_of", "table_of", "write"]
+
+FITS = (".fits", ".fit", ".fits.gz", ".fit.gz")
+#: Columns that are pure numbers; all others are powers.
+_BARE = ("ell_min", "ell_max", "ell", "modes", "ratio", "residual")
+
+
+def columns_of(comparison: SpectrumComparison) -> dict[str, NDArray[Any]]:
+    """Name the columns: those of the cut sky begin with cut_."""
+    named: dict[str, NDArray[Any]] = {
+        name: getattr(comparison, name) for name in ("ell_min", "ell_max", "ell")
+    }
+    named |= comparison.full.columns()
+    if comparison.cut is not None:
+        named |= {f"cut_{name}": values for name, values in comparison.cut.columns().items()}
+    return named
+
+
+def about(comparison: SpectrumComparison) -> dict[str, Any]:
+    """Say what the columns are, and how well sky and theory agree."""
+    cut = {
+        "cut": "sky behind the mask, coupling undone (MASTER, Hivon et al. 2002), monopole and "
+        "dipole fitted and removed",
+        "cut_chi2": [asdict(test) for test in comparison.cut_tests],
+    }
+    return {
+        "content": "binned C_ell without ell(ell+1)/2pi; bins weighted by 2 ell + 1",
+        "sigma": "of one sky: cosmic variance of the binned theory, noise included",
+        "residual": "(cl - theory) / sigma",
+        "dl": "ell(ell+1)/2pi C_ell of the sky: noise subtracted, beam and window divided out",
+        "estimator": "healpy.anafast(iter=3), monopole and dipole removed",
+        "lmax": comparison.lmax,
+        "nside": comparison.nside,
+        "realizations": comparison.realizations,
+        "chi2": [asdict(test) for test in comparison.full_tests],
+        **(cut if comparison.cut is not None else {}),
+        **comparison.settings,
+    }
+
+
+def table_of(comparison: SpectrumComparison) -> QTable:
+    """Return an astropy table with units, one row a bin."""
+    from astropy import units as u  # half a second, for those who write
+    from astropy.table import QTable
+
+    power = u.uK**2
+    columns = {
+        name: values if name.removeprefix("cut_") in _BARE else values * power
+        for name, values in columns_of(comparison).items()
+    }
+    return QTable(columns, meta=about(comparison))
+
+
+def dict_of(comparison: SpectrumComparison) -> dict[str, Any]:
+    """Return what JSON can hold."""
+    tests = {"full": comparison.full_tests}
+    if comparison.cut is not None:
+        tests["cut"] = comparison.cut_tests
+    return {
+        "nside": comparison.nside,
+        "lmax": comparison.lmax,
+        "realizations": comparison.realizations,
+        "settings": dict(comparison.settings),
+        "chi2": {name: [asdict(test) for test in found] for name, found in tests.items()},
+        "bins": {
+            name: values.tolist() if values.dtype.kind == "i" else _finite(values)
+            for name, values in columns_of(comparison).items()
+        },
+    }
+
+
+def write(
+    comparison: SpectrumComparison, path: str | PathLike[str], *, overwrite: bool = False
+) -> None:
+    """Write FITS or ECSV, by the name's end."""
+    table = table_of(comparison)
+    if fspath(path).lower().endswith(FITS):
+        # FITS keywords have eight letters and hold no lists: comments do.
+        table.meta = {"comments": [line for pair in table.meta.items() for line in _cards(*pair)]}
+        with atomic_write(path, overwrite) as temporary:
+            table.write(temporary, format="fits", overwrite=True)
+        return
+    with atomic_write(path, overwrite) as temporary:
+        table.write(temporary, format="ascii.ecsv", overwrite=True)
+
+
+def _cards(name: str, value: object) -> list[str]:
+    """Say one thing, and a χ² to a line."""
+    if isinstance(value, list):
+        return [
+            f"{name}: ell {test['ell_min']} to {test['ell_max']}, {test['bins']} bins, "
+            f"chi2 {test['chi2']:.2f}, PTE {test['pte']:.4f}"
+            for test in value
+        ]
+    return [f"{name}: {value}".encode("ascii", "replace").decode()]
+
+
+def _finite(values: Iterable[np.floating]) -> list[float | None]:
+    return [float(value) if math.isfinite(value) else None for value in values]

@@ -1,0 +1,55 @@
+"""Soften the edges of a mask, so that it couples near multipoles only."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skyfill.masks import distance_to_edge
+
+__all__ = ["apodized"]
+
+
+def apodized(
+    observed: NDArray[np.bool_], width: float = 0.0, kind: Literal["C1", "C2"] = "C2"
+) -> NDArray[np.float64]:
+    """Let a mask rise from its holes to one over a width (Grain, Tristram & Stompor 2009).
+
+    With x² = (1 - cos θ) / (1 - cos width), θ the distance to the nearest hole, it rises as
+    x - sin(2πx) / 2π (C1) or (1 - cos πx) / 2 (C2).
+
+    Parameters
+    ----------
+    observed
+        ``(npix,)``, RING, True where observed.
+    width
+        Radians; 0 leaves the mask as it is.
+    kind
+        C1 or C2: which derivatives are continuous.
+
+    Returns
+    -------
+        ``(npix,)``, RING, from 0 (masked) to 1.
+
+    Raises
+    ------
+    ValueError
+        The width is not from 0 to below π, the kind is unknown, or nothing is observed.
+
+    """
+    if not 0 <= width < np.pi:
+        raise ValueError(f"the width of the apodisation must be from 0 to below 180°, got {width}")
+    if kind not in ("C1", "C2"):
+        raise ValueError(f"the kind of apodisation must be C1 or C2, got {kind!r}")
+    if not np.any(observed):
+        raise ValueError("the mask leaves no pixel observed; if its 1 means masked, pass --invert")
+    window = np.asarray(observed, dtype=np.float64)
+    if width == 0 or np.all(observed):
+        return window
+    distance = distance_to_edge(observed, of_observed=True)
+    x = np.minimum(np.sin(np.minimum(distance, np.pi) / 2) / np.sin(width / 2), 1.0)
+    if kind == "C1":
+        return np.asarray(window * (x - np.sin(2 * np.pi * x) / (2 * np.pi)))
+    return np.asarray(window * (0.5 - 0.5 * np.cos(np.pi * x)))
