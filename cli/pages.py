@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add_report", "fill_page", "validation_page"]
 
+CUT_NSIDE = 512  # beyond it the coupling of a mask takes minutes
+
 
 def add_report(parser: argparse.ArgumentParser) -> None:
     """Declare --report."""
@@ -51,12 +53,15 @@ def fill_page(
     images = {"before": before, "filled": filled}
     if std is not None:
         images["uncertainty"] = std
-    found = report.findings(scores.figures, judged=kind == "realization")
+    judged = kind == "realization"
+    comparison = _spectrum(args, sky, fitter, filled)
+    found = report.findings(scores.figures, judged=judged)
+    found += report.chi2_findings(comparison, judged=judged)
     share = f"{fitter.holes.mean():.2%}, {int(fitter.holes.sum())} pixels"
     plates = {
         "The sky": report.skies(before, filled, std),
         "The hardest holes": report.close_ups(~fitter.holes, images),
-        "Statistics": [_spectrum(args, sky, fitter, filled), *_one_point(scores)],
+        "Statistics": [report.spectrum(comparison), *_one_point(scores)],
     }
     return report.Report(
         title=f"{args.map.name}, filled",
@@ -94,7 +99,7 @@ def validation_page(args: argparse.Namespace, sky: skyfill.SkyMap, found: Valida
                 bins=np.linspace(-5, 5, 61).tolist(),
             ),
             *_one_point(found.scores),
-            _spectrum(args, sky, found.filler, filled),
+            report.spectrum(_spectrum(args, sky, found.filler, filled)),
         ],
     }
     share = (
@@ -118,11 +123,16 @@ def _spectrum(
     sky: skyfill.SkyMap,
     fitter: skyfill.Inpainter,
     filled: NDArray[np.float64],
-) -> Plate:
-    """Draw the spectrum; where the fill had no prior, beside one fitted to the observed sky."""
+) -> skyfill.SpectrumComparison:
+    """Measure C_l; where the fill had no prior, beside one fitted to the observed sky."""
     prior = fitter.prior or skyfill.prior.fit(sky.values, ~fitter.holes, threads=args.threads or 0)
-    lmax = min(2 * sky.nside, prior.cl.size - 1)
-    return skyfill.report.spectrum(skyfill.spectra.compare(filled, prior.total_cl(lmax), lmax=lmax))
+    return skyfill.spectra.compare(
+        filled,
+        prior,
+        lmax=min(2 * sky.nside, prior.cl.size - 1),
+        observed=~fitter.holes if sky.nside <= CUT_NSIDE else None,
+        threads=args.threads or 0,
+    )
 
 
 def _one_point(scores: SkyScores) -> list[Plate]:

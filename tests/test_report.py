@@ -176,3 +176,12 @@ def test_every_figure_has_words():
     figures = score_sky(skies, observed, truth=sky, optimum=skies[0]).figures
     for finding in report.findings(figures):
         assert "_" not in finding.name or finding.name.startswith("C_")
+
+
+def test_chi2_in_words():
+    sky = draw(PRIOR, seed=3, index=0)
+    right, wrong = (compare(factor * sky, PRIOR, ranges=[(2, 32)]) for factor in (1, 3))
+    (good,), (bad,) = map(report.chi2_findings, (right, wrong))
+    assert (good.verdict, bad.verdict) == ("good", "bad")
+    assert f"PTE {right.full_tests[0].pte:.2g}" in good.value
+    assert report.chi2_findings(wrong, judged=False)[0].verdict == ""

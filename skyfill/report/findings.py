@@ -7,8 +7,13 @@ from dataclasses import dataclass
 
 from skyfill.fidelity import THRESHOLDS, Figure
 from skyfill.fidelity.figures import VERDICTS
+from skyfill.spectra import SpectrumComparison
 
-__all__ = ["Finding", "findings"]
+__all__ = ["Finding", "chi2_findings", "findings"]
+
+#: Probabilities to exceed χ² below which a spectrum is doubtful, and bad: once in a hundred pages,
+#: once in ten thousand.
+_UNLIKELY, _WRONG = 1e-2, 1e-4
 
 _WORDS = {
     "rms_uk": "error of the mean, rms, µK",
@@ -93,3 +98,21 @@ def _finding(name: str, figure: Figure, *, judged: bool) -> Finding:
     else:
         expected += f": {threshold.reason}"
     return Finding(words, value, (figure.verdict or "") if judged else "", expected)
+
+
+def chi2_findings(comparison: SpectrumComparison, *, judged: bool = True) -> list[Finding]:
+    """Put the χ² of a spectrum into words; the arguments are as for `findings`."""
+    found = []
+    both = {"filled sky": comparison.full_tests, "cut sky": comparison.cut_tests}
+    for sky, tests in both.items():
+        for test in tests:
+            verdict = "bad" if test.pte < _WRONG else "doubtful" if test.pte < _UNLIKELY else "good"
+            found.append(
+                Finding(
+                    f"χ² of the {sky}'s C_l, l = {test.low}–{test.high}",
+                    f"{test.chi2:.1f}, {test.bins} bins, PTE {test.pte:.2g}",
+                    verdict if judged else "",
+                    "the theory of the prior, within cosmic variance and noise",
+                )
+            )
+    return found

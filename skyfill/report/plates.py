@@ -123,7 +123,7 @@ def spectrum(comparison: SpectrumComparison) -> Plate:
     comparison.draw(upper, lower)
     return Plate(
         "Spectrum of the filled sky",
-        "Beside the theory with beam and noise; below, the difference over cosmic variance.",
+        "Noise and beam taken out; below, the distance from the theory over its error.",
         _png(figure),
         wide=True,
     )
