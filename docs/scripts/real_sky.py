@@ -54,9 +54,8 @@ def main() -> None:
     figure = Figure(figsize=(7.2, 5.2), layout="constrained")
     upper, lower = figure.subplots(2, sharex=True, height_ratios=[3, 1])
     found.draw(upper, lower)
-    upper.errorbar(
-        middle, planck[:, 1], planck[:, 2:4].T, fmt="^", ms=4, color="k", label="Planck 2018"
-    )
+    dots = {"fmt": "^", "ms": 4, "color": "k", "label": "Planck 2018"}
+    upper.errorbar(planck[:, 0], planck[:, 1], planck[:, 2:4].T, **dots)
     upper.legend(frameon=False)
     figure.savefig(args.plot, dpi=130)
 
