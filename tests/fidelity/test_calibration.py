@@ -1,6 +1,7 @@
 """z-scores, coverage and errors against cases where all is known."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -184,3 +185,10 @@ def test_bad_input():
         calibrate(truth, drawn, optimum=truth[:5])
     with pytest.raises(ValueError, match="2 or more"):
         calibrate(truth, [], mean=truth, std=truth, std_draws=1)
+
+
+def test_the_page_says_what_the_code_does():
+    page = (Path(__file__).parents[2] / "docs" / "trust.md").read_text(encoding="utf-8")
+    rows = [line.split("|") for line in page.splitlines() if line.startswith("| `")]
+    said = {row[1].strip().strip("`"): (float(row[3]), "above" in row[4]) for row in rows}
+    assert said == {name: (each.slack, each.above) for name, each in THRESHOLDS.items()}

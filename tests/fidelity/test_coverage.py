@@ -9,8 +9,8 @@ import skyfill
 from skyfill.fidelity import calibrate
 from skyfill.prior import ARCMIN, Prior, draw, lcdm
 
-NSIDE = 32
-PRIOR = Prior(NSIDE, lcdm(), fwhm=300 * ARCMIN, noise_uk_arcmin=300)
+NSIDE = 16
+PRIOR = Prior(NSIDE, lcdm(), fwhm=600 * ARCMIN, noise_uk_arcmin=600)
 
 
 @pytest.mark.parametrize("method", ["vae", "gaussian"])
