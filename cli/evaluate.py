@@ -91,16 +91,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _maps(args: argparse.Namespace) -> int:
     """Judge filled maps."""
-    if args.tiles or args.weights or args.limit or args.sample:
-        raise ValueError("filled maps and tiles are judged one at a time; drop one or the other")
-    if not args.filled or args.mask is None:
-        raise ValueError(
-            "filled maps are judged with their mask; give both, FILLED and --mask MASK"
-        )
-    if args.truth is None and (args.std or args.optimum):
-        raise ValueError("--std and --optimum are held against the truth; pass --truth TRUTH")
-    if args.std and len(args.filled) > 1:
-        raise ValueError("--std belongs to one mean; realizations have their own spread, drop it")
+    _refuse(args)
     begun = time.perf_counter()
     with progress(quiet=args.quiet) as listener:
         observed = skyfill.read_mask(
@@ -145,10 +136,32 @@ def _maps(args: argparse.Namespace) -> int:
         }
         print(json.dumps(found.as_dict() | named))
         return 0
-    print(f"{found.realizations} filled maps, {found.hole_pixels} hole pixels", end="")
-    print(f", {found.pixels.size} of them with a truth" if args.truth else ", without a truth")
-    print(judgement.table(found.figures, found.verdict))
+    _print(found)
     return 0
+
+
+def _print(found: skyfill.fidelity.SkyScores) -> None:
+    """Lay the figures out for reading."""
+    known = found.pixels.size
+    told = f"{known} of them with a truth" if known else "without a truth"
+    print(f"{found.realizations} filled maps, {found.hole_pixels} hole pixels, {told}")
+    print(judgement.table(found.figures, found.verdict))
+    if known and "z_width" not in found.figures:
+        print("one fill has no scatter, so no z-scores: give several, or a mean with --std")
+
+
+def _refuse(args: argparse.Namespace) -> None:
+    """Refuse options that say nothing together."""
+    if args.tiles or args.weights or args.limit or args.sample:
+        raise ValueError("filled maps and tiles are judged one at a time; drop one or the other")
+    if not args.filled or args.mask is None:
+        raise ValueError(
+            "filled maps are judged with their mask; give both, FILLED and --mask MASK"
+        )
+    if args.truth is None and (args.std or args.optimum):
+        raise ValueError("--std and --optimum are held against the truth; pass --truth TRUTH")
+    if args.std and len(args.filled) > 1:
+        raise ValueError("--std belongs to one mean; realizations have their own spread, drop it")
 
 
 def _spread(args: argparse.Namespace) -> tuple[NDArray[np.float64] | None, int | None]:

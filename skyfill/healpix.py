@@ -14,7 +14,7 @@ import numpy as np
 from numba import prange
 
 from ._checks import check_nside, nside_of
-from ._jit import parallel
+from ._jit import compiled, parallel
 from ._pixels import (
     ang2pix_ring,
     neighbours_nest,
@@ -52,9 +52,9 @@ def _directions(nside: int, ipix: NDArray[np.int64], nest: bool, out: NDArray[np
         out[i, 2] = z
 
 
-@parallel
+@compiled  # called often, for few pixels: on one thread
 def _towards(nside: int, directions: NDArray[np.float64], out: NDArray[np.int64]) -> None:
-    for i in prange(out.size):
+    for i in range(out.size):
         x, y, z = directions[i, 0], directions[i, 1], directions[i, 2]
         out[i] = ang2pix_ring(nside, z, math.sqrt(x * x + y * y), math.atan2(y, x))
 

@@ -158,3 +158,19 @@ def test_a_pixel_outside_the_map_is_refused(bad):
         px.neighbours(16, [bad])
     with pytest.raises(ValueError, match="run from 0 to 3071"):
         px.pixel_directions(16, [bad])
+
+
+@pytest.mark.parametrize("nside", [1, 4, 64])
+def test_pixels_towards_directions(nside):
+    rng = np.random.default_rng(nside)
+    directions = rng.standard_normal((5000, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    np.testing.assert_array_equal(
+        px.pixels_towards(nside, directions), hp.vec2pix(nside, *directions.T)
+    )
+    every = np.arange(12 * nside**2)
+    np.testing.assert_array_equal(
+        px.pixels_towards(nside, px.pixel_directions(nside, every)), every
+    )
+    with pytest.raises(ValueError, match=r"\(n, 3\)"):
+        px.pixels_towards(nside, directions.T)

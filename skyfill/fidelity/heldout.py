@@ -138,35 +138,39 @@ class _Shapes:
         found = label_holes(observed)
         pixels = np.flatnonzero(~observed)
         self.labels, self.sizes, self.nside = found.labels, found.sizes, nside
-        self._pixels = pixels[np.argsort(found.labels[pixels], kind="stable")]
-        self._stops = np.cumsum(found.sizes)
+        self._pixels = pixels
         depth = distance_to_edge(observed)[pixels]
         self.depth = np.zeros(found.sizes.size)
         np.maximum.at(self.depth, found.labels[pixels], depth)
         # A disc of as many pixels as one copy may have.
         self.limit = math.acos(1 - min(2 * largest / observed.size, 1.0))
         fits = found.sizes <= largest
-        reach = np.zeros(found.sizes.size)
-        for hole in np.flatnonzero(fits):
-            reach[hole] = self.frame(int(hole))[1]
-        fits &= reach <= room
+        self._centres, self._reach = self._frames(fits)
+        fits &= self._reach <= room
         self.small, self.wide = np.flatnonzero(fits), np.flatnonzero(~fits)
         self.wide = self.wide[np.argsort(-self.sizes[self.wide], kind="stable")]
         # Small change beside a band: what is wide but thin lends no disc worth the name.
         if self.wide.size:
             self.wide = self.wide[self.depth[self.wide] >= 0.5 * self.depth[self.wide].max()]
 
-    def pixels(self, hole: int) -> NDArray[np.int64]:
-        """Give the pixels of a hole."""
-        return self._pixels[self._stops[hole] - self.sizes[hole] : self._stops[hole]]
+    def _frames(self, chosen: Mask) -> tuple[Map, Map]:
+        """Give centres of chosen holes, and the angle to the farthest pixel of each."""
+        label = self.labels[self._pixels]
+        taken = chosen[label]
+        label, directions = label[taken], pixel_directions(self.nside, self._pixels[taken])
+        count = chosen.size
+        mean = np.stack([np.bincount(label, x, minlength=count) for x in directions.T], axis=1)
+        length = np.linalg.norm(mean, axis=1) / np.maximum(self.sizes, 1)
+        centres = mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-300)
+        away = np.arccos(np.clip(np.sum(directions * centres[label], axis=1), -1, 1))
+        reach = np.zeros(count)
+        np.maximum.at(reach, label, away)
+        reach[length < 1e-6] = math.pi  # a ring about the sphere has no centre
+        return centres, reach
 
     def frame(self, hole: int) -> tuple[Map, float]:
         """Give the centre of a hole and the angle to its farthest pixel."""
-        directions = pixel_directions(self.nside, self.pixels(hole))
-        centre = directions.mean(axis=0)
-        length = float(np.linalg.norm(centre))
-        centre = centre / length if length > 1e-6 else directions[0]
-        return centre, float(np.arccos(np.clip(directions @ centre, -1, 1)).max())
+        return self._centres[hole], float(self._reach[hole])
 
     def draw(self, rng: np.random.Generator, room: float, many: int) -> list[int]:
         """Draw holes at random, each as often as the others, until they fill the room."""

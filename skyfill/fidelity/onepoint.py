@@ -24,7 +24,7 @@ __all__ = ["OnePoint", "one_point", "random_rotation"]
 
 Map = NDArray[np.float64]
 #: Pixels of either side that are looked at, at most.
-_SAMPLE = 30_000
+_SAMPLE = 1 << 14
 
 
 @dataclass(frozen=True, eq=False)
