@@ -63,7 +63,8 @@ class BandPowers:
     modes
         Effective number of modes.
     dl_per_cl
-        D_ell of the sky per C_ell of the map's signal: the theory's in the bin.
+        D_ell of the sky per C_ell of the map's signal: the theory's in the bin; NaN where the beam
+        leaves nothing.
     scatter
         Standard deviation of one realization about the mean, µK²; None for a single one.
     """
