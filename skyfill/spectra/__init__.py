@@ -4,7 +4,7 @@ C_ell in µK² without ell(ell+1)/2π; D_ell = ell(ell+1)/2π C_ell is always ca
 each ell by its 2 ell + 1 modes, the estimate of least variance for a flat C_ell.
 """
 
-from skyfill.spectra.bandpowers import BandPowers, RangeTest, default_ranges
+from skyfill.spectra.bandpowers import BandPowers, RangeTest
 from skyfill.spectra.binning import (
     BINNINGS,
     bin_edges,
@@ -30,7 +30,6 @@ __all__ = [
     "bin_edges",
     "compare",
     "default_edges",
-    "default_ranges",
     "expectation",
     "linear_edges",
     "log_edges",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-__all__ = ["BandPowers", "RangeTest", "default_ranges"]
+__all__ = ["BandPowers", "RangeTest"]
 
 Bins = NDArray[np.float64]
 LOW = 30
@@ -63,7 +63,8 @@ class BandPowers:
     modes
         Effective number of modes.
     dl_per_cl
-        D_ell of the sky per C_ell of the map's signal: the theory's in the bin.
+        D_ell of the sky per C_ell of the map's signal: the theory's in the bin; NaN where the beam
+        leaves nothing.
     scatter
         Standard deviation of one realization about the mean, µK²; None for a single one.
     """
@@ -130,10 +131,11 @@ class BandPowers:
         return chi2, float(stats.chi2.sf(chi2, off.size))
 
 
-def default_ranges(lmax: int) -> list[tuple[int, int]]:
-    """Give 2 to 29, 30 to lmax, and all."""
-    parts = [(2, min(LOW - 1, lmax)), (LOW, lmax), (2, lmax)]
-    return parts if lmax >= LOW else parts[:1]
+def default_ranges(ell: Bins, lmax: int) -> list[tuple[int, int]]:
+    """Give 2 to 29, 30 to lmax, and all: as far as they hold a mean ell, and differ."""
+    parts = [(2, min(LOW - 1, lmax)), (LOW, lmax)]
+    parts = [pair for pair in parts if np.any(within(ell, *pair))]
+    return [*parts, (2, lmax)] if len(parts) > 1 else parts
 
 
 def within(ell: Bins, low: int, high: int) -> NDArray[np.bool_]:
@@ -144,9 +146,9 @@ def within(ell: Bins, low: int, high: int) -> NDArray[np.bool_]:
 def checked_ranges(
     ranges: Iterable[Sequence[int]] | None, ell: Bins, lmax: int
 ) -> list[tuple[int, int]]:
-    """Refuse ranges that hold nothing; of the defaults, leave out those that hold no bin."""
+    """Refuse ranges that hold nothing; take the defaults where none are given."""
     if ranges is None:
-        return [pair for pair in default_ranges(lmax) if np.any(within(ell, *pair))]
+        return default_ranges(ell, lmax)
     wanted = []
     for low, high in ranges:
         if not 2 <= low <= high <= lmax:

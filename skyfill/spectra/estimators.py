@@ -23,6 +23,8 @@ __all__ = ["CutSky", "Estimator", "FullSky"]
 Map = NDArray[np.float64]
 #: Condition number of the binned coupling from which rounding, not the sky, makes the result.
 _SINGULAR = 1e8
+#: Share of signal in a bin's theory that is lost in the noise's rounding.
+_ROUNDING = 1e-10
 
 
 class Estimator(Protocol):
@@ -79,7 +81,7 @@ class FullSky:
             covariance=np.diag(2 * averaged(total**2, edges) / modes),
             sigma_signal=np.sqrt(2 * averaged(signal**2, edges) / modes),
             modes=modes,
-            dl_per_cl=_dl_per_cl(expected, theory - noise, edges),
+            dl_per_cl=_dl_per_cl(expected, theory, noise, edges),
         )
 
 
@@ -200,11 +202,11 @@ class CutSky:
     def band_powers(self, measured: Sequence[Bins]) -> BandPowers:
         """Set the mean of what was measured beside the theory, with the errors of one sky.
 
-        A white pseudo-spectrum has the covariance 2 M_ll'[W²] / (2l' + 1) (Efstathiou 2004). It is
-        undone like the spectrum, and each bin then scaled by the mean pseudo-spectrum over <W²>,
-        what leaks into it included: scaled before, as is usual, a steep spectrum gets correlations
-        of bins that skies do not have. The modes are (2l + 1) <W²>² / <W⁴> (Hivon et al. 2002,
-        their ν_b).
+        The pseudo-spectrum has the covariance 2 c_l c_l' M_ll'[W²] / (2l' + 1) (Efstathiou 2004),
+        here with c the mean pseudo-spectrum over <W²>, what leaks into it included. It gives the
+        errors. Correlations of bins are those of a white spectrum (c = 1): of a steep one this
+        covariance claims some that skies do not have. The modes are (2l + 1) <W²>² / <W⁴> (Hivon
+        et al. 2002, their ν_b).
         """
         expected, edges = self._expected, self._edges
         lmax = expected.lmax
@@ -214,23 +216,29 @@ class CutSky:
             lmax=lmax,
             threads=self._threads,
         )
-        binned = averaged(averaged(squared * (2 / modes), edges).T, edges)
-        white = self._undo @ binned @ self._undo.T
+        squared *= 2 / modes
 
-        def level(pseudo: Cl) -> Bins:
-            return np.sqrt(averaged((pseudo / self._mean2) ** 2, edges))
+        def covariance(level: Cl) -> NDArray[np.float64]:
+            per_ell = squared * level[:, None] * level
+            binned = averaged(averaged(per_ell, edges).T, edges)
+            return np.asarray(self._undo @ binned @ self._undo.T)
 
-        total, signal = level(self._pseudo), level(self._pseudo_signal)
+        def error(pseudo: Cl) -> Bins:
+            return np.sqrt(np.diagonal(covariance(pseudo / self._mean2)))
+
+        white = covariance(np.ones(lmax + 1))
+        scale = error(self._pseudo) / np.sqrt(np.diagonal(white))
         theory = self._undo @ averaged(self._pseudo - self._leak, edges)
+        noise = np.full(theory.size, expected.white_cl)
         return BandPowers(
             cl=np.mean(measured, axis=0),
             scatter=_scatter(measured),
             theory=theory,
-            noise=np.full(theory.size, expected.white_cl),
-            covariance=white * np.outer(total, total),
-            sigma_signal=np.sqrt(np.diagonal(white)) * signal,
+            noise=noise,
+            covariance=white * np.outer(scale, scale),
+            sigma_signal=error(self._pseudo_signal),
             modes=summed(modes, edges) * self._mean2**2 / self._mean4,
-            dl_per_cl=_dl_per_cl(expected, theory - expected.white_cl, edges),
+            dl_per_cl=_dl_per_cl(expected, theory, noise, edges),
         )
 
 
@@ -244,12 +252,13 @@ def _scatter(measured: Sequence[Bins]) -> Bins | None:
     return np.asarray(np.std(measured, axis=0, ddof=1)) if len(measured) > 1 else None
 
 
-def _dl_per_cl(expected: Expectation, signal: Bins, edges: Edges) -> Bins:
+def _dl_per_cl(expected: Expectation, theory: Bins, noise: Bins, edges: Edges) -> Bins:
     """Give what turns a map's C_ell into the sky's D_ell where the shape in a bin is the theory's.
 
-    It is infinite where the beam leaves nothing.
+    It is NaN where the beam leaves nothing but rounding.
     """
     ell = np.arange(expected.lmax + 1)
     dl = averaged(ell * (ell + 1) / (2 * np.pi) * expected.sky_cl, edges)
-    with np.errstate(divide="ignore"):
-        return np.asarray(dl / np.maximum(signal, 0.0))
+    signal = theory - noise
+    seen = signal > _ROUNDING * theory
+    return np.asarray(np.where(seen, dl, np.nan) / np.where(seen, signal, 1.0))

@@ -55,8 +55,9 @@ def draw(comparison: SpectrumComparison, upper: Axes, lower: Axes) -> None:
     top, reach = float(theory.max()), 3.5
     for band, style, label, side in shown:
         # Beside each other in the bin, so that neither hides the other.
-        aside = side * 0.12 * np.minimum(*width)
-        ell, bars = comparison.ell + aside, width + np.array([[1], [-1]]) * aside
+        aside = side * np.maximum(0.12 * np.minimum(*width), 0.01 * comparison.ell)
+        ell = comparison.ell + aside
+        bars = np.maximum(width + np.array([[1], [-1]]) * aside, 0.0)
         told = _told(band, float(theory.max()))
         upper.errorbar(
             ell[told], band.dl[told], band.dl_sigma[told], bars[:, told], label=label, **style

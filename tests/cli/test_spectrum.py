@@ -1,0 +1,136 @@
+"""What `skyfill spectrum` does with several skies, a mask, bins and ranges."""
+
+import importlib
+import json
+
+import numpy as np
+import pytest
+from astropy.table import QTable
+
+import skyfill
+
+NSIDE = 16
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder of two skies, a mask, and what is no pair with them."""
+    path = tmp_path_factory.mktemp("skies")
+    prior = skyfill.Prior(NSIDE, skyfill.lcdm(), fwhm=0.1, noise_uk_arcmin=300.0)
+    for index in range(2):
+        sky = skyfill.prior.draw(prior, seed=4, index=index)
+        skyfill.write_map(path / f"sky_{index}.fits", sky)
+    observed = skyfill.simulate_mask(NSIDE, seed=3, kind="band")
+    masks = {
+        "mask": observed,
+        "inverted": ~observed,
+        "tiny": np.arange(observed.size) < 5,
+        "nothing": np.zeros(observed.size, bool),
+        "small": np.ones(12 * 8**2, bool),
+    }
+    for name, mask in masks.items():
+        skyfill.write_map(path / f"{name}.fits", mask, column="M", unit="", dtype="uint8")
+    skyfill.write_map(path / "soft.fits", 0.5 * observed, column="M", unit="")
+    skyfill.write_map(path / "low.fits", np.linspace(-1, 1, 12 * 8**2))
+    return path
+
+
+PRIOR = ("--beam-arcmin", 343.7746770784939, "--noise-uk-arcmin", 300)
+
+
+def test_a_mask_and_two_realizations(skyfill_main, folder, tmp_path):
+    skies = [folder / f"sky_{index}.fits" for index in range(2)]
+    table, plot = tmp_path / "s.fits", tmp_path / "s.pdf"
+    words = ("--mask", folder / "mask.fits", "--apodize-deg", 5, "--range", 2, 9, "--range", 10, 32)
+    outcome = skyfill_main(
+        "spectrum", *skies, *words, *PRIOR, "-o", table, "--plot", plot, "--json", "-q"
+    )
+    assert outcome.status == 0, outcome.err
+    found = json.loads(outcome.out)
+    prior = skyfill.Prior(NSIDE, skyfill.lcdm(), fwhm=0.1, noise_uk_arcmin=300.0)
+    expected = skyfill.spectra.compare(
+        [skyfill.read_map(sky).values for sky in skies],
+        prior,
+        observed=skyfill.read_mask(folder / "mask.fits"),
+        apodize=np.radians(5),
+        ranges=[(2, 9), (10, 32)],
+    )
+    for name, values in expected.as_dict()["bins"].items():
+        np.testing.assert_allclose(found["bins"][name], values, rtol=1e-6)
+    assert found["realizations"] == 2
+    assert found["maps"] == [str(sky) for sky in skies]
+    assert found["settings"]["mask"] == "mask.fits"
+    assert [test["low"] for test in found["chi2"]["cut"]] == [2, 10]
+    np.testing.assert_allclose(QTable.read(table)["cut_cl"].value, expected.cut.cl)
+    assert plot.read_bytes().startswith(b"%PDF")
+
+
+def test_what_is_printed(skyfill_main, folder):
+    outcome = skyfill_main(
+        "spectrum", folder / "sky_0.fits", "--mask", folder / "mask.fits", *PRIOR, "-q"
+    )
+    assert outcome.status == 0
+    assert "cut sky: C_ell" in outcome.out
+    assert "whole sky, ell 2 – 32: chi²" in outcome.out
+    assert "cut sky, ell 2 – 32: chi²" in outcome.out
+
+
+def test_an_inverted_mask_is_the_same(skyfill_main, folder):
+    ways = (("mask.fits",), ("inverted.fits", "--invert"), ("soft.fits", "--threshold", 0.2))
+    cut = []
+    for name, *more in ways:
+        words = ("spectrum", folder / "sky_0.fits", "--mask", folder / name, *more, *PRIOR)
+        cut.append(json.loads(skyfill_main(*words, "--json", "-q").out)["bins"]["cut_cl"])
+    np.testing.assert_allclose(cut[1], cut[0])
+    np.testing.assert_allclose(cut[2], cut[0])
+
+
+@pytest.mark.parametrize(
+    ("words", "edges"),
+    [
+        (("--binning", "linear"), [2]),
+        (("--binning", "linear", "--bins", 10), [2, 12, 22, 32]),
+        (("--bins", 10), [2, 12, 22, 32]),
+        (("--binning", "planck"), list(range(2, 31))),
+        (("--binning", "default"), [2, 4, 6, 8, 10, 12, 15, 18, 22, 27]),
+    ],
+)
+def test_binnings(skyfill_main, folder, words, edges):
+    outcome = skyfill_main("spectrum", folder / "sky_0.fits", *words, *PRIOR, "--json", "-q")
+    assert json.loads(outcome.out)["bins"]["ell_min"][: len(edges)] == edges
+
+
+def test_the_verb_names_the_librarys_binnings(entry):
+    verb = importlib.import_module(f"{entry.__module__.rpartition('.')[0]}.spectrum")
+    assert verb.BINNINGS == skyfill.spectra.BINNINGS
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--mask", "small.fits"), "small.fits has Nside 8; give a pair"),
+        (("--mask", "nothing.fits"), "nothing.fits leaves no pixel observed"),
+        (("--mask", "soft.fits"), "pass --threshold"),
+        (("--mask", "none.fits"), "none.fits"),
+        (("--mask", "mask.fits", "--apodize-deg", 180), "below 180"),
+        (("--mask", "tiny.fits"), "of the sky, too little"),
+        (("--apodize-deg", 2), "--apodize-deg is about a mask; pass --mask"),
+        (("--invert",), "--invert is about a mask"),
+        (("--binning", "log", "--bins", 5), "not of --binning log"),
+        (("--range", 9, 3), "got 9 to 3"),
+        (("--range", 2, 40), "2 ... lmax = 32"),
+        (("--lmax", 48), "3 Nside - 1"),
+        (("-o", "a.png", "--plot", "a.png"), "both name a.png"),
+        (("low.fits",), "low.fits has Nside 8; give realizations of one map"),
+    ],
+)
+def test_wrong_input_is_one_line(skyfill_main, folder, monkeypatch, words, message):
+    before = sorted(path.name for path in folder.iterdir())
+    monkeypatch.chdir(folder)
+    outcome = skyfill_main("spectrum", "sky_0.fits", *words, *PRIOR, "-q")
+    assert outcome.status == 2
+    assert outcome.err.startswith("skyfill: error: ")
+    assert outcome.err.count("\n") == 1
+    assert message in outcome.err
+    assert outcome.out == ""
+    assert sorted(path.name for path in folder.iterdir()) == before

@@ -1,0 +1,79 @@
+"""The coupling of multipoles by a mask."""
+
+import sys
+import types
+
+import numpy as np
+import pytest
+
+from skyfill import harmonics
+
+NSIDE = 16
+
+
+def window_alm(lmax, seed=0):
+    """Draw a window of few multipoles, whose products with harmonics are exact on the pixels."""
+    rng = np.random.default_rng(seed)
+    alm = rng.standard_normal((lmax + 1) * (lmax + 2) // 2) + 0j
+    alm[lmax + 1 :] += 1j * rng.standard_normal(alm.size - lmax - 1)
+    return alm
+
+
+def test_it_is_the_sum_over_all_orders():
+    """Mask each harmonic of a small lmax, transform it, and sum what it gives over m and m'."""
+    lmax, width = 5, 4
+    alm = window_alm(width)
+    window = harmonics.synthesis(alm, NSIDE)
+    expected = np.zeros((lmax + 1, lmax + 1))
+    for ell in range(lmax + 1):
+        for m in range(ell + 1):
+            for part in (1, 1j) if m else (1,):
+                one = np.zeros((lmax + 1) * (lmax + 2) // 2, dtype=complex)
+                one[m * (2 * lmax + 1 - m) // 2 + ell] = part / np.sqrt(2 if m else 1)
+                masked = window * harmonics.synthesis(one, NSIDE)
+                seen = harmonics.analysis(masked, lmax=lmax + width, iterations=6)
+                expected[:, ell] += harmonics.cl_of(seen)[: lmax + 1]
+    ours = harmonics.coupling_matrix(harmonics.cl_of(alm), lmax=lmax, library="ducc0")
+    np.testing.assert_allclose(ours, expected, rtol=1e-8, atol=1e-12)
+
+
+def test_it_is_what_correlation_functions_give():
+    mask_cl = np.random.default_rng(1).random(23)
+    ours = harmonics.coupling_matrix(mask_cl, lmax=15, sky_lmax=24, library="ducc0")
+    assert ours.shape == (16, 25)
+    theirs = harmonics.coupling(mask_cl, np.arange(17), lmax=24)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_a_mask_of_ones_couples_nothing():
+    whole = harmonics.coupling_matrix(np.array([4 * np.pi]), lmax=6, library="ducc0")
+    np.testing.assert_allclose(whole, np.eye(7), atol=1e-14)
+
+
+def test_namaster_is_asked_where_it_is(monkeypatch):
+    """A stand-in: pymaster is given the mask's spectrum, as long as the square that is wanted."""
+    asked = []
+
+    def matrix(pcl_mask, *spins):
+        asked.append((pcl_mask, spins))
+        return np.arange(pcl_mask.size**2).reshape(pcl_mask.size, -1) * 1.0
+
+    stand_in = types.ModuleType("pymaster")
+    stand_in.get_general_coupling_matrix = matrix
+    monkeypatch.setitem(sys.modules, "pymaster", stand_in)
+    got = harmonics.coupling_matrix(np.ones(3), lmax=1, sky_lmax=4, library="pymaster")
+    np.testing.assert_array_equal(got, np.arange(25).reshape(5, 5)[:2])
+    ((mask_cl, spins),) = asked
+    np.testing.assert_array_equal(mask_cl, [1, 1, 1, 0, 0])
+    assert spins == (0, 0, 0, 0)
+
+
+def test_namaster_gives_the_same():
+    pytest.importorskip("pymaster")
+    assert harmonics.coupling_library() == "pymaster"
+    mask_cl = np.random.default_rng(2).random(40)
+    ours, theirs = (
+        harmonics.coupling_matrix(mask_cl, lmax=20, sky_lmax=30, library=library)
+        for library in ("ducc0", "pymaster")
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=1e-8)
