@@ -23,7 +23,16 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["configure", "run"]
+__all__ = [
+    "add_engine",
+    "add_fill",
+    "configure",
+    "inpainter_of",
+    "observed_of",
+    "refuse",
+    "run",
+    "write",
+]
 
 STD_DRAWS = 16  # realizations behind --std where fewer are written
 
@@ -33,6 +42,28 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("map", type=Path, metavar="MAP", help="map to fill")
     parser.add_argument("mask", type=Path, metavar="MASK", help="its mask, 1 = observed")
     options.add_output(parser)
+    kind = add_fill(parser)
+    kind.add_argument(
+        "--realizations",
+        type=options.positive,
+        default=1,
+        metavar="N",
+        help="write N of them: OUT_000.fits, OUT_001.fits, ... (default: one, OUT.fits)",
+    )
+    parser.add_argument(
+        "--std",
+        type=Path,
+        metavar="FILE",
+        help=f"also write the standard deviation over the realizations (at least {STD_DRAWS}); in "
+        "small holes gaussian gives it without them",
+    )
+    add_engine(parser)
+    options.add_threads(parser)
+    options.add_quiet(parser)
+
+
+def add_fill(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
+    """Declare how maps are read and what stands in their holes; give the group of --mean."""
     options.add_read(parser)
     options.add_read_mask(parser)
     parser.add_argument(
@@ -51,20 +82,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--mean", action="store_true", help="the posterior mean, not a realization")
-    kind.add_argument(
-        "--realizations",
-        type=options.positive,
-        default=1,
-        metavar="N",
-        help="write N of them: OUT_000.fits, OUT_001.fits, ... (default: one, OUT.fits)",
-    )
-    parser.add_argument(
-        "--std",
-        type=Path,
-        metavar="FILE",
-        help=f"also write the standard deviation over the realizations (at least {STD_DRAWS}); in "
-        "small holes gaussian gives it without them",
-    )
     parser.add_argument(
         "--fill",
         choices=("data", "signal"),
@@ -87,6 +104,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="standard deviation of the noise in every pixel (gaussian only)",
     )
+    return kind
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """Declare how holes are filled."""
     engine = parser.add_argument_group("engine")
     engine.add_argument(
         "--tolerance",
@@ -111,55 +133,36 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="tiles at once (default: what free memory allows)",
     )
-    options.add_threads(parser)
-    options.add_quiet(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     begun = time.perf_counter()
     options.set_threads(args.threads)
-    prior_given = options.has_prior(args)
-    _refuse(args)
+    refuse(args)
+    if args.method == "diffuse" and (args.std or args.realizations > 1):
+        raise ValueError("diffuse has one fill and no spread; drop --std and --realizations")
     outputs = _outputs(args)
     for path in [*outputs, *([args.std] if args.std else [])]:
         skyfill.check_writable(path, overwrite=args.overwrite)
     with progress(quiet=args.quiet) as listener:
         listener.stage("read")
         sky = skyfill.read_map(args.map, field=args.field, unit=args.unit)
-        observed = skyfill.read_mask(
-            args.mask, field=args.mask_field, threshold=args.threshold, invert=args.invert
-        )
+        observed = observed_of(args)
         if args.threshold is not None:
             sense = "at or below" if args.invert else "above"
             listener.done(f"nside {sky.nside}, observed where the mask is {sense} {args.threshold}")
         else:
             listener.done(f"nside {sky.nside}, {sky.unit}, {'NESTED' if sky.nest else 'RING'}")
-        fitter = skyfill.Inpainter(
-            sky.values,
-            observed,
-            method=args.method,
-            prior=options.given_prior(args, sky.nside) if prior_given else None,
-            noise_rms=_noise_rms(args),
-            fill=args.fill,
-            dipole=args.dipole,
-            polish=args.polish,
-            tolerance=args.tolerance,
-            seed=args.seed,
-            weights=args.weights,
-            device=args.device,
-            batch_size=args.batch_size,
-            threads=args.threads or 0,
-            progress=listener,
-        )
+        fitter = inpainter_of(args, sky, observed, listener)
         spread = _Spread()
         draws = 0 if args.mean or args.method == "diffuse" else args.realizations
         if draws == 0:
-            _write(args, sky, fitter, outputs[0], fitter.mean(), None, listener)
+            write(args, sky, fitter, outputs[0], fitter.mean(), None, listener)
         for index in range(max(draws, _draws_for_std(args, fitter))):
             fill = fitter.realization(index)
             if index < draws:
-                _write(args, sky, fitter, outputs[index], fill, index, listener)
+                write(args, sky, fitter, outputs[index], fill, index, listener)
             if args.std:
                 spread.add(fill)
         if args.std:
@@ -169,6 +172,39 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def observed_of(args: argparse.Namespace) -> NDArray[np.bool_]:
+    """Read the mask."""
+    return skyfill.read_mask(
+        args.mask, field=args.mask_field, threshold=args.threshold, invert=args.invert
+    )
+
+
+def inpainter_of(
+    args: argparse.Namespace,
+    sky: skyfill.SkyMap,
+    observed: NDArray[np.bool_],
+    listener: skyfill.Progress,
+) -> skyfill.Inpainter:
+    """Prepare to fill a map as the options say."""
+    return skyfill.Inpainter(
+        sky.values,
+        observed,
+        method=args.method,
+        prior=options.given_prior(args, sky.nside) if options.has_prior(args) else None,
+        noise_rms=_noise_rms(args),
+        fill=args.fill,
+        dipole=args.dipole,
+        polish=args.polish,
+        tolerance=args.tolerance,
+        seed=args.seed,
+        weights=args.weights,
+        device=args.device,
+        batch_size=args.batch_size,
+        threads=args.threads or 0,
+        progress=listener,
+    )
+
+
 def _draws_for_std(args: argparse.Namespace, fitter: skyfill.Inpainter) -> int:
     """Say how many realizations --std needs: none where the spread is known everywhere."""
     import numpy as np
@@ -176,10 +212,9 @@ def _draws_for_std(args: argparse.Namespace, fitter: skyfill.Inpainter) -> int:
     return STD_DRAWS if args.std and not np.all(np.isfinite(fitter.std())) else 0
 
 
-def _refuse(args: argparse.Namespace) -> None:
+def refuse(args: argparse.Namespace) -> None:
     """Refuse options that say nothing together."""
-    if args.method == "diffuse" and (args.std or args.realizations > 1):
-        raise ValueError("diffuse has one fill and no spread; drop --std and --realizations")
+    options.has_prior(args)
     if args.method == "cosmovae" and args.fill == "signal":
         raise ValueError("cosmovae cannot tell noise from signal; drop --fill, or use vae")
     if args.method == "gaussian" and args.polish:
@@ -261,7 +296,7 @@ def _cards(
     return cards
 
 
-def _write(
+def write(
     args: argparse.Namespace,
     sky: skyfill.SkyMap,
     fitter: skyfill.Inpainter,
@@ -269,8 +304,8 @@ def _write(
     fill: NDArray[np.float64],
     index: int | None,
     listener: skyfill.Progress,
-) -> None:
-    """Write one filled map."""
+) -> NDArray[np.float64]:
+    """Write one filled map; give the whole sky."""
     listener.stage("write")
     whole = sky.values.copy()
     whole[fitter.holes] = fill
@@ -285,6 +320,7 @@ def _write(
         overwrite=args.overwrite,
     )
     listener.done(f"{path}, {kind}")
+    return whole
 
 
 def _write_std(

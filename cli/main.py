@@ -15,7 +15,18 @@ import skyfill
 
 __all__ = ["VERBS", "build_parser", "main"]
 
-VERBS = ("inpaint", "spectrum", "simulate", "mask", "info", "models", "tiles", "train", "evaluate")
+VERBS = (
+    "inpaint",
+    "batch",
+    "spectrum",
+    "simulate",
+    "mask",
+    "info",
+    "models",
+    "tiles",
+    "train",
+    "evaluate",
+)
 """One module of this package each: `configure(parser)` declares, `run(args) -> int` acts."""
 
 WRONG_INPUT = 2

@@ -28,6 +28,7 @@ __all__ = [
     "arcmin",
     "field",
     "fraction",
+    "given_cl",
     "given_prior",
     "has_prior",
     "positive",
