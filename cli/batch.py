@@ -34,7 +34,7 @@ SOME_FAILED = 1
 #: What decides nothing but where, when and by whom maps are filled.
 _ASIDE = {
     *("maps", "output", "overwrite", "workers", "scheduler", "threads", "device", "batch_size"),
-    *("json", "quiet", "run", "command"),
+    *("json", "quiet", "run", "command", "version"),
 }
 
 
@@ -180,6 +180,7 @@ class _Job:
         options.set_threads(self.args.threads)
         words = {"map": task.input, "seed": task.seed, "overwrite": True}
         args = argparse.Namespace(**vars(self.args) | words)
+        args.command = _alone(args)
         sky = skyfill.read_map(args.map, field=args.field, unit=args.unit)
         silent = skyfill.Silent()
         last = _LAST.pop(self.settings, None)
@@ -214,16 +215,27 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
     return settings
 
 
+def _alone(args: argparse.Namespace) -> str:
+    """Give the command that fills this map alone, for its header; nothing of the batch is in it."""
+    words = ["skyfill", "inpaint", args.map.name, args.mask.name]
+    for name in sorted(vars(args).keys() - _ASIDE - {"map", "mask"}):
+        option, value = f"--{name.replace('_', '-')}", getattr(args, name)
+        if value is False and name == "pixel_window":
+            words.append("--no-pixel-window")
+        elif value is True:
+            words.append(option)
+        elif value is not None and value is not False:
+            for one in value if isinstance(value, list) else [value]:
+                words += [option, one.name if isinstance(one, Path) else str(one)]
+    return shlex.join(words)
+
+
 def _on_its_own(args: argparse.Namespace) -> argparse.Namespace:
     """Give options that mean the same in another process, in another folder."""
     words = {
         name: value.resolve() if isinstance(value, Path) and name != "output" else value
         for name, value in vars(args).items()
     }
-    if len(args.maps) > 1:  # it is written into every output
-        words["command"] = args.command.replace(
-            shlex.join(args.maps), f"{shlex.quote(args.maps[0])} ..."
-        )
     words["weights"] = [path.resolve() for path in args.weights] if args.weights else None
     shared = args.scheduler is not None or args.workers > 1
     if shared and args.threads is None:
