@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     inpaint.refuse(args)
     inputs = skyfill.batch.inputs_of(args.maps)
-    if args.mask.resolve() in inputs:
+    if args.mask.absolute() in inputs:
         raise ValueError(f"{args.mask} is the mask and among the maps; pass another pattern")
     tasks = skyfill.batch.tasks_of(inputs, args.output, seed=args.seed)
     settings = _settings(args)

@@ -111,7 +111,7 @@ def inputs_of(patterns: Sequence[str]) -> list[Path]:
     for pattern in patterns:
         # A file of that very name comes first: names may hold brackets.
         names = [pattern] if Path(pattern).exists() else glob.glob(pattern, recursive=True)  # noqa: PTH207 - of Path, it takes no absolute pattern
-        files = [Path(name).resolve() for name in names if not Path(name).is_dir()]
+        files = [Path(name).absolute() for name in names if not Path(name).is_dir()]
         if not files:
             raise ValueError(f"no file matches {pattern!r}")
         found.update(files)
@@ -136,7 +136,7 @@ def tasks_of(inputs: Sequence[Path], folder: Path, *, seed: int) -> list[Task]:
         if path.parent.resolve() == folder.resolve():
             raise ValueError(f"{folder} is the folder of the input {path.name}; pass another -o")
     return [
-        Task(index, path.resolve(), folder.resolve() / path.name, seed_of(seed, index))
+        Task(index, path.absolute(), folder.resolve() / path.name, seed_of(seed, index))
         for index, path in enumerate(inputs)
     ]
 

@@ -142,6 +142,16 @@ def test_a_changed_input_is_filled_again(skyfill_main, folder, tmp_path):
     assert first["b.fits"] != second["b.fits"]
 
 
+def test_links_keep_their_names(tmp_path):
+    (tmp_path / "archive").touch()
+    (tmp_path / "sim_2.fits").symlink_to(tmp_path / "archive")
+    (tmp_path / "sim_1.fits").touch()
+    inputs = skyfill.batch.inputs_of([str(tmp_path / "sim_2.fits"), str(tmp_path / "sim*")])
+    tasks = skyfill.batch.tasks_of(inputs, tmp_path / "out", seed=4)
+    assert [task.name for task in tasks] == ["sim_1.fits", "sim_2.fits"]
+    assert [task.seed for task in tasks] == [skyfill.batch.seed_of(4, i) for i in range(2)]
+
+
 def test_a_new_map_may_not_shift_the_seeds(skyfill_main, folder, tmp_path):
     (tmp_path / "in").mkdir()
     words = ("batch", tmp_path / "in" / "*", folder / "mask.fits", "-o", tmp_path / "out", *BLUR)
