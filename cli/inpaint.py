@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import time
 from itertools import chain
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import skyfill
 
-from . import options, pages, records
+from . import filling, options, pages
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -36,24 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("map", type=Path, metavar="MAP", help="map to fill")
     parser.add_argument("mask", type=Path, metavar="MASK", help="its mask, 1 = observed")
     options.add_output(parser)
-    options.add_read(parser)
-    options.add_read_mask(parser)
-    parser.add_argument(
-        "--method",
-        choices=("vae", "gaussian", "diffuse", "cosmovae"),
-        default="vae",
-        help="vae: posterior under the prior, by the network; gaussian: the same, exactly; "
-        "diffuse: neighbour means; cosmovae: the published network, for comparison (default: vae)",
-    )
-    parser.add_argument(
-        "--polish",
-        type=options.whole,
-        metavar="N",
-        help="N exact iterations after vae or diffuse (default: for vae 4 up to Nside 512, 1 in "
-        "small holes beyond; for diffuse 0)",
-    )
-    kind = parser.add_mutually_exclusive_group()
-    kind.add_argument("--mean", action="store_true", help="the posterior mean, not a realization")
+    kind = filling.add_fill(parser)
     kind.add_argument(
         "--realizations",
         type=options.positive,
@@ -76,18 +58,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         f"(default: {STD_DRAWS})",
     )
     pages.add_report(parser)
-    parser.add_argument(
-        "--fill",
-        choices=("data", "signal"),
-        default="data",
-        help="realizations with noise in the holes, like the noise around them, or without "
-        "(default: data)",
-    )
-    options.add_dipole(parser)
-    options.add_seed(parser)
-    options.add_prior(parser, otherwise="Where nothing is given: fitted to the observed sky.")
-    options.add_noise_map(parser)
-    options.add_engine(parser)
     options.add_threads(parser)
     options.add_quiet(parser)
 
@@ -96,7 +66,6 @@ def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     begun = time.perf_counter()
     options.set_threads(args.threads)
-    prior_given = options.has_prior(args)
     _refuse(args)
     outputs = _outputs(args)
     for path in [*outputs, *filter(None, (args.std, args.report))]:
@@ -104,31 +73,13 @@ def run(args: argparse.Namespace) -> int:
     with progress(quiet=args.quiet) as listener:
         listener.stage("read")
         sky = skyfill.read_map(args.map, field=args.field, unit=args.unit)
-        observed = skyfill.read_mask(
-            args.mask, field=args.mask_field, threshold=args.threshold, invert=args.invert
-        )
+        observed = filling.observed_of(args)
         if args.threshold is not None:
             sense = "at or below" if args.invert else "above"
             listener.done(f"nside {sky.nside}, observed where the mask is {sense} {args.threshold}")
         else:
             listener.done(f"nside {sky.nside}, {sky.unit}, {'NESTED' if sky.nest else 'RING'}")
-        fitter = skyfill.Inpainter(
-            sky.values,
-            observed,
-            method=args.method,
-            prior=options.given_prior(args, sky.nside) if prior_given else None,
-            noise_rms=options.noise_rms(args),
-            fill=args.fill,
-            dipole=args.dipole,
-            polish=args.polish,
-            tolerance=args.tolerance,
-            seed=args.seed,
-            weights=args.weights,
-            device=args.device,
-            batch_size=args.batch_size,
-            threads=args.threads or 0,
-            progress=listener,
-        )
+        fitter = filling.inpainter_of(args, sky, observed, listener)
         spread = _Spread()
         skies = _fills(args, sky, fitter, outputs, spread, listener)
         if args.report:
@@ -151,24 +102,18 @@ def _fills(
     listener: skyfill.Progress,
 ) -> Iterator[NDArray[np.float64]]:
     """Fill, write, and give whole skies: what was asked for, and what the spread needs."""
-
-    def whole(fill: NDArray[np.float64]) -> NDArray[np.float64]:
-        filled = sky.values.copy()
-        filled[fitter.holes] = fill
-        return filled
-
     written = 0 if args.mean or args.method == "diffuse" else args.realizations
     if written == 0:
-        filled = whole(fitter.mean())
-        _write(args, sky, fitter, outputs[0], filled, None, listener)
+        filled = filling.whole_of(sky, fitter, fitter.mean())
+        filling.write(args, sky, fitter, outputs[0], filled, None, listener)
         yield filled
     for index in range(max(written, _draws_for_spread(args, fitter))):
         fill = fitter.realization(index)
         if args.std or args.report:
             spread.add(fill)
         if index < written:
-            filled = whole(fill)
-            _write(args, sky, fitter, outputs[index], filled, index, listener)
+            filled = filling.whole_of(sky, fitter, fill)
+            filling.write(args, sky, fitter, outputs[index], filled, index, listener)
             yield filled
 
 
@@ -200,7 +145,7 @@ def _report(
     )
     listener.stage("report")
     std = None if args.method == "diffuse" else _std(fitter, spread)
-    page = pages.fill_page(args, sky, fitter, first, std, scores, _cards(args, fitter))
+    page = pages.fill_page(args, sky, fitter, first, std, scores, filling.cards_of(args, fitter))
     page.write(args.report, overwrite=args.overwrite)
     listener.done(f"{args.report}, {page.verdict or 'not judged'}")
 
@@ -217,16 +162,13 @@ def _std(fitter: skyfill.Inpainter, spread: _Spread) -> NDArray[np.float64]:
 
 def _refuse(args: argparse.Namespace) -> None:
     """Refuse options that say nothing together."""
+    filling.refuse(args)
     if args.method == "diffuse" and (args.std or args.realizations > 1):
         raise ValueError("diffuse has one fill and no spread; drop --std and --realizations")
     if args.std_draws is not None and (not (args.std or args.report) or args.std_draws < 2):
         raise ValueError(
             "--std-draws is for --std or --report, and at least 2; pass one of them as well"
         )
-    if args.method == "cosmovae" and args.fill == "signal":
-        raise ValueError("cosmovae cannot tell noise from signal; drop --fill, or use vae")
-    if args.method == "gaussian" and args.polish:
-        raise ValueError("gaussian is exact already; drop --polish, or pass a smaller --tolerance")
 
 
 class _Spread:
@@ -267,60 +209,6 @@ def _outputs(args: argparse.Namespace) -> list[Path]:
     ]
 
 
-def _cards(
-    args: argparse.Namespace, fitter: skyfill.Inpainter
-) -> dict[str, tuple[str | int | float | bool, str]]:
-    """Record what was done."""
-    cards: dict[str, tuple[str | int | float | bool, str]] = {**records.command_cards(args)}
-    cards["SFMETHOD"] = (args.method, "how the holes were filled")
-    if args.method in ("vae", "gaussian") and not args.mean:
-        cards["SFLIKE"] = (args.fill, "what realizations are like: data or signal")
-    if fitter.prior is not None:
-        theory = args.cl.name if args.cl else records.LCDM
-        cards |= records.prior_cards(fitter.prior, theory)
-        cards["SFFITTED"] = (bool(fitter.prior.fitted), "beam and noise fitted to this map?")
-    if fitter.polish:
-        cards["SFPOLISH"] = (fitter.polish, "exact iterations after the method")
-    if fitter.certificate is not None:
-        found = fitter.certificate
-        cards["SFITER"] = (found.iterations, "iterations on the holes")
-        cards["SFCORR"] = (found.corrections, "corrections on the whole sphere")
-        cards["SFRESID"] = (float(f"{found.residual:.3e}"), "residual, relative")
-        if math.isfinite(found.distance):
-            cards["SFDIST"] = (float(f"{found.distance:.3e}"), "[uK] estimated rms from exact mean")
-        cards["SFCONV"] = (found.converged, "is that within the tolerance?")
-    if fitter.card is not None:
-        cards["SFMODEL"] = (fitter.card.name, "model card")
-        cards["SFSHA256"] = (fitter.card.sha256, "sha256 of the weights")
-    if args.weights and len(args.weights) > 1:
-        cards["SFMODELS"] = (len(args.weights), "models that take turns, SFMODEL the first")
-    return cards
-
-
-def _write(
-    args: argparse.Namespace,
-    sky: skyfill.SkyMap,
-    fitter: skyfill.Inpainter,
-    path: Path,
-    whole: NDArray[np.float64],
-    index: int | None,
-    listener: skyfill.Progress,
-) -> None:
-    """Write one filled map."""
-    listener.stage("write")
-    kind = "mean" if index is None else f"realization {index}"
-    skyfill.write_filled(
-        path,
-        sky,
-        whole,
-        fitter.holes,
-        provenance=_cards(args, fitter) | {"SFFILL": (kind, "what stands in the holes")},
-        history=[args.command, f"map {args.map.name}, mask {args.mask.name}"],
-        overwrite=args.overwrite,
-    )
-    listener.done(f"{path}, {kind}")
-
-
 def _write_std(
     args: argparse.Namespace,
     sky: skyfill.SkyMap,
@@ -337,7 +225,8 @@ def _write_std(
         unit=sky.unit,
         nest=sky.nest,
         coord=sky.coord,
-        provenance=_cards(args, fitter) | {"SFDRAWS": (spread.count, "realizations behind it")},
+        provenance=filling.cards_of(args, fitter)
+        | {"SFDRAWS": (spread.count, "realizations behind it")},
         history=[args.command],
         overwrite=args.overwrite,
     )
@@ -361,4 +250,6 @@ def _summary(
         "fsky": 1 - float(fitter.holes.mean()),
         "seconds": round(seconds, 2),
     }
-    return summary | {key.lower(): value for key, (value, _) in _cards(args, fitter).items()}
+    return summary | {
+        key.lower(): value for key, (value, _) in filling.cards_of(args, fitter).items()
+    }

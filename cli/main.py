@@ -17,6 +17,7 @@ __all__ = ["VERBS", "build_parser", "main"]
 
 VERBS = (
     "inpaint",
+    "batch",
     "validate",
     "spectrum",
     "simulate",
@@ -65,7 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb and return its exit status: 0, 2 for wrong input, 130 when interrupted."""
+    """Run one verb and return its exit status; docs/cli.md says what each means."""
     argv = sys.argv[1:] if argv is None else argv
     args = build_parser().parse_args(argv)
     args.command = shlex.join(["skyfill", *argv])  # recorded in the files that are written

@@ -32,6 +32,7 @@ __all__ = [
     "arcmin",
     "field",
     "fraction",
+    "given_cl",
     "given_prior",
     "has_prior",
     "noise_rms",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # `name as name` is how type checkers are told of a re-export
+    from skyfill import batch as batch
     from skyfill import blending as blending
     from skyfill import cosmovae as cosmovae
     from skyfill import dataset as dataset
@@ -107,6 +108,7 @@ _HOMES = {
     "simulate_sky": "simulate",
 }
 _ROOMS = (
+    "batch",
     "blending",
     "cosmovae",
     "dataset",

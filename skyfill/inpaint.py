@@ -8,22 +8,23 @@ agree, and its small scales come straight from the harmonics at the pixel centre
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill._checks import nside_of
 from skyfill._engines import published_fills, tile_engine
 from skyfill._progress import Progress, Silent
 from skyfill.dipole import Dipole
 from skyfill.gaussian import Certificate, Solver, freed
 from skyfill.masks import find_holes
-from skyfill.methods import Diffuse, Exact, Fill, Polished
+from skyfill.methods import Diffuse, Exact, Fill, Polished, noise_variance
 from skyfill.mosaic import Mosaic, MosaicConfig
 from skyfill.prior import Prior, draw_signal, draw_white, fit
 from skyfill.tilefill import TileFill
@@ -45,7 +46,7 @@ _LATENT = 0x5F111
 
 
 class Inpainter:
-    """Fill one map, once or many times.
+    """Fill one map, once or many times, and others of its mask (`with_map`).
 
     Parameters
     ----------
@@ -134,22 +135,40 @@ class Inpainter:
         _check(method, fill, dipole, polish)
         if method != "gaussian" and noise_rms is not None:
             raise ValueError(f"{method} knows nothing of a noise map; use method gaussian")
+        self._anew = partial(
+            Inpainter,
+            observed=observed,
+            method=method,
+            prior=prior,
+            noise_rms=noise_rms,
+            fill=fill,
+            dipole=dipole,
+            polish=polish,
+            tolerance=tolerance,
+            weights=weights,
+            network=network,
+            refine=refine,
+            device=device,
+            batch_size=batch_size,
+            threads=threads,
+            config=config,
+            progress=progress,
+        )
         self._progress = progress or Silent()
         self._seed = _latent_seed(seed)
         self._threads = threads
         self._data_like = fill == "data"
+        self._mask = observed
         self.holes = find_holes(values, observed)
         seen = ~self.holes
         self.card: ModelCard | None = None
         self._dipole = Dipole(seen, threads=threads)
         self._marginal = dipole == "marginalise"
-        template = self._dipole.of(values)
-        self._values = np.where(seen, values - template, 0.0)
-        self._template = template[self.holes]
+        self._take(values)
         self._stochastic = method != "diffuse"
         informed = method in ("vae", "gaussian") or bool(polish)
         self.prior = prior if informed else None
-        self._noise_variance = _variance(noise_rms, seen)
+        self._noise_variance = noise_variance(noise_rms, seen)
         if self.prior is None and informed:
             self._progress.stage("prior")
             self.prior = fit(self._values, seen, threads=threads)
@@ -189,6 +208,41 @@ class Inpainter:
                 self._fill = Polished(
                     self._fill, self._solver(seen), iterations=polish, progress=self._progress
                 )
+
+    def with_map(self, values: Map, *, seed: int = 0) -> Inpainter:
+        """Give the same for another map: its fills are, bit by bit, those of a new `Inpainter`.
+
+        What mask and prior alone decide is shared, which takes no time again. Where the map misses
+        other pixels, or the prior was fitted to the map before, there is nothing to share.
+
+        Parameters
+        ----------
+        values
+            ``(npix,)``, µK, RING; NaN where missing.
+        seed
+            Of its realizations.
+
+        Raises
+        ------
+        ValueError
+            As of a new one.
+        """
+        fitted = self.prior is not None and self._anew.keywords["prior"] is None
+        alike = values.shape == self.holes.shape
+        alike = alike and np.array_equal(~self._mask | np.isnan(values), self.holes)
+        if fitted or not alike:
+            return self._anew(values, seed=seed)
+        find_holes(values, self._mask)  # warns of what the map misses
+        other = copy.copy(self)
+        other._seed = _latent_seed(seed)  # noqa: SLF001 - it is of this class
+        other._take(values)  # noqa: SLF001
+        return other
+
+    def _take(self, values: Map) -> None:
+        """Keep a map, and its monopole and dipole apart."""
+        template = self._dipole.of(values)
+        self._values = np.where(self.holes, 0.0, values - template)
+        self._template = template[self.holes]
 
     @property
     def certificate(self) -> Certificate | None:
@@ -324,21 +378,6 @@ def _check(method: str, fill: str, dipole: str, polish: int | None) -> None:
             raise ValueError(f"{name} {value!r} is unknown; choose one of {', '.join(known)}")
     if method == "cosmovae" and polish:
         raise ValueError("cosmovae knows no prior to polish with; use vae, or drop --polish")
-
-
-def _variance(noise_rms: Map | None, seen: Mask) -> Map | None:
-    """Square a map of noise, and put its median where it is missing in holes."""
-    if noise_rms is None:
-        return None
-    if noise_rms.shape != seen.shape:
-        raise ValueError(
-            f"the noise map has Nside {nside_of(noise_rms.size, 'the noise map')}, the map "
-            f"{nside_of(seen.size, 'map')}"
-        )
-    known = np.isfinite(noise_rms) & (noise_rms > 0)
-    if not np.all(known[seen]):
-        raise ValueError("the noise map must be a positive number in every observed pixel")
-    return np.where(known, noise_rms, np.median(noise_rms[seen])) ** 2
 
 
 def describe_prior(prior: Prior) -> str:

@@ -7,11 +7,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from skyfill._checks import nside_of
 from skyfill._progress import Progress
 from skyfill.diffuse import diffuse
 from skyfill.gaussian import Certificate, Solver
 
-__all__ = ["Diffuse", "Exact", "Fill", "Polished"]
+__all__ = ["Diffuse", "Exact", "Fill", "Polished", "noise_variance"]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -79,3 +80,18 @@ class Polished:
         fill = self._solver.improve(filled, iterations=self._iterations, progress=self._progress)
         self._progress.done()
         return fill
+
+
+def noise_variance(noise_rms: Map | None, seen: Mask) -> Map | None:
+    """Square a map of noise, and put its median where it is missing in holes."""
+    if noise_rms is None:
+        return None
+    if noise_rms.shape != seen.shape:
+        raise ValueError(
+            f"the noise map has Nside {nside_of(noise_rms.size, 'the noise map')}, the map "
+            f"{nside_of(seen.size, 'map')}"
+        )
+    known = np.isfinite(noise_rms) & (noise_rms > 0)
+    if not np.all(known[seen]):
+        raise ValueError("the noise map must be a positive number in every observed pixel")
+    return np.where(known, noise_rms, np.median(noise_rms[seen])) ** 2

@@ -36,7 +36,7 @@ def test_public_names_are_frozen():
 
 
 PUBLIC = """
-    Holes Inpainter Layout MapInfo Prior Progress Silent SkyMap SpectrumComparison blending
+    Holes Inpainter Layout MapInfo Prior Progress Silent SkyMap SpectrumComparison batch blending
     check_writable cosmovae dataset describe diffuse discs distance_to_edge fidelity fill_islands
     find_holes flatsky galactic_cut gaussian gaussian_beam grow harmonics healpix inpaint
     label_holes lcdm maps masks methods mosaic optimum owntiles pictures prior read_catalogue

@@ -12,6 +12,7 @@ from skyfill.diffuse import diffuse
 from skyfill.inpaint import Inpainter, describe_prior
 from skyfill.mosaic import MosaicConfig
 from skyfill.prior import Prior, draw, lcdm
+from skyfill.simulate import simulate_mask
 
 NSIDE = 16
 NPIX = 12 * NSIDE**2
@@ -245,3 +246,49 @@ def test_a_simulated_sky_is_not_filled_with_itself(observed):
     away = inpainter(truth, observed, seed=0).realization(0) - truth[~observed]
     expected = inpainter(truth, observed, seed=1).realization(0) - truth[~observed]
     assert np.std(away) > 0.5 * np.std(expected)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"method": "gaussian", "fill": "signal"},
+        {"method": "gaussian", "dipole": "fit", "noise_rms": np.full(NPIX, 300.0)},
+        {"method": "vae"},
+        {"method": "diffuse", "polish": 2},
+        {"method": "vae", "prior": None},
+    ],
+)
+def test_another_map_of_the_mask_is_filled_as_if_it_were_the_first(values, observed, options):
+    first = inpainter(values, observed, **options)
+    first.mean()
+    other = draw(KNOWN, seed=12, threads=1)
+    shared, new = first.with_map(other, seed=4), inpainter(other, observed, seed=4, **options)
+    np.testing.assert_array_equal(shared.mean(), new.mean())
+    if shared.stochastic:
+        np.testing.assert_array_equal(shared.realization(3), new.realization(3))
+    again = first.with_map(values)
+    np.testing.assert_array_equal(again.mean(), first.mean())
+
+
+def test_another_map_may_miss_other_pixels(values, observed):
+    first = inpainter(values, observed, method="gaussian")
+    other = values.copy()
+    other[np.flatnonzero(observed)[7]] = np.nan
+    with pytest.warns(UserWarning, match="1 pixels"):
+        shared, new = first.with_map(other), inpainter(other, observed, method="gaussian")
+    np.testing.assert_array_equal(shared.holes, ~observed | np.isnan(other))
+    np.testing.assert_array_equal(shared.mean(), new.mean())
+    with pytest.raises(ValueError, match="the map has Nside 8"):
+        first.with_map(values[:768])
+
+
+def test_tiles_and_their_coarse_level_serve_many_maps():
+    prior = Prior(64, lcdm(), fwhm=math.radians(2.5), noise_uk_arcmin=100.0)
+    observed = simulate_mask(64, seed=1, half_width=0.12, n_holes=10, radii=(0.03, 0.05))
+    config = MosaicConfig(side=48, guard=8, margin=12, small=10.0, whole_nside=32)
+    options = {"prior": prior, "threads": 1, "config": config}
+    one, two = (draw(prior, seed=seed, threads=1) for seed in (1, 2))
+    first = Inpainter(one, observed, **options)
+    first.realization(0)
+    shared, new = first.with_map(two, seed=9), Inpainter(two, observed, seed=9, **options)
+    np.testing.assert_array_equal(shared.realization(0), new.realization(0))

@@ -34,7 +34,7 @@ def test_help_is_quick_and_loads_nothing_heavy(skyfill_program):
     outcome = skyfill_program("--help")
     assert time.perf_counter() - begun < 0.5
     assert outcome.status == 0
-    for verb in ("inpaint", "spectrum", "simulate", "mask", "info", "models", "train"):
+    for verb in ("inpaint", "batch", "spectrum", "simulate", "mask", "info", "models", "train"):
         assert verb in outcome.out
 
 
@@ -130,6 +130,9 @@ OPTIONS = {
     "inpaint": f"map mask {COMMON} {PRIOR} --field --unit --mask-field --threshold --invert --seed "
     "--method --polish --mean --realizations --std --std-draws --report --fill --dipole "
     "--noise-map --tolerance --weights --device --batch-size",
+    "batch": f"maps mask {COMMON} {PRIOR} --field --unit --mask-field --threshold --invert --seed "
+    "--method --polish --mean --fill --dipole --noise-map --tolerance --weights --device "
+    "--batch-size --workers --scheduler",
     "spectrum": f"maps {COMMON} {PRIOR} --field --unit --mask --mask-field --threshold --invert "
     "--plot --lmax --bins --binning --apodize-deg --range",
     "simulate sky": f"{COMMON} {PRIOR} --nside --seed --lmax",

@@ -1,0 +1,261 @@
+"""Fill the holes of many maps of one mask.
+
+Each map is filled as `skyfill inpaint` does it, with a seed that --seed and its place among the
+inputs, sorted by name, decide; the output has its name. Started again, the same command goes on
+where it ended: what is done is listed in DIR/manifest.jsonl. Ends with status 1 if a map failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import sys
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import skyfill
+
+from . import filling, options
+from .progress import progress
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["configure", "run"]
+
+SUMMARY = "summary.ecsv"
+SOME_FAILED = 1
+#: What decides nothing but where, when and by whom maps are filled.
+_ASIDE = {
+    *("maps", "output", "overwrite", "workers", "scheduler", "threads", "device", "batch_size"),
+    *("json", "quiet", "run", "command", "version"),
+}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the verb."""
+    parser.add_argument(
+        "maps", nargs="+", metavar="MAPS", help="maps to fill, or a pattern: 'sims/*.fits'"
+    )
+    parser.add_argument("mask", type=Path, metavar="MASK", help="their mask, 1 = observed")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="fill again what was filled with other settings, and replace foreign files",
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--workers",
+        type=options.positive,
+        default=1,
+        metavar="N",
+        help="processes that share the threads, each with a GPU of its own where there are some "
+        "(default: 1)",
+    )
+    where.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="of a Dask cluster that does the work (tcp://host:8786), or its scheduler file",
+    )
+    filling.add_fill(parser)
+    options.add_threads(parser)
+    options.add_quiet(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    filling.refuse(args)
+    inputs = skyfill.batch.inputs_of(args.maps)
+    if args.mask.absolute() in inputs:
+        raise ValueError(f"{args.mask} is the mask and among the maps; pass another pattern")
+    tasks = skyfill.batch.tasks_of(inputs, args.output, seed=args.seed)
+    settings = _settings(args)
+    filling.observed_of(args)  # a bad mask or spectrum is no map's fault
+    options.given_cl(args)
+    args = _on_its_own(args)
+    crew = _crew(args)
+    with (
+        skyfill.batch.Manifest(args.output, settings, overwrite=args.overwrite) as manifest,
+        progress(quiet=args.quiet) as listener,
+    ):
+        left = manifest.pending(tasks)
+        before = len(tasks) - len(left)
+        if before:
+            listener.stage("go on")
+            listener.done(f"{before} of {len(tasks)} maps are done")
+        if left:
+            manifest.begin(left)
+        failed = _fill(left, _Job(args, manifest.digest), crew, manifest, listener)
+        done = manifest.done(tasks)
+        summary = _summarise(args, done, failed, before, listener)
+    if args.json:
+        print(json.dumps(summary))
+    return SOME_FAILED if failed else 0
+
+
+def _fill(
+    tasks: list[skyfill.batch.Task],
+    job: _Job,
+    crew: skyfill.batch.Here | skyfill.batch.Processes | skyfill.batch.Cluster,
+    manifest: skyfill.batch.Manifest,
+    listener: skyfill.Progress,
+) -> int:
+    """Fill the maps; give the number of those that failed."""
+    failed = number = 0
+    if not tasks:
+        return failed
+    begun = time.perf_counter()
+    listener.stage("fill")
+    try:
+        with closing(skyfill.batch.fill_all(tasks, job, crew)) as records:
+            for number, record in enumerate(records, 1):
+                manifest.add(record)
+                for line in record.warnings:
+                    print(f"skyfill: warning: {record.name}: {line}", file=sys.stderr)
+                if record.error is not None:
+                    failed += 1
+                    print(f"skyfill: failed: {record.name}: {record.error}", file=sys.stderr)
+                left = (time.perf_counter() - begun) / number * (len(tasks) - number)
+                listener.done(f"{record.name}, {number} of {len(tasks)}, {_span(left)} left")
+                listener.stage("fill")
+    except KeyboardInterrupt:
+        print(
+            f"skyfill: {number - failed} of {len(tasks)} maps were filled; the same command goes "
+            "on from there",
+            file=sys.stderr,
+        )
+        raise
+    listener.done(f"{len(tasks) - failed} of {len(tasks)} maps")
+    return failed
+
+
+def _summarise(
+    args: argparse.Namespace,
+    done: list[skyfill.batch.Record],
+    failed: int,
+    before: int,
+    listener: skyfill.Progress,
+) -> dict[str, Any]:
+    """Write the mean spectrum, and say what was done."""
+    seconds = sum(record.seconds for record in done)
+    counts = {
+        "done": len(done),
+        "done_before": before,
+        "failed": failed,
+        "seconds_per_map": round(seconds / max(len(done), 1), 2),
+    }
+    path = args.output / SUMMARY
+    nside = done[0].nside if done else None
+    if nside is not None:
+        listener.stage("summary")
+        about = {"seed": args.seed, "method": args.method, "seconds": round(seconds, 2)}
+        spectra = [record.cl for record in done]
+        skyfill.batch.write_summary(path, nside, spectra, about | {"failed": failed})
+        words = f"{len(done)} maps done, {failed} failed, {counts['seconds_per_map']} s a map"
+        listener.done(f"{path}: {words}")
+    return counts | {
+        "folder": str(args.output),
+        "summary": str(path) if done else None,
+        "outputs": [record.name for record in done],
+    }
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Fill a map as `skyfill inpaint` does it."""
+
+    args: argparse.Namespace
+    settings: str
+
+    def __call__(self, task: skyfill.batch.Task) -> NDArray[np.float64]:
+        """Fill it, sharing with the map before what depends on mask and prior alone."""
+        options.set_threads(self.args.threads)
+        words = {"map": task.input, "seed": task.seed, "overwrite": True}
+        args = argparse.Namespace(**vars(self.args) | words)
+        args.command = _alone(args)
+        sky = skyfill.read_map(args.map, field=args.field, unit=args.unit)
+        silent = skyfill.Silent()
+        last = _LAST.pop(self.settings, None)
+        _LAST.clear()
+        if last is None:
+            fitter = filling.inpainter_of(args, sky, filling.observed_of(args), silent)
+        else:
+            _LAST[self.settings] = last  # should this map be a bad one
+            fitter = last.with_map(sky.values, seed=task.seed)
+        _LAST[self.settings] = fitter
+        mean = args.mean or not fitter.stochastic
+        fill = fitter.mean() if mean else fitter.realization(0)
+        whole = filling.whole_of(sky, fitter, fill)
+        filling.write(args, sky, fitter, task.output, whole, None if mean else 0, silent)
+        return whole
+
+
+#: What filled the last map of this process, by the settings.
+_LAST: dict[str, skyfill.Inpainter] = {}
+
+
+def _settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Give all that decides what becomes of a map, files by what is in them."""
+    chosen = {name: value for name, value in vars(args).items() if name not in _ASIDE}
+    settings: dict[str, Any] = {"version": skyfill.__version__}
+    for name, value in sorted(chosen.items()):
+        if isinstance(value, Path):
+            settings[name] = skyfill.batch.sha256_of(value)
+        elif isinstance(value, list):
+            settings[name] = [skyfill.batch.sha256_of(path) for path in value]
+        else:
+            settings[name] = value
+    return settings
+
+
+def _alone(args: argparse.Namespace) -> str:
+    """Give the command that fills this map alone, for its header; nothing of the batch is in it."""
+    words = ["skyfill", "inpaint", args.map.name, args.mask.name]
+    for name in sorted(vars(args).keys() - _ASIDE - {"map", "mask"}):
+        option, value = f"--{name.replace('_', '-')}", getattr(args, name)
+        if value is False and name == "pixel_window":
+            words.append("--no-pixel-window")
+        elif value is True:
+            words.append(option)
+        elif value is not None and value is not False:
+            for one in value if isinstance(value, list) else [value]:
+                words += [option, one.name if isinstance(one, Path) else str(one)]
+    return shlex.join(words)
+
+
+def _on_its_own(args: argparse.Namespace) -> argparse.Namespace:
+    """Give options that mean the same in another process, in another folder."""
+    words = {
+        name: value.resolve() if isinstance(value, Path) and name != "output" else value
+        for name, value in vars(args).items()
+    }
+    words["weights"] = [path.resolve() for path in args.weights] if args.weights else None
+    shared = args.scheduler is not None or args.workers > 1
+    if shared and args.threads is None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        words["threads"] = 1 if args.scheduler else max(1, (cores or 1) // args.workers)
+    return argparse.Namespace(**words)
+
+
+def _crew(
+    args: argparse.Namespace,
+) -> skyfill.batch.Here | skyfill.batch.Processes | skyfill.batch.Cluster:
+    """Choose who does the work."""
+    if args.scheduler is not None:
+        return skyfill.batch.Cluster(args.scheduler)
+    options.set_threads(args.threads)  # processes begin with this environment
+    return skyfill.batch.Processes(args.workers) if args.workers > 1 else skyfill.batch.Here()
+
+
+def _span(seconds: float) -> str:
+    """Say how long, in words."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,158 @@
+"""Fill a map as options say: what `inpaint` and `batch` have in common."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import skyfill
+
+from . import options, records
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["add_fill", "cards_of", "inpainter_of", "observed_of", "refuse", "whole_of", "write"]
+
+
+def add_fill(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
+    """Declare how maps are filled; give the group of --mean."""
+    options.add_read(parser)
+    options.add_read_mask(parser)
+    parser.add_argument(
+        "--method",
+        choices=("vae", "gaussian", "diffuse", "cosmovae"),
+        default="vae",
+        help="vae: posterior under the prior, by the network; gaussian: the same, exactly; "
+        "diffuse: neighbour means; cosmovae: the published network, for comparison (default: vae)",
+    )
+    parser.add_argument(
+        "--polish",
+        type=options.whole,
+        metavar="N",
+        help="N exact iterations after vae or diffuse (default: for vae 4 up to Nside 512, 1 in "
+        "small holes beyond; for diffuse 0)",
+    )
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--mean", action="store_true", help="the posterior mean, not a realization")
+    parser.add_argument(
+        "--fill",
+        choices=("data", "signal"),
+        default="data",
+        help="realizations with noise in the holes, like the noise around them, or without "
+        "(default: data)",
+    )
+    options.add_dipole(parser)
+    options.add_seed(parser)
+    options.add_prior(parser, otherwise="Where nothing is given: fitted to the observed sky.")
+    options.add_noise_map(parser)
+    options.add_engine(parser)
+    return kind
+
+
+def refuse(args: argparse.Namespace) -> None:
+    """Refuse options that say nothing together."""
+    options.has_prior(args)
+    if args.method == "cosmovae" and args.fill == "signal":
+        raise ValueError("cosmovae cannot tell noise from signal; drop --fill, or use vae")
+    if args.method == "gaussian" and args.polish:
+        raise ValueError("gaussian is exact already; drop --polish, or pass a smaller --tolerance")
+
+
+def observed_of(args: argparse.Namespace) -> NDArray[np.bool_]:
+    """Read the mask."""
+    return skyfill.read_mask(
+        args.mask, field=args.mask_field, threshold=args.threshold, invert=args.invert
+    )
+
+
+def inpainter_of(
+    args: argparse.Namespace,
+    sky: skyfill.SkyMap,
+    observed: NDArray[np.bool_],
+    listener: skyfill.Progress,
+) -> skyfill.Inpainter:
+    """Prepare to fill a map as the options say."""
+    return skyfill.Inpainter(
+        sky.values,
+        observed,
+        method=args.method,
+        prior=options.given_prior(args, sky.nside) if options.has_prior(args) else None,
+        noise_rms=options.noise_rms(args),
+        fill=args.fill,
+        dipole=args.dipole,
+        polish=args.polish,
+        tolerance=args.tolerance,
+        seed=args.seed,
+        weights=args.weights,
+        device=args.device,
+        batch_size=args.batch_size,
+        threads=args.threads or 0,
+        progress=listener,
+    )
+
+
+def whole_of(
+    sky: skyfill.SkyMap, fitter: skyfill.Inpainter, fill: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Give the sky with a fill in its holes."""
+    whole = sky.values.copy()
+    whole[fitter.holes] = fill
+    return whole
+
+
+def cards_of(
+    args: argparse.Namespace, fitter: skyfill.Inpainter
+) -> dict[str, tuple[str | int | float | bool, str]]:
+    """Record what was done."""
+    cards: dict[str, tuple[str | int | float | bool, str]] = {**records.command_cards(args)}
+    cards["SFMETHOD"] = (args.method, "how the holes were filled")
+    if args.method in ("vae", "gaussian") and not args.mean:
+        cards["SFLIKE"] = (args.fill, "what realizations are like: data or signal")
+    if fitter.prior is not None:
+        theory = args.cl.name if args.cl else records.LCDM
+        cards |= records.prior_cards(fitter.prior, theory)
+        cards["SFFITTED"] = (bool(fitter.prior.fitted), "beam and noise fitted to this map?")
+    if fitter.polish:
+        cards["SFPOLISH"] = (fitter.polish, "exact iterations after the method")
+    if fitter.certificate is not None:
+        found = fitter.certificate
+        cards["SFITER"] = (found.iterations, "iterations on the holes")
+        cards["SFCORR"] = (found.corrections, "corrections on the whole sphere")
+        cards["SFRESID"] = (float(f"{found.residual:.3e}"), "residual, relative")
+        if math.isfinite(found.distance):
+            cards["SFDIST"] = (float(f"{found.distance:.3e}"), "[uK] estimated rms from exact mean")
+        cards["SFCONV"] = (found.converged, "is that within the tolerance?")
+    if fitter.card is not None:
+        cards["SFMODEL"] = (fitter.card.name, "model card")
+        cards["SFSHA256"] = (fitter.card.sha256, "sha256 of the weights")
+    if args.weights and len(args.weights) > 1:
+        cards["SFMODELS"] = (len(args.weights), "models that take turns, SFMODEL the first")
+    return cards
+
+
+def write(
+    args: argparse.Namespace,
+    sky: skyfill.SkyMap,
+    fitter: skyfill.Inpainter,
+    path: Path,
+    whole: NDArray[np.float64],
+    index: int | None,
+    listener: skyfill.Progress,
+) -> None:
+    """Write one filled map."""
+    listener.stage("write")
+    kind = "mean" if index is None else f"realization {index}"
+    skyfill.write_filled(
+        path,
+        sky,
+        whole,
+        fitter.holes,
+        provenance=cards_of(args, fitter) | {"SFFILL": (kind, "what stands in the holes")},
+        history=[args.command, f"map {args.map.name}, mask {args.mask.name}"],
+        overwrite=args.overwrite,
+    )
+    listener.done(f"{path}, {kind}")

@@ -1,0 +1,204 @@
+"""Keep on disk what was done with every map, so that a run goes on where another was killed.
+
+Lines of JSON are appended and never changed. Each run begins with a line of status ``begun``, which
+holds the settings and the names of the outputs it is going to write; a `Record` follows for each
+map. A line that was torn when the process died is passed over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from skyfill.batch.task import Record, Task, sha256_of, stat_of
+
+__all__ = ["Manifest", "digest_of"]
+
+#: How `skyfill._files.atomic_write` begins the names of unfinished files.
+_UNFINISHED = ".skyfill-*"
+
+
+def digest_of(settings: Mapping[str, Any]) -> str:
+    """Give a short name of settings; the same on every machine."""
+    text = json.dumps(settings, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Manifest:
+    """The file ``manifest.jsonl`` of a folder, which one run at a time may write to.
+
+    Parameters
+    ----------
+    folder
+        Where outputs go; made if it is not there.
+    settings
+        All that decides what an output is, input and seed of the map aside; JSON values.
+    overwrite
+        Whether maps that were filled with other settings, and foreign files, may be replaced.
+
+    Raises
+    ------
+    ValueError
+        The folder was filled with other settings, or the file is something else.
+    OSError
+        The folder cannot be written to, or another run is at work in it.
+    """
+
+    NAME = "manifest.jsonl"
+
+    def __init__(
+        self, folder: Path, settings: Mapping[str, Any], *, overwrite: bool = False
+    ) -> None:
+        if folder.exists() and not folder.is_dir():
+            raise NotADirectoryError(f"{folder} is a file; -o takes a folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._path = folder / self.NAME
+        self._settings = dict(settings)
+        self._overwrite = overwrite
+        self.digest = digest_of(settings)
+        self._records: dict[str, Record] = {}
+        self._ours: set[str] = set()
+        self._stream = self._path.open("ab+")
+        try:
+            self._lock()
+            self._read()
+        except BaseException:
+            self._stream.close()
+            raise
+        self.clean()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.clean()
+        self._stream.close()
+
+    def pending(self, tasks: Sequence[Task]) -> list[Task]:
+        """Choose what is left to do.
+
+        A map is done if its output is the file that was written and its input the one that was
+        read: of the recorded size and time, or else of the recorded sha256.
+
+        Raises
+        ------
+        ValueError
+            A map had another seed, because it had another place among the inputs.
+        FileExistsError
+            A file that is not ours is in an output's place.
+        """
+        left = [task for task in tasks if not self._is_done(task)]
+        for task in left if not self._overwrite else ():
+            record = self._records.get(task.name)
+            if record and record.settings == self.digest and record.seed != task.seed:
+                raise ValueError(
+                    f"{task.name} was number {record.index} of the inputs and is number "
+                    f"{task.index} now, which gives it another seed; give new maps names that sort "
+                    "last, or pass --overwrite to fill all whose number has changed again"
+                )
+            if task.output.exists() and task.name not in self._ours:
+                raise FileExistsError(
+                    f"{task.output} exists already and is not of this batch; pass --overwrite to "
+                    "replace it"
+                )
+        return left
+
+    def begin(self, tasks: Iterable[Task]) -> None:
+        """Say which outputs are going to be written, before any of them is."""
+        names = [task.name for task in tasks]
+        self._append({"status": "begun", "settings": self._settings, "outputs": names})
+
+    def add(self, record: Record) -> Record:
+        """Record what came of a map; it is on disk when this returns."""
+        record = replace(record, settings=self.digest)
+        self._append(asdict(record))
+        self._records[record.name] = record
+        return record
+
+    def done(self, tasks: Iterable[Task]) -> list[Record]:
+        """Give the last records of the maps that are done with these settings."""
+        found = [self._records.get(task.name) for task in tasks]
+        return [one for one in found if one and (one.status, one.settings) == ("done", self.digest)]
+
+    def clean(self) -> None:
+        """Remove the unfinished files of runs that were killed."""
+        for path in self._folder.glob(_UNFINISHED):
+            path.unlink(missing_ok=True)
+
+    def _is_done(self, task: Task) -> bool:
+        record = self._records.get(task.name)
+        return (
+            record is not None
+            and (record.status, record.settings, record.seed) == ("done", self.digest, task.seed)
+            and _unchanged(task.input, record.input_stat, record.input_sha256)
+            and _unchanged(task.output, record.output_stat, record.output_sha256)
+        )
+
+    def _lock(self) -> None:
+        """Keep other runs away; the system takes the lock back when the process ends."""
+        try:
+            import fcntl
+        except ImportError:  # no Unix
+            return
+        try:
+            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OSError(f"another skyfill batch is at work in {self._folder}") from None
+        except OSError:  # a file system without locks
+            return
+
+    def _read(self) -> None:
+        self._stream.seek(0)
+        content = self._stream.read()
+        self._torn = bool(content) and not content.endswith(b"\n")
+        former: dict[str, Any] | None = None
+        known = {one.name for one in fields(Record)}
+        for line in content.split(b"\n"):
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if not isinstance(entry, dict) or "status" not in entry:
+                raise ValueError(f"{self._path} is no manifest of skyfill batch; pass another -o")
+            if entry["status"] == "begun":
+                former = entry["settings"]
+                self._ours.update(entry["outputs"])
+            else:
+                record = Record(**{key: entry[key] for key in entry if key in known})
+                self._records[record.name] = record
+        if former is not None and former != self._settings and not self._overwrite:
+            names = sorted({*former, *self._settings})
+            changed = [name for name in names if former.get(name) != self._settings.get(name)]
+            raise ValueError(
+                f"{self._folder} was filled with other settings ({', '.join(changed)}); pass "
+                "another -o, or --overwrite to fill its maps again"
+            )
+
+    def _append(self, entry: Mapping[str, Any]) -> None:
+        line = json.dumps(entry, separators=(",", ":")).encode() + b"\n"
+        self._stream.write(b"\n" + line if self._torn else line)
+        self._torn = False
+        self._stream.flush()
+        with suppress(OSError):  # some file systems cannot
+            os.fsync(self._stream.fileno())
+
+
+def _unchanged(path: Path, stat: list[int], sha256: str | None) -> bool:
+    """Tell whether a file is the one recorded."""
+    try:
+        return stat_of(path) == stat or sha256_of(path) == sha256
+    except OSError:
+        return False

@@ -1,0 +1,98 @@
+"""Set the spectra of many filled maps side by side."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skyfill import harmonics
+from skyfill._checks import nside_of
+from skyfill._files import atomic_write
+from skyfill.spectra import default_edges
+
+__all__ = ["binned_cl", "write_summary"]
+
+
+def binned_cl(sky: NDArray[np.float64], *, threads: int = 1) -> NDArray[np.float64]:
+    """Give the binned C_ell of a whole sky by exact quadrature, a tenth of the time of anafast.
+
+    Parameters
+    ----------
+    sky
+        ``(npix,)``, µK, RING.
+    threads
+        Of the transform.
+
+    Returns
+    -------
+    ``(nbin,)``, µK², bins of `skyfill.spectra.default_edges` to `harmonics.quadrature_lmax`, each
+    ell weighted by its modes.
+    """
+    nside = nside_of(sky.size, "sky")
+    lmax = harmonics.quadrature_lmax(nside)
+    weighted = sky * harmonics.pixel_weights(nside, threads=threads)
+    alm = harmonics.adjoint(weighted, lmax=lmax, threads=threads)
+    cl = harmonics.cl_of(alm) * (4 * np.pi / sky.size) ** 2
+    return _mean(cl, default_edges(lmax))
+
+
+def write_summary(
+    path: str | os.PathLike[str],
+    nside: int,
+    spectra: Sequence[Sequence[float]],
+    about: Mapping[str, str | float],
+) -> None:
+    """Write the mean spectrum and its scatter, as ECSV.
+
+    Parameters
+    ----------
+    path
+        File; a former summary is replaced.
+    nside
+        Of the maps.
+    spectra
+        `binned_cl` of each.
+    about
+        Kept in the head of the table.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written.
+    """
+    from astropy import units as u
+    from astropy.table import QTable
+
+    lmax = harmonics.quadrature_lmax(nside)
+    edges = default_edges(lmax)
+    cl = np.asarray(spectra, dtype=np.float64)
+    scatter = cl.std(axis=0, ddof=1) if len(cl) > 1 else np.full(cl.shape[1], np.nan)
+    columns = {
+        "ell_min": edges[:-1],
+        "ell_max": edges[1:] - 1,
+        "ell": _mean(np.arange(lmax + 1.0), edges),
+        "cl": cl.mean(axis=0) * u.uK**2,
+        "scatter": scatter * u.uK**2,
+    }
+    head = {
+        "content": "mean binned C_ell of the filled maps, without ell(ell+1)/2pi",
+        "scatter": "standard deviation from map to map, with n - 1",
+        "estimator": "exact quadrature, bins weighted by 2 ell + 1",
+        "lmax": lmax,
+        "nside": nside,
+        "maps": len(cl),
+    }
+    with atomic_write(path, overwrite=True) as temporary:
+        QTable(columns, meta=head | dict(about)).write(
+            temporary, format="ascii.ecsv", overwrite=True
+        )
+
+
+def _mean(per_ell: NDArray[np.float64], edges: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Average over bins, weighted by modes."""
+    modes = 2.0 * np.arange(per_ell.size) + 1
+    total: NDArray[np.float64] = np.add.reduceat(modes * per_ell, edges[:-1])
+    return total / np.add.reduceat(modes, edges[:-1])

@@ -1,0 +1,194 @@
+"""Say what is to be done with one map of many, and do it."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import threading
+import time
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skyfill._checks import nside_of
+from skyfill.batch.summary import binned_cl
+
+__all__ = ["Job", "Record", "Task", "fill_one", "inputs_of", "seed_of", "sha256_of", "tasks_of"]
+
+#: Tells the seeds of a batch from other numbers that are made of a seed and an index.
+_BATCH = 0x5BA7C
+#: Bits of a seed: as many as a JSON number holds for every reader.
+_BITS = 53
+
+#: A process fills one map at a time, whatever runs it: what maps share has room for one.
+_ONE_AT_A_TIME = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Task:
+    """One map to fill."""
+
+    index: int
+    """Its place among the sorted inputs."""
+    input: Path
+    output: Path
+    seed: int
+    """Of its realization, from `seed_of`."""
+
+    @property
+    def name(self) -> str:
+        """Name of the output, by which the manifest knows the map."""
+        return self.output.name
+
+
+class Job(Protocol):
+    """What is done with every map; can be pickled."""
+
+    def __call__(self, task: Task) -> NDArray[np.float64]:
+        """Fill ``task.input``, write ``task.output``; give the whole sky, µK, RING."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What came of one map: a line of the manifest."""
+
+    status: str
+    """``done`` or ``failed``."""
+    name: str
+    index: int
+    seed: int
+    input: str
+    seconds: float
+    error: str | None = None
+    warnings: list[str] = field(default_factory=list)
+    nside: int | None = None
+    input_sha256: str | None = None
+    output_sha256: str | None = None
+    input_stat: list[int] = field(default_factory=list)
+    """Bytes, and time of the last change in ns: while they are the same, nothing is hashed."""
+    output_stat: list[int] = field(default_factory=list)
+    cl: list[float] = field(default_factory=list)
+    """Binned spectrum of the filled map, see `binned_cl`."""
+    settings: str = ""
+    """What the map was filled with, see `Manifest`."""
+
+
+def seed_of(seed: int, index: int) -> int:
+    """Give the seed of one map, for which `skyfill inpaint --seed` gives the same fill.
+
+    It is made of the batch's seed and the map's place among the sorted inputs and of nothing else:
+    neither workers nor the order or number of runs have a part in it.
+    """
+    state = np.random.SeedSequence([seed, index, _BATCH]).generate_state(1, np.uint64)
+    return int(state[0]) >> (64 - _BITS)
+
+
+def inputs_of(patterns: Sequence[str]) -> list[Path]:
+    """Find the maps.
+
+    Parameters
+    ----------
+    patterns
+        Files, or patterns of the shell (``sims/*.fits``).
+
+    Returns
+    -------
+    Sorted by name; a file that is meant twice is there once.
+
+    Raises
+    ------
+    ValueError
+        Nothing matches a pattern.
+    """
+    found: set[Path] = set()
+    for pattern in patterns:
+        # A file of that very name comes first: names may hold brackets.
+        names = [pattern] if Path(pattern).exists() else glob.glob(pattern, recursive=True)  # noqa: PTH207 - of Path, it takes no absolute pattern
+        files = [Path(name).absolute() for name in names if not Path(name).is_dir()]
+        if not files:
+            raise ValueError(f"no file matches {pattern!r}")
+        found.update(files)
+    return sorted(found, key=lambda path: (path.name, path))
+
+
+def tasks_of(inputs: Sequence[Path], folder: Path, *, seed: int) -> list[Task]:
+    """Name the outputs after the inputs, and give each its seed.
+
+    Raises
+    ------
+    ValueError
+        Two inputs have one name, or an output would be an input.
+    """
+    twice = [name for name, n in Counter(path.name for path in inputs).items() if n > 1]
+    if twice:
+        raise ValueError(
+            f"{twice[0]} is the name of several inputs, and can be that of one output only; "
+            "rename them, or fill them into folders of their own"
+        )
+    for path in inputs:
+        if path.parent.resolve() == folder.resolve():
+            raise ValueError(f"{folder} is the folder of the input {path.name}; pass another -o")
+    return [
+        Task(index, path.absolute(), folder.resolve() / path.name, seed_of(seed, index))
+        for index, path in enumerate(inputs)
+    ]
+
+
+def sha256_of(path: Path) -> str:
+    """Hash a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def stat_of(path: Path) -> list[int]:
+    """Give size and time of the last change."""
+    stat = os.stat(path)  # noqa: PTH116 - Path.stat would do the same
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def failure(task: Task, error: BaseException | str, seconds: float = 0.0) -> Record:
+    """Record that a map could not be filled."""
+    text = str(error)
+    if isinstance(error, BaseException) and not (
+        text and isinstance(error, ValueError | OSError | MemoryError)
+    ):
+        text = f"{type(error).__name__}: {text}"  # no message of ours: it needs its kind
+    line = " ".join(text.split())
+    return Record(
+        "failed", task.name, task.index, task.seed, str(task.input), round(seconds, 2), line
+    )
+
+
+def fill_one(job: Job, task: Task) -> Record:
+    """Fill one map, wherever this runs; what goes wrong is in the record."""
+    with _ONE_AT_A_TIME, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        begun = time.perf_counter()
+        try:
+            stat = stat_of(task.input)
+            sha256 = sha256_of(task.input)
+            sky = job(task)
+            record = Record(
+                "done",
+                task.name,
+                task.index,
+                task.seed,
+                str(task.input),
+                round(time.perf_counter() - begun, 2),
+                nside=nside_of(sky.size, str(task.input)),
+                input_sha256=sha256,
+                output_sha256=sha256_of(task.output),
+                input_stat=stat,
+                output_stat=stat_of(task.output),
+                cl=[float(f"{value:.6e}") for value in binned_cl(sky)],
+            )
+        except Exception as error:  # noqa: BLE001 - the other maps go on, whatever it is
+            record = failure(task, error, time.perf_counter() - begun)
+    return replace(record, warnings=[" ".join(str(one.message).split()) for one in caught])

@@ -1,0 +1,214 @@
+"""Let somebody fill the maps: this process, several, or a Dask cluster."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
+from multiprocessing.process import BaseProcess
+from multiprocessing.sharedctypes import Synchronized
+from pathlib import Path
+from typing import ParamSpec, Protocol, TypeVar
+
+from skyfill.batch.task import Job, Record, Task, failure, fill_one
+
+__all__ = ["Cluster", "Crew", "Here", "Processes", "fill_all"]
+
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+class Crew(Protocol):
+    """Who fills maps."""
+
+    @property
+    def ahead(self) -> int:
+        """How many maps to give out at once."""
+
+    def hire(self) -> Executor:
+        """Start those who work."""
+
+    def dismiss(self) -> None:
+        """End what they are doing at once, and let them go."""
+
+
+def fill_all(tasks: Sequence[Task], job: Job, crew: Crew) -> Generator[Record]:
+    """Fill maps, and give a record of each as soon as it is done.
+
+    A map that fails stops no other, nor does one whose process dies; the maps that died with it
+    count as failed. Leaving early ends the work at once.
+    """
+    waiting = deque(tasks)
+    running: dict[Future[Record], Task] = {}
+    executor = crew.hire()
+    finished = False
+    try:
+        while waiting or running:
+            while waiting and len(running) < crew.ahead:
+                try:
+                    future = executor.submit(fill_one, job, waiting[0])
+                except BrokenExecutor:
+                    break
+                running[future] = waiting.popleft()
+            broken = not running
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                task = running.pop(future)
+                try:
+                    yield future.result()
+                except BrokenExecutor:
+                    broken = True
+                    yield failure(task, "its process died; there may be too little memory")
+                except Exception as error:  # noqa: BLE001 - a cluster has many ways to fail
+                    yield failure(task, error)
+            if broken and not running:
+                executor.shutdown(wait=False)
+                executor = crew.hire()
+        finished = True
+    finally:
+        executor.shutdown(wait=finished)
+        crew.dismiss()
+
+
+class Here:
+    """Fill in this process, one map after the other."""
+
+    ahead = 1
+
+    def hire(self) -> Executor:
+        """Give an executor that does at once what it is given."""
+        return _Direct()
+
+    def dismiss(self) -> None:
+        """Do nothing: an exception has ended the work."""
+
+
+class _Direct(Executor):
+    def submit(
+        self, fn: Callable[Arguments, Result], /, *args: Arguments.args, **kwargs: Arguments.kwargs
+    ) -> Future[Result]:
+        future: Future[Result] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+class _Pool(ProcessPoolExecutor):
+    """Processes that Ctrl-C does not reach, from their first moment on: it is held back here."""
+
+    def submit(
+        self, fn: Callable[Arguments, Result], /, *args: Arguments.args, **kwargs: Arguments.kwargs
+    ) -> Future[Result]:
+        if not hasattr(signal, "pthread_sigmask"):
+            return super().submit(fn, *args, **kwargs)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return super().submit(fn, *args, **kwargs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class Processes:
+    """Some processes of this machine, each with a GPU of its own where there are enough.
+
+    They begin with this process's environment, where the numbers of threads are set.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.ahead = workers
+        self._context = multiprocessing.get_context("spawn")  # threads of libraries do not fork
+        self._count = self._context.Value("i", 0)
+        self._others: set[BaseProcess] = set()
+
+    def hire(self) -> Executor:
+        """Start the processes, one by one as there is work."""
+        self._others = set(multiprocessing.active_children())
+        return _Pool(
+            self.ahead, self._context, initializer=_serve, initargs=(self._count, _devices())
+        )
+
+    def dismiss(self) -> None:
+        """Kill them."""
+        mine = set(multiprocessing.active_children()) - self._others
+        for process in mine:
+            process.kill()
+        for process in mine:
+            process.join()
+
+
+class Cluster:
+    """A Dask cluster that runs already.
+
+    Parameters
+    ----------
+    address
+        Of its scheduler, or the file that the scheduler has written its address to.
+
+    Raises
+    ------
+    ValueError
+        dask.distributed is not installed.
+    OSError
+        No scheduler answers.
+    """
+
+    def __init__(self, address: str) -> None:
+        try:
+            import distributed
+        except ImportError:
+            raise ValueError(
+                'a Dask cluster needs dask.distributed: pip install "skyfill[cluster]"'
+            ) from None
+        place = {"scheduler_file": address} if Path(address).is_file() else {"address": address}
+        try:
+            self._client = distributed.Client(**place, set_as_default=False)
+        except OSError as error:
+            raise OSError(f"no Dask scheduler answers at {address}: {error}") from None
+        self.ahead = 1_000_000  # the scheduler keeps them
+
+    def hire(self) -> Executor:
+        """Give the cluster as an executor."""
+        executor: Executor = self._client.get_executor(pure=False)
+        return executor
+
+    def dismiss(self) -> None:
+        """Leave the cluster, which forgets what has not begun."""
+        self._client.close()
+
+
+def _serve(count: Synchronized[int], devices: list[str]) -> None:
+    """Prepare a process: it ends with its parent, and has a GPU of its own."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be held back
+    threading.Thread(target=_follow, daemon=True).start()
+    with count.get_lock():
+        index = count.value
+        count.value += 1
+    if devices:  # before torch is loaded
+        os.environ["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
+
+
+def _follow() -> None:
+    """End this process when its parent ends: a pool's processes would wait for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _devices() -> list[str]:
+    """Name the GPUs of this machine."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is not None:
+        return [name for name in given.split(",") if name]
+    folder = Path("/proc/driver/nvidia/gpus")
+    return [str(i) for i, _ in enumerate(folder.iterdir())] if folder.is_dir() else []
