@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Literal
 
 import ducc0
@@ -17,7 +16,11 @@ Library = Literal["ducc0", "pymaster"]
 
 def coupling_library() -> Library:
     """Say who sums the 3j symbols: NaMaster (`pymaster`) where it is installed, else ducc0."""
-    return "pymaster" if find_spec("pymaster") else "ducc0"
+    try:
+        namaster = import_module("pymaster")
+    except ImportError:
+        return "ducc0"
+    return "pymaster" if hasattr(namaster, "get_general_coupling_matrix") else "ducc0"
 
 
 def coupling_matrix(
@@ -31,7 +34,7 @@ def coupling_matrix(
     """Give the response of a masked sky's pseudo-spectrum to the sky's spectrum, M of MASTER.
 
     M_ll' = (2l' + 1) / 4π Σ_k (2k + 1) W_k (l l' k; 0 0 0)² (Hivon et al. 2002, eq. A31). Both
-    libraries give the same numbers; `coupling` gives them binned, from correlation functions, in
+    libraries sum the same; `coupling` gives them binned, from correlation functions, in
     less memory.
 
     Parameters

@@ -156,7 +156,8 @@ def compare(
         one after the other and is held one at a time: realizations, of which the mean is taken.
     theory
         What the sky should have: a prior; or ``(>= lmax + 1,)`` C_ell in µK², from ell = 0, beam,
-        pixel window and noise included, of which nothing can then be divided out or subtracted.
+        pixel window and noise included, of which nothing can then be divided out or subtracted
+        (give it to 3 nside - 1 with a mask, which brings power in from beyond lmax).
     lmax
         Largest ell; 2 nside where not given, beyond which equal pixel weights lose accuracy.
     bins
@@ -202,8 +203,10 @@ def compare(
                 "the sky has Nside {}, the mask has Nside {}; give a pair".format(*pair)
             )
         window = apodized(observed, apodize, apodization)
-        estimators.append(CutSky(window, expected, edges, threads=threads))
+        behind = CutSky(window, expected, edges, threads=threads)
+        estimators.append(behind)
         about |= {
+            "coupling": behind.library,
             "mask_mean": float(window.mean()),
             "apodization": f"{apodization}, {np.degrees(apodize):g} deg" if apodize else "none",
         }

@@ -57,7 +57,7 @@ class FullSky:
         import healpy  # 1.4 s, paid by those who transform
 
         sky = healpy.remove_dipole(np.asarray(values, dtype=np.float64), copy=True)
-        cl = healpy.anafast(sky, lmax=self._expected.lmax, iter=3, pol=False)
+        cl = healpy.anafast(sky, lmax=self._expected.ell_max, iter=3, pol=False)
         return averaged(cl, self._edges)
 
     def band_powers(self, measured: Sequence[Bins]) -> BandPowers:
@@ -67,7 +67,7 @@ class FullSky:
         share what was observed.
         """
         edges, expected = self._edges, self._expected
-        ell = np.arange(expected.lmax + 1)
+        ell = np.arange(expected.ell_max + 1)
         modes = summed(2 * ell + 1, edges)
         total = expected.total_cl
         signal = expected.signal_cl[: ell.size]
@@ -109,6 +109,11 @@ class CutSky:
     threads
         Of the transforms; 0 for all there are.
 
+    Attributes
+    ----------
+    library
+        Who summed the 3j symbols.
+
     Raises
     ------
     ValueError
@@ -127,7 +132,7 @@ class CutSky:
         self._area = 4 * np.pi / window.size
         self._mean2 = float(np.mean(window**2))
         self._mean4 = float(np.mean(window**4))
-        lmax, sky_lmax = expected.lmax, expected.signal_cl.size - 1
+        lmax, sky_lmax = expected.ell_max, expected.signal_cl.size - 1
         self._normal = np.linalg.pinv(
             [self._moments(window * self._template(unit)) for unit in np.eye(4)], hermitian=True
         )
@@ -135,6 +140,7 @@ class CutSky:
             harmonics.cl_of(self._transform(window, lmax + sky_lmax)),
             lmax=lmax,
             sky_lmax=sky_lmax,
+            library=self.library,
             threads=threads,
         )
         first, end = edges[0], edges[-1]
@@ -168,7 +174,7 @@ class CutSky:
 
     def _lost(self) -> Cl:
         """Give the power that the fit of monopole and dipole takes from the pseudo-spectrum."""
-        expected, lmax = self._expected, self._expected.lmax
+        expected, lmax = self._expected, self._expected.ell_max
         variance = expected.white_cl / self._area  # of a pixel's noise
         fits, skies, masked = [], [], []
         for unit in np.eye(4):
@@ -196,7 +202,7 @@ class CutSky:
         sky = np.where(self._window > 0, values, 0.0)
         sky -= self._template(self._normal @ self._moments(self._window * sky))
         sky *= self._window
-        pseudo = harmonics.cl_of(self._transform(sky, self._expected.lmax))
+        pseudo = harmonics.cl_of(self._transform(sky, self._expected.ell_max))
         return np.asarray(self._undo @ averaged(pseudo / self._kept - self._leak, self._edges))
 
     def band_powers(self, measured: Sequence[Bins]) -> BandPowers:
@@ -209,11 +215,12 @@ class CutSky:
         et al. 2002, their ν_b).
         """
         expected, edges = self._expected, self._edges
-        lmax = expected.lmax
+        lmax = expected.ell_max
         modes = 2.0 * np.arange(lmax + 1) + 1
         squared = harmonics.coupling_matrix(
             harmonics.cl_of(self._transform(self._window**2, 2 * lmax)),
             lmax=lmax,
+            library=self.library,
             threads=self._threads,
         )
         squared *= 2 / modes
@@ -257,7 +264,7 @@ def _dl_per_cl(expected: Expectation, theory: Bins, noise: Bins, edges: Edges) -
 
     It is NaN where the beam leaves nothing but rounding.
     """
-    ell = np.arange(expected.lmax + 1)
+    ell = np.arange(expected.ell_max + 1)
     dl = averaged(ell * (ell + 1) / (2 * np.pi) * expected.sky_cl, edges)
     signal = theory - noise
     seen = signal > _ROUNDING * theory

@@ -34,14 +34,14 @@ class Expectation:
     sky_cl: Cl
 
     @property
-    def lmax(self) -> int:
+    def ell_max(self) -> int:
         """Largest ell of the analysis."""
         return self.sky_cl.size - 1
 
     @property
     def total_cl(self) -> Cl:
         """``(lmax + 1,)``, µK²: signal and noise, without monopole and dipole."""
-        total = self.signal_cl[: self.lmax + 1] + self.white_cl
+        total = self.signal_cl[: self.ell_max + 1] + self.white_cl
         total[:2] = 0.0
         return total
 

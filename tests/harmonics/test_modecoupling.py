@@ -61,11 +61,16 @@ def test_namaster_is_asked_where_it_is(monkeypatch):
     stand_in = types.ModuleType("pymaster")
     stand_in.get_general_coupling_matrix = matrix
     monkeypatch.setitem(sys.modules, "pymaster", stand_in)
+    assert harmonics.coupling_library() == "pymaster"
     got = harmonics.coupling_matrix(np.ones(3), lmax=1, sky_lmax=4, library="pymaster")
     np.testing.assert_array_equal(got, np.arange(25).reshape(5, 5)[:2])
     ((mask_cl, spins),) = asked
     np.testing.assert_array_equal(mask_cl, [1, 1, 1, 0, 0])
     assert spins == (0, 0, 0, 0)
+    del stand_in.get_general_coupling_matrix  # as old ones
+    assert harmonics.coupling_library() == "ducc0"
+    monkeypatch.setitem(sys.modules, "pymaster", None)
+    assert harmonics.coupling_library() == "ducc0"
 
 
 def test_namaster_gives_the_same():

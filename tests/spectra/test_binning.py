@@ -1,11 +1,11 @@
 """Bins of spectra."""
 
-import os
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from map_files import REAL
 
 from skyfill.spectra import bin_edges, linear_edges, log_edges, planck_edges
 
@@ -27,12 +27,10 @@ def test_planck_has_83_wide_bins_and_single_ells_below():
     assert planck_edges(100)[28:].tolist() == [30, 60, 90, 101]
 
 
+@pytest.mark.skipif(not REAL, reason="SKYFILL_REAL_DATA is not set")
 def test_planck_centres():
     """Every bin has the published centre, and not by chance: no other weights give it."""
-    folder = os.environ.get("SKYFILL_REAL_DATA")
-    if not folder:
-        pytest.skip("SKYFILL_REAL_DATA names no folder of real data")
-    published = np.loadtxt(Path(folder) / "planck2018_TT_binned_R3.01.txt")[:, 0]
+    published = np.loadtxt(Path(REAL) / "planck2018_TT_binned_R3.01.txt")[:, 0]
     edges = planck_edges(2508)[28:]
     bins = [np.arange(low, high) for low, high in pairwise(edges)]
     centres = np.array([np.average(ell, weights=ell * (ell + 1)) for ell in bins])
