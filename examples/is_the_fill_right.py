@@ -97,4 +97,8 @@ found = skyfill.fidelity.validate(
 )
 width = found.figures["z_width"]
 print(f"{len(found.holes.sizes)} held-out holes: z width {width.value:.2f} ± {width.error:.2f}")
-print("all in all:", found.verdict)
+for name, each in found.figures.items():
+    if each.verdict != "good" and each.verdict:
+        print(
+            f"{each.verdict}: {name} {each.value:.3f}, expected {each.expected} ± {each.error:.3f}"
+        )
