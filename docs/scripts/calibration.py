@@ -5,7 +5,8 @@ z-scores, coverage of the bands of 68% and 95%, ranks, each averaged over the sk
 standard error that the scatter from sky to sky gives. The ratio of C_l is that of the first
 realization to the truth, by healpy's anafast. The last line is JSON: each figure with its error,
 "right" where it is within what is asked (coverage of 68% within 2%, width of z within 0.03 of
-one), "open" where twice its error is more than that, "wrong" elsewhere.
+one), "open" where twice its error is more than that, "wrong" elsewhere. Up to Nside 128 `vae`
+solves the sphere as a whole: its network is judged at Nside 256.
 
     python docs/scripts/calibration.py                       # Nside 128, 50 skies, vae and gaussian
     python docs/scripts/calibration.py --skies 5 --workers 1
