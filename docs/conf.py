@@ -1,5 +1,6 @@
 """How the pages are built: `make docs`."""
 
+import logging
 import re
 import sys
 from pathlib import Path
@@ -29,6 +30,7 @@ exclude_patterns = ["_build", "scripts", "tutorials/GALLERY_HEADER.rst"]
 
 # The tutorials are the scripts of examples/, run as the pages are built.
 mpl.use("agg")
+logging.getLogger("healpy").setLevel(logging.WARNING)  # it tells every dipole that it takes out
 TUTORIALS = [
     "fill_a_planck_map.py",
     "is_the_fill_right.py",
