@@ -5,10 +5,11 @@ tiles are cut from the filled spheres at the places where something was missing,
 paper scores (whole tiles, truth from 0 to 1) and in the holes, in uK. `cosmovae, tiles` is the
 network on the tiles themselves, without the sphere, and `exact mean, tiles` the best there is. The
 ratio is that of the squared error in the holes to the exact mean's on the sphere. Then the spread
-of latent samples, and C_l of the realizations over the truth's, by healpy's anafast, of a few
-skies.
+of latent samples of one network, and of the ensemble if several are given, and C_l of the
+realizations over the truth's, by healpy's anafast, of a few skies.
 
     python docs/scripts/published.py --weights cosmovae-1.safetensors --plot published.png
+    python docs/scripts/published.py --mask planck_like_mask_512.fits --skies 1
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 import healpy as hp
 import numpy as np
 
-from skyfill import Inpainter, cosmovae
+from skyfill import Inpainter, cosmovae, read_mask
 from skyfill.dataset import TileGeometry
 from skyfill.fidelity import score_tiles
 from skyfill.optimum import tile_mean
@@ -44,19 +45,24 @@ def main() -> None:
     parser.add_argument("--tiles", type=int, default=300, help="at most, with missing pixels")
     parser.add_argument("--draws", type=int, default=100, help="latent samples of each tile")
     parser.add_argument("--skies", type=int, default=4, help="behind C_l")
+    parser.add_argument("--mask", type=Path, help="a real one, of this Nside, in place of those")
     parser.add_argument("--seed", type=int, default=31)
     parser.add_argument("--plot", type=Path)
     args = parser.parse_args()
     prior = Prior(
         args.nside, lcdm(), fwhm=args.beam_arcmin * ARCMIN, noise_uk_arcmin=args.noise_uk_arcmin
     )
-    observed = simulate_mask(
-        args.nside,
-        kind="both",
-        seed=args.seed,
-        half_width=np.deg2rad(args.band_deg),
-        n_holes=args.holes,
-    )
+    if args.mask:
+        observed = read_mask(args.mask)
+    else:
+        observed = simulate_mask(
+            args.nside,
+            kind="both",
+            seed=args.seed,
+            half_width=np.deg2rad(args.band_deg),
+            n_holes=args.holes,
+        )
+    print(f"{1 - observed.mean():.1%} of the sky is masked", flush=True)
     powers = {method: [] for method in METHODS}
     for sky in range(args.skies):
         truth = draw(prior, seed=args.seed, index=sky, aliased=True)
@@ -132,14 +138,20 @@ def report_tiles(
         found = score_tiles(filled, tile, known).as_dict()
         found |= {"ratio": (found["hole_rms_uk"] / best) ** 2}
         print(json.dumps({"fill": name, **{k: round(v, 5) for k, v in found.items()}}), flush=True)
-    report_spread(tile, known, args)
+    files = args.weights or cosmovae.shipped()
+    report_spread(tile, known, files[:1], args)
+    if len(files) > 1:
+        report_spread(tile, known, files, args)
 
 
-def report_spread(tile: np.ndarray, known: np.ndarray, args: argparse.Namespace) -> None:
-    """Print how far a hundred latent samples scatter, and the truth from their mean."""
-    fillers = [
-        cosmovae.CosmoFiller(*cosmovae.load(path)) for path in args.weights or cosmovae.shipped()
-    ]
+def report_spread(
+    tile: np.ndarray, known: np.ndarray, files: list[Path], args: argparse.Namespace
+) -> None:
+    """Print how far a hundred latent samples scatter, and the truth from their mean.
+
+    Of several files each has its share of the samples: an ensemble.
+    """
+    fillers = [cosmovae.CosmoFiller(*cosmovae.load(path)) for path in files]
     total, squares = np.zeros(tile.shape), np.zeros(tile.shape)
     for draw_number in range(args.draws):
         filler = fillers[draw_number % len(fillers)]
