@@ -1,5 +1,7 @@
 """Time `skyfill batch` against one `skyfill inpaint` a map, same options, and compare the fills.
 
+A batch gives the network one thread, and so has `inpaint` here.
+
     python docs/scripts/batch.py --nside 512 --method vae --maps 4 --workers 2
 
 Prints seconds a map, processes and all: of single commands, of batches, and of a batch's maps after
@@ -81,7 +83,7 @@ def main() -> None:
             seed = str(one["seed"])
             alone = alone + run(
                 *("inpaint", one["input"], str(mask), "-o", str(output), "--overwrite"),
-                *("--seed", seed),
+                *("--seed", seed, *(["--threads", "1"] if args.method == "vae" else [])),
             )
             fill = skyfill.read_map(output).values
             for workers in sorted({1, args.workers}):

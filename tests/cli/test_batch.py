@@ -105,6 +105,25 @@ def test_neither_workers_nor_order_matter(batch, folder, tmp_path):
     assert contents("one") == contents("two")
 
 
+@pytest.mark.slow
+def test_tiles_do_not_see_the_threads(skyfill_main, tmp_path):
+    nside, blur = 256, ("--beam-arcmin", 40, "--noise-uk-arcmin", 60, "-q")
+    sky = skyfill.simulate_sky(nside, seed=1, fwhm=np.radians(40 / 60), noise_uk_arcmin=60)
+    observed = skyfill.simulate_mask(nside, seed=1, half_width=0.05, n_holes=20, radii=(0.01, 0.02))
+    skyfill.write_map(tmp_path / "sky.fits", sky)
+    skyfill.write_map(tmp_path / "mask.fits", observed, column="MASK", unit="", dtype="uint8")
+    files = (tmp_path / "sky.fits", tmp_path / "mask.fits", *blur)
+    for threads in (1, 2):
+        out = ("-o", tmp_path / str(threads), "--threads", threads)
+        assert skyfill_main("batch", *files, *out).status == 0
+    assert contents(tmp_path / "1") == contents(tmp_path / "2")
+    seed = skyfill.batch.seed_of(0, 0)
+    alone = ("-o", tmp_path / "alone.fits", "--threads", 1, "--seed", seed)
+    skyfill_main("inpaint", *files, *alone)
+    fills = (skyfill.read_map(tmp_path / name).values for name in ("alone.fits", "1/sky.fits"))
+    assert np.array_equal(*fills)
+
+
 def test_another_seed_gives_other_skies(batch):
     batch(out="one")
     batch("--seed", 1, out="two")
