@@ -33,7 +33,7 @@ def add_fill(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGrou
         "--polish",
         type=options.whole,
         metavar="N",
-        help="N exact iterations after vae or diffuse (default: for vae 4 up to Nside 512, 1 in "
+        help="N exact iterations after vae or diffuse (default: for vae 8 up to Nside 512, 1 in "
         "small holes beyond; for diffuse 0)",
     )
     kind = parser.add_mutually_exclusive_group()

@@ -54,7 +54,7 @@ class MosaicConfig:
     small
         Largest radius of a hole that is filled with the whole C_l, before wide ones; 0 for none.
     polish
-        Exact iterations at the end, see `skyfill.gaussian.Solver.improve`; None for 4 up to
+        Exact iterations at the end, see `skyfill.gaussian.Solver.improve`; None for 8 up to
         ``polished_nside``, where they cost little, and 1 beyond.
     polished_nside
         Largest resolution at which every hole is polished, since tiles are curved. Beyond it only

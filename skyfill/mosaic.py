@@ -29,7 +29,7 @@ __all__ = ["FlatEngine", "Mosaic", "MosaicConfig", "TileMean"]
 #: HEALPix pixels around holes that are gathered twice where no polish follows.
 _NEAR = 8.0
 #: Steps of polish where every hole is polished.
-_POLISH = 4
+_POLISH = 8
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
