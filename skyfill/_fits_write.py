@@ -46,7 +46,7 @@ def edit(
         key = name.upper()
         text = _ascii(value) if isinstance(value, str) else value
         new = _split(fits.Card(key, text, _ascii(comment)))
-        at = [i for i, card in enumerate(edited) if card[:8] == f"{key:<8}".encode()]
+        at = [i for i, card in enumerate(edited) if card[:8].upper() == f"{key:<8}".encode()]
         for i in reversed(at):
             end = i + 1
             while end < len(edited) and edited[end].startswith(b"CONTINUE"):

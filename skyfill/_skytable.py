@@ -261,7 +261,7 @@ class SkyTable:
         number = {old.number: new.number for old, new in zip(self.fields, moved, strict=True)}
         cards = []
         for card in self.hdu.cards:
-            key = card[:8].rstrip().decode("ascii", "replace")
+            key = card[:8].rstrip().upper().decode("ascii", "replace")
             name, digits = key.rstrip("0123456789"), key[len(key.rstrip("0123456789")) :]
             if name.startswith("T") and digits and int(digits) <= len(self.hdu.columns):
                 if int(digits) not in number or (name == "TDIM" and not one_a_row):
