@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from skyfill._files import atomic_write
@@ -208,14 +209,15 @@ def read(
     if beside.exists() and _hash_in(beside) != sha256:
         raise ValueError(f"{path}: not the file that {beside.name} describes; fetch it again")
     try:
-        network = build(about["architecture"])
+        with torch.device("meta"):  # shapes alone: what a header asks for may fill any memory
+            expected = build(about["architecture"]).state_dict()
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
         raise ValueError(f"{path}: its architecture makes no network; {_ADVICE}") from None
-    expected = network.state_dict()
     for key in expected.keys() | tensors.keys():
         ours, theirs = (tuple(t[key].shape) if key in t else None for t in (expected, tensors))
         if ours != theirs:
             raise ValueError(f"{path}: tensor {key} has shape {theirs}, the network wants {ours}")
+    network = build(about["architecture"])
     network.load_state_dict(tensors)
     network.requires_grad_(requires_grad=False)
     network.eval()
