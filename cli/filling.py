@@ -94,7 +94,7 @@ def inpainter_of(
             threads=args.threads or 0,
             progress=listener,
         )
-    except skyfill.masks.MismatchError as error:
+    except skyfill.masks.UnusableSkyError as error:
         raise ValueError(f"{args.map} and {args.mask}: {error}") from None
 
 

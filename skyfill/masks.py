@@ -24,7 +24,7 @@ from skyfill.healpix import pixel_directions, reorder
 
 __all__ = [
     "Holes",
-    "MismatchError",
+    "UnusableSkyError",
     "disc_pixels",
     "discs",
     "distance_to_edge",
@@ -39,8 +39,8 @@ __all__ = [
 ]
 
 
-class MismatchError(ValueError):
-    """A map and a mask that cannot be used together."""
+class UnusableSkyError(ValueError):
+    """A map and a mask from which nothing can be filled."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,27 +135,27 @@ def find_holes(values: NDArray[np.float64], observed: NDArray[np.bool_]) -> NDAr
 
     Raises
     ------
-    MismatchError
+    UnusableSkyError
         A ValueError: map and mask have different Nside, there is no hole, or nothing is observed.
 
     """
     if values.shape != observed.shape:
         pair = nside_of(values.size, "map"), nside_of(observed.size, "mask")
-        raise MismatchError(
+        raise UnusableSkyError(
             "the map has Nside {}, the mask has Nside {}; give a pair".format(*pair)
         )
     if not observed.any():
-        raise MismatchError(
+        raise UnusableSkyError(
             "the mask leaves no pixel observed; if its 1 means masked, pass --invert"
         )
     missing = np.isnan(values)
     holes: NDArray[np.bool_] = ~observed | missing
     if not holes.any():
-        raise MismatchError(
+        raise UnusableSkyError(
             "there is nothing to fill: the mask has no hole and the map misses nothing"
         )
     if holes.all():
-        raise MismatchError(
+        raise UnusableSkyError(
             "nothing is left to fill from: the map misses every pixel that is observed"
         )
     forgotten = int(np.count_nonzero(missing & observed))
