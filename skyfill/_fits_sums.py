@@ -9,7 +9,7 @@ import numpy as np
 
 from skyfill._fits import Hdu, padded, pieces
 
-__all__ = ["add_words", "is_right", "spell"]
+__all__ = ["WordSum", "add_words", "is_right", "spell"]
 
 _ONES = 0xFFFFFFFF
 
@@ -29,17 +29,30 @@ def is_right(stream: BinaryIO, hdu: Hdu) -> bool | None:
     return add_words(head, total) in (0, _ONES)
 
 
-def add_words(data: Iterable[bytes], total: int = 0) -> int:
-    """Add big-endian 32-bit words in one's complement."""
-    at = 0
-    for piece in data:
+class WordSum:
+    """Add big-endian 32-bit words in one's complement, piece by piece."""
+
+    def __init__(self, total: int = 0) -> None:
+        self.total = total
+        self._at = 0
+
+    def add(self, piece: bytes) -> None:
+        """Add what follows."""
         # A sum does not mind in how many pieces a word comes, if each stands in its place.
-        words = np.frombuffer(bytes(at % 4) + piece + bytes(-(at + len(piece)) % 4), ">u4")
-        total += int(words.sum(dtype=np.uint64))
-        at += len(piece)
-    while total >> 32:
-        total = (total & _ONES) + (total >> 32)
-    return total
+        before, after = self._at % 4, -(self._at + len(piece)) % 4
+        whole = bytes(before) + piece + bytes(after) if before or after else piece
+        self.total += int(np.frombuffer(whole, ">u4").sum(dtype=np.uint64))
+        while self.total >> 32:
+            self.total = (self.total & _ONES) + (self.total >> 32)
+        self._at += len(piece)
+
+
+def add_words(data: Iterable[bytes], total: int = 0) -> int:
+    """Add all pieces at once."""
+    words = WordSum(total)
+    for piece in data:
+        words.add(piece)
+    return words.total
 
 
 def spell(checksum: int) -> str:

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from astropy.io import fits
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from skyfill._files import atomic_write
 from skyfill._fits import PIECE, Hdu, is_packed, open_fits, padded, pieces, walk
 from skyfill._fits_column import DTYPES
-from skyfill._fits_sums import add_words, spell
+from skyfill._fits_sums import WordSum, add_words, spell
 
 __all__ = ["Card", "edit", "new_table", "replaced", "save"]
 
@@ -74,9 +74,20 @@ def _split(card: fits.Card) -> list[bytes]:
     return [image[i : i + 80] for i in range(0, len(image), 80)]
 
 
+class Amended(NamedTuple):
+    """Bytes to put in the place of some that were written before."""
+
+    back: int
+    """Bytes between their first one and the end."""
+    data: bytes
+
+
+Content = Iterator[bytes | Amended]
+
+
 def extension(
-    cards: tuple[bytes, ...], data: Callable[[], Iterable[bytes]], size: int
-) -> Iterator[bytes]:
+    cards: tuple[bytes, ...], data: Callable[[], Iterable[bytes]], size: int, *, ahead: bool
+) -> Content:
     """Spell one HDU: header, data and padding, with its checksums.
 
     Parameters
@@ -84,14 +95,27 @@ def extension(
     cards
         The header, without END.
     data
-        Starts to read the data; called twice, as the sums stand before what they add up.
+        Starts to read the data.
     size
         Bytes of data.
+    ahead
+        Whether the header must be right at once, for which the data are read twice; if not, it
+        comes again, amended, at the end.
 
     """
-    yield _header(_signed(cards, data))
-    yield from data()
+    words = WordSum()
+    if ahead:
+        for piece in data():
+            words.add(piece)
+    yield _header(_signed(cards, words.total))
+    for piece in data():
+        if not ahead:
+            words.add(piece)
+        yield piece
     yield bytes(padded(size) - size)
+    if not ahead:
+        header = _header(_signed(cards, words.total))
+        yield Amended(len(header) + padded(size), header)
 
 
 def replaced(
@@ -100,10 +124,12 @@ def replaced(
     cards: tuple[bytes, ...],
     data: Callable[[], Iterable[bytes]],
     size: int,
-) -> Iterator[bytes]:
+    *,
+    ahead: bool,
+) -> Content:
     """Spell a whole file again with one HDU replaced and the bytes around it kept."""
     yield from pieces(stream, hdu.path, 0, hdu.begin)
-    yield from extension(cards, data, size)
+    yield from extension(cards, data, size, ahead=ahead)
     yield from pieces(stream, hdu.path, hdu.start + padded(hdu.size))
 
 
@@ -114,7 +140,8 @@ def new_table(
     repeat: int,
     keywords: Mapping[str, Card],
     history: Iterable[str],
-) -> Iterator[bytes]:
+    ahead: bool,
+) -> Content:
     """Spell a whole new file with one binary table.
 
     Parameters
@@ -127,6 +154,8 @@ def new_table(
         Numbers in each row of a column; divides n.
     keywords, history
         Header cards after those that say how the bytes lie.
+    ahead
+        As in `extension`.
 
     """
     forms = {np.dtype(dtype): form for form, dtype in DTYPES.items() if form != "L"}
@@ -161,26 +190,40 @@ def new_table(
         "GCOUNT": (1, "number of groups"),
         "TFIELDS": (len(raws), "number of table fields"),
     }
-    yield from extension(edit((), _PRIMARY), tuple, 0)
-    yield from extension(edit((), {**structure, **header, **keywords}, history), data, nrow * width)
+    cards = edit((), {**structure, **header, **keywords}, history)
+    yield from extension(edit((), _PRIMARY), tuple, 0, ahead=True)
+    yield from extension(cards, data, nrow * width, ahead=ahead)
 
 
 def save(
-    path: str | os.PathLike[str], content: Iterable[bytes], *, overwrite: bool = False
+    path: str | os.PathLike[str], content: Callable[..., Content], *, overwrite: bool = False
 ) -> None:
-    """Write a file, compressed if its name ends in .gz, as `atomic_write` does."""
+    """Write a file, compressed if its name ends in .gz, as `atomic_write` does.
+
+    `content` is called with ``ahead``, true where nothing can be amended.
+    """
     with atomic_write(path, overwrite) as temporary:
+        zipped = temporary.suffix == ".gz"
         begin = bytearray()
-        with temporary.open("wb") as plain, _packing(plain, temporary.suffix) as file:
-            for piece in content:
+        at = 0
+        with temporary.open("wb") as plain, _packing(plain, zipped=zipped) as file:
+            for piece in content(ahead=zipped):
+                if isinstance(piece, Amended):
+                    plain.seek(at - piece.back)
+                    plain.write(piece.data)
+                    plain.seek(at)
+                    begin[at - piece.back : at - piece.back + len(piece.data)] = piece.data
+                    del begin[_READ_BACK:]
+                    continue
                 begin += piece[: _READ_BACK - len(begin)]
                 file.write(piece)
+                at += len(piece)
         _read_back(temporary, bytes(begin), Path(path))
 
 
-def _packing(plain: BinaryIO, suffix: str) -> AbstractContextManager[BinaryIO | gzip.GzipFile]:
+def _packing(plain: BinaryIO, *, zipped: bool) -> AbstractContextManager[BinaryIO | gzip.GzipFile]:
     """Compress what is written, if the name says so."""
-    if suffix != ".gz":
+    if not zipped:
         return nullcontext(plain)
     # No name and no time inside, so that equal maps are equal files. The last bits of a map
     # are noise: more effort than the least gains some percent and takes three times as long.
@@ -202,9 +245,8 @@ def _header(cards: tuple[bytes, ...]) -> bytes:
     return text.ljust(padded(len(text)))
 
 
-def _signed(cards: tuple[bytes, ...], data: Callable[[], Iterable[bytes]]) -> tuple[bytes, ...]:
-    """Set DATASUM and CHECKSUM."""
-    datasum = add_words(data())
+def _signed(cards: tuple[bytes, ...], datasum: int) -> tuple[bytes, ...]:
+    """Set DATASUM, and CHECKSUM with it."""
     cards = edit(cards, {"DATASUM": (str(datasum), "data unit checksum")})
     blank = edit(cards, {"CHECKSUM": ("0" * 16, "HDU checksum")})
     total = add_words([_header(blank)], datasum)

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -244,7 +245,8 @@ def write_filled(
 
         cards = edit(whole.cards, provenance, history)
         size = whole.size + tail[1] - tail[0]
-        save(path, replaced(stream, hdu, cards, data, size), overwrite=overwrite)
+        content = partial(replaced, stream, hdu, cards, data, size)
+        save(path, content, overwrite=overwrite)
 
 
 def write_map(
@@ -311,7 +313,8 @@ def write_map(
         "INDXSCHM": ("IMPLICIT", "Indexing: IMPLICIT or EXPLICIT"),
         "OBJECT": ("FULLSKY", "Sky coverage, either FULLSKY or PARTIAL"),
     }
-    content = new_table(
+    content = partial(
+        new_table,
         stored,
         unit=unit,
         repeat=1024 if npix % 1024 == 0 else 1,  # as all map files have it, small ones apart
