@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from astropy.io.fits import VerifyError
 
-from skyfill._fits import Hdu, open_fits, walk
+from skyfill._fits import Hdu, finish, open_fits, walk
 from skyfill._fits_sums import is_right
 from skyfill._skytable import SkyTable, find_table, sky_tables
 
@@ -91,7 +91,10 @@ def add_up(path: str | os.PathLike[str]) -> Checksums:
     """
     path = Path(path)
     with open_fits(path) as stream:
-        sums = {hdu.index: is_right(stream, hdu) for hdu in walk(stream, path)}
+        sums = {}
+        for hdu in walk(stream, path):
+            sums[hdu.index] = is_right(stream, hdu)
+        finish(stream, hdu)
     return Checksums(
         tuple(index for index, right in sums.items() if right),
         tuple(index for index, right in sums.items() if right is False),
