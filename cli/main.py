@@ -90,16 +90,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _fail(_named(error, args))
         except MemoryError as error:
             return _fail(str(error) or "not enough memory")
-        except KeyboardInterrupt:
-            print("skyfill: interrupted", file=sys.stderr)
-            return INTERRUPTED
         except _Terminated:
             print("skyfill: terminated", file=sys.stderr)
             return TERMINATED
+        except KeyboardInterrupt:
+            print("skyfill: interrupted", file=sys.stderr)
+            return INTERRUPTED
 
 
-class _Terminated(BaseException):
-    """Somebody has sent SIGTERM."""
+class _Terminated(KeyboardInterrupt):
+    """Somebody has sent SIGTERM: as Ctrl-C for all but the exit status."""
 
 
 @contextmanager
