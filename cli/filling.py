@@ -76,23 +76,26 @@ def inpainter_of(
     listener: skyfill.Progress,
 ) -> skyfill.Inpainter:
     """Prepare to fill a map as the options say."""
-    return skyfill.Inpainter(
-        sky.values,
-        observed,
-        method=args.method,
-        prior=options.given_prior(args, sky.nside) if options.has_prior(args) else None,
-        noise_rms=options.noise_rms(args),
-        fill=args.fill,
-        dipole=args.dipole,
-        polish=args.polish,
-        tolerance=args.tolerance,
-        seed=args.seed,
-        weights=args.weights,
-        device=args.device,
-        batch_size=args.batch_size,
-        threads=args.threads or 0,
-        progress=listener,
-    )
+    try:
+        return skyfill.Inpainter(
+            sky.values,
+            observed,
+            method=args.method,
+            prior=options.given_prior(args, sky.nside) if options.has_prior(args) else None,
+            noise_rms=options.noise_rms(args),
+            fill=args.fill,
+            dipole=args.dipole,
+            polish=args.polish,
+            tolerance=args.tolerance,
+            seed=args.seed,
+            weights=args.weights,
+            device=args.device,
+            batch_size=args.batch_size,
+            threads=args.threads or 0,
+            progress=listener,
+        )
+    except skyfill.masks.UnusableSkyError as error:
+        raise ValueError(f"{args.map} and {args.mask}: {error}") from None
 
 
 def whole_of(

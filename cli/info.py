@@ -1,4 +1,7 @@
-"""Say what is in a HEALPix file: resolution, ordering, frame, columns, units, provenance."""
+"""Say what is in a HEALPix file: resolution, ordering, frame, columns, units, provenance.
+
+Where its headers have checksums, the file is added up; a wrong one ends in exit status 2.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     info = skyfill.describe(args.file)
+    sums = skyfill.maps.add_up(args.file)
     if args.json:
         tables = [vars(table) | {"keywords": dict(table.keywords)} for table in info.tables]
-        print(json.dumps({"path": str(info.path), "tables": tables}, default=_plain))
+        about = {"path": str(info.path), "tables": tables, "checksums": str(sums)}
+        print(json.dumps(about, default=_plain))
     else:
-        print("\n\n".join([str(info.path), *map(_as_text, info.tables)]))
+        print("\n\n".join([f"{info.path}\nchecksums: {sums}", *map(_as_text, info.tables)]))
+    if sums.wrong:
+        raise ValueError(
+            f"{args.file}: the checksums of HDU {', '.join(map(str, sums.wrong))} are wrong: the"
+            " file has changed since it was written; fetch it again"
+        )
     return 0
 
 

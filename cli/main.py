@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import shlex
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TextIO
 
@@ -32,6 +36,8 @@ VERBS = (
 
 WRONG_INPUT = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+TERMINATED = 143  # 128 + SIGTERM, which batch systems send before they kill
+_NO_ROOM = {errno.ENOSPC, errno.EROFS, errno.EACCES}
 
 
 class _Version(argparse.Action):
@@ -68,22 +74,58 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit status; docs/cli.md says what each means."""
     argv = sys.argv[1:] if argv is None else argv
-    args = build_parser().parse_args(argv)
-    args.command = shlex.join(["skyfill", *argv])  # recorded in the files that are written
-    with warnings.catch_warnings():
-        warnings.showwarning = _warn
+    args = argparse.Namespace()
+    with warnings.catch_warnings(), _stopped_cleanly():
         try:
+            args = build_parser().parse_args(argv)
+            args.command = shlex.join(["skyfill", *argv])  # recorded in what is written
+            warnings.showwarning = _warn
             return int(args.run(args))
         except BrokenPipeError:  # `skyfill info ... | head`: nobody is reading any more
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
-        except (ValueError, OSError) as error:
+        except ValueError as error:
             return _fail(str(error))
+        except OSError as error:
+            return _fail(_named(error, args))
         except MemoryError as error:
             return _fail(str(error) or "not enough memory")
+        except _Terminated:
+            print("skyfill: terminated", file=sys.stderr)
+            return TERMINATED
         except KeyboardInterrupt:
             print("skyfill: interrupted", file=sys.stderr)
             return INTERRUPTED
+
+
+class _Terminated(KeyboardInterrupt):
+    """Somebody has sent SIGTERM: as Ctrl-C for all but the exit status."""
+
+
+@contextmanager
+def _stopped_cleanly() -> Iterator[None]:
+    """Let SIGTERM unwind the stack, as Ctrl-C does, so that unfinished files are removed."""
+
+    def stop(*_: object) -> None:
+        raise _Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may listen to signals
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _named(error: OSError, args: argparse.Namespace) -> str:
+    """Word an error of the operating system, which may not say what it is about."""
+    if error.errno is None or error.strerror is None:  # worded by us
+        return str(error)
+    name = error.filename or getattr(args, "output", None)
+    mend = "; write elsewhere" if error.errno in _NO_ROOM else ""
+    return f"{name}: {error.strerror}{mend}" if name else f"{error.strerror}{mend}"
 
 
 def _fail(message: str) -> int:

@@ -11,10 +11,11 @@ from types import MappingProxyType
 
 from astropy.io.fits import VerifyError
 
-from skyfill._fits import Hdu, open_fits
+from skyfill._fits import Hdu, finish, open_fits, walk
+from skyfill._fits_sums import is_right
 from skyfill._skytable import SkyTable, find_table, sky_tables
 
-__all__ = ["ColumnInfo", "MapInfo", "TableInfo", "describe"]
+__all__ = ["Checksums", "ColumnInfo", "MapInfo", "TableInfo", "add_up", "describe"]
 
 # Cards that say how the bytes lie, or what `describe` gives in fields of their own.
 _STRUCTURE = re.compile(
@@ -55,6 +56,49 @@ class MapInfo:
 
     path: Path
     tables: tuple[TableInfo, ...]
+
+
+@dataclass(frozen=True)
+class Checksums:
+    """What adding up a file has shown."""
+
+    right: tuple[int, ...]
+    """HDUs that are as their CHECKSUM and DATASUM say."""
+    wrong: tuple[int, ...]
+    """HDUs that are not."""
+
+    def __str__(self) -> str:
+        if self.wrong:
+            return f"WRONG in HDU {', '.join(map(str, self.wrong))}"
+        return "right" if self.right else "none"
+
+
+def add_up(path: str | os.PathLike[str]) -> Checksums:
+    """Read a whole file and compare it with the checksums in its headers, where it has any.
+
+    Parameters
+    ----------
+    path
+        A FITS file, plain or gzip.
+
+    Raises
+    ------
+    ValueError
+        It is no complete FITS file.
+    OSError
+        It cannot be read.
+
+    """
+    path = Path(path)
+    with open_fits(path) as stream:
+        sums = {}
+        for hdu in walk(stream, path):
+            sums[hdu.index] = is_right(stream, hdu)
+        finish(stream, hdu)
+    return Checksums(
+        tuple(index for index, right in sums.items() if right),
+        tuple(index for index, right in sums.items() if right is False),
+    )
 
 
 def describe(path: str | os.PathLike[str]) -> MapInfo:
@@ -101,10 +145,10 @@ def _table_info(table: SkyTable) -> TableInfo:
 def _keywords(hdu: Hdu) -> dict[str, object]:
     """Collect the keywords that are no structure; those that cannot be parsed as text."""
     keywords: dict[str, object] = {}
-    for key in hdu.header:
-        if not _STRUCTURE.fullmatch(key):
+    for card in hdu.header.cards:  # not by key: astropy takes some broken ones for patterns
+        if not _STRUCTURE.fullmatch(card.keyword) and card.keyword not in keywords:
             try:
-                keywords[key] = hdu.header[key]
+                keywords[card.keyword] = card.value
             except VerifyError:
-                keywords[key] = hdu.text(key)
+                keywords[card.keyword] = ""
     return keywords

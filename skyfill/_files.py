@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 __all__ = ["atomic_write", "check_writable"]
+
+_UNFINISHED = re.compile(r"\.skyfill-[0-9a-f]{12}(\..+)?")
+_FORGOTTEN = 3600.0  # seconds: a file that nobody has written to for so long is nobody's
 
 
 def check_writable(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -53,7 +58,8 @@ def atomic_write(path: str | os.PathLike[str], overwrite: bool = False) -> Itera
 
     The temporary file is flushed to disk before it is renamed, so that `path` holds at any time
     either what it held before or the complete new file. It keeps the suffixes of `path`, by which
-    many writers choose a format. When the block raises, it is removed and `path` stays untouched.
+    many writers choose a format. When the block raises, it is removed and `path` stays untouched;
+    what a run that was killed left in the folder more than an hour ago is removed as well.
 
     Parameters
     ----------
@@ -75,13 +81,14 @@ def atomic_write(path: str | os.PathLike[str], overwrite: bool = False) -> Itera
     target = check_writable(path, overwrite=overwrite)
     suffix = "".join(target.suffixes[-2:])
     temporary = target.parent / f".skyfill-{secrets.token_hex(6)}{suffix}"
+    _sweep(target.parent)
     try:
         # Not `tempfile`: its files are private (0600), these follow the user's umask.
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         yield temporary
         _flush(temporary)
         check_writable(path, overwrite=overwrite)  # the block may have taken hours
-        temporary.replace(target)
+        _put_in_place(temporary, target, path, overwrite=overwrite)
         with suppress(OSError):  # some network file systems cannot flush a folder
             _flush(target.parent)
     except OSError as error:
@@ -93,6 +100,36 @@ def atomic_write(path: str | os.PathLike[str], overwrite: bool = False) -> Itera
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+def _put_in_place(
+    temporary: Path, target: Path, path: str | os.PathLike[str], *, overwrite: bool
+) -> None:
+    """Rename, and where nothing may be replaced, so that of two runs only one succeeds."""
+    if not overwrite:
+        try:
+            target.hardlink_to(temporary)  # unlike a rename, it fails where there is a file
+        except FileExistsError:
+            raise FileExistsError(
+                f"{path} has been written by another run meanwhile; pass --overwrite to replace it"
+            ) from None
+        except OSError:  # a file system without links: the check before must do
+            pass
+        else:
+            temporary.unlink()
+            return
+    temporary.replace(target)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the unfinished files of runs that were killed."""
+    with suppress(OSError):
+        old = time.time() - _FORGOTTEN
+        for entry in list(os.scandir(folder)):
+            if _UNFINISHED.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                with suppress(OSError):
+                    if entry.stat().st_mtime < old:
+                        Path(entry.path).unlink()
 
 
 def _flush(path: Path) -> None:

@@ -8,6 +8,8 @@ single card. The format is that of the FITS standard 4.0, cited by its sections.
 from __future__ import annotations
 
 import gzip
+import math
+import os
 import re
 import warnings
 import zlib
@@ -22,98 +24,17 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-__all__ = ["DTYPES", "PIECE", "Column", "Hdu", "open_fits", "padded", "pieces", "walk"]
+from skyfill._fits_column import DTYPES, WIDTHS, Column
+
+__all__ = ["PIECE", "Hdu", "finish", "is_packed", "open_fits", "padded", "pieces", "walk"]
 
 _BLOCK = 2880
 PIECE = 1 << 24
 """Bytes moved at once: memory stays flat at any Nside."""
-
-# TFORM letter -> bytes of an element (standard, table 18); -> dtype, where it is one real number
-_WIDTHS = {"L": 1, "B": 1, "I": 2, "J": 4, "K": 8, "A": 1, "E": 4, "D": 8, "C": 8, "M": 16}
-_WIDTHS |= {"P": 8, "Q": 16}
-DTYPES = {"L": "u1", "B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8"}
-
-
-@dataclass(frozen=True)
-class Column:
-    """Where a column of a binary table lies and what its numbers mean (standard, 7.3)."""
-
-    name: str
-    number: int
-    """Number from 1, the n of its TTYPEn."""
-    form: str
-    """The letter of TFORMn."""
-    repeat: int
-    """Elements in each row."""
-    offset: int
-    """Its first byte in a row."""
-    width: int
-    """Its bytes in a row."""
-    unit: str = ""
-    scale: float = 1.0
-    zero: float = 0.0
-    null: int | None = None
-    """The integer that means "undefined"."""
-
-    @property
-    def numeric(self) -> bool:
-        """Whether an element is one real number."""
-        return self.form in DTYPES
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of an element on disk, big-endian; bytes where it is not one real number."""
-        return np.dtype(DTYPES.get(self.form, f"V{_WIDTHS.get(self.form, 1)}"))
-
-    def of(self, rows: NDArray[np.uint8]) -> NDArray[Any]:
-        """View the column in `rows`, (nrow, bytes of a row); writing to the view changes them."""
-        cells: NDArray[Any] = self.raw(rows).view(self.dtype)
-        return cells
-
-    def raw(self, rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """View the bytes of the column in `rows`."""
-        return rows[:, self.offset : self.offset + self.width]
-
-    def decode(self, raw: NDArray[Any]) -> NDArray[np.float64]:
-        """Convert elements as stored to physical values; undefined ones are NaN."""
-        if self.form == "L":
-            return np.where(raw == 0, np.nan, (raw == ord("T")).astype(np.float64))
-        with np.errstate(invalid="ignore"):  # a signalling NaN is as good as any other
-            values: NDArray[np.float64] = raw.astype(np.float64)
-        if (self.scale, self.zero) != (1.0, 0.0):
-            values = values * self.scale + self.zero
-        if self.null is not None:
-            values[raw == self.null] = np.nan
-        return values
-
-    def encode(self, values: NDArray[np.float64]) -> NDArray[Any]:
-        """Convert finite physical values to elements as stored: the inverse of `decode`.
-
-        Raises
-        ------
-        ValueError
-            A value is beyond the range of the type, or the type cannot hold numbers.
-
-        """
-        if not self.numeric or self.form == "L":
-            raise ValueError(f"column {self.name!r} of type {self.form} cannot hold a sky")
-        if (self.scale, self.zero) != (1.0, 0.0):
-            values = (values - self.zero) / self.scale
-        limits: Any
-        if self.dtype.kind == "f":
-            limits = np.finfo(self.dtype)
-        else:
-            limits = np.iinfo(self.dtype)
-            values = np.rint(values)
-        if values.size and not (limits.min <= values.min() and values.max() <= limits.max):
-            raise ValueError(
-                f"column {self.name!r} stores {self.dtype.name}, which cannot hold the values"
-                f" {values.min():.6g} to {values.max():.6g}"
-            )
-        raw = values.astype(self.dtype)
-        if self.null is not None:  # no value may turn into "undefined" by rounding
-            raw[raw == self.null] = self.null + (1 if self.null < limits.max else -1)
-        return raw
+_MOST_CARDS = 1 << 16  # Planck's longest headers have some hundreds
+_MOST_FIELDS = 999  # columns, and axes (standard, 4.4.1.1 and 7.2.1)
+# Deflate packs at most 1032:1. A mask comes near it, a file of GBs that does is meant to do harm.
+_MOST_PACKED, _BOMB_BYTES, _BOMB_RATIO = 1032, 1 << 32, 100
 
 
 @dataclass(frozen=True)
@@ -149,6 +70,16 @@ class Hdu:
         except ValueError:
             return default
 
+    def count(self, key: str, default: int | None = None, *, most: int | None = None) -> int:
+        """Return the value of a keyword that counts; ValueError where it is none, or more."""
+        value = self.integer(key, default)
+        if value < 0 or (most is not None and value > most):
+            raise ValueError(
+                f"{self.path}: damaged header, HDU {self.index} has {key} = {value};"
+                " fetch the file again"
+            )
+        return value
+
     def integer(self, key: str, default: int | None = None) -> int:
         """Return the value of an integer keyword; ValueError where it is none."""
         text = self.text(key)
@@ -163,15 +94,25 @@ class Hdu:
             ) from None
 
     @property
+    def begin(self) -> int:
+        """Byte where the header begins."""
+        return self.start - padded(80 * (len(self.cards) + 1))
+
+    @property
     def size(self) -> int:
         """Bytes of data, without padding (standard, equations 1 and 2)."""
-        axes = [self.integer(f"NAXIS{i + 1}") for i in range(self.integer("NAXIS"))]
+        axes = self.axes
         if not axes:
             return 0
         if axes[0] == 0 and self.text("GROUPS") == "True":
             axes = axes[1:]
-        count = int(np.prod(axes, dtype=np.int64)) + self.integer("PCOUNT", 0)
-        return abs(self.integer("BITPIX")) // 8 * self.integer("GCOUNT", 1) * count
+        count = math.prod(axes) + self.count("PCOUNT", 0)
+        return abs(self.integer("BITPIX")) // 8 * self.count("GCOUNT", 1) * count
+
+    @property
+    def axes(self) -> list[int]:
+        """Lengths of the axes: of a table the bytes of a row, and the rows."""
+        return [self.count(f"NAXIS{i + 1}") for i in range(self.count("NAXIS", most=_MOST_FIELDS))]
 
     @property
     def is_table(self) -> bool:
@@ -183,13 +124,18 @@ class Hdu:
         """The columns of a binary table."""
         columns = []
         offset = 0
-        for n in range(1, self.integer("TFIELDS") + 1):
+        if len(self.axes) != 2 or self.integer("BITPIX") != 8:
+            raise ValueError(
+                f"{self.path}: damaged header, the table in HDU {self.index} must have NAXIS = 2"
+                " and BITPIX = 8; fetch the file again"
+            )
+        for n in range(1, self.count("TFIELDS", most=_MOST_FIELDS) + 1):
             tform = self.text(f"TFORM{n}")
             match = re.match(r"(\d*)([A-Z])", tform)
-            if match is None or (form := match[2]) not in {*_WIDTHS, "X"}:
+            if match is None or (form := match[2]) not in {*WIDTHS, "X"}:
                 raise ValueError(f"{self.path}: TFORM{n} = {tform!r} is no FITS column format")
             repeat = int(match[1] or 1)
-            width = (repeat + 7) // 8 if form == "X" else repeat * _WIDTHS[form]
+            width = (repeat + 7) // 8 if form == "X" else repeat * WIDTHS[form]
             columns.append(
                 Column(
                     name=self.text(f"TTYPE{n}") or f"column {n}",
@@ -199,9 +145,9 @@ class Hdu:
                     offset=offset,
                     width=width,
                     unit=self.text(f"TUNIT{n}"),
-                    scale=self.number(f"TSCAL{n}", 1.0),
-                    zero=self.number(f"TZERO{n}", 0.0),
-                    null=self.integer(f"TNULL{n}") if self.text(f"TNULL{n}") else None,
+                    scale=self._finite(f"TSCAL{n}", 1.0),
+                    zero=self._finite(f"TZERO{n}", 0.0),
+                    null=self._null(f"TNULL{n}", form),
                 )
             )
             offset += width
@@ -211,6 +157,25 @@ class Hdu:
                 f" NAXIS1 says {self.integer('NAXIS1')}; fetch the file again"
             )
         return tuple(columns)
+
+    def _null(self, key: str, form: str) -> int | None:
+        """Return the integer that means "undefined", None where the type has no such number."""
+        value = self.integer(key) if self.text(key) else None
+        dtype = np.dtype(DTYPES.get(form, "V1"))
+        if value is None or dtype.kind not in "iu":
+            return value
+        limits = np.iinfo(dtype)
+        return value if limits.min <= value <= limits.max else None
+
+    def _finite(self, key: str, default: float) -> float:
+        """Return the value of a keyword that numbers are scaled with."""
+        value = self.number(key, default)
+        if not math.isfinite(value) or (default and not value):
+            raise ValueError(
+                f"{self.path}: damaged header, HDU {self.index} has {key} = {value}; fetch the file"
+                " again"
+            )
+        return value
 
     def rows(self, stream: BinaryIO) -> Iterator[NDArray[np.uint8]]:
         """Read the rows of a table in pieces of whole rows: writable, (nrow, bytes of a row)."""
@@ -248,10 +213,35 @@ def open_fits(path: str | Path) -> Iterator[BinaryIO]:
             yield cast("BinaryIO", stream)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise ValueError(f"{path}: damaged or truncated gzip file; fetch it again") from error
+        except MemoryError as error:
+            raise MemoryError(f"{path}: not enough memory for a map of this size") from error
 
 
-def walk(stream: BinaryIO, path: Path) -> Iterator[Hdu]:
+def is_packed(stream: object) -> bool:
+    """Tell whether a file is compressed."""
+    return isinstance(stream, gzip.GzipFile)
+
+
+def finish(stream: BinaryIO, last: Hdu) -> None:
+    """Go from an HDU to the end of its file: what is broken there must not be copied.
+
+    Raises
+    ------
+    ValueError
+        The file ends before its headers say so, or what is compressed does not add up.
+
+    """
+    for hdu in walk(stream, last.path, last):
+        last = hdu
+    if is_packed(stream):  # its checksum stands at its end
+        for _ in pieces(stream, last.path, last.start + padded(last.size)):
+            pass
+
+
+def walk(stream: BinaryIO, path: Path, after: Hdu | None = None) -> Iterator[Hdu]:
     """Go through the HDUs of a file; between two, the caller may read what it likes.
+
+    With `after`, from the data of that HDU on.
 
     Raises
     ------
@@ -260,18 +250,40 @@ def walk(stream: BinaryIO, path: Path) -> Iterator[Hdu]:
 
     """
     position = index = 0
+    if after is not None:
+        _check_end(stream, after)
+        position, index = after.start + padded(after.size), after.index + 1
     while True:
         stream.seek(position)
         cards = _read_cards(stream, path, b"XTENSION" if index else b"SIMPLE  ")
         if cards is None:
             return
         hdu = Hdu(path, index, cards, stream.tell())
+        _check_length(stream, path, hdu.start + hdu.size)
         yield hdu
-        if hdu.size:  # a seek beyond the end fails to tell, reading the last byte does not
-            stream.seek(hdu.start + hdu.size - 1)
-            _read_into(stream, bytearray(1), path)
+        _check_end(stream, hdu)
         position = hdu.start + padded(hdu.size)
         index += 1
+
+
+def _check_end(stream: BinaryIO, hdu: Hdu) -> None:
+    """Refuse data that are not all there."""
+    if hdu.size:  # a seek beyond the end fails to tell, reading the last byte does not
+        stream.seek(hdu.start + hdu.size - 1)
+        _read_into(stream, bytearray(1), hdu.path)
+
+
+def _check_length(stream: BinaryIO, path: Path, end: int) -> None:
+    """Refuse a length that the file cannot have, or should not, before a byte of it is read."""
+    size = os.fstat(stream.fileno()).st_size
+    packed = is_packed(stream)
+    if end > size * (_MOST_PACKED if packed else 1):
+        raise ValueError(f"{path}: truncated FITS file, data are missing; fetch it again")
+    if packed and end > max(_BOMB_BYTES, size * _BOMB_RATIO):
+        raise ValueError(
+            f"{path}: a gzip file of {size} bytes that expands to {end} or more, as no map does;"
+            " if you trust it, expand it with gunzip first"
+        )
 
 
 def _read_cards(stream: BinaryIO, path: Path, first: bytes) -> tuple[bytes, ...] | None:
@@ -292,6 +304,10 @@ def _read_cards(stream: BinaryIO, path: Path, first: bytes) -> tuple[bytes, ...]
             if card.rstrip() == b"END":
                 return tuple(cards)
             cards.append(card)
+        if len(cards) > _MOST_CARDS:
+            raise ValueError(
+                f"{path}: damaged header, no END in its first {_MOST_CARDS} cards; fetch it again"
+            )
 
 
 def _read_into(stream: BinaryIO, data: bytearray, path: Path) -> None:
@@ -304,7 +320,7 @@ def _read_into(stream: BinaryIO, data: bytearray, path: Path) -> None:
         view = view[count:]
 
 
-def pieces(stream: BinaryIO, start: int, end: int | None = None) -> Iterator[bytes]:
+def pieces(stream: BinaryIO, path: Path, start: int, end: int | None = None) -> Iterator[bytes]:
     """Read the bytes from `start` to `end`, or all that follow, piece by piece."""
     stream.seek(start)
     while end is None or start < end:
@@ -313,3 +329,4 @@ def pieces(stream: BinaryIO, start: int, end: int | None = None) -> Iterator[byt
             return
         yield data
         start += len(data)
+        _check_length(stream, path, start)

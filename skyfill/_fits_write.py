@@ -6,16 +6,22 @@ import gzip
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, BinaryIO
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
 from skyfill._files import atomic_write
-from skyfill._fits import DTYPES, PIECE, Hdu, padded, pieces
+from skyfill._fits import PIECE, Hdu, is_packed, open_fits, padded, pieces, walk
+from skyfill._fits_column import DTYPES
+from skyfill._fits_sums import WordSum, add_words, spell
 
 __all__ = ["Card", "edit", "new_table", "replaced", "save"]
+
+_READ_BACK = 1 << 20  # bytes: the headers of any map file
 
 Card = tuple[Any, str]
 """Value and comment of a keyword."""
@@ -40,7 +46,7 @@ def edit(
         key = name.upper()
         text = _ascii(value) if isinstance(value, str) else value
         new = _split(fits.Card(key, text, _ascii(comment)))
-        at = [i for i, card in enumerate(edited) if card[:8] == f"{key:<8}".encode()]
+        at = [i for i, card in enumerate(edited) if card[:8].upper() == f"{key:<8}".encode()]
         for i in reversed(at):
             end = i + 1
             while end < len(edited) and edited[end].startswith(b"CONTINUE"):
@@ -68,24 +74,48 @@ def _split(card: fits.Card) -> list[bytes]:
     return [image[i : i + 80] for i in range(0, len(image), 80)]
 
 
+class Amended(NamedTuple):
+    """Bytes to put in the place of some that were written before."""
+
+    back: int
+    """Bytes between their first one and the end."""
+    data: bytes
+
+
+Content = Iterator[bytes | Amended]
+
+
 def extension(
-    cards: tuple[bytes, ...], data: Callable[[], Iterable[bytes]], size: int
-) -> Iterator[bytes]:
-    """Spell one HDU: header, data and padding, with its checksums if the header has any.
+    cards: tuple[bytes, ...], data: Callable[[], Iterable[bytes]], size: int, *, ahead: bool
+) -> Content:
+    """Spell one HDU: header, data and padding, with its checksums.
 
     Parameters
     ----------
     cards
         The header, without END.
     data
-        Starts to read the data; called twice where there is a checksum.
+        Starts to read the data.
     size
         Bytes of data.
+    ahead
+        Whether the header must be right at once, for which the data are read twice; if not, it
+        comes again, amended, at the end.
 
     """
-    yield _header(_signed(cards, data))
-    yield from data()
+    words = WordSum()
+    if ahead:
+        for piece in data():
+            words.add(piece)
+    yield _header(_signed(cards, words.total))
+    for piece in data():
+        if not ahead:
+            words.add(piece)
+        yield piece
     yield bytes(padded(size) - size)
+    if not ahead:
+        header = _header(_signed(cards, words.total))
+        yield Amended(len(header) + padded(size), header)
 
 
 def replaced(
@@ -94,11 +124,13 @@ def replaced(
     cards: tuple[bytes, ...],
     data: Callable[[], Iterable[bytes]],
     size: int,
-) -> Iterator[bytes]:
+    *,
+    ahead: bool,
+) -> Content:
     """Spell a whole file again with one HDU replaced and the bytes around it kept."""
-    yield from pieces(stream, 0, hdu.start - padded(80 * (len(hdu.cards) + 1)))
-    yield from extension(cards, data, size)
-    yield from pieces(stream, hdu.start + padded(hdu.size))
+    yield from pieces(stream, hdu.path, 0, hdu.begin)
+    yield from extension(cards, data, size, ahead=ahead)
+    yield from pieces(stream, hdu.path, hdu.start + padded(hdu.size))
 
 
 def new_table(
@@ -108,7 +140,8 @@ def new_table(
     repeat: int,
     keywords: Mapping[str, Card],
     history: Iterable[str],
-) -> Iterator[bytes]:
+    ahead: bool,
+) -> Content:
     """Spell a whole new file with one binary table.
 
     Parameters
@@ -121,6 +154,8 @@ def new_table(
         Numbers in each row of a column; divides n.
     keywords, history
         Header cards after those that say how the bytes lie.
+    ahead
+        As in `extension`.
 
     """
     forms = {np.dtype(dtype): form for form, dtype in DTYPES.items() if form != "L"}
@@ -155,22 +190,54 @@ def new_table(
         "GCOUNT": (1, "number of groups"),
         "TFIELDS": (len(raws), "number of table fields"),
     }
-    yield _header(edit((), _PRIMARY))
-    yield from extension(edit((), {**structure, **header, **keywords}, history), data, nrow * width)
+    cards = edit((), {**structure, **header, **keywords}, history)
+    yield from extension(edit((), _PRIMARY), tuple, 0, ahead=True)
+    yield from extension(cards, data, nrow * width, ahead=ahead)
 
 
 def save(
-    path: str | os.PathLike[str], content: Iterable[bytes], *, overwrite: bool = False
+    path: str | os.PathLike[str], content: Callable[..., Content], *, overwrite: bool = False
 ) -> None:
-    """Write a file, compressed if its name ends in .gz, as `atomic_write` does."""
-    with atomic_write(path, overwrite) as temporary, temporary.open("wb") as plain:
-        if temporary.suffix != ".gz":
-            plain.writelines(content)
-            return
-        # No name and no time inside, so that equal maps are equal files. The last bits of a map
-        # are noise: more effort than the least gains some percent and takes three times as long.
-        with gzip.GzipFile("", "wb", compresslevel=1, fileobj=plain, mtime=0) as packed:
-            packed.writelines(content)
+    """Write a file, compressed if its name ends in .gz, as `atomic_write` does.
+
+    `content` is called with ``ahead``, true where nothing can be amended.
+    """
+    with atomic_write(path, overwrite) as temporary:
+        zipped = temporary.suffix == ".gz"
+        begin = bytearray()
+        at = 0
+        with temporary.open("wb") as plain, _packing(plain, zipped=zipped) as file:
+            for piece in content(ahead=zipped):
+                if isinstance(piece, Amended):
+                    plain.seek(at - piece.back)
+                    plain.write(piece.data)
+                    plain.seek(at)
+                    begin[at - piece.back : at - piece.back + len(piece.data)] = piece.data
+                    del begin[_READ_BACK:]
+                    continue
+                begin += piece[: _READ_BACK - len(begin)]
+                file.write(piece)
+                at += len(piece)
+        _read_back(temporary, bytes(begin), Path(path))
+
+
+def _packing(plain: BinaryIO, *, zipped: bool) -> AbstractContextManager[BinaryIO | gzip.GzipFile]:
+    """Compress what is written, if the name says so."""
+    if not zipped:
+        return nullcontext(plain)
+    # No name and no time inside, so that equal maps are equal files. The last bits of a map
+    # are noise: more effort than the least gains some percent and takes three times as long.
+    return gzip.GzipFile("", "wb", compresslevel=1, fileobj=plain, mtime=0)
+
+
+def _read_back(temporary: Path, begin: bytes, path: Path) -> None:
+    """Look whether the headers can be read from the disk as they were meant."""
+    with open_fits(temporary) as stream:
+        if stream.read(len(begin)) != begin:
+            raise OSError(f"cannot write {path}: the disk gives back other bytes than it was given")
+        if not is_packed(stream):
+            for _ in walk(stream, path):
+                pass
 
 
 def _header(cards: tuple[bytes, ...]) -> bytes:
@@ -178,46 +245,9 @@ def _header(cards: tuple[bytes, ...]) -> bytes:
     return text.ljust(padded(len(text)))
 
 
-def _signed(cards: tuple[bytes, ...], data: Callable[[], Iterable[bytes]]) -> tuple[bytes, ...]:
-    """Bring DATASUM and CHECKSUM up to date where the header has them (standard, appendix J)."""
-    signs = {card[:8].rstrip() for card in cards} & {b"DATASUM", b"CHECKSUM"}
-    if not signs:
-        return cards
-    datasum = _add_words(data())
-    if b"DATASUM" in signs:
-        cards = edit(cards, {"DATASUM": (str(datasum), "data unit checksum")})
-    if b"CHECKSUM" in signs:
-        blank = edit(cards, {"CHECKSUM": ("0" * 16, "HDU checksum")})
-        total = _add_words([_header(blank)], datasum)
-        cards = edit(cards, {"CHECKSUM": (_spell(~total & 0xFFFFFFFF), "HDU checksum")})
-    return cards
-
-
-def _add_words(data: Iterable[bytes], total: int = 0) -> int:
-    """Add big-endian 32-bit words in one's complement."""
-    at = 0
-    for piece in data:
-        # A sum does not mind in how many pieces a word comes, if each stands in its place.
-        words = np.frombuffer(bytes(at % 4) + piece + bytes(-(at + len(piece)) % 4), ">u4")
-        total += int(words.sum(dtype=np.uint64))
-        at += len(piece)
-    while total >> 32:
-        total = (total & 0xFFFFFFFF) + (total >> 32)
-    return total
-
-
-def _spell(checksum: int) -> str:
-    """Write a checksum as 16 letters and digits (standard, appendix J.2)."""
-    letters = np.zeros((4, 4), int)
-    for i, byte in enumerate(checksum.to_bytes(4, "big")):
-        quarter = np.full(4, byte // 4 + ord("0"))
-        quarter[0] += byte % 4
-        # Move pairs apart, which keeps their sum, until no punctuation is left.
-        while any(0x3A <= c <= 0x40 or 0x5B <= c <= 0x60 for c in quarter):
-            for pair in (0, 2):
-                if any(0x3A <= c <= 0x40 or 0x5B <= c <= 0x60 for c in quarter[pair : pair + 2]):
-                    quarter[pair] += 1
-                    quarter[pair + 1] -= 1
-        letters[:, i] = quarter
-    text = "".join(map(chr, letters.ravel()))
-    return text[-1] + text[:-1]
+def _signed(cards: tuple[bytes, ...], datasum: int) -> tuple[bytes, ...]:
+    """Set DATASUM, and CHECKSUM with it."""
+    cards = edit(cards, {"DATASUM": (str(datasum), "data unit checksum")})
+    blank = edit(cards, {"CHECKSUM": ("0" * 16, "HDU checksum")})
+    total = add_words([_header(blank)], datasum)
+    return edit(cards, {"CHECKSUM": (spell(~total & 0xFFFFFFFF), "HDU checksum")})

@@ -10,8 +10,9 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill._checks import check_nside, nside_of
-from skyfill._fits import PIECE, Column, Hdu, walk
+from skyfill._checks import MAX_NSIDE, check_nside, nside_of
+from skyfill._fits import PIECE, Hdu, walk
+from skyfill._fits_column import Column
 from skyfill._fits_write import edit
 
 __all__ = ["UNSEEN", "FullSky", "SkyTable", "find_table", "missing", "sky_tables"]
@@ -93,7 +94,8 @@ class SkyTable:
     @property
     def sentinel(self) -> float:
         """What stands in the file's missing pixels."""
-        return self.hdu.number("BAD_DATA", UNSEEN)
+        value = self.hdu.number("BAD_DATA", UNSEEN)
+        return value if abs(value) <= np.finfo(np.float32).max else UNSEEN
 
     @property
     def partial(self) -> bool:
@@ -259,7 +261,7 @@ class SkyTable:
         number = {old.number: new.number for old, new in zip(self.fields, moved, strict=True)}
         cards = []
         for card in self.hdu.cards:
-            key = card[:8].rstrip().decode("ascii", "replace")
+            key = card[:8].rstrip().upper().decode("ascii", "replace")
             name, digits = key.rstrip("0123456789"), key[len(key.rstrip("0123456789")) :]
             if name.startswith("T") and digits and int(digits) <= len(self.hdu.columns):
                 if int(digits) not in number or (name == "TDIM" and not one_a_row):
@@ -317,13 +319,19 @@ def sky_tables(stream: BinaryIO, path: Path) -> Iterator[SkyTable]:
             nside = nside_of(count, str(path))
         else:
             continue
+        for column in fields:
+            if column.repeat > 12 * MAX_NSIDE**2:  # a row of it would fill any memory
+                raise ValueError(
+                    f"{path}: damaged header, column {column.name!r} has {column.repeat} elements"
+                    " in a row, more than any sky; fetch the file again"
+                )
         if fields:
             yield SkyTable(hdu, fields, pixel, nside)
 
 
 def _kind(hdu: Hdu) -> str:
     """Say what an HDU is, for a message."""
-    axes = [hdu.text(f"NAXIS{i + 1}") for i in range(hdu.integer("NAXIS"))]
+    axes = hdu.axes
     if hdu.text("XTENSION").endswith("TABLE"):
-        return f"a table of {axes[1]} rows"
-    return f"an image of {' x '.join(axes)} pixels" if axes else "is empty"
+        return f"a table of {axes[-1] if axes else 0} rows"
+    return f"an image of {' x '.join(map(str, axes))} pixels" if axes else "is empty"

@@ -23,7 +23,7 @@ from skyfill._engines import published_fills, tile_engine
 from skyfill._progress import Progress, Silent
 from skyfill.dipole import Dipole
 from skyfill.gaussian import Certificate, Solver, freed
-from skyfill.masks import find_holes
+from skyfill.masks import UnusableSkyError, find_holes
 from skyfill.methods import Diffuse, Exact, Fill, Polished, noise_variance
 from skyfill.mosaic import Mosaic, MosaicConfig
 from skyfill.prior import Prior, draw_signal, draw_white, fit
@@ -170,6 +170,7 @@ class Inpainter:
         self.prior = prior if informed else None
         self._noise_variance = noise_variance(noise_rms, seen)
         if self.prior is None and informed:
+            _refuse_flat(values, seen)
             self._progress.stage("prior")
             self.prior = fit(self._values, seen, threads=threads)
             self._progress.done(describe_prior(self.prior))
@@ -378,6 +379,15 @@ def _check(method: str, fill: str, dipole: str, polish: int | None) -> None:
             raise ValueError(f"{name} {value!r} is unknown; choose one of {', '.join(known)}")
     if method == "cosmovae" and polish:
         raise ValueError("cosmovae knows no prior to polish with; use vae, or drop --polish")
+
+
+def _refuse_flat(values: Map, seen: Mask) -> None:
+    first = values[np.argmax(seen)]
+    if np.all(values == first, where=seen):
+        raise UnusableSkyError(
+            "the observed sky has one value only, which says nothing of beam and noise; give both"
+            " (--beam-arcmin, --noise-uk-arcmin), or pass --method diffuse"
+        )
 
 
 def describe_prior(prior: Prior) -> str:

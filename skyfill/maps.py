@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,19 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from skyfill._checks import nside_of
-from skyfill._describe import ColumnInfo, MapInfo, TableInfo, describe
-from skyfill._fits import open_fits, pieces
+from skyfill._describe import Checksums, ColumnInfo, MapInfo, TableInfo, add_up, describe
+from skyfill._fits import finish, open_fits, pieces
 from skyfill._fits_write import Card, edit, new_table, replaced, save
 from skyfill._skytable import UNSEEN, find_table
 from skyfill.healpix import reorder
 
 __all__ = [
+    "Checksums",
     "ColumnInfo",
     "MapInfo",
     "SkyMap",
     "TableInfo",
+    "add_up",
     "describe",
     "read_map",
     "unit_in_uk",
@@ -122,6 +125,7 @@ def read_map(
         column = table.column(field)
         nest = table.nest
         values = table.read(stream, column)
+        finish(stream, table.hdu)
     low, high = (float(limit(values, initial=0.0)) for limit in (np.fmin.reduce, np.fmax.reduce))
     if np.isnan(values).all():
         raise ValueError(f"{path}: column {column.name!r} has no valid pixel at all")
@@ -237,11 +241,12 @@ def write_filled(
                 cells[select] = stored[here][select.ravel()]
                 at = here.stop
                 yield rows.tobytes()
-            yield from pieces(stream, *tail)  # what variable-length columns point to
+            yield from pieces(stream, sky.path, *tail)  # what variable-length columns point to
 
         cards = edit(whole.cards, provenance, history)
         size = whole.size + tail[1] - tail[0]
-        save(path, replaced(stream, hdu, cards, data, size), overwrite=overwrite)
+        content = partial(replaced, stream, hdu, cards, data, size)
+        save(path, content, overwrite=overwrite)
 
 
 def write_map(
@@ -308,7 +313,8 @@ def write_map(
         "INDXSCHM": ("IMPLICIT", "Indexing: IMPLICIT or EXPLICIT"),
         "OBJECT": ("FULLSKY", "Sky coverage, either FULLSKY or PARTIAL"),
     }
-    content = new_table(
+    content = partial(
+        new_table,
         stored,
         unit=unit,
         repeat=1024 if npix % 1024 == 0 else 1,  # as all map files have it, small ones apart

@@ -17,13 +17,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from skyfill._catalogue import pole_of_galaxy, read_catalogue
 from skyfill._checks import check_nside, nside_of
-from skyfill._fits import open_fits
+from skyfill._fits import finish, open_fits
 from skyfill._regions import label, spread
 from skyfill._skytable import find_table
 from skyfill.healpix import pixel_directions, reorder
 
 __all__ = [
     "Holes",
+    "UnusableSkyError",
     "disc_pixels",
     "discs",
     "distance_to_edge",
@@ -36,6 +37,10 @@ __all__ = [
     "read_catalogue",
     "read_mask",
 ]
+
+
+class UnusableSkyError(ValueError):
+    """A map and a mask from which nothing can be filled."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +93,7 @@ def read_mask(
         column = table.column(field)
         nest = table.nest
         values = table.read(stream, column)
+        finish(stream, table.hdu)
     known = ~np.isnan(values)
     if threshold is None:
         if not ((values == 0) | (values == 1) | ~known).all():
@@ -129,23 +135,27 @@ def find_holes(values: NDArray[np.float64], observed: NDArray[np.bool_]) -> NDAr
 
     Raises
     ------
-    ValueError
-        Map and mask have different Nside, there is no hole, or nothing is observed.
+    UnusableSkyError
+        A ValueError: map and mask have different Nside, there is no hole, or nothing is observed.
 
     """
     if values.shape != observed.shape:
         pair = nside_of(values.size, "map"), nside_of(observed.size, "mask")
-        raise ValueError("the map has Nside {}, the mask has Nside {}; give a pair".format(*pair))
+        raise UnusableSkyError(
+            "the map has Nside {}, the mask has Nside {}; give a pair".format(*pair)
+        )
     if not observed.any():
-        raise ValueError("the mask leaves no pixel observed; if its 1 means masked, pass --invert")
+        raise UnusableSkyError(
+            "the mask leaves no pixel observed; if its 1 means masked, pass --invert"
+        )
     missing = np.isnan(values)
     holes: NDArray[np.bool_] = ~observed | missing
     if not holes.any():
-        raise ValueError(
+        raise UnusableSkyError(
             "there is nothing to fill: the mask has no hole and the map misses nothing"
         )
     if holes.all():
-        raise ValueError(
+        raise UnusableSkyError(
             "nothing is left to fill from: the map misses every pixel that is observed"
         )
     forgotten = int(np.count_nonzero(missing & observed))

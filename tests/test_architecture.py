@@ -10,9 +10,10 @@ ROOT = Path(__file__).parents[1]
 
 # A room imports only from rows above its own. Files of a package share the package's row.
 ROWS = (
-    {"_checks", "_files", "_jit", "_progress", "flatsky"},
+    {"_checks", "_files", "_fits_column", "_jit", "_progress", "flatsky"},
     {"_fits", "_pixels"},
-    {"_fits_write", "healpix"},
+    {"_fits_sums", "healpix"},
+    {"_fits_write"},
     {"_catalogue", "_regions", "_skytable", "_spectrumfile"},
     {"_describe"},
     {"blending", "maps", "masks", "tiling"},

@@ -12,7 +12,7 @@ import pytest
 from astropy.io import fits
 from map_files import NPIX, NSIDE, fill_of, names, planck_like
 
-from skyfill import maps
+from skyfill import _fits_write, maps
 from skyfill.maps import SkyMap, describe, read_map, write_filled, write_map
 
 
@@ -228,3 +228,58 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(OSError, match=r"^cannot write .*out.fits: No space left on device$"):
         write_filled(tmp_path / "out.fits", sky, *fill_of(sky), provenance={}, history=[])
     assert names(tmp_path) == ["in.fits"]
+
+
+@pytest.mark.parametrize("name", ["a.fits", "a.fits.gz"])
+def test_a_disk_that_forgets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """What is written is read back before it takes its place."""
+    read_back = _fits_write._read_back
+
+    def forget(temporary: Path, *more: Any) -> None:
+        content = bytearray(temporary.read_bytes())
+        whole = bytearray(gzip.decompress(content)) if name.endswith("gz") else content
+        whole[3000] ^= 1
+        temporary.write_bytes(gzip.compress(whole) if name.endswith("gz") else whole)
+        read_back(temporary, *more)
+
+    monkeypatch.setattr(_fits_write, "_read_back", forget)
+    with pytest.raises(OSError, match=f"cannot write .*{name}: the disk gives back other bytes"):
+        write_map(tmp_path / name, np.ones(NPIX))
+    assert names(tmp_path) == []
+
+
+def test_numbers_that_scale_nothing(tmp_path: Path) -> None:
+    for number, (key, value) in enumerate((("TSCAL1", 0.0), ("TZERO1", "NaN"))):
+        path = sky_file(tmp_path / f"{number}.fits", form="J")
+        with fits.open(path, mode="update") as file:
+            file[1].header[key] = value
+        refuses(path, f"damaged header, HDU 1 has {key} = ")
+
+
+def test_a_null_beyond_its_type(tmp_path: Path) -> None:
+    """No number of the column can be it."""
+    path = planck_like(tmp_path / "in.fits", layout="partial", form="I")
+    content = path.read_bytes()
+    key = content.index(b"TNULL4")
+    card = b"TNULL4  =         999999999999"
+    path.write_bytes(content[:key] + card + content[key + len(card) :])
+    sky = read_map(path)
+    write_filled(tmp_path / "out.fits", sky, *fill_of(sky), provenance={}, history=[])
+    assert read_map(tmp_path / "out.fits").n_missing == 0
+
+
+def test_keywords_in_small_letters(tmp_path: Path) -> None:
+    """They are read as if they were large ones, and so they must be written over."""
+    path = planck_like(tmp_path / "in.fits", layout="range")
+    path.write_bytes(path.read_bytes().replace(b"NAXIS2  =", b"NAXiS2  ="))
+    sky = read_map(path)
+    write_filled(tmp_path / "out.fits", sky, *fill_of(sky), provenance={}, history=[])
+    assert read_map(tmp_path / "out.fits").n_missing == 0
+    assert not maps.add_up(tmp_path / "out.fits").wrong
+
+
+def test_keywords_that_are_patterns(tmp_path: Path) -> None:
+    """Those that astropy would look for with a regular expression."""
+    path = planck_like(tmp_path / "in.fits")
+    path.write_bytes(path.read_bytes().replace(b"FREQ    =", b"F*)(    ="))
+    assert describe(path).tables[0].keywords["F*)("] == 143.0

@@ -2,12 +2,15 @@
 
 import errno
 import os
+import stat
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from skyfill import _files
 from skyfill._checks import check_nside, nside_of
 from skyfill._files import atomic_write, check_writable
 
@@ -80,6 +83,53 @@ def test_a_failure_leaves_everything_as_it_was(tmp_path: Path, problem: BaseExce
         put(tmp_path / "a", fail, overwrite=True)
     assert (tmp_path / "a").read_text() == "old"
     assert leftovers(tmp_path) == ["a"]
+
+
+def test_file_and_folder_are_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this order, and each before the next step can be lost."""
+    flushed = []
+
+    def note(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        flushed.append((stat.S_ISDIR(status.st_mode), (tmp_path / "a").exists(), status.st_size))
+
+    monkeypatch.setattr(os, "fsync", note)
+    put(tmp_path / "a", lambda temporary: temporary.write_text("whole"))
+    assert flushed[0] == (False, False, 5)
+    assert flushed[1][:2] == (True, True)
+
+
+def test_of_two_writers_one_succeeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even where both have looked and seen nothing."""
+    monkeypatch.setattr(_files, "check_writable", lambda path, **_: Path(path))
+    with pytest.raises(FileExistsError, match=r"a has been written by another run meanwhile"):
+        put(tmp_path / "a", lambda _: put(tmp_path / "a", lambda second: second.write_text("2")))
+    assert (tmp_path / "a").read_text() == "2"
+    assert leftovers(tmp_path) == ["a"]
+
+
+def test_file_systems_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Path) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    put(tmp_path / "a", lambda temporary: temporary.write_text("whole"))
+    assert (tmp_path / "a").read_text() == "whole"
+    assert leftovers(tmp_path) == ["a"]
+
+
+def test_what_killed_runs_left_is_removed(tmp_path: Path) -> None:
+    """If it is old and ours."""
+    old, new, other = (
+        tmp_path / name for name in (".skyfill-0123456789ab.fits", ".skyfill-ba9876543210", ".old")
+    )
+    for path in (old, new, other):
+        path.write_text("half")
+    for path in (old, other):
+        os.utime(path, (0, time.time() - 4000))
+    (tmp_path / ".skyfill-aaaaaaaaaaaa").mkdir()
+    put(tmp_path / "a", lambda temporary: temporary.write_text("whole"))
+    assert leftovers(tmp_path) == [".old", ".skyfill-aaaaaaaaaaaa", new.name, "a"]
 
 
 def test_symbolic_links_stay_links(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from skyfill.cosmovae.batches import normalised
 from skyfill.cosmovae.network import CosmoVAE
-from skyfill.vae.filler import pick_device
+from skyfill.vae.filler import fewer, pick_device
 from skyfill.vae.weights import ModelCard
 
 __all__ = ["CosmoFiller"]
@@ -63,22 +63,47 @@ class CosmoFiller:
             Of the latent samples; the latent mean is decoded if not given.
         first
             Number of the first of these tiles: with the seed it says all of a tile's sample.
+
+        Raises
+        ------
+        MemoryError
+            The device has no memory for one tile. Where it has none for a batch, smaller ones
+            follow, with a warning.
         """
         out = np.empty(tiles.shape, dtype=np.float32)
-        for begin in range(0, len(tiles), self._batch):
-            part = slice(begin, begin + self._batch)
-            seen = torch.from_numpy(observed[part].astype(np.float32))[:, None].to(self._device)
-            data = torch.from_numpy(np.where(observed[part], tiles[part], 0).astype(np.float32))
-            scaled, mean = normalised(data[:, None].to(self._device), seen, self._rms)
-            with torch.inference_mode():
-                encoding = self._network.encode(scaled, seen)
-                latent = encoding.mean
-                if seed is not None:
-                    numbers = range(first + begin, first + begin + len(latent))
-                    latent = encoding.sample(self._white(seed, numbers))
-                made = self._network.decode(latent, encoding) * self._rms + mean
-            out[part] = np.where(observed[part], tiles[part], made[:, 0].cpu().numpy())
+        begin = 0
+        while begin < len(tiles):
+            part = slice(begin, min(begin + self._batch, len(tiles)))
+            try:
+                made = self._made(tiles[part], observed[part], seed, first + begin)
+            except torch.OutOfMemoryError:
+                full = True  # what failed is freed when this block is left
+            else:
+                full = False
+                out[part] = np.where(observed[part], tiles[part], made)
+                begin = part.stop
+            if full:
+                self._batch = fewer(part.stop - part.start, 1, self._device)
         return out
+
+    def _made(
+        self,
+        tiles: NDArray[Any],
+        observed: NDArray[np.bool_],
+        seed: tuple[int, ...] | None,
+        first: int,
+    ) -> NDArray[np.float32]:
+        """Give what the network makes of one batch, µK."""
+        seen = torch.from_numpy(observed.astype(np.float32))[:, None].to(self._device)
+        data = torch.from_numpy(np.where(observed, tiles, 0).astype(np.float32))
+        scaled, mean = normalised(data[:, None].to(self._device), seen, self._rms)
+        with torch.inference_mode():
+            encoding = self._network.encode(scaled, seen)
+            latent = encoding.mean
+            if seed is not None:
+                latent = encoding.sample(self._white(seed, range(first, first + len(latent))))
+            made = self._network.decode(latent, encoding) * self._rms + mean
+        return np.asarray(made[:, 0].cpu().numpy())
 
     def _white(self, seed: tuple[int, ...], numbers: range) -> torch.Tensor:
         size = self._network.arch.latent

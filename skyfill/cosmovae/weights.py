@@ -51,6 +51,6 @@ def load(path: str | Path) -> tuple[CosmoVAE, ModelCard]:
 
     def build(fields: dict[str, Any]) -> CosmoVAE:
         arch = CosmoArchitecture.of(fields)
-        return CosmoVAE(arch, torch.ones(arch.latent))
+        return CosmoVAE(arch, torch.ones(arch.latent, device="cpu"))  # even on "meta"
 
     return read(Path(path), build, model=MODEL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from skyfill.flatsky import TileField
 from skyfill.vae.network import TileVAE, conjugate_gradient
 
-__all__ = ["TileFiller", "affordable_batch"]
+__all__ = ["TileFiller", "affordable_batch", "fewer"]
 
 #: Bytes for each pixel of a tile in work, as measured with the shipped network.
 _BYTES = 200
@@ -89,6 +90,12 @@ class TileFiller:
         -------
         ``(ntile, side, side)`` float32, µK: the tile where observed (but for the guard), the mean
         elsewhere; zero in a tile without any observed pixel.
+
+        Raises
+        ------
+        MemoryError
+            The device has no memory for two tiles. Where it has none for a batch, smaller ones
+            follow, with a warning.
         """
         inner = slice(self._guard, tiles.shape[-1] - self._guard)
         seen = np.zeros_like(observed)
@@ -97,25 +104,68 @@ class TileFiller:
         useful = np.flatnonzero(seen.any(axis=(1, 2)))
         if useful.size % 2:  # the last one makes a pair with itself
             useful = np.append(useful, useful[-1])
-        for begin in range(0, useful.size, self._batch):
+        begin = 0
+        while begin < useful.size:
             part = useful[begin : begin + self._batch]
-            mask = torch.from_numpy(seen[part].astype(np.float32))[:, None].to(self.device)
-            data = np.where(seen[part], tiles[part] / self._rms, 0).astype(np.float32)
-            tile = torch.from_numpy(data)[:, None].to(self.device)
-            with torch.inference_mode():
-                first = None
-                if self._network is not None:
-                    first = self._network(tile, mask, self._spectrum)
-                mean = conjugate_gradient(
-                    tile,
-                    mask,
-                    self._spectrum,
-                    iterations=self._refine,
-                    tolerance=self._tolerance,
-                    start=first,
-                )
-            out[part] = mean[:, 0].cpu().numpy() * self._rms
+            try:
+                out[part] = self._mean(tiles[part], seen[part])
+            except torch.OutOfMemoryError:
+                full = True  # what failed is freed when this block is left
+            else:
+                full = False
+                begin += part.size
+            if full:
+                self._batch = fewer(part.size, 2, self.device)
         return out
+
+    def _mean(self, tiles: NDArray[Any], seen: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Give the mean of one batch, µK."""
+        mask = torch.from_numpy(seen.astype(np.float32))[:, None].to(self.device)
+        data = np.where(seen, tiles / self._rms, 0).astype(np.float32)
+        tile = torch.from_numpy(data)[:, None].to(self.device)
+        with torch.inference_mode():
+            first = None
+            if self._network is not None:
+                first = self._network(tile, mask, self._spectrum)
+            mean = conjugate_gradient(
+                tile,
+                mask,
+                self._spectrum,
+                iterations=self._refine,
+                tolerance=self._tolerance,
+                start=first,
+            )
+        return np.asarray(mean[:, 0].cpu().numpy() * self._rms)
+
+
+def fewer(batch: int, least: int, device: torch.device) -> int:
+    """Give the size of the next batch where one was too large for a device, and warn of it.
+
+    Parameters
+    ----------
+    batch
+        Tiles that were too many.
+    least
+        Tiles that must go at once: 1 or 2; a multiple of them is given.
+    device
+        Where they were.
+
+    Raises
+    ------
+    MemoryError
+        They were not more than that.
+    """
+    if batch <= least:
+        raise MemoryError(f"{device} has no memory for {batch} tiles; pass --device cpu")
+    smaller = -(-batch // (2 * least)) * least
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    warnings.warn(
+        f"{device} has no memory for {batch} tiles at once, going on with {smaller}; pass"
+        f" --batch-size {smaller} to begin so",
+        stacklevel=3,
+    )
+    return smaller
 
 
 def affordable_batch(device: torch.device, side: int) -> int:

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from skyfill._files import atomic_write
 from skyfill.vae.network import TileVAE
@@ -27,6 +28,7 @@ __all__ = ["DEFAULT", "ModelCard", "load", "model_of", "read", "save", "shipped"
 FORMAT = 1
 MODEL = "tilevae"
 DEFAULT = "tilevae-2"
+_ADVICE = "give a .safetensors file that skyfill wrote"
 _WEIGHTS = Path(__file__).parent / "weights"
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -195,21 +197,11 @@ def read(
     model
         Which kind of network it must be.
     """
-    from safetensors import SafetensorError, safe_open
-
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file of weights")
-    advice = "give a .safetensors file that skyfill wrote"
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = dict(json.loads((file.metadata() or {})["skyfill"]))
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: no skyfill weights ({error}); {advice}") from None
+    about, tensors = _contents(path)
     if about.get("format") != FORMAT:
         raise ValueError(f"{path}: format {about.get('format')}, this skyfill reads {FORMAT}")
     if missing := {"name", "architecture", "training", "measured"} - about.keys():
-        raise ValueError(f"{path}: its header has no {', '.join(sorted(missing))}; {advice}")
+        raise ValueError(f"{path}: its header has no {', '.join(sorted(missing))}; {_ADVICE}")
     if (kind := about.get("model", MODEL)) != model:
         raise ValueError(f"{path}: weights of a {kind}, not of a {model}; give others")
     sha256 = _sha256(path)
@@ -217,14 +209,15 @@ def read(
     if beside.exists() and _hash_in(beside) != sha256:
         raise ValueError(f"{path}: not the file that {beside.name} describes; fetch it again")
     try:
-        network = build(about["architecture"])
+        with torch.device("meta"):  # shapes alone: what a header asks for may fill any memory
+            expected = build(about["architecture"]).state_dict()
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
-        raise ValueError(f"{path}: its architecture makes no network; {advice}") from None
-    expected = network.state_dict()
+        raise ValueError(f"{path}: its architecture makes no network; {_ADVICE}") from None
     for key in expected.keys() | tensors.keys():
         ours, theirs = (tuple(t[key].shape) if key in t else None for t in (expected, tensors))
         if ours != theirs:
             raise ValueError(f"{path}: tensor {key} has shape {theirs}, the network wants {ours}")
+    network = build(about["architecture"])
     network.load_state_dict(tensors)
     network.requires_grad_(requires_grad=False)
     network.eval()
@@ -240,6 +233,23 @@ def model_of(path: str | Path) -> str:
             return str(json.loads((file.metadata() or {})["skyfill"]).get("model", MODEL))
     except (SafetensorError, OSError, KeyError, AttributeError, TypeError, ValueError):
         return MODEL
+
+
+def _contents(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read what a file of weights says of itself, and its tensors."""
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file of weights")
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = dict(json.loads((file.metadata() or {})["skyfill"]))
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except OSError as error:
+        raise OSError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: no skyfill weights ({error}); {_ADVICE}") from None
+    return about, tensors
 
 
 def _hash_in(card: Path) -> object:

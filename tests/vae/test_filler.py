@@ -126,3 +126,30 @@ def test_a_batch_fits_into_the_free_memory(monkeypatch):
     assert affordable_batch(cpu, 128) == 2
     # What a device does not tell is taken for enough.
     assert affordable_batch(torch.device("meta"), 128) == 1024
+
+
+def test_smaller_batches_where_memory_ends(field, tiles, monkeypatch):
+    """The same numbers, and a warning that says what to pass."""
+    usual = filler(field)(*tiles)
+    solve = vae.filler.conjugate_gradient
+    sizes = []
+
+    def small(tile, *more, **options):
+        sizes.append(len(tile))
+        if len(tile) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return solve(tile, *more, **options)
+
+    monkeypatch.setattr(vae.filler, "conjugate_gradient", small)
+    with pytest.warns(UserWarning, match=r"no memory for \d tiles at once, going on with") as seen:
+        got = filler(field)(*tiles)
+    np.testing.assert_array_equal(got, usual)
+    assert sizes == [6, 4, 2, 2, 2]
+    assert "pass --batch-size 2 to begin so" in str(seen[-1].message)
+
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(vae.filler, "conjugate_gradient", full)
+    with pytest.raises(MemoryError, match="no memory for 2 tiles; pass --device cpu"):
+        filler(field, batch_size=2)(*tiles)

@@ -260,3 +260,9 @@ def test_the_shipped_card_knows_its_limits():
 def test_own_tiles_have_no_limits():
     card = ModelCard("own", "", {"steps": 3}, {})
     assert card.outside(nside=8192, fwhm=0.0, noise_uk_arcmin=1e9) is None
+
+
+def test_an_architecture_beyond_all_memory(network, path):
+    """It is refused before anything of its size is made."""
+    rewrite(path, network, architecture=SMALL.as_dict() | {"channels": [30_000, 30_000]})
+    refused(path, "the network wants")

@@ -1,0 +1,99 @@
+"""Say where a column of a FITS table lies and what its numbers mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["DTYPES", "WIDTHS", "Column"]
+
+# TFORM letter -> bytes of an element (standard, table 18); -> dtype, where it is one real number
+WIDTHS = {"L": 1, "B": 1, "I": 2, "J": 4, "K": 8, "A": 1, "E": 4, "D": 8, "C": 8, "M": 16}
+WIDTHS |= {"P": 8, "Q": 16}
+DTYPES = {"L": "u1", "B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """Where a column of a binary table lies and what its numbers mean (standard, 7.3)."""
+
+    name: str
+    number: int
+    """Number from 1, the n of its TTYPEn."""
+    form: str
+    """The letter of TFORMn."""
+    repeat: int
+    """Elements in each row."""
+    offset: int
+    """Its first byte in a row."""
+    width: int
+    """Its bytes in a row."""
+    unit: str = ""
+    scale: float = 1.0
+    zero: float = 0.0
+    null: int | None = None
+    """The integer that means "undefined"."""
+
+    @property
+    def numeric(self) -> bool:
+        """Whether an element is one real number."""
+        return self.form in DTYPES
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of an element on disk, big-endian; bytes where it is not one real number."""
+        return np.dtype(DTYPES.get(self.form, f"V{WIDTHS.get(self.form, 1)}"))
+
+    def of(self, rows: NDArray[np.uint8]) -> NDArray[Any]:
+        """View the column in `rows`, (nrow, bytes of a row); writing to the view changes them."""
+        cells: NDArray[Any] = self.raw(rows).view(self.dtype)
+        return cells
+
+    def raw(self, rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """View the bytes of the column in `rows`."""
+        return rows[:, self.offset : self.offset + self.width]
+
+    def decode(self, raw: NDArray[Any]) -> NDArray[np.float64]:
+        """Convert elements as stored to physical values; undefined ones are NaN."""
+        if self.form == "L":
+            return np.where(raw == 0, np.nan, (raw == ord("T")).astype(np.float64))
+        # A signalling NaN is as good as any other, and what is beyond all numbers is missing.
+        with np.errstate(invalid="ignore", over="ignore"):
+            values: NDArray[np.float64] = raw.astype(np.float64)
+            if (self.scale, self.zero) != (1.0, 0.0):
+                values = values * self.scale + self.zero
+        if self.null is not None:
+            values[raw == self.null] = np.nan
+        return values
+
+    def encode(self, values: NDArray[np.float64]) -> NDArray[Any]:
+        """Convert finite physical values to elements as stored: the inverse of `decode`.
+
+        Raises
+        ------
+        ValueError
+            A value is beyond the range of the type, or the type cannot hold numbers.
+
+        """
+        if not self.numeric or self.form == "L":
+            raise ValueError(f"column {self.name!r} of type {self.form} cannot hold a sky")
+        if (self.scale, self.zero) != (1.0, 0.0):
+            values = (values - self.zero) / self.scale
+        limits: Any
+        if self.dtype.kind == "f":
+            limits = np.finfo(self.dtype)
+        else:
+            limits = np.iinfo(self.dtype)
+            values = np.rint(values)
+        if values.size and not (limits.min <= values.min() and values.max() <= limits.max):
+            raise ValueError(
+                f"column {self.name!r} stores {self.dtype.name}, which cannot hold the values"
+                f" {values.min():.6g} to {values.max():.6g}"
+            )
+        raw = values.astype(self.dtype)
+        if self.null is not None:  # no value may turn into "undefined" by rounding
+            raw[raw == self.null] = self.null + (1 if self.null < limits.max else -1)
+        return raw
