@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_report", "fill_page", "validation_page"]
 
-CUT_NSIDE = 512  # beyond it the coupling of a mask takes minutes
+CUT_NSIDE = 512  # beyond it undoing a mask takes half a minute, and a GiB, and more
 
 
 def add_report(parser: argparse.ArgumentParser) -> None:
