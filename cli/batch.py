@@ -192,9 +192,8 @@ class _Job:
         _LAST[self.settings] = fitter
         mean = args.mean or not fitter.stochastic
         fill = fitter.mean() if mean else fitter.realization(0)
-        whole = filling.whole_of(sky, fitter, fill)
-        filling.write(args, sky, fitter, task.output, whole, None if mean else 0, silent)
-        return whole
+        filling.write(args, sky, fitter, task.output, fill, None if mean else 0, silent)
+        return filling.whole_of(sky, fitter, fill)
 
 
 #: What filled the last map of this process, by the settings.

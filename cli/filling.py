@@ -139,7 +139,7 @@ def write(
     sky: skyfill.SkyMap,
     fitter: skyfill.Inpainter,
     path: Path,
-    whole: NDArray[np.float64],
+    fill: NDArray[np.float64],
     index: int | None,
     listener: skyfill.Progress,
 ) -> None:
@@ -149,7 +149,7 @@ def write(
     skyfill.write_filled(
         path,
         sky,
-        whole,
+        fill,
         fitter.holes,
         provenance=cards_of(args, fitter) | {"SFFILL": (kind, "what stands in the holes")},
         history=[args.command, f"map {args.map.name}, mask {args.mask.name}"],

@@ -101,20 +101,19 @@ def _fills(
     spread: _Spread,
     listener: skyfill.Progress,
 ) -> Iterator[NDArray[np.float64]]:
-    """Fill, write, and give whole skies: what was asked for, and what the spread needs."""
+    """Fill and write what was asked for, and what the spread needs; give whole skies to report."""
     written = 0 if args.mean or args.method == "diffuse" else args.realizations
     if written == 0:
-        filled = filling.whole_of(sky, fitter, fitter.mean())
-        filling.write(args, sky, fitter, outputs[0], filled, None, listener)
-        yield filled
+        fill = fitter.mean()
+        filling.write(args, sky, fitter, outputs[0], fill, None, listener)
+        yield filling.whole_of(sky, fitter, fill) if args.report else fill
     for index in range(max(written, _draws_for_spread(args, fitter))):
         fill = fitter.realization(index)
         if args.std or args.report:
             spread.add(fill)
         if index < written:
-            filled = filling.whole_of(sky, fitter, fill)
-            filling.write(args, sky, fitter, outputs[index], filled, index, listener)
-            yield filled
+            filling.write(args, sky, fitter, outputs[index], fill, index, listener)
+            yield filling.whole_of(sky, fitter, fill) if args.report else fill
 
 
 def _draws_for_spread(args: argparse.Namespace, fitter: skyfill.Inpainter) -> int:

@@ -15,6 +15,7 @@ from scipy.spatial import KDTree
 from skyfill import blending, tiling
 from skyfill._checks import nside_of
 from skyfill._progress import Progress
+from skyfill.healpix import pixel_directions
 from skyfill.prior import Prior
 from skyfill.tiling import Layout
 
@@ -22,6 +23,8 @@ __all__ = ["FlatEngine", "MosaicConfig", "TileMean", "TileSet", "pixel_size"]
 
 #: Tiles that are cut at once.
 _AT_ONCE = 256
+#: Pixels of the map that tiles are pasted to at once.
+_PIXELS = 2**23
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -116,7 +119,7 @@ class TileSet:
         sky_pixel = pixel_size(nside)
         pixel = config.pixel * sky_pixel
         self._seen = seen
-        self._holes = np.flatnonzero(holes)
+        self._holes = holes
         self._threshold = config.threshold
         layouts = tiling.plan(
             holes,
@@ -126,12 +129,13 @@ class TileSet:
             cover=config.cover,
         )
         self._layouts, self._useful = self._worth_it(layouts, config, config.side * pixel)
+        self._reach = math.sqrt(2) * config.side * pixel
         cl = np.append(prior.total_cl(), prior.white_cl)
         self._mean = engine(
             cl, side=config.side, pixel=pixel, share=share, sky_pixel=sky_pixel, guard=config.guard
         )
         self._window = blending.window((config.side, config.side), guard=config.guard + 1)
-        self._again = np.flatnonzero(again)
+        self._again = again if again.any() else None
 
     def __str__(self) -> str:
         return f"{self._useful.size} tiles"
@@ -145,10 +149,9 @@ class TileSet:
         is there for the others to fade into.
         """
         inner = slice(config.guard, -config.guard or None)
-        mask = self._seen.astype(np.float32)
         sees = np.zeros(len(layouts), dtype=bool)
         for part in _batches(len(layouts)):
-            weight, _ = tiling.cut(mask, None, layouts[part])
+            weight, _ = tiling.cut(self._seen, None, layouts[part])
             sees[part] = (weight[:, inner, inner] >= config.threshold).any(axis=(1, 2))
         lon, lat = np.radians([(layout.lon_deg, layout.lat_deg) for layout in layouts]).T
         centre = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], -1)
@@ -160,23 +163,27 @@ class TileSet:
 
     def fill(self, values: Map, progress: Progress, name: str) -> None:
         """Write the posterior mean into the holes of ``values``."""
-        passes = 2 if self._again.size else 1
+        passes = 1 if self._again is None else 2
         progress.stage(name, passes * self._useful.size)
         tiles = np.zeros((len(self._layouts), *self._window.shape), dtype=np.float32)
         data = values
         for number in range(passes):
             # The second pass gathers what the first has missed, so that the gather's smoothing is
             # felt by the residual only.
-            if number:
+            if number and self._again is not None:
                 data = np.zeros_like(values)
-                pasted = self._paste(tiles, self._again)
-                data[self._again] = np.nan_to_num(values[self._again] - pasted)
+                for pixels, pasted in self._pasted(tiles, self._again):
+                    data[pixels] = np.nan_to_num(values[pixels] - pasted)
             for some, cut, weight in self._cuts(data):
                 known = weight >= self._threshold
                 tiles[some] = self._mean(np.where(known, tiles[some] + cut, 0.0), known)
                 progress.advance(some.size)
-        values[self._holes] = np.nan_to_num(self._paste(tiles, self._holes))
-        progress.done(f"{self}, {self._holes.size} pixels")
+        del data
+        filled = 0
+        for pixels, pasted in self._pasted(tiles, self._holes):
+            values[pixels] = np.nan_to_num(pasted)
+            filled += pixels.size
+        progress.done(f"{self}, {filled} pixels")
 
     def _cuts(self, data: Map) -> Iterator[tuple[NDArray[np.int64], Map, Map]]:
         """Cut tiles, the next ones while these are being filled."""
@@ -195,10 +202,31 @@ class TileSet:
             for last in coming:
                 yield last.result()
 
-    def _paste(self, tiles: NDArray[np.float32], pixels: NDArray[np.int64]) -> Map:
-        if not self._layouts:
-            return np.full(pixels.size, np.nan)
-        return tiling.paste(tiles, self._layouts, pixels, window=self._window)[0]
+    def _pasted(
+        self, tiles: NDArray[np.float32], wanted: Mask
+    ) -> Iterator[tuple[NDArray[np.int64], Map]]:
+        """Paste tiles, some pixels at a time: which, and their values, NaN beyond all tiles.
+
+        These are rings next to each other, which only tiles nearby can reach.
+        """
+        nside = nside_of(wanted.size, "mask")
+        lat = np.radians([layout.lat_deg for layout in self._layouts])
+        for start in range(0, wanted.size, _PIXELS):
+            pixels = np.flatnonzero(wanted[start : start + _PIXELS]) + start
+            if not pixels.size:
+                continue
+            north, south = np.arcsin(pixel_directions(nside, pixels[[0, -1]])[:, 2])
+            near = np.flatnonzero((lat < north + self._reach) & (lat > south - self._reach))
+            if near.size == len(self._layouts):
+                yield pixels, tiling.paste(tiles, self._layouts, pixels, window=self._window)[0]
+            elif near.size:
+                paster = tiling.Paster(nside, pixels)
+                for part in _batches(near.size):
+                    some = near[part]
+                    paster.add(tiles[some], [self._layouts[i] for i in some], self._window)
+                yield pixels, paster.result()[0]
+            else:
+                yield pixels, np.full(pixels.size, np.nan)
 
 
 def _batches(n: int) -> list[slice]:

@@ -184,7 +184,8 @@ def write_filled(
     sky
         The map as it was read; its file is read again.
     fill
-        (npix,), µK, RING; only its values in the holes are used, and must be finite.
+        (npix,), µK, RING, of which only the values in the holes are used; or these alone, (nhole,).
+        They must be finite.
     holes
         (npix,), RING, true where `fill` shall stand.
     provenance
@@ -203,11 +204,12 @@ def write_filled(
         The input cannot be read or the output cannot be written.
 
     """
-    if fill.shape != sky.values.shape or holes.shape != sky.values.shape:
+    alone = fill.shape == (np.count_nonzero(holes),)
+    if holes.shape != sky.values.shape or not (alone or fill.shape == holes.shape):
         raise ValueError(
             f"fill and holes must be {sky.values.shape}, got {fill.shape} and {holes.shape}"
         )
-    chosen = fill[holes]
+    chosen = fill if alone else fill[holes]
     if not np.isfinite(chosen).all():
         raise ValueError(
             f"{sky.path}: the fill is not finite in {(~np.isfinite(chosen)).sum()} pixels"
@@ -217,25 +219,27 @@ def write_filled(
         column = table.column(sky.column_index)
         if (column.name, table.nside, table.nest) != (sky.column, sky.nside, sky.nest):
             raise ValueError(f"{sky.path}: the file has changed since it was read; start again")
-        stored = np.zeros(fill.shape, column.dtype.newbyteorder("="))
-        stored[holes] = column.encode(chosen / sky.unit_to_uk)
+        stored = column.encode(chosen / sky.unit_to_uk)
         del chosen
         if sky.nest:
-            stored = reorder(stored, nest_in=False, nest_out=True)
+            whole_sky = np.zeros(holes.shape, column.dtype.newbyteorder("="))
+            whole_sky[holes] = stored
             holes = reorder(holes, nest_in=False, nest_out=True)
+            stored = reorder(whole_sky, nest_in=False, nest_out=True)[holes]
+            del whole_sky
 
         whole = table.full_sky(stream, column)
         hdu = table.hdu
         tail = hdu.start + hdu.integer("NAXIS1") * hdu.integer("NAXIS2"), hdu.start + hdu.size
 
         def data() -> Iterator[bytes]:
-            at = 0
+            at = first = 0
             for rows in whole.rows():
                 cells = whole.column.of(rows)
-                here = slice(at, at + cells.size)
-                select = holes[here].reshape(cells.shape)
-                cells[select] = stored[here][select.ravel()]
-                at = here.stop
+                select = holes[at : at + cells.size].reshape(cells.shape)
+                count = int(np.count_nonzero(select))
+                cells[select] = stored[first : first + count]
+                at, first = at + cells.size, first + count
                 yield rows.tobytes()
             yield from pieces(stream, *tail)  # what variable-length columns point to
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,10 +32,10 @@ __all__ = [
     "find_holes",
     "galactic_cut",
     "grow",
-    "hole_reach",
     "label_holes",
     "read_catalogue",
     "read_mask",
+    "wide_holes",
 ]
 
 
@@ -170,7 +171,11 @@ def label_holes(observed: NDArray[np.bool_]) -> Holes:
     nside, observed = _mask(observed)
     labels = np.empty(observed.size, np.int32)
     count = label(nside, ~observed, labels, np.empty(8, np.int64))
-    return Holes(labels, np.bincount(labels[labels >= 0], minlength=count))
+    sizes = np.zeros(count, np.int64)
+    for start in range(0, labels.size, 2**22):
+        here = labels[start : start + 2**22]
+        sizes += np.bincount(here[here >= 0], minlength=count)
+    return Holes(labels, sizes)
 
 
 def fill_islands(observed: NDArray[np.bool_], max_pixels: int) -> NDArray[np.bool_]:
@@ -263,39 +268,44 @@ def _chords(nside: int, inside: NDArray[np.bool_], *, limit: float) -> NDArray[n
     return chord
 
 
-def hole_reach(observed: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Give the radius of every hole about its centre.
+def wide_holes(observed: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
+    """Mark the pixels of the holes that do not fit into a disc about their centre.
 
     Parameters
     ----------
     observed
         ``(npix,)``, RING, True where observed.
+    radius
+        Of the disc, radians. A hole's centre is the mean of the directions of its pixels.
 
     Returns
     -------
-    ``(npix,)``: for a hole's pixels the chord from the mean of their directions to the farthest of
-    them; zero where observed.
+    ``(npix,)``, RING.
     """
     nside = nside_of(observed.size, "mask")
     holes = label_holes(observed)
-    pixels = np.flatnonzero(~observed)
-    label = holes.labels[pixels]
     centre = np.zeros((holes.sizes.size, 3))
     farthest = np.zeros(holes.sizes.size)
-    parts = [slice(i, i + 2**20) for i in range(0, pixels.size, 2**20)]
-    for part in parts:
-        direction = pixel_directions(nside, pixels[part])
+    for number, direction in _hole_pixels(nside, holes):
         for axis in range(3):
-            centre[:, axis] += np.bincount(
-                label[part], direction[:, axis], minlength=holes.sizes.size
-            )
+            centre[:, axis] += np.bincount(number, direction[:, axis], minlength=len(centre))
     centre /= np.maximum(np.linalg.norm(centre, axis=1, keepdims=True), 1e-300)
-    for part in parts:
-        away = np.linalg.norm(pixel_directions(nside, pixels[part]) - centre[label[part]], axis=1)
-        np.maximum.at(farthest, label[part], away)
-    reach = np.zeros(observed.size)
-    reach[pixels] = farthest[label]
-    return reach
+    for number, direction in _hole_pixels(nside, holes):
+        np.maximum.at(farthest, number, np.linalg.norm(direction - centre[number], axis=1))
+    # One more for the label -1 of observed pixels: numpy takes it from the end.
+    wide = np.append(farthest > 2 * math.sin(min(radius, math.pi) / 2), False)
+    marked: NDArray[np.bool_] = wide[holes.labels]
+    return marked
+
+
+def _hole_pixels(
+    nside: int, holes: Holes
+) -> Iterator[tuple[NDArray[np.int32], NDArray[np.float64]]]:
+    """Give labels and directions of hole pixels, some at a time."""
+    for start in range(0, holes.labels.size, 2**22):
+        labels = holes.labels[start : start + 2**22]
+        pixels = np.flatnonzero(labels >= 0)
+        yield labels[pixels], pixel_directions(nside, pixels + start)
 
 
 def galactic_cut(nside: int, latitude: float, *, coord: str | None = "G") -> NDArray[np.bool_]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from skyfill._checks import nside_of
 from skyfill._progress import Progress
-from skyfill.diffuse import diffuse
+from skyfill.diffuse import diffuse_holes
 from skyfill.gaussian import Certificate, Solver
 
 __all__ = ["Diffuse", "Exact", "Fill", "Polished", "noise_variance"]
@@ -21,8 +21,11 @@ Mask = NDArray[np.bool_]
 class Fill(Protocol):
     """What the pipeline asks of a fill method."""
 
-    def mean(self, values: Map) -> Map:
-        """Give the mean in the holes, ``(nhole,)`` in RING order; values there are not read."""
+    def mean(self, values: Map, *, overwrite: bool = False) -> Map:
+        """Give the mean in the holes, ``(nhole,)`` in RING order; values there are not read.
+
+        With ``overwrite`` the map is scratch memory: it may be changed.
+        """
 
 
 class Diffuse:
@@ -32,12 +35,12 @@ class Diffuse:
         self._observed = observed
         self._progress = progress
 
-    def mean(self, values: Map) -> Map:
+    def mean(self, values: Map, *, overwrite: bool = False) -> Map:  # noqa: ARG002
         """Give the Laplace fill of the holes."""
         self._progress.stage("diffuse")
-        filled = diffuse(values, self._observed)
+        fill = diffuse_holes(values, self._observed)
         self._progress.done()
-        return np.asarray(filled[~self._observed])
+        return fill
 
 
 class Exact:
@@ -49,7 +52,7 @@ class Exact:
         self._tolerance = tolerance
         self._progress = progress
 
-    def mean(self, values: Map) -> Map:
+    def mean(self, values: Map, *, overwrite: bool = False) -> Map:  # noqa: ARG002
         """Solve, and keep the certificate; ValueError where the tolerance is not met."""
         self._progress.stage("exact mean")
         solution = self.solver.mean(values, tolerance=self._tolerance, progress=self._progress)
@@ -72,9 +75,9 @@ class Polished:
         self._iterations = iterations
         self._progress = progress
 
-    def mean(self, values: Map) -> Map:
+    def mean(self, values: Map, *, overwrite: bool = False) -> Map:
         """Fill, and polish."""
-        filled = values.copy()
+        filled = values if overwrite else values.copy()
         filled[self._solver.holes] = self._first.mean(values)
         self._progress.stage("polish", self._iterations)
         fill = self._solver.improve(filled, iterations=self._iterations, progress=self._progress)

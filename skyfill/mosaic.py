@@ -10,8 +10,6 @@ is left of their error is the gather's; a step towards the exact mean of the sph
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,7 +19,7 @@ from skyfill._progress import Progress, Silent
 from skyfill._tileset import FlatEngine, MosaicConfig, TileMean, TileSet, pixel_size
 from skyfill.flatsky import coarse_share
 from skyfill.gaussian import CoarseModel, Solver, degrade, freed
-from skyfill.masks import grow, hole_reach
+from skyfill.masks import grow, wide_holes
 from skyfill.prior import Prior
 
 __all__ = ["FlatEngine", "Mosaic", "MosaicConfig", "TileMean"]
@@ -95,7 +93,7 @@ class Mosaic:
         if polish:
             self._prepare_polish(polish, small_only=not every)
         self._progress.stage("plan")
-        wide = _wider(hole_reach(observed), self._config.small * self._tile_pixel)
+        wide = wide_holes(observed, self._config.small * self._tile_pixel)
         small = ~observed & ~wide
         self._small = small
         again = np.zeros_like(observed)
@@ -140,19 +138,22 @@ class Mosaic:
     def _tile_pixel(self) -> float:
         return self._config.pixel * pixel_size(self._nside)
 
-    def mean(self, values: Map) -> Map:
+    def mean(self, values: Map, *, overwrite: bool = False) -> Map:
         """Give the posterior mean in the holes.
 
         Parameters
         ----------
         values
             ``(npix,)``, µK, RING; monopole and dipole small against it; holes are not read.
+        overwrite
+            Whether it may be changed, which saves a copy.
 
         Returns
         -------
         ``(nhole,)``, µK, in RING order.
         """
-        work = np.where(self._observed, values, 0.0)
+        work = values if overwrite else values.copy()
+        work[~self._observed] = 0.0
         if self.whole:
             self._progress.stage("whole sky")
             if self._coarse is None:
@@ -170,11 +171,13 @@ class Mosaic:
         if "small" in self._sets:
             self._sets["small"].fill(work, self._progress, "small holes")
         if "wide" in self._sets:
-            large = self._large_scales(work) if self._config.coarse_nside else 0.0
-            work -= large
+            large = self._large_scales(work) if self._config.coarse_nside else np.zeros(1, complex)
+            # Not kept as a map: to make it twice costs little.
+            for part, sky in harmonics.parts_of(large, self._nside, threads=self._threads):
+                work[part] -= sky
             self._sets["wide"].fill(work, self._progress, "wide holes")
-            work += large
-            del large  # a whole map
+            for part, sky in harmonics.parts_of(large, self._nside, threads=self._threads):
+                work[part] += sky
         if self._polisher is not None:
             self._progress.stage("polish", self.polish)
             work[self._polisher.holes] = self._polisher.improve(
@@ -183,8 +186,8 @@ class Mosaic:
             self._progress.done()
         return np.asarray(work[~self._observed])
 
-    def _large_scales(self, values: Map) -> Map:
-        """Give m_L, the mean of the large scales, on the whole map."""
+    def _large_scales(self, values: Map) -> NDArray[np.complex128]:
+        """Give m_L, the mean of the large scales, as harmonics."""
         self._progress.stage("coarse level")
         seen = self._observed | self._small
         nside = min(self._config.coarse_nside, max(self._nside // 4, 128), self._nside // 2)
@@ -208,14 +211,5 @@ class Mosaic:
         h = coarse_share(np.arange(lmax + 1, dtype=float), tile)
         last = int(np.flatnonzero(h > 1e-9)[-1])
         alm = harmonics.almxfl(solution.whitened, h * model.window * signal[: lmax + 1])
-        large = harmonics.synthesis(
-            harmonics.truncated(alm, last), self._nside, threads=self._threads
-        )
         self._progress.done(f"nside {nside}, l up to {last}, {solution.certificate}")
-        return large
-
-
-def _wider(reach: Map, radius: float) -> Mask:
-    """Mark the pixels of the holes that do not fit into a disc of a given radius."""
-    wide: Mask = reach > 2 * math.sin(min(radius, math.pi) / 2)
-    return wide
+        return harmonics.truncated(alm, last)

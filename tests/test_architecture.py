@@ -11,15 +11,15 @@ ROOT = Path(__file__).parents[1]
 # A room imports only from rows above its own. Files of a package share the package's row.
 ROWS = (
     {"_checks", "_files", "_jit", "_progress", "flatsky"},
-    {"_fits", "_pixels"},
-    {"_fits_write", "healpix"},
+    {"_fits", "_pixels", "_ranks"},
+    {"_fits_write", "_laplace", "healpix"},
     {"_catalogue", "_regions", "_skytable", "_spectrumfile"},
     {"_describe"},
     {"blending", "maps", "masks", "tiling"},
     {"diffuse", "harmonics", "pictures"},
     {"prior"},
     {"_tileset", "dipole", "gaussian", "simulate", "spectra"},
-    {"batch", "dataset", "methods", "mosaic", "tilefill"},
+    {"_latent", "batch", "dataset", "methods", "mosaic", "tilefill"},
     {"owntiles", "vae"},
     {"cosmovae", "optimum"},
     {"_engines"},
@@ -49,7 +49,7 @@ KEPT_IN = {
     "healpy": {"masks", "pictures", "spectra"},  # query_disc, ang2pix, anafast; the rest is our own
     "jinja2": {"report"},
     "matplotlib": {"pictures", "report", "spectra"},
-    "numba": {"_jit", "diffuse", "gaussian", "harmonics", "healpix", "tiling"},
+    "numba": {"_jit", "_laplace", "_ranks", "gaussian", "harmonics", "healpix", "tiling"},
     "reproject": set(),
     "platformdirs": {"harmonics"},
     "rich": set(),

@@ -168,7 +168,6 @@ class Solver:
             self.inner.variance,
             pixels=pixels,
             threads=self._threads,
-            scratch=self.inner.scratch,
         )
         return TaperedBands(covariance, distance_to_edge(self._observed)[pixels])
 
