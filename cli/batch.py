@@ -180,7 +180,7 @@ class _Job:
         words = {"map": task.input, "seed": task.seed, "overwrite": True}
         args = argparse.Namespace(**vars(self.args) | words)
         args.command = _alone(args)
-        sky = skyfill.read_map(args.map, field=args.field, unit=args.unit)
+        sky = skyfill.read_map(args.map, field=args.field, unit=args.unit, single=True)
         silent = skyfill.Silent()
         last = _LAST.pop(self.settings, None)
         _LAST.clear()

@@ -99,7 +99,7 @@ def whole_of(
     sky: skyfill.SkyMap, fitter: skyfill.Inpainter, fill: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Give the sky with a fill in its holes."""
-    whole = sky.values.copy()
+    whole = sky.values.astype("float64")
     whole[fitter.holes] = fill
     return whole
 

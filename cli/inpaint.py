@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         skyfill.check_writable(path, overwrite=args.overwrite)
     with progress(quiet=args.quiet) as listener:
         listener.stage("read")
-        sky = skyfill.read_map(args.map, field=args.field, unit=args.unit)
+        sky = skyfill.read_map(args.map, field=args.field, unit=args.unit, single=True)
         observed = filling.observed_of(args)
         if args.threshold is not None:
             sense = "at or below" if args.invert else "above"

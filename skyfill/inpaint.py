@@ -49,7 +49,8 @@ class Inpainter:
     Parameters
     ----------
     values
-        ``(npix,)``, µK, RING; NaN where missing.
+        ``(npix,)``, µK, RING, float64 or float32; NaN where missing. It is not copied: leave it as
+        it is.
     observed
         ``(npix,)``, RING, True where observed; missing pixels are added to the holes, with a
         warning.
@@ -166,6 +167,7 @@ class Inpainter:
         self._marginal = dipole == "marginalise"
         self._take(values)
         self._stochastic = method != "diffuse"
+        self._single = method == "diffuse" and not polish
         informed = method in ("vae", "gaussian") or bool(polish)
         self.prior = prior if informed else None
         self._noise_variance = noise_variance(noise_rms, seen)
@@ -254,7 +256,9 @@ class Inpainter:
 
     def _data(self, latent: Map | None = None) -> Map:
         """Give the map without monopole and dipole, less a latent sky (changed); 0 in the holes."""
-        out = np.zeros(self._values.size) if latent is None else latent
+        # Neighbours' means of numbers that the file has as float32 need no better ones.
+        kind = self._values.dtype if self._single else np.float64
+        out = np.zeros(self._values.size, kind) if latent is None else latent
         for part, low in self._dipole.parts(self._low):
             np.subtract(low, self._values[part], out=low)
             out[part] += low

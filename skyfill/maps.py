@@ -46,8 +46,8 @@ _FACTORS = {"": 1e6, "m": 1e3}  # every other prefix is micro
 class SkyMap:
     """One column of a map file, and what it takes to write it back."""
 
-    values: NDArray[np.float64] = field(repr=False)
-    """(npix,), µK, RING, NaN where missing."""
+    values: NDArray[Any] = field(repr=False)
+    """(npix,), µK, RING, NaN where missing; float64, or float32 if so wished of such a file."""
     nside: int
     path: Path
     column: str
@@ -95,7 +95,11 @@ def unit_in_uk(unit: str) -> float:
 
 
 def read_map(
-    path: str | os.PathLike[str], *, field: int | str = 0, unit: str | None = None
+    path: str | os.PathLike[str],
+    *,
+    field: int | str = 0,
+    unit: str | None = None,
+    single: bool = False,
 ) -> SkyMap:
     """Read one column of a HEALPix FITS file.
 
@@ -107,6 +111,9 @@ def read_map(
         The column, by number from 0 or by name.
     unit
         The unit of its numbers; needed where the file has none, and stronger than the file's.
+    single
+        Keep float32 where the file has no more, in half the memory: what that loses is as much as
+        the file has lost.
 
     Raises
     ------
@@ -121,7 +128,7 @@ def read_map(
         table = find_table(stream, path)
         column = table.column(field)
         nest = table.nest
-        values = table.read(stream, column)
+        values = table.read(stream, column, single=single)
     low, high = (float(limit(values, initial=0.0)) for limit in (np.fmin.reduce, np.fmax.reduce))
     if np.isnan(values).all():
         raise ValueError(f"{path}: column {column.name!r} has no valid pixel at all")
@@ -327,10 +334,13 @@ def _stored(
 ) -> NDArray[Any]:
     """Convert a map to the numbers of a file, in its order."""
     numbers = np.asarray(values)
-    if dtype.kind == "f":
-        numbers = numbers * scale
-        numbers = np.where(np.isfinite(numbers), numbers, UNSEEN)
-    elif not (np.isfinite(numbers).all() and np.array_equal(numbers, numbers.astype(dtype))):
-        raise ValueError(f"column {name!r}: {dtype.name} cannot hold these values")
-    raw = numbers.astype(dtype)
+    raw = np.empty(numbers.shape, dtype)
+    for start in range(0, numbers.shape[0], 2**22):
+        part = numbers[start : start + 2**22]
+        if dtype.kind == "f":
+            part = part * scale
+            part = np.where(np.isfinite(part), part, UNSEEN)
+        elif not (np.isfinite(part).all() and np.array_equal(part, part.astype(dtype))):
+            raise ValueError(f"column {name!r}: {dtype.name} cannot hold these values")
+        raw[start : start + 2**22] = part.astype(dtype)
     return reorder(raw, nest_in=False, nest_out=True) if nest else raw

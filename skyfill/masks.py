@@ -88,17 +88,19 @@ def read_mask(
         table = find_table(stream, path)
         column = table.column(field)
         nest = table.nest
-        values = table.read(stream, column)
-    known = ~np.isnan(values)
-    if threshold is None:
-        if not ((values == 0) | (values == 1) | ~known).all():
-            raise ValueError(f"{path}: {_not_binary(column.name, values[known])}")
-        threshold = 0.5
-    observed = known & ((values <= threshold) if invert else (values > threshold))
-    return reorder(observed, nest_in=nest, nest_out=False)
+        values = table.read(stream, column, single=True)
+    observed = np.empty(values.size, np.bool_)
+    for start in range(0, values.size, 2**22):
+        part = values[start : start + 2**22]
+        known = ~np.isnan(part)
+        if threshold is None and not ((part == 0) | (part == 1) | ~known).all():
+            raise ValueError(f"{path}: {_not_binary(column.name, values[~np.isnan(values)])}")
+        limit = part.dtype.type(0.5 if threshold is None else threshold)
+        observed[start : start + 2**22] = known & ((part <= limit) if invert else (part > limit))
+    return reorder(observed, nest_in=True, nest_out=False) if nest else observed
 
 
-def _not_binary(name: str, values: NDArray[np.float64]) -> str:
+def _not_binary(name: str, values: NDArray[np.floating]) -> str:
     """Say what a mask holds that is none, and how to mend it."""
     low, high = values.min(), values.max()
     if low < 0 or high > 1:

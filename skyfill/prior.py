@@ -260,8 +260,8 @@ def draw(
     white = prior.white_cl if aliased else prior.noise_cl
     if white:
         rms = math.sqrt(white * sky.size / (4 * math.pi))
-        for part, white_noise in draw_white(sky.size, seed=seed, index=index):
-            sky[part] += rms * white_noise
+        for part, unit in draw_white(sky.size, seed=seed, index=index):
+            sky[part] += rms * unit
     return sky
 
 
@@ -282,10 +282,7 @@ def draw_signal(
 def draw_white(
     npix: int, *, seed: int, index: int = 0
 ) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-    """Draw the normal numbers, one for each pixel, that the white part of `draw` is made of.
-
-    They come in parts, where and what, since all of them are as large as the map.
-    """
+    """Draw the normal numbers of the white part of `draw`, part by part: where, and what."""
     random = np.random.default_rng(_streams(seed, index)[1])
     for start in range(0, npix, _AT_ONCE):
         part = slice(start, min(start + _AT_ONCE, npix))

@@ -6,6 +6,8 @@ healpy's order (m-major, m >= 0). Whole maps are transformed in `skyfill.harmoni
 
 from __future__ import annotations
 
+from typing import Any
+
 import ducc0
 import numpy as np
 from numba import prange
