@@ -34,6 +34,7 @@ SOME_FAILED = 1
 #: What decides nothing but where, when and by whom maps are filled.
 _ASIDE = {
     *("maps", "output", "overwrite", "workers", "scheduler", "threads", "device", "batch_size"),
+    "memory_limit",
     *("json", "quiet", "run", "command", "version"),
 }
 
@@ -77,7 +78,9 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"{args.mask} is the mask and among the maps; pass another pattern")
     tasks = skyfill.batch.tasks_of(inputs, args.output, seed=args.seed)
     settings = _settings(args)
-    filling.observed_of(args)  # a bad mask or spectrum is no map's fault
+    observed = filling.observed_of(args)  # a bad mask or spectrum is no map's fault
+    filling.stay_within(args, observed, shares=args.workers)
+    del observed
     options.given_cl(args)
     args = _on_its_own(args)
     crew = _crew(args)

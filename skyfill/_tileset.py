@@ -19,7 +19,7 @@ from skyfill.healpix import pixel_directions
 from skyfill.prior import Prior
 from skyfill.tiling import Layout
 
-__all__ = ["FlatEngine", "MosaicConfig", "TileMean", "TileSet", "pixel_size"]
+__all__ = ["FlatEngine", "MosaicConfig", "TileMean", "TileSet", "pixel_size", "plan_tiles"]
 
 #: Tiles that are cut at once.
 _AT_ONCE = 256
@@ -121,14 +121,7 @@ class TileSet:
         self._seen = seen
         self._holes = holes
         self._threshold = config.threshold
-        layouts = tiling.plan(
-            holes,
-            side=config.side,
-            pixel_arcmin=math.degrees(pixel) * 60,
-            margin=config.margin * pixel,
-            cover=config.cover,
-        )
-        self._layouts, self._useful = self._worth_it(layouts, config, config.side * pixel)
+        self._layouts, self._useful = plan_tiles(holes, seen, config)
         self._reach = math.sqrt(2) * config.side * pixel
         cl = np.append(prior.total_cl(), prior.white_cl)
         self._mean = engine(
@@ -139,27 +132,6 @@ class TileSet:
 
     def __str__(self) -> str:
         return f"{self._useful.size} tiles"
-
-    def _worth_it(
-        self, layouts: tuple[Layout, ...], config: MosaicConfig, side: float
-    ) -> tuple[list[Layout], NDArray[np.int64]]:
-        """Drop tiles that neither see anything nor overlap with one that does.
-
-        Deep in a wide hole the mean is that of the coarse level; a tile without data is zero, and
-        is there for the others to fade into.
-        """
-        inner = slice(config.guard, -config.guard or None)
-        sees = np.zeros(len(layouts), dtype=bool)
-        for part in _batches(len(layouts)):
-            weight, _ = tiling.cut(self._seen, None, layouts[part])
-            sees[part] = (weight[:, inner, inner] >= config.threshold).any(axis=(1, 2))
-        lon, lat = np.radians([(layout.lon_deg, layout.lat_deg) for layout in layouts]).T
-        centre = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], -1)
-        kept = sees.copy()
-        if sees.any():
-            apart, _ = KDTree(centre[sees]).query(centre)
-            kept |= apart < math.sqrt(2) * side
-        return [layouts[i] for i in np.flatnonzero(kept)], np.flatnonzero(sees[kept])
 
     def fill(self, values: Map, progress: Progress, name: str) -> None:
         """Write the posterior mean into the holes of ``values``."""
@@ -227,6 +199,43 @@ class TileSet:
                 yield pixels, paster.result()[0]
             else:
                 yield pixels, np.full(pixels.size, np.nan)
+
+
+def plan_tiles(
+    holes: Mask, seen: Mask, config: MosaicConfig
+) -> tuple[list[Layout], NDArray[np.int64]]:
+    """Give the tiles over some holes, and which of them see anything."""
+    pixel = config.pixel * pixel_size(nside_of(holes.size, "mask"))
+    layouts = tiling.plan(
+        holes,
+        side=config.side,
+        pixel_arcmin=math.degrees(pixel) * 60,
+        margin=config.margin * pixel,
+        cover=config.cover,
+    )
+    return _worth_it(layouts, seen, config, config.side * pixel)
+
+
+def _worth_it(
+    layouts: tuple[Layout, ...], seen: Mask, config: MosaicConfig, side: float
+) -> tuple[list[Layout], NDArray[np.int64]]:
+    """Drop tiles that neither see anything nor overlap with one that does.
+
+    Deep in a wide hole the mean is that of the coarse level; a tile without data is zero, and
+    is there for the others to fade into.
+    """
+    inner = slice(config.guard, -config.guard or None)
+    sees = np.zeros(len(layouts), dtype=bool)
+    for part in _batches(len(layouts)):
+        weight, _ = tiling.cut(seen, None, layouts[part])
+        sees[part] = (weight[:, inner, inner] >= config.threshold).any(axis=(1, 2))
+    lon, lat = np.radians([(layout.lon_deg, layout.lat_deg) for layout in layouts]).T
+    centre = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], -1)
+    kept = sees.copy()
+    if sees.any():
+        apart, _ = KDTree(centre[sees]).query(centre)
+        kept |= apart < math.sqrt(2) * side
+    return [layouts[i] for i in np.flatnonzero(kept)], np.flatnonzero(sees[kept])
 
 
 def _batches(n: int) -> list[slice]:

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from skyfill import harmonics
 from skyfill._checks import nside_of
 from skyfill._progress import Progress, Silent
-from skyfill._tileset import FlatEngine, MosaicConfig, TileMean, TileSet, pixel_size
+from skyfill._tileset import FlatEngine, MosaicConfig, TileMean, TileSet, pixel_size, plan_tiles
 from skyfill.flatsky import coarse_share
 from skyfill.gaussian import CoarseModel, Solver, degrade, freed
 from skyfill.masks import grow, wide_holes
 from skyfill.prior import Prior
 
-__all__ = ["FlatEngine", "Mosaic", "MosaicConfig", "TileMean"]
+__all__ = ["FlatEngine", "Mosaic", "MosaicConfig", "TileMean", "count_tiles"]
 
 #: HEALPix pixels around holes that are gathered twice where no polish follows.
 _NEAR = 8.0
@@ -93,8 +93,7 @@ class Mosaic:
         if polish:
             self._prepare_polish(polish, small_only=not every)
         self._progress.stage("plan")
-        wide = wide_holes(observed, self._config.small * self._tile_pixel)
-        small = ~observed & ~wide
+        small, wide = _small_and_wide(observed, self._config)
         self._small = small
         again = np.zeros_like(observed)
         near = self._config.near
@@ -133,10 +132,6 @@ class Mosaic:
             return
         self._polisher, self.polish = solver, polish
         self._progress.done(str(solver))
-
-    @property
-    def _tile_pixel(self) -> float:
-        return self._config.pixel * pixel_size(self._nside)
 
     def mean(self, values: Map, *, overwrite: bool = False) -> Map:
         """Give the posterior mean in the holes.
@@ -213,3 +208,20 @@ class Mosaic:
         alm = harmonics.almxfl(solution.whitened, h * model.window * signal[: lmax + 1])
         self._progress.done(f"nside {nside}, l up to {last}, {solution.certificate}")
         return harmonics.truncated(alm, last)
+
+
+def count_tiles(observed: Mask, config: MosaicConfig) -> dict[str, int]:
+    """Count the tiles of ``small`` and of ``wide`` holes that a `Mosaic` would fill."""
+    small, wide = _small_and_wide(observed, config)
+    return {
+        name: plan_tiles(holes, seen, config)[1].size
+        for name, holes, seen in (("small", small, observed), ("wide", wide, observed | small))
+        if holes.any()
+    }
+
+
+def _small_and_wide(observed: Mask, config: MosaicConfig) -> tuple[Mask, Mask]:
+    """Tell holes that are small against a tile from others."""
+    nside = nside_of(observed.size, "mask")
+    wide = wide_holes(observed, config.small * config.pixel * pixel_size(nside))
+    return ~(observed | wide), wide

@@ -20,7 +20,7 @@ ROWS = (
     {"prior"},
     {"_tileset", "dipole", "gaussian", "simulate", "spectra"},
     {"_latent", "batch", "dataset", "methods", "mosaic", "tilefill"},
-    {"owntiles", "vae"},
+    {"owntiles", "plan", "vae"},
     {"cosmovae", "optimum"},
     {"_engines"},
     {"inpaint"},
