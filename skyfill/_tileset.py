@@ -138,12 +138,12 @@ class TileSet:
         passes = 1 if self._again is None else 2
         progress.stage(name, passes * self._useful.size)
         tiles = np.zeros((len(self._layouts), *self._window.shape), dtype=np.float32)
-        data = values
+        data: NDArray[Any] = values
         for number in range(passes):
             # The second pass gathers what the first has missed, so that the gather's smoothing is
             # felt by the residual only.
             if number and self._again is not None:
-                data = np.zeros_like(values)
+                data = np.zeros(values.size, dtype=np.float32)  # as precise as the tiles
                 for pixels, pasted in self._pasted(tiles, self._again):
                     data[pixels] = np.nan_to_num(values[pixels] - pasted)
             for some, cut, weight in self._cuts(data):
@@ -157,7 +157,7 @@ class TileSet:
             filled += pixels.size
         progress.done(f"{self}, {filled} pixels")
 
-    def _cuts(self, data: Map) -> Iterator[tuple[NDArray[np.int64], Map, Map]]:
+    def _cuts(self, data: NDArray[Any]) -> Iterator[tuple[NDArray[np.int64], Map, Map]]:
         """Cut tiles, the next ones while these are being filled."""
 
         def cut(part: slice) -> tuple[NDArray[np.int64], Map, Map]:

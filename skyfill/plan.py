@@ -164,8 +164,8 @@ def within(observed: Mask, request: Request, limit: float) -> Request:
     least = _memory(replace(request, batch_size=2), nside, holes, tiles)
     if least > limit:
         raise ValueError(
-            f"{request.method} takes some {least / GIB:.1f} GiB for {holes} hole pixels at Nside "
-            f"{nside}, --memory-limit is {limit / GIB:.1f} GiB; "
+            f"{request.method} takes some {_amount(least)} for {holes} hole pixels at Nside "
+            f"{nside}, --memory-limit is {_amount(limit)}; "
             f"{_advice(request, nside, holes, tiles, limit)}"
         )
     if request.method not in ("vae", "cosmovae"):
@@ -183,13 +183,18 @@ def _advice(request: Request, nside: int, holes: int, tiles: int, limit: float) 
         return "without polish it fits (--polish 0)"
     other = Request("diffuse")
     if request.method != "diffuse" and _memory(other, nside, holes, 0) <= limit:
-        return f"--method diffuse takes {_memory(other, nside, holes, 0) / GIB:.1f} GiB"
+        return f"--method diffuse takes {_amount(_memory(other, nside, holes, 0))}"
     lower, pixels = nside, holes
     while lower > 1 and _memory(request, lower, pixels, tiles) > limit:
         lower, pixels, tiles = lower // 2, pixels // 4, tiles // 2
     if lower > 1:
         return f"at Nside {lower} it fits"
     return "nothing fits; raise it"
+
+
+def _amount(memory: float) -> str:
+    """Write bytes for people."""
+    return f"{memory / GIB:.1f} GiB" if memory >= GIB else f"{memory / 2**20:.0f} MiB"
 
 
 def _memory(request: Request, nside: int, holes: int, tiles: int) -> float:
