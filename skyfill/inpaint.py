@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -244,15 +244,14 @@ class Inpainter:
         """Keep a map, as it is, and its monopole and dipole apart."""
         self._values = values
         self._low = self._dipole.alm(values)
-        self._template = np.empty(int(np.count_nonzero(self.holes)))
-        self._put(self._template, self._dipole.parts(self._low))
 
-    def _put(self, fill: Map, parts: Iterator[tuple[slice, Map]]) -> None:
-        """Take the holes, in RING order, out of a map that comes in parts."""
-        for part, sky in parts:
+    def _restored(self, fill: Map) -> Map:
+        """Put monopole and dipole back into a fill, which is changed."""
+        for part, low in self._dipole.parts(self._low):
             first = int(np.count_nonzero(self.holes[: part.start]))
-            chosen = sky[self.holes[part]]
-            fill[first : first + chosen.size] = chosen
+            chosen = low[self.holes[part]]
+            fill[first : first + chosen.size] += chosen
+        return fill
 
     def _data(self, latent: Map | None = None) -> Map:
         """Give the map without monopole and dipole, less a latent sky (changed); 0 in the holes."""
@@ -307,7 +306,7 @@ class Inpainter:
         ValueError
             ``gaussian`` does not reach its tolerance.
         """
-        return self._fill.mean(self._data(), overwrite=True) + self._template
+        return self._restored(self._fill.mean(self._data(), overwrite=True))
 
     def realization(self, index: int = 0) -> Map:
         """Draw a sample of the posterior: full power in the holes.
@@ -330,7 +329,7 @@ class Inpainter:
             raise ValueError("diffuse has no realizations; use --method vae, or one --mean fill")
         if self._ensemble:
             member = self._ensemble[index % len(self._ensemble)]
-            return member.sample(self._data(), (self._seed, index)) + self._template
+            return self._restored(member.sample(self._data(), (self._seed, index)))
         self._progress.stage("latent sky")
         sky, in_holes = latent_sky(
             self._known_prior(),
@@ -342,7 +341,8 @@ class Inpainter:
             threads=self._threads,
         )
         self._progress.done(f"seed {self._seed}, index {index}")
-        return in_holes + self._fill.mean(self._data(sky), overwrite=True) + self._template
+        in_holes += self._fill.mean(self._data(sky), overwrite=True)
+        return self._restored(in_holes)
 
     def std(self) -> Map:
         """Give the standard deviation of realizations where it is known exactly.

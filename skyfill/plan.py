@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill._checks import nside_of
+from skyfill.diffuse import TABLE
+from skyfill.gaussian.blocks import affordable
 from skyfill.masks import label_holes
 from skyfill.mosaic import MosaicConfig, count_tiles
 from skyfill.tiling.search import any_child
@@ -24,42 +26,32 @@ __all__ = ["Plan", "Request", "make_plan", "within"]
 Mask = NDArray[np.bool_]
 
 GIB = 2**30
-#: Tiles that a network fills at once where nothing is said, and bytes that each of them takes.
-_BATCH, _TILE_WORK = 64, 5_000_000
-#: Bytes of a tile that is kept.
-_TILE = 4 * MosaicConfig.side**2
+#: Tiles that a network fills at once where nothing is said; bytes of each, and of a tile that is
+#: kept.
+_BATCH = 64
+_TILE_WORK, _TILE = 200 * MosaicConfig.side**2, 4 * MosaicConfig.side**2
 
+#: Bytes of the program with its libraries, with torch or without.
+_TORCH, _PLAIN = 0.64e9, 0.30e9
+#: Bytes of tiles that are cut and pasted at a time, and of what torch keeps when it is done.
+_CUT, _KEPT = 0.45e9, 0.3e9
+#: Bytes for each pixel and each hole pixel: of tiles, of the plan, of polish beside them, of the
+#: exact mean and of the diffusive fill, whose long lists of holes have no table of neighbours.
+_TILES, _TILES_HOLE = 21.0, 8.0
+_POLISH, _POLISH_HOLE = 33.0, 16.0
+_EXACT, _EXACT_HOLE = 60.0, 60.0
+_DIFFUSE, _DIFFUSE_HOLE, _TABLE_HOLE = 12.0, 58.0, 32.0
+#: Bytes of a block of n hole pixels, over n², and while the largest is made.
+_BLOCK, _LARGEST = 2.0, 10.0
 
-@dataclass(frozen=True)
-class _Cost:
-    """What a method takes.
-
-    Attributes
-    ----------
-    fixed
-        Bytes of program and libraries.
-    pixel, hole
-        Bytes for each pixel of the map, and for each of its holes.
-    begin, further
-        Seconds of a first map, and of each further one: of any, for each million of pixels, for
-        their number (in millions) times Nside / 1000, for each thousand of tiles.
-    """
-
-    fixed: float
-    pixel: float
-    hole: float
-    begin: tuple[float, float, float, float]
-    further: tuple[float, float, float, float]
-
-
-_COSTS = {
-    "vae": _Cost(1.0e9, 40.0, 30.0, (5.0, 0.4, 0.1, 4.0), (2.0, 0.2, 0.0, 4.0)),
-    "gaussian": _Cost(0.3e9, 115.0, 60.0, (3.0, 0.5, 0.7, 0.0), (1.0, 0.4, 0.6, 0.0)),
-    "diffuse": _Cost(0.2e9, 14.0, 80.0, (2.0, 0.15, 0.0, 0.0), (0.5, 0.1, 0.0, 0.0)),
-    "cosmovae": _Cost(0.9e9, 40.0, 80.0, (5.0, 0.2, 0.0, 50.0), (1.0, 0.2, 0.0, 50.0)),
+#: Seconds of a first map and of each further one: of any, for each million of pixels, for their
+#: number (in millions) times Nside / 1000, and for each thousand of tiles.
+_SECONDS = {
+    "vae": ((5.0, 0.35, 0.12, 4.0), (2.0, 0.15, 0.04, 4.0)),
+    "gaussian": ((3.0, 0.5, 0.8, 0.0), (1.0, 0.4, 0.65, 0.0)),
+    "diffuse": ((2.0, 0.12, 0.04, 0.0), (0.5, 0.1, 0.04, 0.0)),
+    "cosmovae": ((5.0, 0.2, 0.0, 50.0), (1.0, 0.2, 0.0, 50.0)),
 }
-#: Bytes for each pixel that polish adds to a method that does without.
-_POLISH = 20.0
 #: Seconds for each million of pixels that fitting beam and noise takes.
 _FIT = 0.25
 
@@ -122,13 +114,14 @@ def make_plan(observed: Mask, request: Request) -> Plan:
     """
     nside = nside_of(observed.size, "mask")
     config = MosaicConfig()
-    holes = int(np.count_nonzero(~observed))
+    sizes = label_holes(observed).sizes
+    holes = int(sizes.sum())
     tiled = request.method == "vae" and nside > config.whole_nside
     tiles = count_tiles(observed, config) if tiled else {}
     informed = request.method in ("vae", "gaussian") or bool(request.polish)
     return Plan(
         nside=nside,
-        holes=int(label_holes(observed).sizes.size),
+        holes=sizes.size,
         hole_pixels=holes,
         masked=holes / observed.size,
         method=request.method,
@@ -136,7 +129,7 @@ def make_plan(observed: Mask, request: Request) -> Plan:
         stages=_stages(request, nside, tiles),
         tiles=tiles,
         polish=_polish(request, nside),
-        memory=_memory(request, nside, holes, sum(tiles.values())),
+        memory=_memory(request, nside, sizes, sum(tiles.values())),
         seconds=_seconds(request, nside, sum(tiles.values())),
     )
 
@@ -159,14 +152,14 @@ def within(observed: Mask, request: Request, limit: float) -> Request:
         It takes more; the message says how much, and what could be done.
     """
     nside = nside_of(observed.size, "mask")
-    holes = int(np.count_nonzero(~observed))
+    sizes = label_holes(observed).sizes
     tiles = _guess_tiles(observed) if request.method == "vae" else 0
-    least = _memory(replace(request, batch_size=2), nside, holes, tiles)
+    least = _memory(replace(request, batch_size=2), nside, sizes, tiles)
     if least > limit:
         raise ValueError(
-            f"{request.method} takes some {_amount(least)} for {holes} hole pixels at Nside "
+            f"{request.method} takes some {_amount(least)} for {sizes.sum()} hole pixels at Nside "
             f"{nside}, --memory-limit is {_amount(limit)}; "
-            f"{_advice(request, nside, holes, tiles, limit)}"
+            f"{_advice(request, nside, sizes, tiles, limit)}"
         )
     if request.method not in ("vae", "cosmovae"):
         return request
@@ -174,22 +167,20 @@ def within(observed: Mask, request: Request, limit: float) -> Request:
     return replace(request, batch_size=min(request.batch_size or _BATCH, most))
 
 
-def _advice(request: Request, nside: int, holes: int, tiles: int, limit: float) -> str:
+def _advice(
+    request: Request, nside: int, sizes: NDArray[np.int64], tiles: int, limit: float
+) -> str:
     """Say what fits."""
-    if (
-        request.method == "vae"
-        and _memory(replace(request, polish=0), nside, holes, tiles) <= limit
-    ):
+    plain = replace(request, polish=0, batch_size=2)
+    if request.method == "vae" and _memory(plain, nside, sizes, tiles) <= limit:
         return "without polish it fits (--polish 0)"
-    other = Request("diffuse")
-    if request.method != "diffuse" and _memory(other, nside, holes, 0) <= limit:
-        return f"--method diffuse takes {_amount(_memory(other, nside, holes, 0))}"
-    lower, pixels = nside, holes
-    while lower > 1 and _memory(request, lower, pixels, tiles) > limit:
-        lower, pixels, tiles = lower // 2, pixels // 4, tiles // 2
-    if lower > 1:
-        return f"at Nside {lower} it fits"
-    return "nothing fits; raise it"
+    other = _memory(Request("diffuse"), nside, sizes, 0)
+    if request.method != "diffuse" and other <= limit:
+        return f"--method diffuse takes {_amount(other)}"
+    lower = nside // 2
+    while lower and _memory(plain, lower, sizes // (nside // lower) ** 2, tiles) > limit:
+        lower //= 2
+    return f"at Nside {lower} it fits" if lower else "nothing fits; raise it"
 
 
 def _amount(memory: float) -> str:
@@ -197,30 +188,38 @@ def _amount(memory: float) -> str:
     return f"{memory / GIB:.1f} GiB" if memory >= GIB else f"{memory / 2**20:.0f} MiB"
 
 
-def _memory(request: Request, nside: int, holes: int, tiles: int) -> float:
-    """Estimate the peak, bytes."""
-    cost = _COSTS[request.method]
-    whole = request.method == "vae" and nside <= MosaicConfig.whole_nside
-    if whole:
-        cost = _COSTS["gaussian"]
-    npix = 12 * nside**2
-    total = cost.fixed + cost.pixel * npix + cost.hole * holes + _TILE * tiles
-    if request.method in ("vae", "diffuse") and not whole and _polish(request, nside):
-        total += _POLISH * npix
-    if request.method in ("vae", "cosmovae") and not whole:
-        total += _TILE_WORK * (request.batch_size or _BATCH)
-    return total
+def _memory(request: Request, nside: int, sizes: NDArray[np.int64], tiles: int) -> float:
+    """Estimate the peak, bytes: that of the stage which takes most."""
+    npix, holes = 12 * nside**2, int(sizes.sum())
+    polish = bool(_polish(request, nside))
+    work = _TILE_WORK * (request.batch_size or _BATCH)
+    small = sizes[affordable(sizes)].astype(np.float64)
+    blocks = _BLOCK * float(small @ small) + _LARGEST * float(small.max(initial=0.0)) ** 2
+    polishing = _PLAIN + _POLISH * npix + _POLISH_HOLE * holes + blocks
+    exact = _PLAIN + _EXACT * npix + _EXACT_HOLE * holes + blocks
+    if request.method == "diffuse":
+        hole = _DIFFUSE_HOLE + (_TABLE_HOLE if holes <= TABLE else 0.0)
+        diffusing = _PLAIN + _DIFFUSE * npix + hole * holes
+        return max(diffusing, exact) if polish else diffusing
+    if request.method == "gaussian":
+        return exact
+    if request.method == "vae" and nside <= MosaicConfig.whole_nside:
+        return exact + _TORCH - _PLAIN
+    tiling = _TORCH + _TILES * npix + _TILES_HOLE * holes + _TILE * tiles + work + _CUT
+    if not polish:
+        return tiling
+    weights = 8.0 * npix
+    return max(tiling + weights, polishing + _TORCH - _PLAIN + _KEPT)
 
 
 def _seconds(request: Request, nside: int, tiles: int) -> float:
     """Estimate the time from start to end."""
-    cost = _COSTS[request.method]
-    if request.method == "vae" and nside <= MosaicConfig.whole_nside:
-        cost = _COSTS["gaussian"]
+    whole = request.method == "vae" and nside <= MosaicConfig.whole_nside
+    begin, further = _SECONDS["gaussian" if whole else request.method]
     million = 12 * nside**2 / 1e6
     terms = np.array([1.0, million, million * nside / 1000, tiles / 1000])
     fit = 0.0 if request.known or request.method in ("diffuse", "cosmovae") else _FIT * million
-    return float(terms @ cost.begin + (request.maps - 1) * (terms @ cost.further) + fit)
+    return float(terms @ begin + (request.maps - 1) * (terms @ further) + fit)
 
 
 def _polish(request: Request, nside: int) -> int:
