@@ -37,6 +37,7 @@ _NETWORKS = ("vae", "cosmovae")
 #: What decides nothing but where, when and by whom maps are filled.
 _ASIDE = {
     *("maps", "output", "overwrite", "workers", "scheduler", "threads", "device", "batch_size"),
+    "memory_limit",
     *("json", "quiet", "run", "command", "version"),
 }
 
@@ -80,7 +81,9 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"{args.mask} is the mask and among the maps; pass another pattern")
     tasks = skyfill.batch.tasks_of(inputs, args.output, seed=args.seed)
     settings = _settings(args)
-    filling.observed_of(args)  # a bad mask or spectrum is no map's fault
+    observed = filling.observed_of(args)  # a bad mask or spectrum is no map's fault
+    filling.stay_within(args, observed, shares=args.workers)
+    del observed
     options.given_cl(args)
     args = _on_its_own(args)
     crew = _crew(args)
@@ -183,7 +186,7 @@ class _Job:
         words = {"map": task.input, "seed": task.seed, "overwrite": True}
         args = argparse.Namespace(**vars(self.args) | words)
         args.command = _alone(args)
-        sky = skyfill.read_map(args.map, field=args.field, unit=args.unit)
+        sky = skyfill.read_map(args.map, field=args.field, unit=args.unit, single=True)
         silent = skyfill.Silent()
         last = _LAST.pop(self.settings, None)
         _LAST.clear()
@@ -197,9 +200,8 @@ class _Job:
             skyfill.vae.pick_device(args.device, threads=1)
         mean = args.mean or not fitter.stochastic
         fill = fitter.mean() if mean else fitter.realization(0)
-        whole = filling.whole_of(sky, fitter, fill)
-        filling.write(args, sky, fitter, task.output, whole, None if mean else 0, silent)
-        return whole
+        filling.write(args, sky, fitter, task.output, fill, None if mean else 0, silent)
+        return filling.whole_of(sky, fitter, fill)
 
 
 #: What filled the last map of this process, by the settings.

@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["add_fill", "cards_of", "inpainter_of", "observed_of", "refuse", "whole_of", "write"]
+__all__ = [
+    "add_fill",
+    "cards_of",
+    "inpainter_of",
+    "observed_of",
+    "refuse",
+    "request_of",
+    "stay_within",
+    "whole_of",
+    "write",
+]
 
 
 def add_fill(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
@@ -50,6 +60,7 @@ def add_fill(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGrou
     options.add_prior(parser, otherwise="Where nothing is given: fitted to the observed sky.")
     options.add_noise_map(parser)
     options.add_engine(parser)
+    options.add_memory(parser)
     return kind
 
 
@@ -67,6 +78,24 @@ def observed_of(args: argparse.Namespace) -> NDArray[np.bool_]:
     return skyfill.read_mask(
         args.mask, field=args.mask_field, threshold=args.threshold, invert=args.invert
     )
+
+
+def request_of(args: argparse.Namespace, *, maps: int = 1) -> skyfill.plan.Request:
+    """Say what is asked for."""
+    return skyfill.plan.Request(
+        method=args.method,
+        known=options.has_prior(args),
+        polish=args.polish,
+        batch_size=args.batch_size,
+        maps=maps,
+    )
+
+
+def stay_within(args: argparse.Namespace, observed: NDArray[np.bool_], *, shares: int = 1) -> None:
+    """Refuse what takes more than a share of --memory-limit; let so many tiles in as it allows."""
+    if args.memory_limit is not None:
+        limit = args.memory_limit / shares
+        args.batch_size = skyfill.plan.within(observed, request_of(args), limit).batch_size
 
 
 def inpainter_of(
@@ -102,7 +131,7 @@ def whole_of(
     sky: skyfill.SkyMap, fitter: skyfill.Inpainter, fill: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Give the sky with a fill in its holes."""
-    whole = sky.values.copy()
+    whole = sky.values.astype("float64")
     whole[fitter.holes] = fill
     return whole
 
@@ -142,7 +171,7 @@ def write(
     sky: skyfill.SkyMap,
     fitter: skyfill.Inpainter,
     path: Path,
-    whole: NDArray[np.float64],
+    fill: NDArray[np.float64],
     index: int | None,
     listener: skyfill.Progress,
 ) -> None:
@@ -152,7 +181,7 @@ def write(
     skyfill.write_filled(
         path,
         sky,
-        whole,
+        fill,
         fitter.holes,
         provenance=cards_of(args, fitter) | {"SFFILL": (kind, "what stands in the holes")},
         history=[args.command, f"map {args.map.name}, mask {args.mask.name}"],

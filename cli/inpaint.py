@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import skyfill
 
 from . import filling, options, pages
+from .outlook import tell
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -58,6 +59,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         f"(default: {STD_DRAWS})",
     )
     pages.add_report(parser)
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print what would be done, and an estimate of memory and time; write nothing",
+    )
     options.add_threads(parser)
     options.add_quiet(parser)
 
@@ -72,13 +78,20 @@ def run(args: argparse.Namespace) -> int:
         skyfill.check_writable(path, overwrite=args.overwrite)
     with progress(quiet=args.quiet) as listener:
         listener.stage("read")
-        sky = skyfill.read_map(args.map, field=args.field, unit=args.unit)
-        observed = filling.observed_of(args)
+        observed = filling.observed_of(args) if args.memory_limit is not None else None
+        if observed is not None:  # before anything large is read
+            filling.stay_within(args, observed)
+        sky = skyfill.read_map(args.map, field=args.field, unit=args.unit, single=True)
+        if observed is None:
+            observed = filling.observed_of(args)
         if args.threshold is not None:
             sense = "at or below" if args.invert else "above"
             listener.done(f"nside {sky.nside}, observed where the mask is {sense} {args.threshold}")
         else:
             listener.done(f"nside {sky.nside}, {sky.unit}, {'NESTED' if sky.nest else 'RING'}")
+        if args.dry_run:
+            tell(args, sky, observed, outputs)
+            return 0
         fitter = filling.inpainter_of(args, sky, observed, listener)
         spread = _Spread()
         skies = _fills(args, sky, fitter, outputs, spread, listener)
@@ -101,20 +114,19 @@ def _fills(
     spread: _Spread,
     listener: skyfill.Progress,
 ) -> Iterator[NDArray[np.float64]]:
-    """Fill, write, and give whole skies: what was asked for, and what the spread needs."""
+    """Fill and write what was asked for, and what the spread needs; give whole skies to report."""
     written = 0 if args.mean or args.method == "diffuse" else args.realizations
     if written == 0:
-        filled = filling.whole_of(sky, fitter, fitter.mean())
-        filling.write(args, sky, fitter, outputs[0], filled, None, listener)
-        yield filled
+        fill = fitter.mean()
+        filling.write(args, sky, fitter, outputs[0], fill, None, listener)
+        yield filling.whole_of(sky, fitter, fill) if args.report else fill
     for index in range(max(written, _draws_for_spread(args, fitter))):
         fill = fitter.realization(index)
         if args.std or args.report:
             spread.add(fill)
         if index < written:
-            filled = filling.whole_of(sky, fitter, fill)
-            filling.write(args, sky, fitter, outputs[index], filled, index, listener)
-            yield filled
+            filling.write(args, sky, fitter, outputs[index], fill, index, listener)
+            yield filling.whole_of(sky, fitter, fill) if args.report else fill
 
 
 def _draws_for_spread(args: argparse.Namespace, fitter: skyfill.Inpainter) -> int:

@@ -20,6 +20,7 @@ __all__ = [
     "add_device",
     "add_dipole",
     "add_engine",
+    "add_memory",
     "add_noise_map",
     "add_output",
     "add_prior",
@@ -38,6 +39,7 @@ __all__ = [
     "noise_rms",
     "positive",
     "set_threads",
+    "size",
     "whole",
 ]
 
@@ -112,6 +114,17 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         type=positive,
         metavar="N",
         help="tiles at once (default: what free memory allows)",
+    )
+
+
+def add_memory(parser: argparse.ArgumentParser) -> None:
+    """Declare --memory-limit."""
+    parser.add_argument(
+        "--memory-limit",
+        type=size,
+        metavar="SIZE",
+        help="memory to stay within, 8G for one: fewer tiles at once, or no fill at all where an "
+        "estimate says that it takes more (default: none)",
     )
 
 
@@ -269,6 +282,16 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be 1 or more, got {text}")
     return value
+
+
+def size(text: str) -> float:
+    """Read an amount of memory in bytes: 8G, 500M, 2.5GiB."""
+    word = text.strip().upper().removesuffix("B").removesuffix("I")
+    power = "KMGT".find(word[-1:]) + 1 if word else 0
+    value = float(word[:-1] if power else word)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be above 0, 8G for one, got {text}")
+    return value * 1024.0**power
 
 
 def fraction(text: str) -> float:

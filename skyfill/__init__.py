@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # `name as name` is how type checkers are told of a re-export
     from skyfill import optimum as optimum
     from skyfill import owntiles as owntiles
     from skyfill import pictures as pictures
+    from skyfill import plan as plan
     from skyfill import prior as prior
     from skyfill import report as report
     from skyfill import simulate as simulate
@@ -126,6 +127,7 @@ _ROOMS = (
     "optimum",
     "owntiles",
     "pictures",
+    "plan",
     "prior",
     "report",
     "simulate",

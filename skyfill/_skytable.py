@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ __all__ = ["UNSEEN", "FullSky", "SkyTable", "find_table", "missing", "sky_tables
 UNSEEN = -1.6375e30
 """What HEALPix files hold in missing pixels; it stays in files, arrays have NaN."""
 
+_EXACT = {"b1", "u1", "i2", "f4"}  # float32 holds their numbers
 _PIXEL_NAMES = {"PIXEL", "PIXELS", "PIX", "IPIX", "HPIX", "HPXINDEX"}
 _FRAMES = {"G": "G", "E": "E", "C": "C", "Q": "C"}  # by first letter; Q and C are equatorial
 
@@ -172,10 +173,14 @@ class SkyTable:
             )
         return listed.astype(np.int64)
 
-    def read(self, stream: BinaryIO, column: Column) -> NDArray[np.float64]:
-        """Read a column as (npix,), file's unit and ordering, NaN where missing."""
-        values = np.full(self.npix, np.nan)
-        seen = np.zeros(self.npix, np.bool_)
+    def read(self, stream: BinaryIO, column: Column, *, single: bool = False) -> NDArray[Any]:
+        """Read a column as (npix,), file's unit and ordering, NaN where missing.
+
+        Float64, or with ``single`` float32 where that holds whatever the file does.
+        """
+        plain = (column.scale, column.zero) == (1.0, 0.0) and column.dtype.str[1:] in _EXACT
+        values = np.full(self.npix, np.nan, np.float32 if single and plain else np.float64)
+        seen = np.zeros(self.npix if self.partial else 0, np.bool_)
         row = 0
         for rows in self.hdu.rows(stream):
             part = column.decode(column.of(rows)).ravel()

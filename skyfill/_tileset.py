@@ -15,13 +15,16 @@ from scipy.spatial import KDTree
 from skyfill import blending, tiling
 from skyfill._checks import nside_of
 from skyfill._progress import Progress
+from skyfill.healpix import pixel_directions
 from skyfill.prior import Prior
 from skyfill.tiling import Layout
 
-__all__ = ["FlatEngine", "MosaicConfig", "TileMean", "TileSet", "pixel_size"]
+__all__ = ["FlatEngine", "MosaicConfig", "TileMean", "TileSet", "pixel_size", "plan_tiles"]
 
 #: Tiles that are cut at once.
 _AT_ONCE = 256
+#: Pixels of the map that tiles are pasted to at once.
+_PIXELS = 2**23
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -116,69 +119,45 @@ class TileSet:
         sky_pixel = pixel_size(nside)
         pixel = config.pixel * sky_pixel
         self._seen = seen
-        self._holes = np.flatnonzero(holes)
+        self._holes = holes
         self._threshold = config.threshold
-        layouts = tiling.plan(
-            holes,
-            side=config.side,
-            pixel_arcmin=math.degrees(pixel) * 60,
-            margin=config.margin * pixel,
-            cover=config.cover,
-        )
-        self._layouts, self._useful = self._worth_it(layouts, config, config.side * pixel)
+        self._layouts, self._useful = plan_tiles(holes, seen, config)
+        self._reach = math.sqrt(2) * config.side * pixel
         cl = np.append(prior.total_cl(), prior.white_cl)
         self._mean = engine(
             cl, side=config.side, pixel=pixel, share=share, sky_pixel=sky_pixel, guard=config.guard
         )
         self._window = blending.window((config.side, config.side), guard=config.guard + 1)
-        self._again = np.flatnonzero(again)
+        self._again = again if again.any() else None
 
     def __str__(self) -> str:
         return f"{self._useful.size} tiles"
 
-    def _worth_it(
-        self, layouts: tuple[Layout, ...], config: MosaicConfig, side: float
-    ) -> tuple[list[Layout], NDArray[np.int64]]:
-        """Drop tiles that neither see anything nor overlap with one that does.
-
-        Deep in a wide hole the mean is that of the coarse level; a tile without data is zero, and
-        is there for the others to fade into.
-        """
-        inner = slice(config.guard, -config.guard or None)
-        mask = self._seen.astype(np.float32)
-        sees = np.zeros(len(layouts), dtype=bool)
-        for part in _batches(len(layouts)):
-            weight, _ = tiling.cut(mask, None, layouts[part])
-            sees[part] = (weight[:, inner, inner] >= config.threshold).any(axis=(1, 2))
-        lon, lat = np.radians([(layout.lon_deg, layout.lat_deg) for layout in layouts]).T
-        centre = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], -1)
-        kept = sees.copy()
-        if sees.any():
-            apart, _ = KDTree(centre[sees]).query(centre)
-            kept |= apart < math.sqrt(2) * side
-        return [layouts[i] for i in np.flatnonzero(kept)], np.flatnonzero(sees[kept])
-
     def fill(self, values: Map, progress: Progress, name: str) -> None:
         """Write the posterior mean into the holes of ``values``."""
-        passes = 2 if self._again.size else 1
+        passes = 1 if self._again is None else 2
         progress.stage(name, passes * self._useful.size)
         tiles = np.zeros((len(self._layouts), *self._window.shape), dtype=np.float32)
-        data = values
+        data: NDArray[Any] = values
         for number in range(passes):
             # The second pass gathers what the first has missed, so that the gather's smoothing is
             # felt by the residual only.
-            if number:
-                data = np.zeros_like(values)
-                pasted = self._paste(tiles, self._again)
-                data[self._again] = np.nan_to_num(values[self._again] - pasted)
+            if number and self._again is not None:
+                data = np.zeros(values.size, dtype=np.float32)  # as precise as the tiles
+                for pixels, pasted in self._pasted(tiles, self._again):
+                    data[pixels] = np.nan_to_num(values[pixels] - pasted)
             for some, cut, weight in self._cuts(data):
                 known = weight >= self._threshold
                 tiles[some] = self._mean(np.where(known, tiles[some] + cut, 0.0), known)
                 progress.advance(some.size)
-        values[self._holes] = np.nan_to_num(self._paste(tiles, self._holes))
-        progress.done(f"{self}, {self._holes.size} pixels")
+        del data
+        filled = 0
+        for pixels, pasted in self._pasted(tiles, self._holes):
+            values[pixels] = np.nan_to_num(pasted)
+            filled += pixels.size
+        progress.done(f"{self}, {filled} pixels")
 
-    def _cuts(self, data: Map) -> Iterator[tuple[NDArray[np.int64], Map, Map]]:
+    def _cuts(self, data: NDArray[Any]) -> Iterator[tuple[NDArray[np.int64], Map, Map]]:
         """Cut tiles, the next ones while these are being filled."""
 
         def cut(part: slice) -> tuple[NDArray[np.int64], Map, Map]:
@@ -195,10 +174,68 @@ class TileSet:
             for last in coming:
                 yield last.result()
 
-    def _paste(self, tiles: NDArray[np.float32], pixels: NDArray[np.int64]) -> Map:
-        if not self._layouts:
-            return np.full(pixels.size, np.nan)
-        return tiling.paste(tiles, self._layouts, pixels, window=self._window)[0]
+    def _pasted(
+        self, tiles: NDArray[np.float32], wanted: Mask
+    ) -> Iterator[tuple[NDArray[np.int64], Map]]:
+        """Paste tiles, some pixels at a time: which, and their values, NaN beyond all tiles.
+
+        These are rings next to each other, which only tiles nearby can reach.
+        """
+        nside = nside_of(wanted.size, "mask")
+        lat = np.radians([layout.lat_deg for layout in self._layouts])
+        for start in range(0, wanted.size, _PIXELS):
+            pixels = np.flatnonzero(wanted[start : start + _PIXELS]) + start
+            if not pixels.size:
+                continue
+            north, south = np.arcsin(pixel_directions(nside, pixels[[0, -1]])[:, 2])
+            near = np.flatnonzero((lat < north + self._reach) & (lat > south - self._reach))
+            if near.size == len(self._layouts):
+                yield pixels, tiling.paste(tiles, self._layouts, pixels, window=self._window)[0]
+            elif near.size:
+                paster = tiling.Paster(nside, pixels)
+                for part in _batches(near.size):
+                    some = near[part]
+                    paster.add(tiles[some], [self._layouts[i] for i in some], self._window)
+                yield pixels, paster.result()[0]
+            else:
+                yield pixels, np.full(pixels.size, np.nan)
+
+
+def plan_tiles(
+    holes: Mask, seen: Mask, config: MosaicConfig
+) -> tuple[list[Layout], NDArray[np.int64]]:
+    """Give the tiles over some holes, and which of them see anything."""
+    pixel = config.pixel * pixel_size(nside_of(holes.size, "mask"))
+    layouts = tiling.plan(
+        holes,
+        side=config.side,
+        pixel_arcmin=math.degrees(pixel) * 60,
+        margin=config.margin * pixel,
+        cover=config.cover,
+    )
+    return _worth_it(layouts, seen, config, config.side * pixel)
+
+
+def _worth_it(
+    layouts: tuple[Layout, ...], seen: Mask, config: MosaicConfig, side: float
+) -> tuple[list[Layout], NDArray[np.int64]]:
+    """Drop tiles that neither see anything nor overlap with one that does.
+
+    Deep in a wide hole the mean is that of the coarse level; a tile without data is zero, and
+    is there for the others to fade into.
+    """
+    inner = slice(config.guard, -config.guard or None)
+    sees = np.zeros(len(layouts), dtype=bool)
+    for part in _batches(len(layouts)):
+        weight, _ = tiling.cut(seen, None, layouts[part])
+        sees[part] = (weight[:, inner, inner] >= config.threshold).any(axis=(1, 2))
+    lon, lat = np.radians([(layout.lon_deg, layout.lat_deg) for layout in layouts]).T
+    centre = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], -1)
+    kept = sees.copy()
+    if sees.any():
+        apart, _ = KDTree(centre[sees]).query(centre)
+        kept |= apart < math.sqrt(2) * side
+    return [layouts[i] for i in np.flatnonzero(kept)], np.flatnonzero(sees[kept])
 
 
 def _batches(n: int) -> list[slice]:

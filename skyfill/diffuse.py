@@ -14,17 +14,28 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numba import prange
 from scipy.sparse import csc_array
 from scipy.sparse.linalg import splu
 
 from ._checks import nside_of
-from ._jit import parallel
-from ._pixels import neighbour_xyf, nest2xyf, xyf2nest
-from .healpix import nest_to_ring, reorder
+from ._laplace import (
+    add_known,
+    coarsen,
+    connect,
+    first_children,
+    flag_holes,
+    inherit,
+    prolong,
+    relax,
+    residual,
+    restrict,
+    square,
+    to_ring,
+)
+from ._ranks import ranks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -32,16 +43,17 @@ if TYPE_CHECKING:
     Slots = NDArray[np.int32]
     Counts = NDArray[np.int8]
 
-__all__ = ["diffuse"]
+__all__ = ["diffuse", "diffuse_holes"]
 
-# The damping of Jacobi steps that suits eight neighbours best: of waves shorter than four pixels,
-# the mean of the neighbours keeps -1/2 to 1/4, and so a damped step at most a third.
-DAMPING = 8.0 / 9.0
 SWEEPS = 2
 # A level with so few unknowns is the coarsest. It is solved by elimination, and so is one that has
 # no coarser level because its holes are tiny, unless there are very many of them.
 DIRECT = 20_000
 SPARSE = 100_000
+# Lists of so many pixels have a table of neighbours, of 32 bytes a pixel; longer ones have none.
+TABLE = 2**25
+# Pixels that are looked at together.
+AT_ONCE = 2**22
 
 
 def diffuse(
@@ -72,23 +84,47 @@ def diffuse(
         If map and mask differ in size, nothing is observed, or an observed pixel is not finite.
 
     """
+    filled = np.array(values, dtype=np.float64)
+    filled[~observed] = diffuse_holes(values, observed, tol=tol, max_iter=max_iter)
+    return filled
+
+
+def diffuse_holes(
+    values: NDArray[Any], observed: NDArray[np.bool_], *, tol: float = 1e-3, max_iter: int = 50
+) -> NDArray[np.float64]:
+    """Do as `diffuse`, without a copy of the map; give the holes alone, (nhole,) in RING order."""
     nside = nside_of(values.size, "map")
     if observed.shape != values.shape:
         raise ValueError(f"the mask has {observed.size} pixels, the map {values.size}")
     if not observed.any():
         raise ValueError("the mask leaves no pixel observed: there is nothing to diffuse from")
-    filled = np.array(values, dtype=np.float64)
-    holes = np.flatnonzero(~observed)
-    filled[holes] = 0.0
-    if not np.isfinite(filled).all():
+    rms, largest = _spread(values, observed)
+    if not math.isfinite(largest):
         raise ValueError("an observed pixel is not finite: add it to the holes")
-    if not holes.size:
-        return filled
-    enough = tol * float(filled[observed].std()) + 1e-14 * float(np.abs(filled).max())
-    filled[holes] = np.nan
-    levels = _levels(nside, reorder(filled, False, True))
-    filled[nest_to_ring(nside, levels[0].pixels)] = _solve(levels, enough, max_iter)
-    return filled
+    if observed.all():
+        return np.empty(0)
+    levels, skies = _levels(nside, np.ascontiguousarray(values), observed)
+    x = _solve(levels, skies, tol * rms + 1e-14 * largest, max_iter)
+    out = np.empty_like(x)
+    to_ring(nside, levels[0].pixels, *ranks(~observed), x, out)
+    return out
+
+
+def _spread(values: NDArray[Any], observed: NDArray[np.bool_]) -> tuple[float, float]:
+    """Give the rms about the mean, and the largest modulus, of the observed pixels."""
+    parts = [slice(i, i + AT_ONCE) for i in range(0, values.size, AT_ONCE)]
+    number = total = largest = square = 0.0
+    for part in parts:
+        here = values[part][observed[part]]
+        number += here.size
+        total += float(here.sum(dtype=np.float64))
+        largest = max(largest, float(np.abs(here).max(initial=0.0)))
+        if not math.isfinite(total):
+            return math.nan, math.inf
+    for part in parts:
+        here = values[part][observed[part]] - total / number
+        square += float(np.vdot(here, here))
+    return math.sqrt(square / number), largest
 
 
 # --- multigrid --------------------------------------------------------------------------------
@@ -99,72 +135,121 @@ class _Level(NamedTuple):
 
     Attributes
     ----------
+    nside
+        Resolution.
     pixels
         (n,), NESTED, sorted: the unknown pixels.
+    bits, before
+        Their `Ranks`.
     around
-        (n, 8), where in the list a pixel's neighbours are; -1 for those that are known.
+        (n, 8), where in the list a pixel's neighbours are; -1 for those that are known, -2 for one
+        that does not exist. Of a long list (0, 8): they are looked for whenever they are needed.
     degree
         (n,), how many neighbours there are: 8, or 7 where three faces meet.
     known
         (n,), sum of the known neighbours.
     children
         (n,), where in the finer level's list the first of a pixel's four children is.
-    sky
-        (npix,), NESTED: the known pixels, NaN elsewhere; of the finest level not kept.
 
     """
 
-    pixels: NDArray[np.int64]
+    nside: int
+    pixels: Slots
+    bits: NDArray[np.uint64]
+    before: Slots
     around: Slots
     degree: Counts
     known: Floats
     children: Slots
-    sky: Floats
+
+    def tables(self) -> Iterator[tuple[slice, Slots]]:
+        """Give the neighbours of some pixels after the other: which, and ``around`` of them."""
+        if len(self.around) or not self.pixels.size:
+            yield slice(0, self.pixels.size), self.around
+            return
+        scratch = np.empty((min(AT_ONCE, self.pixels.size), 8), dtype=np.int32)
+        for start in range(0, self.pixels.size, AT_ONCE):
+            part = slice(start, min(start + AT_ONCE, self.pixels.size))
+            table = scratch[: part.stop - start]
+            connect(self.nside, self.pixels[part], self.bits, self.before, table)
+            yield part, table
 
 
-def _levels(nside: int, sky: Floats) -> list[_Level]:
-    """Set up the equations at each resolution, the finest first.
+def _levels(
+    nside: int, sky: NDArray[Any], observed: NDArray[np.bool_]
+) -> tuple[list[_Level], list[Floats]]:
+    """Set up the equations at each resolution, the finest first; and the skies of the coarser.
 
-    A coarse pixel is unknown if its four children are, and else the mean of the known ones.
+    A coarse pixel is unknown if its four children are, and else the mean of the known ones. Skies
+    are NESTED, NaN where unknown; but the finest, which is RING.
     """
     levels: list[_Level] = []
-    pixels = np.flatnonzero(np.isnan(sky))
+    skies: list[Floats] = []
+    flags = np.empty(sky.size, dtype=np.bool_)
+    flag_holes(nside, observed, flags)
     children = np.empty(0, dtype=np.int32)
-    while pixels.size and not (levels and levels[-1].pixels.size <= DIRECT):
-        slots = np.full(sky.size, -1, dtype=np.int32)
-        slots[pixels] = np.arange(pixels.size, dtype=np.int32)
-        around = np.empty((pixels.size, 8), dtype=np.int32)
+    while flags.any() and not (levels and levels[-1].pixels.size <= DIRECT):
+        pixels = _listed(flags)
+        bits, before = ranks(flags)
+        around = np.empty((pixels.size if pixels.size <= TABLE else 0, 8), dtype=np.int32)
         degree, known = np.empty(pixels.size, dtype=np.int8), np.empty(pixels.size)
-        _connect(nside, pixels, slots, sky, around, degree, known)
-        kept = sky if levels else np.empty(0)
-        levels.append(_Level(pixels, around, degree, known, children, kept))
+        ring = not levels
+        connect(nside, pixels[: len(around)], bits, before, around)
+        levels.append(_Level(nside, pixels, bits, before, around, degree, known, children))
+        for part, table in levels[-1].tables():
+            add_known(nside, pixels[part], table, sky, ring, degree[part], known[part])
+        if not ring:
+            skies.append(sky)
         if nside == 1:
             break
-        nside //= 2
         coarse = np.empty(sky.size // 4)
-        _coarsen(sky, coarse)
+        coarsen(nside, bits, sky, ring, coarse)
         sky = coarse
-        pixels = np.flatnonzero(np.isnan(sky))
-        children = slots[4 * pixels]
-    return levels
+        nside //= 2
+        flags = np.isnan(sky)
+        children = np.empty(np.count_nonzero(flags), dtype=np.int32)
+        first_children(_listed(flags), bits, before, children)
+    return levels, skies
 
 
-def _solve(levels: list[_Level], enough: float, max_iter: int) -> Floats:
-    """Solve from the coarsest level to the finest, each starting from the one before."""
+def _listed(flags: NDArray[np.bool_]) -> Slots:
+    """List the True ones."""
+    out = np.empty(np.count_nonzero(flags), dtype=np.int32)
+    at = 0
+    for start in range(0, flags.size, AT_ONCE):
+        here = np.flatnonzero(flags[start : start + AT_ONCE])
+        out[at : at + here.size] = here + start
+        at += here.size
+    return out
+
+
+def _solve(levels: list[_Level], skies: list[Floats], enough: float, max_iter: int) -> Floats:
+    """Solve from the coarsest level to the finest, each starting from the one before.
+
+    Skies are let go as soon as they are not needed.
+    """
     x = np.zeros(levels[-1].pixels.size)
     bottom = _direct(levels[-1])
     for depth in range(len(levels) - 1, -1, -1):
         level = levels[depth]
         if depth + 1 < len(levels):
-            coarse = levels[depth + 1]
-            coarse.sky[coarse.pixels] = x
-            x = coarse.sky[level.pixels >> 2]
+            coarse, sky = levels[depth + 1], skies.pop()
+            sky[coarse.pixels] = x
+            x = np.empty(level.pixels.size)
+            inherit(level.pixels, sky, x)
+            del sky
         for _ in range(max_iter if depth == 0 else 1):
             before = x
             x = _cycle(levels, depth, x, level.known, bottom)
-            if np.sqrt(np.mean((x - before) ** 2)) <= enough:
+            square(x, before)
+            if math.sqrt(_mean(before)) <= enough:
                 break
     return x
+
+
+def _mean(x: Floats) -> float:
+    """Give the mean; apart from the loops because numpy sums pairwise."""
+    return float(np.mean(x))
 
 
 def _direct(level: _Level) -> Callable[[Floats], Floats]:
@@ -172,11 +257,12 @@ def _direct(level: _Level) -> Callable[[Floats], Floats]:
     n = level.pixels.size
     if n > SPARSE:  # as if the answer were zero: leave tiny holes to the sweeps
         return np.zeros_like
-    row, which = np.nonzero(level.around >= 0)
+    around = level.around
+    row, which = np.nonzero(around >= 0)
     diagonal = np.arange(n)
     entries = np.concatenate([level.degree.astype(np.float64), np.full(row.size, -1.0)])
     rows = np.concatenate([diagonal, row])
-    columns = np.concatenate([diagonal, level.around[row, which]])
+    columns = np.concatenate([diagonal, around[row, which]])
     solve: Callable[[Floats], Floats] = splu(csc_array((entries, (rows, columns)))).solve
     return solve
 
@@ -192,106 +278,25 @@ def _cycle(
     level = levels[depth]
     x, spare = x.copy(), np.empty_like(x)
     for _ in range(SWEEPS):
-        _relax(level.around, level.degree, rhs, x, spare)
-        x, spare = spare, x
-    _residual(level.around, level.degree, rhs, x, spare)
+        x, spare = _apply(relax, level, rhs, x, spare), x
+    _apply(residual, level, rhs, x, spare)
     if depth + 1 == len(levels):
         return x + bottom(spare)
     coarse = levels[depth + 1]
     missing = np.empty(coarse.pixels.size)
-    _restrict(coarse.children, spare, missing)
+    restrict(coarse.children, spare, missing)
     correction = np.zeros_like(missing)
     for _ in range(2):
         correction = _cycle(levels, depth + 1, correction, missing, bottom)
-    _prolong(coarse.around, coarse.children, correction, x)
+    for part, around in coarse.tables():
+        prolong(around, part.start, coarse.children[part], correction, x)
     for _ in range(SWEEPS):
-        _relax(level.around, level.degree, rhs, x, spare)
-        x, spare = spare, x
+        x, spare = _apply(relax, level, rhs, x, spare), x
     return x
 
 
-@parallel
-def _connect(
-    nside: int,
-    pixels: NDArray[np.int64],
-    slots: Slots,
-    sky: Floats,
-    around: Slots,
-    degree: Counts,
-    known: Floats,
-) -> None:
-    for p in prange(pixels.size):
-        face, x, y = nest2xyf(nside, pixels[p])
-        degree[p] = 0
-        known[p] = 0.0
-        for k in range(8):
-            around[p, k] = -1
-            f, i, j = neighbour_xyf(nside, face, x, y, k)
-            if f >= 0:
-                q = xyf2nest(nside, f, i, j)
-                degree[p] += 1
-                around[p, k] = slots[q]
-                if slots[q] < 0:
-                    known[p] += sky[q]
-
-
-@parallel
-def _coarsen(sky: Floats, out: Floats) -> None:
-    """Take the mean of the children that are not NaN; NaN without one."""
-    for p in prange(out.size):
-        total = 0.0
-        n = 0
-        for k in range(4):
-            value = sky[4 * p + k]
-            if not math.isnan(value):
-                total += value
-                n += 1
-        out[p] = total / n if n else math.nan
-
-
-@parallel
-def _relax(around: Slots, degree: Counts, rhs: Floats, x: Floats, out: Floats) -> None:
-    """Step towards the mean of the neighbours."""
-    for p in prange(x.size):
-        total = rhs[p]
-        for k in range(8):
-            if around[p, k] >= 0:
-                total += x[around[p, k]]
-        out[p] = x[p] + DAMPING * (total / degree[p] - x[p])
-
-
-@parallel
-def _residual(around: Slots, degree: Counts, rhs: Floats, x: Floats, out: Floats) -> None:
-    for p in prange(x.size):
-        total = rhs[p] - degree[p] * x[p]
-        for k in range(8):
-            if around[p, k] >= 0:
-                total += x[around[p, k]]
-        out[p] = total
-
-
-@parallel
-def _restrict(children: Slots, fine: Floats, out: Floats) -> None:
-    """Sum the children: the mean, times 4 because the coarse pixels' spacing is twice as wide."""
-    for p in prange(out.size):
-        c = children[p]
-        out[p] = fine[c] + fine[c + 1] + fine[c + 2] + fine[c + 3]
-
-
-@parallel
-def _prolong(around: Slots, children: Slots, coarse: Floats, out: Floats) -> None:
-    """Add the bilinear interpolation of a coarse correction, zero at known pixels."""
-    for p in prange(coarse.size):
-        # neighbours SW, W, NW, N, NE, E, SE, S; child 0 lies to the south, 1 east, 2 west, 3 north
-        for child in range(4):
-            one = 4 if child & 1 else 0
-            two = 2 if child & 2 else 6
-            corner = (7, 5, 1, 3)[child]
-            total = 9.0 * coarse[p]
-            if around[p, one] >= 0:
-                total += 3.0 * coarse[around[p, one]]
-            if around[p, two] >= 0:
-                total += 3.0 * coarse[around[p, two]]
-            if around[p, corner] >= 0:
-                total += coarse[around[p, corner]]
-            out[children[p] + child] += total / 16.0
+def _apply(loop: Callable[..., None], level: _Level, rhs: Floats, x: Floats, out: Floats) -> Floats:
+    """Run `relax` or `residual` over all pixels."""
+    for part, around in level.tables():
+        loop(around, part.start, level.degree[part], rhs[part], x, out[part])
+    return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +28,7 @@ class Dipole:
         self._observed = observed
         self._nside = nside_of(observed.size, "mask")
         self._threads = threads
-        a00, a10, a20, a11, a21, a22 = harmonics.adjoint(
-            observed.astype(np.float64), lmax=2, threads=threads
-        )
+        a00, a10, a20, a11, a21, a22 = harmonics.adjoint(observed, lmax=2, threads=threads)
         one = a00.real * math.sqrt(4 * math.pi)
         z, xy = self._vector(a10, a11)
         zz = (a20.real * math.sqrt(16 * math.pi / 5) + one) / 3
@@ -51,20 +50,27 @@ class Dipole:
         sums = -np.conj(a11) * math.sqrt(8 * math.pi / 3)
         return a10.real * math.sqrt(4 * math.pi / 3), complex(sums)
 
-    def of(self, values: Map) -> Map:
+    def of(self, values: NDArray[np.floating]) -> Map:
         """Fit them to the observed part of a map, which may be NaN elsewhere; give a whole map."""
+        return harmonics.synthesis(self.alm(values), self._nside, threads=self._threads)
+
+    def alm(self, values: NDArray[np.floating]) -> NDArray[np.complex128]:
+        """Fit them as `of` does; give their harmonics, ``(3,)``."""
         a00, a10, a11 = harmonics.adjoint(
-            np.where(self._observed, values, 0.0), lmax=1, threads=self._threads
+            values, lmax=1, observed=self._observed, threads=self._threads
         )
         z, xy = self._vector(a10, a11)
         right = np.array([a00.real * math.sqrt(4 * math.pi), xy.real, xy.imag, z])
         # A sky too small to tell them apart gets the smallest that fit.
         one, *vector = np.linalg.lstsq(self._normal, right, rcond=1e-8)[0]
-        alm = np.array(
+        return np.array(
             [
                 one * math.sqrt(4 * math.pi),
                 vector[2] * math.sqrt(4 * math.pi / 3),
                 complex(-vector[0], vector[1]) * math.sqrt(2 * math.pi / 3),
             ]
         )
-        return harmonics.synthesis(alm, self._nside, threads=self._threads)
+
+    def parts(self, alm: NDArray[np.complex128]) -> Iterator[tuple[slice, Map]]:
+        """Give the map of `alm` part by part: a map of its own would be as large as the sky's."""
+        return harmonics.parts_of(alm, self._nside, threads=self._threads)

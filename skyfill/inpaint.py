@@ -20,13 +20,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill._engines import published_fills, tile_engine
+from skyfill._latent import latent_seed, latent_sky
 from skyfill._progress import Progress, Silent
 from skyfill.dipole import Dipole
 from skyfill.gaussian import Certificate, Solver, freed
 from skyfill.masks import UnusableSkyError, find_holes
-from skyfill.methods import Diffuse, Exact, Fill, Polished, noise_variance
+from skyfill.methods import (
+    DIPOLES,
+    FILLS,
+    METHODS,
+    Diffuse,
+    Exact,
+    Fill,
+    Polished,
+    check_words,
+    noise_variance,
+)
 from skyfill.mosaic import Mosaic, MosaicConfig
-from skyfill.prior import Prior, draw_signal, draw_white, fit
+from skyfill.prior import Prior, fit
 from skyfill.tilefill import TileFill
 
 if TYPE_CHECKING:
@@ -37,13 +48,6 @@ __all__ = ["DIPOLES", "FILLS", "METHODS", "Fill", "Inpainter", "describe_prior"]
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-METHODS = ("vae", "gaussian", "diffuse", "cosmovae")
-FILLS = ("data", "signal")
-DIPOLES = ("marginalise", "fit")
-
-#: Tells the random numbers of latent skies from those of `skyfill.simulate`.
-_LATENT = 0x5F111
-
 
 class Inpainter:
     """Fill one map, once or many times, and others of its mask (`with_map`).
@@ -51,7 +55,8 @@ class Inpainter:
     Parameters
     ----------
     values
-        ``(npix,)``, µK, RING; NaN where missing.
+        ``(npix,)``, µK, RING, float64 or float32; NaN where missing. It is not copied: leave it as
+        it is.
     observed
         ``(npix,)``, RING, True where observed; missing pixels are added to the holes, with a
         warning.
@@ -132,7 +137,7 @@ class Inpainter:
         config: MosaicConfig | None = None,
         progress: Progress | None = None,
     ) -> None:
-        _check(method, fill, dipole, polish)
+        check_words(method, fill, dipole, polish)
         if method != "gaussian" and noise_rms is not None:
             raise ValueError(f"{method} knows nothing of a noise map; use method gaussian")
         self._anew = partial(
@@ -155,24 +160,27 @@ class Inpainter:
             progress=progress,
         )
         self._progress = progress or Silent()
-        self._seed = _latent_seed(seed)
+        self._seed = latent_seed(seed)
         self._threads = threads
         self._data_like = fill == "data"
         self._mask = observed
         self.holes = find_holes(values, observed)
         seen = ~self.holes
+        if np.array_equal(seen, observed):
+            seen = observed  # one mask the fewer in memory
         self.card: ModelCard | None = None
         self._dipole = Dipole(seen, threads=threads)
         self._marginal = dipole == "marginalise"
         self._take(values)
         self._stochastic = method != "diffuse"
+        self._single = method == "diffuse" and not polish
         informed = method in ("vae", "gaussian") or bool(polish)
         self.prior = prior if informed else None
         self._noise_variance = noise_variance(noise_rms, seen)
         if self.prior is None and informed:
             _refuse_flat(values, seen)
             self._progress.stage("prior")
-            self.prior = fit(self._values, seen, threads=threads)
+            self.prior = fit(self._data(), seen, threads=threads)
             self._progress.done(describe_prior(self.prior))
         self._fill: Fill
         self._ensemble: list[TileFill] = []
@@ -235,15 +243,34 @@ class Inpainter:
             return self._anew(values, seed=seed)
         find_holes(values, self._mask)  # warns of what the map misses
         other = copy.copy(self)
-        other._seed = _latent_seed(seed)  # noqa: SLF001 - it is of this class
+        other._seed = latent_seed(seed)  # noqa: SLF001 - it is of this class
         other._take(values)  # noqa: SLF001
         return other
 
     def _take(self, values: Map) -> None:
-        """Keep a map, and its monopole and dipole apart."""
-        template = self._dipole.of(values)
-        self._values = np.where(self.holes, 0.0, values - template)
-        self._template = template[self.holes]
+        """Keep a map, as it is, and its monopole and dipole apart."""
+        self._values = values
+        self._low = self._dipole.alm(values)
+
+    def _restored(self, fill: Map) -> Map:
+        """Put monopole and dipole back into a fill, which is changed."""
+        for part, low in self._dipole.parts(self._low):
+            first = int(np.count_nonzero(self.holes[: part.start]))
+            chosen = low[self.holes[part]]
+            fill[first : first + chosen.size] += chosen
+        return fill
+
+    def _data(self, latent: Map | None = None) -> Map:
+        """Give the map without monopole and dipole, less a latent sky (changed); 0 in the holes."""
+        # Neighbours' means of numbers that the file has as float32 need no better ones.
+        kind = self._values.dtype if self._single else np.float64
+        out = np.zeros(self._values.size, kind) if latent is None else latent
+        for part, low in self._dipole.parts(self._low):
+            np.subtract(low, self._values[part], out=low)
+            out[part] += low
+            np.negative(out[part], out=out[part])
+        out[self.holes] = 0.0
+        return out
 
     @property
     def certificate(self) -> Certificate | None:
@@ -286,7 +313,7 @@ class Inpainter:
         ValueError
             ``gaussian`` does not reach its tolerance.
         """
-        return self._fill.mean(self._values) + self._template
+        return self._restored(self._fill.mean(self._data(), overwrite=True))
 
     def realization(self, index: int = 0) -> Map:
         """Draw a sample of the posterior: full power in the holes.
@@ -309,32 +336,20 @@ class Inpainter:
             raise ValueError("diffuse has no realizations; use --method vae, or one --mean fill")
         if self._ensemble:
             member = self._ensemble[index % len(self._ensemble)]
-            return member.sample(self._values, (self._seed, index)) + self._template
-        sky, in_holes = self._prior_sky(index)
-        np.subtract(self._values, sky, out=sky)
-        return in_holes + self._fill.mean(sky) + self._template
-
-    def _prior_sky(self, index: int) -> tuple[Map, Map]:
-        """Draw a map from the prior, and give what a realization has of it in the holes."""
+            return self._restored(member.sample(self._data(), (self._seed, index)))
         self._progress.stage("latent sky")
-        prior = self._known_prior()
-        latent = draw_signal(prior, seed=self._seed, index=index, threads=self._threads)
-        white = draw_white(latent.size, seed=self._seed, index=index)
-        per_pixel = latent.size / (4 * math.pi)
-        aliased = prior.aliased_cl * per_pixel
-        noise = prior.noise_cl * per_pixel
-        variance = aliased + (noise if self._noise_variance is None else self._noise_variance)
-        white_in_holes = white[self.holes]
-        white *= np.sqrt(variance)
-        latent += white
-        white = white[self.holes]
-        if not self._marginal:  # z has no part in what was taken out of d before
-            latent -= self._dipole.of(latent)
+        sky, in_holes = latent_sky(
+            self._known_prior(),
+            self.holes,
+            seed=(self._seed, index),
+            noise_variance=self._noise_variance,
+            data_like=self._data_like,
+            dipole=None if self._marginal else self._dipole,
+            threads=self._threads,
+        )
         self._progress.done(f"seed {self._seed}, index {index}")
-        in_holes = latent[self.holes]
-        if not self._data_like:
-            in_holes += math.sqrt(aliased) * white_in_holes - white
-        return latent, in_holes
+        in_holes += self._fill.mean(self._data(sky), overwrite=True)
+        return self._restored(in_holes)
 
     def std(self) -> Map:
         """Give the standard deviation of realizations where it is known exactly.
@@ -361,24 +376,6 @@ class Inpainter:
         if self.prior is None:
             raise ValueError("the method has no prior")
         return self.prior
-
-
-def _latent_seed(seed: int) -> int:
-    """Keep latent skies apart from simulated ones: of one seed a fill would be the truth itself."""
-    return int(np.random.SeedSequence([seed, _LATENT]).generate_state(1, np.uint64)[0])
-
-
-def _check(method: str, fill: str, dipole: str, polish: int | None) -> None:
-    """Refuse words that are unknown, or say nothing together."""
-    for name, value, known in (
-        ("method", method, METHODS),
-        ("fill", fill, FILLS),
-        ("dipole", dipole, DIPOLES),
-    ):
-        if value not in known:
-            raise ValueError(f"{name} {value!r} is unknown; choose one of {', '.join(known)}")
-    if method == "cosmovae" and polish:
-        raise ValueError("cosmovae knows no prior to polish with; use vae, or drop --polish")
 
 
 def _refuse_flat(values: Map, seen: Mask) -> None:

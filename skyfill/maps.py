@@ -49,8 +49,8 @@ _FACTORS = {"": 1e6, "m": 1e3}  # every other prefix is micro
 class SkyMap:
     """One column of a map file, and what it takes to write it back."""
 
-    values: NDArray[np.float64] = field(repr=False)
-    """(npix,), µK, RING, NaN where missing."""
+    values: NDArray[Any] = field(repr=False)
+    """(npix,), µK, RING, NaN where missing; float64, or float32 if so wished of such a file."""
     nside: int
     path: Path
     column: str
@@ -98,7 +98,11 @@ def unit_in_uk(unit: str) -> float:
 
 
 def read_map(
-    path: str | os.PathLike[str], *, field: int | str = 0, unit: str | None = None
+    path: str | os.PathLike[str],
+    *,
+    field: int | str = 0,
+    unit: str | None = None,
+    single: bool = False,
 ) -> SkyMap:
     """Read one column of a HEALPix FITS file.
 
@@ -110,6 +114,9 @@ def read_map(
         The column, by number from 0 or by name.
     unit
         The unit of its numbers; needed where the file has none, and stronger than the file's.
+    single
+        Keep float32 where the file has no more, in half the memory: what that loses is as much as
+        the file has lost.
 
     Raises
     ------
@@ -124,7 +131,7 @@ def read_map(
         table = find_table(stream, path)
         column = table.column(field)
         nest = table.nest
-        values = table.read(stream, column)
+        values = table.read(stream, column, single=single)
         finish(stream, table.hdu)
     low, high = (float(limit(values, initial=0.0)) for limit in (np.fmin.reduce, np.fmax.reduce))
     if np.isnan(values).all():
@@ -188,7 +195,8 @@ def write_filled(
     sky
         The map as it was read; its file is read again.
     fill
-        (npix,), µK, RING; only its values in the holes are used, and must be finite.
+        (npix,), µK, RING, of which only the values in the holes are used; or these alone, (nhole,).
+        They must be finite.
     holes
         (npix,), RING, true where `fill` shall stand.
     provenance
@@ -207,11 +215,12 @@ def write_filled(
         The input cannot be read or the output cannot be written.
 
     """
-    if fill.shape != sky.values.shape or holes.shape != sky.values.shape:
+    alone = fill.shape == (np.count_nonzero(holes),)
+    if holes.shape != sky.values.shape or not (alone or fill.shape == holes.shape):
         raise ValueError(
             f"fill and holes must be {sky.values.shape}, got {fill.shape} and {holes.shape}"
         )
-    chosen = fill[holes]
+    chosen = fill if alone else fill[holes]
     if not np.isfinite(chosen).all():
         raise ValueError(
             f"{sky.path}: the fill is not finite in {(~np.isfinite(chosen)).sum()} pixels"
@@ -221,25 +230,27 @@ def write_filled(
         column = table.column(sky.column_index)
         if (column.name, table.nside, table.nest) != (sky.column, sky.nside, sky.nest):
             raise ValueError(f"{sky.path}: the file has changed since it was read; start again")
-        stored = np.zeros(fill.shape, column.dtype.newbyteorder("="))
-        stored[holes] = column.encode(chosen / sky.unit_to_uk)
+        stored = column.encode(chosen / sky.unit_to_uk)
         del chosen
         if sky.nest:
-            stored = reorder(stored, nest_in=False, nest_out=True)
+            whole_sky = np.zeros(holes.shape, column.dtype.newbyteorder("="))
+            whole_sky[holes] = stored
             holes = reorder(holes, nest_in=False, nest_out=True)
+            stored = reorder(whole_sky, nest_in=False, nest_out=True)[holes]
+            del whole_sky
 
         whole = table.full_sky(stream, column)
         hdu = table.hdu
         tail = hdu.start + hdu.integer("NAXIS1") * hdu.integer("NAXIS2"), hdu.start + hdu.size
 
         def data() -> Iterator[bytes]:
-            at = 0
+            at = first = 0
             for rows in whole.rows():
                 cells = whole.column.of(rows)
-                here = slice(at, at + cells.size)
-                select = holes[here].reshape(cells.shape)
-                cells[select] = stored[here][select.ravel()]
-                at = here.stop
+                select = holes[at : at + cells.size].reshape(cells.shape)
+                count = int(np.count_nonzero(select))
+                cells[select] = stored[first : first + count]
+                at, first = at + cells.size, first + count
                 yield rows.tobytes()
             yield from pieces(stream, sky.path, *tail)  # what variable-length columns point to
 
@@ -329,10 +340,13 @@ def _stored(
 ) -> NDArray[Any]:
     """Convert a map to the numbers of a file, in its order."""
     numbers = np.asarray(values)
-    if dtype.kind == "f":
-        numbers = numbers * scale
-        numbers = np.where(np.isfinite(numbers), numbers, UNSEEN)
-    elif not (np.isfinite(numbers).all() and np.array_equal(numbers, numbers.astype(dtype))):
-        raise ValueError(f"column {name!r}: {dtype.name} cannot hold these values")
-    raw = numbers.astype(dtype)
+    raw = np.empty(numbers.shape, dtype)
+    for start in range(0, numbers.shape[0], 2**22):
+        part = numbers[start : start + 2**22]
+        if dtype.kind == "f":
+            part = part * scale
+            part = np.where(np.isfinite(part), part, UNSEEN)
+        elif not (np.isfinite(part).all() and np.array_equal(part, part.astype(dtype))):
+            raise ValueError(f"column {name!r}: {dtype.name} cannot hold these values")
+        raw[start : start + 2**22] = part.astype(dtype)
     return reorder(raw, nest_in=False, nest_out=True) if nest else raw

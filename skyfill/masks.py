@@ -32,7 +32,6 @@ __all__ = [
     "find_holes",
     "galactic_cut",
     "grow",
-    "hole_reach",
     "label_holes",
     "read_catalogue",
     "read_mask",
@@ -92,18 +91,20 @@ def read_mask(
         table = find_table(stream, path)
         column = table.column(field)
         nest = table.nest
-        values = table.read(stream, column)
+        values = table.read(stream, column, single=True)
         finish(stream, table.hdu)
-    known = ~np.isnan(values)
-    if threshold is None:
-        if not ((values == 0) | (values == 1) | ~known).all():
-            raise ValueError(f"{path}: {_not_binary(column.name, values[known])}")
-        threshold = 0.5
-    observed = known & ((values <= threshold) if invert else (values > threshold))
-    return reorder(observed, nest_in=nest, nest_out=False)
+    observed = np.empty(values.size, np.bool_)
+    for start in range(0, values.size, 2**22):
+        part = values[start : start + 2**22]
+        known = ~np.isnan(part)
+        if threshold is None and not ((part == 0) | (part == 1) | ~known).all():
+            raise ValueError(f"{path}: {_not_binary(column.name, values[~np.isnan(values)])}")
+        limit = part.dtype.type(0.5 if threshold is None else threshold)
+        observed[start : start + 2**22] = known & ((part <= limit) if invert else (part > limit))
+    return reorder(observed, nest_in=True, nest_out=False) if nest else observed
 
 
-def _not_binary(name: str, values: NDArray[np.float64]) -> str:
+def _not_binary(name: str, values: NDArray[np.floating]) -> str:
     """Say what a mask holds that is none, and how to mend it."""
     low, high = values.min(), values.max()
     if low < 0 or high > 1:
@@ -180,7 +181,11 @@ def label_holes(observed: NDArray[np.bool_]) -> Holes:
     nside, observed = _mask(observed)
     labels = np.empty(observed.size, np.int32)
     count = label(nside, ~observed, labels, np.empty(8, np.int64))
-    return Holes(labels, np.bincount(labels[labels >= 0], minlength=count))
+    sizes = np.zeros(count, np.int64)
+    for start in range(0, labels.size, 2**22):
+        here = labels[start : start + 2**22]
+        sizes += np.bincount(here[here >= 0], minlength=count)
+    return Holes(labels, sizes)
 
 
 def fill_islands(observed: NDArray[np.bool_], max_pixels: int) -> NDArray[np.bool_]:
@@ -271,41 +276,6 @@ def _chords(nside: int, inside: NDArray[np.bool_], *, limit: float) -> NDArray[n
         nside, inside, longest, chord, source, queue, np.empty_like(inside), np.empty(8, np.int64)
     )
     return chord
-
-
-def hole_reach(observed: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Give the radius of every hole about its centre.
-
-    Parameters
-    ----------
-    observed
-        ``(npix,)``, RING, True where observed.
-
-    Returns
-    -------
-    ``(npix,)``: for a hole's pixels the chord from the mean of their directions to the farthest of
-    them; zero where observed.
-    """
-    nside = nside_of(observed.size, "mask")
-    holes = label_holes(observed)
-    pixels = np.flatnonzero(~observed)
-    label = holes.labels[pixels]
-    centre = np.zeros((holes.sizes.size, 3))
-    farthest = np.zeros(holes.sizes.size)
-    parts = [slice(i, i + 2**20) for i in range(0, pixels.size, 2**20)]
-    for part in parts:
-        direction = pixel_directions(nside, pixels[part])
-        for axis in range(3):
-            centre[:, axis] += np.bincount(
-                label[part], direction[:, axis], minlength=holes.sizes.size
-            )
-    centre /= np.maximum(np.linalg.norm(centre, axis=1, keepdims=True), 1e-300)
-    for part in parts:
-        away = np.linalg.norm(pixel_directions(nside, pixels[part]) - centre[label[part]], axis=1)
-        np.maximum.at(farthest, label[part], away)
-    reach = np.zeros(observed.size)
-    reach[pixels] = farthest[label]
-    return reach
 
 
 def galactic_cut(nside: int, latitude: float, *, coord: str | None = "G") -> NDArray[np.bool_]:

@@ -9,20 +9,37 @@ from numpy.typing import NDArray
 
 from skyfill._checks import nside_of
 from skyfill._progress import Progress
-from skyfill.diffuse import diffuse
+from skyfill.diffuse import diffuse_holes
 from skyfill.gaussian import Certificate, Solver
 
-__all__ = ["Diffuse", "Exact", "Fill", "Polished", "noise_variance"]
+__all__ = [
+    "DIPOLES",
+    "FILLS",
+    "METHODS",
+    "Diffuse",
+    "Exact",
+    "Fill",
+    "Polished",
+    "check_words",
+    "noise_variance",
+]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+
+METHODS = ("vae", "gaussian", "diffuse", "cosmovae")
+FILLS = ("data", "signal")
+DIPOLES = ("marginalise", "fit")
 
 
 class Fill(Protocol):
     """What the pipeline asks of a fill method."""
 
-    def mean(self, values: Map) -> Map:
-        """Give the mean in the holes, ``(nhole,)`` in RING order; values there are not read."""
+    def mean(self, values: Map, *, overwrite: bool = False) -> Map:
+        """Give the mean in the holes, ``(nhole,)`` in RING order; values there are not read.
+
+        With ``overwrite`` the map is scratch memory: it may be changed.
+        """
 
 
 class Diffuse:
@@ -32,12 +49,12 @@ class Diffuse:
         self._observed = observed
         self._progress = progress
 
-    def mean(self, values: Map) -> Map:
+    def mean(self, values: Map, *, overwrite: bool = False) -> Map:  # noqa: ARG002
         """Give the Laplace fill of the holes."""
         self._progress.stage("diffuse")
-        filled = diffuse(values, self._observed)
+        fill = diffuse_holes(values, self._observed)
         self._progress.done()
-        return np.asarray(filled[~self._observed])
+        return fill
 
 
 class Exact:
@@ -49,7 +66,7 @@ class Exact:
         self._tolerance = tolerance
         self._progress = progress
 
-    def mean(self, values: Map) -> Map:
+    def mean(self, values: Map, *, overwrite: bool = False) -> Map:  # noqa: ARG002
         """Solve, and keep the certificate; ValueError where the tolerance is not met."""
         self._progress.stage("exact mean")
         solution = self.solver.mean(values, tolerance=self._tolerance, progress=self._progress)
@@ -72,9 +89,9 @@ class Polished:
         self._iterations = iterations
         self._progress = progress
 
-    def mean(self, values: Map) -> Map:
+    def mean(self, values: Map, *, overwrite: bool = False) -> Map:
         """Fill, and polish."""
-        filled = values.copy()
+        filled = values if overwrite else values.copy()
         filled[self._solver.holes] = self._first.mean(values)
         self._progress.stage("polish", self._iterations)
         fill = self._solver.improve(filled, iterations=self._iterations, progress=self._progress)
@@ -95,3 +112,16 @@ def noise_variance(noise_rms: Map | None, seen: Mask) -> Map | None:
     if not np.all(known[seen]):
         raise ValueError("the noise map must be a positive number in every observed pixel")
     return np.where(known, noise_rms, np.median(noise_rms[seen])) ** 2
+
+
+def check_words(method: str, fill: str, dipole: str, polish: int | None) -> None:
+    """Refuse words that are unknown, or say nothing together."""
+    for name, value, known in (
+        ("method", method, METHODS),
+        ("fill", fill, FILLS),
+        ("dipole", dipole, DIPOLES),
+    ):
+        if value not in known:
+            raise ValueError(f"{name} {value!r} is unknown; choose one of {', '.join(known)}")
+    if method == "cosmovae" and polish:
+        raise ValueError("cosmovae knows no prior to polish with; use vae, or drop --polish")

@@ -11,6 +11,7 @@ is left of their error is the gather's; a step towards the exact mean of the sph
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +19,14 @@ from numpy.typing import NDArray
 from skyfill import harmonics
 from skyfill._checks import nside_of
 from skyfill._progress import Progress, Silent
-from skyfill._tileset import FlatEngine, MosaicConfig, TileMean, TileSet, pixel_size
+from skyfill._tileset import FlatEngine, MosaicConfig, TileMean, TileSet, pixel_size, plan_tiles
 from skyfill.flatsky import coarse_share
 from skyfill.gaussian import CoarseModel, Solver, degrade, freed
-from skyfill.masks import grow, hole_reach
+from skyfill.healpix import pixel_directions
+from skyfill.masks import Holes, grow, label_holes
 from skyfill.prior import Prior
 
-__all__ = ["FlatEngine", "Mosaic", "MosaicConfig", "TileMean"]
+__all__ = ["FlatEngine", "Mosaic", "MosaicConfig", "TileMean", "count_tiles"]
 
 #: HEALPix pixels around holes that are gathered twice where no polish follows.
 _NEAR = 8.0
@@ -95,8 +97,7 @@ class Mosaic:
         if polish:
             self._prepare_polish(polish, small_only=not every)
         self._progress.stage("plan")
-        wide = _wider(hole_reach(observed), self._config.small * self._tile_pixel)
-        small = ~observed & ~wide
+        small, wide = _small_and_wide(observed, self._config)
         self._small = small
         again = np.zeros_like(observed)
         near = self._config.near
@@ -136,23 +137,22 @@ class Mosaic:
         self._polisher, self.polish = solver, polish
         self._progress.done(str(solver))
 
-    @property
-    def _tile_pixel(self) -> float:
-        return self._config.pixel * pixel_size(self._nside)
-
-    def mean(self, values: Map) -> Map:
+    def mean(self, values: Map, *, overwrite: bool = False) -> Map:
         """Give the posterior mean in the holes.
 
         Parameters
         ----------
         values
             ``(npix,)``, µK, RING; monopole and dipole small against it; holes are not read.
+        overwrite
+            Whether it may be changed, which saves a copy.
 
         Returns
         -------
         ``(nhole,)``, µK, in RING order.
         """
-        work = np.where(self._observed, values, 0.0)
+        work = values if overwrite else values.copy()
+        work[~self._observed] = 0.0
         if self.whole:
             self._progress.stage("whole sky")
             if self._coarse is None:
@@ -170,11 +170,13 @@ class Mosaic:
         if "small" in self._sets:
             self._sets["small"].fill(work, self._progress, "small holes")
         if "wide" in self._sets:
-            large = self._large_scales(work) if self._config.coarse_nside else 0.0
-            work -= large
+            large = self._large_scales(work) if self._config.coarse_nside else np.zeros(1, complex)
+            # Not kept as a map: to make it twice costs little.
+            for part, sky in harmonics.parts_of(large, self._nside, threads=self._threads):
+                work[part] -= sky
             self._sets["wide"].fill(work, self._progress, "wide holes")
-            work += large
-            del large  # a whole map
+            for part, sky in harmonics.parts_of(large, self._nside, threads=self._threads):
+                work[part] += sky
         if self._polisher is not None:
             self._progress.stage("polish", self.polish)
             work[self._polisher.holes] = self._polisher.improve(
@@ -183,8 +185,8 @@ class Mosaic:
             self._progress.done()
         return np.asarray(work[~self._observed])
 
-    def _large_scales(self, values: Map) -> Map:
-        """Give m_L, the mean of the large scales, on the whole map."""
+    def _large_scales(self, values: Map) -> NDArray[np.complex128]:
+        """Give m_L, the mean of the large scales, as harmonics."""
         self._progress.stage("coarse level")
         seen = self._observed | self._small
         nside = min(self._config.coarse_nside, max(self._nside // 4, 128), self._nside // 2)
@@ -208,14 +210,62 @@ class Mosaic:
         h = coarse_share(np.arange(lmax + 1, dtype=float), tile)
         last = int(np.flatnonzero(h > 1e-9)[-1])
         alm = harmonics.almxfl(solution.whitened, h * model.window * signal[: lmax + 1])
-        large = harmonics.synthesis(
-            harmonics.truncated(alm, last), self._nside, threads=self._threads
-        )
         self._progress.done(f"nside {nside}, l up to {last}, {solution.certificate}")
-        return large
+        return harmonics.truncated(alm, last)
 
 
-def _wider(reach: Map, radius: float) -> Mask:
-    """Mark the pixels of the holes that do not fit into a disc of a given radius."""
-    wide: Mask = reach > 2 * math.sin(min(radius, math.pi) / 2)
-    return wide
+def count_tiles(observed: Mask, config: MosaicConfig) -> dict[str, int]:
+    """Count the tiles of ``small`` and of ``wide`` holes that a `Mosaic` would fill."""
+    small, wide = _small_and_wide(observed, config)
+    return {
+        name: plan_tiles(holes, seen, config)[1].size
+        for name, holes, seen in (("small", small, observed), ("wide", wide, observed | small))
+        if holes.any()
+    }
+
+
+def _small_and_wide(observed: Mask, config: MosaicConfig) -> tuple[Mask, Mask]:
+    """Tell holes that are small against a tile from others."""
+    nside = nside_of(observed.size, "mask")
+    wide = wide_holes(observed, config.small * config.pixel * pixel_size(nside))
+    return ~(observed | wide), wide
+
+
+def wide_holes(observed: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
+    """Mark the pixels of the holes that do not fit into a disc about their centre.
+
+    Parameters
+    ----------
+    observed
+        ``(npix,)``, RING, True where observed.
+    radius
+        Of the disc, radians. A hole's centre is the mean of the directions of its pixels.
+
+    Returns
+    -------
+    ``(npix,)``, RING.
+    """
+    nside = nside_of(observed.size, "mask")
+    holes = label_holes(observed)
+    centre = np.zeros((holes.sizes.size, 3))
+    farthest = np.zeros(holes.sizes.size)
+    for number, direction in _hole_pixels(nside, holes):
+        for axis in range(3):
+            centre[:, axis] += np.bincount(number, direction[:, axis], minlength=len(centre))
+    centre /= np.maximum(np.linalg.norm(centre, axis=1, keepdims=True), 1e-300)
+    for number, direction in _hole_pixels(nside, holes):
+        np.maximum.at(farthest, number, np.linalg.norm(direction - centre[number], axis=1))
+    # One more for the label -1 of observed pixels: numpy takes it from the end.
+    wide = np.append(farthest > 2 * math.sin(min(radius, math.pi) / 2), False)
+    marked: NDArray[np.bool_] = wide[holes.labels]
+    return marked
+
+
+def _hole_pixels(
+    nside: int, holes: Holes
+) -> Iterator[tuple[NDArray[np.int32], NDArray[np.float64]]]:
+    """Give labels and directions of hole pixels, some at a time."""
+    for start in range(0, holes.labels.size, 2**22):
+        labels = holes.labels[start : start + 2**22]
+        pixels = np.flatnonzero(labels >= 0)
+        yield labels[pixels], pixel_directions(nside, pixels + start)

@@ -7,6 +7,7 @@ noise. A `Prior` is those four things; it is given, or fitted to the observed sk
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
@@ -37,6 +38,8 @@ ARCMIN = math.pi / 180 / 60
 _TABLE = "lcdm_planck2018.npz"
 #: Share of the signal's variance that may be lost beyond the largest multipole that is drawn.
 _LOST = 1e-5
+#: Multipoles, and pixels, of which random numbers are drawn at a time.
+_ROWS, _AT_ONCE = 512, 2**22
 #: How well the power of a map is known before it is fitted (Planck's releases differ by 2%).
 _CALIBRATION = 0.03
 
@@ -206,13 +209,15 @@ class Prior:
 @compiled
 def _pack(
     normals: NDArray[np.float64],
+    first: int,
+    last: int,
     lmax: int,
     root: NDArray[np.float64],
     alm: NDArray[np.complex128],
 ) -> None:
     """Put normals, drawn multipole by multipole, into m-major alm of spectrum root²."""
-    for ell in range(lmax + 1):
-        base = ell * ell
+    for ell in range(first, last):
+        base = ell * ell - first * first
         alm[ell] = root[ell] * normals[base]
         for m in range(1, ell + 1):
             index = m * (2 * lmax + 1 - m) // 2 + ell
@@ -231,8 +236,8 @@ def draw(
 ) -> NDArray[np.float64]:
     """Draw a whole sky, signal and noise, from the prior.
 
-    The numbers of each multipole come before those of the next, so a seed gives the same sky at
-    every resolution, as far as the multipoles of both go; the noise has a stream of its own.
+    Multipoles come in their order, so a seed gives the same sky at every resolution, as far as the
+    multipoles of both go; the noise has a stream of its own.
 
     Parameters
     ----------
@@ -255,7 +260,8 @@ def draw(
     white = prior.white_cl if aliased else prior.noise_cl
     if white:
         rms = math.sqrt(white * sky.size / (4 * math.pi))
-        sky += rms * draw_white(sky.size, seed=seed, index=index)
+        for part, unit in draw_white(sky.size, seed=seed, index=index):
+            sky[part] += rms * unit
     return sky
 
 
@@ -264,15 +270,23 @@ def draw_signal(
 ) -> NDArray[np.float64]:
     """Draw the signal of `draw` alone; the arguments are the same."""
     lmax = prior.lmax if lmax is None else lmax
-    normals = np.random.default_rng(_streams(seed, index)[0]).standard_normal((lmax + 1) ** 2)
+    random = np.random.default_rng(_streams(seed, index)[0])
     alm = np.empty((lmax + 1) * (lmax + 2) // 2, dtype=np.complex128)
-    _pack(normals, lmax, np.sqrt(prior.signal_cl(lmax)), alm)
+    root = np.sqrt(prior.signal_cl(lmax))
+    for first in range(0, lmax + 1, _ROWS):
+        last = min(first + _ROWS, lmax + 1)
+        _pack(random.standard_normal(last**2 - first**2), first, last, lmax, root, alm)
     return harmonics.synthesis(alm, prior.nside, threads=threads)
 
 
-def draw_white(npix: int, *, seed: int, index: int = 0) -> NDArray[np.float64]:
-    """Draw the normal numbers, one for each pixel, that the white part of `draw` is made of."""
-    return np.random.default_rng(_streams(seed, index)[1]).standard_normal(npix)
+def draw_white(
+    npix: int, *, seed: int, index: int = 0
+) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """Draw the normal numbers of the white part of `draw`, part by part: where, and what."""
+    random = np.random.default_rng(_streams(seed, index)[1])
+    for start in range(0, npix, _AT_ONCE):
+        part = slice(start, min(start + _AT_ONCE, npix))
+        yield part, random.standard_normal(part.stop - start)
 
 
 def _streams(seed: int, index: int) -> list[np.random.SeedSequence]:
@@ -336,15 +350,11 @@ def fit(
     lmax = min(5 * last // 3, 3 * nside - 1, theory.size - 1)
     again = 3 if last > 1.5 * nside else 1  # where equal weights are far from exact
     sky = observed.mean()
-    masked = np.where(observed, values, 0.0)
     pseudo = harmonics.cl_of(
-        harmonics.analysis(masked, lmax=lmax, iterations=again, threads=threads)
+        harmonics.analysis(values, lmax=lmax, iterations=again, observed=observed, threads=threads)
     )
-    del masked
     # The mask's power is in its large scales, for which plain sums will do.
-    mask_cl = harmonics.cl_of(
-        harmonics.analysis(observed.astype(np.float64), lmax=lmax, threads=threads)
-    )
+    mask_cl = harmonics.cl_of(harmonics.analysis(observed, lmax=lmax, threads=threads))
     edges = np.unique(np.geomspace(2, last + 1, 60).astype(np.int64))
     modes = 2.0 * np.arange(last + 1) + 1
     count = np.add.reduceat(modes, edges[:-1])

@@ -95,7 +95,7 @@ class TileFill:
         self._window = blending.window(shape, guard=round(_GUARD * side))
         self._progress.done(f"{len(self._layouts)} tiles")
 
-    def mean(self, values: Map) -> Map:
+    def mean(self, values: Map, *, overwrite: bool = False) -> Map:  # noqa: ARG002
         """Give the fill of the latent mean, ``(nhole,)`` in RING order."""
         return self.sample(values, None)
 

@@ -11,8 +11,8 @@ ROOT = Path(__file__).parents[1]
 # A room imports only from rows above its own. Files of a package share the package's row.
 ROWS = (
     {"_checks", "_files", "_fits_column", "_jit", "_progress", "flatsky"},
-    {"_fits", "_pixels"},
-    {"_fits_sums", "healpix"},
+    {"_fits", "_pixels", "_ranks"},
+    {"_fits_sums", "_laplace", "healpix"},
     {"_fits_write"},
     {"_catalogue", "_regions", "_skytable", "_spectrumfile"},
     {"_describe"},
@@ -20,8 +20,8 @@ ROWS = (
     {"diffuse", "harmonics", "pictures"},
     {"prior"},
     {"_tileset", "dipole", "gaussian", "simulate", "spectra"},
-    {"batch", "dataset", "methods", "mosaic", "tilefill"},
-    {"owntiles", "vae"},
+    {"_latent", "batch", "dataset", "methods", "mosaic", "tilefill"},
+    {"owntiles", "plan", "vae"},
     {"cosmovae", "optimum"},
     {"_engines"},
     {"inpaint"},
@@ -50,7 +50,7 @@ KEPT_IN = {
     "healpy": {"masks", "pictures", "spectra"},  # query_disc, ang2pix, anafast; the rest is our own
     "jinja2": {"report"},
     "matplotlib": {"pictures", "report", "spectra"},
-    "numba": {"_jit", "diffuse", "gaussian", "harmonics", "healpix", "tiling"},
+    "numba": {"_jit", "_laplace", "_ranks", "gaussian", "harmonics", "healpix", "tiling"},
     "reproject": set(),
     "platformdirs": {"harmonics"},
     "rich": set(),

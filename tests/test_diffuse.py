@@ -137,3 +137,14 @@ def test_a_wide_band_at_high_resolution_converges():
     values = hp.pix2vec(512, np.arange(observed.size))[0] ** 3
     error = (diffuse(values, observed) - diffuse(values, observed, tol=1e-9))[~observed]
     assert np.sqrt(np.mean(error**2)) < 1e-3 * values.std()
+
+
+@pytest.mark.parametrize("at_once", [64, 2**22])
+def test_without_tables_of_neighbours_nothing_changes(sky, at_once, monkeypatch):
+    """Long lists of holes are worked on piece by piece; here every list is long."""
+    monkeypatch.setattr("skyfill.diffuse.DIRECT", 20)
+    observed = ragged(32)
+    usual = diffuse(sky, observed)
+    monkeypatch.setattr("skyfill.diffuse.TABLE", 20)
+    monkeypatch.setattr("skyfill.diffuse.AT_ONCE", at_once)
+    np.testing.assert_allclose(diffuse(sky, observed), usual, atol=1e-12)

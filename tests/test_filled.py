@@ -286,3 +286,15 @@ def test_the_real_sky_keeps_its_bytes(tmp_path: Path) -> None:
     old, new = raw(path, "T"), raw(tmp_path / "out.fits", "T")
     assert np.array_equal(old[~holes], new[~holes])
     assert not new[holes].any()
+
+
+@pytest.mark.parametrize("nest", [False, True])
+def test_the_holes_alone_are_enough(tmp_path, nest):
+    sky_values = np.random.default_rng(9).normal(size=3072)
+    write_map(tmp_path / "in.fits", sky_values, nest=nest)
+    sky = read_map(tmp_path / "in.fits")
+    fill, holes = fill_of(sky)
+    words = {"provenance": PROVENANCE, "history": []}
+    write_filled(tmp_path / "whole.fits", sky, fill, holes, **words)
+    write_filled(tmp_path / "alone.fits", sky, fill[holes], holes, **words)
+    assert (tmp_path / "whole.fits").read_bytes() == (tmp_path / "alone.fits").read_bytes()

@@ -134,3 +134,14 @@ def test_wmap_has_no_unit() -> None:
         read_map(path)
     sky = read_map(path, unit="mK")
     assert np.allclose(sky.values, hp.read_map(path, dtype=np.float64) * 1e3)
+
+
+def test_single_precision_is_kept_where_the_file_has_no_more(tmp_path: Path) -> None:
+    sky = np.random.default_rng(8).normal(size=NPIX)
+    for dtype in (np.float32, np.float64):
+        write_map(tmp_path / "sky.fits", sky, unit="K_CMB", dtype=dtype, overwrite=True)
+        double = read_map(tmp_path / "sky.fits").values
+        single = read_map(tmp_path / "sky.fits", single=True).values
+        assert double.dtype == np.float64
+        assert single.dtype == dtype
+        np.testing.assert_allclose(single, double, rtol=2**-23)

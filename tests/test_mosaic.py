@@ -6,10 +6,10 @@ import healpy as hp
 import numpy as np
 import pytest
 
-from skyfill import flatsky, mosaic, vae
+from skyfill import flatsky, vae
 from skyfill.gaussian import Solver, degrade, solver
-from skyfill.masks import discs, hole_reach
-from skyfill.mosaic import Mosaic, MosaicConfig
+from skyfill.masks import discs
+from skyfill.mosaic import Mosaic, MosaicConfig, wide_holes
 from skyfill.prior import ARCMIN, Prior, draw, lcdm
 
 NSIDE = 128
@@ -125,7 +125,7 @@ def test_what_is_in_the_holes_is_not_read(observed, truth):
 )
 def test_what_small_holes_gain_by(observed, truth, exact, worse, better, gain):
     """A second gather feels less smoothing, polish none."""
-    small = ~mosaic._wider(hole_reach(observed), 7.5 * hp.nside2resol(NSIDE))[~observed]
+    small = ~wide_holes(observed, 7.5 * hp.nside2resol(NSIDE))[~observed]
     errors = [
         np.mean((mosaic_of(observed, config=config).mean(truth) - exact)[small] ** 2)
         for config in (worse, better)
@@ -135,7 +135,7 @@ def test_what_small_holes_gain_by(observed, truth, exact, worse, better, gain):
 
 def test_polish_of_large_maps_leaves_wide_holes_alone(observed, truth, monkeypatch):
     monkeypatch.setattr(solver, "affordable", lambda sizes: sizes < 200)
-    wide = mosaic._wider(hole_reach(observed), 7.5 * hp.nside2resol(NSIDE))[~observed]
+    wide = wide_holes(observed, 7.5 * hp.nside2resol(NSIDE))[~observed]
     polished = mosaic_of(observed, config={"polished_nside": 0}).mean(truth)
     plain = mosaic_of(observed, config={"polish": 0, "near": 0.0}).mean(truth)
     np.testing.assert_array_equal(plain[wide], polished[wide])
@@ -166,7 +166,7 @@ def test_discs_are_small_or_wide(pixels, wide):
     """Ten tile pixels are the limit here; a disc's farthest pixel lies within its radius."""
     size = 0.75 * hp.nside2resol(NSIDE)
     seen = discs(NSIDE, [1.0], [0.5], pixels * size)
-    found = mosaic._wider(hole_reach(seen), 10 * size)
+    found = wide_holes(seen, 10 * size)
     np.testing.assert_array_equal(found, ~seen if wide else np.zeros_like(seen))
 
 
@@ -177,7 +177,7 @@ def test_each_hole_is_judged_for_itself():
     # A thin strip is no smaller than it is long.
     theta, phi = hp.pix2ang(NSIDE, np.arange(small.size))
     wide &= ~((np.abs(theta - 2.0) < 1.5 * size) & (np.abs(phi - 4.0) < 20 * size))
-    found = mosaic._wider(hole_reach(small & wide), 10 * size)
+    found = wide_holes(small & wide, 10 * size)
     np.testing.assert_array_equal(found, ~wide)
 
 

@@ -99,6 +99,8 @@ class Solver:
         self._nside = nside_of(observed.size, "the map to fill")
         if not observed.any():
             raise ValueError("no pixel is observed: nothing is known of the sky")
+        # Before anything large is made; small holes are not known yet.
+        _check_memory(self._nside, 0 if small_only else int(np.count_nonzero(~observed)))
         self._threads = threads
         area = 4 * np.pi / observed.size
         modes = (2 * np.arange(signal_cl.size) + 1) / (4 * np.pi)
@@ -168,7 +170,6 @@ class Solver:
             self.inner.variance,
             pixels=pixels,
             threads=self._threads,
-            scratch=self.inner.scratch,
         )
         return TaperedBands(covariance, distance_to_edge(self._observed)[pixels])
 

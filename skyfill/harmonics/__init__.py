@@ -3,16 +3,20 @@
 from skyfill.harmonics.covariance import Covariance
 from skyfill.harmonics.modecoupling import coupling_library, coupling_matrix
 from skyfill.harmonics.quadrature import pixel_weights, quadrature_lmax
+from skyfill.harmonics.sphere import (
+    adjoint,
+    adjoint_of,
+    analysis,
+    lmax_of,
+    parts_of,
+    synthesis,
+)
 from skyfill.harmonics.transforms import (
     Rings,
-    adjoint,
     almxfl,
-    analysis,
     cl_of,
     correlation,
     coupling,
-    lmax_of,
-    synthesis,
     truncated,
 )
 
@@ -20,6 +24,7 @@ __all__ = [
     "Covariance",
     "Rings",
     "adjoint",
+    "adjoint_of",
     "almxfl",
     "analysis",
     "cl_of",
@@ -28,6 +33,7 @@ __all__ = [
     "coupling_library",
     "coupling_matrix",
     "lmax_of",
+    "parts_of",
     "pixel_weights",
     "quadrature_lmax",
     "synthesis",

@@ -19,12 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill._checks import nside_of
-from skyfill.harmonics import transforms
-from skyfill.harmonics.transforms import Rings
+from skyfill.harmonics.sphere import adjoint_of, parts_of
+from skyfill.harmonics.transforms import Rings, almxfl
 
 __all__ = ["Covariance"]
 
 Map = NDArray[np.float64]
+
+#: Pixels of which products are held at a time.
+_AT_ONCE = 2**22
 
 
 def _excess(lmax: int, nside: int) -> Map:
@@ -47,9 +50,15 @@ class _Sphere:
         self._threads = threads
 
     def filtered(self, values: Map, fl: Map, factor: Map) -> Map:
-        alm = transforms.adjoint(values * factor, lmax=fl.size - 1, threads=self._threads)
-        out = transforms.synthesis(transforms.almxfl(alm, fl), self._nside, threads=self._threads)
-        out *= factor
+        alm = adjoint_of(
+            lambda part: values[part] * factor[part],
+            self._nside,
+            lmax=fl.size - 1,
+            threads=self._threads,
+        )
+        out = np.empty(values.size)
+        for part, sky in parts_of(almxfl(alm, fl), self._nside, threads=self._threads):
+            np.multiply(sky, factor[part], out=out[part])
         return out
 
 
@@ -69,9 +78,6 @@ class Covariance:
         whole sphere if not given; only then is one the inverse of the other.
     threads
         Of the transforms.
-    scratch
-        The attribute of that name of another one, of at least these pixels, to save memory: the
-        two cannot work at once.
     """
 
     def __init__(
@@ -82,7 +88,6 @@ class Covariance:
         *,
         pixels: NDArray[np.int64] | None = None,
         threads: int = 0,
-        scratch: Map | None = None,
     ) -> None:
         nside = nside_of(weights.size, "the weights")
         self.signal_cl = signal_cl
@@ -93,15 +98,8 @@ class Covariance:
             signal_cl * (1 + _excess(signal_cl.size - 1, nside)) + self.area * variance
         )
         self._rings: Rings | _Sphere = (
-            _Sphere(nside, threads)
-            if pixels is None
-            else Rings(nside, pixels, threads=threads, scratch=scratch)
+            _Sphere(nside, threads) if pixels is None else Rings(nside, pixels, threads=threads)
         )
-
-    @property
-    def scratch(self) -> Map | None:
-        """Memory of the transforms; none for the whole sphere, which is given new memory."""
-        return self._rings.scratch if isinstance(self._rings, Rings) else None
 
     def apply(self, values: Map) -> Map:
         """Give Σ v, ``(n,)``."""
@@ -112,7 +110,9 @@ class Covariance:
         """Give Σ⁻¹ v, ``(n,)``."""
         smooth = self.tapered(values, self.gain, self.weights)
         smooth *= -self.area
-        smooth += self.weights * values
+        for start in range(0, values.size, _AT_ONCE):
+            here = slice(start, start + _AT_ONCE)
+            smooth[here] += self.weights[here] * values[here]
         smooth /= self.variance
         return smooth
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from skyfill._checks import check_nside
 from skyfill._files import atomic_write
-from skyfill.harmonics.transforms import _rings
+from skyfill.harmonics.sphere import rings as rings_of
 
 __all__ = ["cache_folder", "pixel_weights", "quadrature_lmax"]
 
@@ -109,7 +109,7 @@ def _keep(path: Path, part: NDArray[np.float32]) -> None:
 
 def _solve(nside: int, degree: int, threads: int) -> NDArray[np.float64]:
     """Give w - 1 on the first quarter of the northern rings and the equator."""
-    rings: dict[str, Any] = {k: np.asarray(v)[: 2 * nside] for k, v in _rings(nside).items()}
+    rings: dict[str, Any] = {k: np.asarray(v)[: 2 * nside] for k, v in rings_of(nside).items()}
     quarter = rings["nphi"].astype(np.int64) // 4
     start = np.concatenate([[0], np.cumsum(quarter)])
     # A map of period 90° is a map on rings of a quarter of the pixels, its m = 4k the k-th.
@@ -166,7 +166,7 @@ def _solve(nside: int, degree: int, threads: int) -> NDArray[np.float64]:
 
 def _unfold(part: NDArray[np.float64], nside: int) -> NDArray[np.float64]:
     """Repeat the quarters of the northern rings and mirror them south."""
-    length = np.asarray(_rings(nside)["nphi"]).astype(np.int64)
+    length = np.asarray(rings_of(nside)["nphi"]).astype(np.int64)
     stop = np.cumsum(length)
     out = np.empty(12 * nside**2)
     first = 0

@@ -1,12 +1,11 @@
-"""Transform between maps and spherical harmonics, and between spectra and correlations.
+"""Transform parts of maps, harmonics, spectra and correlations into each other.
 
 Maps are ``(npix,)`` float64 in RING order; alm are ``((lmax + 1)(lmax + 2) / 2,)`` complex128 in
-healpy's order (m-major, m >= 0). The transforms are ducc0's (Reinecke & Seljebotn 2013).
+healpy's order (m-major, m >= 0). Whole maps are transformed in `skyfill.harmonics.sphere`.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import ducc0
@@ -14,29 +13,24 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from skyfill._checks import check_nside, nside_of
+from skyfill._checks import check_nside
 from skyfill._jit import compiled, parallel
+from skyfill.harmonics.sphere import lmax_of, rings
 
 __all__ = [
     "Rings",
-    "adjoint",
     "almxfl",
-    "analysis",
     "cl_of",
     "correlation",
     "coupling",
-    "lmax_of",
-    "synthesis",
     "truncated",
 ]
 
 Alm = NDArray[np.complex128]
 Map = NDArray[np.float64]
 
-
-@lru_cache(maxsize=4)
-def _rings(nside: int) -> dict[str, Any]:
-    return dict(ducc0.healpix.Healpix_Base(nside, "RING").sht_info())
+#: Pixels of the rings that `Rings` transforms at a time, about.
+_PIXELS = 2**24
 
 
 class Rings:
@@ -53,42 +47,38 @@ class Rings:
         ``(n,)`` pixel numbers, RING, increasing.
     threads
         Number of threads; 0 for all there are.
-    scratch
-        The attribute of that name of another one, of at least these pixels, to save memory: the
-        two cannot work at once.
-
-    Attributes
-    ----------
-    scratch
-        ``(1, n)``: what syntheses write to.
     """
 
-    def __init__(
-        self,
-        nside: int,
-        pixels: NDArray[np.int64],
-        *,
-        threads: int = 0,
-        scratch: Map | None = None,
-    ) -> None:
-        table = _rings(check_nside(nside))
-        first = np.asarray(table["ringstart"], dtype=np.int64)
+    def __init__(self, nside: int, pixels: NDArray[np.int64], *, threads: int = 0) -> None:
+        table = {key: np.asarray(value) for key, value in rings(check_nside(nside)).items()}
+        first = table["ringstart"].astype(np.int64)
         ring = np.searchsorted(first, pixels, side="right") - 1
         used = np.unique(ring)
-        length = np.asarray(table["nphi"])[used].astype(np.int64)
-        start = np.concatenate([[0], np.cumsum(length)])
-        self._geometry = {
-            "theta": np.asarray(table["theta"])[used],
-            "phi0": np.asarray(table["phi0"])[used],
-            "nphi": np.asarray(table["nphi"])[used],
-            "ringstart": start[:-1].astype(np.uint64),
-            "spin": 0,
-            "nthreads": threads,
-        }
-        self._index = pixels - first[ring] + start[np.searchsorted(used, ring)]
-        size = int(start[-1])
-        self.scratch: Map = np.empty((1, size)) if scratch is None else scratch[:, :size]
-        self._padded = np.zeros((1, size))  # zero but at the pixels, always
+        length = table["nphi"].astype(np.int64)
+        self._index = pixels - first[ring]
+        # Rings go together with those that mirror them, some at a time.
+        depth = np.minimum(used, first.size - 1 - used)
+        depth, inverse = np.unique(depth, return_inverse=True)
+        pixels_of = np.cumsum(np.bincount(inverse, length[used], depth.size))
+        group = (pixels_of // _PIXELS)[inverse].astype(np.int64)
+        self._blocks: list[tuple[dict[str, Any], list[slice]]] = []
+        size = 1
+        for number in range(int(group.max(initial=-1)) + 1):
+            mine = used[group == number]
+            stop = np.cumsum(length[mine])
+            geometry: dict[str, Any] = {key: table[key][mine] for key in ("theta", "phi0", "nphi")}
+            geometry["ringstart"] = (stop - length[mine]).astype(np.uint64)
+            parts = []
+            for run in np.split(mine, np.flatnonzero(np.diff(mine) > 1) + 1) if mine.size else []:
+                part = slice(*np.searchsorted(ring, [run[0], run[-1] + 1]))
+                where = np.searchsorted(mine, ring[part])
+                self._index[part] += (stop - length[mine])[where]
+                parts.append(part)
+            if parts:
+                self._blocks.append((geometry | {"spin": 0, "nthreads": threads}, parts))
+                size = max(size, int(stop[-1]))
+        self._padded = np.zeros((1, size))  # zero between two uses, always
+        self._scratch = np.empty((1, size))
 
     def filtered(self, values: Map, fl: Map, factor: Map) -> Map:
         """Give F Y f Yᵀ F v.
@@ -103,85 +93,28 @@ class Rings:
             ``(n,)``: the diagonal F.
         """
         lmax = fl.size - 1
-        long = values.size > _LONG
-        _SPREAD[long](values, factor, self._index, self._padded[0])
-        alm = ducc0.sht.adjoint_synthesis(map=self._padded, lmax=lmax, mmax=lmax, **self._geometry)[
-            0
-        ]
-        _almxfl(alm, fl, alm)
-        ducc0.sht.synthesis(alm=alm[None], map=self.scratch, lmax=lmax, mmax=lmax, **self._geometry)
+        total: Alm = np.zeros((lmax + 1) * (lmax + 2) // 2 if not self._blocks else 0, complex)
+        for geometry, parts in self._blocks:
+            for part in parts:
+                long = part.stop - part.start > _LONG
+                _SPREAD[long](values[part], factor[part], self._index[part], self._padded[0])
+            size = int(geometry["ringstart"][-1] + geometry["nphi"][-1])
+            alm = ducc0.sht.adjoint_synthesis(
+                map=self._padded[:, :size], lmax=lmax, mmax=lmax, **geometry
+            )[0]
+            total = np.add(total, alm, out=total) if total.size else alm
+            for part in parts:
+                self._padded[0, self._index[part]] = 0.0
+        _almxfl(total, fl, total)
         out = np.empty(values.size)
-        _COLLECT[long](self.scratch[0], factor, self._index, out)
+        for geometry, parts in self._blocks:
+            size = int(geometry["ringstart"][-1] + geometry["nphi"][-1])
+            sky = self._scratch[:, :size]
+            ducc0.sht.synthesis(alm=total[None], map=sky, lmax=lmax, mmax=lmax, **geometry)
+            for part in parts:
+                long = part.stop - part.start > _LONG
+                _COLLECT[long](sky[0], factor[part], self._index[part], out[part])
         return out
-
-
-def lmax_of(alm: Alm) -> int:
-    """Give the largest multipole of a set of alm with mmax = lmax."""
-    return int(np.sqrt(2 * alm.shape[-1] + 0.25) - 1.5 + 1e-6)
-
-
-def synthesis(alm: Alm, nside: int, *, threads: int = 0) -> Map:
-    """Sum harmonics on the pixel centres, Y a (healpy's ``alm2map``).
-
-    Parameters
-    ----------
-    alm
-        ``(nalm,)``, mmax = lmax.
-    nside
-        Resolution of the map.
-    threads
-        Number of threads; 0 for all there are.
-    """
-    check_nside(nside)
-    lmax = lmax_of(alm)
-    return np.asarray(
-        ducc0.sht.synthesis(
-            alm=np.ascontiguousarray(alm, dtype=np.complex128)[None],
-            spin=0,
-            lmax=lmax,
-            mmax=lmax,
-            nthreads=threads,
-            **_rings(nside),
-        )[0]
-    )
-
-
-def adjoint(values: Map, *, lmax: int, threads: int = 0) -> Alm:
-    """Apply the transpose of `synthesis`, Yᵀ d: a plain sum over pixels, without weights."""
-    nside = nside_of(values.size, "the map to transform")
-    return np.asarray(
-        ducc0.sht.adjoint_synthesis(
-            map=np.ascontiguousarray(values, dtype=np.float64)[None],
-            spin=0,
-            lmax=lmax,
-            mmax=lmax,
-            nthreads=threads,
-            **_rings(nside),
-        )[0]
-    )
-
-
-def analysis(values: Map, *, lmax: int, iterations: int = 0, threads: int = 0) -> Alm:
-    """Give the alm of a map (healpy's ``map2alm`` with equal weights).
-
-    Parameters
-    ----------
-    values
-        ``(npix,)``, RING, no missing pixel.
-    lmax
-        Largest multipole; equal weights are good to 1% below 1.5 nside only when iterated.
-    iterations
-        Jacobi iterations, each one more pair of transforms.
-    threads
-        Number of threads; 0 for all there are.
-    """
-    nside = nside_of(values.size, "the map to transform")
-    area = 4 * np.pi / values.size
-    alm = area * adjoint(values, lmax=lmax, threads=threads)
-    for _ in range(iterations):
-        rest = values - synthesis(alm, nside, threads=threads)
-        alm += area * adjoint(rest, lmax=lmax, threads=threads)
-    return alm
 
 
 def almxfl(alm: Alm, fl: NDArray[np.float64]) -> Alm:

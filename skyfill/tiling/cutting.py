@@ -40,7 +40,7 @@ def cut(
     Parameters
     ----------
     values
-        (npix,), any unit.
+        (npix,), any unit; or a mask, of which no copy is made.
     observed
         (npix,), True where observed, or None where all are.
     layouts
@@ -51,7 +51,8 @@ def cut(
     Returns
     -------
     tiles
-        (ntile, ny, nx), float32 for a float32 map, else float64; 0 where nothing is observed.
+        (ntile, ny, nx), float32 for a float32 map or a mask, else float64; 0 where nothing is
+        observed.
     weights
         The same shape: the part of the interpolation weight, 0 to 1, that was observed. Without
         a mask a read-only array of ones.
@@ -69,7 +70,7 @@ def cut(
         raise ValueError(f"the mask has {observed.size} pixels, the map {values.size}")
     else:
         seen = np.ascontiguousarray(observed, dtype=np.bool_)
-    dtype = np.float32 if values.dtype.type is np.float32 else np.float64
+    dtype = np.float32 if values.dtype.type in (np.float32, np.bool_) else np.float64
     shape = _shape(layouts)
     tiles = np.empty(shape, dtype)
     weights = np.empty(shape if seen.size else (0, 0, 0), dtype)
@@ -77,7 +78,7 @@ def cut(
         nside,
         ring_table(nside),
         *where.grid,
-        _plain(values, dtype),
+        _plain(values, np.bool_ if values.dtype.type is np.bool_ else dtype),
         seen,
         nest,
         np.empty((BLOCKS, 3, shape[2])),

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["plan"]
 
+AT_ONCE = 2**22  # pixels whose nearest tiles are looked for at a time
+
 
 def plan(
     holes: NDArray[np.bool_],
@@ -144,22 +146,27 @@ def _cover_wide(
     # a length in the plane of the tile, at its corner, over the same length on the sky
     stretch = 1.0 + 2.0 * (reach if clumps.tan else math.tan(reach)) ** 2
     fine = max(clumps.nside, _fine_enough(nside, reach / 32 / stretch))
-    pixels = _touched(nside, holes, fine)
-    parent = np.searchsorted(clumps.pixels, pixels // (fine // clumps.nside) ** 2)
-    pixels = pixels[~clumps.small[clumps.labels[parent]]]
+    flags = np.empty(12 * fine**2, dtype=np.bool_)
+    any_child(nside, holes, fine, flags)
     if fine < nside:
         reach -= pixel_radius(fine) * stretch
-    owner = np.empty(pixels.size, dtype=np.int64)
-    distance = np.empty(pixels.size)
     spacing = 2.0 * (math.atan(reach) if clumps.tan else reach) / math.sqrt(cover)
     while True:
         columns = _columns(spacing)
         starts = np.concatenate([[0], np.cumsum(columns)])
-        nearest_centre(fine, pixels, columns, starts, not clumps.tan, owner, distance)
-        if distance.max() <= reach:
+        wanted, far = np.zeros(starts[-1], dtype=np.bool_), 0.0
+        for start in range(0, flags.size, AT_ONCE):
+            pixels = np.flatnonzero(flags[start : start + AT_ONCE]) + start
+            parent = np.searchsorted(clumps.pixels, pixels // (fine // clumps.nside) ** 2)
+            pixels = pixels[~clumps.small[clumps.labels[parent]]]
+            owner, distance = np.empty(pixels.size, dtype=np.int64), np.empty(pixels.size)
+            nearest_centre(fine, pixels, columns, starts, not clumps.tan, owner, distance)
+            wanted[owner] = True
+            far = max(far, float(distance.max(initial=0.0)))
+        if far <= reach:
             break
         spacing *= 0.97  # only tiles as curved as the sky come here
-    chosen = np.unique(owner)
+    chosen = np.flatnonzero(wanted)
     row = np.searchsorted(starts, chosen, side="right") - 1
     theta = row * math.pi / (columns.size - 1)
     phi = (chosen - starts[row]) * 2.0 * math.pi / columns[row]

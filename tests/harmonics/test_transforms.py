@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from skyfill import harmonics
+from skyfill.harmonics import sphere
 
 NSIDE, LMAX = 32, 70
 
@@ -172,3 +173,40 @@ def test_coupling_is_the_mean_of_masked_skies():
     assert np.all(np.abs(seen.mean(axis=0) - expected) < 4 * error)
     assert np.all(error < 0.08 * expected)
     assert expected[-1] > 3 * observed.mean() * binned(cl)[-1]
+
+
+@pytest.mark.parametrize(("pixels", "modes"), [(1000, 2**29), (2**25, 9000), (1, 1)])
+def test_some_rings_at_a_time_are_all_of_them(pixels, modes, monkeypatch):
+    """By few pixels and by few Fourier modes: polar caps, the equator alone, a ring a time."""
+    values = np.random.default_rng(5).standard_normal(12 * NSIDE**2)
+    observed = values > -1
+    masked = np.where(observed, values, 0.0)
+    alm = harmonics.analysis(masked, lmax=LMAX, iterations=2)
+    sky = harmonics.synthesis(alm, NSIDE)
+    monkeypatch.setattr("skyfill.harmonics.sphere._PIXELS", pixels)
+    monkeypatch.setattr("skyfill.harmonics.sphere._MODES", modes)
+    sphere._blocks.cache_clear()
+    try:
+        assert len(sphere._blocks(NSIDE, LMAX)) > 5
+        hidden = np.where(observed, values, np.nan).astype(np.float64)
+        found = harmonics.analysis(hidden, lmax=LMAX, iterations=2, observed=observed)
+        np.testing.assert_allclose(found, alm, atol=1e-12)
+        np.testing.assert_allclose(harmonics.synthesis(alm, NSIDE), sky, atol=1e-12)
+    finally:
+        sphere._blocks.cache_clear()
+
+
+@pytest.mark.parametrize("at_once", [50, 3000])
+def test_the_rings_of_some_pixels_are_those_of_the_whole(at_once, monkeypatch):
+    rng = np.random.default_rng(6)
+    pixels = np.flatnonzero(rng.random(12 * NSIDE**2) < 0.05)
+    values, factor = rng.standard_normal((2, pixels.size))
+    fl = rng.random(LMAX + 1)
+    full = np.zeros(12 * NSIDE**2)
+    full[pixels] = values * factor
+    alm = harmonics.almxfl(harmonics.adjoint(full, lmax=LMAX), fl)
+    expected = harmonics.synthesis(alm, NSIDE)[pixels] * factor
+    monkeypatch.setattr("skyfill.harmonics.transforms._PIXELS", at_once)
+    rings = harmonics.Rings(NSIDE, pixels, threads=1)
+    for _ in range(2):  # nothing is left behind
+        np.testing.assert_allclose(rings.filtered(values, fl, factor), expected, atol=1e-10)

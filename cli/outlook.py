@@ -1,0 +1,76 @@
+"""Tell what `skyfill inpaint` would do, and what it would take."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import skyfill
+
+from . import filling
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["tell"]
+
+STD_DRAWS = 16  # realizations behind --std where fewer are written
+
+
+def tell(
+    args: argparse.Namespace,
+    sky: skyfill.SkyMap,
+    observed: NDArray[np.bool_],
+    outputs: list[Path],
+) -> None:
+    """Print the plan of a fill, for people or as JSON."""
+    holes = skyfill.find_holes(sky.values, observed)
+    maps = len(outputs)
+    if (args.std or args.report) and args.method != "diffuse":
+        maps = max(maps, args.std_draws or STD_DRAWS)
+    plan = skyfill.plan.make_plan(~holes, filling.request_of(args, maps=maps))
+    sizes = _sizes(args, sky, outputs)
+    if args.json:
+        told = asdict(plan) | {"maps": maps, "memory": int(plan.memory), "outputs": sizes}
+        print(json.dumps(told | {"seconds": round(plan.seconds, 1)}))
+        return
+    prior = {"given": "prior as given", "fitted": "prior to be fitted to the map"}
+    words = [args.method, prior.get(plan.prior, "no prior")]
+    if plan.polish:
+        words.append(f"{plan.polish} exact iterations" if plan.polish > 1 else "1 exact iteration")
+    print(
+        f"map      Nside {plan.nside}, {plan.holes} holes of {plan.hole_pixels} pixels in all, "
+        f"{plan.masked:.2%} of the sky"
+    )
+    print(f"method   {', '.join(words)}")
+    print(f"stages   {', '.join(plan.stages)}")
+    if plan.tiles:
+        print("tiles    " + ", ".join(f"{n} for {name} holes" for name, n in plan.tiles.items()))
+    print(f"memory   some {plan.memory / 2**30:.1f} GiB at the peak")
+    print(f"time     some {_span(plan.seconds)} for {maps} of them, on two CPU cores")
+    for path, size in sizes.items():
+        print(f"output   {path}{f', {size / 1e6:.1f} MB' if size else ''}")
+
+
+def _sizes(
+    args: argparse.Namespace, sky: skyfill.SkyMap, outputs: list[Path]
+) -> dict[str, int | None]:
+    """Give the sizes of files to be written, bytes; None where nobody knows."""
+    npix = 12 * sky.nside**2
+    alike = ".gz" not in args.map.suffixes and not sky.partial
+    size = args.map.stat().st_size if alike else None
+    sizes = {str(path): None if path.suffix == ".gz" else size for path in outputs}
+    if args.std:
+        sizes[str(args.std)] = None if args.std.suffix == ".gz" else 4 * npix
+    if args.report:
+        sizes[str(args.report)] = None
+    return sizes
+
+
+def _span(seconds: float) -> str:
+    """Say how long, to two digits."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,263 @@
+"""Say before a fill what it will take: tiles, memory, time.
+
+Memory and seconds are fits to measured runs (docs/measured.md, "Memory"): on two CPU cores, within
+25% and within a factor of two. They are no bounds: another machine is faster or slower, and
+another mask may ask for more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skyfill._checks import nside_of
+from skyfill.diffuse import TABLE
+from skyfill.gaussian.blocks import affordable
+from skyfill.masks import label_holes
+from skyfill.mosaic import MosaicConfig, count_tiles
+from skyfill.tiling.search import any_child
+
+__all__ = ["Plan", "Request", "make_plan", "within"]
+
+Mask = NDArray[np.bool_]
+
+GIB = 2**30
+#: Tiles that a network fills at once where nothing is said; bytes of each, and of a tile that is
+#: kept.
+_BATCH = 64
+_TILE_WORK, _TILE = 200 * MosaicConfig.side**2, 4 * MosaicConfig.side**2
+
+#: Bytes of the program with its libraries, with torch or without.
+_TORCH, _PLAIN = 0.64e9, 0.30e9
+#: Bytes of tiles that are cut and pasted at a time, and of what torch keeps when it is done.
+_CUT, _KEPT = 0.45e9, 0.3e9
+#: Bytes for each pixel and each hole pixel: of tiles, of the plan, of polish beside them, of the
+#: exact mean and of the diffusive fill, whose long lists of holes have no table of neighbours.
+_TILES, _TILES_HOLE = 21.0, 8.0
+_POLISH, _POLISH_HOLE = 33.0, 16.0
+_EXACT, _EXACT_HOLE = 60.0, 60.0
+_DIFFUSE, _DIFFUSE_HOLE, _TABLE_HOLE = 12.0, 58.0, 32.0
+#: Bytes of a block of n hole pixels, over n², and while the largest is made.
+_BLOCK, _LARGEST = 2.0, 10.0
+
+#: Seconds of a first map and of each further one: of any, for each million of pixels, for their
+#: number (in millions) times Nside / 1000, and for each thousand of tiles.
+_SECONDS = {
+    "vae": ((5.0, 0.35, 0.12, 4.0), (2.0, 0.15, 0.04, 4.0)),
+    "gaussian": ((3.0, 0.5, 0.8, 0.0), (1.0, 0.4, 0.65, 0.0)),
+    "diffuse": ((2.0, 0.12, 0.04, 0.0), (0.5, 0.1, 0.04, 0.0)),
+    "cosmovae": ((5.0, 0.2, 0.0, 50.0), (1.0, 0.2, 0.0, 50.0)),
+}
+#: Seconds for each million of pixels that fitting beam and noise takes.
+_FIT = 0.25
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for.
+
+    Attributes
+    ----------
+    method
+        Of `skyfill.Inpainter`.
+    known
+        Whether the prior is given; if not, it is fitted.
+    polish, batch_size
+        As for `skyfill.Inpainter`.
+    maps
+        How many fills: realizations, or those behind a spread.
+    """
+
+    method: str = "vae"
+    known: bool = False
+    polish: int | None = None
+    batch_size: int | None = None
+    maps: int = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be done, and what it takes."""
+
+    nside: int
+    holes: int
+    """Connected ones."""
+    hole_pixels: int
+    masked: float
+    """Share of the sky."""
+    method: str
+    prior: str
+    """``given``, ``fitted``, or ``none`` where the method has none."""
+    stages: tuple[str, ...]
+    tiles: Mapping[str, int]
+    """Of ``small`` and ``wide`` holes, for ``vae``."""
+    polish: int
+    memory: float
+    """Peak, bytes."""
+    seconds: float
+    """Of all maps."""
+
+
+def make_plan(observed: Mask, request: Request) -> Plan:
+    """Plan a fill, tiles included, without filling.
+
+    Parameters
+    ----------
+    observed
+        ``(npix,)``, RING, True where observed, and not missing in the map.
+    request
+        What is asked for.
+    """
+    nside = nside_of(observed.size, "mask")
+    config = MosaicConfig()
+    sizes = label_holes(observed).sizes
+    holes = int(sizes.sum())
+    tiled = request.method == "vae" and nside > config.whole_nside
+    tiles = count_tiles(observed, config) if tiled else {}
+    informed = request.method in ("vae", "gaussian") or bool(request.polish)
+    return Plan(
+        nside=nside,
+        holes=sizes.size,
+        hole_pixels=holes,
+        masked=holes / observed.size,
+        method=request.method,
+        prior=("given" if request.known else "fitted") if informed else "none",
+        stages=_stages(request, nside, tiles),
+        tiles=tiles,
+        polish=_polish(request, nside),
+        memory=_memory(request, nside, sizes, sum(tiles.values())),
+        seconds=_seconds(request, nside, sum(tiles.values())),
+    )
+
+
+def within(observed: Mask, request: Request, limit: float) -> Request:
+    """Refuse a fill that takes more memory than it may; else say how many tiles fit at once.
+
+    Parameters
+    ----------
+    observed
+        ``(npix,)``, RING, True where observed.
+    request
+        What is asked for.
+    limit
+        Bytes.
+
+    Raises
+    ------
+    ValueError
+        It takes more; the message says how much, and what could be done.
+    """
+    nside = nside_of(observed.size, "mask")
+    sizes = label_holes(observed).sizes
+    tiles = _guess_tiles(observed) if request.method == "vae" else 0
+    least = _memory(replace(request, batch_size=2), nside, sizes, tiles)
+    if least > limit:
+        raise ValueError(
+            f"{request.method} takes some {_amount(least)} for {sizes.sum()} hole pixels at Nside "
+            f"{nside}, --memory-limit is {_amount(limit)}; "
+            f"{_advice(request, nside, sizes, tiles, limit)}"
+        )
+    if request.method not in ("vae", "cosmovae"):
+        return request
+    most = int((limit - least) // _TILE_WORK) + 2
+    return replace(request, batch_size=min(request.batch_size or _BATCH, most))
+
+
+def _advice(
+    request: Request, nside: int, sizes: NDArray[np.int64], tiles: int, limit: float
+) -> str:
+    """Say what fits."""
+    plain = replace(request, polish=0, batch_size=2)
+    if request.method == "vae" and _memory(plain, nside, sizes, tiles) <= limit:
+        return "without polish it fits (--polish 0)"
+    other = _memory(Request("diffuse"), nside, sizes, 0)
+    if request.method != "diffuse" and other <= limit:
+        return f"--method diffuse takes {_amount(other)}"
+    lower = nside // 2
+    while lower and _memory(plain, lower, sizes // (nside // lower) ** 2, tiles) > limit:
+        lower //= 2
+    return f"at Nside {lower} it fits" if lower else "nothing fits; raise it"
+
+
+def _amount(memory: float) -> str:
+    """Write bytes for people."""
+    return f"{memory / GIB:.1f} GiB" if memory >= GIB else f"{memory / 2**20:.0f} MiB"
+
+
+def _memory(request: Request, nside: int, sizes: NDArray[np.int64], tiles: int) -> float:
+    """Estimate the peak, bytes: that of the stage which takes most."""
+    npix, holes = 12 * nside**2, int(sizes.sum())
+    polish = bool(_polish(request, nside))
+    work = _TILE_WORK * (request.batch_size or _BATCH)
+    small = sizes[affordable(sizes)].astype(np.float64)
+    blocks = _BLOCK * float(small @ small) + _LARGEST * float(small.max(initial=0.0)) ** 2
+    polishing = _PLAIN + _POLISH * npix + _POLISH_HOLE * holes + blocks
+    exact = _PLAIN + _EXACT * npix + _EXACT_HOLE * holes + blocks
+    if request.method == "diffuse":
+        hole = _DIFFUSE_HOLE + (_TABLE_HOLE if holes <= TABLE else 0.0)
+        diffusing = _PLAIN + _DIFFUSE * npix + hole * holes
+        return max(diffusing, exact) if polish else diffusing
+    if request.method == "gaussian":
+        return exact
+    if request.method == "vae" and nside <= MosaicConfig.whole_nside:
+        return exact + _TORCH - _PLAIN
+    tiling = _TORCH + _TILES * npix + _TILES_HOLE * holes + _TILE * tiles + work + _CUT
+    if not polish:
+        return tiling
+    weights = 8.0 * npix
+    return max(tiling + weights, polishing + _TORCH - _PLAIN + _KEPT)
+
+
+def _seconds(request: Request, nside: int, tiles: int) -> float:
+    """Estimate the time from start to end."""
+    whole = request.method == "vae" and nside <= MosaicConfig.whole_nside
+    begin, further = _SECONDS["gaussian" if whole else request.method]
+    million = 12 * nside**2 / 1e6
+    terms = np.array([1.0, million, million * nside / 1000, tiles / 1000])
+    fit = 0.0 if request.known or request.method in ("diffuse", "cosmovae") else _FIT * million
+    return float(terms @ begin + (request.maps - 1) * (terms @ further) + fit)
+
+
+def _polish(request: Request, nside: int) -> int:
+    """Give the exact iterations at the end."""
+    if request.polish is not None:
+        return request.polish
+    config = MosaicConfig()
+    if request.method != "vae" or nside <= config.whole_nside:
+        return 0
+    return 4 if nside <= config.polished_nside else 1
+
+
+def _stages(request: Request, nside: int, tiles: Mapping[str, int]) -> tuple[str, ...]:
+    """Name the stages as they will be shown."""
+    fitted = not request.known and (request.method in ("vae", "gaussian") or bool(request.polish))
+    polish = bool(_polish(request, nside))
+    stages = ["read"] + ["prior"] * fitted
+    drawn = ["latent sky"] * (request.method in ("vae", "gaussian"))
+    if request.method == "vae" and nside > MosaicConfig.whole_nside:
+        stages += ["prepare"] * polish + ["plan", *drawn]
+        stages += ["small holes"] * ("small" in tiles)
+        stages += ["coarse level", "wide holes"] * ("wide" in tiles)
+    elif request.method == "vae":
+        stages += [*drawn, "whole sky"]
+    elif request.method == "gaussian":
+        stages += ["prepare", *drawn, "exact mean"]
+    elif request.method == "diffuse":
+        stages += ["prepare"] * polish + ["diffuse"]
+    else:
+        stages += ["plan", "tiles"]
+    return (*stages, *["polish"] * polish, "write")
+
+
+def _guess_tiles(observed: Mask) -> int:
+    """Guess the number of tiles without planning them: cells where holes and data meet."""
+    nside = nside_of(observed.size, "mask")
+    cell = max(nside // 64, 1)
+    holes, data = np.empty(12 * cell**2, np.bool_), np.empty(12 * cell**2, np.bool_)
+    any_child(nside, ~observed, cell, holes)
+    any_child(nside, observed, cell, data)
+    return math.ceil(1.5 * np.count_nonzero(holes & data))

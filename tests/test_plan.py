@@ -1,0 +1,106 @@
+"""What a fill is said to take, before it is begun."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import skyfill
+from skyfill.plan import GIB, Request, make_plan, within
+from skyfill.simulate import simulate_mask
+
+NSIDE = 256
+
+
+@pytest.fixture(scope="module")
+def observed():
+    return simulate_mask(NSIDE, seed=3, half_width=0.15, n_holes=60, radii=(0.005, 0.01))
+
+
+def test_a_plan_counts_what_there_is(observed):
+    plan = make_plan(observed, Request(known=True))
+    assert plan.nside == NSIDE
+    assert plan.hole_pixels == np.count_nonzero(~observed)
+    assert plan.holes == skyfill.label_holes(observed).sizes.size
+    assert plan.masked == pytest.approx(1 - observed.mean())
+    assert plan.prior == "given"
+    assert plan.polish == 4
+    assert set(plan.tiles) == {"small", "wide"}
+    assert "prior" not in plan.stages
+
+
+def test_stages_are_those_that_come(observed):
+    """What is told beforehand is what a listener hears, cosmovae's weights apart."""
+    heard = []
+
+    class Listener(skyfill.Silent):
+        def stage(self, name, total=None):
+            heard.append(name)
+
+    coarse = skyfill.simulate_mask(64, seed=3, half_width=0.15, n_holes=5, radii=(0.03, 0.06))
+    sky = skyfill.simulate_sky(64, seed=1, fwhm=0.02, noise_uk_arcmin=300)
+    prior = skyfill.Prior(64, skyfill.lcdm(), fwhm=0.02, noise_uk_arcmin=300)
+    for method, mask, known in (
+        ("vae", coarse, True),
+        ("gaussian", coarse, True),
+        ("diffuse", coarse, False),
+        ("gaussian", coarse, False),
+    ):
+        heard.clear()
+        fitter = skyfill.Inpainter(
+            sky, mask, method=method, prior=prior if known else None, progress=Listener()
+        )
+        fitter.realization() if fitter.stochastic else fitter.mean()
+        plan = make_plan(mask, Request(method=method, known=known))
+        assert ["read", *heard, "write"] == list(plan.stages)
+
+
+def test_too_little_memory_is_refused_with_a_way_out(observed):
+    request = Request(known=True)
+    with pytest.raises(
+        ValueError,
+        match=r"vae takes some .*iB .*--memory-limit is 512 MiB; --method diffuse takes",
+    ):
+        within(observed, request, 0.5 * GIB)
+    with pytest.raises(ValueError, match="nothing fits"):
+        within(observed, replace(request, method="diffuse"), 1000.0)
+
+
+def test_a_limit_lets_fewer_tiles_in_at_once(observed):
+    """From none at all over a few to as many as there are without a limit."""
+    request = Request(known=True)
+    sizes = []
+    for limit in np.arange(0.2, 4, 0.05):
+        try:
+            sizes.append(within(observed, request, limit * GIB).batch_size)
+        except ValueError:
+            sizes.append(0)
+    assert sizes == sorted(sizes)
+    assert sizes[0] == 0
+    assert sizes[-1] == 64
+    assert any(0 < size < 64 for size in sizes)
+    assert within(observed, replace(request, batch_size=8), 32 * GIB).batch_size == 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["diffuse", "gaussian", "vae"])
+def test_memory_is_what_a_run_takes(method, tmp_path):
+    """Within 25% at Nside 512, in a process of its own."""
+    sky = skyfill.simulate_sky(512, seed=1, fwhm=np.radians(20 / 60), noise_uk_arcmin=120)
+    observed = simulate_mask(512, seed=3, half_width=0.2, n_holes=300, radii=(0.002, 0.008))
+    skyfill.write_map(tmp_path / "sky.fits", sky)
+    skyfill.write_map(tmp_path / "mask.fits", observed, unit="", dtype="uint8")
+    words = [sys.executable, "-m", "cli", "inpaint", "sky.fits", "mask.fits", "-o", "out.fits"]
+    words += ["--method", method, "--beam-arcmin", "20", "--noise-uk-arcmin", "120", "-q"]
+    root = os.fspath(Path(skyfill.__path__[0]).parent)
+    environment = os.environ | {"PYTHONPATH": root}
+    with subprocess.Popen(words, cwd=tmp_path, env=environment) as child:
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+    assert child.returncode == 0
+    estimate = make_plan(observed, Request(method=method, known=True)).memory
+    assert estimate == pytest.approx(1024 * usage.ru_maxrss, rel=0.25)
