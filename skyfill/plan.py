@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from skyfill._checks import nside_of
 from skyfill.diffuse import TABLE
 from skyfill.gaussian.blocks import affordable
+from skyfill.gaussian.solver import fits
 from skyfill.masks import label_holes
 from skyfill.mosaic import MosaicConfig, count_tiles
 from skyfill.tiling.search import any_child
@@ -39,7 +40,7 @@ _CUT, _KEPT = 0.45e9, 0.3e9
 #: exact mean and of the diffusive fill, whose long lists of holes have no table of neighbours.
 _TILES, _TILES_HOLE = 21.0, 8.0
 _POLISH, _POLISH_HOLE = 33.0, 16.0
-_EXACT, _EXACT_HOLE = 60.0, 60.0
+_EXACT, _EXACT_HOLE = 66.0, 66.0
 _DIFFUSE, _DIFFUSE_HOLE, _TABLE_HOLE = 12.0, 58.0, 32.0
 #: Bytes of a block of n hole pixels, over n², and while the largest is made.
 _BLOCK, _LARGEST = 2.0, 10.0
@@ -196,7 +197,7 @@ def _memory(request: Request, nside: int, sizes: NDArray[np.int64], tiles: int) 
     small = sizes[affordable(sizes)].astype(np.float64)
     blocks = _BLOCK * float(small @ small) + _LARGEST * float(small.max(initial=0.0)) ** 2
     polishing = _PLAIN + _POLISH * npix + _POLISH_HOLE * holes + blocks
-    exact = _PLAIN + _EXACT * npix + _EXACT_HOLE * holes + blocks
+    exact = _PLAIN + 0.1e9 + _EXACT * npix + _EXACT_HOLE * holes + blocks
     if request.method == "diffuse":
         hole = _DIFFUSE_HOLE + (_TABLE_HOLE if holes <= TABLE else 0.0)
         diffusing = _PLAIN + _DIFFUSE * npix + hole * holes
@@ -223,7 +224,9 @@ def _seconds(request: Request, nside: int, tiles: int) -> float:
 
 
 def _polish(request: Request, nside: int) -> int:
-    """Give the exact iterations at the end."""
+    """Give the exact iterations at the end; none after vae where memory is too small for them."""
+    if request.method == "vae" and not fits(nside):
+        return 0
     if request.polish is not None:
         return request.polish
     config = MosaicConfig()

@@ -31,7 +31,7 @@ from skyfill.gaussian.solution import Certificate, Solution
 from skyfill.harmonics import Covariance
 from skyfill.masks import distance_to_edge, grow, label_holes
 
-__all__ = ["Solver"]
+__all__ = ["Solver", "fits"]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -331,6 +331,11 @@ def _check_memory(nside: int, nhole: int) -> None:
             f"an exact fill of {nhole} pixels at Nside {nside} takes some {need:.0f} GiB, this "
             f"machine has {have:.0f}: use --method vae, or lower the resolution"
         )
+
+
+def fits(nside: int) -> bool:
+    """Tell whether a solver of some holes at least would be made on this machine."""
+    return _BYTES * 12 * nside**2 <= _machine_memory()
 
 
 def _machine_memory() -> float:
