@@ -33,7 +33,7 @@ sys.exit(command.load()(sys.argv[1:]))
 """
 STAGES = {
     "read": "skyfill._skytable/SkyTable:read",
-    "fill": "skyfill.methods:diffuse",
+    "fill": "skyfill.methods:diffuse_holes",
     "write": "skyfill._files:_flush",  # all is written, nothing is in place
 }
 WORDS = ("map.fits", "mask.fits", "-o", "out.fits", "--method", "diffuse", "-q")
