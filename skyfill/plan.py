@@ -34,8 +34,10 @@ _TILE_WORK, _TILE = 200 * MosaicConfig.side**2, 4 * MosaicConfig.side**2
 
 #: Bytes of the program with its libraries, with torch or without.
 _TORCH, _PLAIN = 0.64e9, 0.30e9
-#: Bytes of tiles that are cut and pasted at a time, and of what torch keeps when it is done.
-_CUT, _KEPT = 0.45e9, 0.3e9
+#: Bytes of a tile that is cut and of a pixel that is pasted, with how many there are at a time; and
+#: of what torch keeps when it is done.
+_CUT, _CUTS, _PASTED, _PASTES = 1.0e6, 256, 64.0, 2**23
+_KEPT = 0.3e9
 #: Bytes for each pixel and each hole pixel: of tiles, of the plan, of polish beside them, of the
 #: exact mean and of the diffusive fill, whose long lists of holes have no table of neighbours.
 _TILES, _TILES_HOLE = 21.0, 8.0
@@ -193,7 +195,7 @@ def _memory(request: Request, nside: int, sizes: NDArray[np.int64], tiles: int) 
     """Estimate the peak, bytes: that of the stage which takes most."""
     npix, holes = 12 * nside**2, int(sizes.sum())
     polish = bool(_polish(request, nside))
-    work = _TILE_WORK * (request.batch_size or _BATCH)
+    work = float(_TILE_WORK * (request.batch_size or _BATCH))
     small = sizes[affordable(sizes)].astype(np.float64)
     blocks = _BLOCK * float(small @ small) + _LARGEST * float(small.max(initial=0.0)) ** 2
     polishing = _PLAIN + _POLISH * npix + _POLISH_HOLE * holes + blocks
@@ -206,7 +208,10 @@ def _memory(request: Request, nside: int, sizes: NDArray[np.int64], tiles: int) 
         return exact
     if request.method == "vae" and nside <= MosaicConfig.whole_nside:
         return exact + _TORCH - _PLAIN
-    tiling = _TORCH + _TILES * npix + _TILES_HOLE * holes + _TILE * tiles + work + _CUT
+    if request.method == "cosmovae":
+        tiles = _CUTS  # as many as it likes, none of which is kept
+    work += _CUT * min(tiles, _CUTS) + _PASTED * min(holes, _PASTES)
+    tiling = _TORCH + _TILES * npix + _TILES_HOLE * holes + _TILE * tiles + work
     if not polish:
         return tiling
     weights = 8.0 * npix
