@@ -75,7 +75,9 @@ import json
 from skyfill.vae.training import TrainConfig, train
 
 folder = Path(tempfile.mkdtemp())
-config = TrainConfig(steps=4, batch=2, side=64, guard=12, save_every=2, held_out=1)
+config = TrainConfig(
+    steps=4, batch=2, side=64, guard=12, nside=(256, 256), save_every=2, held_out=1
+)
 train(config, folder, cl=cl, device="cpu")
 for line in (folder / "log.jsonl").read_text().splitlines():
     told = json.loads(line)

@@ -140,7 +140,7 @@ def test_in_a_browser(page, tmp_path, width, dark):
         [*words, (tmp_path / "around.html").as_uri()],
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=240,
         check=True,
     )
     said = json.loads(html.unescape(re.search("<pre>(.*?)</pre>", done.stdout)[1]))

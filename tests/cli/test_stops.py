@@ -57,7 +57,7 @@ def stopped(stage, number):
     )
     assert running.stdout.readline() == "here\n", running.communicate()[1]
     running.send_signal(number)
-    _, said = running.communicate(timeout=30)
+    _, said = running.communicate(timeout=120)
     return running.returncode, said
 
 
@@ -113,7 +113,7 @@ def test_two_runs_for_one_output(folder):
     for run in runs:
         run.stdin.write("go\n")
         run.stdin.flush()
-    said = [run.communicate(timeout=60)[1] for run in runs]
+    said = [run.communicate(timeout=120)[1] for run in runs]
     assert sorted(run.returncode for run in runs) == [0, 2], said
     (line,) = filter(None, said)
     assert line.startswith("skyfill: error: out.fits ")
