@@ -119,6 +119,8 @@ def _begin(args: argparse.Namespace) -> tuple[NDArray[np.bool_], str | None]:
     import numpy as np
 
     observed, coord = None, None
+    if args.mask is not None and args.nside is not None:
+        raise ValueError(f"{args.mask} has its own Nside; drop --nside")
     if args.mask is not None:
         observed = skyfill.read_mask(
             args.mask, field=args.field, threshold=args.threshold, invert=args.invert

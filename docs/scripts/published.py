@@ -54,6 +54,8 @@ def main() -> None:
     )
     if args.mask:
         observed = read_mask(args.mask)
+        if observed.size != 12 * args.nside**2:
+            raise SystemExit(f"{args.mask}: not of Nside {args.nside}")
     else:
         observed = simulate_mask(
             args.nside,
