@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "STD_DRAWS",
     "add_fill",
     "cards_of",
     "inpainter_of",
@@ -26,6 +27,8 @@ __all__ = [
     "whole_of",
     "write",
 ]
+
+STD_DRAWS = 16  # realizations behind --std where fewer are written
 
 
 def add_fill(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["configure", "run"]
 
-STD_DRAWS = 16  # realizations behind --std where fewer are written
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
@@ -56,7 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=options.positive,
         metavar="N",
         help="realizations behind --std and the uncertainty of --report, where fewer are written "
-        f"(default: {STD_DRAWS})",
+        f"(default: {filling.STD_DRAWS})",
     )
     pages.add_report(parser)
     parser.add_argument(
@@ -135,7 +133,7 @@ def _draws_for_spread(args: argparse.Namespace, fitter: skyfill.Inpainter) -> in
 
     if args.method == "diffuse" or not (args.std or args.report):
         return 0
-    return 0 if np.all(np.isfinite(fitter.std())) else args.std_draws or STD_DRAWS
+    return 0 if np.all(np.isfinite(fitter.std())) else args.std_draws or filling.STD_DRAWS
 
 
 def _report(

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["tell"]
 
-STD_DRAWS = 16  # realizations behind --std where fewer are written
-
 
 def tell(
     args: argparse.Namespace,
@@ -31,7 +29,7 @@ def tell(
     holes = skyfill.find_holes(sky.values, observed)
     maps = len(outputs)
     if (args.std or args.report) and args.method != "diffuse":
-        maps = max(maps, args.std_draws or STD_DRAWS)
+        maps = max(maps, args.std_draws or filling.STD_DRAWS)
     plan = skyfill.plan.make_plan(~holes, filling.request_of(args, maps=maps))
     sizes = _sizes(args, sky, outputs)
     if args.json:

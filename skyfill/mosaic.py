@@ -26,7 +26,15 @@ from skyfill.healpix import pixel_directions
 from skyfill.masks import Holes, grow, label_holes
 from skyfill.prior import Prior
 
-__all__ = ["FlatEngine", "Mosaic", "MosaicConfig", "TileMean", "count_tiles"]
+__all__ = [
+    "FlatEngine",
+    "Mosaic",
+    "MosaicConfig",
+    "TileMean",
+    "count_tiles",
+    "usual_polish",
+    "wide_holes",
+]
 
 #: HEALPix pixels around holes that are gathered twice where no polish follows.
 _NEAR = 8.0
@@ -91,9 +99,7 @@ class Mosaic:
         if self.whole:
             return
         every = self._nside <= self._config.polished_nside
-        polish = self._config.polish
-        if polish is None:
-            polish = _POLISH if every else 1
+        polish = usual_polish(self._nside, self._config)
         if polish:
             self._prepare_polish(polish, small_only=not every)
         self._progress.stage("plan")
@@ -212,6 +218,13 @@ class Mosaic:
         alm = harmonics.almxfl(solution.whitened, h * model.window * signal[: lmax + 1])
         self._progress.done(f"nside {nside}, l up to {last}, {solution.certificate}")
         return harmonics.truncated(alm, last)
+
+
+def usual_polish(nside: int, config: MosaicConfig) -> int:
+    """Give the exact iterations at the end: what is asked for, or what pays at an Nside."""
+    if config.polish is not None:
+        return config.polish
+    return _POLISH if nside <= config.polished_nside else 1
 
 
 def count_tiles(observed: Mask, config: MosaicConfig) -> dict[str, int]:

@@ -19,7 +19,7 @@ from skyfill.diffuse import TABLE
 from skyfill.gaussian.blocks import affordable
 from skyfill.gaussian.solver import fits
 from skyfill.masks import label_holes
-from skyfill.mosaic import MosaicConfig, count_tiles
+from skyfill.mosaic import MosaicConfig, count_tiles, usual_polish
 from skyfill.tiling.search import any_child
 
 __all__ = ["Plan", "Request", "make_plan", "within"]
@@ -237,7 +237,7 @@ def _polish(request: Request, nside: int) -> int:
     config = MosaicConfig()
     if request.method != "vae" or nside <= config.whole_nside:
         return 0
-    return 4 if nside <= config.polished_nside else 1
+    return usual_polish(nside, config)
 
 
 def _stages(request: Request, nside: int, tiles: Mapping[str, int]) -> tuple[str, ...]:
