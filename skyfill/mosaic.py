@@ -104,7 +104,12 @@ class Mosaic:
             self._prepare_polish(polish, small_only=not every)
         self._progress.stage("plan")
         small, wide = _small_and_wide(observed, self._config)
-        self._small = small
+        solved = np.zeros_like(observed)
+        if self._polisher is not None:
+            solved[self._polisher.small] = True
+            small &= ~solved
+            wide &= ~solved
+        self._before = small | solved
         again = np.zeros_like(observed)
         near = self._config.near
         if near is None:
@@ -113,8 +118,8 @@ class Mosaic:
             again = ~grow(observed, near * pixel_size(self._nside))
         coarse = self._config.coarse_nside > 0
         for name, holes, seen, share in (
-            ("small", small, observed, False),
-            ("wide", wide, observed | small, coarse),
+            ("small", small, observed | solved, False),
+            ("wide", wide, observed | self._before, coarse),
         ):
             if holes.any():
                 self._sets[name] = TileSet(
@@ -173,6 +178,11 @@ class Mosaic:
             )
             self._progress.done(str(solution.certificate))
             return solution.fill
+        if self._polisher is not None and self._polisher.small.size:
+            # Better than tiles, and sooner.
+            self._progress.stage("blocks")
+            work[self._polisher.small] = self._polisher.small_fill(work)
+            self._progress.done(f"{self._polisher.small.size} pixels")
         if "small" in self._sets:
             self._sets["small"].fill(work, self._progress, "small holes")
         if "wide" in self._sets:
@@ -194,7 +204,7 @@ class Mosaic:
     def _large_scales(self, values: Map) -> NDArray[np.complex128]:
         """Give m_L, the mean of the large scales, as harmonics."""
         self._progress.stage("coarse level")
-        seen = self._observed | self._small
+        seen = self._observed | self._before
         nside = min(self._config.coarse_nside, max(self._nside // 4, 128), self._nside // 2)
         coarse, share = degrade(values, seen, nside)
         signal = self._signal

@@ -136,10 +136,33 @@ def test_what_small_holes_gain_by(observed, truth, exact, worse, better, gain):
 def test_polish_of_large_maps_leaves_wide_holes_alone(observed, truth, monkeypatch):
     monkeypatch.setattr(solver, "affordable", lambda sizes: sizes < 200)
     wide = wide_holes(observed, 7.5 * hp.nside2resol(NSIDE))[~observed]
-    polished = mosaic_of(observed, config={"polished_nside": 0}).mean(truth)
-    plain = mosaic_of(observed, config={"polish": 0, "near": 0.0}).mean(truth)
-    np.testing.assert_array_equal(plain[wide], polished[wide])
-    assert np.all(plain[~wide] != polished[~wide])
+    once, twice = (
+        mosaic_of(observed, config={"polished_nside": 0, "polish": n}).mean(truth) for n in (1, 2)
+    )
+    np.testing.assert_array_equal(once[wide], twice[wide])
+    assert np.all(once[~wide] != twice[~wide])
+
+
+def test_blocks_take_the_place_of_tiles(observed, truth, exact, monkeypatch):
+    """Small holes have no tiles then, and are nearer to the exact mean than polish brings tiles."""
+    monkeypatch.setattr(solver, "affordable", lambda sizes: sizes < 200)
+    small = ~wide_holes(observed, 7.5 * hp.nside2resol(NSIDE))[~observed]
+    asked = []
+
+    def engine(cl, *, share, **geometry):
+        asked.append(share)
+        return engine_of()(cl, share=share, **geometry)
+
+    def error(**config):
+        config = MosaicConfig(**CONFIG | config)
+        fill = Mosaic(observed, KNOWN, engine, config=config, threads=1).mean(truth)
+        return np.mean((fill - exact)[small] ** 2)
+
+    tiles = error(polish=0)
+    assert asked == [False, True]
+    blocks = error(polish=1, polished_nside=0)
+    assert asked == [False, True, True]
+    assert blocks < 0.05 * tiles
 
 
 def test_small_maps_are_solved_as_a_whole():
@@ -198,7 +221,7 @@ def test_tiles_are_made_for_the_holes_there_are(kind):
         assert sky_pixel == pytest.approx(hp.nside2resol(NSIDE), rel=1e-12)
         assert (side, guard) == (96, 8)
 
-    Mosaic(seen, KNOWN, engine, config=MosaicConfig(**CONFIG))
+    Mosaic(seen, KNOWN, engine, config=MosaicConfig(**CONFIG, polish=0))
     assert asked == {"small": [False], "wide": [True], "both": [False, True]}[kind]
 
 

@@ -47,9 +47,11 @@ _INNER = 0.5
 _RELATIVE, _SLOW = 0.1, 0.8
 #: Signal beyond the inner loop's multipoles, in units of the noise's variance, that it bears.
 _UNRESOLVED = 0.05
-#: Corrections to a round of so many steps of polish; to one begun, where the pixels do not resolve
-#: the sky; inner steps of each.
-_FEW, _ROUND, _MANY, _INNER_STEPS = 2, 4, 6, 10
+#: Steps of polish to a correction, with so many inner steps; fewer than the second number have
+#: none. Where the pixels do not resolve the sky: corrections to each round of ``_FEW``, and their
+#: inner steps at most.
+_ROUND, _SHORT, _FEW = 8, 4, 4
+_MANY, _LONG = 6, 10
 #: Bytes for each pixel of the map, and for each of its holes, as measured at Nside 2048.
 _BYTES = 115
 #: Holes nearer to each other than twice this over lmax, some seven pixels, are one.
@@ -136,6 +138,7 @@ class Solver:
         self._free_dipole = bool(np.all(signal_cl[:2] > signal_cl[min(2, signal_cl.size - 1)]))
         weights = harmonics.pixel_weights(self._nside, threads=threads)
         self.sky = Covariance(weights, signal_cl[: lmax + 1], white, threads=threads)
+        self.small = self.holes[:0]
         self._blocks: HoleBlocks | None = None
         self._bands: TaperedBands | None = None
         self._pinned: Pinned | None = None
@@ -145,6 +148,7 @@ class Solver:
             weights, signal_cl[: lmax + 1], white, pixels=self.holes, threads=threads
         )
         self._wide = np.flatnonzero(~small)
+        self.small = self.holes[small]
         if small.any():
             order = np.flatnonzero(small)
             order = order[np.argsort(labels[order], kind="stable")]
@@ -230,12 +234,30 @@ class Solver:
         )
         return Solution(data[self.holes], outer.whitened, certificate)
 
+    def small_fill(self, values: Map) -> Map:
+        """Fill the small holes, each for itself, as if all others held what is in ``values``.
+
+        Parameters
+        ----------
+        values
+            ``(npix,)``, µK, RING; zero in wide holes, and in those to be filled.
+
+        Returns
+        -------
+        ``(nsmall,)``, of the pixels ``small``.
+        """
+        if self._blocks is None:
+            return np.empty(0)
+        right = -self.sky.inverse(values)[self.holes]
+        fill = self._blocks.solve(right)
+        return np.delete(fill, self._wide)
+
     def improve(self, filled: Map, *, iterations: int, progress: Progress | None = None) -> Map:
         """Bring a fill nearer to the mean.
 
-        By steps of the inner loop, and two of the outer for every four of these: the inner loop's
-        sky is not quite the one meant. Where the pixels do not resolve the sky, so that it leads
-        astray, there are six of the outer, even for a single step.
+        By steps of the inner loop, and one of the outer for every eight of these, but for less than
+        four: the inner loop's sky is not quite the one meant. Where the pixels do not resolve the
+        sky, so that it leads astray, there are six of the outer for every four, even for one.
 
         Parameters
         ----------
@@ -251,18 +273,19 @@ class Solver:
         ``(nhole,)``.
         """
         inner = Inner(self, progress or Silent(), iterations)
-        step, _ = inner.solve(-self.sky.inverse(filled)[self.holes], allowed=0.0)
-        fill: Map = filled[self.holes] + step
-        corrections = _FEW * (iterations // _ROUND)
-        if not self._resolved:
-            corrections = _MANY * -(-iterations // _ROUND)
-        if not corrections:
+        y = self.sky.inverse(filled)
+        step, _ = inner.solve(-y[self.holes], allowed=0.0)
+        fill = np.asarray(filled[self.holes] + step)
+        if self._resolved and iterations < _FEW:
             return fill
+        corrections, steps = -(-iterations // _ROUND), _SHORT
+        if not self._resolved:
+            corrections, steps = _MANY * -(-iterations // _FEW), _LONG
         data = filled.copy()
         data[self.holes] = fill
         outer = Outer(self, data, self.sky.inverse(data))
-        inner.left = _INNER_STEPS * corrections
         for _ in range(corrections):
+            inner.left = steps
             outer.advance(*outer.correction(inner, 0.0, _RELATIVE)[:2])
         return data[self.holes]
 
