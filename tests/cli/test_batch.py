@@ -317,6 +317,50 @@ def test_ctrl_c_leaves_nothing_behind(folder, tmp_path, workers):
     assert not list((tmp_path / "out").glob(".*"))
 
 
+# The command, with the job of tests/deadly_jobs.py: processes find that module by its place.
+DEADLY = """
+import importlib, sys
+from importlib.metadata import entry_points
+import deadly_jobs
+(command,) = entry_points(group="console_scripts", name="skyfill")
+verb = importlib.import_module(command.value.partition(":")[0] + ".batch")
+verb._Job = deadly_jobs.HeldAtB
+if __name__ == "__main__":
+    sys.exit(command.load()(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [
+        (signal.SIGINT, 130),
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
+    ],
+)
+def test_stopped_while_a_map_is_filled_again(folder, tmp_path, monkeypatch, number, status):
+    monkeypatch.chdir(tmp_path)
+    words = ["batch", str(folder / "sims" / "*.fits"), str(folder / "mask.fits"), "-o", "out"]
+    here = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    running = subprocess.Popen(
+        [sys.executable, "-c", DEADLY, *words, *BLUR, "--workers", "2", "-q"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": here, "MARKS": str(tmp_path)},
+    )
+    while not Path("b.fits.again").exists():
+        assert running.poll() is None, running.communicate()[1]
+        time.sleep(0.01)
+    running.send_signal(number)
+    _, err = running.communicate(timeout=50)  # its processes have ended, too: they hold the pipe
+    assert running.returncode == status
+    warning, stopped, last = err.splitlines()
+    assert warning.startswith("skyfill: warning: the process that was at b.fits died")
+    assert stopped.startswith("skyfill: 3 of 4 maps were filled; the same command goes on")
+    assert last == f"skyfill: {'interrupted' if status == 130 else 'terminated'}"
+    assert not list(Path("out").glob(".*"))
+    assert sorted(one["name"] for one in lines("out")[1:]) == ["a.fits", "c.fits", "d.fits"]
+
+
 def test_without_dask_the_extra_is_named(batch, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     outcome = batch("--scheduler", "tcp://127.0.0.1:1")
