@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
@@ -214,7 +215,7 @@ class Cluster:
     Raises
     ------
     ValueError
-        dask.distributed is not installed.
+        dask.distributed is not installed, or the address cannot be one.
     OSError
         No scheduler answers.
     """
@@ -226,9 +227,16 @@ class Cluster:
             raise ValueError(
                 'a Dask cluster needs dask.distributed: pip install "skyfill[cluster]"'
             ) from None
-        place = {"scheduler_file": address} if Path(address).is_file() else {"address": address}
+        place = _address_in(Path(address)) if Path(address).is_file() else address
+        try:  # by a wrong address a client would not fail alone, but its end hang for a minute
+            distributed.comm.get_address_host_port(place)
+        except ValueError as error:
+            raise ValueError(
+                f"{address} is neither the address of a Dask scheduler (tcp://host:8786) nor a "
+                f"file that one has written: {error}"
+            ) from None
         try:
-            self._client = distributed.Client(**place, set_as_default=False)
+            self._client = distributed.Client(place, set_as_default=False)
         except OSError as error:
             raise OSError(f"no Dask scheduler answers at {address}: {error}") from None
         self.ahead = 1_000_000  # the scheduler keeps them
@@ -241,6 +249,17 @@ class Cluster:
     def dismiss(self) -> None:
         """Leave the cluster, which forgets what has not begun."""
         self._client.close()
+
+
+def _address_in(path: Path) -> str:
+    """Read a scheduler file."""
+    try:
+        return str(json.loads(path.read_text())["address"])
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(
+            f"{path} is no scheduler file of Dask; give the one that dask scheduler has written "
+            "(--scheduler-file)"
+        ) from None
 
 
 def _warn_of_death(task: Task) -> None:

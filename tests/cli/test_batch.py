@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.table import QTable
+from map_files import sims_and_mask
 
 import skyfill
 
@@ -24,14 +25,7 @@ NAMES = ["a.fits", "b.fits", "c.fits", "d.fits"]
 def folder(tmp_path_factory):
     """Four maps, one of which misses a pixel that the others have, and their mask."""
     path = tmp_path_factory.mktemp("batch")
-    (path / "sims").mkdir()
-    observed = skyfill.simulate_mask(NSIDE, seed=3, half_width=0.15, n_holes=10, radii=(0.05, 0.12))
-    for seed, name in enumerate(NAMES):
-        sky = skyfill.simulate_sky(NSIDE, seed=seed, fwhm=np.radians(400 / 60), noise_uk_arcmin=100)
-        if name == "b.fits":
-            sky[np.flatnonzero(observed)[5]] = np.nan
-        skyfill.write_map(path / "sims" / name, sky, dtype="float64")
-    skyfill.write_map(path / "mask.fits", observed, column="MASK", unit="", dtype="uint8")
+    sims_and_mask(path, NAMES, NSIDE)
     return path
 
 
@@ -317,50 +311,6 @@ def test_ctrl_c_leaves_nothing_behind(folder, tmp_path, workers):
     assert not list((tmp_path / "out").glob(".*"))
 
 
-# The command, with the job of tests/deadly_jobs.py: processes find that module by its place.
-DEADLY = """
-import importlib, sys
-from importlib.metadata import entry_points
-import deadly_jobs
-(command,) = entry_points(group="console_scripts", name="skyfill")
-verb = importlib.import_module(command.value.partition(":")[0] + ".batch")
-verb._Job = deadly_jobs.HeldAtB
-if __name__ == "__main__":
-    sys.exit(command.load()(sys.argv[1:]))
-"""
-
-
-@pytest.mark.parametrize(
-    ("number", "status"),
-    [
-        (signal.SIGINT, 130),
-        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
-    ],
-)
-def test_stopped_while_a_map_is_filled_again(folder, tmp_path, monkeypatch, number, status):
-    monkeypatch.chdir(tmp_path)
-    words = ["batch", str(folder / "sims" / "*.fits"), str(folder / "mask.fits"), "-o", "out"]
-    here = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-    running = subprocess.Popen(
-        [sys.executable, "-c", DEADLY, *words, *BLUR, "--workers", "2", "-q"],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONPATH": here, "MARKS": str(tmp_path)},
-    )
-    while not Path("b.fits.again").exists():
-        assert running.poll() is None, running.communicate()[1]
-        time.sleep(0.01)
-    running.send_signal(number)
-    _, err = running.communicate(timeout=50)  # its processes have ended, too: they hold the pipe
-    assert running.returncode == status
-    warning, stopped, last = err.splitlines()
-    assert warning.startswith("skyfill: warning: the process that was at b.fits died")
-    assert stopped.startswith("skyfill: 3 of 4 maps were filled; the same command goes on")
-    assert last == f"skyfill: {'interrupted' if status == 130 else 'terminated'}"
-    assert not list(Path("out").glob(".*"))
-    assert sorted(one["name"] for one in lines("out")[1:]) == ["a.fits", "c.fits", "d.fits"]
-
-
 def test_without_dask_the_extra_is_named(batch, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     outcome = batch("--scheduler", "tcp://127.0.0.1:1")
@@ -397,14 +347,3 @@ def test_killed_at_any_moment_it_goes_on(folder, tmp_path, batch, options, kills
     assert {path.name for path in (tmp_path / "out").iterdir()} == kept
     filled = [one["name"] for one in lines("out") if one["status"] == "done"]
     assert len(filled) <= len(NAMES) + kills  # each kill costs one map at most, or one a worker
-
-
-@pytest.mark.slow
-def test_a_dask_cluster_gives_the_same(batch, tmp_path):
-    distributed = pytest.importorskip("distributed")
-    assert batch(out="one").status == 0
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
-    with distributed.LocalCluster(**options) as cluster:
-        assert batch("--scheduler", cluster.scheduler_address, out="two").status == 0
-    assert contents("one") == contents("two")
-    assert not list(Path("two").glob(".*"))
