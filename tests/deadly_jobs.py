@@ -32,7 +32,7 @@ class Deadly:
             mark.with_suffix(".again").touch()
             time.sleep(self.seconds)
         task.output.write_text(str(task.seed))
-        return np.full(12 * NSIDE**2, float(task.index))
+        yield np.full(12 * NSIDE**2, float(task.index))
 
 
 class Unloadable:

@@ -234,7 +234,7 @@ def test_a_torn_line_is_passed_over(batch):
 def test_the_summary_is_the_mean_of_the_spectra(batch):
     batch()
     table = QTable.read("out/summary.ecsv", format="ascii.ecsv")
-    spectra = [one["cl"] for one in lines("out")[1:]]
+    spectra = [one["outputs"][0]["cl"] for one in lines("out")[1:]]
     np.testing.assert_allclose(table["cl"].to_value("uK2"), np.mean(spectra, 0), rtol=1e-12)
     np.testing.assert_allclose(
         table["scatter"].to_value("uK2"), np.std(spectra, 0, ddof=1), rtol=1e-12

@@ -12,7 +12,6 @@ import dask
 import distributed
 import pytest
 from deadly_jobs import Deadly
-from map_files import sims_and_mask
 
 from skyfill import batch
 
@@ -33,22 +32,6 @@ verb._Job = deadly_jobs.HeldAtB
 if __name__ == "__main__":
     sys.exit(command.load()(sys.argv[1:]))
 """
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    path = tmp_path_factory.mktemp("crews")
-    sims_and_mask(path, NAMES, 16)
-    return path
-
-
-@pytest.fixture
-def folder(files, tmp_path, monkeypatch):
-    """Four maps and their mask; the working folder."""
-    (tmp_path / "sims").symlink_to(files / "sims")
-    (tmp_path / "mask.fits").symlink_to(files / "mask.fits")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture(scope="module")
@@ -77,14 +60,14 @@ def contents(path):
         pytest.param(signal.SIGTERM, 143, "terminated", marks=pytest.mark.slow),
     ],
 )
-def test_stopped_while_a_map_is_filled_again(folder, number, status, word):
+def test_stopped_while_a_map_is_filled_again(sims, number, status, word):
     running = subprocess.Popen(
         [sys.executable, "-c", DEADLY, "batch", *WORDS, *BLUR, "--workers", "2"],
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": PLACES, "MARKS": str(folder)},
+        env=os.environ | {"PYTHONPATH": PLACES, "MARKS": str(sims)},
     )
-    while not (folder / "b.fits.again").exists():
+    while not (sims / "b.fits.again").exists():
         assert running.poll() is None, running.communicate()[1]
         time.sleep(0.01)
     running.send_signal(number)
@@ -94,16 +77,16 @@ def test_stopped_while_a_map_is_filled_again(folder, number, status, word):
     assert warning.startswith("skyfill: warning: the process that was at b.fits died")
     assert stopped.startswith("skyfill: 3 of 4 maps were filled; the same command goes on")
     assert last == f"skyfill: {word}"
-    assert not list((folder / "out").glob(".*"))
-    records = (folder / "out" / "manifest.jsonl").read_text().splitlines()[1:]
+    assert not list((sims / "out").glob(".*"))
+    records = (sims / "out" / "manifest.jsonl").read_text().splitlines()[1:]
     assert sorted(json.loads(one)["name"] for one in records) == ["a.fits", "c.fits", "d.fits"]
 
 
-def test_a_dask_cluster_gives_the_same(skyfill_main, folder, cluster):
+def test_a_dask_cluster_gives_the_same(skyfill_main, sims, cluster):
     words = ("batch", *WORDS, *BLUR, "--method", "gaussian")
     assert skyfill_main(*words).status == 0
     alone = contents("out")
-    (folder / "out").rename("alone")
+    (sims / "out").rename("alone")
     address = ("--scheduler", cluster.scheduler_address)
     assert skyfill_main(*words, *address).status == 0
     assert contents("out") == alone
@@ -111,10 +94,10 @@ def test_a_dask_cluster_gives_the_same(skyfill_main, folder, cluster):
     assert not list(Path("out").glob(".*"))
 
 
-def test_a_map_that_kills_its_dask_worker_fails(folder, cluster):
-    (folder / "out").mkdir()
-    inputs = batch.inputs_of([str(folder / "sims" / "*.fits")])
-    tasks = batch.tasks_of(inputs, folder / "out", seed=0)
+def test_a_map_that_kills_its_dask_worker_fails(sims, cluster):
+    (sims / "out").mkdir()
+    inputs = batch.inputs_of([str(sims / "sims" / "*.fits")])
+    tasks = batch.tasks_of(inputs, sims / "out", seed=0)
     job = Deadly(("b.fits",))
 
     def fill(some):
@@ -125,7 +108,7 @@ def test_a_map_that_kills_its_dask_worker_fails(folder, cluster):
     assert [one.error for one in fill([tasks[0], *tasks[2:]])] == [None] * 3
 
 
-def test_a_scheduler_that_is_none(skyfill_main, folder):
+def test_a_scheduler_that_is_none(skyfill_main, sims):
     Path("1.json").write_text("{}")
     for place, why in {
         "1.json": "1.json is no scheduler file of Dask",
@@ -140,11 +123,11 @@ def test_a_scheduler_that_is_none(skyfill_main, folder):
 
 
 @pytest.mark.slow
-def test_workers_that_find_the_scheduler_by_its_file(skyfill_main, folder):
+def test_workers_that_find_the_scheduler_by_its_file(skyfill_main, sims):
     """As the script for Slurm in docs/batch.md does it."""
     dask_words = [sys.executable, "-m", "dask"]
     where = ["--scheduler-file", "1.json"]
-    log = folder / "log"
+    log = sims / "log"
     with log.open("w") as stream:
         running = [
             subprocess.Popen([*dask_words, *words, *where], stdout=stream, stderr=stream)
