@@ -59,21 +59,23 @@ def fill_all(tasks: Sequence[Task], job: Job, crew: Crew) -> Generator[Record]:
         A process has died, and its map is going to be filled again.
     """
     try:
-        died = yield from _fill(tasks, job, crew, crew.ahead)
-        for task in (yield from _fill(died, job, crew, 1)) if died else ():
-            yield failure(
-                task,
-                "its process died twice, the second time with no other map in work; there may be "
-                "too little memory",
-            )
+        died = yield from _fill(tasks, job, crew)
+        if died:
+            for task in (yield from _fill(died, job, crew, again=True)):
+                yield failure(
+                    task,
+                    "its process died twice, the second time with no other map in work; there may "
+                    "be too little memory",
+                )
     finally:
         crew.dismiss()
 
 
 def _fill(
-    tasks: Sequence[Task], job: Job, crew: Crew, ahead: int
+    tasks: Sequence[Task], job: Job, crew: Crew, *, again: bool = False
 ) -> Generator[Record, None, list[Task]]:
-    """Fill maps, so many at once; return those whose process died."""
+    """Fill maps, the second time one by one; return those whose process died."""
+    ahead = 1 if again else crew.ahead
     waiting = deque(tasks)
     running: dict[Future[Record], Task] = {}
     died: list[Task] = []
@@ -90,7 +92,7 @@ def _fill(
                     record = future.result()
                 except BrokenExecutor:
                     died.append(task)
-                    if ahead > 1:
+                    if not again:
                         _warn_of_death(task)
                     continue
                 except Exception as error:  # noqa: BLE001 - a cluster has many ways to fail

@@ -1,6 +1,7 @@
 """Who fills the maps of a batch, and what becomes of them when a process dies."""
 
 import multiprocessing
+import os
 import time
 from contextlib import closing
 
@@ -87,3 +88,23 @@ def test_leaving_early_ends_what_is_in_work(tasks, tmp_path):
         assert next(records).name == "b.fits"
     assert time.perf_counter() - begun < 50
     assert not tasks[0].output.exists()
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_idle_is_replaced_with_its_gpu(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    crew = batch.Processes(2)
+    executor = crew.hire()
+
+    def devices():
+        asked = [executor.submit(os.getenv, "CUDA_VISIBLE_DEVICES") for _ in range(2)]
+        return [one.result() for one in asked]
+
+    assert devices() == ["3", "5"]
+    for process in multiprocessing.active_children():
+        process.kill()
+    while multiprocessing.active_children():  # their pools have noticed then
+        time.sleep(0.01)
+    assert devices() == ["3", "5"]
+    executor.shutdown()
+    crew.dismiss()
