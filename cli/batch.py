@@ -24,6 +24,8 @@ from . import filling, options
 from .progress import progress
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -79,7 +81,9 @@ def run(args: argparse.Namespace) -> int:
     inputs = skyfill.batch.inputs_of(args.maps)
     if args.mask.absolute() in inputs:
         raise ValueError(f"{args.mask} is the mask and among the maps; pass another pattern")
-    tasks = skyfill.batch.tasks_of(inputs, args.output, seed=args.seed)
+    tasks = skyfill.batch.tasks_of(
+        inputs, args.output, seed=args.seed, realizations=args.realizations
+    )
     settings = _settings(args)
     observed = filling.observed_of(args)  # a bad mask or spectrum is no map's fault
     filling.stay_within(args, observed, shares=args.workers)
@@ -162,14 +166,14 @@ def _summarise(
     if nside is not None:
         listener.stage("summary")
         about = {"seed": args.seed, "method": args.method, "seconds": round(seconds, 2)}
-        spectra = [record.cl for record in done]
+        spectra = [[output.cl for output in record.outputs] for record in done]
         skyfill.batch.write_summary(path, nside, spectra, about | {"failed": failed})
         words = f"{len(done)} maps done, {failed} failed, {counts['seconds_per_map']} s a map"
         listener.done(f"{path}: {words}")
     return counts | {
         "folder": str(args.output),
         "summary": str(path) if done else None,
-        "outputs": [record.name for record in done],
+        "outputs": [output.name for record in done for output in record.outputs],
     }
 
 
@@ -180,7 +184,7 @@ class _Job:
     args: argparse.Namespace
     settings: str
 
-    def __call__(self, task: skyfill.batch.Task) -> NDArray[np.float64]:
+    def __call__(self, task: skyfill.batch.Task) -> Iterator[NDArray[np.float64]]:
         """Fill it, sharing with the map before what depends on mask and prior alone."""
         options.set_threads(self.args.threads)
         words = {"map": task.input, "seed": task.seed, "overwrite": True}
@@ -199,9 +203,10 @@ class _Job:
         if args.method in _NETWORKS:
             skyfill.vae.pick_device(args.device, threads=1)
         mean = args.mean or not fitter.stochastic
-        fill = fitter.mean() if mean else fitter.realization(0)
-        filling.write(args, sky, fitter, task.output, fill, None if mean else 0, silent)
-        return filling.whole_of(sky, fitter, fill)
+        for index, path in enumerate(task.outputs):
+            fill = fitter.mean() if mean else fitter.realization(index)
+            filling.write(args, sky, fitter, path, fill, None if mean else index, silent)
+            yield filling.whole_of(sky, fitter, fill)
 
 
 #: What filled the last map of this process, by the settings.
@@ -211,6 +216,8 @@ _LAST: dict[str, skyfill.Inpainter] = {}
 def _settings(args: argparse.Namespace) -> dict[str, Any]:
     """Give all that decides what becomes of a map, files by what is in them."""
     chosen = {name: value for name, value in vars(args).items() if name not in _ASIDE}
+    if args.realizations == 1:  # as it was before there were more
+        del chosen["realizations"]
     settings: dict[str, Any] = {"version": skyfill.__version__}
     for name, value in sorted(chosen.items()):
         if isinstance(value, Path):
@@ -231,7 +238,7 @@ def _alone(args: argparse.Namespace) -> str:
             words.append("--no-pixel-window")
         elif value is True:
             words.append(option)
-        elif value is not None and value is not False:
+        elif value is not None and value is not False and (name, value) != ("realizations", 1):
             for one in value if isinstance(value, list) else [value]:
                 words += [option, one.name if isinstance(one, Path) else str(one)]
     return shlex.join(words + (["--threads", "1"] if args.method in _NETWORKS else []))

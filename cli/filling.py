@@ -31,8 +31,8 @@ __all__ = [
 STD_DRAWS = 16  # realizations behind --std where fewer are written
 
 
-def add_fill(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
-    """Declare how maps are filled; give the group of --mean."""
+def add_fill(parser: argparse.ArgumentParser) -> None:
+    """Declare how maps are filled, and how often."""
     options.add_read(parser)
     options.add_read_mask(parser)
     parser.add_argument(
@@ -51,6 +51,13 @@ def add_fill(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGrou
     )
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--mean", action="store_true", help="the posterior mean, not a realization")
+    kind.add_argument(
+        "--realizations",
+        type=options.positive,
+        default=1,
+        metavar="N",
+        help="write N of them: OUT_000.fits, OUT_001.fits, ... (default: one, OUT.fits)",
+    )
     parser.add_argument(
         "--fill",
         choices=("data", "signal"),
@@ -64,12 +71,13 @@ def add_fill(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGrou
     options.add_noise_map(parser)
     options.add_engine(parser)
     options.add_memory(parser)
-    return kind
 
 
 def refuse(args: argparse.Namespace) -> None:
     """Refuse options that say nothing together."""
     options.has_prior(args)
+    if args.method == "diffuse" and args.realizations > 1:
+        raise ValueError("diffuse has one fill and no spread; drop --realizations")
     if args.method == "cosmovae" and args.fill == "signal":
         raise ValueError("cosmovae cannot tell noise from signal; drop --fill, or use vae")
     if args.method == "gaussian" and args.polish:

@@ -34,14 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("map", type=Path, metavar="MAP", help="map to fill")
     parser.add_argument("mask", type=Path, metavar="MASK", help="its mask, 1 = observed")
     options.add_output(parser)
-    kind = filling.add_fill(parser)
-    kind.add_argument(
-        "--realizations",
-        type=options.positive,
-        default=1,
-        metavar="N",
-        help="write N of them: OUT_000.fits, OUT_001.fits, ... (default: one, OUT.fits)",
-    )
+    filling.add_fill(parser)
     parser.add_argument(
         "--std",
         type=Path,
@@ -71,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     begun = time.perf_counter()
     options.set_threads(args.threads)
     _refuse(args)
-    outputs = _outputs(args)
+    outputs = skyfill.batch.outputs_of(args.output, args.realizations)
     for path in [*outputs, *filter(None, (args.std, args.report))]:
         skyfill.check_writable(path, overwrite=args.overwrite)
     with progress(quiet=args.quiet) as listener:
@@ -173,8 +166,8 @@ def _std(fitter: skyfill.Inpainter, spread: _Spread) -> NDArray[np.float64]:
 def _refuse(args: argparse.Namespace) -> None:
     """Refuse options that say nothing together."""
     filling.refuse(args)
-    if args.method == "diffuse" and (args.std or args.realizations > 1):
-        raise ValueError("diffuse has one fill and no spread; drop --std and --realizations")
+    if args.method == "diffuse" and args.std:
+        raise ValueError("diffuse has one fill and no spread; drop --std")
     if args.std_draws is not None and (not (args.std or args.report) or args.std_draws < 2):
         raise ValueError(
             "--std-draws is for --std or --report, and at least 2; pass one of them as well"
@@ -203,20 +196,6 @@ class _Spread:
         if self.count < 2:
             return np.asarray(np.nan)
         return np.sqrt(np.asarray(self._squares) / (self.count - 1))
-
-
-def _outputs(args: argparse.Namespace) -> list[Path]:
-    """Name the files to be written."""
-    if args.realizations == 1:
-        return [args.output]
-    name = args.output.name
-    stem, dot, rest = name.partition(".fits")
-    if not dot:
-        stem, rest = name, ""
-    return [
-        args.output.with_name(f"{stem}_{index:03d}{dot}{rest}")
-        for index in range(args.realizations)
-    ]
 
 
 def _write_std(

@@ -9,6 +9,7 @@ import healpy as hp
 import numpy as np
 from astropy.io import fits
 
+import skyfill
 from skyfill.maps import SkyMap
 
 NSIDE = 16
@@ -133,3 +134,15 @@ def in_file_order(values: np.ndarray[Any, Any], *, nest: bool) -> np.ndarray[Any
 def names(folder: Path) -> list[str]:
     """List what is in a folder."""
     return sorted(path.name for path in folder.iterdir())
+
+
+def sims_and_mask(path, sims, nside):
+    """Write the mask, and maps into ``sims``; ``b.fits`` misses a pixel that the mask has."""
+    (path / "sims").mkdir()
+    observed = skyfill.simulate_mask(nside, seed=3, half_width=0.15, n_holes=10, radii=(0.05, 0.12))
+    for seed, name in enumerate(sims):
+        sky = skyfill.simulate_sky(nside, seed=seed, fwhm=np.radians(400 / 60), noise_uk_arcmin=100)
+        if name == "b.fits":
+            sky[np.flatnonzero(observed)[5]] = np.nan
+        skyfill.write_map(path / "sims" / name, sky, dtype="float64")
+    skyfill.write_map(path / "mask.fits", observed, column="MASK", unit="", dtype="uint8")

@@ -9,10 +9,12 @@ from skyfill.batch.manifest import Manifest, digest_of
 from skyfill.batch.summary import binned_cl, write_summary
 from skyfill.batch.task import (
     Job,
+    Output,
     Record,
     Task,
     fill_one,
     inputs_of,
+    outputs_of,
     seed_of,
     sha256_of,
     tasks_of,
@@ -24,6 +26,7 @@ __all__ = [
     "Here",
     "Job",
     "Manifest",
+    "Output",
     "Processes",
     "Record",
     "Task",
@@ -32,6 +35,7 @@ __all__ = [
     "fill_all",
     "fill_one",
     "inputs_of",
+    "outputs_of",
     "seed_of",
     "sha256_of",
     "tasks_of",

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from skyfill.batch.task import Record, Task, sha256_of, stat_of
+from skyfill.batch.task import Output, Record, Task, sha256_of, stat_of
 
 __all__ = ["Manifest", "digest_of"]
 
@@ -90,7 +90,7 @@ class Manifest:
     def pending(self, tasks: Sequence[Task]) -> list[Task]:
         """Choose what is left to do.
 
-        A map is done if its output is the file that was written and its input the one that was
+        A map is done if its outputs are the files that were written and its input the one that was
         read: of the recorded size and time, or else of the recorded sha256.
 
         Raises
@@ -109,22 +109,33 @@ class Manifest:
                     f"{task.index} now, which gives it another seed; give new maps names that sort "
                     "last, or pass --overwrite to fill all whose number has changed again"
                 )
-            if task.output.exists() and task.name not in self._ours:
-                raise FileExistsError(
-                    f"{task.output} exists already and is not of this batch; pass --overwrite to "
-                    "replace it"
-                )
+            for path in task.outputs:
+                if path.name not in self._ours and path.exists():
+                    raise FileExistsError(
+                        f"{path} exists already and is not of this batch; pass --overwrite to "
+                        "replace it"
+                    )
         return left
 
     def begin(self, tasks: Iterable[Task]) -> None:
         """Say which outputs are going to be written, before any of them is."""
-        names = [task.name for task in tasks]
+        names = [path.name for task in tasks for path in task.outputs]
         self._append({"status": "begun", "settings": self._settings, "outputs": names})
 
     def add(self, record: Record) -> Record:
-        """Record what came of a map; it is on disk when this returns."""
+        """Record what came of a map; it is on disk when this returns.
+
+        Fills that the map had by other settings, and that have no successor, are removed.
+        """
         record = replace(record, settings=self.digest)
         self._append(asdict(record))
+        former = self._records.get(record.name)
+        if former is not None and record.status == "done":
+            names = {one.name for one in record.outputs}
+            for one in former.outputs:
+                path = self._folder / one.name
+                if one.name not in names and _unchanged(path, one.stat, one.sha256):
+                    path.unlink()
         self._records[record.name] = record
         return record
 
@@ -144,7 +155,8 @@ class Manifest:
             record is not None
             and (record.status, record.settings, record.seed) == ("done", self.digest, task.seed)
             and _unchanged(task.input, record.input_stat, record.input_sha256)
-            and _unchanged(task.output, record.output_stat, record.output_sha256)
+            and [one.name for one in record.outputs] == [path.name for path in task.outputs]
+            and all(_unchanged(self._folder / o.name, o.stat, o.sha256) for o in record.outputs)
         )
 
     def _lock(self) -> None:
@@ -178,7 +190,7 @@ class Manifest:
                 self._ours.update(entry["outputs"])
             else:
                 record = Record(**{key: entry[key] for key in entry if key in known})
-                self._records[record.name] = record
+                self._records[record.name] = replace(record, outputs=_outputs(entry))
         if former is not None and former != self._settings and not self._overwrite:
             names = sorted({*former, *self._settings})
             changed = [name for name in names if former.get(name) != self._settings.get(name)]
@@ -194,6 +206,17 @@ class Manifest:
         self._stream.flush()
         with suppress(OSError):  # some file systems cannot
             os.fsync(self._stream.fileno())
+
+
+def _outputs(entry: Mapping[str, Any]) -> list[Output]:
+    """Read what a line says of its outputs; at first there was one, of the map's name."""
+    if "output_sha256" not in entry:
+        return [Output(**one) for one in entry["outputs"]]
+    if entry["output_sha256"] is None:
+        return []
+    return [
+        Output(entry["name"], entry["output_sha256"], entry["output_stat"], entry.get("cl", []))
+    ]
 
 
 def _unchanged(path: Path, stat: list[int], sha256: str | None) -> bool:

@@ -42,7 +42,7 @@ def binned_cl(sky: NDArray[np.float64], *, threads: int = 1) -> NDArray[np.float
 def write_summary(
     path: str | os.PathLike[str],
     nside: int,
-    spectra: Sequence[Sequence[float]],
+    spectra: Sequence[Sequence[Sequence[float]]],
     about: Mapping[str, str | float],
 ) -> None:
     """Write the mean spectrum and its scatter, as ECSV.
@@ -54,7 +54,7 @@ def write_summary(
     nside
         Of the maps.
     spectra
-        `binned_cl` of each.
+        `binned_cl` of each fill of each map, of which all have as many.
     about
         Kept in the head of the table.
 
@@ -68,8 +68,10 @@ def write_summary(
 
     lmax = harmonics.quadrature_lmax(nside)
     edges = default_edges(lmax)
-    cl = np.asarray(spectra, dtype=np.float64)
-    scatter = cl.std(axis=0, ddof=1) if len(cl) > 1 else np.full(cl.shape[1], np.nan)
+    each = np.asarray(spectra, dtype=np.float64)
+    maps, realizations, bins = each.shape
+    cl = each.reshape(-1, bins)
+    scatter = cl.std(axis=0, ddof=1) if len(cl) > 1 else np.full(bins, np.nan)
     columns = {
         "ell_min": edges[:-1],
         "ell_max": edges[1:] - 1,
@@ -77,13 +79,16 @@ def write_summary(
         "cl": cl.mean(axis=0) * u.uK**2,
         "scatter": scatter * u.uK**2,
     }
+    if realizations > 1:
+        columns["fill_scatter"] = np.sqrt(each.var(axis=1, ddof=1).mean(axis=0)) * u.uK**2
     head = {
         "content": "mean binned C_ell of the filled maps, without ell(ell+1)/2pi",
-        "scatter": "standard deviation from map to map, with n - 1",
+        "scatter": "standard deviation from fill to fill of all maps, with n - 1",
         "estimator": "exact quadrature, bins weighted by 2 ell + 1",
         "lmax": lmax,
         "nside": nside,
-        "maps": len(cl),
+        "maps": maps,
+        "realizations": realizations,
     }
     with atomic_write(path, overwrite=True) as temporary:
         QTable(columns, meta=head | dict(about)).write(

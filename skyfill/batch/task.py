@@ -9,7 +9,7 @@ import threading
 import time
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -20,7 +20,18 @@ from numpy.typing import NDArray
 from skyfill._checks import nside_of
 from skyfill.batch.summary import binned_cl
 
-__all__ = ["Job", "Record", "Task", "fill_one", "inputs_of", "seed_of", "sha256_of", "tasks_of"]
+__all__ = [
+    "Job",
+    "Output",
+    "Record",
+    "Task",
+    "fill_one",
+    "inputs_of",
+    "outputs_of",
+    "seed_of",
+    "sha256_of",
+    "tasks_of",
+]
 
 #: Tells the seeds of a batch from other numbers that are made of a seed and an index.
 _BATCH = 0x5BA7C
@@ -39,20 +50,39 @@ class Task:
     """Its place among the sorted inputs."""
     input: Path
     output: Path
+    """Of several fills, what theirs are named after, see `outputs_of`."""
     seed: int
-    """Of its realization, from `seed_of`."""
+    """Of its realizations, from `seed_of`."""
+    realizations: int = 1
 
     @property
     def name(self) -> str:
         """Name of the output, by which the manifest knows the map."""
         return self.output.name
 
+    @property
+    def outputs(self) -> list[Path]:
+        """The files to be written."""
+        return outputs_of(self.output, self.realizations)
+
 
 class Job(Protocol):
     """What is done with every map; can be pickled."""
 
-    def __call__(self, task: Task) -> NDArray[np.float64]:
-        """Fill ``task.input``, write ``task.output``; give the whole sky, µK, RING."""
+    def __call__(self, task: Task) -> Iterable[NDArray[np.float64]]:
+        """Fill ``task.input``; write each of ``task.outputs`` and give its whole sky, µK, RING."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file that was written."""
+
+    name: str
+    sha256: str
+    stat: list[int]
+    """As `Record.input_stat`."""
+    cl: list[float]
+    """Binned spectrum of the filled map, see `binned_cl`."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +100,10 @@ class Record:
     warnings: list[str] = field(default_factory=list)
     nside: int | None = None
     input_sha256: str | None = None
-    output_sha256: str | None = None
     input_stat: list[int] = field(default_factory=list)
     """Bytes, and time of the last change in ns: while they are the same, nothing is hashed."""
-    output_stat: list[int] = field(default_factory=list)
-    cl: list[float] = field(default_factory=list)
-    """Binned spectrum of the filled map, see `binned_cl`."""
+    outputs: list[Output] = field(default_factory=list)
+    """One for each realization."""
     settings: str = ""
     """What the map was filled with, see `Manifest`."""
 
@@ -118,8 +146,20 @@ def inputs_of(patterns: Sequence[str]) -> list[Path]:
     return sorted(found, key=lambda path: (path.name, path))
 
 
-def tasks_of(inputs: Sequence[Path], folder: Path, *, seed: int) -> list[Task]:
-    """Name the outputs after the inputs, and give each its seed.
+def outputs_of(path: Path, realizations: int) -> list[Path]:
+    """Name the files of several fills: OUT_000.fits, OUT_001.fits, ...; of one, OUT.fits."""
+    if realizations == 1:
+        return [path]
+    stem, dot, rest = path.name.partition(".fits")
+    if not dot:
+        stem, rest = path.name, ""
+    return [path.with_name(f"{stem}_{index:03d}{dot}{rest}") for index in range(realizations)]
+
+
+def tasks_of(
+    inputs: Sequence[Path], folder: Path, *, seed: int, realizations: int = 1
+) -> list[Task]:
+    """Name the outputs after the inputs, and give each map its seed.
 
     Raises
     ------
@@ -136,7 +176,13 @@ def tasks_of(inputs: Sequence[Path], folder: Path, *, seed: int) -> list[Task]:
         if path.parent.resolve() == folder.resolve():
             raise ValueError(f"{folder} is the folder of the input {path.name}; pass another -o")
     return [
-        Task(index, path.absolute(), folder.resolve() / path.name, seed_of(seed, index))
+        Task(
+            index,
+            path.absolute(),
+            folder.resolve() / path.name,
+            seed_of(seed, index),
+            realizations,
+        )
         for index, path in enumerate(inputs)
     ]
 
@@ -174,7 +220,12 @@ def fill_one(job: Job, task: Task) -> Record:
         try:
             stat = stat_of(task.input)
             sha256 = sha256_of(task.input)
-            sky = job(task)
+            outputs = []
+            nside = None
+            for path, sky in zip(task.outputs, job(task), strict=True):
+                nside = nside_of(sky.size, str(task.input))
+                cl = [float(f"{value:.6e}") for value in binned_cl(sky)]
+                outputs.append(Output(path.name, sha256_of(path), stat_of(path), cl))
             record = Record(
                 "done",
                 task.name,
@@ -182,12 +233,10 @@ def fill_one(job: Job, task: Task) -> Record:
                 task.seed,
                 str(task.input),
                 round(time.perf_counter() - begun, 2),
-                nside=nside_of(sky.size, str(task.input)),
+                nside=nside,
                 input_sha256=sha256,
-                output_sha256=sha256_of(task.output),
                 input_stat=stat,
-                output_stat=stat_of(task.output),
-                cl=[float(f"{value:.6e}") for value in binned_cl(sky)],
+                outputs=outputs,
             )
         except Exception as error:  # noqa: BLE001 - the other maps go on, whatever it is
             record = failure(task, error, time.perf_counter() - begun)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import (
@@ -14,12 +16,12 @@ from concurrent.futures import (
     Executor,
     Future,
     ProcessPoolExecutor,
+    ThreadPoolExecutor,
     wait,
 )
 from multiprocessing.process import BaseProcess
-from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from skyfill.batch.task import Job, Record, Task, failure, fill_one
 
@@ -47,38 +49,59 @@ class Crew(Protocol):
 def fill_all(tasks: Sequence[Task], job: Job, crew: Crew) -> Generator[Record]:
     """Fill maps, and give a record of each as soon as it is done.
 
-    A map that fails stops no other, nor does one whose process dies; the maps that died with it
-    count as failed. Leaving early ends the work at once.
+    A map that fails stops no other. One whose process dies is filled again after the others, with
+    nothing beside it; if the process dies again, the map has failed. Leaving early ends the work at
+    once.
+
+    Warns
+    -----
+    UserWarning
+        A process has died, and its map is going to be filled again.
     """
+    try:
+        died = yield from _fill(tasks, job, crew)
+        if died:
+            for task in (yield from _fill(died, job, crew, again=True)):
+                yield failure(
+                    task,
+                    "its process died twice, the second time with no other map in work; there may "
+                    "be too little memory",
+                )
+    finally:
+        crew.dismiss()
+
+
+def _fill(
+    tasks: Sequence[Task], job: Job, crew: Crew, *, again: bool = False
+) -> Generator[Record, None, list[Task]]:
+    """Fill maps, the second time one by one; return those whose process died."""
+    ahead = 1 if again else crew.ahead
     waiting = deque(tasks)
     running: dict[Future[Record], Task] = {}
+    died: list[Task] = []
     executor = crew.hire()
     finished = False
     try:
         while waiting or running:
-            while waiting and len(running) < crew.ahead:
-                try:
-                    future = executor.submit(fill_one, job, waiting[0])
-                except BrokenExecutor:
-                    break
-                running[future] = waiting.popleft()
-            broken = not running
+            while waiting and len(running) < ahead:
+                task = waiting.popleft()
+                running[executor.submit(fill_one, job, task)] = task
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 task = running.pop(future)
                 try:
-                    yield future.result()
+                    record = future.result()
                 except BrokenExecutor:
-                    broken = True
-                    yield failure(task, "its process died; there may be too little memory")
+                    died.append(task)
+                    if not again:
+                        _warn_of_death(task)
+                    continue
                 except Exception as error:  # noqa: BLE001 - a cluster has many ways to fail
-                    yield failure(task, error)
-            if broken and not running:
-                executor.shutdown(wait=False)
-                executor = crew.hire()
+                    record = failure(task, error)
+                yield record
         finished = True
     finally:
         executor.shutdown(wait=finished)
-        crew.dismiss()
+    return died
 
 
 class Here:
@@ -118,6 +141,40 @@ class _Pool(ProcessPoolExecutor):
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+class _Pools(Executor):
+    """Processes in pools of one each, so that one that dies breaks no pool but its own."""
+
+    def __init__(self, make: Callable[[int], ProcessPoolExecutor]) -> None:
+        self._make = make
+        self._pools: list[ProcessPoolExecutor] = []
+        self._last: list[Future[Any]] = []
+
+    def submit(
+        self, fn: Callable[Arguments, Result], /, *args: Arguments.args, **kwargs: Arguments.kwargs
+    ) -> Future[Result]:
+        """Give work to the first process that has none, or to a new one."""
+        k = next((k for k, last in enumerate(self._last) if last.done()), len(self._last))
+        if k == len(self._pools):
+            self._pools.append(self._make(k))
+        try:
+            future = self._pools[k].submit(fn, *args, **kwargs)
+        except BrokenExecutor:  # by what it did last
+            self._pools[k].shutdown(wait=False)
+            self._pools[k] = self._make(k)
+            future = self._pools[k].submit(fn, *args, **kwargs)
+        self._last[k:] = [future, *self._last[k + 1 :]]
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Let the processes end, all at once: each takes a moment."""
+
+        def end(pool: Executor) -> None:
+            pool.shutdown(wait, cancel_futures=cancel_futures)
+
+        with ThreadPoolExecutor() as threads:
+            threads.map(end, self._pools)
+
+
 class Processes:
     """Some processes of this machine, each with a GPU of its own where there are enough.
 
@@ -127,15 +184,18 @@ class Processes:
     def __init__(self, workers: int) -> None:
         self.ahead = workers
         self._context = multiprocessing.get_context("spawn")  # threads of libraries do not fork
-        self._count = self._context.Value("i", 0)
         self._others: set[BaseProcess] = set()
 
     def hire(self) -> Executor:
         """Start the processes, one by one as there is work."""
         self._others = set(multiprocessing.active_children())
-        return _Pool(
-            self.ahead, self._context, initializer=_serve, initargs=(self._count, _devices())
-        )
+        devices = _devices()
+
+        def make(k: int) -> ProcessPoolExecutor:
+            device = devices[k % len(devices)] if devices else None
+            return _Pool(1, self._context, initializer=_serve, initargs=(device,))
+
+        return _Pools(make)
 
     def dismiss(self) -> None:
         """Kill them."""
@@ -157,7 +217,7 @@ class Cluster:
     Raises
     ------
     ValueError
-        dask.distributed is not installed.
+        dask.distributed is not installed, or the address cannot be one.
     OSError
         No scheduler answers.
     """
@@ -169,9 +229,16 @@ class Cluster:
             raise ValueError(
                 'a Dask cluster needs dask.distributed: pip install "skyfill[cluster]"'
             ) from None
-        place = {"scheduler_file": address} if Path(address).is_file() else {"address": address}
+        place = _address_in(Path(address)) if Path(address).is_file() else address
+        try:  # by a wrong address a client would not fail alone, but its end hang for a minute
+            distributed.comm.get_address_host_port(place)
+        except ValueError as error:
+            raise ValueError(
+                f"{address} is neither the address of a Dask scheduler (tcp://host:8786) nor a "
+                f"file that one has written: {error}"
+            ) from None
         try:
-            self._client = distributed.Client(**place, set_as_default=False)
+            self._client = distributed.Client(place, set_as_default=False)
         except OSError as error:
             raise OSError(f"no Dask scheduler answers at {address}: {error}") from None
         self.ahead = 1_000_000  # the scheduler keeps them
@@ -186,15 +253,31 @@ class Cluster:
         self._client.close()
 
 
-def _serve(count: Synchronized[int], devices: list[str]) -> None:
+def _address_in(path: Path) -> str:
+    """Read a scheduler file."""
+    try:
+        return str(json.loads(path.read_text())["address"])
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(
+            f"{path} is no scheduler file of Dask; give the one that dask scheduler has written "
+            "(--scheduler-file)"
+        ) from None
+
+
+def _warn_of_death(task: Task) -> None:
+    warnings.warn(
+        f"the process that was at {task.name} died, for want of memory perhaps; the map is filled "
+        "again after the others, with nothing beside it",
+        stacklevel=2,
+    )
+
+
+def _serve(device: str | None) -> None:
     """Prepare a process: it ends with its parent, and has a GPU of its own."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be held back
     threading.Thread(target=_follow, daemon=True).start()
-    with count.get_lock():
-        index = count.value
-        count.value += 1
-    if devices:  # before torch is loaded
-        os.environ["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
+    if device is not None:  # before torch is loaded
+        os.environ["CUDA_VISIBLE_DEVICES"] = device
 
 
 def _follow() -> None:

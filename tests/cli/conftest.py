@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from map_files import sims_and_mask
 
 
 class Outcome(NamedTuple):
@@ -47,3 +48,20 @@ def skyfill_program():
         return Outcome(done.returncode, done.stdout, done.stderr)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def many(tmp_path_factory):
+    """Four maps and their mask."""
+    path = tmp_path_factory.mktemp("many")
+    sims_and_mask(path, [f"{letter}.fits" for letter in "abcd"], 16)
+    return path
+
+
+@pytest.fixture
+def sims(many, tmp_path, monkeypatch):
+    """Find these maps in ``sims/`` and ``mask.fits`` of the working folder, which is given."""
+    (tmp_path / "sims").symlink_to(many / "sims")
+    (tmp_path / "mask.fits").symlink_to(many / "mask.fits")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

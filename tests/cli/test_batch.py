@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.table import QTable
+from map_files import sims_and_mask
 
 import skyfill
 
@@ -24,14 +25,7 @@ NAMES = ["a.fits", "b.fits", "c.fits", "d.fits"]
 def folder(tmp_path_factory):
     """Four maps, one of which misses a pixel that the others have, and their mask."""
     path = tmp_path_factory.mktemp("batch")
-    (path / "sims").mkdir()
-    observed = skyfill.simulate_mask(NSIDE, seed=3, half_width=0.15, n_holes=10, radii=(0.05, 0.12))
-    for seed, name in enumerate(NAMES):
-        sky = skyfill.simulate_sky(NSIDE, seed=seed, fwhm=np.radians(400 / 60), noise_uk_arcmin=100)
-        if name == "b.fits":
-            sky[np.flatnonzero(observed)[5]] = np.nan
-        skyfill.write_map(path / "sims" / name, sky, dtype="float64")
-    skyfill.write_map(path / "mask.fits", observed, column="MASK", unit="", dtype="uint8")
+    sims_and_mask(path, NAMES, NSIDE)
     return path
 
 
@@ -240,7 +234,7 @@ def test_a_torn_line_is_passed_over(batch):
 def test_the_summary_is_the_mean_of_the_spectra(batch):
     batch()
     table = QTable.read("out/summary.ecsv", format="ascii.ecsv")
-    spectra = [one["cl"] for one in lines("out")[1:]]
+    spectra = [one["outputs"][0]["cl"] for one in lines("out")[1:]]
     np.testing.assert_allclose(table["cl"].to_value("uK2"), np.mean(spectra, 0), rtol=1e-12)
     np.testing.assert_allclose(
         table["scatter"].to_value("uK2"), np.std(spectra, 0, ddof=1), rtol=1e-12
@@ -353,14 +347,3 @@ def test_killed_at_any_moment_it_goes_on(folder, tmp_path, batch, options, kills
     assert {path.name for path in (tmp_path / "out").iterdir()} == kept
     filled = [one["name"] for one in lines("out") if one["status"] == "done"]
     assert len(filled) <= len(NAMES) + kills  # each kill costs one map at most, or one a worker
-
-
-@pytest.mark.slow
-def test_a_dask_cluster_gives_the_same(batch, tmp_path):
-    distributed = pytest.importorskip("distributed")
-    assert batch(out="one").status == 0
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
-    with distributed.LocalCluster(**options) as cluster:
-        assert batch("--scheduler", cluster.scheduler_address, out="two").status == 0
-    assert contents("one") == contents("two")
-    assert not list(Path("two").glob(".*"))

@@ -131,8 +131,8 @@ OPTIONS = {
     "--method --polish --mean --realizations --std --std-draws --report --fill --dipole "
     "--noise-map --tolerance --weights --device --batch-size --memory-limit --dry-run",
     "batch": f"maps mask {COMMON} {PRIOR} --field --unit --mask-field --threshold --invert --seed "
-    "--method --polish --mean --fill --dipole --noise-map --tolerance --weights --device "
-    "--batch-size --memory-limit --workers --scheduler",
+    "--method --polish --mean --realizations --fill --dipole --noise-map --tolerance --weights "
+    "--device --batch-size --memory-limit --workers --scheduler",
     "spectrum": f"maps {COMMON} {PRIOR} --field --unit --mask --mask-field --threshold --invert "
     "--plot --lmax --bins --binning --apodize-deg --range",
     "simulate sky": f"{COMMON} {PRIOR} --nside --seed --lmax",
