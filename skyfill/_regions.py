@@ -1,7 +1,7 @@
-"""Loops over connected pixels: which belong together, and how far the next other one is.
+"""The loop that finds how far the nearest pixel of another kind is.
 
-Two pixels are connected when they share a side or a corner. All indices are RING. The loops are
-serial: they wait for memory, and what they do next depends on what they have just found.
+All indices are RING. The loop is serial: it waits for memory, and what it does next depends on what
+it has just found.
 """
 
 from __future__ import annotations
@@ -14,53 +14,7 @@ from numpy.typing import NDArray
 from skyfill._jit import compiled
 from skyfill._pixels import neighbours_ring, pix2zsphi_ring
 
-__all__ = ["label", "spread"]
-
-
-@compiled
-def _root(parent: NDArray[np.int32], p: int) -> int:
-    """Find the representative of a pixel's set, and halve the way to it."""
-    while parent[p] != p:
-        parent[p] = parent[parent[p]]
-        p = parent[p]
-    return p
-
-
-@compiled
-def label(
-    nside: int, inside: NDArray[np.bool_], parent: NDArray[np.int32], around: NDArray[np.int64]
-) -> int:
-    """Label connected regions, numbered by their first pixels, and count them.
-
-    Union-find: sets are joined to the one with the smaller representative, so that a parent always
-    comes before its children. ``parent`` becomes the labels, -1 outside; ``around`` is room for
-    eight pixels.
-    """
-    for p in range(inside.size):
-        parent[p] = p
-        if not inside[p]:
-            continue
-        mine = p
-        neighbours_ring(nside, p, around)
-        for k in range(8):
-            q = around[k]
-            if 0 <= q < p and inside[q]:
-                other = _root(parent, q)
-                if other < mine:
-                    parent[mine] = other
-                    mine = other
-                else:
-                    parent[other] = mine
-    count = 0
-    for p in range(inside.size):
-        if not inside[p]:
-            parent[p] = -1
-        elif parent[p] == p:
-            parent[p] = count
-            count += 1
-        else:
-            parent[p] = parent[parent[p]]  # the parent, being earlier, has its label already
-    return count
+__all__ = ["spread"]
 
 
 @compiled

@@ -11,7 +11,6 @@ is left of their error is the gather's; a step towards the exact mean of the sph
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +18,11 @@ from numpy.typing import NDArray
 from skyfill import harmonics
 from skyfill._checks import nside_of
 from skyfill._progress import Progress, Silent
+from skyfill._runs import Runs
 from skyfill._tileset import FlatEngine, MosaicConfig, TileMean, TileSet, pixel_size, plan_tiles
 from skyfill.flatsky import coarse_share
 from skyfill.gaussian import CoarseModel, Solver, degrade, freed
-from skyfill.healpix import pixel_directions
-from skyfill.masks import Holes, grow, label_holes
+from skyfill.masks import grow
 from skyfill.prior import Prior
 
 __all__ = [
@@ -227,21 +226,28 @@ def usual_polish(nside: int, config: MosaicConfig) -> int:
     return _POLISH if nside <= config.polished_nside else 1
 
 
-def count_tiles(observed: Mask, config: MosaicConfig) -> dict[str, int]:
+def count_tiles(observed: Mask, holes: Runs, config: MosaicConfig) -> dict[str, int]:
     """Count the tiles of ``small`` and of ``wide`` holes that a `Mosaic` would fill."""
-    small, wide = _small_and_wide(observed, config)
-    return {
-        name: plan_tiles(holes, seen, config)[1].size
-        for name, holes, seen in (("small", small, observed), ("wide", wide, observed | small))
-        if holes.any()
-    }
+    wide = _wide_runs(holes, _small_radius(holes.nside, config))
+    tiles = {}
+    if not wide.all():
+        tiles["small"] = plan_tiles(holes.some(~wide), observed, config)[1].size
+    if wide.any():
+        seen = observed.copy()
+        holes.paint(~wide, seen)
+        tiles["wide"] = plan_tiles(holes.some(wide), seen, config)[1].size
+    return tiles
 
 
 def _small_and_wide(observed: Mask, config: MosaicConfig) -> tuple[Mask, Mask]:
     """Tell holes that are small against a tile from others."""
-    nside = nside_of(observed.size, "mask")
-    wide = wide_holes(observed, config.small * config.pixel * pixel_size(nside))
+    wide = wide_holes(observed, _small_radius(nside_of(observed.size, "mask"), config))
     return ~(observed | wide), wide
+
+
+def _small_radius(nside: int, config: MosaicConfig) -> float:
+    """Give the largest radius of a small hole, radians."""
+    return config.small * config.pixel * pixel_size(nside)
 
 
 def wide_holes(observed: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
@@ -258,27 +264,14 @@ def wide_holes(observed: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
     -------
     ``(npix,)``, RING.
     """
-    nside = nside_of(observed.size, "mask")
-    holes = label_holes(observed)
-    centre = np.zeros((holes.sizes.size, 3))
-    farthest = np.zeros(holes.sizes.size)
-    for number, direction in _hole_pixels(nside, holes):
-        for axis in range(3):
-            centre[:, axis] += np.bincount(number, direction[:, axis], minlength=len(centre))
-    centre /= np.maximum(np.linalg.norm(centre, axis=1, keepdims=True), 1e-300)
-    for number, direction in _hole_pixels(nside, holes):
-        np.maximum.at(farthest, number, np.linalg.norm(direction - centre[number], axis=1))
-    # One more for the label -1 of observed pixels: numpy takes it from the end.
-    wide = np.append(farthest > 2 * math.sin(min(radius, math.pi) / 2), False)
-    marked: NDArray[np.bool_] = wide[holes.labels]
+    holes = Runs.of(observed, False)
+    marked = np.zeros_like(observed)
+    holes.paint(_wide_runs(holes, radius), marked)
     return marked
 
 
-def _hole_pixels(
-    nside: int, holes: Holes
-) -> Iterator[tuple[NDArray[np.int32], NDArray[np.float64]]]:
-    """Give labels and directions of hole pixels, some at a time."""
-    for start in range(0, holes.labels.size, 2**22):
-        labels = holes.labels[start : start + 2**22]
-        pixels = np.flatnonzero(labels >= 0)
-        yield labels[pixels], pixel_directions(nside, pixels + start)
+def _wide_runs(holes: Runs, radius: float) -> Mask:
+    """Tell which runs are of wide holes."""
+    _, chords = holes.discs()
+    wide: Mask = chords > 2 * math.sin(min(radius, math.pi) / 2)
+    return wide[holes.regions[0]]

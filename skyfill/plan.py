@@ -15,12 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill._checks import nside_of
+from skyfill._runs import Runs
 from skyfill.diffuse import TABLE
 from skyfill.gaussian.blocks import affordable
 from skyfill.gaussian.solver import fits
-from skyfill.masks import label_holes
 from skyfill.mosaic import MosaicConfig, count_tiles, usual_polish
-from skyfill.tiling.search import any_child
 
 __all__ = ["Plan", "Request", "make_plan", "within"]
 
@@ -117,10 +116,11 @@ def make_plan(observed: Mask, request: Request) -> Plan:
     """
     nside = nside_of(observed.size, "mask")
     config = MosaicConfig()
-    sizes = label_holes(observed).sizes
+    runs = Runs.of(observed, False)
+    _, sizes = runs.regions
     holes = int(sizes.sum())
     tiled = request.method == "vae" and nside > config.whole_nside
-    tiles = count_tiles(observed, config) if tiled else {}
+    tiles = count_tiles(observed, runs, config) if tiled else {}
     informed = request.method in ("vae", "gaussian") or bool(request.polish)
     return Plan(
         nside=nside,
@@ -155,8 +155,9 @@ def within(observed: Mask, request: Request, limit: float) -> Request:
         It takes more; the message says how much, and what could be done.
     """
     nside = nside_of(observed.size, "mask")
-    sizes = label_holes(observed).sizes
-    tiles = _guess_tiles(observed) if request.method == "vae" else 0
+    holes = Runs.of(observed, False)
+    _, sizes = holes.regions
+    tiles = _guess_tiles(observed, holes) if request.method == "vae" else 0
     least = _memory(replace(request, batch_size=2), nside, sizes, tiles)
     if least > limit:
         raise ValueError(
@@ -261,11 +262,9 @@ def _stages(request: Request, nside: int, tiles: Mapping[str, int]) -> tuple[str
     return (*stages, *["polish"] * polish, "write")
 
 
-def _guess_tiles(observed: Mask) -> int:
+def _guess_tiles(observed: Mask, holes: Runs) -> int:
     """Guess the number of tiles without planning them: cells where holes and data meet."""
-    nside = nside_of(observed.size, "mask")
-    cell = max(nside // 64, 1)
-    holes, data = np.empty(12 * cell**2, np.bool_), np.empty(12 * cell**2, np.bool_)
-    any_child(nside, ~observed, cell, holes)
-    any_child(nside, observed, cell, data)
-    return math.ceil(1.5 * np.count_nonzero(holes & data))
+    cell = max(holes.nside // 64, 1)
+    data = Runs.of(observed).degraded(cell)
+    both = np.intersect1d(holes.degraded(cell).pixels(), data.pixels(), assume_unique=True)
+    return math.ceil(1.5 * both.size)
