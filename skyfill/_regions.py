@@ -12,18 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill._jit import compiled
-from skyfill._pixels import neighbours_ring, pix2zsphi_ring
+from skyfill._pixels import (
+    neighbour_xyf,
+    neighbours_ring,
+    pix2zsphi_ring,
+    ring2xyf,
+    xyf2ring,
+    xyf2zsphi,
+)
 
 __all__ = ["spread"]
-
-
-@compiled
-def _chord(nside: int, p: int, q: int) -> float:
-    """Give the squared chord between two pixels."""
-    z, s, phi = pix2zsphi_ring(nside, p)
-    w, t, psi = pix2zsphi_ring(nside, q)
-    turn = math.sin(0.5 * (phi - psi))
-    return (z - w) ** 2 + (s - t) ** 2 + 4.0 * s * t * turn * turn
 
 
 @compiled
@@ -68,12 +66,18 @@ def spread(
         head = head + 1 if head + 1 < queue.size else 0
         waiting -= 1
         queued[p] = False
-        neighbours_ring(nside, p, around)
+        w, t, psi = pix2zsphi_ring(nside, source[p])
+        face, x, y = ring2xyf(nside, p)
         for k in range(8):
-            q = around[k]
-            if q < 0 or not inside[q] or source[q] == source[p]:
+            f, i, j = neighbour_xyf(nside, face, x, y, k)
+            if f < 0:
                 continue
-            new = _chord(nside, q, source[p])
+            q = xyf2ring(nside, f, i, j)
+            if not inside[q] or source[q] == source[p]:
+                continue
+            z, s, phi = xyf2zsphi(nside, f, i, j)
+            turn = math.sin(0.5 * (phi - psi))
+            new = (z - w) ** 2 + (s - t) ** 2 + 4.0 * s * t * turn * turn
             if new < chord[q] and new <= limit:
                 chord[q] = new
                 source[q] = source[p]
