@@ -25,6 +25,36 @@ __all__ = ["spread"]
 
 
 @compiled
+def _begin(
+    nside: int,
+    inside: NDArray[np.bool_],
+    chord: NDArray[np.float64],
+    source: NDArray[np.int32],
+    queue: NDArray[np.int32],
+    queued: NDArray[np.bool_],
+    around: NDArray[np.int64],
+) -> int:
+    """Make every pixel outside its own source, and queue those that have neighbours inside."""
+    waiting = 0
+    for p in range(inside.size):
+        queued[p] = False
+        source[p] = -1
+        chord[p] = np.inf
+        if inside[p]:
+            continue
+        chord[p] = 0.0
+        source[p] = p
+        neighbours_ring(nside, p, around)
+        for k in range(8):
+            if around[k] >= 0 and inside[around[k]]:
+                queue[waiting] = p
+                queued[p] = True
+                waiting += 1
+                break
+    return waiting
+
+
+@compiled
 def spread(
     nside: int,
     inside: NDArray[np.bool_],
@@ -45,22 +75,7 @@ def spread(
     touching them, ``queued`` marks who stands in it.
     """
     head = 0
-    waiting = 0
-    for p in range(inside.size):
-        queued[p] = False
-        source[p] = -1
-        chord[p] = np.inf
-        if inside[p]:
-            continue
-        chord[p] = 0.0
-        source[p] = p
-        neighbours_ring(nside, p, around)
-        for k in range(8):
-            if around[k] >= 0 and inside[around[k]]:
-                queue[waiting] = p
-                queued[p] = True
-                waiting += 1
-                break
+    waiting = _begin(nside, inside, chord, source, queue, queued, around)
     while waiting:
         p = queue[head]
         head = head + 1 if head + 1 < queue.size else 0

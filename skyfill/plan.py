@@ -18,7 +18,7 @@ from skyfill._checks import nside_of
 from skyfill._runs import Runs
 from skyfill.diffuse import TABLE
 from skyfill.gaussian.blocks import affordable
-from skyfill.gaussian.solver import fits
+from skyfill.gaussian.memory import fits, polish_bytes, solve_bytes
 from skyfill.mosaic import MosaicConfig, count_tiles, usual_polish
 
 __all__ = ["Plan", "Request", "make_plan", "within"]
@@ -37,15 +37,10 @@ _TORCH, _PLAIN = 0.64e9, 0.30e9
 #: of what torch keeps when it is done.
 _CUT, _CUTS, _PASTED, _PASTES = 1.0e6, 256, 64.0, 2**23
 _KEPT = 0.3e9
-#: Bytes for each pixel and each hole pixel: of tiles, of the plan, of polish beside them, of the
-#: exact mean and of the diffusive fill, whose long lists of holes have no table of neighbours.
+#: Bytes for each pixel and each hole pixel: of tiles, and of the diffusive fill, whose long lists
+#: of holes have no table of neighbours. Those of exact fills are told by `skyfill.gaussian.memory`.
 _TILES, _TILES_HOLE = 21.0, 8.0
-_POLISH, _POLISH_HOLE = 33.0, 16.0
-_EXACT, _EXACT_HOLE = 66.0, 66.0
 _DIFFUSE, _DIFFUSE_HOLE, _TABLE_HOLE = 12.0, 58.0, 32.0
-#: Bytes of a block of n hole pixels, over n², and while the largest is made.
-_BLOCK, _LARGEST = 2.0, 10.0
-
 #: Seconds of a first map and of each further one: of any, for each million of pixels, for their
 #: number (in millions) times Nside / 1000, and for each thousand of tiles.
 _SECONDS = {
@@ -197,10 +192,9 @@ def _memory(request: Request, nside: int, sizes: NDArray[np.int64], tiles: int) 
     npix, holes = 12 * nside**2, int(sizes.sum())
     polish = bool(_polish(request, nside))
     work = float(_TILE_WORK * (request.batch_size or _BATCH))
-    small = sizes[affordable(sizes)].astype(np.float64)
-    blocks = _BLOCK * float(small @ small) + _LARGEST * float(small.max(initial=0.0)) ** 2
-    polishing = _PLAIN + _POLISH * npix + _POLISH_HOLE * holes + blocks
-    exact = _PLAIN + 0.1e9 + _EXACT * npix + _EXACT_HOLE * holes + blocks
+    small = sizes[affordable(sizes)]
+    polishing = _PLAIN + polish_bytes(nside, holes, small)
+    exact = _PLAIN + solve_bytes(nside, holes, small)
     if request.method == "diffuse":
         hole = _DIFFUSE_HOLE + (_TABLE_HOLE if holes <= TABLE else 0.0)
         diffusing = _PLAIN + _DIFFUSE * npix + hole * holes

@@ -217,7 +217,7 @@ def test_no_polish_where_memory_is_too_small(observed, truth, monkeypatch):
         raise MemoryError
 
     expected = mosaic_of(observed, config={"polish": 0}).mean(truth)
-    monkeypatch.setattr("skyfill.gaussian.solver._check_memory", no_memory)
+    monkeypatch.setattr("skyfill.gaussian.solver.check_memory", no_memory)
     poor = mosaic_of(observed)
     monkeypatch.undo()
     assert poor.polish == 0
