@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from skyfill import flatsky, vae
+from skyfill._runs import Runs
 from skyfill.gaussian import Solver, degrade, solver
 from skyfill.masks import discs
-from skyfill.mosaic import Mosaic, MosaicConfig, wide_holes
+from skyfill.mosaic import Mosaic, MosaicConfig, count_tiles, wide_holes
 from skyfill.prior import ARCMIN, Prior, draw, lcdm
+from skyfill.simulate import simulate_mask
 
 NSIDE = 128
 KNOWN = Prior(NSIDE, lcdm(), fwhm=50 * ARCMIN, noise_uk_arcmin=400.0)
@@ -179,6 +181,28 @@ def test_each_hole_is_judged_for_itself():
     wide &= ~((np.abs(theta - 2.0) < 1.5 * size) & (np.abs(phi - 4.0) < 20 * size))
     found = wide_holes(small & wide, 10 * size)
     np.testing.assert_array_equal(found, ~wide)
+
+
+@pytest.mark.parametrize("kind", ["pixel", "discs", "band", "both", "real"])
+def test_the_tiles_counted_are_those_that_come(kind):
+    """At Nside 256, where most tiles over the band see nothing."""
+    seen = np.ones(12 * 256**2, dtype=bool)
+    if kind == "pixel":
+        seen[12345] = False
+    elif kind == "discs":
+        seen = simulate_mask(256, seed=3, n_holes=80, radii=(0.005, 0.08))
+    elif kind == "band":
+        seen = simulate_mask(256, seed=3, half_width=0.5)
+    elif kind == "both":
+        seen = simulate_mask(256, seed=3, half_width=0.3, n_holes=80, radii=(0.005, 0.02))
+    else:  # a band with sources in and about it, and lonely pixels that were never seen
+        seen = simulate_mask(256, seed=5, half_width=0.15, n_holes=300, radii=(0.003, 0.008))
+        seen[np.random.default_rng(0).integers(seen.size, size=200)] = False
+    prior = Prior(256, lcdm(), fwhm=math.radians(0.6), noise_uk_arcmin=100.0)
+    config = MosaicConfig(polish=0, near=0.0)
+    mosaic = Mosaic(seen, prior, engine_of(), config=config, threads=1)
+    made = {name: tiles._useful.size for name, tiles in mosaic._sets.items()}
+    assert count_tiles(seen, Runs.of(seen, False), config) == made
 
 
 @pytest.mark.parametrize("kind", ["small", "wide", "both"])
