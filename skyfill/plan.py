@@ -116,6 +116,7 @@ def make_plan(observed: Mask, request: Request) -> Plan:
     holes = int(sizes.sum())
     tiled = request.method == "vae" and nside > config.whole_nside
     tiles = count_tiles(observed, runs, config) if tiled else {}
+    polish = _polish(request, nside, holes)
     informed = request.method in ("vae", "gaussian") or bool(request.polish)
     return Plan(
         nside=nside,
@@ -124,9 +125,9 @@ def make_plan(observed: Mask, request: Request) -> Plan:
         masked=holes / observed.size,
         method=request.method,
         prior=("given" if request.known else "fitted") if informed else "none",
-        stages=_stages(request, nside, tiles),
+        stages=_stages(request, nside, tiles, polish=bool(polish)),
         tiles=tiles,
-        polish=_polish(request, nside),
+        polish=polish,
         memory=_memory(request, nside, sizes, sum(tiles.values())),
         seconds=_seconds(request, nside, sum(tiles.values())),
     )
@@ -190,7 +191,7 @@ def _amount(memory: float) -> str:
 def _memory(request: Request, nside: int, sizes: NDArray[np.int64], tiles: int) -> float:
     """Estimate the peak, bytes: that of the stage which takes most."""
     npix, holes = 12 * nside**2, int(sizes.sum())
-    polish = bool(_polish(request, nside))
+    polish = bool(_polish(request, nside, holes))
     work = float(_TILE_WORK * (request.batch_size or _BATCH))
     small = sizes[affordable(sizes)]
     polishing = _PLAIN + polish_bytes(nside, holes, small)
@@ -223,9 +224,9 @@ def _seconds(request: Request, nside: int, tiles: int) -> float:
     return float(terms @ begin + (request.maps - 1) * (terms @ further) + fit)
 
 
-def _polish(request: Request, nside: int) -> int:
+def _polish(request: Request, nside: int, holes: int) -> int:
     """Give the exact iterations at the end; none after vae where memory is too small for them."""
-    if request.method == "vae" and not fits(nside):
+    if request.method == "vae" and not fits(nside, holes):
         return 0
     if request.polish is not None:
         return request.polish
@@ -235,10 +236,11 @@ def _polish(request: Request, nside: int) -> int:
     return usual_polish(nside, config)
 
 
-def _stages(request: Request, nside: int, tiles: Mapping[str, int]) -> tuple[str, ...]:
+def _stages(
+    request: Request, nside: int, tiles: Mapping[str, int], *, polish: bool
+) -> tuple[str, ...]:
     """Name the stages as they will be shown."""
     fitted = not request.known and (request.method in ("vae", "gaussian") or bool(request.polish))
-    polish = bool(_polish(request, nside))
     stages = ["read"] + ["prior"] * fitted
     drawn = ["latent sky"] * (request.method in ("vae", "gaussian"))
     if request.method == "vae" and nside > MosaicConfig.whole_nside:
