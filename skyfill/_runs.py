@@ -1,7 +1,7 @@
 """Sets of pixels as runs along the rings: what they are connected to, where, and how far out.
 
 Holes and what lies between them are long stretches of ring after ring, so that there are some
-thousand times fewer runs than pixels: what is asked of a set is answered without a look at each of
+hundred times fewer runs than pixels: what is asked of a set is answered without a look at each of
 its pixels. All indices are RING. Two pixels are connected when they share a side or a corner.
 """
 
