@@ -69,12 +69,10 @@ def run(args: argparse.Namespace) -> int:
         skyfill.check_writable(path, overwrite=args.overwrite)
     with progress(quiet=args.quiet) as listener:
         listener.stage("read")
-        observed = filling.observed_of(args) if args.memory_limit is not None else None
-        if observed is not None:  # before anything large is read
-            filling.stay_within(args, observed)
+        # The mask first: while it is read it takes as much as the map, and the limit asks for it.
+        observed = filling.observed_of(args)
+        filling.stay_within(args, observed)
         sky = skyfill.read_map(args.map, field=args.field, unit=args.unit, single=True)
-        if observed is None:
-            observed = filling.observed_of(args)
         if args.threshold is not None:
             sense = "at or below" if args.invert else "above"
             listener.done(f"nside {sky.nside}, observed where the mask is {sense} {args.threshold}")

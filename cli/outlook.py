@@ -26,11 +26,11 @@ def tell(
     outputs: list[Path],
 ) -> None:
     """Print the plan of a fill, for people or as JSON."""
-    holes = skyfill.find_holes(sky.values, observed)
     maps = len(outputs)
     if (args.std or args.report) and args.method != "diffuse":
         maps = max(maps, args.std_draws or filling.STD_DRAWS)
-    plan = skyfill.plan.make_plan(~holes, filling.request_of(args, maps=maps))
+    seen = ~skyfill.find_holes(sky.values, observed)  # no name for the holes: they would stay
+    plan = skyfill.plan.make_plan(seen, filling.request_of(args, maps=maps))
     sizes = _sizes(args, sky, outputs)
     if args.json:
         told = asdict(plan) | {"maps": maps, "memory": int(plan.memory), "outputs": sizes}

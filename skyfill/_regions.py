@@ -1,7 +1,7 @@
-"""Loops over connected pixels: which belong together, and how far the next other one is.
+"""The loop that finds how far the nearest pixel of another kind is.
 
-Two pixels are connected when they share a side or a corner. All indices are RING. The loops are
-serial: they wait for memory, and what they do next depends on what they have just found.
+All indices are RING. The loop is serial: it waits for memory, and what it does next depends on what
+it has just found.
 """
 
 from __future__ import annotations
@@ -12,64 +12,46 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill._jit import compiled
-from skyfill._pixels import neighbours_ring, pix2zsphi_ring
+from skyfill._pixels import (
+    neighbour_xyf,
+    neighbours_ring,
+    pix2zsphi_ring,
+    ring2xyf,
+    xyf2ring,
+    xyf2zsphi,
+)
 
-__all__ = ["label", "spread"]
-
-
-@compiled
-def _root(parent: NDArray[np.int32], p: int) -> int:
-    """Find the representative of a pixel's set, and halve the way to it."""
-    while parent[p] != p:
-        parent[p] = parent[parent[p]]
-        p = parent[p]
-    return p
+__all__ = ["spread"]
 
 
 @compiled
-def label(
-    nside: int, inside: NDArray[np.bool_], parent: NDArray[np.int32], around: NDArray[np.int64]
+def _begin(
+    nside: int,
+    inside: NDArray[np.bool_],
+    chord: NDArray[np.float64],
+    source: NDArray[np.int32],
+    queue: NDArray[np.int32],
+    queued: NDArray[np.bool_],
+    around: NDArray[np.int64],
 ) -> int:
-    """Label connected regions, numbered by their first pixels, and count them.
-
-    Union-find: sets are joined to the one with the smaller representative, so that a parent always
-    comes before its children. ``parent`` becomes the labels, -1 outside; ``around`` is room for
-    eight pixels.
-    """
+    """Make every pixel outside its own source, and queue those that have neighbours inside."""
+    waiting = 0
     for p in range(inside.size):
-        parent[p] = p
-        if not inside[p]:
+        queued[p] = False
+        source[p] = -1
+        chord[p] = np.inf
+        if inside[p]:
             continue
-        mine = p
+        chord[p] = 0.0
+        source[p] = p
         neighbours_ring(nside, p, around)
         for k in range(8):
-            q = around[k]
-            if 0 <= q < p and inside[q]:
-                other = _root(parent, q)
-                if other < mine:
-                    parent[mine] = other
-                    mine = other
-                else:
-                    parent[other] = mine
-    count = 0
-    for p in range(inside.size):
-        if not inside[p]:
-            parent[p] = -1
-        elif parent[p] == p:
-            parent[p] = count
-            count += 1
-        else:
-            parent[p] = parent[parent[p]]  # the parent, being earlier, has its label already
-    return count
-
-
-@compiled
-def _chord(nside: int, p: int, q: int) -> float:
-    """Give the squared chord between two pixels."""
-    z, s, phi = pix2zsphi_ring(nside, p)
-    w, t, psi = pix2zsphi_ring(nside, q)
-    turn = math.sin(0.5 * (phi - psi))
-    return (z - w) ** 2 + (s - t) ** 2 + 4.0 * s * t * turn * turn
+            if around[k] >= 0 and inside[around[k]]:
+                queue[waiting] = p
+                queued[p] = True
+                waiting += 1
+                break
+    return waiting
 
 
 @compiled
@@ -93,33 +75,24 @@ def spread(
     touching them, ``queued`` marks who stands in it.
     """
     head = 0
-    waiting = 0
-    for p in range(inside.size):
-        queued[p] = False
-        source[p] = -1
-        chord[p] = np.inf
-        if inside[p]:
-            continue
-        chord[p] = 0.0
-        source[p] = p
-        neighbours_ring(nside, p, around)
-        for k in range(8):
-            if around[k] >= 0 and inside[around[k]]:
-                queue[waiting] = p
-                queued[p] = True
-                waiting += 1
-                break
+    waiting = _begin(nside, inside, chord, source, queue, queued, around)
     while waiting:
         p = queue[head]
         head = head + 1 if head + 1 < queue.size else 0
         waiting -= 1
         queued[p] = False
-        neighbours_ring(nside, p, around)
+        w, t, psi = pix2zsphi_ring(nside, source[p])
+        face, x, y = ring2xyf(nside, p)
         for k in range(8):
-            q = around[k]
-            if q < 0 or not inside[q] or source[q] == source[p]:
+            f, i, j = neighbour_xyf(nside, face, x, y, k)
+            if f < 0:
                 continue
-            new = _chord(nside, q, source[p])
+            q = xyf2ring(nside, f, i, j)
+            if not inside[q] or source[q] == source[p]:
+                continue
+            z, s, phi = xyf2zsphi(nside, f, i, j)
+            turn = math.sin(0.5 * (phi - psi))
+            new = (z - w) ** 2 + (s - t) ** 2 + 4.0 * s * t * turn * turn
             if new < chord[q] and new <= limit:
                 chord[q] = new
                 source[q] = source[p]

@@ -20,6 +20,7 @@ __all__ = ["UNSEEN", "FullSky", "SkyTable", "find_table", "missing", "sky_tables
 UNSEEN = -1.6375e30
 """What HEALPix files hold in missing pixels; it stays in files, arrays have NaN."""
 
+_PART = 1 << 16  # pixels that are decoded at a time
 _EXACT = {"b1", "u1", "i2", "f4"}  # float32 holds their numbers
 _PIXEL_NAMES = {"PIXEL", "PIXELS", "PIX", "IPIX", "HPIX", "HPXINDEX"}
 _FRAMES = {"G": "G", "E": "E", "C": "C", "Q": "C"}  # by first letter; Q and C are equatorial
@@ -182,7 +183,7 @@ class SkyTable:
         values = np.full(self.npix, np.nan, np.float32 if single and plain else np.float64)
         seen = np.zeros(self.npix if self.partial else 0, np.bool_)
         row = 0
-        for rows in self.hdu.rows(stream):
+        for rows in self._parts(stream, column):
             part = column.decode(column.of(rows)).ravel()
             part[missing(part)] = np.nan
             if self.sentinel != UNSEEN:
@@ -197,6 +198,13 @@ class SkyTable:
         if self.partial and np.count_nonzero(seen) != self.stored(column):
             raise ValueError(f"{self.path}: a pixel is listed twice")
         return values
+
+    def _parts(self, stream: BinaryIO, column: Column) -> Iterator[NDArray[np.uint8]]:
+        """Read the rows in parts whose numbers, in float64, stay in the processor's cache."""
+        step = max(1, _PART // column.repeat)
+        for rows in self.hdu.rows(stream):
+            for start in range(0, len(rows), step):
+                yield rows[start : start + step]
 
     def full_sky(self, stream: BinaryIO, column: Column) -> FullSky:
         """Return the table with all pixels: as it is, or completed by missing ones.

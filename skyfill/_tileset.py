@@ -15,6 +15,7 @@ from scipy.spatial import KDTree
 from skyfill import blending, tiling
 from skyfill._checks import nside_of
 from skyfill._progress import Progress
+from skyfill._runs import Runs
 from skyfill.healpix import pixel_directions
 from skyfill.prior import Prior
 from skyfill.tiling import Layout
@@ -202,10 +203,10 @@ class TileSet:
 
 
 def plan_tiles(
-    holes: Mask, seen: Mask, config: MosaicConfig
+    holes: Mask | Runs, seen: Mask, config: MosaicConfig
 ) -> tuple[list[Layout], NDArray[np.int64]]:
     """Give the tiles over some holes, and which of them see anything."""
-    pixel = config.pixel * pixel_size(nside_of(holes.size, "mask"))
+    pixel = config.pixel * pixel_size(nside_of(seen.size, "mask"))
     layouts = tiling.plan(
         holes,
         side=config.side,
@@ -224,11 +225,7 @@ def _worth_it(
     Deep in a wide hole the mean is that of the coarse level; a tile without data is zero, and
     is there for the others to fade into.
     """
-    inner = slice(config.guard, -config.guard or None)
-    sees = np.zeros(len(layouts), dtype=bool)
-    for part in _batches(len(layouts)):
-        weight, _ = tiling.cut(seen, None, layouts[part])
-        sees[part] = (weight[:, inner, inner] >= config.threshold).any(axis=(1, 2))
+    sees = tiling.sees(seen, layouts, guard=config.guard, threshold=config.threshold)
     lon, lat = np.radians([(layout.lon_deg, layout.lat_deg) for layout in layouts]).T
     centre = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], -1)
     kept = sees.copy()

@@ -18,7 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 from skyfill._catalogue import pole_of_galaxy, read_catalogue
 from skyfill._checks import check_nside, nside_of
 from skyfill._fits import finish, open_fits
-from skyfill._regions import label, spread
+from skyfill._regions import spread
+from skyfill._runs import Runs
 from skyfill._skytable import find_table
 from skyfill.healpix import pixel_directions, reorder
 
@@ -149,8 +150,8 @@ def find_holes(values: NDArray[np.float64], observed: NDArray[np.bool_]) -> NDAr
         raise UnusableSkyError(
             "the mask leaves no pixel observed; if its 1 means masked, pass --invert"
         )
-    missing = np.isnan(values)
-    holes: NDArray[np.bool_] = ~observed | missing
+    holes: NDArray[np.bool_] = np.isnan(values)
+    holes |= ~observed
     if not holes.any():
         raise UnusableSkyError(
             "there is nothing to fill: the mask has no hole and the map misses nothing"
@@ -159,7 +160,7 @@ def find_holes(values: NDArray[np.float64], observed: NDArray[np.bool_]) -> NDAr
         raise UnusableSkyError(
             "nothing is left to fill from: the map misses every pixel that is observed"
         )
-    forgotten = int(np.count_nonzero(missing & observed))
+    forgotten = int(np.count_nonzero(holes) + np.count_nonzero(observed)) - observed.size
     if forgotten:
         warnings.warn(
             f"{forgotten} pixels that the mask calls observed are missing in the map;"
@@ -178,13 +179,11 @@ def label_holes(observed: NDArray[np.bool_]) -> Holes:
         (npix,), RING.
 
     """
-    nside, observed = _mask(observed)
-    labels = np.empty(observed.size, np.int32)
-    count = label(nside, ~observed, labels, np.empty(8, np.int64))
-    sizes = np.zeros(count, np.int64)
-    for start in range(0, labels.size, 2**22):
-        here = labels[start : start + 2**22]
-        sizes += np.bincount(here[here >= 0], minlength=count)
+    observed = np.asarray(observed, np.bool_)
+    runs = Runs.of(observed, False)
+    numbers, sizes = runs.regions
+    labels = np.full(observed.size, -1, np.int32)
+    runs.paint(numbers, labels)
     return Holes(labels, sizes)
 
 

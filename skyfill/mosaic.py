@@ -3,15 +3,15 @@
 Tiles know nothing of scales larger than themselves. The prior splits exactly into s = s_L + s_H
 with independent spectra h_l C_l and (1 - h_l) C_l, so E[s|d] = m_L + W_H (d - M m_L) with
 m_L = E[s_L|d]: the coarse level solves for m_L on a degraded map, tiles do the rest. Holes that are
-small against a tile are filled first, from tiles with the whole C_l, which their surroundings show
-better than a degraded map does; the coarse level and the wide holes then take them as data. What
-is left of their error is the gather's; a step towards the exact mean of the sphere takes it out.
+small are filled first, and are data to the coarse level and to the wide ones, as their surroundings
+show them better than a degraded map does: by their blocks where the exact solver is there for the
+polish at the end, else from tiles with the whole C_l. What is left of the error is the gather's; a
+step towards the exact mean of the sphere takes it out.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from skyfill import harmonics
 from skyfill._checks import nside_of
 from skyfill._progress import Progress, Silent
+from skyfill._runs import Runs
 from skyfill._tileset import FlatEngine, MosaicConfig, TileMean, TileSet, pixel_size, plan_tiles
 from skyfill.flatsky import coarse_share
 from skyfill.gaussian import CoarseModel, Solver, degrade, freed
-from skyfill.healpix import pixel_directions
-from skyfill.masks import Holes, grow, label_holes
+from skyfill.gaussian.blocks import affordable
+from skyfill.masks import grow
 from skyfill.prior import Prior
 
 __all__ = [
@@ -100,16 +101,17 @@ class Mosaic:
             return
         every = self._nside <= self._config.polished_nside
         polish = usual_polish(self._nside, self._config)
-        if polish:
-            self._prepare_polish(polish, small_only=not every)
+        solver = self._solver(small_only=not every) if polish else None
+        if solver is not None:
+            self._polisher, self.polish = solver, polish
         self._progress.stage("plan")
         small, wide = _small_and_wide(observed, self._config)
-        solved = np.zeros_like(observed)
-        if self._polisher is not None:
-            solved[self._polisher.small] = True
-            small &= ~solved
-            wide &= ~solved
-        self._before = small | solved
+        blocks = np.zeros_like(observed)
+        if solver is not None:
+            blocks[solver.small] = True
+            small &= ~blocks
+            wide &= ~blocks
+        self._before = small | blocks
         again = np.zeros_like(observed)
         near = self._config.near
         if near is None:
@@ -118,7 +120,7 @@ class Mosaic:
             again = ~grow(observed, near * pixel_size(self._nside))
         coarse = self._config.coarse_nside > 0
         for name, holes, seen, share in (
-            ("small", small, observed | solved, False),
+            ("small", small, observed | blocks, False),
             ("wide", wide, observed | self._before, coarse),
         ):
             if holes.any():
@@ -128,8 +130,8 @@ class Mosaic:
         tiles = [f"{tiles} for {name} holes" for name, tiles in self._sets.items()]
         self._progress.done(", ".join(tiles))
 
-    def _prepare_polish(self, polish: int, *, small_only: bool) -> None:
-        """Prepare the solver."""
+    def _solver(self, *, small_only: bool) -> Solver | None:
+        """Prepare the exact solver; None where there is no memory for it, or nothing to solve."""
         self._progress.stage("prepare")
         try:
             solver = Solver(
@@ -141,12 +143,9 @@ class Mosaic:
             )
         except MemoryError:
             self._progress.done("no polish: this machine has too little memory for it")
-            return
-        if not solver.holes.size:
-            self._progress.done("nothing to polish")
-            return
-        self._polisher, self.polish = solver, polish
-        self._progress.done(str(solver))
+            return None
+        self._progress.done(str(solver) if solver.holes.size else "nothing to polish")
+        return solver if solver.holes.size else None
 
     def mean(self, values: Map, *, overwrite: bool = False) -> Map:
         """Give the posterior mean in the holes.
@@ -179,7 +178,7 @@ class Mosaic:
             self._progress.done(str(solution.certificate))
             return solution.fill
         if self._polisher is not None and self._polisher.small.size:
-            # Better than tiles, and sooner.
+            # Nearer to the exact mean than from tiles, and sooner.
             self._progress.stage("blocks")
             work[self._polisher.small] = self._polisher.small_fill(work)
             self._progress.done(f"{self._polisher.small.size} pixels")
@@ -237,21 +236,34 @@ def usual_polish(nside: int, config: MosaicConfig) -> int:
     return _POLISH if nside <= config.polished_nside else 1
 
 
-def count_tiles(observed: Mask, config: MosaicConfig) -> dict[str, int]:
-    """Count the tiles of ``small`` and of ``wide`` holes that a `Mosaic` would fill."""
-    small, wide = _small_and_wide(observed, config)
-    return {
-        name: plan_tiles(holes, seen, config)[1].size
-        for name, holes, seen in (("small", small, observed), ("wide", wide, observed | small))
-        if holes.any()
-    }
+def count_tiles(
+    observed: Mask, holes: Runs, config: MosaicConfig, *, polished: bool
+) -> dict[str, int]:
+    """Count the tiles of ``small`` and of ``wide`` holes that a `Mosaic` would fill.
+
+    If it polishes, nearly: which holes have blocks depends a little on the prior, too.
+    """
+    regions, sizes = holes.regions
+    wide = _wide_runs(holes, _small_radius(holes.nside, config))
+    blocks = affordable(sizes)[regions] & polished
+    tiles, seen = {}, observed.copy()
+    holes.paint(blocks, seen)
+    for name, chosen in (("small", ~wide & ~blocks), ("wide", wide & ~blocks)):
+        if chosen.any():
+            tiles[name] = plan_tiles(holes.some(chosen), seen, config)[1].size
+        holes.paint(~wide | blocks, seen)
+    return tiles
 
 
 def _small_and_wide(observed: Mask, config: MosaicConfig) -> tuple[Mask, Mask]:
     """Tell holes that are small against a tile from others."""
-    nside = nside_of(observed.size, "mask")
-    wide = wide_holes(observed, config.small * config.pixel * pixel_size(nside))
+    wide = wide_holes(observed, _small_radius(nside_of(observed.size, "mask"), config))
     return ~(observed | wide), wide
+
+
+def _small_radius(nside: int, config: MosaicConfig) -> float:
+    """Give the largest radius of a small hole, radians."""
+    return config.small * config.pixel * pixel_size(nside)
 
 
 def wide_holes(observed: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
@@ -268,27 +280,14 @@ def wide_holes(observed: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
     -------
     ``(npix,)``, RING.
     """
-    nside = nside_of(observed.size, "mask")
-    holes = label_holes(observed)
-    centre = np.zeros((holes.sizes.size, 3))
-    farthest = np.zeros(holes.sizes.size)
-    for number, direction in _hole_pixels(nside, holes):
-        for axis in range(3):
-            centre[:, axis] += np.bincount(number, direction[:, axis], minlength=len(centre))
-    centre /= np.maximum(np.linalg.norm(centre, axis=1, keepdims=True), 1e-300)
-    for number, direction in _hole_pixels(nside, holes):
-        np.maximum.at(farthest, number, np.linalg.norm(direction - centre[number], axis=1))
-    # One more for the label -1 of observed pixels: numpy takes it from the end.
-    wide = np.append(farthest > 2 * math.sin(min(radius, math.pi) / 2), False)
-    marked: NDArray[np.bool_] = wide[holes.labels]
+    holes = Runs.of(observed, False)
+    marked = np.zeros_like(observed)
+    holes.paint(_wide_runs(holes, radius), marked)
     return marked
 
 
-def _hole_pixels(
-    nside: int, holes: Holes
-) -> Iterator[tuple[NDArray[np.int32], NDArray[np.float64]]]:
-    """Give labels and directions of hole pixels, some at a time."""
-    for start in range(0, holes.labels.size, 2**22):
-        labels = holes.labels[start : start + 2**22]
-        pixels = np.flatnonzero(labels >= 0)
-        yield labels[pixels], pixel_directions(nside, pixels + start)
+def _wide_runs(holes: Runs, radius: float) -> Mask:
+    """Tell which runs are of wide holes."""
+    _, chords = holes.discs()
+    wide: Mask = chords > 2 * math.sin(min(radius, math.pi) / 2)
+    return wide[holes.regions[0]]

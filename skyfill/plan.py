@@ -15,12 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill._checks import nside_of
+from skyfill._runs import Runs
 from skyfill.diffuse import TABLE
 from skyfill.gaussian.blocks import affordable
-from skyfill.gaussian.solver import fits
-from skyfill.masks import label_holes
+from skyfill.gaussian.memory import fits, polish_bytes, solve_bytes
 from skyfill.mosaic import MosaicConfig, count_tiles, usual_polish
-from skyfill.tiling.search import any_child
 
 __all__ = ["Plan", "Request", "make_plan", "within"]
 
@@ -38,15 +37,10 @@ _TORCH, _PLAIN = 0.64e9, 0.30e9
 #: of what torch keeps when it is done.
 _CUT, _CUTS, _PASTED, _PASTES = 1.0e6, 256, 64.0, 2**23
 _KEPT = 0.3e9
-#: Bytes for each pixel and each hole pixel: of tiles, of the plan, of polish beside them, of the
-#: exact mean and of the diffusive fill, whose long lists of holes have no table of neighbours.
+#: Bytes for each pixel and each hole pixel: of tiles, and of the diffusive fill, whose long lists
+#: of holes have no table of neighbours. Those of exact fills are told by `skyfill.gaussian.memory`.
 _TILES, _TILES_HOLE = 21.0, 8.0
-_POLISH, _POLISH_HOLE = 33.0, 16.0
-_EXACT, _EXACT_HOLE = 66.0, 66.0
 _DIFFUSE, _DIFFUSE_HOLE, _TABLE_HOLE = 12.0, 58.0, 32.0
-#: Bytes of a block of n hole pixels, over n², and while the largest is made.
-_BLOCK, _LARGEST = 2.0, 10.0
-
 #: Seconds of a first map and of each further one: of any, for each million of pixels, for their
 #: number (in millions) times Nside / 1000, and for each thousand of tiles.
 _SECONDS = {
@@ -117,10 +111,12 @@ def make_plan(observed: Mask, request: Request) -> Plan:
     """
     nside = nside_of(observed.size, "mask")
     config = MosaicConfig()
-    sizes = label_holes(observed).sizes
+    runs = Runs.of(observed, False)
+    _, sizes = runs.regions
     holes = int(sizes.sum())
     tiled = request.method == "vae" and nside > config.whole_nside
-    tiles = count_tiles(observed, config) if tiled else {}
+    polish = _polish(request, nside, holes)
+    tiles = count_tiles(observed, runs, config, polished=bool(polish)) if tiled else {}
     informed = request.method in ("vae", "gaussian") or bool(request.polish)
     return Plan(
         nside=nside,
@@ -129,9 +125,9 @@ def make_plan(observed: Mask, request: Request) -> Plan:
         masked=holes / observed.size,
         method=request.method,
         prior=("given" if request.known else "fitted") if informed else "none",
-        stages=_stages(request, nside, tiles),
+        stages=_stages(request, sizes, tiles, nside=nside, polish=bool(polish)),
         tiles=tiles,
-        polish=_polish(request, nside),
+        polish=polish,
         memory=_memory(request, nside, sizes, sum(tiles.values())),
         seconds=_seconds(request, nside, sum(tiles.values())),
     )
@@ -155,8 +151,9 @@ def within(observed: Mask, request: Request, limit: float) -> Request:
         It takes more; the message says how much, and what could be done.
     """
     nside = nside_of(observed.size, "mask")
-    sizes = label_holes(observed).sizes
-    tiles = _guess_tiles(observed) if request.method == "vae" else 0
+    holes = Runs.of(observed, False)
+    _, sizes = holes.regions
+    tiles = _guess_tiles(observed, holes) if request.method == "vae" else 0
     least = _memory(replace(request, batch_size=2), nside, sizes, tiles)
     if least > limit:
         raise ValueError(
@@ -194,12 +191,11 @@ def _amount(memory: float) -> str:
 def _memory(request: Request, nside: int, sizes: NDArray[np.int64], tiles: int) -> float:
     """Estimate the peak, bytes: that of the stage which takes most."""
     npix, holes = 12 * nside**2, int(sizes.sum())
-    polish = bool(_polish(request, nside))
+    polish = bool(_polish(request, nside, holes))
     work = float(_TILE_WORK * (request.batch_size or _BATCH))
-    small = sizes[affordable(sizes)].astype(np.float64)
-    blocks = _BLOCK * float(small @ small) + _LARGEST * float(small.max(initial=0.0)) ** 2
-    polishing = _PLAIN + _POLISH * npix + _POLISH_HOLE * holes + blocks
-    exact = _PLAIN + 0.1e9 + _EXACT * npix + _EXACT_HOLE * holes + blocks
+    small = sizes[affordable(sizes)]
+    polishing = _PLAIN + polish_bytes(nside, holes, small)
+    exact = _PLAIN + solve_bytes(nside, holes, small)
     if request.method == "diffuse":
         hole = _DIFFUSE_HOLE + (_TABLE_HOLE if holes <= TABLE else 0.0)
         diffusing = _PLAIN + _DIFFUSE * npix + hole * holes
@@ -228,9 +224,9 @@ def _seconds(request: Request, nside: int, tiles: int) -> float:
     return float(terms @ begin + (request.maps - 1) * (terms @ further) + fit)
 
 
-def _polish(request: Request, nside: int) -> int:
+def _polish(request: Request, nside: int, holes: int) -> int:
     """Give the exact iterations at the end; none after vae where memory is too small for them."""
-    if request.method == "vae" and not fits(nside):
+    if request.method == "vae" and not fits(nside, holes):
         return 0
     if request.polish is not None:
         return request.polish
@@ -240,14 +236,21 @@ def _polish(request: Request, nside: int) -> int:
     return usual_polish(nside, config)
 
 
-def _stages(request: Request, nside: int, tiles: Mapping[str, int]) -> tuple[str, ...]:
+def _stages(
+    request: Request,
+    sizes: NDArray[np.int64],
+    tiles: Mapping[str, int],
+    *,
+    nside: int,
+    polish: bool,
+) -> tuple[str, ...]:
     """Name the stages as they will be shown."""
     fitted = not request.known and (request.method in ("vae", "gaussian") or bool(request.polish))
-    polish = bool(_polish(request, nside))
     stages = ["read"] + ["prior"] * fitted
     drawn = ["latent sky"] * (request.method in ("vae", "gaussian"))
     if request.method == "vae" and nside > MosaicConfig.whole_nside:
         stages += ["prepare"] * polish + ["plan", *drawn]
+        stages += ["blocks"] * (polish and bool(affordable(sizes).any()))
         stages += ["small holes"] * ("small" in tiles)
         stages += ["coarse level", "wide holes"] * ("wide" in tiles)
     elif request.method == "vae":
@@ -261,11 +264,9 @@ def _stages(request: Request, nside: int, tiles: Mapping[str, int]) -> tuple[str
     return (*stages, *["polish"] * polish, "write")
 
 
-def _guess_tiles(observed: Mask) -> int:
+def _guess_tiles(observed: Mask, holes: Runs) -> int:
     """Guess the number of tiles without planning them: cells where holes and data meet."""
-    nside = nside_of(observed.size, "mask")
-    cell = max(nside // 64, 1)
-    holes, data = np.empty(12 * cell**2, np.bool_), np.empty(12 * cell**2, np.bool_)
-    any_child(nside, ~observed, cell, holes)
-    any_child(nside, observed, cell, data)
-    return math.ceil(1.5 * np.count_nonzero(holes & data))
+    cell = max(holes.nside // 64, 1)
+    data = Runs.of(observed).degraded(cell)
+    both = np.intersect1d(holes.degraded(cell).pixels(), data.pixels(), assume_unique=True)
+    return math.ceil(1.5 * both.size)

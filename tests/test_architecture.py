@@ -14,7 +14,7 @@ ROWS = (
     {"_fits", "_pixels", "_ranks"},
     {"_fits_sums", "_laplace", "healpix"},
     {"_fits_write"},
-    {"_catalogue", "_regions", "_skytable", "_spectrumfile"},
+    {"_catalogue", "_regions", "_runs", "_skytable", "_spectrumfile"},
     {"_describe"},
     {"blending", "maps", "masks", "tiling"},
     {"diffuse", "harmonics", "pictures"},

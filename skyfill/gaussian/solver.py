@@ -14,9 +14,6 @@ is lost.
 
 from __future__ import annotations
 
-import math
-import os
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,12 +23,13 @@ from skyfill._progress import Progress, Silent
 from skyfill.gaussian.bands import TaperedBands
 from skyfill.gaussian.blocks import HoleBlocks, affordable
 from skyfill.gaussian.loops import Inner, Outer, rms
+from skyfill.gaussian.memory import check_memory
 from skyfill.gaussian.pinned import Pinned, unpinned
 from skyfill.gaussian.solution import Certificate, Solution
 from skyfill.harmonics import Covariance
 from skyfill.masks import distance_to_edge, grow, label_holes
 
-__all__ = ["Solver", "fits"]
+__all__ = ["Solver"]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -52,8 +50,6 @@ _UNRESOLVED = 0.05
 #: inner steps at most.
 _ROUND, _SHORT, _FEW = 8, 4, 4
 _MANY, _LONG = 6, 10
-#: Bytes for each pixel of the map, and for each of its holes, as measured at Nside 2048.
-_BYTES = 115
 #: Holes nearer to each other than twice this over lmax, some seven pixels, are one.
 _APART = 2 * np.pi
 
@@ -101,8 +97,9 @@ class Solver:
         self._nside = nside_of(observed.size, "the map to fill")
         if not observed.any():
             raise ValueError("no pixel is observed: nothing is known of the sky")
-        # Before anything large is made; small holes are not known yet.
-        _check_memory(self._nside, 0 if small_only else int(np.count_nonzero(~observed)))
+        # Before anything large is made; what blocks take comes on top.
+        nhole = observed.size - int(np.count_nonzero(observed))
+        check_memory(self._nside, nhole, np.empty(0, np.int64), small_only=small_only)
         self._threads = threads
         area = 4 * np.pi / observed.size
         modes = (2 * np.arange(signal_cl.size) + 1) / (4 * np.pi)
@@ -133,7 +130,7 @@ class Solver:
             # Small holes must not make up for the monopole of a wide one's error.
             signal_cl = unpinned(signal_cl)
             pixels, labels, small = pixels[small], labels[small], small[small]
-        _check_memory(self._nside, pixels.size)
+        check_memory(self._nside, nhole, np.bincount(labels[small]), small_only=small_only)
         self._observed, self.holes, self._cl = observed, pixels, signal_cl
         self._free_dipole = bool(np.all(signal_cl[:2] > signal_cl[min(2, signal_cl.size - 1)]))
         weights = harmonics.pixel_weights(self._nside, threads=threads)
@@ -344,29 +341,6 @@ class Solver:
         if self._bands is not None:
             out[self._wide] = self._bands.apply(values[self._wide])
         return out
-
-
-def _check_memory(nside: int, nhole: int) -> None:
-    """Refuse what would end in the operating system's killing us, hours later."""
-    need, have = _BYTES * (12 * nside**2 + nhole) / 2**30, _machine_memory() / 2**30
-    if need > have:
-        raise MemoryError(
-            f"an exact fill of {nhole} pixels at Nside {nside} takes some {need:.0f} GiB, this "
-            f"machine has {have:.0f}: use --method vae, or lower the resolution"
-        )
-
-
-def fits(nside: int) -> bool:
-    """Tell whether a solver of some holes at least would be made on this machine."""
-    return _BYTES * 12 * nside**2 <= _machine_memory()
-
-
-def _machine_memory() -> float:
-    """Give the bytes of memory there are; infinite where the system does not tell."""
-    try:
-        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (AttributeError, OSError, ValueError):
-        return math.inf
 
 
 def _inner_lmax(signal_cl: Map, noise_cl: float, nside: int) -> int:

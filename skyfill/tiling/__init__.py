@@ -3,6 +3,7 @@
 from skyfill.tiling.cutting import cut as cut
 from skyfill.tiling.cutting import cut_nearest as cut_nearest
 from skyfill.tiling.cutting import gather as gather
+from skyfill.tiling.cutting import sees as sees
 from skyfill.tiling.files import read_tile as read_tile
 from skyfill.tiling.files import write_tile as write_tile
 from skyfill.tiling.layout import Layout as Layout

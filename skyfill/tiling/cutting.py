@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from skyfill._checks import nside_of
-from skyfill.healpix import nest_to_ring, ring_table
-from skyfill.tiling import kernels
+from skyfill._runs import Runs
+from skyfill.healpix import nest_to_ring, pixel_radius, ring_table
+from skyfill.tiling import kernels, search
 from skyfill.tiling.layout import Frames, frames
 from skyfill.tiling.pasting import paste, pixels_near
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
     from skyfill.tiling.layout import Layout
 
-__all__ = ["cut", "cut_nearest", "gather"]
+__all__ = ["cut", "cut_nearest", "gather", "sees"]
 
 BLOCKS = 64  # shares into which the rows of a cut are dealt: enough to keep any processor busy
 BATCH = 2**23  # tile pixels that are gathered at a time: 64 MiB
@@ -117,6 +119,57 @@ def cut_nearest(
     tiles = np.empty(_shape(layouts), dtype=dtype)
     kernels.cut_nearest(nside, *where.grid, _plain(values, dtype), nest, tiles)
     return tiles
+
+
+def sees(
+    observed: NDArray[np.bool_], layouts: Sequence[Layout], *, guard: int = 0, threshold: float
+) -> NDArray[np.bool_]:
+    """Tell which tiles show data: those of which `cut` finds a pixel with enough weight.
+
+    Parameters
+    ----------
+    observed
+        (npix,), RING, True where observed.
+    layouts
+        Tiles of one shape.
+    guard
+        Pixels along the border that do not count.
+    threshold
+        The least weight, above 0.
+
+    Returns
+    -------
+    (ntile,).
+
+    Raises
+    ------
+    ValueError
+        If mask and layouts differ in resolution, layouts in shape, nothing is left of a tile, or
+        the threshold is not above 0.
+
+    """
+    if not threshold > 0:
+        raise ValueError(f"a weight that counts is above 0, got {threshold}")
+    where, nside = _prepare(observed, layouts)
+    out = np.zeros(len(layouts), np.bool_)
+    if not out.size:
+        return out
+    ny, nx = layouts[0].shape
+    inner = replace(layouts[0], shape=(ny - 2 * guard, nx - 2 * guard))
+    dark = Runs.of(observed, False)
+    search.sees(
+        nside,
+        ring_table(nside),
+        (dark.first, dark.stop, dark.begin),
+        # the pixels around a point are no farther than two of their radii; one more for rounding
+        (where.centre, np.full(out.size, inner.radius + 3 * pixel_radius(nside))),
+        where.grid,
+        (ny, nx, guard),
+        _plain(observed, np.bool_),
+        threshold,
+        out,
+    )
+    return out
 
 
 def gather(

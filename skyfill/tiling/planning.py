@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial import KDTree
 
-from skyfill._checks import nside_of
-from skyfill.healpix import pixel_directions, pixel_radius
+from skyfill._runs import Runs
+from skyfill.healpix import nest_to_ring, pixel_directions, pixel_radius, ring_to_nest
 from skyfill.tiling.layout import Layout
-from skyfill.tiling.search import any_child, label, nearest_centre
+from skyfill.tiling.search import nearest_points
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["plan"]
+    Flags = NDArray[np.bool_]
 
-AT_ONCE = 2**22  # pixels whose nearest tiles are looked for at a time
+__all__ = ["plan"]
 
 
 def plan(
-    holes: NDArray[np.bool_],
+    holes: NDArray[np.bool_] | Runs,
     *,
     side: int,
     pixel_arcmin: float,
@@ -42,7 +42,7 @@ def plan(
     Parameters
     ----------
     holes
-        (npix,), RING, True for the pixels to be covered.
+        (npix,), RING, True for the pixels to be covered; or these pixels as runs.
     side
         Pixels along each side of a tile.
     pixel_arcmin
@@ -66,12 +66,12 @@ def plan(
 
     Notes
     -----
-    Holes are read in place. All further arrays are as long as the list of hole pixels at the
-    coarsest Nside whose pixels are small against a tile.
+    Holes are read in place, as runs along the rings. All further arrays are as long as the list of
+    runs, or of the pixels of small holes, beside flags for the pixels of half the Nside.
 
     """
-    nside = nside_of(holes.size, "holes")
-    pattern = Layout(nside, 0.0, 0.0, (side, side), float(pixel_arcmin), projection, coord)
+    runs = holes if isinstance(holes, Runs) else Runs.of(np.asarray(holes, dtype=np.bool_))
+    pattern = Layout(runs.nside, 0.0, 0.0, (side, side), float(pixel_arcmin), projection, coord)
     reach = 0.5 * (side - 1) * pattern.step - margin
     if margin < 0 or reach < pattern.step:
         raise ValueError(
@@ -80,9 +80,8 @@ def plan(
         )
     if not 1 <= cover < math.inf:
         raise ValueError(f"cover is a number of tiles, at least 1, got {cover}")
-    flags = np.ascontiguousarray(holes, dtype=np.bool_)
-    clumps = _Clumps(nside, flags, reach, tan=projection == "TAN")
-    wide = _cover_wide(nside, flags, clumps, reach, cover)
+    clumps = _Clumps(runs, reach, tan=projection == "TAN")
+    wide = _cover_wide(runs, clumps, reach, cover)
     points = np.concatenate([wide, clumps.centres_beyond(wide)])
     lon = np.degrees(np.arctan2(points[:, 1], points[:, 0])) % 360.0
     lat = np.degrees(np.arctan2(points[:, 2], np.hypot(points[:, 0], points[:, 1])))
@@ -95,32 +94,55 @@ def plan(
 class _Clumps:
     """Holes, joined with those close by: connected sets of coarse pixels that touch a hole.
 
-    Each has a disc, of which ``small`` ones fit into the circle of radius ``disc`` inside a tile.
+    Each has a disc, of which ``small`` ones fit into the circle of radius ``disc`` inside a tile;
+    these have ``centres`` and ``radii``, in the order of their first NESTED pixels.
     """
 
-    def __init__(self, nside: int, holes: NDArray[np.bool_], reach: float, *, tan: bool) -> None:
+    def __init__(self, holes: Runs, reach: float, *, tan: bool) -> None:
         self.tan = tan
         self.disc = math.atan(reach) if tan else reach
-        self.nside = _fine_enough(nside, self.disc / 8)
-        self.pixels = _touched(nside, holes, self.nside)
-        labels = np.full(12 * self.nside**2, -1)
-        n = label(
-            self.nside, self.pixels, labels, np.empty_like(self.pixels), np.empty(8, np.int64)
-        )
-        self.labels = labels[self.pixels]
-        directions = pixel_directions(self.nside, self.pixels, nest=True)
-        total = np.stack([np.bincount(self.labels, d, n) for d in directions.T], axis=-1)
+        self.nside = _fine_enough(holes.nside, self.disc / 8)
+        self._runs = holes.degraded(self.nside)
+        self._labels, _ = self._runs.regions
+        _, chords = self._runs.discs()
+        most = 2 * np.arcsin(np.minimum(chords / 2, 1)) + pixel_radius(self.nside)
+        self._small = most <= self.disc * (1 + 1e-9)  # for want of digits a few too many
+        self._measure()
+
+    def _measure(self) -> None:
+        """Measure the small ones pixel by pixel."""
+        which = self._small[self._labels]
+        runs = self._runs.some(which)
+        pixels = ring_to_nest(self.nside, runs.pixels())
+        order = np.argsort(pixels)
+        owner = np.repeat(self._labels[which], runs.sizes)[order]
+        names, first, labels = np.unique(owner, return_index=True, return_inverse=True)
+        rank = np.argsort(first)
+        labels = np.argsort(rank)[labels]
+        n = names.size
+        directions = pixel_directions(self.nside, pixels[order], nest=True)
+        total = np.stack([np.bincount(labels, d, n) for d in directions.T], axis=-1)
         norm = np.linalg.norm(total, axis=-1, keepdims=True)
-        self.centres = total / np.maximum(norm, 1e-300)
-        chord = np.linalg.norm(directions - self.centres[self.labels], axis=-1)
-        self.radii = np.zeros(n)
-        np.maximum.at(self.radii, self.labels, 2 * np.arcsin(np.minimum(chord / 2, 1)))
-        self.radii += pixel_radius(self.nside)
-        self.small = (self.radii <= self.disc) & (norm[:, 0] > 0)
+        centres = total / np.maximum(norm, 1e-300)
+        chord = np.linalg.norm(directions - centres[labels], axis=-1)
+        radii = np.zeros(n)
+        np.maximum.at(radii, labels, 2 * np.arcsin(np.minimum(chord / 2, 1)))
+        radii += pixel_radius(self.nside)
+        small = (radii <= self.disc) & (norm[:, 0] > 0)
+        self.centres, self.radii = centres[small], radii[small]
+        self._small[names[rank]] = small
+
+    def wide(self, holes: Runs) -> Flags:
+        """Tell which runs of hole pixels, none coarser, lie in clumps that fit into no tile."""
+        down = (holes.nside // self.nside) ** 2
+        parents = nest_to_ring(self.nside, ring_to_nest(holes.nside, holes.first) // down)
+        inside = np.searchsorted(self._runs.first, parents, side="right") - 1
+        chosen: Flags = ~self._small[self._labels[inside]]
+        return chosen
 
     def centres_beyond(self, chosen: NDArray[np.float64]) -> NDArray[np.float64]:
         """Choose the centres of small clumps that neither ``chosen`` tiles nor each other hold."""
-        centres, room = self.centres[self.small], self.disc - self.radii[self.small]
+        centres, room = self.centres, self.disc - self.radii
         held = np.zeros(len(centres), dtype=np.bool_)
         if len(chosen):
             distance, _ = KDTree(chosen).query(centres)
@@ -137,32 +159,23 @@ class _Clumps:
         return np.take(centres, keep, axis=0)
 
 
-def _cover_wide(
-    nside: int, holes: NDArray[np.bool_], clumps: _Clumps, reach: float, cover: float
-) -> NDArray[np.float64]:
+def _cover_wide(holes: Runs, clumps: _Clumps, reach: float, cover: float) -> NDArray[np.float64]:
     """Choose the grid points, as unit vectors, that the clumps need which fit into no tile."""
-    if clumps.small.all():
-        return np.empty((0, 3))
     # a length in the plane of the tile, at its corner, over the same length on the sky
     stretch = 1.0 + 2.0 * (reach if clumps.tan else math.tan(reach)) ** 2
-    fine = max(clumps.nside, _fine_enough(nside, reach / 32 / stretch))
-    flags = np.empty(12 * fine**2, dtype=np.bool_)
-    any_child(nside, holes, fine, flags)
-    if fine < nside:
+    fine = max(clumps.nside, _fine_enough(holes.nside, reach / 32 / stretch))
+    runs = holes.degraded(fine)
+    runs = runs.some(clumps.wide(runs))
+    if not runs.first.size:
+        return np.empty((0, 3))
+    if fine < holes.nside:
         reach -= pixel_radius(fine) * stretch
     spacing = 2.0 * (math.atan(reach) if clumps.tan else reach) / math.sqrt(cover)
     while True:
         columns = _columns(spacing)
         starts = np.concatenate([[0], np.cumsum(columns)])
-        wanted, far = np.zeros(starts[-1], dtype=np.bool_), 0.0
-        for start in range(0, flags.size, AT_ONCE):
-            pixels = np.flatnonzero(flags[start : start + AT_ONCE]) + start
-            parent = np.searchsorted(clumps.pixels, pixels // (fine // clumps.nside) ** 2)
-            pixels = pixels[~clumps.small[clumps.labels[parent]]]
-            owner, distance = np.empty(pixels.size, dtype=np.int64), np.empty(pixels.size)
-            nearest_centre(fine, pixels, columns, starts, not clumps.tan, owner, distance)
-            wanted[owner] = True
-            far = max(far, float(distance.max(initial=0.0)))
+        wanted = np.zeros(starts[-1], dtype=np.bool_)
+        far = nearest_points(fine, runs.first, runs.stop, columns, starts, not clumps.tan, wanted)
         if far <= reach:
             break
         spacing *= 0.97  # only tiles as curved as the sky come here
@@ -190,10 +203,3 @@ def _fine_enough(nside: int, radius: float) -> int:
     while coarse < nside and pixel_radius(coarse) > radius:
         coarse *= 2
     return coarse
-
-
-def _touched(nside: int, holes: NDArray[np.bool_], coarse: int) -> NDArray[np.int64]:
-    """List the NESTED pixels of a coarser Nside that touch a hole, sorted."""
-    flags = np.empty(12 * coarse**2, dtype=np.bool_)
-    any_child(nside, holes, coarse, flags)
-    return np.flatnonzero(flags)

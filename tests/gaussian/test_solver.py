@@ -358,9 +358,10 @@ def test_one_observed_pixel():
 
 
 def test_more_memory_than_there_is(monkeypatch):
-    from skyfill.gaussian import solver
+    from skyfill.gaussian import memory
 
-    monkeypatch.setattr(solver, "_machine_memory", lambda: 115.0 * (NPIX + 9))
+    enough = 1.25 * memory.solve_bytes(16, 9, np.array([9]))
+    monkeypatch.setattr(memory, "_machine_memory", lambda: enough)
     observed = np.ones(NPIX, dtype=bool)
     observed[:9] = False
     solver_of(observed)
@@ -372,8 +373,8 @@ def test_more_memory_than_there_is(monkeypatch):
 def test_the_machine_says_how_much_memory_it_has(monkeypatch):
     import os
 
-    from skyfill.gaussian import solver
+    from skyfill.gaussian import memory
 
-    assert solver._machine_memory() > 1e8
+    assert memory._machine_memory() > 1e8
     monkeypatch.delattr(os, "sysconf")  # as on Windows
-    assert solver._machine_memory() == math.inf
+    assert memory._machine_memory() == math.inf

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from skyfill.blending import window
 from skyfill.healpix import reorder
-from skyfill.tiling import Layout, cut, cut_nearest, gather, paste, plan
+from skyfill.tiling import Layout, cut, cut_nearest, gather, paste, plan, sees
 
 NSIDE = 64
 RNG = np.random.default_rng(11)
@@ -174,3 +174,43 @@ def test_passes_do_not_depend_on_the_ordering():
     ring = gather(sky, layouts, window=taper)
     nest = gather(reorder(sky, False, True), layouts, window=taper, nest=True)
     np.testing.assert_allclose(ring, nest, rtol=1e-13)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    layout=st.builds(
+        Layout,
+        nside=st.just(NSIDE),
+        lon_deg=st.floats(0, 360),
+        lat_deg=st.one_of(st.floats(-90, 90), st.sampled_from([-90, 0, 90])),
+        shape=st.tuples(st.integers(10, 24), st.integers(10, 24)),
+        pixel_arcmin=st.floats(10, 80),
+        projection=st.sampled_from(["TAN", "CAR"]),
+    ),
+    guard=st.integers(0, 3),
+    radius=st.floats(0.02, 0.6),
+    shift=st.floats(-1, 1),
+    speckle=st.sampled_from([0.0, 1e-3, 0.3]),
+    threshold=st.sampled_from([1e-6, 0.5, 0.9, 1.0]),
+)
+def test_tiles_see_what_is_cut(layout, guard, radius, shift, speckle, threshold):
+    """In a dark disc about as large as the tile, which covers it or leaves a corner to be seen."""
+    middle = layout.centre + shift * radius * np.array([0.5, -0.5, 0.5])
+    seen = np.ones(SKY.size, np.bool_)
+    dark = hp.query_disc(NSIDE, middle, radius)
+    seen[dark] = np.random.default_rng(3).random(dark.size) < speckle
+    inner = slice(guard, -guard or None)
+    weight, _ = cut(seen, None, [layout])
+    expected = (weight[:, inner, inner] >= threshold).any(axis=(1, 2))
+    np.testing.assert_array_equal(sees(seen, [layout], guard=guard, threshold=threshold), expected)
+
+
+def test_seeing_bad_input():
+    layout = Layout(NSIDE, 0.0, 0.0, (16, 16), 30.0)
+    assert sees(SEEN, [], threshold=0.5).size == 0
+    with pytest.raises(ValueError, match="above 0"):
+        sees(SEEN, [layout], threshold=0.0)
+    with pytest.raises(ValueError, match="no tile has"):
+        sees(SEEN, [layout], guard=7, threshold=0.5)
+    with pytest.raises(ValueError, match="Nside 64"):
+        sees(SEEN, [Layout(32, 0.0, 0.0, (16, 16), 30.0)], threshold=0.5)

@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from skyfill._runs import Runs
 from skyfill.tiling import Layout, plan
+from skyfill.tiling.planning import _columns
+from skyfill.tiling.search import nearest_points
 
 
 def depth(layouts: tuple[Layout, ...], nside: int, holes: np.ndarray) -> np.ndarray:
@@ -79,6 +82,45 @@ def test_wide_holes_are_covered_too(nside, side, scale, margin, cover, latitude,
         flags, side=side, pixel_arcmin=pixel, margin=margin, projection=projection, cover=cover
     )
     assert depth(layouts, nside, np.flatnonzero(flags)).min() >= margin - 1e-12
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    nside=st.sampled_from([16, 32, 64]),
+    degrees=st.floats(4, 60),
+    edges=st.lists(st.floats(-90, 90), min_size=2, max_size=2),
+    speckle=st.sampled_from([0.0, 0.3]),
+    car=st.booleans(),
+)
+def test_grid_points_nearest_to_runs(nside, degrees, edges, speckle, car):
+    """They are those nearest to each pixel, and the farthest pixel is as far off."""
+    lon, lat = hp.pix2ang(nside, np.arange(12 * nside**2), lonlat=True)
+    flags = (lat >= min(edges)) & (lat <= max(edges))
+    flags &= np.random.default_rng(nside).random(flags.size) >= speckle
+    columns = _columns(np.radians(degrees))
+    starts = np.append(0, np.cumsum(columns))
+    theta, phi = np.radians(90 - lat[flags]), np.radians(lon[flags])
+    row = np.rint(theta * (columns.size - 1) / np.pi).astype(int)
+    column = np.rint(phi * columns[row] / (2 * np.pi)).astype(int)
+    middle, east = row * np.pi / (columns.size - 1), phi - column * 2 * np.pi / columns[row]
+    a = np.cos(theta) * np.cos(middle) + np.sin(theta) * np.sin(middle) * np.cos(east)
+    b = np.sin(theta) * np.sin(east)
+    c = np.cos(theta) * np.sin(middle) - np.sin(theta) * np.cos(middle) * np.cos(east)
+    if car:
+        far = np.maximum(np.abs(np.arctan2(b, a)), np.abs(np.arcsin(np.clip(c, -1, 1))))
+    else:
+        far = np.where(a > 0, np.maximum(np.abs(b), np.abs(c)) / np.maximum(a, 1e-300), np.inf)
+    # Pixels halfway between two points go to either of them; two of a row are as far away.
+    halfway = np.isclose(theta * (columns.size - 1) / np.pi % 1, 0.5, atol=1e-9)
+    tied = halfway | np.isclose(phi * columns[row] / (2 * np.pi) % 1, 0.5, atol=1e-9)
+    sure = np.zeros(starts[-1], dtype=bool)
+    sure[starts[row[~tied]] + column[~tied] % columns[row[~tied]]] = True
+    runs, wanted = Runs.of(flags), np.zeros(starts[-1], dtype=bool)
+    found = nearest_points(nside, runs.first, runs.stop, columns, starts, car, wanted)
+    assert wanted[sure].all()
+    assert np.count_nonzero(wanted & ~sure) <= np.count_nonzero(tied)
+    if not halfway.any():
+        assert found == pytest.approx(far.max(initial=0.0), rel=1e-9, abs=1e-12)
 
 
 def test_wide_holes_lie_in_as_many_tiles_as_asked():

@@ -1,0 +1,362 @@
+"""Sets of pixels as runs along the rings: what they are connected to, where, and how far out.
+
+Holes and what lies between them are long stretches of ring after ring, so that there are some
+hundred times fewer runs than pixels: what is asked of a set is answered without a look at each of
+its pixels. All indices are RING. Two pixels are connected when they share a side or a corner.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from skyfill._checks import nside_of
+from skyfill._jit import compiled
+from skyfill._pixels import (
+    TWO_PI,
+    neighbours_ring,
+    pix2zsphi_ring,
+    ring2xyf,
+    ring_start,
+    xyf2ring,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Flags = NDArray[np.bool_]
+    Indices = NDArray[np.int32]
+    Integers = NDArray[np.int64]
+
+__all__ = ["Runs"]
+
+#: Pixels that are read at a time.
+_AT_ONCE = 2**22
+#: Pixels at each end of a run that are looked at one by one, and of a run that is all ends. Only
+#: the last of a ring meet its beginning, and no more than two in a row miss a neighbour.
+_END = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """A set of pixels.
+
+    Attributes
+    ----------
+    nside
+        Resolution.
+    first, stop
+        ``(n,)``: first pixel of each run, and the one behind its last, ascending. A run ends where
+        its ring ends.
+    begin
+        ``(4 nside + 1,)``: the first run of each ring, from 1; the last is their number.
+    """
+
+    nside: int
+    first: Indices
+    stop: Indices
+    begin: Integers
+
+    @classmethod
+    def of(cls, flags: Flags, value: bool = True) -> Runs:
+        """Take the pixels of a map, ``(npix,)``, that have a value."""
+        nside = nside_of(flags.size, "mask")
+        edges = [np.zeros(int(bool(flags[0]) == value), np.int64)]
+        for start in range(0, flags.size, _AT_ONCE):
+            part = flags[max(start - 1, 0) : start + _AT_ONCE]
+            edges.append(np.flatnonzero(part[1:] != part[:-1]) + (max(start - 1, 0) + 1))
+        edges.append(np.full(int(bool(flags[-1]) == value), flags.size))
+        bounds = np.concatenate(edges)
+        most = bounds.size // 2 + 4 * nside
+        first, stop = np.empty(most, np.int32), np.empty(most, np.int32)
+        begin = np.zeros(4 * nside + 1, np.int64)
+        _cut_at_rings(nside, bounds, first, stop, begin)
+        return cls(nside, first[: begin[-1]].copy(), stop[: begin[-1]].copy(), begin)
+
+    @property
+    def sizes(self) -> Integers:
+        """``(n,)``, pixels of each run."""
+        return (self.stop - self.first).astype(np.int64)
+
+    @cached_property
+    def regions(self) -> tuple[Indices, Integers]:
+        """Connected regions, numbered by their first pixels.
+
+        That is ``(n,)``, of which region each run is, and ``(nregion,)``, how many pixels each has.
+        """
+        labels = np.empty(self.first.size, np.int32)
+        around = np.empty(8, np.int64)
+        count = _label(self.nside, self.first, self.stop, self.begin, labels, around)
+        sizes = np.bincount(labels, self.sizes, minlength=count)
+        return labels, sizes.astype(np.int64)
+
+    def discs(self) -> tuple[Floats, Floats]:
+        """Find where connected regions lie, and how far they reach.
+
+        Returns
+        -------
+        centres
+            ``(nregion, 3)``, unit vectors: the means of the directions of their pixels; zero where
+            that is nowhere.
+        chords
+            ``(nregion,)``, from there to the farthest pixel's centre.
+        """
+        labels, sizes = self.regions
+        centres, chords = np.zeros((sizes.size, 3)), np.zeros(sizes.size)
+        runs = self.nside, self.first, self.stop, self.begin, labels
+        _add_directions(*runs, centres)
+        centres /= np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-300)
+        _reach(*runs, centres, chords)
+        return centres, np.sqrt(chords)
+
+    def paint(self, values: NDArray[Any], out: NDArray[Any]) -> None:
+        """Write a value for each run, ``(n,)``, into a map."""
+        _paint(self.first, self.stop, values, out)
+
+    def some(self, which: Flags) -> Runs:
+        """Take some of the runs."""
+        begin = np.append(0, np.cumsum(which))[self.begin]
+        return Runs(self.nside, self.first[which], self.stop[which], begin)
+
+    def pixels(self) -> Integers:
+        """List the pixels, ascending."""
+        sizes = self.sizes
+        pixels = np.arange(sizes.sum())
+        pixels += np.repeat(self.first - np.append(0, np.cumsum(sizes))[:-1], sizes)
+        return pixels
+
+    def degraded(self, nside: int) -> Runs:
+        """Take the pixels of a lower resolution that hold one of these."""
+        runs = self
+        while runs.nside > nside:
+            flags = np.zeros(3 * runs.nside**2, np.bool_)
+            _halve(runs.nside, runs.first, runs.stop, runs.begin, flags)
+            runs = Runs.of(flags)
+        return runs
+
+
+@compiled
+def _cut_at_rings(
+    nside: int, edges: Integers, first: Indices, stop: Indices, begin: Integers
+) -> None:
+    """Cut stretches, from an even edge to the next, where rings end."""
+    n = 0
+    k = 0
+    for ring in range(1, 4 * nside):
+        start, length, _ = ring_start(nside, ring)
+        end = start + length
+        begin[ring] = n
+        while k < edges.size and edges[k] < end:
+            first[n] = max(edges[k], start)
+            stop[n] = min(edges[k + 1], end)
+            n += 1
+            if edges[k + 1] > end:
+                break
+            k += 2
+    begin[4 * nside] = n
+
+
+@compiled
+def _root(parent: Indices, i: int) -> int:
+    """Find the representative of a run's set, and halve the way to it."""
+    while parent[i] != i:
+        parent[i] = parent[parent[i]]
+        i = parent[i]
+    return i
+
+
+@compiled
+def _meet(
+    i: int,
+    pixels: tuple[int, int],
+    runs: tuple[int, int],
+    first: Indices,
+    stop: Indices,
+    parent: Indices,
+) -> None:
+    """Join a run with those, between two, that hold a pixel from the first to the last of two."""
+    low, high = runs
+    while low < high:
+        middle = (low + high) // 2
+        if stop[middle] <= pixels[0]:
+            low = middle + 1
+        else:
+            high = middle
+    while low < runs[1] and first[low] <= pixels[1]:
+        mine, other = _root(parent, i), _root(parent, low)
+        parent[max(mine, other)] = min(mine, other)
+        low += 1
+
+
+@compiled
+def _label(
+    nside: int, first: Indices, stop: Indices, begin: Integers, parent: Indices, around: Integers
+) -> int:
+    """Label connected regions, numbered by their first runs, and count them.
+
+    Union-find: sets are joined to the one with the smaller representative, so that a parent always
+    comes before its children. ``parent`` becomes the labels; ``around`` is room for eight pixels.
+    """
+    for ring in range(1, 4 * nside):
+        start, length, _ = ring_start(nside, ring)
+        for i in range(begin[ring], begin[ring + 1]):
+            parent[i] = i
+            low = first[i]
+            while low < stop[i]:
+                high = stop[i]
+                # In the southern cap what pixels meet two rings above has gaps between faces.
+                if ring > 3 * nside:
+                    quarter = length >> 2
+                    high = min(high, start + ((low - start) // quarter + 1) * quarter)
+                _join_above(nside, ring, i, (low, high), first, stop, begin, parent, around)
+                low = high
+    count = 0
+    for i in range(first.size):
+        if parent[i] == i:
+            parent[i] = count
+            count += 1
+        else:
+            parent[i] = parent[parent[i]]  # the parent, being earlier, has its label already
+    return count
+
+
+@compiled
+def _join_above(
+    nside: int,
+    ring: int,
+    i: int,
+    piece: tuple[int, int],
+    first: Indices,
+    stop: Indices,
+    begin: Integers,
+    parent: Indices,
+    around: Integers,
+) -> None:
+    """Join a run with those before it that a piece of it meets.
+
+    What the inner pixels of a long piece meet is one stretch of each of the two rings above.
+    """
+    start, _, _ = ring_start(nside, ring)
+    above, _, _ = ring_start(nside, max(ring - 1, 1))
+    low, high = piece
+    long = high - low > 2 * _END
+    near, far = (start, -1), (start, -1)
+    for k in range(2 * _END if long else high - low):
+        p = high - 2 * _END + k if long and k >= _END else low + k
+        neighbours_ring(nside, p, around)
+        inner = long and 0 < k < 2 * _END - 1
+        for m in range(8):
+            q = around[m]
+            if q < 0 or q >= first[i]:
+                continue
+            if q >= start:
+                _meet(i, (q, q), (begin[ring], i), first, stop, parent)
+            elif q >= above:
+                _meet(i, (q, q), (begin[ring - 1], begin[ring]), first, stop, parent)
+                near = (min(near[0], q), max(near[1], q)) if inner else near
+            else:
+                _meet(i, (q, q), (begin[ring - 2], begin[ring - 1]), first, stop, parent)
+                far = (min(far[0], q), max(far[1], q)) if inner else far
+    if near[1] >= 0:
+        _meet(i, near, (begin[ring - 1], begin[ring]), first, stop, parent)
+    if far[1] >= 0:
+        _meet(i, far, (begin[ring - 2], begin[ring - 1]), first, stop, parent)
+
+
+@compiled
+def _add_directions(
+    nside: int, first: Indices, stop: Indices, begin: Integers, labels: Indices, total: Floats
+) -> None:
+    """Add up the directions of the pixels of each region.
+
+    The sum of n phases at equal steps d is the middle one times sin(n d / 2) / sin(d / 2).
+    """
+    for ring in range(1, 4 * nside):
+        _, length, _ = ring_start(nside, ring)
+        half = 0.5 * TWO_PI / length
+        for i in range(begin[ring], begin[ring + 1]):
+            z, s, phi = pix2zsphi_ring(nside, first[i])
+            n = stop[i] - first[i]
+            s *= math.sin(n * half) / math.sin(half)
+            phi += (n - 1) * half
+            total[labels[i], 0] += s * math.cos(phi)
+            total[labels[i], 1] += s * math.sin(phi)
+            total[labels[i], 2] += n * z
+
+
+@compiled
+def _reach(
+    nside: int,
+    first: Indices,
+    stop: Indices,
+    begin: Integers,
+    labels: Indices,
+    centres: Floats,
+    chords: Floats,
+) -> None:
+    """Find the largest squared chord from the centre of each region to a pixel of it.
+
+    Along a run that is at an end, or where it crosses the meridian beyond.
+    """
+    for ring in range(1, 4 * nside):
+        _, length, _ = ring_start(nside, ring)
+        for i in range(begin[ring], begin[ring + 1]):
+            x, y, w = centres[labels[i], 0], centres[labels[i], 1], centres[labels[i], 2]
+            t, psi = math.hypot(x, y), math.atan2(y, x)
+            z, s, phi = pix2zsphi_ring(nside, first[i])
+            beyond = (psi + 0.5 * TWO_PI - phi) * (length / TWO_PI)
+            beyond -= length * math.floor(beyond / length)
+            n = stop[i] - first[i]
+            opposite = min(int(beyond), n - 1)
+            sine = 0.0
+            for k in (0, opposite, min(opposite + 1, n - 1), n - 1):
+                sine = max(sine, abs(math.sin(0.5 * (phi + k * (TWO_PI / length) - psi))))
+            chord = (z - w) ** 2 + (s - t) ** 2 + 4.0 * s * t * sine * sine
+            chords[labels[i]] = max(chords[labels[i]], chord)
+
+
+@compiled
+def _paint(first: Indices, stop: Indices, values: NDArray[Any], out: NDArray[Any]) -> None:
+    """Write each run's value into its pixels."""
+    for i in range(first.size):
+        for p in range(first[i], stop[i]):
+            out[p] = values[i]
+
+
+@compiled
+def _parent(nside: int, p: int) -> int:
+    """Find the pixel of half the resolution that holds a pixel."""
+    face, x, y = ring2xyf(nside, p)
+    return xyf2ring(nside // 2, face, x >> 1, y >> 1)
+
+
+@compiled
+def _halve(nside: int, first: Indices, stop: Indices, begin: Integers, out: Flags) -> None:
+    """Flag the pixels of half the resolution that hold one of these.
+
+    The pixels of a ring lie in one or two coarser rings, in each of them one beside the other. Its
+    ends are flagged by themselves: the coarser ring may begin elsewhere.
+    """
+    for ring in range(1, 4 * nside):
+        below, _, _ = ring_start(nside // 2, (ring + 1) // 2)
+        for i in range(begin[ring], begin[ring + 1]):
+            last = stop[i] - first[i] - 1
+            out[_parent(nside, first[i])] = True
+            out[_parent(nside, first[i] + last)] = True
+            upper, lower = (below, -1), (out.size, -1)
+            for k in range(1, min(2 * _END, last)):
+                p = first[i] + (k if k < _END or last <= 2 * _END else last - 2 * _END + k)
+                q = _parent(nside, p)
+                if q < below:
+                    upper = (min(upper[0], q), max(upper[1], q))
+                else:
+                    lower = (min(lower[0], q), max(lower[1], q))
+            for q in range(upper[0], upper[1] + 1):
+                out[q] = True
+            for q in range(lower[0], lower[1] + 1):
+                out[q] = True
