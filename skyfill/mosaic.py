@@ -241,7 +241,8 @@ def count_tiles(
 ) -> dict[str, int]:
     """Count the tiles of ``small`` and of ``wide`` holes that a `Mosaic` would fill.
 
-    If it polishes, nearly: which holes have blocks depends a little on the prior, too.
+    If it polishes, nearly: small holes next to wide ones have tiles, not blocks; how near, only the
+    prior says.
     """
     regions, sizes = holes.regions
     wide = _wide_runs(holes, _small_radius(holes.nside, config))
