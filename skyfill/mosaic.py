@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from skyfill import harmonics
 from skyfill._checks import nside_of
+from skyfill._kept import Kept
 from skyfill._progress import Progress, Silent
 from skyfill._tileset import FlatEngine, MosaicConfig, TileMean, TileSet, pixel_size, plan_tiles
 from skyfill.flatsky import coarse_share
@@ -64,6 +65,8 @@ class Mosaic:
         Of the transforms; 0 for all.
     progress
         Told of every stage.
+    kept
+        Where what mask and prior alone decide is kept, and looked for.
 
     Attributes
     ----------
@@ -83,8 +86,10 @@ class Mosaic:
         config: MosaicConfig | None = None,
         threads: int = 0,
         progress: Progress | None = None,
+        kept: Kept | None = None,
     ) -> None:
         self._observed = observed
+        self._kept = kept or Kept()
         self._prior = prior
         self._signal = freed(prior.signal_cl()) if marginal else prior.signal_cl()
         self._config = config or MosaicConfig()
@@ -103,7 +108,9 @@ class Mosaic:
         if polish:
             self._prepare_polish(polish, small_only=not every)
         self._progress.stage("plan")
-        small, wide = _small_and_wide(observed, self._config)
+        kept = self._kept.of(observed, self._config)
+        small = _small(observed, self._config, kept)
+        wide = ~(observed | small)
         self._small = small
         again = np.zeros_like(observed)
         near = self._config.near
@@ -118,7 +125,9 @@ class Mosaic:
         ):
             if holes.any():
                 self._sets[name] = TileSet(
-                    holes, seen, again & seen, prior, engine, self._config, share=share
+                    *(holes, seen, again & seen, prior, engine, self._config),
+                    share=share,
+                    kept=kept.of(name),
                 )
         tiles = [f"{tiles} for {name} holes" for name, tiles in self._sets.items()]
         self._progress.done(", ".join(tiles))
@@ -133,6 +142,7 @@ class Mosaic:
                 noise_cl=self._prior.white_cl,
                 small_only=small_only,
                 threads=self._threads,
+                kept=self._kept,
             )
         except MemoryError:
             self._progress.done("no polish: this machine has too little memory for it")
@@ -235,6 +245,17 @@ def count_tiles(observed: Mask, config: MosaicConfig) -> dict[str, int]:
         for name, holes, seen in (("small", small, observed), ("wide", wide, observed | small))
         if holes.any()
     }
+
+
+def _small(observed: Mask, config: MosaicConfig, kept: Kept) -> Mask:
+    """Mark the holes that are small against a tile, by eight pixels a byte on disk."""
+    bits = kept.array(
+        "small",
+        lambda: np.packbits(_small_and_wide(observed, config)[0]),
+        dtype=np.uint8,
+        shape=(-(-observed.size // 8),),
+    )
+    return np.unpackbits(bits, count=observed.size).view(np.bool_)
 
 
 def _small_and_wide(observed: Mask, config: MosaicConfig) -> tuple[Mask, Mask]:
