@@ -217,6 +217,7 @@ class Mosaic:
                 signal_cl=model.signal_cl,
                 noise_cl=model.noise_cl,
                 threads=self._threads,
+                kept=self._kept,
             )
         solution = self._coarse.mean(
             coarse, tolerance=self._config.tolerance, progress=self._progress
