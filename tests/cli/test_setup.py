@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from skyfill.cli import batch as verb
 
 import skyfill
-from skyfill.cli import batch as verb
 
 NSIDE = 32
 BLUR = ("--beam-arcmin", "200", "--noise-uk-arcmin", "100", "--method", "gaussian")
@@ -58,6 +58,7 @@ def made(monkeypatch):
 
 def test_a_folder_of_ones_own_is_kept_and_found(batch, skyfill_main, folder, made):
     assert batch(out="plain").status == 0
+    verb._LAST.clear()  # as in another process
     assert batch("--cache", "kept", out="one").status == 0
     assert kinds("kept") == ["factors", "labels"]
     assert len(made) == 2
