@@ -50,7 +50,7 @@ class Kept:
     def __init__(self, folder: str | Path | None = None, *, fitted: bool = False) -> None:
         self._folder = None if folder is None else Path(folder)
         self._fitted = fitted
-        self._key = hashlib.sha256(_programs())
+        self._key = hashlib.sha256(b"" if folder is None else _programs())
 
     def of(self, *deciding: object) -> Kept:
         """Give the same folder for what these arrays and values decide, beside others."""

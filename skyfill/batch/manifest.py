@@ -138,8 +138,9 @@ class Manifest:
 
     def clean(self) -> None:
         """Remove the unfinished files of runs that were killed."""
-        for path in self._folder.glob(_UNFINISHED):
-            path.unlink(missing_ok=True)
+        for folder in (self._folder, self._folder / self.SETUP):
+            for path in folder.glob(_UNFINISHED):
+                path.unlink(missing_ok=True)
 
     def forget(self) -> None:
         """Remove what workers have kept for each other: nothing is left to do."""

@@ -89,6 +89,8 @@ def test_what_failed_finds_it_the_next_time(batch, folder, tmp_path, made):
         (tmp_path / "in" / name).write_bytes((folder / name).read_bytes())
     (tmp_path / "in" / "c.fits").write_bytes(b"no map")
     assert batch(maps="in/*").status == 1
+    Path("out/.setup/.skyfill-0123456789ab").touch()
+    assert batch(maps="in/*").status == 1
     assert kinds("out/.setup") == ["factors", "labels"]
     (tmp_path / "in" / "c.fits").write_bytes((folder / "c.fits").read_bytes())
     verb._LAST.clear()  # as in another process
