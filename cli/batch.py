@@ -39,7 +39,7 @@ _NETWORKS = ("vae", "cosmovae")
 #: What decides nothing but where, when and by whom maps are filled.
 _ASIDE = {
     *("maps", "output", "overwrite", "workers", "scheduler", "threads", "device", "batch_size"),
-    "memory_limit",
+    *("memory_limit", "cache"),
     *("json", "quiet", "run", "command", "version"),
 }
 
@@ -103,6 +103,8 @@ def run(args: argparse.Namespace) -> int:
         if left:
             manifest.begin(left)
         failed = _fill(left, _Job(args, manifest.digest), crew, manifest, listener)
+        if not failed:
+            manifest.forget()
         done = manifest.done(tasks)
         summary = _summarise(args, done, failed, before, listener)
     if args.json:
@@ -250,6 +252,7 @@ def _on_its_own(args: argparse.Namespace) -> argparse.Namespace:
         name: value.resolve() if isinstance(value, Path) and name != "output" else value
         for name, value in vars(args).items()
     }
+    words["cache"] = words["cache"] or (args.output / skyfill.batch.Manifest.SETUP).resolve()
     words["weights"] = [path.resolve() for path in args.weights] if args.weights else None
     shared = args.scheduler is not None or args.workers > 1
     if shared and args.threads is None:

@@ -71,6 +71,13 @@ def add_fill(parser: argparse.ArgumentParser) -> None:
     options.add_noise_map(parser)
     options.add_engine(parser)
     options.add_memory(parser)
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="keep in DIR, for other runs, what is made of mask and prior alone, and look for it "
+        "there (default: batch has a folder of its own until it is done)",
+    )
 
 
 def refuse(args: argparse.Namespace) -> None:
@@ -82,6 +89,8 @@ def refuse(args: argparse.Namespace) -> None:
         raise ValueError("cosmovae cannot tell noise from signal; drop --fill, or use vae")
     if args.method == "gaussian" and args.polish:
         raise ValueError("gaussian is exact already; drop --polish, or pass a smaller --tolerance")
+    if args.cache is not None and args.cache.exists() and not args.cache.is_dir():
+        raise NotADirectoryError(f"{args.cache} is a file; --cache takes a folder")
 
 
 def observed_of(args: argparse.Namespace) -> NDArray[np.bool_]:
@@ -132,6 +141,7 @@ def inpainter_of(
             device=args.device,
             batch_size=args.batch_size,
             threads=args.threads or 0,
+            cache=args.cache,
             progress=listener,
         )
     except skyfill.masks.UnusableSkyError as error:

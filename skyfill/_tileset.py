@@ -14,6 +14,7 @@ from scipy.spatial import KDTree
 
 from skyfill import blending, tiling
 from skyfill._checks import nside_of
+from skyfill._kept import Kept
 from skyfill._progress import Progress
 from skyfill._runs import Runs
 from skyfill.healpix import pixel_directions
@@ -115,6 +116,7 @@ class TileSet:
         config: MosaicConfig,
         *,
         share: bool,
+        kept: Kept | None = None,
     ) -> None:
         nside = nside_of(holes.size, "mask")
         sky_pixel = pixel_size(nside)
@@ -122,7 +124,7 @@ class TileSet:
         self._seen = seen
         self._holes = holes
         self._threshold = config.threshold
-        self._layouts, self._useful = plan_tiles(holes, seen, config)
+        self._layouts, self._useful = plan_tiles(holes, seen, config, kept)
         self._reach = math.sqrt(2) * config.side * pixel
         cl = np.append(prior.total_cl(), prior.white_cl)
         self._mean = engine(
@@ -203,18 +205,34 @@ class TileSet:
 
 
 def plan_tiles(
-    holes: Mask | Runs, seen: Mask, config: MosaicConfig
+    holes: Mask | Runs, seen: Mask, config: MosaicConfig, kept: Kept | None = None
 ) -> tuple[list[Layout], NDArray[np.int64]]:
-    """Give the tiles over some holes, and which of them see anything."""
-    pixel = config.pixel * pixel_size(nside_of(seen.size, "mask"))
-    layouts = tiling.plan(
-        holes,
-        side=config.side,
-        pixel_arcmin=math.degrees(pixel) * 60,
-        margin=config.margin * pixel,
-        cover=config.cover,
-    )
-    return _worth_it(layouts, seen, config, config.side * pixel)
+    """Give the tiles over some holes, and which of them see anything; ``kept`` is of these."""
+    nside = nside_of(seen.size, "mask")
+    pixel = config.pixel * pixel_size(nside)
+    arcmin = math.degrees(pixel) * 60
+
+    def make() -> Map:
+        layouts, useful = _worth_it(
+            tiling.plan(
+                holes,
+                side=config.side,
+                pixel_arcmin=arcmin,
+                margin=config.margin * pixel,
+                cover=config.cover,
+            ),
+            seen,
+            config,
+            config.side * pixel,
+        )
+        sees = np.isin(np.arange(len(layouts)), useful)
+        centres = np.reshape([(tile.lon_deg, tile.lat_deg) for tile in layouts], (-1, 2))
+        return np.column_stack([centres, sees])
+
+    tiles = (kept or Kept()).array("tiles", make, dtype=np.float64, shape=(-1, 3))
+    shape = (config.side, config.side)
+    layouts = [Layout(nside, lon, lat, shape, arcmin) for lon, lat, _ in tiles.tolist()]
+    return layouts, np.flatnonzero(tiles[:, 2])
 
 
 def _worth_it(

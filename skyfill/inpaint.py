@@ -20,11 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill._engines import published_fills, tile_engine
+from skyfill._kept import Kept
 from skyfill._latent import latent_seed, latent_sky
 from skyfill._progress import Progress, Silent
 from skyfill.dipole import Dipole
 from skyfill.gaussian import Certificate, Solver, freed
-from skyfill.masks import UnusableSkyError, find_holes
+from skyfill.masks import find_holes
 from skyfill.methods import (
     DIPOLES,
     FILLS,
@@ -35,6 +36,7 @@ from skyfill.methods import (
     Polished,
     check_words,
     noise_variance,
+    refuse_flat,
 )
 from skyfill.mosaic import Mosaic, MosaicConfig
 from skyfill.prior import Prior, fit
@@ -94,6 +96,8 @@ class Inpainter:
         change nothing but rounding.
     config
         How the sphere is divided into tiles.
+    cache
+        Folder in which what mask and prior alone decide is kept, and looked for.
     progress
         Told of every stage.
 
@@ -135,6 +139,7 @@ class Inpainter:
         batch_size: int | None = None,
         threads: int = 0,
         config: MosaicConfig | None = None,
+        cache: str | Path | None = None,
         progress: Progress | None = None,
     ) -> None:
         check_words(method, fill, dipole, polish)
@@ -157,8 +162,10 @@ class Inpainter:
             batch_size=batch_size,
             threads=threads,
             config=config,
+            cache=cache,
             progress=progress,
         )
+        self._kept = Kept(cache, fitted=prior is None)
         self._progress = progress or Silent()
         self._seed = latent_seed(seed)
         self._threads = threads
@@ -178,7 +185,7 @@ class Inpainter:
         self.prior = prior if informed else None
         self._noise_variance = noise_variance(noise_rms, seen)
         if self.prior is None and informed:
-            _refuse_flat(values, seen)
+            refuse_flat(values, seen)
             self._progress.stage("prior")
             self.prior = fit(self._data(), seen, threads=threads)
             self._progress.done(describe_prior(self.prior))
@@ -204,6 +211,7 @@ class Inpainter:
                 config=config,
                 threads=threads,
                 progress=self._progress,
+                kept=self._kept,
             )
             self.polish = mosaic.polish
             if mosaic.whole:
@@ -292,6 +300,7 @@ class Inpainter:
             noise_cl=prior.white_cl,
             noise_variance=variance,
             threads=self._threads,
+            kept=self._kept,
         )
         self._progress.done(str(solver))
         return solver
@@ -376,15 +385,6 @@ class Inpainter:
         if self.prior is None:
             raise ValueError("the method has no prior")
         return self.prior
-
-
-def _refuse_flat(values: Map, seen: Mask) -> None:
-    first = values[np.argmax(seen)]
-    if np.all(values == first, where=seen):
-        raise UnusableSkyError(
-            "the observed sky has one value only, which says nothing of beam and noise; give both"
-            " (--beam-arcmin, --noise-uk-arcmin), or pass --method diffuse"
-        )
 
 
 def describe_prior(prior: Prior) -> str:

@@ -11,6 +11,7 @@ from skyfill._checks import nside_of
 from skyfill._progress import Progress
 from skyfill.diffuse import diffuse_holes
 from skyfill.gaussian import Certificate, Solver
+from skyfill.masks import UnusableSkyError
 
 __all__ = [
     "DIPOLES",
@@ -22,6 +23,7 @@ __all__ = [
     "Polished",
     "check_words",
     "noise_variance",
+    "refuse_flat",
 ]
 
 Map = NDArray[np.float64]
@@ -125,3 +127,13 @@ def check_words(method: str, fill: str, dipole: str, polish: int | None) -> None
             raise ValueError(f"{name} {value!r} is unknown; choose one of {', '.join(known)}")
     if method == "cosmovae" and polish:
         raise ValueError("cosmovae knows no prior to polish with; use vae, or drop --polish")
+
+
+def refuse_flat(values: Map, seen: Mask) -> None:
+    """Refuse to fit a prior to one value."""
+    first = values[np.argmax(seen)]
+    if np.all(values == first, where=seen):
+        raise UnusableSkyError(
+            "the observed sky has one value only, which says nothing of beam and noise; give both"
+            " (--beam-arcmin, --noise-uk-arcmin), or pass --method diffuse"
+        )

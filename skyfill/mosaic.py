@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from skyfill import harmonics
 from skyfill._checks import nside_of
+from skyfill._kept import Kept
 from skyfill._progress import Progress, Silent
 from skyfill._runs import Runs
 from skyfill._tileset import FlatEngine, MosaicConfig, TileMean, TileSet, pixel_size, plan_tiles
@@ -65,6 +66,8 @@ class Mosaic:
         Of the transforms; 0 for all.
     progress
         Told of every stage.
+    kept
+        Where what mask and prior alone decide is kept, and looked for.
 
     Attributes
     ----------
@@ -84,8 +87,10 @@ class Mosaic:
         config: MosaicConfig | None = None,
         threads: int = 0,
         progress: Progress | None = None,
+        kept: Kept | None = None,
     ) -> None:
         self._observed = observed
+        self._kept = kept or Kept()
         self._prior = prior
         self._signal = freed(prior.signal_cl()) if marginal else prior.signal_cl()
         self._config = config or MosaicConfig()
@@ -112,6 +117,7 @@ class Mosaic:
             small &= ~blocks
             wide &= ~blocks
         self._before = small | blocks
+        kept = self._kept.of(observed, np.packbits(blocks), self._config)
         again = np.zeros_like(observed)
         near = self._config.near
         if near is None:
@@ -125,7 +131,9 @@ class Mosaic:
         ):
             if holes.any():
                 self._sets[name] = TileSet(
-                    holes, seen, again & seen, prior, engine, self._config, share=share
+                    *(holes, seen, again & seen, prior, engine, self._config),
+                    share=share,
+                    kept=kept.of(name),
                 )
         tiles = [f"{tiles} for {name} holes" for name, tiles in self._sets.items()]
         self._progress.done(", ".join(tiles))
@@ -140,6 +148,7 @@ class Mosaic:
                 noise_cl=self._prior.white_cl,
                 small_only=small_only,
                 threads=self._threads,
+                kept=self._kept,
             )
         except MemoryError:
             self._progress.done("no polish: this machine has too little memory for it")
@@ -216,6 +225,7 @@ class Mosaic:
                 signal_cl=model.signal_cl,
                 noise_cl=model.noise_cl,
                 threads=self._threads,
+                kept=self._kept,
             )
         solution = self._coarse.mean(
             coarse, tolerance=self._config.tolerance, progress=self._progress

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, fields, replace
@@ -52,6 +53,8 @@ class Manifest:
     """
 
     NAME = "manifest.jsonl"
+    SETUP = ".setup"
+    """Folder beside it, in which workers keep for each other what all maps have in common."""
 
     def __init__(
         self, folder: Path, settings: Mapping[str, Any], *, overwrite: bool = False
@@ -146,8 +149,13 @@ class Manifest:
 
     def clean(self) -> None:
         """Remove the unfinished files of runs that were killed."""
-        for path in self._folder.glob(_UNFINISHED):
-            path.unlink(missing_ok=True)
+        for folder in (self._folder, self._folder / self.SETUP):
+            for path in folder.glob(_UNFINISHED):
+                path.unlink(missing_ok=True)
+
+    def forget(self) -> None:
+        """Remove what workers have kept for each other: nothing is left to do."""
+        shutil.rmtree(self._folder / self.SETUP, ignore_errors=True)
 
     def _is_done(self, task: Task) -> bool:
         record = self._records.get(task.name)

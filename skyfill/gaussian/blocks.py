@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numba import prange
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from skyfill._jit import compiled, parallel
+from skyfill._kept import Kept
 from skyfill.harmonics import Covariance, correlation
 from skyfill.healpix import pixel_directions
 
@@ -63,6 +65,8 @@ class HoleBlocks:
         ``(n,)``, RING: what the covariance is of.
     holes
         For each hole the positions of its pixels within ``pixels``.
+    kept
+        Where factors are kept, and looked for.
     """
 
     def __init__(
@@ -71,24 +75,42 @@ class HoleBlocks:
         nside: int,
         pixels: NDArray[np.int64],
         holes: list[NDArray[np.int64]],
+        *,
+        kept: Kept | None = None,
     ) -> None:
         self.holes = holes
         self._covariance = covariance
         # All at once: a call that starts threads takes longer than a hole of some pixels.
-        directions = pixel_directions(nside, pixels[np.concatenate(holes)])
-        cuts = np.cumsum([hole.size for hole in holes])[:-1]
-        self._directions = np.split(directions, cuts)
+        every = np.concatenate(holes)
+        sizes = np.array([hole.size for hole in holes])
+        directions = pixel_directions(nside, pixels[every])
+        self._directions = np.split(directions, np.cumsum(sizes)[:-1])
+        self._cuts = np.append(0, np.cumsum(sizes * (sizes + 1) // 2))
         size = max(_diameter(each) for each in self._directions)
         self._step = math.sqrt(covariance.area) / _FINE
         points = math.ceil(2 * math.asin(min(size / 2, 1.0)) / self._step) + 4
         angle = (np.arange(points) - 1) * self._step
         self._table: Map = covariance.area * correlation(covariance.gain, np.cos(angle))
+        weights = covariance.weights[every]
+        self._kept = (kept or Kept()).of(
+            sizes, directions, weights, self._table, self._step, covariance.variance
+        )
 
     @cached_property
     def _factors(self) -> list[NDArray[np.float32]]:
         """Give the lower triangles, packed: half the memory, and faster to go through."""
-        factors = (self._factor(k).astype(np.float32) for k in range(len(self.holes)))
-        return [linalg.lapack.strttp(factor, uplo="L")[0] for factor in factors]
+        packed = self._kept.array(
+            "factors", self._packed, dtype=np.float32, shape=(int(self._cuts[-1]),)
+        )
+        return np.split(packed, self._cuts[1:-1])
+
+    def _packed(self) -> NDArray[np.float32]:
+        """Make them, one after the other."""
+        out = np.empty(self._cuts[-1], dtype=np.float32)
+        for k, (start, stop) in enumerate(pairwise(self._cuts)):
+            factor = self._factor(k).astype(np.float32)
+            out[start:stop], _ = linalg.lapack.strttp(factor, uplo="L")
+        return out
 
     def _factor(self, k: int) -> Map:
         """Give the lower Cholesky factor of (Σ⁻¹)_hh of one hole."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from skyfill import harmonics
 from skyfill._checks import nside_of
+from skyfill._kept import Kept
 from skyfill._progress import Progress, Silent
 from skyfill.gaussian.bands import TaperedBands
 from skyfill.gaussian.blocks import HoleBlocks, affordable
@@ -33,6 +34,7 @@ __all__ = ["Solver"]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Labels = NDArray[np.int32]
 
 #: White noise of at least this share of the signal's variance keeps Σ invertible in float64.
 _NOISE_FLOOR = 1e-4
@@ -75,6 +77,8 @@ class Solver:
         Fill the small holes alone, whose blocks are affordable, and take the others as observed.
     threads
         Of the transforms.
+    kept
+        Where what mask and prior alone decide is kept, and looked for.
 
     Raises
     ------
@@ -93,6 +97,7 @@ class Solver:
         noise_variance: Map | None = None,
         small_only: bool = False,
         threads: int = 0,
+        kept: Kept | None = None,
     ) -> None:
         self._nside = nside_of(observed.size, "the map to fill")
         if not observed.any():
@@ -122,7 +127,8 @@ class Solver:
         self._resolved = beyond < _UNRESOLVED * white
         white += beyond
         pixels = np.flatnonzero(~observed)
-        labels = label_holes(grow(observed, _APART / (lmax + 1))).labels[pixels]
+        kept = (kept or Kept()).of(observed)
+        labels = _labels(observed, pixels, _APART / (lmax + 1), kept)
         small = affordable(np.bincount(labels))[labels]
         if small_only and not small.all():
             observed = observed.copy()
@@ -150,9 +156,11 @@ class Solver:
             order = np.flatnonzero(small)
             order = order[np.argsort(labels[order], kind="stable")]
             cuts = np.flatnonzero(np.diff(labels[order])) + 1
-            self._blocks = HoleBlocks(self.inner, self._nside, self.holes, np.split(order, cuts))
+            self._blocks = HoleBlocks(
+                self.inner, self._nside, self.holes, np.split(order, cuts), kept=kept.of_prior()
+            )
         if self._wide.size:
-            self._bands = self._tapered(weights)
+            self._bands = self._tapered(weights, kept)
 
     def __str__(self) -> str:
         """Say in a few words what was prepared."""
@@ -162,7 +170,7 @@ class Solver:
             f"{self.sky.signal_cl.size - 1} of {self._cl.size - 1}"
         )
 
-    def _tapered(self, weights: Map) -> TaperedBands:
+    def _tapered(self, weights: Map, kept: Kept) -> TaperedBands:
         """Prepare the wide holes."""
         pixels = self.holes[self._wide]
         covariance = Covariance(
@@ -172,7 +180,13 @@ class Solver:
             pixels=pixels,
             threads=self._threads,
         )
-        return TaperedBands(covariance, distance_to_edge(self._observed)[pixels])
+        depth = kept.array(
+            "depths",
+            lambda: distance_to_edge(self._observed)[self.holes],
+            dtype=np.float64,
+            shape=self.holes.shape,
+        )
+        return TaperedBands(covariance, depth[self._wide])
 
     def mean(
         self,
@@ -341,6 +355,17 @@ class Solver:
         if self._bands is not None:
             out[self._wide] = self._bands.apply(values[self._wide])
         return out
+
+
+def _labels(observed: Mask, pixels: NDArray[np.int64], apart: float, kept: Kept) -> Labels:
+    """Say of which hole pixels are, those that are near each other being one."""
+    labels: Labels = kept.of(apart).array(
+        "labels",
+        lambda: label_holes(grow(observed, apart)).labels[pixels],
+        dtype=np.int32,
+        shape=pixels.shape,
+    )
+    return labels
 
 
 def _inner_lmax(signal_cl: Map, noise_cl: float, nside: int) -> int:

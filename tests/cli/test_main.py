@@ -129,10 +129,10 @@ COMMON = "-o --output --overwrite --threads --json -q --quiet"
 OPTIONS = {
     "inpaint": f"map mask {COMMON} {PRIOR} --field --unit --mask-field --threshold --invert --seed "
     "--method --polish --mean --realizations --std --std-draws --report --fill --dipole "
-    "--noise-map --tolerance --weights --device --batch-size --memory-limit --dry-run",
+    "--noise-map --tolerance --weights --device --batch-size --memory-limit --cache --dry-run",
     "batch": f"maps mask {COMMON} {PRIOR} --field --unit --mask-field --threshold --invert --seed "
     "--method --polish --mean --realizations --fill --dipole --noise-map --tolerance --weights "
-    "--device --batch-size --memory-limit --workers --scheduler",
+    "--device --batch-size --memory-limit --cache --workers --scheduler",
     "spectrum": f"maps {COMMON} {PRIOR} --field --unit --mask --mask-field --threshold --invert "
     "--plot --lmax --bins --binning --apodize-deg --range",
     "simulate sky": f"{COMMON} {PRIOR} --nside --seed --lmax",
