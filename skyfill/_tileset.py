@@ -75,8 +75,8 @@ class MosaicConfig:
     whole_nside
         Maps of this resolution or below, whose tiles would be curved, are solved as a whole.
     tolerance
-        Distance to the exact mean at which the coarse solve stops, in units of the map's rms; a
-        tenth of it where maps are solved as a whole.
+        Distance to the exact mean at which the coarse solve stops, in units of the map's rms; three
+        times as much where polish of every hole follows, a tenth where maps are solved as a whole.
     """
 
     side: int = 128

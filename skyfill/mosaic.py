@@ -40,8 +40,8 @@ __all__ = [
 
 #: HEALPix pixels around holes that are gathered twice where no polish follows.
 _NEAR = 8.0
-#: Steps of polish where every hole is polished.
-_POLISH = 8
+#: Steps of polish where every hole is polished, and how much less exact the coarse level is then.
+_POLISH, _ROUGH = 8, 3.0
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -227,9 +227,9 @@ class Mosaic:
                 threads=self._threads,
                 kept=self._kept,
             )
-        solution = self._coarse.mean(
-            coarse, tolerance=self._config.tolerance, progress=self._progress
-        )
+        every = self._polisher is not None and self._nside <= self._config.polished_nside
+        tolerance = self._config.tolerance * (_ROUGH if every else 1.0)
+        solution = self._coarse.mean(coarse, tolerance=tolerance, progress=self._progress)
         lmax = model.window.size - 1
         tile = self._config.side * self._config.pixel * pixel_size(self._nside)
         h = coarse_share(np.arange(lmax + 1, dtype=float), tile)

@@ -1,12 +1,12 @@
 """Time `skyfill batch` against one `skyfill inpaint` a map, same options, and compare the fills.
 
-A batch gives the network one thread, and so has `inpaint` here.
+    python docs/scripts/batch.py --nside 512 --method vae --maps 100 --alone 10
 
-    python docs/scripts/batch.py --nside 512 --method vae --maps 4 --workers 2
-
-Prints seconds a map, processes and all: of single commands, of batches, and of a batch's maps after
-the first of each worker, which is what a map costs among hundreds. Seconds of all cores together
-(CPU) say more where the machine has other things to do.
+Prints seconds a map, processes and all: of commands of their own as a user would give them; of the
+batch; and of a batch's maps after the first of each worker, which is what a map costs among
+hundreds. Seconds of all cores together (CPU) say more where the machine has other things to do. The
+fills of three commands more are compared with the batch's, with one thread for the network, as a
+batch has it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +37,7 @@ def main() -> None:
     parser.add_argument("--method", default="vae")
     parser.add_argument("--maps", type=int, default=4)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--alone", type=int, default=4, help="maps to fill one by one")
     parser.add_argument("--fitted", action="store_true", help="give no prior")
     parser.add_argument("--module", default="skyfill.cli", help="what runs as the command")
     args = parser.parse_args()
@@ -62,35 +64,33 @@ def main() -> None:
             begun, before = time.perf_counter(), os.times()
             subprocess.run([*command, *more, *words], check=True)  # noqa: S603
             after = os.times()
-            cpu = sum(after[2:4]) - sum(before[2:4])
-            return np.array([time.perf_counter() - begun, cpu]) / args.maps
-
-        run("inpaint", str(folder / "sims" / "sky000.fits"), str(mask), "-o", str(folder / "warm"))
-        print(f"Nside {args.nside}, {args.method}, {args.maps} maps, {os.cpu_count()} cores")
-        print(
-            "| how | seconds a map | CPU | after the first |\n| --- | --- | --- | --- |", flush=True
-        )
-        for workers in sorted({1, args.workers}):
-            out = folder / f"out{workers}"
-            seconds = run("batch", maps, str(mask), "-o", str(out), "--workers", str(workers))
-            records = [json.loads(line) for line in (out / "manifest.jsonl").open()][1:]
-            after = np.mean([one["seconds"] for one in records[workers:]]) / workers
-            table = f"{seconds[0]:.1f} | {seconds[1]:.1f} | {after:.1f}"
-            print(f"| batch, {workers} workers | {table} |", flush=True)
-        alone, same = np.zeros(2), True
-        for one in records:
-            output = folder / "alone.fits"
-            seed = str(one["seed"])
-            alone = alone + run(
-                *("inpaint", one["input"], str(mask), "-o", str(output), "--overwrite"),
-                *("--seed", seed, *(["--threads", "1"] if args.method == "vae" else [])),
+            return np.array(
+                [time.perf_counter() - begun, sum(after[2:4]) - sum(before[2:4])], dtype=float
             )
-            fill = skyfill.read_map(output).values
-            for workers in sorted({1, args.workers}):
-                whole = skyfill.read_map(folder / f"out{workers}" / one["name"]).values
-                same = same and np.array_equal(fill, whole)
-        print(f"| inpaint, one by one | {alone[0]:.1f} | {alone[1]:.1f} | |")
-        print("all fills are the same, bit for bit" if same else "fills differ")
+
+        def alone(record: dict[str, Any], *more: str) -> np.ndarray:
+            places = (record["input"], str(mask), "-o", str(folder / "alone.fits"))
+            return run("inpaint", *places, "--overwrite", "--seed", str(record["seed"]), *more)
+
+        alone({"input": str(folder / "sims" / "sky000.fits"), "seed": 0})  # compiles what it must
+        out = folder / "out"
+        whole = run("batch", maps, str(mask), "-o", str(out), "--workers", str(args.workers))
+        records = [json.loads(line) for line in (out / "manifest.jsonl").open()][1:]
+        after = np.mean([one["seconds"] for one in records[args.workers :]]) / args.workers
+        single = np.mean([alone(one) for one in records[: args.alone]], axis=0)
+        same = True
+        for one in records[:3]:
+            alone(one, *(["--threads", "1"] if args.method == "vae" else []))
+            fill = skyfill.read_map(folder / "alone.fits").values
+            same &= np.array_equal(fill, skyfill.read_map(out / one["name"]).values)
+    whole /= args.maps
+    print(f"Nside {args.nside}, {args.method}, {os.cpu_count()} cores")
+    print("| how | seconds a map | CPU | after the first |\n| --- | --- | --- | --- |")
+    print(f"| inpaint, {args.alone} one by one | {single[0]:.2f} | {single[1]:.2f} | |")
+    table = f"{whole[0]:.2f} | {whole[1]:.2f} | {after:.2f}"
+    print(f"| batch of {args.maps}, {args.workers} workers | {table} |")
+    print(f"ratio {single[0] / whole[0]:.2f}, after the first {single[0] / after:.2f}")
+    print("three fills are the same, bit for bit" if same else "fills differ")
 
 
 if __name__ == "__main__":
