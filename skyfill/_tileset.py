@@ -81,8 +81,8 @@ class MosaicConfig:
 
     side: int = 128
     pixel: float = 0.75
-    guard: int = 24
-    margin: int = 32
+    guard: int = 20
+    margin: int = 24
     cover: float = 1.2
     small: float = 20.0
     polish: int | None = None

@@ -66,13 +66,36 @@ def colour(tile: Tensor, amplitude: Tensor) -> Tensor:
     which a transform without symmetries does in less than half the time. Neighbours make a pair, so
     that batches of even size change not even rounding.
     """
-    if tile.shape[0] % 2 or amplitude.shape[0] > 1 or tile.dtype != amplitude.dtype:
-        field: Tensor = torch.fft.irfft2(torch.fft.rfft2(tile) * amplitude, s=tile.shape[-2:])
-        return field
-    mirrored = amplitude[..., 1 : (tile.shape[-1] + 1) // 2].flip(-1, -2).roll(1, -2)
-    pairs = torch.fft.fft2(torch.complex(tile[::2], tile[1::2]))
-    pairs = torch.fft.ifft2(pairs * torch.cat([amplitude, mirrored], -1))
-    return torch.stack([pairs.real, pairs.imag], 1).flatten(0, 1)
+    if _share(tile, amplitude):
+        return _apart(_colour_pairs(_pairs(tile), _all_modes(amplitude, tile.shape[-1])))
+    field: Tensor = torch.fft.irfft2(torch.fft.rfft2(tile) * amplitude, s=tile.shape[-2:])
+    return field
+
+
+def _share(tile: Tensor, amplitude: Tensor) -> bool:
+    """Tell whether tiles can be taken two by two."""
+    return not tile.shape[0] % 2 and amplitude.shape[0] == 1 and tile.dtype == amplitude.dtype
+
+
+def _pairs(tile: Tensor) -> Tensor:
+    """Take tiles as parts of complex fields, ``(batch / 2, ..., side, side, 2)``."""
+    return torch.stack([tile[::2], tile[1::2]], -1)
+
+
+def _apart(pairs: Tensor) -> Tensor:
+    """Undo `_pairs`."""
+    return pairs.movedim(-1, 1).flatten(0, 1)
+
+
+def _all_modes(amplitude: Tensor, side: int) -> Tensor:
+    """Give the amplitude of the modes with kx < 0, too, ``(..., side, side)``."""
+    mirrored = amplitude[..., 1 : (side + 1) // 2].flip(-1, -2).roll(1, -2)
+    return torch.cat([amplitude, mirrored], -1)
+
+
+def _colour_pairs(pairs: Tensor, amplitude: Tensor) -> Tensor:
+    field: Tensor = torch.fft.ifft2(torch.fft.fft2(torch.view_as_complex(pairs)) * amplitude)
+    return torch.view_as_real(field)
 
 
 def conjugate_gradient(
@@ -105,15 +128,23 @@ def conjugate_gradient(
     ``(batch, 1, side, side)``: the tile where observed, its posterior mean elsewhere.
     """
     spectrum = spectrum[:, None]
-    precision = 1 / spectrum
     holes = 1 - observed
+    mean = tile * observed
+    filtered: Callable[[Tensor, Tensor], Tensor] = colour
+    axes = -2, -1
+    shared = _share(tile, spectrum)
+    if shared:  # tiles stay two by two from the first transform to the last
+        spectrum = _all_modes(spectrum, tile.shape[-1])
+        holes, mean = _pairs(holes), _pairs(mean)
+        start = None if start is None else _pairs(start)
+        filtered, axes = _colour_pairs, (-3, -2)
+    precision = 1 / spectrum
 
     def residual_of(mean: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        residual = -holes * colour(mean, precision)
-        z = holes * colour(residual, spectrum)
-        return residual, z, _dot(residual, z)
+        residual = -holes * filtered(mean, precision)
+        z = holes * filtered(residual, spectrum)
+        return residual, z, _dot(residual, z, axes)
 
-    mean = tile * observed
     residual, z, rho = residual_of(mean)
     enough = tolerance**2 * rho
     if start is not None:
@@ -125,22 +156,22 @@ def conjugate_gradient(
         active = active & (rho > enough)
         if not active.any():
             break
-        image = holes * colour(direction, precision)
-        curvature = _dot(direction, image)
+        image = holes * filtered(direction, precision)
+        curvature = _dot(direction, image, axes)
         # Where rounding has eaten the curvature nothing is left to gain.
         active = active & (curvature > 0)
         alpha = torch.where(active, rho / curvature, 0)
         mean = mean + alpha * direction
         residual = residual - alpha * image
-        z = holes * colour(residual, spectrum)
-        rho, last = _dot(residual, z), rho
+        z = holes * filtered(residual, spectrum)
+        rho, last = _dot(residual, z, axes), rho
         direction = z + torch.where(active, rho / last, 0) * direction
-    return mean
+    return _apart(mean) if shared else mean
 
 
-def _dot(one: Tensor, other: Tensor) -> Tensor:
-    """Multiply tile by tile, ``(..., 1, 1)``."""
-    return (one * other).sum((-1, -2), keepdim=True)
+def _dot(one: Tensor, other: Tensor, axes: tuple[int, int]) -> Tensor:
+    """Multiply tile by tile."""
+    return (one * other).sum(axes, keepdim=True)
 
 
 @dataclass(frozen=True)
