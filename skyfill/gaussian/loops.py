@@ -151,18 +151,18 @@ class Outer:
         self.residual = self._least = model.size(self._rest) / self._scale
 
     def correction(self, inner: Inner, allowed: float, relative: float) -> tuple[Map, Map, float]:
-        """Give what x lacks, what y lacks, and how well the former is known."""
+        """Give what x lacks, what y lacks beside what follows of it, and how well x is known."""
         s = self._model
         z = s.sky.inverse(self._rest)
         step, left = inner.solve(-(z + self._y)[s.holes], allowed=allowed, relative=relative)
-        padded = np.zeros_like(z)
-        padded[s.holes] = step
-        z += s.sky.inverse(padded)
         return step, z, left
 
     def advance(self, step: Map, z: Map) -> float:
         """Go along a correction; give the factor by which the residual shrinks, 0 to stop."""
         s = self._model
+        padded = np.zeros_like(z)
+        padded[s.holes] = step
+        z += s.sky.inverse(padded)
         if self._step is not None:
             conjugate = -_dot(z, self._image) / self._curvature
             z += conjugate * self._direction

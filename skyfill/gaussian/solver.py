@@ -52,6 +52,8 @@ _UNRESOLVED = 0.05
 #: inner steps at most.
 _ROUND, _SHORT, _FEW = 8, 4, 4
 _MANY, _LONG = 6, 10
+#: Distance to the exact mean, in units of the rms of the map, at which corrections end early.
+_ENOUGH = 2e-3
 #: Holes nearer to each other than twice this over lmax, some seven pixels, are one.
 _APART = 2 * np.pi
 
@@ -295,9 +297,14 @@ class Solver:
         data = filled.copy()
         data[self.holes] = fill
         outer = Outer(self, data, self.sky.inverse(data))
-        for _ in range(corrections):
+        for number in range(1, corrections + 1):
             inner.left = steps
-            outer.advance(*outer.correction(inner, 0.0, _RELATIVE)[:2])
+            step, z, left = outer.correction(inner, 0.0, _RELATIVE)
+            if self._resolved and number == corrections:
+                # Nothing follows, and its length is right to some percent.
+                data[self.holes] += step
+            elif left + rms(step) * outer.advance(step, z) <= _ENOUGH * self.rms:
+                break
         return data[self.holes]
 
     def variance(self) -> Map:
