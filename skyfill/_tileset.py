@@ -110,7 +110,7 @@ class TileSet:
         self,
         holes: Mask,
         seen: Mask,
-        again: Mask,
+        again: Mask | None,
         prior: Prior,
         engine: FlatEngine,
         config: MosaicConfig,
@@ -131,7 +131,7 @@ class TileSet:
             cl, side=config.side, pixel=pixel, share=share, sky_pixel=sky_pixel, guard=config.guard
         )
         self._window = blending.window((config.side, config.side), guard=config.guard + 1)
-        self._again = again if again.any() else None
+        self._again = again
 
     def __str__(self) -> str:
         return f"{self._useful.size} tiles"

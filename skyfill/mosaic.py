@@ -116,9 +116,10 @@ class Mosaic:
             blocks[solver.small] = True
             small &= ~blocks
             wide &= ~blocks
-        self._before = small | blocks
         kept = self._kept.of(observed, np.packbits(blocks), self._config)
-        again = np.zeros_like(observed)
+        blocks |= observed
+        self._seen = blocks | small  # but for wide holes
+        again = None
         near = self._config.near
         if near is None:
             near = 0.0 if self.polish else _NEAR
@@ -126,12 +127,13 @@ class Mosaic:
             again = ~grow(observed, near * pixel_size(self._nside))
         coarse = self._config.coarse_nside > 0
         for name, holes, seen, share in (
-            ("small", small, observed | blocks, False),
-            ("wide", wide, observed | self._before, coarse),
+            ("small", small, blocks, False),
+            ("wide", wide, self._seen, coarse),
         ):
             if holes.any():
                 self._sets[name] = TileSet(
-                    *(holes, seen, again & seen, prior, engine, self._config),
+                    *(holes, seen, None if again is None else again & seen),
+                    *(prior, engine, self._config),
                     share=share,
                     kept=kept.of(name),
                 )
@@ -212,9 +214,8 @@ class Mosaic:
     def _large_scales(self, values: Map) -> NDArray[np.complex128]:
         """Give m_L, the mean of the large scales, as harmonics."""
         self._progress.stage("coarse level")
-        seen = self._observed | self._before
         nside = min(self._config.coarse_nside, max(self._nside // 4, 128), self._nside // 2)
-        coarse, share = degrade(values, seen, nside)
+        coarse, share = degrade(values, self._seen, nside)
         signal = self._signal
         model = CoarseModel.of(
             nside, fine_nside=self._nside, signal_cl=signal, noise_cl=self._prior.white_cl

@@ -18,7 +18,7 @@ from skyfill._checks import nside_of
 from skyfill._runs import Runs
 from skyfill.diffuse import TABLE
 from skyfill.gaussian.blocks import affordable
-from skyfill.gaussian.memory import fits, polish_bytes, solve_bytes
+from skyfill.gaussian.memory import block_bytes, fits, polish_bytes, solve_bytes
 from skyfill.mosaic import MosaicConfig, count_tiles, usual_polish
 
 __all__ = ["Plan", "Request", "make_plan", "within"]
@@ -44,7 +44,7 @@ _DIFFUSE, _DIFFUSE_HOLE, _TABLE_HOLE = 12.0, 58.0, 32.0
 #: Seconds of a first map and of each further one: of any, for each million of pixels, for their
 #: number (in millions) times Nside / 1000, and for each thousand of tiles.
 _SECONDS = {
-    "vae": ((5.0, 0.35, 0.12, 4.0), (2.0, 0.15, 0.04, 4.0)),
+    "vae": ((5.0, 0.33, 0.0, 5.6), (1.0, 0.17, 0.003, 5.6)),
     "gaussian": ((3.0, 0.5, 0.8, 0.0), (1.0, 0.4, 0.65, 0.0)),
     "diffuse": ((2.0, 0.12, 0.04, 0.0), (0.5, 0.1, 0.04, 0.0)),
     "cosmovae": ((5.0, 0.2, 0.0, 50.0), (1.0, 0.2, 0.0, 50.0)),
@@ -210,8 +210,8 @@ def _memory(request: Request, nside: int, sizes: NDArray[np.int64], tiles: int) 
     tiling = _TORCH + _TILES * npix + _TILES_HOLE * holes + _TILE * tiles + work
     if not polish:
         return tiling
-    weights = 8.0 * npix
-    return max(tiling + weights, polishing + _TORCH - _PLAIN + _KEPT)
+    kept = 8.0 * npix + block_bytes(small)[0]
+    return max(tiling + kept, polishing + _TORCH - _PLAIN + _KEPT)
 
 
 def _seconds(request: Request, nside: int, tiles: int) -> float:

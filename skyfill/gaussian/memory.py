@@ -8,7 +8,7 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["check_memory", "fits", "polish_bytes", "solve_bytes"]
+__all__ = ["block_bytes", "check_memory", "fits", "polish_bytes", "solve_bytes"]
 
 #: Bytes for each pixel of the map and for each hole pixel: of a solve, of it while blocks are made,
 #: and of polish of small holes. Measured (docs/measured.md, "Memory") at Nside 512 to 2048, with 1%
@@ -36,16 +36,16 @@ def solve_bytes(nside: int, holes: int, blocks: NDArray[np.int64]) -> float:
         ``(n,)``, pixels of each hole that gets a block, see `skyfill.gaussian.blocks.affordable`.
     """
     solve, making = (pixel * 12 * nside**2 + hole * holes for pixel, hole in (_SOLVE, _MAKING))
-    kept, largest = _block_bytes(blocks)
+    kept, largest = block_bytes(blocks)
     return _FIXED + kept + max(solve, making + largest)
 
 
 def polish_bytes(nside: int, holes: int, blocks: NDArray[np.int64]) -> float:
     """Estimate the peak of polish of small holes alone, bytes, as `solve_bytes` does."""
-    return _POLISH[0] * 12 * nside**2 + _POLISH[1] * holes + sum(_block_bytes(blocks))
+    return _POLISH[0] * 12 * nside**2 + _POLISH[1] * holes + sum(block_bytes(blocks))
 
 
-def _block_bytes(blocks: NDArray[np.int64]) -> tuple[float, float]:
+def block_bytes(blocks: NDArray[np.int64]) -> tuple[float, float]:
     """Give what all blocks take, and the largest while it is made."""
     n = blocks.astype(np.float64)
     return _BLOCK * float(n @ n), _LARGEST * float(n.max(initial=0.0)) ** 2
