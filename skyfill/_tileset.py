@@ -75,7 +75,7 @@ class MosaicConfig:
     whole_nside
         Maps of this resolution or below, whose tiles would be curved, are solved as a whole.
     tolerance
-        Distance to the exact mean at which the coarse solve stops, in units of the map's rms; three
+        Distance to the exact mean at which the coarse solve stops, in units of the map's rms; six
         times as much where polish of every hole follows, a tenth where maps are solved as a whole.
     """
 

@@ -41,7 +41,7 @@ __all__ = [
 #: HEALPix pixels around holes that are gathered twice where no polish follows.
 _NEAR = 8.0
 #: Steps of polish where every hole is polished, and how much less exact the coarse level is then.
-_POLISH, _ROUGH = 8, 3.0
+_POLISH, _ROUGH = 8, 6.0
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]

@@ -43,6 +43,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no small holes first": {"config": {"small": 0.0}},
     "tiles of 96": {"config": {"side": 96}},
     "tiles of 192": {"config": {"side": 192}},
+    "tiles that overlap more": {"config": {"margin": 32, "guard": 24}},
     "twice the cover": {"config": {"cover": 2.4}},
     "tile pixels of 0.6": {"config": {"pixel": 0.6}},
     "tile pixels of 1": {"config": {"pixel": 1.0}},

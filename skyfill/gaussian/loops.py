@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -142,13 +143,21 @@ class Outer:
         self._filled = filled
         self._y = y
         self.whitened, image = model.covariance(y)
-        self._scale = model.size(filled)
         self._rest = filled - image
         self._step: Map | None = None
         self._direction = self._image = np.empty(0)
         self._curvature = 1.0
         self.steps = 0
-        self.residual = self._least = model.size(self._rest) / self._scale
+        self._least = np.inf
+
+    @cached_property
+    def residual(self) -> float:
+        """The rms of r in units of that of d; what a single correction does not ask for."""
+        return self._model.size(self._rest) / self._scale
+
+    @cached_property
+    def _scale(self) -> float:
+        return self._model.size(self._filled)
 
     def correction(self, inner: Inner, allowed: float, relative: float) -> tuple[Map, Map, float]:
         """Give what x lacks, what y lacks beside what follows of it, and how well x is known."""
@@ -160,6 +169,7 @@ class Outer:
     def advance(self, step: Map, z: Map) -> float:
         """Go along a correction; give the factor by which the residual shrinks, 0 to stop."""
         s = self._model
+        before = self.residual
         padded = np.zeros_like(z)
         padded[s.holes] = step
         z += s.sky.inverse(padded)
@@ -180,6 +190,6 @@ class Outer:
         self._step, self._direction, self._image = step, z, image
         self._curvature = curvature
         self.steps += 1
-        before, self.residual = self.residual, s.size(self._rest) / self._scale
-        self._least = min(self._least, self.residual)
+        self.residual = s.size(self._rest) / self._scale
+        self._least = min(self._least, before, self.residual)
         return min(self.residual / before, 1.0) if self.residual < _WORSE * self._least else 0.0
