@@ -47,11 +47,10 @@ _INNER = 0.5
 _RELATIVE, _SLOW = 0.1, 0.8
 #: Signal beyond the inner loop's multipoles, in units of the noise's variance, that it bears.
 _UNRESOLVED = 0.05
-#: Steps of polish to a correction, with so many inner steps; fewer than the second number have
-#: none. Where the pixels do not resolve the sky: corrections to each round of ``_FEW``, and their
-#: inner steps at most.
-_ROUND, _SHORT, _FEW = 8, 4, 4
-_MANY, _LONG = 6, 10
+#: Steps of polish to a correction, with so many inner steps (two corrections of two leave less of
+#: an error in the power than one of four); fewer have none. Where the pixels do not resolve the
+#: sky: corrections to each round begun, and their inner steps at most.
+_ROUND, _SHORT, _MANY, _LONG = 4, 2, 6, 10
 #: Distance to the exact mean, in units of the rms of the map, at which corrections end early.
 _ENOUGH = 2e-3
 #: Holes nearer to each other than twice this over lmax, some seven pixels, are one.
@@ -268,9 +267,10 @@ class Solver:
     def improve(self, filled: Map, *, iterations: int, progress: Progress | None = None) -> Map:
         """Bring a fill nearer to the mean.
 
-        By steps of the inner loop, and one of the outer for every eight of these, but for less than
-        four: the inner loop's sky is not quite the one meant. Where the pixels do not resolve the
-        sky, so that it leads astray, there are six of the outer for every four, even for one.
+        By steps of the inner loop, and one of the outer for every four of these: the inner loop's
+        sky is not quite the one meant. Where the pixels do not resolve the sky, so that it leads
+        astray, there are six of the outer for every four begun, or until the fill is as near to the
+        exact mean as `mean` comes by default.
 
         Parameters
         ----------
@@ -289,11 +289,11 @@ class Solver:
         y = self.sky.inverse(filled)
         step, _ = inner.solve(-y[self.holes], allowed=0.0)
         fill = np.asarray(filled[self.holes] + step)
-        if self._resolved and iterations < _FEW:
+        if self._resolved and iterations < _ROUND:
             return fill
-        corrections, steps = -(-iterations // _ROUND), _SHORT
+        corrections, steps = iterations // _ROUND, _SHORT
         if not self._resolved:
-            corrections, steps = _MANY * -(-iterations // _FEW), _LONG
+            corrections, steps = _MANY * -(-iterations // _ROUND), _LONG
         data = filled.copy()
         data[self.holes] = fill
         outer = Outer(self, data, self.sky.inverse(data))
