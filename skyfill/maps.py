@@ -153,6 +153,14 @@ def read_map(
         raise ValueError(f"{path}: column {column.name!r}: {error}") from None
     if nest:
         values = reorder(values, nest_in=True, nest_out=False)
+    largest = max(-low, high) * factor
+    if np.isinf(largest):
+        raise ValueError(
+            f"{path}: column {column.name!r} holds numbers up to {max(-low, high):.0e} {name}, no"
+            " temperatures; put UNSEEN (-1.6375e30) where nothing is observed"
+        )
+    if largest > float(np.finfo(values.dtype).max):  # such as other programs put where nothing is
+        values = values.astype(np.float64)
     values *= factor
     return SkyMap(
         values=values,

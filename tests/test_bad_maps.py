@@ -256,6 +256,18 @@ def test_numbers_that_scale_nothing(tmp_path: Path) -> None:
         refuses(path, f"damaged header, HDU 1 has {key} = ")
 
 
+@pytest.mark.parametrize(("form", "value"), [("E", 3e35), ("D", 1e305)])
+def test_numbers_beyond_their_type_in_uk(tmp_path: Path, form: str, value: float) -> None:
+    """In K they are numbers still: float32 gives way to float64, and that to an error."""
+    path = sky_file(tmp_path / "a.fits", unit="K", form=form)
+    with fits.open(path, mode="update") as hdus:
+        hdus[1].data["T"][3] = value
+    if form == "D":
+        refuses(path, "1e[+]305 K, no temperatures")
+    else:
+        assert read_map(path, single=True).values[3] == pytest.approx(1e6 * value)
+
+
 def test_a_null_beyond_its_type(tmp_path: Path) -> None:
     """No number of the column can be it."""
     path = planck_like(tmp_path / "in.fits", layout="partial", form="I")
