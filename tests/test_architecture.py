@@ -60,7 +60,7 @@ KEPT_IN = {
     "torch": {"cosmovae", "vae"},
     "zarr": {"dataset"},
 }
-LONGEST = 400
+LONGEST = 600
 
 
 def sources(folder: str) -> list[Path]:
