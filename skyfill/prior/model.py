@@ -1,0 +1,206 @@
+"""Hold what is known of a sky before it is seen: spectrum, beam, pixel window, noise.
+
+The model of every map is d = M (T + n): T a Gaussian field with spectrum C_l b_l² p_l², n white
+noise. A `Prior` is those four things; it is given, or fitted to the observed sky.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib import resources
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import optimize
+
+from skyfill import harmonics
+from skyfill._checks import check_nside, nside_of
+from skyfill._jit import compiled
+from skyfill._spectrumfile import read_cl
+
+__all__ = [
+    "Prior",
+    "draw",
+    "draw_signal",
+    "draw_white",
+    "fit",
+    "gaussian_beam",
+    "lcdm",
+    "pixel_window",
+    "read_cl",
+]
+
+ARCMIN = math.pi / 180 / 60
+_TABLE = "lcdm_planck2018.npz"
+#: Share of the signal's variance that may be lost beyond the largest multipole that is drawn.
+_LOST = 1e-5
+#: Multipoles, and pixels, of which random numbers are drawn at a time.
+_ROWS, _AT_ONCE = 512, 2**22
+#: How well the power of a map is known before it is fitted (Planck's releases differ by 2%).
+_CALIBRATION = 0.03
+
+
+@lru_cache(maxsize=4)
+def _table(name: str) -> dict[str, NDArray[np.float64]]:
+    path = resources.files("skyfill").joinpath("data", name)
+    with path.open("rb") as file, np.load(file) as table:
+        return {key: table[key] for key in table.files}
+
+
+def lcdm(
+    lmax: int | None = None, spectrum: Literal["TT", "EE", "BB", "TE"] = "TT"
+) -> NDArray[np.float64]:
+    """Give the Planck-2018 best-fit ΛCDM spectrum (lensed, CAMB; `docs/scripts/make_lcdm.py`).
+
+    Parameters
+    ----------
+    lmax
+        Last multipole; 6000, where the table ends, if not given.
+    spectrum
+        Which one.
+
+    Returns
+    -------
+    ``(lmax + 1,)`` C_l, µK², from l = 0; monopole and dipole are zero.
+
+    Raises
+    ------
+    ValueError
+        ``lmax`` is beyond the table.
+    """
+    cl = _table(_TABLE)[spectrum]
+    if lmax is None:
+        return cl.copy()
+    if not 0 <= lmax < cl.size:
+        raise ValueError(f"the ΛCDM table ends at l = {cl.size - 1}, got lmax {lmax}")
+    return cl[: lmax + 1].copy()
+
+
+def gaussian_beam(fwhm: float, lmax: int) -> NDArray[np.float64]:
+    """Give b_l = exp(-l (l + 1) σ² / 2) of a Gaussian beam, fwhm in radians, ``(lmax + 1,)``."""
+    ell = np.arange(lmax + 1)
+    return np.asarray(np.exp(-0.5 * ell * (ell + 1) * fwhm**2 / (8 * math.log(2))))
+
+
+def pixel_window(nside: int, lmax: int) -> NDArray[np.float64]:
+    """Give the HEALPix temperature pixel window without downloading anything.
+
+    A universal function of l / nside, computed from the pixels' shapes
+    (`docs/scripts/make_pixel_window.py`); below nside 32 it is good to some 1e-3.
+
+    Parameters
+    ----------
+    nside
+        Resolution.
+    lmax
+        Last multipole. Beyond 4 nside the window falls as 1 / l, as that of a square does.
+
+    Returns
+    -------
+    ``(lmax + 1,)``.
+    """
+    check_nside(nside)
+    table = _table("pixel_window.npz")
+    x = np.arange(lmax + 1) / nside
+    beyond = np.minimum(1, table["x"][-1] / np.maximum(x, 1))
+    return np.asarray(np.interp(x, table["x"], table["window"]) * beyond)
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Say what a map is made of.
+
+    Attributes
+    ----------
+    nside
+        Resolution of the map.
+    cl
+        ``(lmax + 1,)`` spectrum of the sky before beam and pixels, µK².
+    fwhm
+        Gaussian beam, radians.
+    noise_uk_arcmin
+        White noise, µK in a pixel of one square arcminute.
+    pixel_window
+        Whether the pixel window multiplies the beam (False where ``fwhm`` is an effective beam,
+        fitted, that holds it).
+    calibration
+        Factor of the signal's power, for a map whose amplitude is not that of ``cl``.
+    fitted
+        Names of what was fitted to the map.
+    """
+
+    nside: int
+    cl: NDArray[np.float64]
+    fwhm: float = 0.0
+    noise_uk_arcmin: float = 0.0
+    pixel_window: bool = True
+    calibration: float = 1.0
+    fitted: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_nside(self.nside)
+        for name in ("fwhm", "noise_uk_arcmin", "calibration"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} must be a number, zero or more, got {value}")
+        if not np.all(np.isfinite(self.cl)) or np.any(self.cl < 0) or not np.any(self.cl):
+            raise ValueError("C_l must be finite and not negative, with some power")
+
+    @property
+    def lmax(self) -> int:
+        """Largest multipole of the signal that matters on this map: at most 3 nside - 1."""
+        full = self._signal(min(3 * self.nside, self.cl.size) - 1)
+        power = np.cumsum((2 * np.arange(full.size) + 1) * full)
+        enough = int(np.searchsorted(power, (1 - _LOST) * power[-1]))
+        return min(max(enough, 2 * self.nside), full.size - 1)
+
+    def _signal(self, lmax: int) -> NDArray[np.float64]:
+        cl = np.zeros(lmax + 1)
+        n = min(lmax + 1, self.cl.size)
+        cl[:n] = self.cl[:n]
+        return cl * self.transfer(lmax)
+
+    def transfer(self, lmax: int) -> NDArray[np.float64]:
+        """Give what the map keeps of the sky's power: calibration b_l² p_l², ``(lmax + 1,)``."""
+        kept = self.calibration * gaussian_beam(self.fwhm, lmax) ** 2
+        if self.pixel_window:
+            kept *= pixel_window(self.nside, lmax) ** 2
+        return np.asarray(kept)
+
+    def signal_cl(self, lmax: int | None = None) -> NDArray[np.float64]:
+        """Give C_l b_l² p_l² of the map's signal, ``(lmax + 1,)``, µK²."""
+        return self._signal(self.lmax if lmax is None else lmax)
+
+    @property
+    def effective_fwhm(self) -> float:
+        """FWHM of the Gaussian that stands for beam and pixel window together, radians."""
+        pixel = pixel_window(self.nside, self.nside)[-1] if self.pixel_window else 1.0
+        return math.sqrt(self.fwhm**2 - 16 * math.log(2) * math.log(pixel) / self.nside**2)
+
+    @property
+    def noise_cl(self) -> float:
+        """Spectrum of the white noise, µK² (steradian)."""
+        return (self.noise_uk_arcmin * ARCMIN) ** 2
+
+    @property
+    def aliased_cl(self) -> float:
+        """Spectrum of the white noise that the signal beyond l = 3 nside looks like, µK².
+
+        A map of pixels that do not resolve its beam holds such power, as every degraded map does.
+        """
+        beyond = self._signal(self.cl.size - 1)[3 * self.nside :]
+        modes = 2 * np.arange(3 * self.nside, 3 * self.nside + beyond.size) + 1
+        return float(modes @ beyond) / (12 * self.nside**2)
+
+    @property
+    def white_cl(self) -> float:
+        """Spectrum of all that is white on the map, noise and aliased signal, µK²."""
+        return self.noise_cl + self.aliased_cl
+
+    def total_cl(self, lmax: int | None = None) -> NDArray[np.float64]:
+        """Give the spectrum of the map, ``(lmax + 1,)``, µK²: signal and all that is white."""
+        return self.signal_cl(lmax) + self.white_cl
