@@ -19,7 +19,7 @@ from skyfill._fits import PIECE, Hdu, is_packed, open_fits, padded, pieces, walk
 from skyfill._fits_column import DTYPES
 from skyfill._fits_sums import WordSum, add_words, spell
 
-__all__ = ["Card", "edit", "new_table", "replaced", "save"]
+__all__ = ["Card", "edit", "extension", "new_table", "replaced", "save", "table_cards"]
 
 _READ_BACK = 1 << 20  # bytes: the headers of any map file
 
@@ -125,12 +125,31 @@ def replaced(
     data: Callable[[], Iterable[bytes]],
     size: int,
     *,
+    attached: tuple[str, bytes] | None = None,
     ahead: bool,
 ) -> Content:
-    """Spell a whole file again with one HDU replaced and the bytes around it kept."""
+    """Spell a whole file again with one HDU replaced and the bytes around it kept.
+
+    With ``attached``, a name and an HDU, the HDU comes last, in place of any other of that EXTNAME.
+    """
     yield from pieces(stream, hdu.path, 0, hdu.begin)
     yield from extension(cards, data, size, ahead=ahead)
-    yield from pieces(stream, hdu.path, hdu.start + padded(hdu.size))
+    rest = hdu.start + padded(hdu.size)
+    if attached is None:
+        yield from pieces(stream, hdu.path, rest)
+        return
+    name, new = attached
+    for other in walk(stream, hdu.path, hdu):
+        end = other.start + padded(other.size)
+        if other.text("EXTNAME") == name:
+            yield from pieces(stream, hdu.path, rest, other.begin)
+            rest = end
+    tail = 0
+    for piece in pieces(stream, hdu.path, rest):
+        tail += len(piece)
+        yield piece
+    yield bytes(padded(tail) - tail)  # the last block of a file may lack its padding
+    yield new
 
 
 def new_table(
@@ -140,6 +159,7 @@ def new_table(
     repeat: int,
     keywords: Mapping[str, Card],
     history: Iterable[str],
+    attached: tuple[str, bytes] | None = None,
     ahead: bool,
 ) -> Content:
     """Spell a whole new file with one binary table.
@@ -154,22 +174,13 @@ def new_table(
         Numbers in each row of a column; divides n.
     keywords, history
         Header cards after those that say how the bytes lie.
+    attached
+        EXTNAME and bytes of an HDU to put last.
     ahead
         As in `extension`.
 
     """
-    forms = {np.dtype(dtype): form for form, dtype in DTYPES.items() if form != "L"}
-    header: dict[str, Card] = {}
-    raws = []
-    for n, (name, values) in enumerate(columns.items(), 1):
-        dtype = values.dtype.newbyteorder(">")
-        if dtype not in forms:
-            raise ValueError(f"column {name!r}: FITS has no type for {values.dtype.name}")
-        header[f"TTYPE{n}"] = (name, "")
-        header[f"TFORM{n}"] = (f"{repeat}{forms[dtype]}", "")
-        if unit:
-            header[f"TUNIT{n}"] = (unit, "")
-        raws.append(values.reshape(-1, repeat))
+    raws = [values.reshape(-1, repeat) for values in columns.values()]
     nrow = len(raws[0])
     width = sum(raw.dtype.itemsize for raw in raws) * repeat
     step = max(1, PIECE // width)
@@ -180,19 +191,40 @@ def new_table(
             cells = [part.astype(part.dtype.newbyteorder(">")).view(np.uint8) for part in parts]
             yield np.concatenate(cells, axis=1).tobytes()
 
+    cards = edit(table_cards(columns, unit=unit, repeat=repeat), keywords, history)
+    yield from extension(edit((), _PRIMARY), tuple, 0, ahead=True)
+    yield from extension(cards, data, nrow * width, ahead=ahead)
+    if attached is not None:
+        yield attached[1]
+
+
+def table_cards(
+    columns: Mapping[str, NDArray[Any]], *, unit: str, repeat: int
+) -> tuple[bytes, ...]:
+    """Spell the cards that say how the bytes of a table lie; the arguments are `new_table`'s."""
+    forms = {np.dtype(dtype): form for form, dtype in DTYPES.items() if form != "L"}
+    header: dict[str, Card] = {}
+    width = 0
+    for n, (name, values) in enumerate(columns.items(), 1):
+        dtype = values.dtype.newbyteorder(">")
+        if dtype not in forms:
+            raise ValueError(f"column {name!r}: FITS has no type for {values.dtype.name}")
+        header[f"TTYPE{n}"] = (name, "")
+        header[f"TFORM{n}"] = (f"{repeat}{forms[dtype]}", "")
+        if unit:
+            header[f"TUNIT{n}"] = (unit, "")
+        width += dtype.itemsize * repeat
     structure: dict[str, Card] = {
         "XTENSION": ("BINTABLE", "binary table extension"),
         "BITPIX": (8, "array data type"),
         "NAXIS": (2, "number of array dimensions"),
         "NAXIS1": (width, "length of dimension 1"),
-        "NAXIS2": (nrow, "length of dimension 2"),
+        "NAXIS2": (values.size // repeat, "length of dimension 2"),
         "PCOUNT": (0, "number of group parameters"),
         "GCOUNT": (1, "number of groups"),
-        "TFIELDS": (len(raws), "number of table fields"),
+        "TFIELDS": (len(columns), "number of table fields"),
     }
-    cards = edit((), {**structure, **header, **keywords}, history)
-    yield from extension(edit((), _PRIMARY), tuple, 0, ahead=True)
-    yield from extension(cards, data, nrow * width, ahead=ahead)
+    return edit((), {**structure, **header})
 
 
 def save(

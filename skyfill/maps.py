@@ -186,6 +186,7 @@ def write_filled(
     *,
     provenance: Mapping[str, Card],
     history: Sequence[str],
+    attached: tuple[str, bytes] | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write the file of a map again, with its holes filled and nothing else changed.
@@ -211,6 +212,8 @@ def write_filled(
         Keywords to set in the header of the table: value and comment.
     history
         Lines to append as HISTORY.
+    attached
+        EXTNAME and bytes of an HDU to put last, in place of any other of that name.
     overwrite
         Whether a file that is already there may be replaced.
 
@@ -264,7 +267,7 @@ def write_filled(
 
         cards = edit(whole.cards, provenance, history)
         size = whole.size + tail[1] - tail[0]
-        content = partial(replaced, stream, hdu, cards, data, size)
+        content = partial(replaced, stream, hdu, cards, data, size, attached=attached)
         save(path, content, overwrite=overwrite)
 
 
@@ -279,6 +282,7 @@ def write_map(
     dtype: DTypeLike = np.float32,
     provenance: Mapping[str, Card] | None = None,
     history: Sequence[str] = (),
+    attached: tuple[str, bytes] | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write maps to a new full-sky HEALPix FITS file; the inverse of `read_map`.
@@ -303,6 +307,8 @@ def write_map(
         Further keywords: value and comment.
     history
         Lines of HISTORY.
+    attached
+        EXTNAME and bytes of an HDU to put behind the maps.
     overwrite
         Whether a file that is already there may be replaced.
 
@@ -339,6 +345,7 @@ def write_map(
         repeat=1024 if npix % 1024 == 0 else 1,  # as all map files have it, small ones apart
         keywords={**coverage, **(provenance or {})},
         history=history,
+        attached=attached,
     )
     save(path, content, overwrite=overwrite)
 

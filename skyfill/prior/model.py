@@ -7,41 +7,26 @@ noise. A `Prior` is those four things; it is given, or fitted to the observed sk
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy import optimize
+from numpy.typing import NDArray
 
-from skyfill import harmonics
-from skyfill._checks import check_nside, nside_of
-from skyfill._jit import compiled
-from skyfill._spectrumfile import read_cl
+from skyfill._checks import check_nside
 
-__all__ = [
-    "Prior",
-    "draw",
-    "draw_signal",
-    "draw_white",
-    "fit",
-    "gaussian_beam",
-    "lcdm",
-    "pixel_window",
-    "read_cl",
-]
+__all__ = ["ARCMIN", "LCDM", "NUMBERS", "Prior", "gaussian_beam", "lcdm", "pixel_window"]
 
 ARCMIN = math.pi / 180 / 60
+LCDM = "Planck 2018 LCDM"
+"""Name of the spectrum that is shipped and taken where none is given."""
+NUMBERS = ("cl", "fwhm", "pixel_window", "noise_uk_arcmin", "calibration")
+"""What a prior consists of, by the names of its attributes."""
 _TABLE = "lcdm_planck2018.npz"
 #: Share of the signal's variance that may be lost beyond the largest multipole that is drawn.
 _LOST = 1e-5
-#: Multipoles, and pixels, of which random numbers are drawn at a time.
-_ROWS, _AT_ONCE = 512, 2**22
-#: How well the power of a map is known before it is fitted (Planck's releases differ by 2%).
-_CALIBRATION = 0.03
 
 
 @lru_cache(maxsize=4)
@@ -129,8 +114,16 @@ class Prior:
         fitted, that holds it).
     calibration
         Factor of the signal's power, for a map whose amplitude is not that of ``cl``.
-    fitted
-        Names of what was fitted to the map.
+    theory
+        Name of ``cl``, for headers and messages.
+    fitted, recorded, assumed
+        Names, of `NUMBERS`, of what was fitted to the map, read from the header of a file, or taken
+        because nothing else was said. All others were given.
+
+    Raises
+    ------
+    ValueError
+        A number is negative or not finite, ``cl`` has no power, or the beam is wider than the sky.
     """
 
     nside: int
@@ -139,7 +132,10 @@ class Prior:
     noise_uk_arcmin: float = 0.0
     pixel_window: bool = True
     calibration: float = 1.0
+    theory: str = "given C_l"
     fitted: tuple[str, ...] = ()
+    recorded: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_nside(self.nside)
@@ -147,8 +143,18 @@ class Prior:
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"{name} must be a number, zero or more, got {value}")
+        if self.fwhm > math.pi:
+            raise ValueError(f"fwhm is an angle in radians, at most pi, got {self.fwhm:g}")
         if not np.all(np.isfinite(self.cl)) or np.any(self.cl < 0) or not np.any(self.cl):
             raise ValueError("C_l must be finite and not negative, with some power")
+
+    def origin(self, name: str) -> str:
+        """Say where a number of `NUMBERS` is from: ``fitted``, ``header``, ``assumed``, ``given``."""
+        if name in self.fitted:
+            return "fitted"
+        if name in self.recorded:
+            return "header"
+        return "assumed" if name in self.assumed else "given"
 
     @property
     def lmax(self) -> int:

@@ -1,0 +1,48 @@
+"""What is known of a sky before it is seen: its spectrum, beam, pixel window and noise."""
+
+from skyfill._spectrumfile import read_cl
+from skyfill.prior.drawing import draw, draw_signal, draw_white
+from skyfill.prior.fitting import fit
+from skyfill.prior.given import Given
+from skyfill.prior.model import (
+    ARCMIN,
+    LCDM,
+    NUMBERS,
+    Prior,
+    gaussian_beam,
+    lcdm,
+    pixel_window,
+)
+from skyfill.prior.plausibility import Band, Plausibility, UnlikelyPriorError, judge
+from skyfill.prior.record import (
+    PRIOR_HDU,
+    prior_hdu,
+    read_prior,
+    recorded_prior,
+    save_prior,
+)
+
+__all__ = [
+    "ARCMIN",
+    "LCDM",
+    "NUMBERS",
+    "PRIOR_HDU",
+    "Band",
+    "Given",
+    "Plausibility",
+    "Prior",
+    "UnlikelyPriorError",
+    "draw",
+    "draw_signal",
+    "draw_white",
+    "fit",
+    "gaussian_beam",
+    "judge",
+    "lcdm",
+    "pixel_window",
+    "prior_hdu",
+    "read_cl",
+    "read_prior",
+    "recorded_prior",
+    "save_prior",
+]

@@ -1,0 +1,105 @@
+"""Draw skies from a prior."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skyfill import harmonics
+from skyfill._jit import compiled
+from skyfill.prior.model import Prior
+
+__all__ = ["draw", "draw_signal", "draw_white"]
+
+#: Multipoles, and pixels, of which random numbers are drawn at a time.
+_ROWS, _AT_ONCE = 512, 2**22
+
+
+@compiled
+def _pack(
+    normals: NDArray[np.float64],
+    first: int,
+    last: int,
+    lmax: int,
+    root: NDArray[np.float64],
+    alm: NDArray[np.complex128],
+) -> None:
+    """Put normals, drawn multipole by multipole, into m-major alm of spectrum root²."""
+    for ell in range(first, last):
+        base = ell * ell - first * first
+        alm[ell] = root[ell] * normals[base]
+        for m in range(1, ell + 1):
+            index = m * (2 * lmax + 1 - m) // 2 + ell
+            scale = root[ell] * 0.7071067811865476
+            alm[index] = complex(scale * normals[base + 2 * m - 1], scale * normals[base + 2 * m])
+
+
+def draw(
+    prior: Prior,
+    *,
+    seed: int,
+    index: int = 0,
+    lmax: int | None = None,
+    aliased: bool = False,
+    threads: int = 0,
+) -> NDArray[np.float64]:
+    """Draw a whole sky, signal and noise, from the prior.
+
+    Multipoles come in their order, so a seed gives the same sky at every resolution, as far as the
+    multipoles of both go; the noise has a stream of its own.
+
+    Parameters
+    ----------
+    prior
+        What to draw from.
+    seed, index
+        Which sky: the same pair always gives the same one; different indices are independent.
+    lmax
+        Largest multipole, ``prior.lmax`` if not given.
+    aliased
+        Whether the signal that the pixels do not resolve is there, too, as white noise.
+    threads
+        Of the transform; the result does not depend on it but for rounding.
+
+    Returns
+    -------
+    ``(npix,)``, µK, RING.
+    """
+    sky = draw_signal(prior, seed=seed, index=index, lmax=lmax, threads=threads)
+    white = prior.white_cl if aliased else prior.noise_cl
+    if white:
+        rms = math.sqrt(white * sky.size / (4 * math.pi))
+        for part, unit in draw_white(sky.size, seed=seed, index=index):
+            sky[part] += rms * unit
+    return sky
+
+
+def draw_signal(
+    prior: Prior, *, seed: int, index: int = 0, lmax: int | None = None, threads: int = 0
+) -> NDArray[np.float64]:
+    """Draw the signal of `draw` alone; the arguments are the same."""
+    lmax = prior.lmax if lmax is None else lmax
+    random = np.random.default_rng(_streams(seed, index)[0])
+    alm = np.empty((lmax + 1) * (lmax + 2) // 2, dtype=np.complex128)
+    root = np.sqrt(prior.signal_cl(lmax))
+    for first in range(0, lmax + 1, _ROWS):
+        last = min(first + _ROWS, lmax + 1)
+        _pack(random.standard_normal(last**2 - first**2), first, last, lmax, root, alm)
+    return harmonics.synthesis(alm, prior.nside, threads=threads)
+
+
+def draw_white(
+    npix: int, *, seed: int, index: int = 0
+) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """Draw the normal numbers of the white part of `draw`, part by part: where, and what."""
+    random = np.random.default_rng(_streams(seed, index)[1])
+    for start in range(0, npix, _AT_ONCE):
+        part = slice(start, min(start + _AT_ONCE, npix))
+        yield part, random.standard_normal(part.stop - start)
+
+
+def _streams(seed: int, index: int) -> list[np.random.SeedSequence]:
+    return np.random.SeedSequence([seed, index]).spawn(2)

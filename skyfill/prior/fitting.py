@@ -1,0 +1,142 @@
+"""Fit beam, noise and calibration to the observed part of a map."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import optimize
+
+from skyfill import harmonics
+from skyfill._checks import nside_of
+from skyfill.prior.model import ARCMIN, LCDM, Prior, lcdm
+
+__all__ = ["fit"]
+
+#: How well the power of a map is known before it is fitted (Planck's releases differ by 2%).
+_CALIBRATION = 0.03
+
+
+def fit(
+    values: NDArray[np.float64],
+    observed: NDArray[np.bool_],
+    *,
+    cl: ArrayLike | None = None,
+    fwhm: float | None = None,
+    noise_uk_arcmin: float | None = None,
+    pixel_window: bool | None = None,
+    threads: int = 0,
+) -> Prior:
+    """Fit beam, noise and calibration to the observed part of a map.
+
+    The pseudo-spectrum of the masked map is compared with the model's own pseudo-spectrum
+    (`harmonics.coupling`, so any mask will do) by the likelihood of Γ-distributed bins (Hamimeche &
+    Lewis 2008, eq. 8), between l = 2 and 2 nside (2500 at most).
+
+    Parameters
+    ----------
+    values
+        ``(npix,)``, µK, RING; monopole and dipole should be gone. Unobserved pixels are not read.
+    observed
+        ``(npix,)``, RING, True where observed.
+    cl
+        Spectrum of the sky, µK²; Planck-2018 ΛCDM if not given.
+    fwhm, noise_uk_arcmin
+        Held where given, fitted where None. Where one of them is fitted, so is the factor of the
+        signal's power, within the few per cent to which maps are calibrated.
+    pixel_window
+        Whether to multiply the beam by the pixel window; if None, a given beam is, and for a fitted
+        one both are tried and the better is kept: not every map was averaged over its pixels.
+    threads
+        Of the transforms.
+
+    Returns
+    -------
+    The prior, with what was fitted in ``fitted``.
+
+    Raises
+    ------
+    ValueError
+        No pixel is observed.
+    """
+    nside = nside_of(values.size, "the map to fit")
+    theory = lcdm() if cl is None else np.asarray(cl, dtype=np.float64)
+    free = {"fwhm": fwhm is None, "noise_uk_arcmin": noise_uk_arcmin is None}
+    free["calibration"] = any(free.values())
+    names = tuple(name for name, is_free in free.items() if is_free)
+    either = fwhm is None and pixel_window is None
+    assumed = {
+        "cl": cl is None,
+        "pixel_window": pixel_window is None and not either,
+        "calibration": not names,
+    }
+    start = Prior(
+        nside,
+        theory,
+        fwhm or 0.0,
+        noise_uk_arcmin or 0.0,
+        pixel_window is not False,
+        theory=LCDM if cl is None else Prior.theory,
+        fitted=(*names, "pixel_window") if either else names,
+        assumed=tuple(name for name, is_assumed in assumed.items() if is_assumed),
+    )
+    if not observed.any():
+        raise ValueError("no pixel is observed: there is nothing to fit a prior to")
+    if not names:
+        return start
+    last = min(2 * nside, 2500, theory.size - 1)
+    # Power leaks into the fitted range from beyond.
+    lmax = min(5 * last // 3, 3 * nside - 1, theory.size - 1)
+    again = 3 if last > 1.5 * nside else 1  # where equal weights are far from exact
+    sky = observed.mean()
+    pseudo = harmonics.cl_of(
+        harmonics.analysis(values, lmax=lmax, iterations=again, observed=observed, threads=threads)
+    )
+    # The mask's power is in its large scales, for which plain sums will do.
+    mask_cl = harmonics.cl_of(harmonics.analysis(observed, lmax=lmax, threads=threads))
+    edges = np.unique(np.geomspace(2, last + 1, 60).astype(np.int64))
+    modes = 2.0 * np.arange(last + 1) + 1
+    count = np.add.reduceat(modes, edges[:-1])
+    data = np.add.reduceat(modes * pseudo[: last + 1], edges[:-1]) / count
+    response = harmonics.coupling(mask_cl, edges, lmax=lmax)
+    pixel = math.sqrt(4 * math.pi / values.size)
+
+    def model(parameters: NDArray[np.float64], *, window: bool) -> Prior:
+        found = dict(zip(names, np.exp(parameters), strict=True))
+        return replace(start, pixel_window=window, **found)
+
+    def misfit(parameters: NDArray[np.float64], window: bool) -> float:
+        found = dict(zip(names, parameters, strict=True))
+        if np.any(parameters < -30) or np.any(parameters > 12):
+            return float("inf")
+        if found.get("fwhm", 0.0) > math.log(math.pi):
+            return float("inf")
+        prior = model(parameters, window=window)
+        ratio = data / (response @ prior.total_cl(lmax))
+        known = 0.5 * (math.log(prior.calibration) / _CALIBRATION) ** 2
+        return known + float(np.sum(0.5 * sky * count * (ratio - 1 - np.log(ratio))))
+
+    # Noise from the last bin's power, which it cannot exceed by much; beam from the pixel.
+    ceiling = math.sqrt(data[-1] / sky) / ARCMIN
+    guesses = {
+        "fwhm": math.log(2 * pixel),
+        "noise_uk_arcmin": math.log(0.3 * ceiling),
+        "calibration": 0.0,
+    }
+    steps = {"fwhm": -0.5, "noise_uk_arcmin": -1.0, "calibration": 0.1}
+    first = np.array([guesses[n] for n in names])
+    simplex = np.vstack([first, first + np.diag([steps[n] for n in names])])
+    fits = {
+        window: optimize.minimize(
+            misfit,
+            first,
+            args=(window,),
+            method="Nelder-Mead",
+            options={"xatol": 1e-3, "fatol": 1e-2, "initial_simplex": simplex},
+        )
+        for window in ((True, False) if either else (start.pixel_window,))
+    }
+    window = min(fits, key=lambda key: float(fits[key].fun))
+    return model(fits[window].x, window=window)

@@ -1,0 +1,124 @@
+"""Complete what is given of a prior: from another prior, by a fit, or by what is assumed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skyfill._checks import nside_of
+from skyfill.dipole import Dipole
+from skyfill.prior.fitting import fit
+from skyfill.prior.model import LCDM, NUMBERS, Prior, lcdm
+
+__all__ = ["Given"]
+
+Map = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What is known of a prior beforehand; what is not is fitted to the map.
+
+    Attributes
+    ----------
+    cl
+        ``(lmax + 1,)``, µK²; Planck-2018 ΛCDM if not given.
+    fwhm
+        Of the Gaussian beam, radians.
+    noise_uk_arcmin
+        White noise.
+    pixel_window
+        Whether the sky was averaged over its pixels.
+    theory
+        Name of ``cl``.
+    base
+        A whole prior, of which the numbers above replace their own.
+    fit
+        Whether the rest is fitted; if not, it is assumed: no beam, no noise.
+    """
+
+    cl: Map | None = field(default=None, repr=False)
+    fwhm: float | None = None
+    noise_uk_arcmin: float | None = None
+    pixel_window: bool | None = None
+    theory: str = Prior.theory
+    base: Prior | None = None
+    fit: bool = True
+
+    def complete(self, nside: int) -> Prior | None:
+        """Give the prior of a map of this Nside; None where it takes a fit.
+
+        Raises
+        ------
+        ValueError
+            ``base`` has another Nside, or a number is impossible.
+        """
+        if self.base is not None:
+            return self._onto(self.base, nside)
+        if self.fit and (self.fwhm is None or self.noise_uk_arcmin is None):
+            return None
+        bare = Prior(nside, lcdm(), theory=LCDM, assumed=NUMBERS)
+        return self._onto(bare, nside)
+
+    def of_map(self, values: Map, observed: NDArray[np.bool_], *, threads: int = 0) -> Prior:
+        """Give the prior of a map, fitted as far as it is not given.
+
+        Parameters
+        ----------
+        values
+            ``(npix,)``, µK, RING, with any monopole and dipole. Unobserved pixels are not read.
+        observed
+            ``(npix,)``, RING, True where observed.
+        threads
+            Of the transforms; 0 for all.
+
+        Raises
+        ------
+        ValueError
+            As `complete`, or no pixel is observed.
+        """
+        known = self.complete(nside_of(values.size, "the map to fit"))
+        if known is not None:
+            return known
+        clean = np.where(observed, values, 0.0)
+        dipole = Dipole(observed, threads=threads)
+        clean -= np.where(observed, dipole.of(clean), 0.0)
+        return self.fitted_to(clean, observed, threads=threads)
+
+    def fitted_to(self, values: Map, observed: NDArray[np.bool_], *, threads: int = 0) -> Prior:
+        """Fit what is not given to a map without monopole and dipole; see `fit`."""
+        found = fit(
+            values,
+            observed,
+            cl=self.cl,
+            fwhm=self.fwhm,
+            noise_uk_arcmin=self.noise_uk_arcmin,
+            pixel_window=self.pixel_window,
+            threads=threads,
+        )
+        return found if self.cl is None else replace(found, theory=self.theory)
+
+    def _onto(self, base: Prior, nside: int) -> Prior:
+        """Replace the numbers of a prior by those that are given."""
+        if base.nside != nside:
+            raise ValueError(
+                f"the prior is of Nside {base.nside}, the map has Nside {nside}; give a prior that"
+                " was fitted at the map's Nside"
+            )
+        names = ("cl", "fwhm", "noise_uk_arcmin", "pixel_window")
+        chosen = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        assumed: set[str] = set()
+        if self.fwhm is not None and self.pixel_window is None:
+            # A fitted beam may hold the pixel window; an instrument's beam does not.
+            chosen["pixel_window"] = True
+            assumed = {"pixel_window"}
+        kept = {
+            origin: tuple(name for name in getattr(base, origin) if name not in chosen)
+            for origin in ("fitted", "recorded", "assumed")
+        }
+        kept["assumed"] += tuple(assumed)
+        if self.cl is not None:
+            chosen["theory"] = self.theory
+        return replace(base, **chosen, **kept)

@@ -1,0 +1,394 @@
+"""Hold an observed sky against what a prior predicts, before anything is filled with it.
+
+What is compared is local, so that any mask will do: the scatter of four sibling pixels about their
+mean, at the map's own resolution and then, with pixels averaged four by four, at ever coarser ones.
+Each such band sees an octave of multipoles. The prior predicts it as a sum over C_l with the pixel
+windows of both resolutions.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numba import prange
+from numpy.typing import NDArray
+
+from skyfill._checks import nside_of
+from skyfill._jit import compiled, parallel
+from skyfill._pixels import nest2ring
+from skyfill.healpix import pixel_directions
+from skyfill.prior.model import LCDM, Prior, pixel_window
+
+__all__ = ["Band", "Plausibility", "UnlikelyPriorError", "judge", "wrong_order"]
+
+Map = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+#: Parents that a band needs, and the share of a coarse pixel that must be observed. Where pixels
+#: are few, the noise of a mean depends on how many there are: then all of them.
+_FEWEST, _SHARE, _ALL_BELOW = 40, 0.8, 64
+#: Errors of a band over those of independent coefficients: neighbours' are correlated.
+_INFLATION = 1.6
+#: A variance is far off beyond this factor, and this many errors.
+_FAR, _FAR_SIGMA = 2.0, 6.0
+#: And worth a warning beyond these.
+_OFF, _OFF_SIGMA = 1.25, 6.0
+#: Bands that hold less of the variance, observed and predicted, are no reason to refuse or to warn.
+_MINOR = 0.02
+#: An alternative explains a map whose bands all agree with it to within this factor.
+_EXPLAINS = 1.7
+#: Sizes of blocks that are summed over their pairs, blocks that are looked at, bins of distances.
+_SIZES, _BLOCKS, _DISTANCES = 4, 200, 400
+#: Siblings looked at to tell RING from NESTED, and how much smoother the other order must be.
+_SAMPLE, _SMOOTHER = 1 << 16, 0.5
+
+
+class UnlikelyPriorError(ValueError):
+    """A prior that does not describe the observed sky."""
+
+
+@dataclass(frozen=True)
+class Band:
+    """The variance of a map on one scale.
+
+    Attributes
+    ----------
+    nside
+        Resolution of the pixels whose four children are compared.
+    ell
+        The mean multipole of what is predicted there.
+    observed, predicted
+        Variance of the children about their mean, µK².
+    error
+        Of ``observed``, relative to ``predicted``, where the prior is right.
+    """
+
+    nside: int
+    ell: float
+    observed: float
+    predicted: float
+    error: float
+
+    @property
+    def ratio(self) -> float:
+        """Observed over predicted."""
+        return self.observed / self.predicted if self.predicted > 0 else math.inf
+
+    def off(self, factor: float, sigma: float) -> bool:
+        """Tell whether the ratio is beyond a factor, up or down, and so many errors from one."""
+        away = abs(math.log(max(self.ratio, 1e-300)))
+        return away > math.log(factor) and away > math.log1p(sigma * self.error)
+
+
+@dataclass(frozen=True)
+class Plausibility:
+    """What became of the comparison of a map with a prior.
+
+    Attributes
+    ----------
+    total
+        The sum of all bands: the variance of the map on the scales that it can be seen on.
+    bands
+        From coarse to fine.
+    verdict
+        ``good``, ``doubtful`` (worth a warning), ``refused``, or ``unknown`` where too little is
+        observed to tell.
+    causes
+        What may have gone wrong, the likeliest first.
+    """
+
+    total: Band
+    bands: tuple[Band, ...]
+    verdict: str
+    causes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Say it in one sentence."""
+        if self.verdict == "unknown":
+            return "too little of the sky is observed to hold the prior against it"
+        worst = max(self.bands, key=lambda band: abs(math.log(max(band.ratio, 1e-300))))
+        text = (
+            f"the observed sky has {_times(self.total.ratio)} the variance that the prior predicts"
+            f", and {_times(worst.ratio)} at l = {worst.ell:.0f}"
+        )
+        return f"{text}: {'; or '.join(self.causes)}" if self.causes else text
+
+    def as_dict(self) -> dict[str, object]:
+        """Give what JSON can hold."""
+        return {
+            "verdict": self.verdict,
+            "variance_ratio": _finite(self.total.ratio),
+            "variance_error": _finite(self.total.error),
+            "bands": [
+                {
+                    "ell": round(band.ell, 1),
+                    "ratio": _finite(band.ratio),
+                    "error": _finite(band.error),
+                }
+                for band in self.bands
+            ],
+            "causes": list(self.causes),
+        }
+
+
+def judge(
+    values: Map,
+    observed: Mask,
+    prior: Prior,
+    *,
+    noise_variance: Map | None = None,
+) -> Plausibility:
+    """Compare the observed part of a map with a prior.
+
+    Parameters
+    ----------
+    values
+        ``(npix,)``, µK, RING; without a dipole that the prior does not know. Unobserved pixels are
+        not read.
+    observed
+        ``(npix,)``, RING, True where observed.
+    prior
+        Given or fitted.
+    noise_variance
+        ``(npix,)``, µK², in place of the prior's white noise.
+    """
+    nside = nside_of(values.size, "map")
+    measured = _measure(values, observed, nside)
+    if not measured:
+        nothing = Band(nside, 0.0, 0.0, 0.0, math.inf)
+        return Plausibility(nothing, (), "unknown", ())
+    noise = prior.noise_cl * values.size / (4 * math.pi)
+    if noise_variance is not None:
+        noise = float(np.mean(noise_variance[observed]))
+    bands = _compare(measured, prior, noise)
+    total = _sum(bands)
+    causes: tuple[str, ...] = ()
+    if wrong_order(values, observed):
+        verdict = "refused"
+        causes = (_ORDER,)
+    elif _any_off([*bands, total], total, _FAR, _FAR_SIGMA):
+        verdict = "refused"
+        causes = _causes(measured, prior, noise)
+    else:
+        verdict = "doubtful" if _any_off([*bands, total], total, _OFF, _OFF_SIGMA) else "good"
+    return Plausibility(total, tuple(bands), verdict, causes)
+
+
+_ORDER = (
+    "the numbers are smooth in the other pixel order, so that RING was taken for NESTED or NESTED"
+    " for RING: set the keyword ORDERING of the file right"
+)
+
+
+@dataclass(frozen=True)
+class _Scatter:
+    """What was measured on one scale."""
+
+    nside: int
+    power: float
+    parents: int
+
+
+def _measure(values: Map, observed: Mask, nside: int) -> list[_Scatter]:
+    """Measure the scatter of siblings at all resolutions, from coarse to fine."""
+    found: list[_Scatter] = []
+    count = 3 * nside**2
+    if nside < 2:
+        return found
+    means, power, shares = np.empty(count), np.empty(count), np.empty(count)
+    _first(nside, values, observed, means, power, shares)
+    parent = nside // 2
+    found.append(_scatter(parent, power[shares == 1]))
+    pixels = 4  # in each of the pixels that are averaged next
+    while parent > 1:
+        children, seen = means.reshape(-1, 4), shares.reshape(-1, 4)
+        known = np.all(seen >= (1.0 if pixels < _ALL_BELOW else _SHARE), axis=1)
+        away = children[known]
+        power = np.mean((away - away.mean(axis=1, keepdims=True)) ** 2, axis=1)
+        parent //= 2
+        pixels *= 4
+        found.append(_scatter(parent, power))
+        weight = seen.sum(axis=1)
+        means = np.sum(children * seen, axis=1) / np.maximum(weight, 1e-30)
+        shares = weight / 4
+    return [each for each in reversed(found) if each.parents >= _FEWEST]
+
+
+def _scatter(nside: int, power: Map) -> _Scatter:
+    return _Scatter(nside, float(power.mean()) if power.size else 0.0, power.size)
+
+
+@parallel
+def _first(
+    nside: int,
+    values: NDArray[np.floating],
+    observed: Mask,
+    means: Map,
+    power: Map,
+    shares: Map,
+) -> None:
+    """Average the observed ones of four sibling pixels; give their scatter where all are."""
+    for parent in prange(means.size):
+        total, count = 0.0, 0
+        for child in range(4):
+            pixel = nest2ring(nside, 4 * parent + child)
+            if observed[pixel]:
+                total += values[pixel]
+                count += 1
+        mean = total / max(count, 1)
+        squares = 0.0
+        for child in range(4):
+            pixel = nest2ring(nside, 4 * parent + child)
+            if observed[pixel]:
+                squares += (values[pixel] - mean) ** 2
+        means[parent], power[parent], shares[parent] = mean, squares / 4, count / 4
+
+
+def _compare(measured: list[_Scatter], prior: Prior, noise: float) -> list[Band]:
+    """Set what the prior predicts beside what was measured; noise is µK² in a pixel."""
+    ell = np.arange(prior.cl.size)
+    modes = (2 * ell + 1) / (4 * math.pi) * prior.signal_cl(ell[-1])
+    modes[:2] = 0.0
+    finest = prior.nside
+    coarsest = measured[0].nside
+    windows = _block_variances(modes, finest, coarsest)
+    bands = []
+    for each in measured:
+        at = int(math.log2(finest // each.nside))
+        signal = max(windows[at - 1] - windows[at], 0.0)
+        white = noise * (4.0 ** (1 - at) - 4.0**-at)
+        predicted = signal + white
+        error = _INFLATION * math.sqrt(2 / (3 * each.parents))
+        bands.append(Band(each.nside, 2.5 * each.nside, each.power, predicted, error))
+    return bands
+
+
+def _block_variances(modes: Map, finest: int, coarsest: int) -> list[float]:
+    """Give the signal's variance in blocks of 1, 4, 16 ... pixels, down to a coarse resolution.
+
+    A block is the mean of up to 8 x 8 points, whose correlations are summed over all pairs: its own
+    pixels, or in a large block coarser pixels, which the signal is smoothed with.
+    """
+    fine = pixel_window(finest, modes.size - 1)
+    variances: list[float] = []
+    nside = finest
+    while not variances or finest >> (len(variances) - 1) > coarsest:
+        distances, shares = _separations(nside)
+        window = 1.0 if nside == finest else pixel_window(nside, modes.size - 1) / fine
+        # Averaged over directions, the square of a square's window falls with the third power.
+        tail = np.minimum(1.0, 4 * nside / np.maximum(np.arange(modes.size), 1))
+        seen = modes if nside == finest else modes * window**2 * tail
+        found = shares @ _correlation(seen, distances)
+        variances += found.tolist() if nside == finest else [float(found[-1])]
+        nside //= 2
+    return variances
+
+
+@lru_cache(maxsize=16)
+def _separations(nside: int) -> tuple[Map, Map]:
+    """Give distances of pixels, and which share of the pairs in blocks of 1, 4, 16, 64 have them."""
+    blocks = min(_SIZES, int(math.log2(nside)) + 1)
+    side = 2 ** (blocks - 1)
+    parents = 12 * (nside // side) ** 2
+    # Multiples of the golden section, modulo 1, are spread evenly over all faces.
+    turns = np.arange(1, _BLOCKS + 1) * (math.sqrt(5) - 1) / 2 % 1
+    chosen = (turns * parents).astype(np.int64)
+    largest = 4.0 * side * math.sqrt(math.pi / 3) / nside
+    edges = np.append(0.0, np.linspace(1e-9, largest, _DISTANCES))
+    shares = np.zeros((blocks, _DISTANCES))
+    for parent in chosen:
+        pixels = parent * side**2 + np.arange(side**2)
+        towards = pixel_directions(nside, pixels, nest=True)
+        for block in range(blocks):
+            count = 4**block
+            # A block of every size, at the beginning of the largest.
+            chord = np.linalg.norm(towards[:count, None] - towards[None, :count], axis=2)
+            angle = 2 * np.arcsin(np.minimum(chord / 2, 1))
+            shares[block] += np.histogram(angle, edges)[0] / (count**2 * chosen.size)
+    middle = 0.5 * (edges[1:] + edges[:-1])
+    middle[0] = 0.0
+    return middle, shares
+
+
+def _correlation(modes: Map, distances: Map) -> Map:
+    """Sum modes times Legendre polynomials at angular distances."""
+    x = np.cos(distances)
+    before, now = np.ones_like(x), x
+    total = modes[0] * before + modes[1] * now
+    for ell in range(1, modes.size - 1):
+        before, now = now, ((2 * ell + 1) * x * now - ell * before) / (ell + 1)
+        total += modes[ell + 1] * now
+    return np.asarray(total)
+
+
+def _sum(bands: list[Band]) -> Band:
+    observed, predicted = (sum(getattr(b, name) for b in bands) for name in ("observed", "predicted"))
+    error = math.sqrt(sum((b.error * b.predicted) ** 2 for b in bands)) / max(predicted, 1e-300)
+    ell = sum(b.ell * b.predicted for b in bands) / max(predicted, 1e-300)
+    return Band(0, ell, observed, predicted, error)
+
+
+def _any_off(bands: list[Band], total: Band, factor: float, sigma: float) -> bool:
+    return any(
+        band.off(factor, sigma)
+        and max(band.observed, 0) > _MINOR * total.observed
+        or band.off(factor, sigma)
+        and band.predicted > _MINOR * total.predicted
+        for band in bands
+    )
+
+
+def _causes(measured: list[_Scatter], prior: Prior, noise: float) -> tuple[str, ...]:
+    """Name what would make map and prior agree; else what is left."""
+    return ()
+
+
+def wrong_order(values: NDArray[np.floating], observed: Mask) -> bool:
+    """Tell whether a map is smooth in the other pixel order and not in its own.
+
+    Parameters
+    ----------
+    values
+        ``(npix,)``, taken for RING. Unobserved pixels are not read.
+    observed
+        ``(npix,)``.
+    """
+    nside = nside_of(values.size, "map")
+    if nside < 8:
+        return False
+    step = max(1, 3 * nside**2 // _SAMPLE)
+    scatter = np.zeros((3, 2))
+    _orders(nside, values, observed, step, scatter)
+    power, count = scatter.T
+    if count.min() < 100:
+        return False
+    own, *others = power / count
+    return min(others) < _SMOOTHER * own
+
+
+@compiled
+def _orders(
+    nside: int, values: NDArray[np.floating], observed: Mask, step: int, scatter: Map
+) -> None:
+    """Sum the scatter of siblings: in RING order, and as NESTED taken for RING, and the reverse."""
+    four = np.empty(4)
+    for parent in range(0, 3 * nside**2, step):
+        for order in range(3):
+            mean = 0.0
+            whole = True
+            for child in range(4):
+                pixel = 4 * parent + child
+                if order != 1:
+                    pixel = nest2ring(nside, pixel)
+                if order == 2:
+                    pixel = nest2ring(nside, pixel)
+                whole = whole and observed[pixel]
+                four[child] = values[pixel] if observed[pixel] else 0.0
+                mean += four[child] / 4
+            if whole:
+                for child in range(4):
+                    scatter[order, 0] += (four[child] - mean) ** 2
+                scatter[order, 1] += 1

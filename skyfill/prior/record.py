@@ -1,0 +1,220 @@
+"""Write a prior to a file and read it back, to the last bit: JSON, or beside a map in FITS."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skyfill._files import atomic_write
+from skyfill._fits import Hdu, open_fits, walk
+from skyfill._fits_write import edit, extension, table_cards
+from skyfill.prior.model import ARCMIN, LCDM, NUMBERS, Prior, lcdm
+
+__all__ = ["PRIOR_HDU", "prior_hdu", "read_prior", "recorded_prior", "save_prior"]
+
+PRIOR_HDU = "SKYFILL_PRIOR"
+"""EXTNAME of the table that holds the prior of a filled map."""
+_KIND = "skyfill prior"
+#: Raised where the same words come to mean something else.
+_FORMAT = 1
+#: The card with all but the spectrum, as JSON.
+_CARD = "SFPRIOR"
+
+
+def save_prior(path: str | os.PathLike[str], prior: Prior, *, overwrite: bool = False) -> None:
+    """Write a prior as JSON; `read_prior` gives the same one, bit by bit.
+
+    Parameters
+    ----------
+    path
+        The file to write.
+    prior
+        The prior.
+    overwrite
+        Whether a file that is already there may be replaced.
+
+    Raises
+    ------
+    OSError
+        The file exists already or cannot be written.
+    """
+    record = _numbers(prior) | {"cl": prior.cl.tolist()}
+    with atomic_write(path, overwrite) as temporary:
+        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def read_prior(path: str | os.PathLike[str]) -> Prior:
+    """Read a prior from what `save_prior` wrote, or from a map that skyfill wrote.
+
+    Parameters
+    ----------
+    path
+        JSON, or FITS.
+
+    Returns
+    -------
+    The prior, with what was fitted, recorded and assumed when it was written.
+
+    Raises
+    ------
+    ValueError
+        The file holds no prior, or a damaged one.
+    OSError
+        It cannot be read.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(6)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path}: no such file") from error
+    except OSError as error:
+        raise OSError(f"{path}: cannot be read: {error.strerror}") from error
+    found = _from_fits(path) if head == b"SIMPLE" or head[:2] == b"\x1f\x8b" else _from_json(path)
+    if found is None:
+        raise ValueError(
+            f"{path}: no prior in it; give a file of `save_prior`, or a map that skyfill filled"
+        )
+    return found
+
+
+def recorded_prior(path: str | os.PathLike[str]) -> Prior | None:
+    """Read the prior of a FITS map, every number marked as the header's; None where it has none.
+
+    Raises
+    ------
+    ValueError
+        It has a damaged one.
+    OSError
+        It cannot be read.
+    """
+    found = _from_fits(Path(path))
+    return None if found is None else replace(found, fitted=(), assumed=(), recorded=NUMBERS)
+
+
+def prior_hdu(prior: Prior) -> bytes:
+    """Spell a prior as a FITS table to stand behind a map."""
+    cl = np.asarray(prior.cl, dtype=">f8")
+    cards = table_cards({"CL": cl}, unit="uK2", repeat=1)
+    named = {
+        "EXTNAME": (PRIOR_HDU, "prior with which the map was made"),
+        _CARD: (json.dumps(_numbers(prior)), ""),
+    }
+    data = cl.tobytes()
+    content = extension(edit(cards, named), lambda: [data], len(data), ahead=True)
+    return b"".join(piece for piece in content if isinstance(piece, bytes))
+
+
+def _numbers(prior: Prior) -> dict[str, Any]:
+    """Give all but the spectrum as JSON has it, which keeps every bit of a number."""
+    return {
+        "kind": _KIND,
+        "format": _FORMAT,
+        "nside": prior.nside,
+        "theory": prior.theory,
+        "fwhm_radians": prior.fwhm,
+        "fwhm_arcmin": round(prior.fwhm / ARCMIN, 4),
+        "noise_uk_arcmin": prior.noise_uk_arcmin,
+        "calibration": prior.calibration,
+        "pixel_window": prior.pixel_window,
+        "origin": {name: prior.origin(name) for name in NUMBERS},
+    }
+
+
+def _prior_of(record: Mapping[str, Any], cl: object, path: Path) -> Prior:
+    """Build a prior of what was read."""
+    try:
+        if record["format"] != _FORMAT:
+            raise ValueError(
+                f"{path}: a prior of format {record['format']}, this version reads {_FORMAT};"
+                " update skyfill"
+            )
+        origin = record["origin"]
+        window = record["pixel_window"]
+        if not isinstance(window, bool):
+            raise TypeError("pixel_window is neither true nor false")
+        return Prior(
+            int(record["nside"]),
+            np.asarray(cl, dtype=np.float64),
+            fwhm=float(record["fwhm_radians"]),
+            noise_uk_arcmin=float(record["noise_uk_arcmin"]),
+            pixel_window=window,
+            calibration=float(record["calibration"]),
+            theory=str(record["theory"]),
+            fitted=tuple(name for name in NUMBERS if origin[name] == "fitted"),
+            recorded=tuple(name for name in NUMBERS if origin[name] == "header"),
+            assumed=tuple(name for name in NUMBERS if origin[name] == "assumed"),
+        )
+    except KeyError as error:
+        raise ValueError(f"{path}: the prior in it lacks {error}; write it again") from None
+    except (TypeError, ValueError) as error:
+        if str(error).startswith(str(path)):
+            raise
+        raise ValueError(f"{path}: the prior in it is damaged ({error}); write it again") from None
+
+
+def _from_json(path: Path) -> Prior | None:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+        return None
+    if not isinstance(record, dict) or record.get("kind") != _KIND:
+        return None
+    return _prior_of(record, record.get("cl"), path)
+
+
+def _from_fits(path: Path) -> Prior | None:
+    """Read the table of `prior_hdu`; of a map by an older skyfill, its cards."""
+    cards: dict[str, Any] | None = None
+    with open_fits(path) as stream:
+        for hdu in walk(stream, path):
+            if hdu.text("EXTNAME") == PRIOR_HDU:
+                return _from_table(hdu, _cells(hdu, stream), path)
+            if cards is None and hdu.is_table and hdu.text("SFCL"):
+                cards = {key: hdu.header.get(key) for key in ("SFCL", *_OLD)}
+                cards["nside"] = hdu.integer("NSIDE", 0)
+    return None if cards is None else _from_cards(cards, path)
+
+
+def _cells(hdu: Hdu, stream: Any) -> Iterator[np.ndarray[Any, Any]]:  # noqa: ANN401
+    column = hdu.columns[0]
+    for rows in hdu.rows(stream):
+        yield column.decode(column.of(rows)).ravel()
+
+
+def _from_table(hdu: Hdu, cells: Iterator[np.ndarray[Any, Any]], path: Path) -> Prior:
+    try:
+        record = json.loads(hdu.text(_CARD))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: the prior in it is damaged ({error}); write it again") from None
+    return _prior_of(record, np.concatenate(list(cells)), path)
+
+
+#: Cards of maps before there was a table: beam, noise, calibration, pixel window.
+_OLD = ("SFBEAM", "SFNOISE", "SFCALIB", "SFPIXWIN")
+
+
+def _from_cards(cards: Mapping[str, Any], path: Path) -> Prior | None:
+    """Rebuild the prior from the cards of a map, where they name a spectrum that is shipped."""
+    beam, noise, calibration, window = (cards[key] for key in _OLD)
+    if cards["SFCL"] != LCDM or not isinstance(beam, float) or not isinstance(noise, float):
+        return None
+    nside = cards["nside"]
+    if not nside:
+        raise ValueError(f"{path}: its prior is of no Nside; the header lacks NSIDE")
+    return Prior(
+        nside,
+        lcdm(),
+        fwhm=math.radians(beam / 60),
+        noise_uk_arcmin=noise,
+        pixel_window=window is not False,
+        calibration=float(calibration if isinstance(calibration, float) else 1.0),
+        theory=LCDM,
+    )
