@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from skyfill._checks import nside_of
 from skyfill._engines import published_fills, tile_engine
 from skyfill._kept import Kept
 from skyfill._latent import latent_seed, latent_sky
@@ -39,7 +41,15 @@ from skyfill.methods import (
     refuse_flat,
 )
 from skyfill.mosaic import Mosaic, MosaicConfig
-from skyfill.prior import Prior, fit
+from skyfill.prior import (
+    WRONG_ORDER,
+    Given,
+    Plausibility,
+    Prior,
+    UnlikelyPriorError,
+    judge,
+    wrong_order,
+)
 from skyfill.tilefill import TileFill
 
 if TYPE_CHECKING:
@@ -66,8 +76,11 @@ class Inpainter:
         ``vae``, ``gaussian`` (the exact posterior, see `skyfill.gaussian`), ``diffuse``, or
         ``cosmovae``, the published network alone (`skyfill.tilefill`).
     prior
-        What the map is made of; fitted to its observed part if not given (not used by ``diffuse``
-        but to polish, nor by ``cosmovae``).
+        What the map is made of: a whole `Prior`, or a `skyfill.prior.Given`, of which the rest is
+        fitted to the observed sky; all of it if not given. ``diffuse`` uses it to polish only,
+        ``cosmovae`` not at all.
+    trust_prior
+        Whether to fill, with a warning, where the observed sky contradicts the prior.
     noise_rms
         ``(npix,)``, µK, RING: standard deviation of the noise in each pixel, in place of the
         prior's white noise; for ``gaussian``. Where it is missing, in holes only, its median holds.
@@ -107,6 +120,8 @@ class Inpainter:
         ``(npix,)``, RING, True where the map is filled.
     prior
         The prior in use; None for a method that has none.
+    plausibility
+        How the observed sky compares with the prior; None for a method that has none.
     polish
         Exact iterations in use.
     card
@@ -117,6 +132,8 @@ class Inpainter:
     ValueError
         Map and mask do not fit, nothing is observed or nothing is missing, or the method, device or
         weights are not to be had.
+    UnlikelyPriorError
+        A ValueError: the observed sky contradicts the prior, or is smooth in the other pixel order.
     """
 
     def __init__(
@@ -125,7 +142,8 @@ class Inpainter:
         observed: Mask,
         *,
         method: str = "vae",
-        prior: Prior | None = None,
+        prior: Prior | Given | None = None,
+        trust_prior: bool = False,
         noise_rms: Map | None = None,
         fill: str = "data",
         dipole: str = "marginalise",
@@ -150,6 +168,7 @@ class Inpainter:
             observed=observed,
             method=method,
             prior=prior,
+            trust_prior=trust_prior,
             noise_rms=noise_rms,
             fill=fill,
             dipole=dipole,
@@ -165,7 +184,11 @@ class Inpainter:
             cache=cache,
             progress=progress,
         )
-        self._kept = Kept(cache, fitted=prior is None)
+        given = Given(base=prior) if isinstance(prior, Prior) else prior or Given()
+        complete = given.complete(nside_of(values.size, "map"))
+        self._fits = complete is None
+        self._trust_prior = trust_prior
+        self._kept = Kept(cache, fitted=self._fits)
         self._progress = progress or Silent()
         self._seed = latent_seed(seed)
         self._threads = threads
@@ -182,13 +205,14 @@ class Inpainter:
         self._stochastic = method != "diffuse"
         self._single = method == "diffuse" and not polish
         informed = method in ("vae", "gaussian") or bool(polish)
-        self.prior = prior if informed else None
+        self.prior = complete if informed else None
         self._noise_variance = noise_variance(noise_rms, seen)
         if self.prior is None and informed:
             refuse_flat(values, seen)
             self._progress.stage("prior")
-            self.prior = fit(self._data(), seen, threads=threads)
+            self.prior = given.fitted_to(self._data(), seen, threads=threads)
             self._progress.done(describe_prior(self.prior))
+        self.plausibility = self._judge(seen)
         self._fill: Fill
         self._ensemble: list[TileFill] = []
         self.polish = polish or 0
@@ -244,7 +268,7 @@ class Inpainter:
         ValueError
             As of a new one.
         """
-        fitted = self.prior is not None and self._anew.keywords["prior"] is None
+        fitted = self.prior is not None and self._fits
         alike = values.shape == self.holes.shape
         alike = alike and np.array_equal(~self._mask | np.isnan(values), self.holes)
         if fitted or not alike:
@@ -253,7 +277,28 @@ class Inpainter:
         other = copy.copy(self)
         other._seed = latent_seed(seed)  # noqa: SLF001 - it is of this class
         other._take(values)  # noqa: SLF001
+        other.plausibility = other._judge(~self.holes)  # noqa: SLF001
         return other
+
+    def _judge(self, seen: Mask) -> Plausibility | None:
+        """Hold the observed sky against the prior; refuse, or warn, where they do not agree."""
+        found = None
+        if self.prior is not None:
+            noise = self._noise_variance
+            found = judge(self._data(), seen, self.prior, noise_variance=noise)
+            trouble = "" if found.verdict in ("good", "unknown") else str(found)
+            refused = found.verdict == "refused"
+        else:
+            refused = wrong_order(self._values, seen)
+            trouble = WRONG_ORDER if refused else ""
+        if refused and not self._trust_prior:
+            raise UnlikelyPriorError(
+                f"the prior does not describe the observed sky: {trouble}. To fill all the same,"
+                " pass `trust_prior=True`"
+            )
+        if trouble:
+            warnings.warn(f"the prior may not describe the observed sky: {trouble}", stacklevel=4)
+        return found
 
     def _take(self, values: Map) -> None:
         """Keep a map, as it is, and its monopole and dipole apart."""
@@ -388,9 +433,13 @@ class Inpainter:
 
 
 def describe_prior(prior: Prior) -> str:
-    """Say in one line what a prior is."""
-    how = "fitted" if prior.fitted else "given"
+    """Say in one line what a prior is, and where each of its numbers is from."""
     beam, effective = (math.degrees(x) * 60 for x in (prior.fwhm, prior.effective_fwhm))
-    window = f" ({effective:.2f} with the pixel window)" if prior.pixel_window else ""
-    text = f"{how}: beam {beam:.2f} arcmin{window}, noise {prior.noise_uk_arcmin:.1f} uK.arcmin"
-    return text + (f", power x {prior.calibration:.3f}" if prior.calibration != 1 else "")
+    within = f", {effective:.2f} with the pixel window" if prior.pixel_window else ""
+    return (
+        f"{prior.theory} ({prior.origin('cl')}), beam {beam:.2f} arcmin ({prior.origin('fwhm')}"
+        f"{within}), noise {prior.noise_uk_arcmin:.1f} uK.arcmin"
+        f" ({prior.origin('noise_uk_arcmin')}), power x {prior.calibration:.3f}"
+        f" ({prior.origin('calibration')}), pixel window {'yes' if prior.pixel_window else 'no'}"
+        f" ({prior.origin('pixel_window')})"
+    )

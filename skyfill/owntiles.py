@@ -12,7 +12,7 @@ from skyfill._checks import nside_of
 from skyfill.flatsky import TileField
 from skyfill.healpix import pixel_directions
 from skyfill.mosaic import MosaicConfig
-from skyfill.prior import Prior, fit
+from skyfill.prior import Given, Prior
 
 __all__ = ["cut_tiles"]
 
@@ -84,7 +84,7 @@ def cut_tiles(
     sky = np.where(seen, values, 0.0)
     sky -= np.where(seen, _dipole(sky, seen), 0.0)
     if prior is None:
-        prior = fit(sky, seen, threads=threads)
+        prior = Given().of_map(sky, seen, threads=threads)
     tiles = tiling.gather(
         sky, [layouts[i] for i in chosen], window=blending.window((side, side)), passes=2
     )

@@ -29,7 +29,8 @@ def test_a_plan_counts_what_there_is(observed):
     assert plan.masked == pytest.approx(1 - observed.mean())
     assert plan.prior == "given"
     prior = skyfill.Prior(NSIDE, skyfill.lcdm(), fwhm=0.01, noise_uk_arcmin=90)
-    fitter = skyfill.Inpainter(np.zeros(observed.size), observed, prior=prior)
+    sky = skyfill.prior.draw(prior, seed=1)
+    fitter = skyfill.Inpainter(sky, observed, prior=prior)
     assert plan.polish == fitter.polish > 0
     assert set(plan.tiles) == {"wide"}
     assert set(make_plan(observed, Request(polish=0)).tiles) == {"small", "wide"}

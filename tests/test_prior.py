@@ -293,12 +293,12 @@ def test_the_effective_beam_holds_the_window():
 
 def test_what_is_given_is_held(masked):
     beam = fit(*masked, fwhm=TRUE.fwhm)
-    assert beam.fitted == ("noise_uk_arcmin",)
+    assert set(beam.fitted) == {"noise_uk_arcmin", "calibration"}
     assert beam.pixel_window
     assert beam.fwhm == TRUE.fwhm
     assert beam.noise_uk_arcmin == pytest.approx(TRUE.noise_uk_arcmin, rel=0.04)
     noise = fit(*masked, noise_uk_arcmin=TRUE.noise_uk_arcmin, pixel_window=True)
-    assert noise.fitted == ("fwhm",)
+    assert set(noise.fitted) == {"fwhm", "calibration"}
     assert noise.noise_uk_arcmin == TRUE.noise_uk_arcmin
     assert noise.fwhm == pytest.approx(TRUE.fwhm, rel=0.02)
     both = fit(*masked, fwhm=0.01, noise_uk_arcmin=3.0, pixel_window=False)

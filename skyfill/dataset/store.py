@@ -29,8 +29,7 @@ from skyfill.dataset.reading import (
     open_group,
     open_tiles,
 )
-from skyfill.dipole import Dipole
-from skyfill.prior import Prior, fit
+from skyfill.prior import Given, Prior
 
 __all__ = [
     "SPLITS",
@@ -108,8 +107,7 @@ def write_tiles(
     if prior is None:
         progress.stage("prior")
         seen = observed & np.isfinite(values)
-        sky = np.where(seen, values, 0.0)
-        prior = fit(np.where(seen, sky - Dipole(seen, threads=0).of(sky), 0.0), seen)
+        prior = Given().of_map(values, seen)
         progress.done()
     lon, lat = geometry.centres()
     if limit is not None and limit < lon.size:

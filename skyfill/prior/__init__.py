@@ -13,7 +13,14 @@ from skyfill.prior.model import (
     lcdm,
     pixel_window,
 )
-from skyfill.prior.plausibility import Band, Plausibility, UnlikelyPriorError, judge
+from skyfill.prior.plausibility import (
+    WRONG_ORDER,
+    Band,
+    Plausibility,
+    UnlikelyPriorError,
+    judge,
+    wrong_order,
+)
 from skyfill.prior.record import (
     PRIOR_HDU,
     prior_hdu,
@@ -27,6 +34,7 @@ __all__ = [
     "LCDM",
     "NUMBERS",
     "PRIOR_HDU",
+    "WRONG_ORDER",
     "Band",
     "Given",
     "Plausibility",
@@ -45,4 +53,5 @@ __all__ = [
     "read_prior",
     "recorded_prior",
     "save_prior",
+    "wrong_order",
 ]

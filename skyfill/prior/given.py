@@ -109,6 +109,8 @@ class Given:
             )
         names = ("cl", "fwhm", "noise_uk_arcmin", "pixel_window")
         chosen = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        if not chosen:
+            return base
         assumed: set[str] = set()
         if self.fwhm is not None and self.pixel_window is None:
             # A fitted beam may hold the pixel window; an instrument's beam does not.

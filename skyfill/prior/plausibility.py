@@ -9,7 +9,8 @@ windows of both resolutions.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -20,9 +21,9 @@ from skyfill._checks import nside_of
 from skyfill._jit import compiled, parallel
 from skyfill._pixels import nest2ring
 from skyfill.healpix import pixel_directions
-from skyfill.prior.model import LCDM, Prior, pixel_window
+from skyfill.prior.model import ARCMIN, LCDM, Prior, pixel_window
 
-__all__ = ["Band", "Plausibility", "UnlikelyPriorError", "judge", "wrong_order"]
+__all__ = ["WRONG_ORDER", "Band", "Plausibility", "UnlikelyPriorError", "judge", "wrong_order"]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -42,6 +43,10 @@ _MINOR = 0.02
 _EXPLAINS = 1.7
 #: Sizes of blocks that are summed over their pairs, blocks that are looked at, bins of distances.
 _SIZES, _BLOCKS, _DISTANCES = 4, 200, 400
+#: The square of a unit in µK²; the last one is a fraction of the temperature of the CMB.
+_UNITS = {"": 1.0, "in mK": 1e6, "in K": 1e12, "relative to 2.7255 K": (2.7255e6) ** 2}
+#: A fitted beam that is wider shows nothing of the sky. Below this l hardly a beam is felt.
+_WIDEST, _LARGE_SCALES = math.radians(30), 30.0
 #: Siblings looked at to tell RING from NESTED, and how much smoother the other order must be.
 _SAMPLE, _SMOOTHER = 1 << 16, 0.5
 
@@ -108,7 +113,7 @@ class Plausibility:
     def __str__(self) -> str:
         """Say it in one sentence."""
         if self.verdict == "unknown":
-            return "too little of the sky is observed to hold the prior against it"
+            return "too little of the sky is observed to compare it with the prior"
         worst = max(self.bands, key=lambda band: abs(math.log(max(band.ratio, 1e-300))))
         text = (
             f"the observed sky has {_times(self.total.ratio)} the variance that the prior predicts"
@@ -165,21 +170,19 @@ def judge(
         noise = float(np.mean(noise_variance[observed]))
     bands = _compare(measured, prior, noise)
     total = _sum(bands)
-    causes: tuple[str, ...] = ()
     if wrong_order(values, observed):
-        verdict = "refused"
-        causes = (_ORDER,)
-    elif _any_off([*bands, total], total, _FAR, _FAR_SIGMA):
-        verdict = "refused"
-        causes = _causes(measured, prior, noise)
-    else:
-        verdict = "doubtful" if _any_off([*bands, total], total, _OFF, _OFF_SIGMA) else "good"
-    return Plausibility(total, tuple(bands), verdict, causes)
+        return Plausibility(total, tuple(bands), "refused", (WRONG_ORDER,))
+    empty = _empty_fit(prior, bands, noise)
+    if empty or _any_off(bands, total, _FAR, _FAR_SIGMA) or not 1 / _FAR < prior.calibration < _FAR:
+        return Plausibility(total, tuple(bands), "refused", _causes(measured, prior, noise))
+    if _any_off(bands, total, _OFF, _OFF_SIGMA) or not 1 / _OFF < prior.calibration < _OFF:
+        return Plausibility(total, tuple(bands), "doubtful", ())
+    return Plausibility(total, tuple(bands), "good", ())
 
 
-_ORDER = (
-    "the numbers are smooth in the other pixel order, so that RING was taken for NESTED or NESTED"
-    " for RING: set the keyword ORDERING of the file right"
+WRONG_ORDER = (
+    "the numbers are smooth in the other pixel order, so the file's keyword ORDERING (RING or"
+    " NESTED) is probably wrong: set it right"
 )
 
 
@@ -332,18 +335,93 @@ def _sum(bands: list[Band]) -> Band:
 
 
 def _any_off(bands: list[Band], total: Band, factor: float, sigma: float) -> bool:
-    return any(
+    """Tell whether the total is off, or any band that holds some of the variance."""
+    return total.off(factor, sigma) or any(
         band.off(factor, sigma)
-        and max(band.observed, 0) > _MINOR * total.observed
-        or band.off(factor, sigma)
-        and band.predicted > _MINOR * total.predicted
+        and (band.observed > _MINOR * total.observed or band.predicted > _MINOR * total.predicted)
         for band in bands
     )
 
 
+def _empty_fit(prior: Prior, bands: list[Band], noise: float) -> bool:
+    """Tell whether a fit has found no signal in the map."""
+    if "fwhm" not in prior.fitted:
+        return False
+    white = noise * (1 - (bands[0].nside / prior.nside) ** 2)
+    return prior.fwhm > _WIDEST or white > (1 - _MINOR) * sum(band.predicted for band in bands)
+
+
 def _causes(measured: list[_Scatter], prior: Prior, noise: float) -> tuple[str, ...]:
-    """Name what would make map and prior agree; else what is left."""
-    return ()
+    """Name what would make map and prior agree, else what is left."""
+    causes = [
+        cause
+        for cause, factor, other, white in _alternatives(prior, noise)
+        if _explains(measured, factor, other, white)
+    ]
+    if causes:
+        return tuple(causes)
+    unsaid = {"fwhm": prior.fwhm, "noise_uk_arcmin": prior.noise_uk_arcmin}
+    for name, value in unsaid.items():
+        if prior.origin(name) == "assumed" and value == 0:
+            causes.append(f"`{name}` was assumed to be 0, not fitted: give it")
+    if "fwhm" in prior.fitted:
+        causes.append(
+            f"no fit describes this map (the best has a beam of {prior.fwhm / ARCMIN:.4g} arcmin,"
+            f" noise of {prior.noise_uk_arcmin:.4g} uK.arcmin and {prior.calibration:.3g} times the"
+            " power)"
+        )
+    if prior.theory == LCDM:
+        causes.append(
+            "the map may hold foregrounds that are not masked, or a field that is no CMB: mask"
+            " them, or give the field's spectrum as `cl`"
+        )
+    else:
+        causes.append("the spectrum given as `cl` is of another field or another unit")
+    return tuple(causes)
+
+
+def _alternatives(prior: Prior, noise: float) -> Iterator[tuple[str, float, Prior, float]]:
+    """Give what is often mistaken: a cause, a factor of the map's variance, prior and noise."""
+    ell = np.arange(prior.cl.size)
+    to_dl = np.maximum(ell * (ell + 1), 1) / (2 * math.pi)
+    if prior.origin("cl") in ("given", "header") and prior.theory != LCDM:
+        kinds = {
+            "": 1.0,
+            "holds D_l = l (l + 1) C_l / 2 pi: pass `dl=True`": 1 / to_dl,
+            "holds C_l, not D_l: drop `dl=True`": to_dl,
+        }
+        for kind, shape in kinds.items():
+            for unit, square in _UNITS.items():
+                if kind or unit:
+                    words = " and ".join(filter(None, [kind, unit and f"is {unit}, squared"]))
+                    cl = replace(prior, cl=prior.cl * shape * square)
+                    yield f"the spectrum {words}", 1.0, cl, noise
+    for unit, square in _UNITS.items():
+        if unit:
+            yield f"the map is {unit}, but taken for µK: give its unit", square, prior, noise
+    for power in (1e-6, 1e-12):
+        yield "the map is in µK, but taken for a larger unit: give its unit", power, prior, noise
+    if prior.origin("noise_uk_arcmin") == "given" and prior.noise_uk_arcmin:
+        words = "`noise_uk_arcmin` is the noise of a square arcminute, not that of a pixel"
+        yield words, 1.0, prior, prior.noise_uk_arcmin**2
+
+
+def _explains(measured: list[_Scatter], factor: float, prior: Prior, noise: float) -> bool:
+    """Tell whether an alternative agrees with the map on every scale that counts.
+
+    Beam and noise that were fitted to a wrong spectrum are wrong, too: then the large scales must
+    do, which no beam reaches.
+    """
+    fitted = "fwhm" in prior.fitted or "noise_uk_arcmin" in prior.fitted
+    if fitted:
+        prior, noise = replace(prior, fwhm=0.0, pixel_window=True, calibration=1.0), 0.0
+        large = [each for each in measured if 2.5 * each.nside < _LARGE_SCALES]
+        measured = large or measured[:1]
+    scaled = [replace(each, power=each.power * factor) for each in measured]
+    bands = _compare(scaled, prior, noise)
+    total = _sum(bands)
+    factor = _FAR if fitted else _EXPLAINS
+    return total.predicted > 0 and not _any_off(bands, total, factor, 0.0)
 
 
 def wrong_order(values: NDArray[np.floating], observed: Mask) -> bool:
@@ -392,3 +470,11 @@ def _orders(
                 for child in range(4):
                     scatter[order, 0] += (four[child] - mean) ** 2
                 scatter[order, 1] += 1
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.3g} times" if math.isfinite(ratio) else "infinitely many times"
+
+
+def _finite(value: float) -> float | None:
+    return float(f"{value:.4g}") if math.isfinite(value) else None
