@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[1]
 # A room imports only from rows above its own. Files of a package share the package's row.
 ROWS = (
     {"_checks", "_files", "_fits_column", "_jit", "_progress", "flatsky"},
-    {"_fits", "_kept", "_pixels", "_ranks"},
+    {"_spectrumwords", "_textfile"},
+    {"_fits", "_kept", "_pixels", "_ranks", "_spectrumtable"},
     {"_fits_sums", "_laplace", "healpix"},
     {"_fits_write"},
     {"_catalogue", "_regions", "_runs", "_skytable", "_spectrumfile"},
@@ -37,7 +38,7 @@ KEPT_IN = {
         "_fits",
         "_fits_write",
         "_skytable",
-        "_spectrumfile",
+        "_spectrumtable",
         "batch",
         "maps",
         "prior",
