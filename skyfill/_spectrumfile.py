@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from skyfill._spectrumtable import ADVICE, Columns, read_columns
 from skyfill._spectrumwords import (
     L_NAMES,
+    T_CMB,
     comments_say_dl,
     compact,
     in_uk2,
@@ -136,7 +137,8 @@ def read_spectrum(
     is_dl, why_dl = _is_dl(path, table, which, dl, chosen=column is not None)
     factor, name, why_unit = _unit(path, table, which, unit)
     kind = "D_l" if is_dl else "C_l"
-    said = [f"column {table.label(which)} is {kind} ({why_dl}) in {name} ({why_unit})"]
+    scale = name if factor != T_CMB**2 else f"units of ({T_CMB / 1e6} K)²"
+    said = [f"column {table.label(which)} is {kind} ({why_dl}) in {scale} ({why_unit})"]
     cl = values * factor
     if is_dl:
         cl = cl * 2 * np.pi / np.maximum(ell * (ell + 1), 1)

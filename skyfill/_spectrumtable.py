@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,10 +68,11 @@ def _from_fits(path: Path, data: bytes, chosen: int | str | None) -> Columns:
                     if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)
                 }
                 if chosen is not None:
-                    number = hdus.index_of(chosen)
-                    tables = {number: tables[number]}
+                    which = hdus.index_of(chosen)
+                    tables = {which: tables[which]}
+                counts = Counter(hdu.name for hdu in tables.values())
                 found = {
-                    hdu.name or str(number): columns
+                    hdu.name if hdu.name and counts[hdu.name] == 1 else number: columns
                     for number, hdu in tables.items()
                     if (columns := _of_hdu(hdu)).numbers
                 }
@@ -83,7 +85,7 @@ def _from_fits(path: Path, data: bytes, chosen: int | str | None) -> Columns:
         named = {name: t for name, t in found.items() if any(meaning(n) for n in t.names)}
         if len(named) != 1:
             raise ValueError(
-                f"{path}: {len(found)} tables may hold the spectrum ({', '.join(found)}); pass"
+                f"{path}: {len(found)} tables may hold the spectrum ({', '.join(map(str, found))}); pass"
                 f" `hdu={next(iter(named or found))!r}` or another one"
             )
         found = named
@@ -130,8 +132,6 @@ def _from_ecsv(path: Path, text: str) -> Columns:
 
 def _from_text(path: Path, text: str) -> Columns:
     """Read a table of numbers after any number of lines of words."""
-    from astropy.io import ascii as tables
-
     before: list[tuple[str, bool]] = []
     rows: dict[int, str] = {}  # by the number of their line
     for number, line in enumerate(text.splitlines(), 1):
@@ -144,39 +144,18 @@ def _from_text(path: Path, text: str) -> Columns:
             before.append((line.strip().lstrip(_COMMENT_MARKS).strip(), commented))
     if not rows:
         raise ValueError(f"{path}: no numbers found; {ADVICE}")
+    # astropy's fast reader takes 1,5 for 15, and its slow one knows no 1.0D+03.
     first = next(iter(rows.values()))
-    mark = next((mark for mark in ";," if mark in first), " ")
-    if mark == " ":
-        rows = {number: " ".join(row.split()) for number, row in rows.items()}
-    try:
-        table = tables.read(
-            list(rows.values()),
-            format="fast_no_header",
-            guess=False,
-            delimiter=mark,
-            fill_values=[],
-            fast_reader={"exponent_style": "fortran"},
-        )
-    except (ValueError, tables.InconsistentTableError):
-        count = first.count(mark)
-        raise _no_pair(
-            path, next(n for n, row in rows.items() if row.count(mark) != count)
-        ) from None
-    numbers: list[NDArray[np.float64]] = []
-    for column in table.columns.values():
-        words_or_none = [_number(str(word)) for word in column] if column.dtype.kind == "U" else []
-        if None in words_or_none and len(numbers) < 2:
-            raise _no_pair(path, list(rows)[words_or_none.index(None)])
-        values = [np.nan if word is None else word for word in words_or_none] or column
-        numbers.append(np.asarray(values, dtype=np.float64))
+    mark = next((mark for mark in ";," if mark in first), None)
+    table = [[_number(word.strip()) for word in row.split(mark)] for row in rows.values()]
+    for place, cells in zip(rows, table, strict=True):
+        if len(cells) != len(table[0]) or None in cells[:2]:
+            raise ValueError(
+                f"{path}: line {place} is no pair of numbers, or not as long as the first; {ADVICE}"
+            )
+    numbers = list(np.array(table, dtype=np.float64).T)  # None becomes NaN
     names, units = _named(path, before, len(numbers))
     return Columns(numbers, names, units, "\n".join(line for line, _ in before))
-
-
-def _no_pair(path: Path, line: int) -> ValueError:
-    return ValueError(
-        f"{path}: line {line} is no pair of numbers, or not as the first one; {ADVICE}"
-    )
 
 
 def _number(word: str) -> float | None:

@@ -7,6 +7,7 @@ import unicodedata
 
 __all__ = [
     "L_NAMES",
+    "T_CMB",
     "comments_say_dl",
     "compact",
     "in_uk2",
@@ -23,7 +24,7 @@ L_NAMES += ("multipolel", "leff", "elleff", "lmean", "ellmean", "lcenter", "lcen
 L_NAMES += ("ellcenter", "ellcentre", "lbin", "ellbin", "lavg", "lb")
 
 #: µK: the CMB's mean temperature, by which CLASS and CAMB divide (Fixsen 2009).
-_T_CMB = 2.7255e6
+T_CMB = 2.7255e6
 #: µK² in the square of one unit, by the prefix of its K.
 _PREFIXES = {"": 1e12, "m": 1e6, "milli": 1e6, "u": 1.0, "mu": 1.0, "micro": 1.0, "μ": 1.0}
 _PREFIXES |= {"n": 1e-6, "nano": 1e-6}
@@ -72,7 +73,7 @@ def in_uk2(unit: str) -> float | None:
     """Give µK² in one unit of a spectrum; None for what is no such unit."""
     unit = unicodedata.normalize("NFKC", unit.strip().strip("'\""))
     if _NUMBER_OF_ITS_OWN.fullmatch(unit):
-        return _T_CMB**2
+        return T_CMB**2
     match = _K2.fullmatch(unit)
     return _PREFIXES[(match["prefix"] or "").lower()] if match else None
 

@@ -248,6 +248,7 @@ BAD = {
     "lon,lat,radius\n1,,3\n": "row 1 has no position",
     "ra dec radius\n1:2:3 1 3\n100 1 3\n": "row 2 has '100' among sexagesimal rows",
     "ra,dec,radius [kpc]\n1,2,3\n": r"radius \[kpc\] is no angle: its unit is kpc",
+    "lon;lat;radius\n1;2,5;3\n": "column lat is no angle: row 1 has '2,5'",
     "1 2 3 4\n": "4 columns without names; put a line of names",
     "# a list of ra dec and more\n1 2 3\n": "no line of them names its 3 columns",
     "ra,dec,radius\n1,2\n": "3 names for 2 columns",
