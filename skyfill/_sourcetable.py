@@ -26,7 +26,7 @@ _BY_SIGHT = (
     (r"(?i)\A\s*<(?:!doctype html|html|table)", ("ascii.html",)),
 )
 _COMMENT = ("#", "%", "!", "//")
-_TROUBLE = (ValueError, TypeError, IndexError, KeyError, OSError, AttributeError)
+_TROUBLE = (ValueError, TypeError, IndexError, KeyError, OSError, AttributeError, Warning)
 
 
 def read_tables(path: Path) -> tuple[str, list[Table]]:
@@ -89,7 +89,7 @@ def _from_fits(data: bytes) -> list[Table]:
                 for hdu in hdus
                 if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)
             ]
-    except Warning as error:
+    except (Warning, fits.VerifyError) as error:
         raise ValueError(str(error)) from error
     if not tables:
         raise ValueError("no table in it")

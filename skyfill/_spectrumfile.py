@@ -284,14 +284,14 @@ def _checked(
     """Check the rows, and give l, whole where it is meant so."""
     steps = np.diff(ell)
     if ell.size < 2 or not np.all(np.isfinite(ell)) or np.any(steps <= 0) or ell[0] < 0:
-        raise ValueError(f"{path}: {place} must be l, rising; got {ell[:3]} ...")
+        raise ValueError(f"{path}: {place} must be l, rising; got {ell[:3].tolist()} ...")
     near = np.rint(ell)
     if np.allclose(near, ell, rtol=0, atol=1e-3):
         ell = near
     if ell[-1] > _LARGEST_L or np.any(np.diff(ell) < 1):
         raise ValueError(
             f"{path}: {place} must be l, rising by 1 or more up to {_LARGEST_L}; got"
-            f" {ell[:3]} ... {ell[-1]:g}"
+            f" {ell[:3].tolist()} ... {ell[-1]:g}"
         )
     if not np.all(np.isfinite(values)):
         raise ValueError(f"{path}: C_l is not finite at l = {ell[~np.isfinite(values)][0]:g}")

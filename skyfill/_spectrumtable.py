@@ -56,7 +56,8 @@ def _from_fits(path: Path, data: bytes, chosen: int | str | None) -> Columns:
     from astropy.io import fits
     from astropy.utils.exceptions import AstropyUserWarning
 
-    trouble = (OSError, ValueError, TypeError, IndexError, KeyError, AstropyUserWarning)
+    trouble: tuple[type[Exception], ...] = (OSError, ValueError, TypeError, IndexError, KeyError)
+    trouble += (AttributeError, AstropyUserWarning, fits.VerifyError)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd headers, which are no fault of the numbers
@@ -84,8 +85,9 @@ def _from_fits(path: Path, data: bytes, chosen: int | str | None) -> Columns:
     if len(found) > 1:
         named = {name: t for name, t in found.items() if any(meaning(n) for n in t.names)}
         if len(named) != 1:
+            names = ", ".join(map(str, found))
             raise ValueError(
-                f"{path}: {len(found)} tables may hold the spectrum ({', '.join(map(str, found))}); pass"
+                f"{path}: {len(found)} tables may hold the spectrum ({names}); pass"
                 f" `hdu={next(iter(named or found))!r}` or another one"
             )
         found = named
@@ -120,7 +122,8 @@ def _from_ecsv(path: Path, text: str) -> Columns:
             warnings.simplefilter("ignore")  # of units that astropy does not know
             table = Table.read(text.splitlines(), format="ascii.ecsv")
         kept = [column for column in table.columns.values() if column.dtype.kind in "iuf"]
-        numbers = [np.ma.filled(np.ma.asarray(c).astype(np.float64), np.nan) for c in kept]
+        values = [np.ma.filled(np.ma.asarray(c).astype(np.float64), np.nan) for c in kept]
+        numbers = [np.array(column).ravel() for column in values]
     except (ValueError, TypeError, KeyError) as error:
         why = str(error).strip().splitlines() or ["unknown"]
         raise ValueError(f"{path}: no readable ECSV table ({why[0]}); {ADVICE}") from None
