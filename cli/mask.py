@@ -59,7 +59,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--sources",
         type=Path,
         metavar="CATALOGUE",
-        help="mask discs: lon, lat and radius, text or FITS",
+        help="mask discs: a table with ra and dec, l and b, or lon and lat, and perhaps radius; "
+        "text, VizieR, FITS, VOTable, DS9 regions",
+    )
+    steps.add_argument(
+        "--columns",
+        type=_columns,
+        metavar="lon=A,lat=B",
+        help="columns of CATALOGUE by name, or by number from 0: lon=A,lat=B[,radius=C][,frame=G]",
     )
     steps.add_argument(
         "--radius-arcmin",
@@ -87,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     with progress(quiet=args.quiet) as listener:
         listener.stage("mask")
         observed, coord = _begin(args)
-        observed = _operate(args, observed, coord)
+        observed, said = _operate(args, observed, coord)
         records.write_mask(args, observed, coord)
         listener.done(str(args.output))
         listener.stage("holes")
@@ -102,8 +109,10 @@ def run(args: argparse.Namespace) -> int:
         "largest_hole_pixels": int(max(holes.sizes, default=0)),
     }
     if args.json:
-        print(json.dumps(result))
+        print(json.dumps(result | ({"sources": said} if said else {})))
     else:
+        for line in said:
+            print(line)
         print(
             "Nside {nside}, {fsky:.2%} of the sky observed; {holes} holes, {hole_pixels} pixels, "
             "the largest hole {largest_hole_pixels}".format_map(result)
@@ -130,6 +139,7 @@ def _begin(args: argparse.Namespace) -> tuple[NDArray[np.bool_], str | None]:
         raise ValueError("--threshold and --invert say how MASK is read; name a mask")
     elif args.nside is not None:
         observed = skyfill.galactic_cut(args.nside, 0.0)
+        coord = "G" if args.map is None else None  # a new mask is Galactic
     if args.map is not None:
         sky = skyfill.read_map(args.map, unit="uK")  # any unit will do
         known = np.isfinite(sky.values)
@@ -148,22 +158,37 @@ def _nside(observed: NDArray[np.bool_]) -> int:
     return math.isqrt(observed.size // 12)
 
 
+def _columns(text: str) -> dict[str, str]:
+    """Read lon=A,lat=B."""
+    pairs = [pair.partition("=") for pair in text.split(",")]
+    if not all(value for _, _, value in pairs):
+        raise argparse.ArgumentTypeError(f"must be lon=NAME,lat=NAME, got {text}")
+    return {key.strip().lower(): value.strip() for key, _, value in pairs}
+
+
 def _operate(
     args: argparse.Namespace, observed: NDArray[np.bool_], coord: str | None
-) -> NDArray[np.bool_]:
-    """Apply the operations that were asked for, in their fixed order."""
+) -> tuple[NDArray[np.bool_], list[str]]:
+    """Apply the operations that were asked for, in their fixed order.
+
+    Returns the mask and what the catalogue was taken for.
+    """
     nside = _nside(observed)
+    said: list[str] = []
     if args.galactic_cut is not None:
         observed &= skyfill.galactic_cut(nside, math.radians(args.galactic_cut), coord=coord)
     if args.sources is not None:
         radius = None if args.radius_arcmin is None else math.radians(args.radius_arcmin / 60)
-        observed &= skyfill.discs(nside, *skyfill.read_catalogue(args.sources, radius, coord=coord))
-    elif args.radius_arcmin is not None:
-        raise ValueError(
-            "--radius-arcmin is the radius of sources; pass --sources CATALOGUE as well"
+        sources = skyfill.masks.read_sources(
+            args.sources, radius, coord=coord, columns=args.columns
         )
+        said = [f"{sources.lon.size} sources", *sources.said]
+        observed &= skyfill.discs(nside, sources.lon, sources.lat, sources.radius)
+    elif args.radius_arcmin is not None or args.columns is not None:
+        flag = "--columns" if args.radius_arcmin is None else "--radius-arcmin"
+        raise ValueError(f"{flag} says how sources are read; pass --sources CATALOGUE as well")
     if args.fill_islands is not None:
         observed = skyfill.fill_islands(observed, args.fill_islands)
     if args.grow_arcmin is not None:
         observed = skyfill.grow(observed, math.radians(args.grow_arcmin / 60))
-    return observed
+    return observed, said

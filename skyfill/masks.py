@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skyfill._catalogue import pole_of_galaxy, read_catalogue
+from skyfill._catalogue import Sources, pole_of_galaxy, read_catalogue, read_sources
 from skyfill._checks import check_nside, nside_of
 from skyfill._fits import finish, open_fits
 from skyfill._regions import spread
@@ -25,6 +25,7 @@ from skyfill.healpix import pixel_directions, reorder
 
 __all__ = [
     "Holes",
+    "Sources",
     "UnusableSkyError",
     "disc_pixels",
     "discs",
@@ -36,6 +37,7 @@ __all__ = [
     "label_holes",
     "read_catalogue",
     "read_mask",
+    "read_sources",
 ]
 
 
@@ -287,14 +289,24 @@ def galactic_cut(nside: int, latitude: float, *, coord: str | None = "G") -> NDA
     latitude
         Half width of the band, radians.
     coord
-        Frame of the map: G, E (ecliptic) or C (equatorial); None is taken for G.
+        Frame of the map: G, E (ecliptic) or C (equatorial).
 
     Returns
     -------
         (npix,), RING, true where the absolute Galactic latitude is at least `latitude`.
 
+    Raises
+    ------
+    ValueError
+        The frame is unknown, so that nobody can say where the plane is.
+
     """
-    pole = pole_of_galaxy(coord or "G")
+    if coord not in ("G", "E", "C"):
+        raise ValueError(
+            f"the plane is somewhere else in each frame, and the map's is {coord or 'unknown'};"
+            " pass `coord='G'`, 'E' or 'C'"
+        )
+    pole = pole_of_galaxy(coord)
     observed = np.empty(12 * check_nside(nside) ** 2, np.bool_)
     step = 1 << 22  # pixels at once
     for start in range(0, observed.size, step):

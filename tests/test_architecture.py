@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[1]
 # A room imports only from rows above its own. Files of a package share the package's row.
 ROWS = (
     {"_checks", "_files", "_fits_column", "_jit", "_progress", "flatsky"},
-    {"_fits", "_kept", "_pixels", "_ranks"},
+    {"_angles", "_sourcewords", "_spectrumwords", "_textfile"},
+    {"_fits", "_kept", "_pixels", "_ranks", "_sourcetable", "_spectrumtable"},
     {"_fits_sums", "_laplace", "healpix"},
     {"_fits_write"},
     {"_catalogue", "_regions", "_runs", "_skytable", "_spectrumfile"},
@@ -33,12 +34,14 @@ ROW = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 # Heavy or telling libraries, and the rooms that may use them.
 KEPT_IN = {
     "astropy": {
+        "_angles",
         "_catalogue",
         "_describe",
         "_fits",
         "_fits_write",
         "_skytable",
-        "_spectrumfile",
+        "_sourcetable",
+        "_spectrumtable",
         "batch",
         "maps",
         "prior",
@@ -54,6 +57,7 @@ KEPT_IN = {
     "numba": {"_jit", "_laplace", "_ranks", "gaussian", "harmonics", "healpix", "prior", "tiling"},
     "reproject": set(),
     "platformdirs": {"harmonics"},
+    "regions": {"_sourcetable"},
     "rich": set(),
     "safetensors": {"vae"},
     "pymaster": {"harmonics"},

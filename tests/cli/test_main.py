@@ -138,7 +138,7 @@ OPTIONS = {
     "simulate sky": f"{COMMON} {PRIOR} --nside --seed --lmax",
     "simulate mask": f"{COMMON} --nside --seed --kind --band-deg --holes --radius-arcmin",
     "mask": f"mask {COMMON} --field --nside --threshold --invert --map --galactic-cut --sources "
-    "--radius-arcmin --fill-islands --grow-arcmin",
+    "--columns --radius-arcmin --fill-islands --grow-arcmin",
     "info": "file --json",
     "models": "files --json",
     "tiles": f"map mask {COMMON} {PRIOR} --field --unit --mask-field --threshold --invert --size "
