@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import skyfill
 
-from . import filling, options
+from . import filling, options, theory
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     observed = filling.observed_of(args)  # a bad mask or spectrum is no map's fault
     filling.stay_within(args, observed, shares=args.workers)
     del observed
-    options.given_cl(args)
+    theory.given(args)
     args = _on_its_own(args)
     crew = _crew(args)
     with (

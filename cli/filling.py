@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import skyfill
 
-from . import options, records
+from . import options, records, theory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,7 +67,8 @@ def add_fill(parser: argparse.ArgumentParser) -> None:
     )
     options.add_dipole(parser)
     options.add_seed(parser)
-    options.add_prior(parser, otherwise="Where nothing is given: fitted to the observed sky.")
+    theory.add_prior(parser, otherwise="What is not given is fitted to the observed sky.")
+    theory.add_trust(parser)
     options.add_noise_map(parser)
     options.add_engine(parser)
     options.add_memory(parser)
@@ -82,7 +83,7 @@ def add_fill(parser: argparse.ArgumentParser) -> None:
 
 def refuse(args: argparse.Namespace) -> None:
     """Refuse options that say nothing together."""
-    options.has_prior(args)
+    theory.check(args)
     if args.method == "diffuse" and args.realizations > 1:
         raise ValueError("diffuse has one fill and no spread; drop --realizations")
     if args.method == "cosmovae" and args.fill == "signal":
@@ -104,7 +105,7 @@ def request_of(args: argparse.Namespace, *, maps: int = 1) -> skyfill.plan.Reque
     """Say what is asked for."""
     return skyfill.plan.Request(
         method=args.method,
-        known=options.has_prior(args),
+        known=not theory.given(args).fits,
         polish=args.polish,
         batch_size=args.batch_size,
         maps=maps,
@@ -130,7 +131,8 @@ def inpainter_of(
             sky.values,
             observed,
             method=args.method,
-            prior=options.given_prior(args, sky.nside) if options.has_prior(args) else None,
+            prior=theory.given(args),
+            trust_prior=args.trust_prior,
             noise_rms=options.noise_rms(args),
             fill=args.fill,
             dipole=args.dipole,
@@ -166,9 +168,10 @@ def cards_of(
     if args.method in ("vae", "gaussian") and not args.mean:
         cards["SFLIKE"] = (args.fill, "what realizations are like: data or signal")
     if fitter.prior is not None:
-        theory = args.cl.name if args.cl else records.LCDM
-        cards |= records.prior_cards(fitter.prior, theory)
-        cards["SFFITTED"] = (bool(fitter.prior.fitted), "beam and noise fitted to this map?")
+        cards |= theory.cards(fitter.prior)
+    if fitter.plausibility is not None:
+        cards["SFCHECK"] = (fitter.plausibility.verdict, "observed sky beside the prior")
+    cards["SFFILLED"] = (round(float(fitter.holes.mean()), 6), "share of the sky that is filled")
     if fitter.polish:
         cards["SFPOLISH"] = (fitter.polish, "exact iterations after the method")
     if fitter.certificate is not None:
@@ -206,6 +209,7 @@ def write(
         fitter.holes,
         provenance=cards_of(args, fitter) | {"SFFILL": (kind, "what stands in the holes")},
         history=[args.command, f"map {args.map.name}, mask {args.mask.name}"],
+        attached=theory.attached(fitter.prior),
         overwrite=args.overwrite,
     )
     listener.done(f"{path}, {kind}")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import skyfill
 
-from . import filling, options, pages
+from . import filling, options, pages, theory
 from .outlook import tell
 from .progress import progress
 
@@ -50,6 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         f"(default: {filling.STD_DRAWS})",
     )
     pages.add_report(parser)
+    theory.add_save(parser)
     parser.add_argument(
         "--dry-run",
         action="store_true",
@@ -82,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
             tell(args, sky, observed, outputs)
             return 0
         fitter = filling.inpainter_of(args, sky, observed, listener)
+        theory.save(args, fitter.prior)
         spread = _Spread()
         skies = _fills(args, sky, fitter, outputs, spread, listener)
         if args.report:
@@ -92,7 +94,18 @@ def run(args: argparse.Namespace) -> int:
             _write_std(args, sky, fitter, spread, listener)
     if args.json:
         print(json.dumps(_summary(args, sky, fitter, outputs, time.perf_counter() - begun)))
+    else:
+        print("\n".join(_lines(args, fitter, outputs)))
     return 0
+
+
+def _lines(args: argparse.Namespace, fitter: skyfill.Inpainter, outputs: list[Path]) -> list[str]:
+    """Say for people what was done."""
+    lines = theory.lines(args, fitter.prior)
+    if fitter.plausibility is not None:
+        lines.append(f"check    {fitter.plausibility.verdict}: {fitter.plausibility}")
+    share = f"{fitter.holes.mean():.2%} of the sky, {int(fitter.holes.sum())} pixels"
+    return [*lines, f"filled   {share}", *[f"output   {path}" for path in outputs]]
 
 
 def _fills(
@@ -235,6 +248,8 @@ def _summary(
         "nside": sky.nside,
         "filled_pixels": int(fitter.holes.sum()),
         "fsky": 1 - float(fitter.holes.mean()),
+        "prior": theory.as_json(args, fitter.prior),
+        "check": None if fitter.plausibility is None else fitter.plausibility.as_dict(),
         "seconds": round(seconds, 2),
     }
     return summary | {

@@ -23,7 +23,6 @@ __all__ = [
     "add_memory",
     "add_noise_map",
     "add_output",
-    "add_prior",
     "add_quiet",
     "add_read",
     "add_read_mask",
@@ -33,9 +32,6 @@ __all__ = [
     "arcmin",
     "field",
     "fraction",
-    "given_cl",
-    "given_prior",
-    "has_prior",
     "noise_rms",
     "positive",
     "set_threads",
@@ -199,56 +195,6 @@ def add_cosmovae(parser: argparse.ArgumentParser) -> None:
         choices=("kl", "gan", "wgan"),
         help="divergence from the prior, or a network that tells them apart (default: kl)",
     )
-
-
-def add_prior(parser: argparse.ArgumentParser, *, otherwise: str) -> None:
-    """Declare the statistics of the sky; `otherwise` says what holds where none is given."""
-    group = parser.add_argument_group("statistics of the sky", otherwise)
-    group.add_argument(
-        "--cl",
-        type=Path,
-        metavar="FILE",
-        help="theory, text or FITS: columns ell and C_ell in µK² (default: Planck 2018 ΛCDM)",
-    )
-    group.add_argument("--dl", action="store_true", help="FILE holds ell (ell + 1) C_ell / 2π")
-    group.add_argument(
-        "--beam-arcmin", type=arcmin, metavar="FWHM", help="Gaussian beam (default: none)"
-    )
-    group.add_argument(
-        "--noise-uk-arcmin",
-        type=amount,
-        metavar="RMS",
-        help="white noise, µK·arcmin (default: none)",
-    )
-    group.add_argument(
-        "--pixel-window",
-        action=argparse.BooleanOptionalAction,
-        help="whether the sky was averaged over its pixels (default: yes)",
-    )
-
-
-def has_prior(args: argparse.Namespace) -> bool:
-    """Tell whether any option of `add_prior` was given."""
-    if args.dl and args.cl is None:
-        raise ValueError("--dl says what --cl FILE holds; pass --cl as well")
-    chosen = (args.cl, args.beam_arcmin, args.noise_uk_arcmin, args.pixel_window)
-    return any(option is not None for option in chosen)
-
-
-def given_prior(args: argparse.Namespace, nside: int) -> skyfill.Prior:
-    """Build the prior that the options of `add_prior` describe."""
-    return skyfill.Prior(
-        nside,
-        given_cl(args),
-        fwhm=math.radians((args.beam_arcmin or 0.0) / 60),
-        noise_uk_arcmin=args.noise_uk_arcmin or 0.0,
-        pixel_window=args.pixel_window is not False,
-    )
-
-
-def given_cl(args: argparse.Namespace) -> NDArray[np.float64]:
-    """Read --cl, or take ΛCDM."""
-    return skyfill.lcdm() if args.cl is None else skyfill.read_cl(args.cl, dl=args.dl or None)
 
 
 def set_threads(threads: int | None) -> None:

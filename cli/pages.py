@@ -158,11 +158,11 @@ def _facts(
         "mask": args.mask.name,
         "seed": str(args.seed),
     }
-    prior = {"theory": args.cl.name if args.cl else records.LCDM}
-    if fitter.prior is None:
-        prior = {"theory": "none: this method has no prior"}
-    else:
-        prior["statistics"] = skyfill.inpaint.describe_prior(fitter.prior)
+    prior = {"theory": "none: this method has no prior"}
+    if fitter.prior is not None:
+        prior = {"statistics": skyfill.inpaint.describe_prior(fitter.prior)}
+    if fitter.plausibility is not None:
+        prior["check"] = f"{fitter.plausibility.verdict}: {fitter.plausibility}"
     if fitter.card is not None:
         prior["weights"] = f"{fitter.card.name}, sha256 {fitter.card.sha256}"
     recorded = {comment or name: str(value) for name, (value, comment) in cards.items()}

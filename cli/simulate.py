@@ -12,7 +12,7 @@ import math
 
 import skyfill
 
-from . import options, records
+from . import options, records, theory
 from .progress import progress
 
 __all__ = ["configure", "run"]
@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     sky = kinds.add_parser("sky", help="a CMB sky", description="Draw a Gaussian sky, in µK.")
     _add_common(sky)
-    options.add_prior(sky, otherwise="Where nothing is given: ΛCDM, no beam, no noise.")
+    theory.add_prior(sky, otherwise="Where nothing is given: ΛCDM, no beam, no noise.", fits=False)
     sky.add_argument(
         "--lmax",
         type=options.positive,
@@ -77,8 +77,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _sky(args: argparse.Namespace) -> str:
     """Draw and write a sky; return a few words about it."""
-    prior = options.given_prior(args, args.nside)
-    theory = records.LCDM if args.cl is None else args.cl.name
+    theory.check(args)
+    prior = theory.given(args).complete(args.nside)
+    if prior is None:
+        raise ValueError("a prior to simulate from cannot be fitted; give all of it")
     values = skyfill.simulate_sky(
         args.nside,
         seed=args.seed,
@@ -86,13 +88,15 @@ def _sky(args: argparse.Namespace) -> str:
         fwhm=prior.fwhm,
         noise_uk_arcmin=prior.noise_uk_arcmin,
         pixel_window=prior.pixel_window,
+        calibration=prior.calibration,
         lmax=args.lmax,
     )
     skyfill.write_map(
         args.output,
         values,
-        provenance={**records.command_cards(args), **records.prior_cards(prior, theory)},
+        provenance={**records.command_cards(args), **theory.cards(prior)},
         history=[args.command],
+        attached=theory.attached(prior),
         overwrite=args.overwrite,
     )
     return f"Nside {args.nside}, rms {values.std():.1f} µK"

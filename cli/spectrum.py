@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import skyfill
 
-from . import options, records
+from . import options, theory
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -73,10 +73,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="WIDTH",
         help="soften the edges of the mask over WIDTH, inwards (default: 0)",
     )
-    options.add_prior(
+    theory.add_prior(
         parser,
-        otherwise="Where none is given: what the header of the first map records, or else a beam "
-        "and a noise fitted to it.",
+        otherwise="What is not given is what the header of the first map records, or else fitted.",
     )
     options.add_threads(parser)
     options.add_quiet(parser)
@@ -93,7 +92,8 @@ def run(args: argparse.Namespace) -> int:
         listener.done(f"{args.maps[0]}{more}, Nside {sky.nside}, {sky.column}")
         observed = _mask(args, sky)
         listener.stage("theory")
-        prior, words = records.prior_of(args, sky)
+        prior = _prior(args, sky)
+        words = skyfill.inpaint.describe_prior(prior)
         listener.done(words)
         listener.stage("spectrum")
         comparison = skyfill.spectra.compare(
@@ -117,12 +117,16 @@ def run(args: argparse.Namespace) -> int:
         comparison.write(args.output, overwrite=args.overwrite)
     if args.plot:
         comparison.plot(args.plot, overwrite=args.overwrite)
-    print(_as_json(args, comparison) if args.json else _as_text(comparison))
+    if args.json:
+        print(_as_json(args, comparison, prior))
+    else:
+        print("\n".join([*theory.lines(args, prior), _as_text(comparison)]))
     return 0
 
 
 def _check(args: argparse.Namespace) -> None:
     """Refuse what cannot be meant, before anything is read."""
+    theory.check(args)
     for path in filter(None, (args.output, args.plot)):
         skyfill.check_writable(path, overwrite=args.overwrite)
     if args.output and args.plot and args.output.resolve() == args.plot.resolve():
@@ -141,6 +145,15 @@ def _check(args: argparse.Namespace) -> None:
             raise ValueError(f"{given[0]} is about a mask; pass --mask as well")
     elif args.apodize_deg >= 180:
         raise ValueError(f"--apodize-deg must be below 180, got {args.apodize_deg:g}")
+
+
+def _prior(args: argparse.Namespace, sky: skyfill.SkyMap) -> skyfill.Prior:
+    """Find the statistics of the sky: as given, as the header records them, or fitted."""
+    import numpy as np
+
+    header = None if args.no_fit else skyfill.prior.recorded_prior(sky.path)
+    known = theory.given(args, header)
+    return known.of_map(sky.values, np.isfinite(sky.values), threads=args.threads or 0)
 
 
 def _mask(args: argparse.Namespace, sky: skyfill.SkyMap) -> NDArray[np.bool_] | None:
@@ -204,7 +217,9 @@ def _as_text(comparison: skyfill.SpectrumComparison) -> str:
     return "\n".join(lines)
 
 
-def _as_json(args: argparse.Namespace, comparison: skyfill.SpectrumComparison) -> str:
+def _as_json(
+    args: argparse.Namespace, comparison: skyfill.SpectrumComparison, prior: skyfill.Prior
+) -> str:
     """Name the files written and list the bins."""
     return json.dumps(
         {
@@ -213,6 +228,7 @@ def _as_json(args: argparse.Namespace, comparison: skyfill.SpectrumComparison) -
             "mask": str(args.mask) if args.mask else None,
             "table": str(args.output) if args.output else None,
             "plot": str(args.plot) if args.plot else None,
+            "prior": theory.as_json(args, prior),
             **comparison.as_dict(),
         }
     )

@@ -15,7 +15,7 @@ from typing import Any
 
 import skyfill
 
-from . import options, records
+from . import options, theory
 from .progress import progress
 
 __all__ = ["configure", "run"]
@@ -61,8 +61,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--limit", type=options.positive, metavar="N", help="cut only N of the tiles, evenly chosen"
     )
-    options.add_prior(
-        parser, otherwise="Where nothing is given: what the map's header says, else fitted."
+    theory.add_prior(
+        parser, otherwise="What is not given is what the map's header says, else fitted."
     )
     options.add_threads(parser)
     options.add_quiet(parser)
@@ -71,7 +71,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     options.set_threads(args.threads)
-    given = options.has_prior(args)
+    theory.check(args)
     if args.pixel_arcmin is not None and args.projection != "gnomonic":
         raise ValueError("--pixel-arcmin is for gnomonic tiles; pass --projection gnomonic")
     if (args.split == "sky") != (args.test_map is not None):
@@ -92,6 +92,8 @@ def run(args: argparse.Namespace) -> int:
         if args.test_map is not None:
             other = skyfill.read_map(args.test_map, field=args.field, unit=args.unit).values
         listener.done(f"{args.map}, Nside {sky.nside}, {sky.column}")
+        header = None if args.no_fit else skyfill.prior.recorded_prior(sky.path)
+        known = theory.given(args, header)
         found = skyfill.dataset.write_tiles(
             args.output,
             skyfill.dataset.TileGeometry(
@@ -104,11 +106,11 @@ def run(args: argparse.Namespace) -> int:
             ),
             sky.values,
             observed,
-            prior=options.given_prior(args, sky.nside) if given else records.recorded_prior(sky),
+            prior=known,
             split=args.split,
             test_values=other,
             limit=args.limit,
-            about=_about(args, sky),
+            about=_about(args, sky, known),
             overwrite=args.overwrite,
             progress=listener,
         )
@@ -130,14 +132,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _about(args: argparse.Namespace, sky: skyfill.SkyMap) -> dict[str, Any]:
+def _about(
+    args: argparse.Namespace, sky: skyfill.SkyMap, known: skyfill.prior.Given
+) -> dict[str, Any]:
     """Say where the tiles come from."""
     tables = skyfill.describe(args.map).tables
     header = next((table.keywords for table in tables if table.hdu == sky.hdu), {})
     seed = header.get("SFSEED")
     about: dict[str, Any] = {
         "skyfill": skyfill.__version__,
-        "theory": records.LCDM if args.cl is None else args.cl.name,
+        "theory": known.named,
         "seed": seed if isinstance(seed, int) else None,
         "sha256": {},
     }

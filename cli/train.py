@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import skyfill
 
-from . import options
+from . import options, theory
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     maps.add_argument("--mask", type=Path, metavar="FILE", help="tiles wholly observed only")
     options.add_read(parser)
-    options.add_prior(
+    theory.add_prior(
         parser, otherwise="Of --maps, where nothing is given: fitted to each. Else --cl alone."
     )
     options.add_device(parser)
@@ -91,7 +91,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     options.set_threads(args.threads)
-    given = options.has_prior(args)
+    theory.check(args)
     _refuse(args)
     folder = args.folder or args.output.with_suffix(".run")
     _check_places(args, folder)
@@ -103,9 +103,9 @@ def run(args: argparse.Namespace) -> int:
     if args.weights is not None:
         start, _ = skyfill.vae.load(None if args.weights == SHIPPED else args.weights)
     config = _config(args, training.TrainConfig(), start)
-    cl = None if args.maps or args.cl is None else options.given_cl(args)
+    cl = None if args.maps or args.cl is None else theory.given_cl(args)
     with progress(quiet=args.quiet or not training.first_process()) as listener:
-        tiles = _own_tiles(args, config, listener, given=given)
+        tiles = _own_tiles(args, config, listener)
         _forget(args, folder)
         network = training.train(
             config,
@@ -153,7 +153,7 @@ def _train_cosmovae(args: argparse.Namespace, folder: Path) -> int:
             config,
             dataset,
             folder,
-            cl=None if args.cl is None else options.given_cl(args),
+            cl=None if args.cl is None else theory.given_cl(args),
             vgg=vgg,
             device=args.device,
             minutes=args.minutes,
@@ -245,8 +245,6 @@ def _own_tiles(
     args: argparse.Namespace,
     config: skyfill.vae.training.TrainConfig,
     listener: skyfill.Progress,
-    *,
-    given: bool,
 ) -> list[tuple[NDArray[np.float64], Any]]:
     """Cut the maps into tiles."""
     tiles = []
@@ -258,7 +256,7 @@ def _own_tiles(
             cut = skyfill.owntiles.cut_tiles(
                 sky.values,
                 observed,
-                prior=options.given_prior(args, sky.nside) if given else None,
+                prior=theory.given(args),
                 side=config.side,
                 seed=config.seed,
                 threads=args.threads or 0,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import skyfill
 
-from . import judgement, options, pages
+from . import judgement, options, pages, theory
 from .progress import progress
 
 __all__ = ["configure", "run"]
@@ -62,7 +62,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace a report that exists")
     options.add_dipole(parser)
     options.add_seed(parser)
-    options.add_prior(parser, otherwise="Where nothing is given: fitted to the observed sky.")
+    theory.add_prior(parser, otherwise="What is not given is fitted to the observed sky.")
+    theory.add_trust(parser)
+    theory.add_save(parser)
     options.add_noise_map(parser)
     options.add_engine(parser)
     options.add_threads(parser)
@@ -73,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     begun = time.perf_counter()
     options.set_threads(args.threads)
-    prior_given = options.has_prior(args)
+    theory.check(args)
     if args.realizations < 2:
         raise ValueError("a spread needs two realizations at least; pass --realizations 2 or more")
     if args.method == "gaussian" and args.polish:
@@ -97,7 +99,8 @@ def run(args: argparse.Namespace) -> int:
             threads=args.threads or 0,
             progress=listener,
             method=args.method,
-            prior=options.given_prior(args, sky.nside) if prior_given else None,
+            prior=theory.given(args),
+            trust_prior=args.trust_prior,
             noise_rms=options.noise_rms(args),
             dipole=args.dipole,
             polish=args.polish,
@@ -106,6 +109,7 @@ def run(args: argparse.Namespace) -> int:
             device=args.device,
             batch_size=args.batch_size,
         )
+        theory.save(args, found.filler.prior)
         if args.report:
             listener.stage("report")
             page = pages.validation_page(args, sky, found)
@@ -115,6 +119,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(_summary(args, found, time.perf_counter() - begun)))
         return 0
     copies = found.holes
+    print("\n".join(theory.lines(args, found.filler.prior)))
     print(
         f"{len(copies.sizes)} held-out holes, {int(copies.sizes.sum())} pixels, "
         f"{args.realizations} realizations by {args.method}; errors by leaving holes out"
@@ -127,7 +132,7 @@ def _summary(
     args: argparse.Namespace, found: skyfill.fidelity.Validation, seconds: float
 ) -> dict[str, object]:
     """Say for a machine what was found."""
-    prior, card = found.filler.prior, found.filler.card
+    checked, card = found.filler.plausibility, found.filler.card
     return {
         **found.as_dict(),
         "map": str(args.map),
@@ -135,7 +140,8 @@ def _summary(
         "method": args.method,
         "seed": args.seed,
         "report": str(args.report) if args.report else None,
-        "prior": None if prior is None else skyfill.inpaint.describe_prior(prior),
+        "prior": theory.as_json(args, found.filler.prior),
+        "check": None if checked is None else checked.as_dict(),
         "weights": None if card is None else card.name,
         "seconds": round(seconds, 2),
     }

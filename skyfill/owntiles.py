@@ -12,7 +12,7 @@ from skyfill._checks import nside_of
 from skyfill.flatsky import TileField
 from skyfill.healpix import pixel_directions
 from skyfill.mosaic import MosaicConfig
-from skyfill.prior import Given, Prior
+from skyfill.prior import Given, Prior, for_map
 
 __all__ = ["cut_tiles"]
 
@@ -24,7 +24,7 @@ def cut_tiles(
     values: NDArray[np.float64],
     observed: NDArray[np.bool_] | None = None,
     *,
-    prior: Prior | None = None,
+    prior: Prior | Given | None = None,
     side: int = MosaicConfig.side,
     seed: int = 0,
     threads: int = 0,
@@ -83,8 +83,7 @@ def cut_tiles(
     chosen = np.random.default_rng(seed).permutation(whole)[:_MOST]
     sky = np.where(seen, values, 0.0)
     sky -= np.where(seen, _dipole(sky, seen), 0.0)
-    if prior is None:
-        prior = Given().of_map(sky, seen, threads=threads)
+    prior = for_map(prior, sky, seen, threads=threads)
     tiles = tiling.gather(
         sky, [layouts[i] for i in chosen], window=blending.window((side, side)), passes=2
     )

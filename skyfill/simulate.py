@@ -30,6 +30,7 @@ def simulate_sky(
     fwhm: float = 0.0,
     noise_uk_arcmin: float = 0.0,
     pixel_window: bool = True,
+    calibration: float = 1.0,
     lmax: int | None = None,
 ) -> NDArray[np.float64]:
     """Draw a Gaussian sky, beam and white noise included.
@@ -48,6 +49,8 @@ def simulate_sky(
         Standard deviation of the noise in a pixel of one square arcminute, µK.
     pixel_window
         Whether the sky is averaged over its pixels, as an observed one is.
+    calibration
+        Factor of the signal's power.
     lmax
         Largest ell; where not given, the last that the beam and the pixels let through
         (`Prior.lmax`).
@@ -73,6 +76,7 @@ def simulate_sky(
         fwhm=fwhm,
         noise_uk_arcmin=noise_uk_arcmin,
         pixel_window=pixel_window,
+        calibration=calibration,
     )
     return draw(prior, seed=seed, lmax=lmax)
 

@@ -29,13 +29,16 @@ from skyfill.dataset.reading import (
     open_group,
     open_tiles,
 )
-from skyfill.prior import Given, Prior
+from skyfill.prior import Given, Prior, for_map
 
 __all__ = [
     "SPLITS",
     "check_store",
     "write_tiles",
 ]
+
+#: Attributes of the prior that are kept as JSON; its spectrum is an array of its own.
+_NUMBERS = ("nside", "fwhm", "noise_uk_arcmin", "pixel_window", "calibration", "fitted")
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -54,7 +57,7 @@ def write_tiles(
     values: Map,
     observed: Mask,
     *,
-    prior: Prior | None = None,
+    prior: Prior | Given | None = None,
     split: str = "paper",
     test_values: Map | None = None,
     limit: int | None = None,
@@ -104,11 +107,9 @@ def write_tiles(
     maps = [values] if test_values is None else [values, test_values]
     _check(geometry, maps, observed, split)
     check_store(path, overwrite=overwrite)
-    if prior is None:
-        progress.stage("prior")
-        seen = observed & np.isfinite(values)
-        prior = Given().of_map(values, seen)
-        progress.done()
+    progress.stage("prior")
+    prior = for_map(prior, values, observed & np.isfinite(values))
+    progress.done()
     lon, lat = geometry.centres()
     if limit is not None and limit < lon.size:
         # Every k-th would keep to one meridian where k is a multiple of a row. Multiples of the
@@ -122,7 +123,7 @@ def write_tiles(
         "format": FORMAT,
         "unit": "uK",
         "geometry": asdict(geometry),
-        "prior": {**asdict(prior), "cl": None, "fitted": list(prior.fitted)},
+        "prior": {name: getattr(prior, name) for name in _NUMBERS} | {"cl": None},
         "split": split,
         "about": dict(about or {}),
     }

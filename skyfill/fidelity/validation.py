@@ -15,6 +15,7 @@ from skyfill.fidelity.heldout import HeldOut, held_out_holes
 from skyfill.fidelity.sky import SkyScores, score_sky
 from skyfill.inpaint import Inpainter
 from skyfill.masks import find_holes
+from skyfill.prior import for_map
 
 __all__ = ["Validation", "validate"]
 
@@ -133,6 +134,9 @@ def validate(
     known = ~find_holes(values, observed)
     copies = held_out_holes(known, holes=holes, share=share, seed=seed)
     left = known & ~copies.held_out
+    if options.get("method", "vae") in ("vae", "gaussian"):
+        # Judged is the prior that a fill of the whole map would have, hidden pixels included.
+        options["prior"] = for_map(options.get("prior"), values, known, threads=threads)
     listener.done(
         f"{len(copies.sizes)} holes, {copies.sizes.sum()} pixels, "
         f"{copies.sizes.sum() / known.sum():.1%} of what is observed"

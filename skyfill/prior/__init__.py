@@ -1,9 +1,9 @@
 """What is known of a sky before it is seen: its spectrum, beam, pixel window and noise."""
 
-from skyfill._spectrumfile import read_cl
+from skyfill._spectrumfile import SpectrumFile, read_cl, read_spectrum
 from skyfill.prior.drawing import draw, draw_signal, draw_white
 from skyfill.prior.fitting import fit
-from skyfill.prior.given import Given
+from skyfill.prior.given import Given, for_map
 from skyfill.prior.model import (
     ARCMIN,
     LCDM,
@@ -39,11 +39,13 @@ __all__ = [
     "Given",
     "Plausibility",
     "Prior",
+    "SpectrumFile",
     "UnlikelyPriorError",
     "draw",
     "draw_signal",
     "draw_white",
     "fit",
+    "for_map",
     "gaussian_beam",
     "judge",
     "lcdm",
@@ -51,6 +53,7 @@ __all__ = [
     "prior_hdu",
     "read_cl",
     "read_prior",
+    "read_spectrum",
     "recorded_prior",
     "save_prior",
     "wrong_order",

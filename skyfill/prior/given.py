@@ -12,9 +12,30 @@ from skyfill.dipole import Dipole
 from skyfill.prior.fitting import fit
 from skyfill.prior.model import LCDM, NUMBERS, Prior, lcdm
 
-__all__ = ["Given"]
+__all__ = ["Given", "for_map"]
 
 Map = NDArray[np.float64]
+
+
+def for_map(
+    prior: Prior | Given | None, values: Map, observed: NDArray[np.bool_], *, threads: int = 0
+) -> Prior:
+    """Give the prior of a map: as it is, completed by a fit, or all of it fitted.
+
+    Parameters
+    ----------
+    prior
+        What is known of it.
+    values, observed, threads
+        As for `Given.of_map`.
+
+    Raises
+    ------
+    ValueError
+        As `Given.of_map`.
+    """
+    known = Given(base=prior) if isinstance(prior, Prior) else prior or Given()
+    return known.of_map(values, observed, threads=threads)
 
 
 @dataclass(frozen=True)
@@ -47,6 +68,19 @@ class Given:
     base: Prior | None = None
     fit: bool = True
 
+    @property
+    def named(self) -> str:
+        """Name of the spectrum that holds."""
+        if self.cl is not None:
+            return self.theory
+        return LCDM if self.base is None else self.base.theory
+
+    @property
+    def fits(self) -> bool:
+        """Whether anything has to be fitted to a map."""
+        open_ended = self.fwhm is None or self.noise_uk_arcmin is None
+        return self.base is None and self.fit and open_ended
+
     def complete(self, nside: int) -> Prior | None:
         """Give the prior of a map of this Nside; None where it takes a fit.
 
@@ -55,11 +89,9 @@ class Given:
         ValueError
             ``base`` has another Nside, or a number is impossible.
         """
-        if self.base is not None:
-            return self._onto(self.base, nside)
-        if self.fit and (self.fwhm is None or self.noise_uk_arcmin is None):
+        if self.fits:
             return None
-        bare = Prior(nside, lcdm(), theory=LCDM, assumed=NUMBERS)
+        bare = self.base or Prior(nside, lcdm(), theory=LCDM, assumed=NUMBERS)
         return self._onto(bare, nside)
 
     def of_map(self, values: Map, observed: NDArray[np.bool_], *, threads: int = 0) -> Prior:

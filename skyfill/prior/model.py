@@ -149,7 +149,7 @@ class Prior:
             raise ValueError("C_l must be finite and not negative, with some power")
 
     def origin(self, name: str) -> str:
-        """Say where a number of `NUMBERS` is from: ``fitted``, ``header``, ``assumed``, ``given``."""
+        """Say where a number of `NUMBERS` is from: fitted, header, assumed or given."""
         if name in self.fitted:
             return "fitted"
         if name in self.recorded:

@@ -328,7 +328,9 @@ def _correlation(modes: Map, distances: Map) -> Map:
 
 
 def _sum(bands: list[Band]) -> Band:
-    observed, predicted = (sum(getattr(b, name) for b in bands) for name in ("observed", "predicted"))
+    observed, predicted = (
+        sum(getattr(b, name) for b in bands) for name in ("observed", "predicted")
+    )
     error = math.sqrt(sum((b.error * b.predicted) ** 2 for b in bands)) / max(predicted, 1e-300)
     ell = sum(b.ell * b.predicted for b in bands) / max(predicted, 1e-300)
     return Band(0, ell, observed, predicted, error)
