@@ -146,7 +146,7 @@ def inpainter_of(
             cache=args.cache,
             progress=listener,
         )
-    except skyfill.masks.UnusableSkyError as error:
+    except (skyfill.masks.UnusableSkyError, skyfill.prior.UnlikelyPriorError) as error:
         raise ValueError(f"{args.map} and {args.mask}: {error}") from None
 
 

@@ -17,6 +17,8 @@ __all__ = ["fit"]
 
 #: How well the power of a map is known before it is fitted (Planck's releases differ by 2%).
 _CALIBRATION = 0.03
+#: Misfit of parameters that no map has: finite, as the optimiser takes differences.
+_IMPOSSIBLE = 1e30
 
 
 def fit(
@@ -110,9 +112,9 @@ def fit(
     def misfit(parameters: NDArray[np.float64], window: bool) -> float:
         found = dict(zip(names, parameters, strict=True))
         if np.any(parameters < -30) or np.any(parameters > 12):
-            return float("inf")
+            return _IMPOSSIBLE
         if found.get("fwhm", 0.0) > math.log(math.pi):
-            return float("inf")
+            return _IMPOSSIBLE
         prior = model(parameters, window=window)
         ratio = data / (response @ prior.total_cl(lmax))
         known = 0.5 * (math.log(prior.calibration) / _CALIBRATION) ** 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,7 +149,7 @@ class Given:
             # A fitted beam may hold the pixel window; an instrument's beam does not.
             chosen["pixel_window"] = True
             assumed = {"pixel_window"}
-        kept = {
+        kept: dict[str, Any] = {
             origin: tuple(name for name in getattr(base, origin) if name not in chosen)
             for origin in ("fitted", "recorded", "assumed")
         }

@@ -292,7 +292,7 @@ def _block_variances(modes: Map, finest: int, coarsest: int) -> list[float]:
 
 @lru_cache(maxsize=16)
 def _separations(nside: int) -> tuple[Map, Map]:
-    """Give distances of pixels, and which share of the pairs in blocks of 1, 4, 16, 64 have them."""
+    """Give distances of pixels, and the share of pairs at each, in blocks of 1, 4, 16, 64."""
     blocks = min(_SIZES, int(math.log2(nside)) + 1)
     side = 2 ** (blocks - 1)
     parents = 12 * (nside // side) ** 2
@@ -446,7 +446,7 @@ def wrong_order(values: NDArray[np.floating], observed: Mask) -> bool:
     if count.min() < 100:
         return False
     own, *others = power / count
-    return min(others) < _SMOOTHER * own
+    return bool(min(others) < _SMOOTHER * own)
 
 
 @compiled

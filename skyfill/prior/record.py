@@ -60,7 +60,7 @@ def read_prior(path: str | os.PathLike[str]) -> Prior:
 
     Returns
     -------
-    The prior, with what was fitted, recorded and assumed when it was written.
+    The prior; every number counts as given.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def recorded_prior(path: str | os.PathLike[str]) -> Prior | None:
         It cannot be read.
     """
     found = _from_fits(Path(path))
-    return None if found is None else replace(found, fitted=(), assumed=(), recorded=NUMBERS)
+    return None if found is None else replace(found, recorded=NUMBERS)
 
 
 def prior_hdu(prior: Prior) -> bytes:
@@ -136,7 +136,6 @@ def _prior_of(record: Mapping[str, Any], cl: object, path: Path) -> Prior:
                 f"{path}: a prior of format {record['format']}, this version reads {_FORMAT};"
                 " update skyfill"
             )
-        origin = record["origin"]
         window = record["pixel_window"]
         if not isinstance(window, bool):
             raise TypeError("pixel_window is neither true nor false")
@@ -148,9 +147,6 @@ def _prior_of(record: Mapping[str, Any], cl: object, path: Path) -> Prior:
             pixel_window=window,
             calibration=float(record["calibration"]),
             theory=str(record["theory"]),
-            fitted=tuple(name for name in NUMBERS if origin[name] == "fitted"),
-            recorded=tuple(name for name in NUMBERS if origin[name] == "header"),
-            assumed=tuple(name for name in NUMBERS if origin[name] == "assumed"),
         )
     except KeyError as error:
         raise ValueError(f"{path}: the prior in it lacks {error}; write it again") from None
