@@ -31,8 +31,9 @@ Mask = NDArray[np.bool_]
 #: Parents that a band needs, and the share of a coarse pixel that must be observed. Where pixels
 #: are few, the noise of a mean depends on how many there are: then all of them.
 _FEWEST, _SHARE, _ALL_BELOW = 40, 0.8, 64
-#: Errors of a band over those of independent coefficients: neighbours' are correlated.
-_INFLATION = 1.6
+#: Errors of a band over those that are computed, which know the shape of the mask roughly.
+_INFLATION = 1.5
+_SUMMED = ("observed", "predicted")
 #: A variance is far off beyond this factor, and this many errors.
 _FAR, _FAR_SIGMA = 2.0, 6.0
 #: And worth a warning beyond these.
@@ -168,8 +169,7 @@ def judge(
     noise = prior.noise_cl * values.size / (4 * math.pi)
     if noise_variance is not None:
         noise = float(np.mean(noise_variance[observed]))
-    bands = _compare(measured, prior, noise)
-    total = _sum(bands)
+    bands, total = _compare(measured, prior, noise)
     if wrong_order(values, observed):
         return Plausibility(total, tuple(bands), "refused", (WRONG_ORDER,))
     empty = _empty_fit(prior, bands, noise)
@@ -250,23 +250,60 @@ def _first(
         means[parent], power[parent], shares[parent] = mean, squares / 4, count / 4
 
 
-def _compare(measured: list[_Scatter], prior: Prior, noise: float) -> list[Band]:
-    """Set what the prior predicts beside what was measured; noise is µK² in a pixel."""
+def _compare(measured: list[_Scatter], prior: Prior, noise: float) -> tuple[list[Band], Band]:
+    """Set what the prior predicts beside what was measured; noise is µK² in a pixel.
+
+    Gives the bands, and their sum.
+    """
     ell = np.arange(prior.cl.size)
     modes = (2 * ell + 1) / (4 * math.pi) * prior.signal_cl(ell[-1])
     modes[:2] = 0.0
     finest = prior.nside
-    coarsest = measured[0].nside
-    windows = _block_variances(modes, finest, coarsest)
-    bands = []
+    variances = _block_variances(modes, finest, measured[0].nside)
+    fine = pixel_window(finest, ell[-1])
+    bands: list[Band] = []
+    squares = np.zeros(ell.size)
+    white = 0.0
     for each in measured:
         at = int(math.log2(finest // each.nside))
-        signal = max(windows[at - 1] - windows[at], 0.0)
-        white = noise * (4.0 ** (1 - at) - 4.0**-at)
-        predicted = signal + white
-        error = _INFLATION * math.sqrt(2 / (3 * each.parents))
+        # Where the signal of the band is, by multipole: enough to tell how well it is measured.
+        kept = _window(2 * each.nside, finest, fine) - _window(each.nside, finest, fine)
+        share = modes * np.maximum(kept, 0.0)
+        signal = max(variances[at - 1] - variances[at], 0.0)
+        own = noise * (4.0 ** (1 - at) - 4.0**-at)
+        seen = each.parents / (12 * each.nside**2)
+        error = _error(share, signal, own, 3 * each.parents, seen)
+        predicted = signal + own
         bands.append(Band(each.nside, 2.5 * each.nside, each.power, predicted, error))
-    return bands
+        squares += share * (signal / max(float(share.sum()), 1e-300))
+        white += own
+    observed, predicted = (sum(getattr(b, name) for b in bands) for name in _SUMMED)
+    centre = sum(band.ell * band.predicted for band in bands) / max(predicted, 1e-300)
+    seen = min(each.parents / (12 * each.nside**2) for each in measured)
+    count = 3 * measured[-1].parents
+    error = _error(squares, float(squares.sum()), white, count, seen)
+    return bands, Band(0, centre, observed, predicted, error)
+
+
+def _error(share: Map, signal: float, white: float, count: int, seen: float) -> float:
+    """Give the relative error of a variance, from its share by multipole and that of white noise.
+
+    The signal's is its cosmic variance on the part of the sky that is seen; ``count`` coefficients
+    are independent where noise is white, and cannot be more.
+    """
+    ell = np.arange(share.size)
+    total = max(float(share.sum()), 1e-300)
+    cosmic = 2 * float(np.sum(share**2 / (2 * ell + 1))) / total**2 / max(seen, 1e-300)
+    weight = signal / max(signal + white, 1e-300)
+    chance = 2 / count
+    return _INFLATION * math.sqrt(max(weight**2 * cosmic + (1 - weight) ** 2 * chance, chance))
+
+
+def _window(nside: int, finest: int, fine: Map) -> Map:
+    """Give the square of what averaging over coarser pixels leaves, by multipole."""
+    if nside == finest:
+        return np.ones_like(fine)
+    return np.asarray((pixel_window(nside, fine.size - 1) / fine) ** 2)
 
 
 def _block_variances(modes: Map, finest: int, coarsest: int) -> list[float]:
@@ -325,15 +362,6 @@ def _correlation(modes: Map, distances: Map) -> Map:
         before, now = now, ((2 * ell + 1) * x * now - ell * before) / (ell + 1)
         total += modes[ell + 1] * now
     return np.asarray(total)
-
-
-def _sum(bands: list[Band]) -> Band:
-    observed, predicted = (
-        sum(getattr(b, name) for b in bands) for name in ("observed", "predicted")
-    )
-    error = math.sqrt(sum((b.error * b.predicted) ** 2 for b in bands)) / max(predicted, 1e-300)
-    ell = sum(b.ell * b.predicted for b in bands) / max(predicted, 1e-300)
-    return Band(0, ell, observed, predicted, error)
 
 
 def _any_off(bands: list[Band], total: Band, factor: float, sigma: float) -> bool:
@@ -420,8 +448,7 @@ def _explains(measured: list[_Scatter], factor: float, prior: Prior, noise: floa
         large = [each for each in measured if 2.5 * each.nside < _LARGE_SCALES]
         measured = large or measured[:1]
     scaled = [replace(each, power=each.power * factor) for each in measured]
-    bands = _compare(scaled, prior, noise)
-    total = _sum(bands)
+    bands, total = _compare(scaled, prior, noise)
     factor = _FAR if fitted else _EXPLAINS
     return total.predicted > 0 and not _any_off(bands, total, factor, 0.0)
 
