@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["DTYPES", "ROUNDING", "WIDTHS", "Column", "equal"]
 
@@ -133,6 +133,6 @@ class Column:
         return raw
 
 
-def equal(values: NDArray[Any], number: float) -> NDArray[np.bool_]:
+def equal(values: ArrayLike, number: float) -> NDArray[np.bool_]:
     """Tell which values are a number, to the rounding of float32."""
-    return np.asarray(np.abs(values - number) <= ROUNDING * abs(number), np.bool_)
+    return np.asarray(np.abs(np.asarray(values) - number) <= ROUNDING * abs(number), np.bool_)

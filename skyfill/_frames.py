@@ -18,17 +18,20 @@ _WORDS = {
 }
 _FRAME = {word: frame for frame, words in _WORDS.items() for word in words.split()}
 #: Words that stand beside a frame and do not change it.
-_BESIDE = set(
-    "coordinate coordinates coord coords coordsys system sys frame reference the of in equinox epoch"
-    " standard sky mean position positions 2000".split()
-)
+_BESIDE = {
+    *("coordinate", "coordinates", "coord", "coords", "coordsys", "position", "positions"),
+    *("system", "sys", "frame", "reference", "standard", "sky", "mean", "the", "of", "in"),
+    *("equinox", "epoch", "2000"),
+}
 #: Words that say that the frame is not known.
-_SILENT = set("unknown none undefined unspecified null nan n/a na - ? u".split())
+_SILENT = {"unknown", "none", "undefined", "unspecified", "null", "nan", "n/a", "na", "-", "?", "u"}
 _FRAME_KEYS = ("COORDSYS", "COORD", "SKYCOORD")
 #: These have other meanings, too, so only a word that is understood counts.
 _RARE_KEYS = ("COORSYS", "COORTYPE", "COORDTYP", "SKYFRAME", "FRAME")
 _EQUATORIAL_KEYS = ("RADESYS", "RADECSYS")
 _EQUINOX_KEYS = ("EQUINOX", "EPOCH")
+_YEAR = 0.01  # in 4 days the equinox moves by 0.5 arcseconds
+_FK5_YEAR = 1984.0  # equinoxes before it are of FK4 (FITS standard, 8.3)
 
 
 def frame_of_word(text: str) -> str | None:
@@ -107,8 +110,11 @@ def _old_equinox(text: Callable[[str], str]) -> dict[str, str]:
         if match is None:
             continue
         letter, year = match[1], float(match[2])
-        # EPOCH means the equinox in files older than J2000 only; later ones date an observation.
-        other = letter == "B" or (year < 1984 if key == "EPOCH" else abs(year - 2000) > 0.01)
-        if other and letter != "J" or (letter == "J" and abs(year - 2000) > 0.01):
+        # A bare EPOCH means the equinox in old files only; in later ones it dates an observation.
+        if letter or key != "EPOCH":
+            other = letter == "B" or abs(year - 2000) > _YEAR
+        else:
+            other = year < _FK5_YEAR
+        if other:
             found[key] = value
     return found

@@ -10,7 +10,7 @@ from typing import BinaryIO, cast
 __all__ = ["expanded", "is_packed", "kind_of", "most_packed"]
 
 #: Deflate packs at most 1032:1; bzip2 packs a block of 46 MB of zeros into some 40 bytes.
-_MOST = {gzip.GzipFile: 1032, bz2.BZ2File: 1 << 21}
+_MOST: dict[type, int] = {gzip.GzipFile: 1032, bz2.BZ2File: 1 << 21}
 
 _REPACK = "expand it first"
 _CONVERT = "read it with its own program and write it with healpy.write_map"
@@ -24,7 +24,7 @@ _KINDS = (
     (0, rb"Rar!", "a RAR archive", f"{_REPACK}: unrar x FILE"),
     (
         0,
-        rb"PK\x03\x04.{22}\w[^\x00]*\.npy",
+        rb"PK\x03\x04.{26}\w[^\x00]*\.npy",
         "a NumPy archive (.npz)",
         "load it with numpy.load and write it with healpy.write_map",
     ),
@@ -72,7 +72,7 @@ def is_packed(stream: object) -> bool:
 
 def most_packed(stream: object) -> int:
     """Return how many bytes one byte of the file can expand to, at most."""
-    return next((most for kind, most in _MOST.items() if isinstance(stream, kind)), 1)
+    return _MOST.get(type(stream), 1)
 
 
 def kind_of(head: bytes) -> tuple[str, str] | None:

@@ -10,7 +10,8 @@ many.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +33,19 @@ _MOST_STRAY = 1000
 _MOST_KINDS = 3  # different such values in one map that are looked through
 #: Values that programs use, in whatever unit; and all powers of ten from 1e9, UNSEEN among them.
 _USUAL = np.array(
-    [9.0, 99.0, 99.99, 999.0, 999.9, 999.99, 9999.0, 9999.9, 99999.0, 999999.0, 1e6, 1e7, 1e8]
-    + [88.0, 888.0, 8888.0, 255.0, 32767.0, 32768.0, 65535.0, 2147483647.0, 2147483648.0]
-    + [4294967295.0, 9.96921e36, float(np.finfo(np.float32).max), float(np.finfo(np.float64).max)]
-    + [9223372036854775807.0, 9223372036854775808.0, 16384.0, 1048576.0]
+    (
+        *(9.0, 99.0, 99.99, 999.0, 999.9, 999.99, 9999.0, 9999.9, 99999.0, 999999.0, 1e6, 1e7, 1e8),
+        *(88.0, 888.0, 8888.0, 255.0, 32767.0, 32768.0, 65535.0, 2147483647.0, 2147483648.0),
+        *(
+            4294967295.0,
+            2.0**63,
+            9.96921e36,
+            2.0**14,
+            2.0**20,
+            2.0**128,
+            2.0**1023 * (2 - 2.0**-52),
+        ),
+    )
 )
 _SAMPLE = 1 << 18  # pixels that show the distribution
 _LEAST_SAMPLE = 4
@@ -46,7 +56,8 @@ _FEW = 16  # different values of flags and classes, which have no distribution
 _SHARE, _LEAST, _OFTENER = 0.005, 8, 20
 
 
-class Sentinel(NamedTuple):
+@dataclass(frozen=True)
+class Sentinel:
     """A value that stands where a map has no data."""
 
     value: float
@@ -60,8 +71,8 @@ class Sentinel(NamedTuple):
 def find_sentinel(values: NDArray[Any], ends: tuple[float, float] | None = None) -> Sentinel | None:
     """Find a value far outside the distribution of the others.
 
-    Zero is none: in sums and counts it is a value. Flags and classes, a handful of different values,
-    have no distribution, so only a value that programs use is found among them.
+    Zero is none: in sums and counts it is a value. Flags and classes, a handful of different
+    values, have no distribution, so only a value that programs use is found among them.
 
     Parameters
     ----------
@@ -109,8 +120,14 @@ def _beyond(
     if inner.size < _LEAST_SAMPLE or not end:
         return None
     # Only what is farther out than most pixels is looked at, and only if the end is far from there.
-    edge = inner[max(0, inner.size - 1 - max(20, inner.size // 1000))]
-    if not sign * end - edge > _GAP * _extent(inner, edge):
+    core = inner
+    for _ in range(_MOST_KINDS - 1):  # other values of this kind do not count as pixels of the sky
+        if core.size > _LEAST_SAMPLE and core[-1] == core[-2]:
+            core = core[core != core[-1]]
+    if core.size < _LEAST_SAMPLE:
+        return None
+    edge = core[max(0, core.size - 1 - max(20, core.size // 1000))]
+    if not sign * end - edge > _GAP * _extent(core, edge):
         return None
     tail = sign * _outside(values, sign * edge, sign).astype(np.float64)
     counts: list[tuple[float, int]] = []

@@ -213,35 +213,22 @@ def _extended(stream: BinaryIO, table: SkyTable, column: Column, new: NDArray[np
 def _listed(stream: BinaryIO, table: SkyTable, column: Column, new: NDArray[np.int64]) -> Layout:
     """Lay out the rows as they are, and one for each new pixel after them, with a list."""
     olds = list(table.hdu.columns)
-    widest = "J" if table.npix + table.offset < 1 << 31 else "K"
-    if table.pixel is None:
-        list_of_all = Column("PIXEL", 0, widest, column.repeat, 0, WIDTHS[widest] * column.repeat)
-        news, length = _moved([list_of_all, *olds], column.repeat)
-        pixel, news = news[0], news[1:]
-    else:
-        place = olds.index(table.pixel)
-        listing = table.pixel
-        if not _holds(listing, int(new.max()) + table.offset):
-            width = WIDTHS[widest] * column.repeat
-            listing = replace(listing, form=widest, width=width, scale=1.0, zero=0.0, null=None)
-            listing = replace(listing, sentinel=None)
-        news, length = _moved([*olds[:place], listing, *olds[place + 1 :]], column.repeat)
-        pixel = news[place]
-    numbers = {old.number: moved for old, moved in zip(olds, news, strict=True)}
-    copied = [(old, numbers[old.number]) for old in olds if numbers[old.number] is not pixel]
+    pixel, numbers, length = _with_list(table, column, int(new[-1]))
+    copied = [old for old in olds if numbers[old.number] is not pixel]
+    placed = [numbers[old.number] for old in copied]
     same = pixel == table.pixel
-    blank = _blank(table, [moved for _, moved in copied], length)
+    blank = _blank(table, placed, length)
 
     def rows_of_some() -> Iterator[tuple[NDArray[np.uint8], Pixels]]:
         for rows, pixels in _own(stream, table, column):
             if same:
                 yield rows, pixels
                 continue
-            out = _copied(rows, *map(list, zip(*copied, strict=True)), length, column.repeat)  # type: ignore[arg-type]
-            pixel.of(out)[:, 0] = _number(pixel, np.asarray(pixels) + table.offset)
+            out = _copied(rows, copied, placed, length, column.repeat)
+            _number(pixel, out, np.asarray(pixels) + table.offset)
             yield out, pixels
         for out, pixels in _empty(blank, new):
-            pixel.of(out)[:, 0] = _number(pixel, pixels + table.offset)
+            _number(pixel, out, pixels + table.offset)
             yield out, pixels
 
     count = table.stored(column) + new.size
@@ -252,21 +239,41 @@ def _listed(stream: BinaryIO, table: SkyTable, column: Column, new: NDArray[np.i
             "TFORM1": (f"1{pixel.form}", ""),
         }
         cards = edit(cards, form)
-    elif pixel.form != table.pixel.form:
-        number = f"{pixel.number}"
-        dropped = {f"{key}{number}".encode() for key in ("TSCAL", "TZERO", "TNULL", "TDISP")}
-        cards = tuple(card for card in cards if card[:8].strip().upper() not in dropped)
+    elif not _holds(table.pixel, int(new[-1]) + table.offset):
+        dropped = {f"{key}{pixel.number}" for key in ("TSCAL", "TZERO", "TNULL", "TDISP")}
+        cards = tuple(card for card in cards if card[:8].decode("latin-1").strip() not in dropped)
     whole = count == table.npix
     cover: dict[str, object] = {"INDXSCHM": "EXPLICIT", "OBJECT": "FULLSKY" if whole else "PARTIAL"}
-    ends: dict[str, object] = {"OBS_NPIX": count, "GRAIN": 1}
-    for key in ("FIRSTPIX", "LASTPIX"):
-        if table.hdu.text(key):
-            least = table.integer(key, 0)
-            ends[key] = min(least, int(new[0])) if key == "FIRSTPIX" else max(least, int(new[-1]))
+    known: dict[str, object] = {"GRAIN": 1, "OBS_NPIX": count}
     if table.pixel is None:  # no longer a range
         cover["OBS_NPIX"] = count
-    cards = _covering(table, cards, cover, ends)
+    known["FIRSTPIX"] = min(table.integer("FIRSTPIX", 0), int(new[0]))
+    known["LASTPIX"] = max(table.integer("LASTPIX", 0), int(new[-1]))
+    cards = _covering(table, cards, cover, known)
     return Layout(cards, numbers[column.number], rows_of_some, length * count)
+
+
+def _with_list(table: SkyTable, column: Column, last: int) -> tuple[Column, dict[int, Column], int]:
+    """Place all columns one pixel a row, with a list that can hold a pixel number.
+
+    Returns
+    -------
+        The list; where each column lies now, by its number before; the bytes of a row.
+
+    """
+    olds = list(table.hdu.columns)
+    form = "J" if table.npix + table.offset < 1 << 31 else "K"
+    width = WIDTHS[form] * column.repeat
+    if table.pixel is None:
+        listing = Column("PIXEL", 0, form, column.repeat, 0, width)
+        (pixel, *news), length = _moved([listing, *olds], column.repeat)
+        return pixel, {old.number: new for old, new in zip(olds, news, strict=True)}, length
+    place = olds.index(table.pixel)
+    listing = table.pixel
+    if not _holds(listing, last + table.offset):
+        listing = Column(listing.name, 0, form, column.repeat, 0, width, listing.unit)
+    news, length = _moved([*olds[:place], listing, *olds[place + 1 :]], column.repeat)
+    return news[place], {old.number: new for old, new in zip(olds, news, strict=True)}, length
 
 
 def _empty(
@@ -281,19 +288,21 @@ def _empty(
 
 def _holds(column: Column, number: int) -> bool:
     """Tell whether a column of pixel numbers can hold one more."""
+    if column.scale != 1.0 or not column.zero.is_integer():
+        return False
     if column.dtype.kind == "f":
-        return number < 2 ** (np.finfo(column.dtype).nmant + 1) and column.scale == 1.0
+        return number < 1 << np.finfo(column.dtype).nmant and column.sentinel is None
     limits = np.iinfo(column.dtype)
-    stored = number - int(column.zero)
-    plain = column.scale == 1.0 and column.zero.is_integer()
-    return plain and limits.min <= stored <= limits.max and column.null is None
+    return limits.min <= number - int(column.zero) <= limits.max and column.null is None
 
 
-def _number(column: Column, pixels: NDArray[np.int64]) -> NDArray[np.generic]:
-    """Convert pixel numbers to elements of a list as stored."""
-    if column.form == "K" and column.zero == 2.0**63:
-        return (pixels.view(np.uint64) ^ np.uint64(1 << 63)).view(np.int64).astype(column.dtype)
-    return (pixels - int(column.zero)).astype(column.dtype)
+def _number(column: Column, rows: NDArray[np.uint8], pixels: NDArray[np.int64]) -> None:
+    """Put pixel numbers into the list of some rows of one pixel."""
+    if column.form == "K" and column.zero == 2.0**63:  # beyond float64, and beyond int64
+        stored = (pixels.view(np.uint64) ^ np.uint64(1 << 63)).view(np.int64)
+    else:
+        stored = pixels - int(column.zero)
+    column.of(rows)[:, 0] = stored
 
 
 def _renumbered(

@@ -83,7 +83,7 @@ class SkyTable:
         return 12 * self.nside**2
 
     def text(self, key: str) -> str:
-        """Return the value of a keyword of the table, or of the first HDU; "" where it is absent."""
+        """Return the value of a keyword of the table or else of the first HDU; "" for none."""
         return self.hdu.text(key) or self.primary.text(key)
 
     def integer(self, key: str, default: int) -> int:
@@ -142,7 +142,7 @@ class SkyTable:
         """Whether the rows are the pixels from FIRSTPIX to LASTPIX."""
         first, last = (self.integer(key, 0) for key in ("FIRSTPIX", "LASTPIX"))
         stored = self.stored(column)
-        return stored == last - first + 1 and 0 <= first and last < self.npix
+        return stored == last - first + 1 and first >= 0 and last < self.npix
 
     def stored(self, column: Column) -> int:
         """Count the elements that the file has in a column."""
@@ -356,24 +356,11 @@ def _sky_table(stream: BinaryIO, hdu: Hdu, primary: Hdu) -> SkyTable | None:
     fields = tuple(column for column in hdu.columns if column is not pixel)
     if not fields:
         return None
-    count = hdu.integer("NAXIS2") * fields[0].repeat
-    own = any(hdu.text(key) for key in ("NSIDE", "ORDERING", "PIXTYPE"))
     if multiorder:
-        if not own and pixel is None:
-            return None
-        nside = 1 << _HIGHEST_ORDER
-    elif own and hdu.text("NSIDE"):
-        nside = check_nside(hdu.integer("NSIDE"), what=f"{hdu.path}: keyword NSIDE")
-    elif primary.text("NSIDE"):
-        nside = check_nside(primary.integer("NSIDE"), what=f"{hdu.path}: keyword NSIDE")
-        # The keyword may be that of another table in the file.
-        if not own and pixel is None and count != 12 * nside**2:
-            return None
-    elif own or any(primary.text(key) for key in ("ORDERING", "PIXTYPE")):
-        nside = _nside_of_rows(hdu, count, pixel, own=own)
-        if not nside:
-            return None
+        nside = 1 << _HIGHEST_ORDER if hdu.text("ORDERING") or pixel is not None else 0
     else:
+        nside = _nside(hdu, primary, hdu.integer("NAXIS2") * fields[0].repeat, pixel)
+    if not nside:
         return None
     for column in fields:
         if column.repeat > 12 * MAX_NSIDE**2:  # a row of it would fill any memory
@@ -384,8 +371,17 @@ def _sky_table(stream: BinaryIO, hdu: Hdu, primary: Hdu) -> SkyTable | None:
     return SkyTable(hdu, primary, fields, pixel, nside, multiorder)
 
 
-def _nside_of_rows(hdu: Hdu, count: int, pixel: Column | None, *, own: bool) -> int:
-    """Return the Nside that so many rows have; 0 where the table is not known to be a sky."""
+def _nside(hdu: Hdu, primary: Hdu, count: int, pixel: Column | None) -> int:
+    """Return the resolution of a table of so many pixels; 0 where it is not known to be a sky."""
+    own = any(hdu.text(key) for key in ("NSIDE", "ORDERING", "PIXTYPE"))
+    for source in (hdu, primary):
+        if source.text("NSIDE"):
+            nside = check_nside(source.integer("NSIDE"), what=f"{hdu.path}: keyword NSIDE")
+            # That of the first HDU may be meant for another table.
+            fits = own or pixel is not None or count == 12 * nside**2
+            return nside if fits else 0
+    if not own and not any(primary.text(key) for key in ("ORDERING", "PIXTYPE")):
+        return 0
     if pixel is not None:
         raise ValueError(
             f"{hdu.path}: no NSIDE keyword, and a list of pixels does not tell it; set it, in"

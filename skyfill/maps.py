@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from skyfill._checks import nside_of
 from skyfill._describe import Checksums, ColumnInfo, MapInfo, TableInfo, add_up, describe
 from skyfill._fits import open_fits, pieces
+from skyfill._fits_column import equal
 from skyfill._fits_write import Card, edit, new_table, replaced, save
 from skyfill._frames import frame_of_word
 from skyfill._multiorder import at_one_order
@@ -142,8 +143,8 @@ def read_map(
     Raises
     ------
     ValueError
-        The file is not what it should be, or holds a value far outside the others that seems to mean
-        "no data"; the message says what, and how to mend it.
+        The file is not what it should be, or holds a value far outside the others that seems to
+        mean "no data"; the message says what, and how to mend it.
     OSError
         It cannot be read.
 
@@ -204,13 +205,18 @@ def _refuse_sentinel(where: str, values: NDArray[Any], ends: tuple[float, float]
     found = find_sentinel(values, ends)
     if found is None:
         return
-    value = f"{found.value:.9g}"
+    value = next(text for text in _spellings(found.value) if equal(float(text), found.value))
     hold = "1 pixel holds" if found.count == 1 else f"{found.count} pixels hold exactly"
     raise ValueError(
         f"{where}: {hold} {value}, while the others lie between {found.low:.4g} and"
         f" {found.high:.4g}; pass `missing={value}` if that means no data, otherwise put UNSEEN"
         " (-1.6375e30) there"
     )
+
+
+def _spellings(value: float) -> Iterator[str]:
+    """Spell a number in more and more digits."""
+    yield from (f"{value:.{digits}g}" for digits in (6, 9, 17))
 
 
 def write_filled(
