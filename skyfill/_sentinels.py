@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 __all__ = ["Sentinel", "find_sentinel", "repeated_value"]
 
 #: Gap of a value in many pixels. Foregrounds and clipped maps stay below 1 (see the tests).
-_GAP = 5.0
+_GAP = 3.0
 #: In n pixels the gap must be 10^(6/n) at least: the n brightest pixels of a sky whose brightness
-#: falls as slowly as 1/x leave such a gap in one of a million cases.
+#: falls as slowly as 1/x leave such a gap in one of a million cases. Pixels that were one before the
+#: map was upgraded count as one.
 _CHANCE = 6.0
 #: Gap of a value that programs use, in a single pixel.
 _USUAL_GAP = 10.0
@@ -54,6 +55,8 @@ _FEW = 16  # different values of flags and classes, which have no distribution
 #: A value in the midst of the others is conspicuous with this share of the pixels, in so many
 #: pixels, and so many times as often as the next.
 _SHARE, _LEAST, _OFTENER = 0.005, 8, 20
+#: Where maps are clipped, the gap to the next value is smaller than this.
+_CLIPPED = 0.3
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ def _beyond(
         if inner.size < _LEAST_SAMPLE:
             break
         reach = _reach(rest, inner, min(int(_STRAY * count), _MOST_STRAY))
-        if _is_far(top, count, reach, inner):
+        if _is_far(top, count / _copies(rest), reach, inner):
             return sign * counts[0][0], counts[0][1]
         tail = rest
     return None
@@ -170,7 +173,12 @@ def _reach(rest: NDArray[np.float64], inner: NDArray[np.float64], strays: int) -
     return float(inner[-1])
 
 
-def _is_far(top: float, count: int, reach: float, inner: NDArray[np.float64]) -> bool:
+def _copies(rest: NDArray[np.float64]) -> float:
+    """Return in how many pixels a value stands on average."""
+    return rest.size / np.unique(rest).size if rest.size else 1.0
+
+
+def _is_far(top: float, count: float, reach: float, inner: NDArray[np.float64]) -> bool:
     """Tell whether a value is far outside a distribution of which `inner` is a sample."""
     extent = _extent(inner, reach)
     if extent <= 0.0:
@@ -210,8 +218,8 @@ def repeated_value(values: NDArray[Any], observed: NDArray[np.bool_]) -> tuple[f
 
     Returns
     -------
-        The value and its pixels; None where none is that frequent. The smallest and the largest
-        value are none, as maps are clipped there, unless they are zero.
+        The value and its pixels; None where none is that frequent, or it is where the map is
+        clipped.
 
     """
     step = max(1, values.size // _SAMPLE) | 1
@@ -219,11 +227,19 @@ def repeated_value(values: NDArray[Any], observed: NDArray[np.bool_]) -> tuple[f
     kinds, counts = np.unique(sample[np.isfinite(sample)], return_counts=True)
     if kinds.size < 2:
         return None
+    frequent = max(_LEAST, _SHARE * counts.sum())
+    for end, neighbour in ((0, 1), (-1, -2)):
+        # In coarse numbers, others are frequent, too: then zero is told only far from all of them.
+        reach = abs(float(kinds[neighbour]) - float(np.median(kinds)))
+        if kinds[end] == 0.0 and counts[end] >= frequent and abs(kinds[neighbour]) > _GAP * reach:
+            return 0.0, int(np.count_nonzero(observed & (values == 0)))
     largest = int(np.argmax(counts))
     most, second = counts[largest], np.partition(counts, -2)[-2]
-    if most < max(_LEAST, _SHARE * counts.sum(), _OFTENER * second):
+    if most < max(frequent, _OFTENER * second):
         return None
     value = float(kinds[largest])
-    if value and value in (float(kinds[0]), float(kinds[-1])):
-        return None
+    if value and largest in (0, kinds.size - 1):
+        beside = float(kinds[1 if largest == 0 else -2])
+        if abs(value - beside) <= _CLIPPED * abs(beside - float(np.median(kinds))):
+            return None
     return value, int(np.count_nonzero(observed & (values == kinds[largest])))

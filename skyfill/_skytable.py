@@ -157,6 +157,13 @@ class SkyTable:
             There is no such column, or it does not hold a sky.
 
         """
+        if self.pixel is None and (self.multiorder or self._scheme == "EXPLICIT"):
+            known = ", ".join(column.name for column in self.fields)
+            card, name = ("ORDERING", "UNIQ") if self.multiorder else ("INDXSCHM", "PIXEL")
+            raise ValueError(
+                f"{self.path}: {card} says {self.text(card)}, yet no column lists the pixels;"
+                f" there are: {known}; give that with the list the name {name}"
+            )
         names = [column.name.upper() for column in self.fields]
         if isinstance(field, str) and field.upper() in names:
             number = names.index(field.upper())
@@ -171,13 +178,6 @@ class SkyTable:
         if not column.numeric:
             raise ValueError(
                 f"{self.path}: column {column.name!r} has type {column.form}, which holds no sky"
-            )
-        if self.pixel is None and (self.multiorder or self._scheme == "EXPLICIT"):
-            known = ", ".join(column.name for column in self.fields)
-            card, name = ("ORDERING", "UNIQ") if self.multiorder else ("INDXSCHM", "PIXEL")
-            raise ValueError(
-                f"{self.path}: {card} says {self.text(card)}, yet no column lists the pixels;"
-                f" there are: {known}; give that with the list the name {name}"
             )
         count = self.stored(column)
         if count > self.npix or (count < self.npix and not self.partial) or not count:

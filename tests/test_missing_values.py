@@ -83,11 +83,18 @@ def sources(rng: np.random.Generator, size: int) -> np.ndarray:
     return sky
 
 
+def upgraded(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Make each pixel of a coarse map, with one bright pixel, many."""
+    coarse = rng.normal(0, 100, max(12, size // 64))
+    coarse[0] = 10 ** rng.uniform(2, 5)
+    return np.repeat(coarse, size // coarse.size)
+
+
 @settings(max_examples=400, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     nside=st.sampled_from((1, 2, 4, 8, 16, 32)),
-    kind=st.sampled_from((gaussian, lognormal, power_law, hits, sources)),
+    kind=st.sampled_from((gaussian, lognormal, power_law, hits, sources, upgraded)),
     clip=st.floats(0.5, 1.0),
     whole=st.booleans(),
     sign=st.sampled_from((1, -1)),
@@ -201,9 +208,21 @@ def test_zeros_in_observed_pixels_are_told() -> None:
         holes = find_holes(values, observed)
     assert np.array_equal(holes, ~observed)  # they are told, not taken
     values[1000:1400] = -99.0
-    values[:1000] = cmb(16, 8)[:1000]
+    values[:1000] = cmb(16, 8)[:1000]  # no zeros any more
     with pytest.warns(UserWarning, match="400 pixels .* hold exactly -99 µK"):
         find_holes(values, observed)
+
+
+def test_values_that_end_a_distribution_are_told_where_it_is_not_clipped() -> None:
+    rng = np.random.default_rng(9)
+    everywhere = np.ones(3072, np.bool_)
+    everywhere[0] = False
+    monopole = (2.7255e6 + rng.normal(0, 100, 3072)).astype(np.float32)
+    dust = np.exp(rng.normal(0, 2, 3072))
+    for values, missing in ((monopole, 0.0), (dust, -1.0), (dust, 0.0)):
+        values[:100] = missing
+        with pytest.warns(UserWarning, match=f"99 pixels .* hold exactly {missing:.9g} µK"):
+            find_holes(values, everywhere)
 
 
 @pytest.mark.filterwarnings("error")
