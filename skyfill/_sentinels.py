@@ -21,8 +21,8 @@ __all__ = ["Sentinel", "find_sentinel", "repeated_value"]
 #: Gap of a value in many pixels. Foregrounds and clipped maps stay below 1 (see the tests).
 _GAP = 3.0
 #: In n pixels the gap must be 10^(6/n) at least: the n brightest pixels of a sky whose brightness
-#: falls as slowly as 1/x leave such a gap in one of a million cases. Pixels that were one before the
-#: map was upgraded count as one.
+#: falls as slowly as 1/x leave such a gap in one of a million cases. Pixels that were one before
+#: the map was upgraded count as one.
 _CHANCE = 6.0
 #: Gap of a value that programs use, in a single pixel.
 _USUAL_GAP = 10.0

@@ -39,8 +39,9 @@ _UNIQ_NAME = re.compile(r"N?UNIQ(UE)?(ID|INDEX|PIX|PIXEL)?")
 _ORDER_NAME = re.compile(r"(?<=[^A-Z])(RING|NEST(?:ED)?)\d*$")
 _LIST_FORMS = set("BIJKED")
 _HIGHEST_ORDER = 29  # of pixel numbers in 64 bits
-#: Cards that mean "missing" when they hold a number; healpy and Planck write BAD_DATA.
-_BAD_KEYS = ("BAD_DATA", "BADVALUE", "BADVAL", "BADPIX", "FILLVAL", "NODATA", "MISSVAL", "UNSEEN")
+#: Cards with the number that means "missing". Planck and healpy write BAD_DATA; where one of the
+#: others is 0, it may count pixels instead.
+_BAD_KEYS = ("BAD_DATA", "BADVALUE", "BADVAL", "FILLVAL", "NODATA", "MISSVAL", "UNSEEN")
 _HIGHEST = float(np.finfo(np.float32).max)
 
 
@@ -127,7 +128,7 @@ class SkyTable:
         for key in _BAD_KEYS:
             for hdu in (self.hdu, self.primary):
                 value = hdu.number(key, np.nan)
-                if abs(value) <= _HIGHEST:
+                if abs(value) <= _HIGHEST and (value or key == _BAD_KEYS[0]):
                     return value
         return UNSEEN
 
@@ -398,10 +399,11 @@ def _nside(hdu: Hdu, primary: Hdu, count: int, pixel: Column | None) -> int:
 
 def _uniq_column(hdu: Hdu) -> Column | None:
     """Find the column that lists pixels of several orders."""
-    for column in hdu.columns:
-        if column.form in _LIST_FORMS and _UNIQ_NAME.fullmatch(_letters(column)):
-            return column
-    return None
+    able = [column for column in hdu.columns if column.form in _LIST_FORMS]
+    names = {"UNIQ", "NUNIQ"}  # a catalogue may have a UNIQUE_ID
+    if _ordering(hdu.text("ORDERING")) == "NUNIQ":
+        names |= {_letters(column) for column in able if _UNIQ_NAME.fullmatch(_letters(column))}
+    return next((column for column in able if _letters(column) in names), None)
 
 
 def _pixel_column(stream: BinaryIO, hdu: Hdu, primary: Hdu) -> Column | None:

@@ -199,6 +199,13 @@ def test_what_the_header_calls_missing_is_missing(tmp_path: Path, key: str, form
         assert read_map(tmp_path / "b.fits", missing=stored[0]).n_missing == 17
 
 
+def test_a_count_is_no_missing_value(tmp_path: Path) -> None:
+    values = np.rint(cmb(16, 6))
+    assert read_map(sky_file(tmp_path / "a.fits", values, NODATA=0)).n_missing == 0
+    zeros = np.count_nonzero(values == 0)
+    assert read_map(sky_file(tmp_path / "a.fits", values, BAD_DATA=0)).n_missing == zeros
+
+
 def test_zeros_in_observed_pixels_are_told() -> None:
     values = cmb(16, 7)
     observed = np.ones(values.size, np.bool_)

@@ -183,3 +183,14 @@ def test_a_coverage_map_has_no_values(tmp_path: Path) -> None:
     hdu.writeto(tmp_path / "a.fits")
     with pytest.raises(ValueError, match=r"HDU 1 a coverage map \(MOC\) without values"):
         read_map(tmp_path / "a.fits")
+
+
+def test_a_catalogue_is_no_multi_order_map(tmp_path: Path) -> None:
+    cells = uniq(2, np.arange(192))
+    path = multiorder_file(
+        tmp_path / "a.fits", cells, np.arange(192.0), name="UNIQUE_ID", ORDERING=None, PIXTYPE=None
+    )
+    with pytest.raises(ValueError, match="no HEALPix map in it"):
+        read_map(path)
+    path = multiorder_file(tmp_path / "a.fits", cells, np.arange(192.0), name="UNIQUE_ID")
+    assert read_map(path).nside == 4
