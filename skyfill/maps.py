@@ -19,8 +19,14 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from skyfill._checks import nside_of
 from skyfill._describe import Checksums, ColumnInfo, MapInfo, TableInfo, add_up, describe
-from skyfill._fits import finish, open_fits, pieces
+from skyfill._fits import open_fits, pieces
+from skyfill._fits_column import equal
 from skyfill._fits_write import Card, edit, new_table, replaced, save
+from skyfill._frames import frame_of_word
+from skyfill._multiorder import at_one_order
+from skyfill._sentinels import find_sentinel
+from skyfill._skycolumn import read_column
+from skyfill._skyrows import layout
 from skyfill._skytable import UNSEEN, find_table
 from skyfill.healpix import reorder
 
@@ -32,6 +38,7 @@ __all__ = [
     "TableInfo",
     "add_up",
     "describe",
+    "frame_of_word",
     "read_map",
     "unit_in_uk",
     "write_filled",
@@ -69,6 +76,8 @@ class SkyMap:
     """Type of a number in the file, big-endian."""
     partial: bool
     """Whether the file stores only a part of the sky."""
+    flattened: bool = False
+    """Whether the file is a multi-order map, read at one resolution; it cannot be written back."""
 
     @property
     def n_missing(self) -> int:
@@ -103,13 +112,16 @@ def read_map(
     field: int | str = 0,
     unit: str | None = None,
     single: bool = False,
+    hdu: int | str | None = None,
+    missing: float | Sequence[float] | None = None,
+    nside: int | None = None,
 ) -> SkyMap:
     """Read one column of a HEALPix FITS file.
 
     Parameters
     ----------
     path
-        The file: RING or NESTED, full sky or partial, plain or gzip.
+        The file: RING, NESTED or multi-order (NUNIQ), full sky or partial, plain, gzip or bzip2.
     field
         The column, by number from 0 or by name.
     unit
@@ -117,25 +129,34 @@ def read_map(
     single
         Keep float32 where the file has no more, in half the memory: what that loses is as much as
         the file has lost.
+    hdu
+        The table, by number of its HDU from 0 (the primary one) or by its name (EXTNAME); the first
+        table with a sky where it is not given.
+    missing
+        A value, or several, that mean "no data" in this file, in its unit, to the rounding of
+        float32. NaN, infinity, UNSEEN and what the header names (BAD_DATA, TNULLn, BLANK) do so
+        anyway.
+    nside
+        Resolution at which to read a multi-order map whose cells have several: a larger cell gives
+        its value to its pixels, of smaller ones a pixel gets the mean.
 
     Raises
     ------
     ValueError
-        The file is not what it should be; the message says what, and how to mend it.
+        The file is not what it should be, or holds a value far outside the others that seems to
+        mean "no data"; the message says what, and how to mend it.
     OSError
         It cannot be read.
 
     """
     path = Path(path)
-    with open_fits(path) as stream:
-        table = find_table(stream, path)
-        column = table.column(field)
-        nest = table.nest
-        values = table.read(stream, column, single=single)
-        finish(stream, table.hdu)
-    low, high = (float(limit(values, initial=0.0)) for limit in (np.fmin.reduce, np.fmax.reduce))
-    if np.isnan(values).all():
+    found = read_column(path, field, hdu=hdu, nside=nside, single=single, missing=missing)
+    table, column, values, nest = found.table, found.column, found.values, found.table.nest
+    ends = float(np.fmin.reduce(values)), float(np.fmax.reduce(values))
+    if np.isnan(ends[0]):
         raise ValueError(f"{path}: column {column.name!r} has no valid pixel at all")
+    _refuse_sentinel(f"{path}: column {column.name!r}", values, ends)
+    low, high = min(ends[0], 0.0), max(ends[1], 0.0)
     if (low, high) == (0.0, 1.0) and np.isin(values[~np.isnan(values)], (0.0, 1.0)).all():
         raise ValueError(
             f"{path}: column {column.name!r} holds 0 and 1 only, so it is a mask;"
@@ -164,7 +185,7 @@ def read_map(
     values *= factor
     return SkyMap(
         values=values,
-        nside=table.nside,
+        nside=found.nside,
         path=path,
         column=column.name,
         column_index=table.fields.index(column),
@@ -175,7 +196,27 @@ def read_map(
         coord=table.coord,
         dtype=column.dtype,
         partial=table.partial,
+        flattened=found.flattened,
     )
+
+
+def _refuse_sentinel(where: str, values: NDArray[Any], ends: tuple[float, float]) -> None:
+    """Refuse a value that seems to mean "no data" and is not known to."""
+    found = find_sentinel(values, ends)
+    if found is None:
+        return
+    value = next(text for text in _spellings(found.value) if equal(float(text), found.value))
+    hold = "1 pixel holds" if found.count == 1 else f"{found.count} pixels hold exactly"
+    raise ValueError(
+        f"{where}: {hold} {value}, while the others lie between {found.low:.4g} and"
+        f" {found.high:.4g}; pass `missing={value}` if that means no data, otherwise put UNSEEN"
+        " (-1.6375e30) there"
+    )
+
+
+def _spellings(value: float) -> Iterator[str]:
+    """Spell a number in more and more digits."""
+    yield from (f"{value:.{digits}g}" for digits in (6, 9, 17))
 
 
 def write_filled(
@@ -192,9 +233,10 @@ def write_filled(
     """Write the file of a map again, with its holes filled and nothing else changed.
 
     The input is copied byte for byte: pixels outside the holes, other columns, other HDUs and
-    header cards come back bit for bit. Only a partial sky changes its form: it becomes a full one
-    with one pixel in a row, whose values are as they were, and UNSEEN in the other columns where
-    they had no pixel.
+    header cards come back bit for bit. Only a partial sky with holes at pixels that it has no place
+    for changes its form. If that makes it whole, it becomes a full one with one pixel in a row.
+    Otherwise it stays partial: the rows as they were, then those of the new pixels, with their
+    numbers in the list of pixels. Other columns hold UNSEEN in new rows.
 
     Parameters
     ----------
@@ -220,8 +262,8 @@ def write_filled(
     Raises
     ------
     ValueError
-        The input has changed since it was read, a fill value is not finite, or the column's dtype
-        cannot hold it.
+        The input has changed since it was read, a fill value is not finite, the column's dtype
+        cannot hold it, or the input is a multi-order map that was read at one resolution.
     OSError
         The input cannot be read or the output cannot be written.
 
@@ -236,8 +278,16 @@ def write_filled(
         raise ValueError(
             f"{sky.path}: the fill is not finite in {(~np.isfinite(chosen)).sum()} pixels"
         )
+    if sky.flattened:
+        raise ValueError(
+            f"{sky.path}: a multi-order map cannot be written back as it was, with cells of several"
+            " sizes; write the filled sky with skyfill.write_map, or flatten the file first with"
+            " ligo-skymap-flatten"
+        )
     with open_fits(sky.path) as stream:
-        table = find_table(stream, sky.path)
+        table = find_table(stream, sky.path, sky.hdu)
+        if table.multiorder:
+            table = at_one_order(stream, table, sky.nside) or table
         column = table.column(sky.column_index)
         if (column.name, table.nside, table.nest) != (sky.column, sky.nside, sky.nest):
             raise ValueError(f"{sky.path}: the file has changed since it was read; start again")
@@ -250,18 +300,22 @@ def write_filled(
             stored = reorder(whole_sky, nest_in=False, nest_out=True)[holes]
             del whole_sky
 
-        whole = table.full_sky(stream, column)
+        whole = layout(stream, table, column, holes)
+        where = None if table.pixel is None and not table.partial else np.flatnonzero(holes)
         hdu = table.hdu
         tail = hdu.start + hdu.integer("NAXIS1") * hdu.integer("NAXIS2"), hdu.start + hdu.size
 
         def data() -> Iterator[bytes]:
-            at = first = 0
-            for rows in whole.rows():
+            first = 0
+            for rows, pixels in whole.rows():
                 cells = whole.column.of(rows)
-                select = holes[at : at + cells.size].reshape(cells.shape)
-                count = int(np.count_nonzero(select))
-                cells[select] = stored[first : first + count]
-                at, first = at + cells.size, first + count
+                select = holes[pixels].reshape(cells.shape)
+                if where is None or isinstance(pixels, slice):  # in order
+                    count = int(np.count_nonzero(select))
+                    cells[select] = stored[first : first + count]
+                    first += count
+                else:
+                    cells[select] = stored[np.searchsorted(where, pixels[select.ravel()])]
                 yield rows.tobytes()
             yield from pieces(stream, sky.path, *tail)  # what variable-length columns point to
 

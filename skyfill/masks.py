@@ -17,10 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from skyfill._catalogue import Sources, pole_of_galaxy, read_catalogue, read_sources
 from skyfill._checks import check_nside, nside_of
-from skyfill._fits import finish, open_fits
 from skyfill._regions import spread
 from skyfill._runs import Runs
-from skyfill._skytable import find_table
+from skyfill._sentinels import repeated_value
+from skyfill._skycolumn import read_column
 from skyfill.healpix import pixel_directions, reorder
 
 __all__ = [
@@ -62,19 +62,26 @@ def read_mask(
     field: int | str = 0,
     threshold: float | None = None,
     invert: bool = False,
+    hdu: int | str | None = None,
+    nside: int | None = None,
 ) -> NDArray[np.bool_]:
     """Read a mask from a HEALPix FITS file.
 
     Parameters
     ----------
     path
-        The file: RING or NESTED, full sky or partial, plain or gzip.
+        The file: RING, NESTED or multi-order (NUNIQ), full sky or partial, plain, gzip or bzip2.
     field
         The column, by number from 0 or by name.
     threshold
         Observed is what lies above it; needed where the mask has values other than 0 and 1.
     invert
         The file has 1 where the sky is *masked*.
+    hdu
+        The table, by number of its HDU from 0 or by its name (EXTNAME); the first with a sky where
+        it is not given.
+    nside
+        Resolution at which to read a multi-order mask whose cells have several.
 
     Returns
     -------
@@ -90,12 +97,8 @@ def read_mask(
 
     """
     path = Path(path)
-    with open_fits(path) as stream:
-        table = find_table(stream, path)
-        column = table.column(field)
-        nest = table.nest
-        values = table.read(stream, column, single=True)
-        finish(stream, table.hdu)
+    found = read_column(path, field, hdu=hdu, nside=nside, single=True)
+    column, values, nest = found.column, found.values, found.table.nest
     observed = np.empty(values.size, np.bool_)
     for start in range(0, values.size, 2**22):
         part = values[start : start + 2**22]
@@ -169,7 +172,21 @@ def find_holes(values: NDArray[np.float64], observed: NDArray[np.bool_]) -> NDAr
             " they are filled, too",
             stacklevel=2,
         )
+    _warn_of_repeats(values, ~holes)
     return holes
+
+
+def _warn_of_repeats(values: NDArray[np.float64], observed: NDArray[np.bool_]) -> None:
+    """Warn where many observed pixels share one value, as where a program puts 0 for "no data"."""
+    found = repeated_value(values, observed)
+    if found is not None:
+        value, count = found
+        warnings.warn(
+            f"{count} pixels that the mask calls observed hold exactly {value:.9g} µK, and no other"
+            " value is nearly as frequent; if that means no data, pass `missing` with this value in"
+            " the file's unit, or mask these pixels",
+            stacklevel=3,
+        )
 
 
 def label_holes(observed: NDArray[np.bool_]) -> Holes:

@@ -10,13 +10,15 @@ ROOT = Path(__file__).parents[1]
 
 # A room imports only from rows above its own. Files of a package share the package's row.
 ROWS = (
-    {"_checks", "_files", "_fits_column", "_jit", "_progress", "flatsky"},
+    {"_checks", "_files", "_fits_column", "_frames", "_jit", "_packing", "_progress", "_sentinels"}
+    | {"flatsky"},
     {"_angles", "_sourcewords", "_spectrumwords", "_textfile"},
     {"_fits", "_kept", "_pixels", "_ranks", "_sourcetable", "_spectrumtable"},
     {"_fits_sums", "_laplace", "healpix"},
     {"_fits_write"},
     {"_catalogue", "_regions", "_runs", "_skytable", "_spectrumfile"},
-    {"_describe"},
+    {"_multiorder", "_skyrows"},
+    {"_describe", "_skycolumn"},
     {"blending", "maps", "masks", "tiling"},
     {"diffuse", "harmonics", "pictures"},
     {"dipole"},

@@ -1,5 +1,6 @@
 """Nothing but the holes changes when a map is filled: the bytes before and after."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from map_files import NPIX, NSIDE, REAL, cards, fill_of, in_file_order, names, planck_like, raw
 
-from skyfill import _fits, _fits_write, _skytable
-from skyfill.maps import describe, read_map, write_filled, write_map
+from skyfill import _fits, _fits_write, _skyrows
+from skyfill.maps import SkyMap, describe, read_map, write_filled, write_map
 
 PROVENANCE = {"SF_SEED": (3, "seed of the realization"), "SF_METH": ("vae", "")}
 
@@ -21,7 +22,7 @@ PROVENANCE = {"SF_SEED": (3, "seed of the realization"), "SF_METH": ("vae", "")}
 @pytest.fixture(autouse=True, params=[1 << 24, 5000], ids=["whole", "pieces"])
 def piece(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Move files at once, and piece by piece as large ones are."""
-    for module in (_fits, _fits_write, _skytable):
+    for module in (_fits, _fits_write, _skyrows):
         monkeypatch.setattr(module, "PIECE", request.param)
 
 
@@ -134,6 +135,131 @@ def test_a_partial_sky_becomes_a_full_one(
         assert file["BEAM"].data.shape == (3, 5)
 
 
+@pytest.mark.parametrize("form", ["E", "D", "J"])
+@pytest.mark.parametrize("layout", ["partial", "range"])
+@pytest.mark.parametrize("nest", [False, True])
+@pytest.mark.parametrize("end", [".fits", ".fits.gz"])
+def test_a_partial_sky_stays_partial(
+    tmp_path: Path, nest: bool, layout: str, form: str, end: str
+) -> None:
+    """Unless it becomes whole: its rows, then those of new pixels."""
+    before = planck_like(tmp_path / f"in{end}", form=form, nest=nest, layout=layout)
+    after = tmp_path / f"out{end}"
+    sky = read_map(before)
+    there = np.frombuffer(raw(before, "PIXEL").tobytes(), ">i4") if layout == "partial" else None
+    listed = np.arange(700, 1700) if there is None else there
+    in_file = np.zeros(NPIX, np.bool_)
+    in_file[listed] = True
+    own = in_file[hp.ring2nest(NSIDE, np.arange(NPIX))] if nest else in_file
+    rng = np.random.default_rng(2)
+    holes = (own & np.isnan(sky.values)) | (rng.random(NPIX) < 0.1)
+    fill = rng.uniform(20, 90, NPIX) * sky.unit_to_uk
+    write_filled(after, sky, fill, holes, provenance=PROVENANCE, history=["filled"])
+
+    again = read_map(after)
+    assert again.partial
+    assert np.array_equal(again.values[~holes], sky.values[~holes], equal_nan=True)
+    assert np.array_equal(np.isnan(again.values), ~own & ~holes)
+    assert np.allclose(again.values[holes], fill[holes], rtol=1e-6, atol=0.5 * sky.unit_to_uk)
+    new = np.frombuffer(raw(after, "PIXEL").tobytes(), ">i4")
+    assert np.array_equal(new[: listed.size], listed)
+    assert np.array_equal(
+        new[listed.size :], np.flatnonzero(in_file_order(holes, nest=nest) & ~in_file)
+    )
+    kept = ~in_file_order(holes, nest=nest)[listed]
+    assert np.array_equal(
+        raw(before, "I_STOKES")[kept], raw(after, "I_STOKES")[: listed.size][kept]
+    )
+    blank = {"Q_STOKES": np.array(hp.UNSEEN, ">f4"), "HITS": np.array(-5, ">i4"), "TMASK": b"\0"}
+    for other, empty in blank.items():
+        cells = raw(after, other)
+        assert np.array_equal(raw(before, other), cells[: listed.size])
+        assert set(map(bytes, cells[listed.size :])) == {bytes(memoryview(empty))}
+    with fits.open(after, checksum=True) as file:
+        file.verify("exception")
+        header = file[1].header
+        assert (header["OBJECT"], header["INDXSCHM"]) == ("PARTIAL", "EXPLICIT")
+        assert header["TTYPE1"] == "PIXEL"
+        assert header["TUNIT2"] == "mK_CMB"
+        assert header["TNULL4"] == -5
+        assert file["BEAM"].data.shape == (3, 5)
+    if form != "J":
+        theirs = hp.read_map(after, field=0, dtype=np.float64)
+        assert np.array_equal(theirs[holes] * 1e3, again.values[holes])
+
+
+@pytest.mark.parametrize("layout", ["partial", "range"])
+def test_holes_at_pixels_that_are_there_change_no_form(tmp_path: Path, layout: str) -> None:
+    before = planck_like(tmp_path / "in.fits", layout=layout)
+    sky = read_map(before)
+    values = raw(before, "I_STOKES")
+    pixels = np.frombuffer(raw(before, "PIXEL").tobytes(), ">i4") if layout == "partial" else None
+    pixels = np.arange(700, 1700) if pixels is None else pixels
+    holes = np.zeros(NPIX, np.bool_)
+    holes[pixels[::7]] = True
+    write_filled(tmp_path / "out.fits", sky, np.ones(NPIX), holes, provenance={}, history=[])
+    kept = cards(tmp_path / "out.fits")[:-2]  # without the checksums
+    assert kept == cards(before)
+    changed = (raw(tmp_path / "out.fits", "I_STOKES") != values).any(axis=1)
+    assert np.array_equal(np.flatnonzero(changed), np.arange(0, pixels.size, 7))
+
+
+def test_a_range_that_grows_at_its_ends_stays_a_range(tmp_path: Path) -> None:
+    before = planck_like(tmp_path / "in.fits", layout="range")
+    sky = read_map(before)
+    holes = np.zeros(NPIX, np.bool_)
+    holes[650:720] = holes[1700:1750] = True
+    write_filled(tmp_path / "out.fits", sky, np.full(NPIX, 7e3), holes, provenance={}, history=[])
+    with fits.open(tmp_path / "out.fits") as file:
+        header = file[1].header
+        assert [header[key] for key in ("FIRSTPIX", "LASTPIX", "INDXSCHM", "OBJECT")] == [
+            *(650, 1749, "IMPLICIT", "PARTIAL")
+        ]
+        assert header["NAXIS2"] == 1100
+    again = read_map(tmp_path / "out.fits")
+    want = np.where(holes, 7e3, sky.values)
+    assert np.array_equal(again.values, want, equal_nan=True)
+    assert np.array_equal(raw(tmp_path / "out.fits", "HITS")[50:-50], raw(before, "HITS"))
+
+
+def test_what_healpy_writes_stays_partial(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    sky = np.where(rng.random(NPIX) < 0.9, hp.UNSEEN, rng.normal(size=NPIX))
+    path = tmp_path / "in.fits"
+    hp.write_map(path, sky, partial=True, column_units="uK", dtype=np.float64)
+    fits.setval(path, "OBS_NPIX", value=int((sky > -1e30).sum()), ext=1)
+    got = read_map(path)
+    holes = np.isnan(got.values) & (rng.random(NPIX) < 0.2)
+    write_filled(tmp_path / "out.fits", got, np.ones(NPIX), holes, provenance={}, history=[])
+    theirs = hp.read_map(tmp_path / "out.fits", dtype=np.float64)
+    assert np.array_equal(theirs, np.where(holes, 1.0, sky))
+    with fits.open(tmp_path / "out.fits") as file:
+        assert file[1].header["OBS_NPIX"] == file[1].header["NAXIS2"] == (theirs > -1e30).sum()
+
+
+@pytest.mark.parametrize("form", ["I", "B"])
+def test_lists_of_small_integers_grow_with_their_pixels(tmp_path: Path, form: str) -> None:
+    nside = {"I": 64, "B": 8}[form]
+    pixels = np.arange(100)[::-1]
+    hdu = fits.BinTableHDU.from_columns(
+        [
+            fits.Column("T", "E", unit="uK", array=np.arange(100.0)),
+            fits.Column("IPIX", form, array=pixels),
+        ]
+    )
+    hdu.header.update(NSIDE=nside, ORDERING="RING", INDXSCHM="EXPLICIT")
+    hdu.writeto(tmp_path / "in.fits")
+    sky = read_map(tmp_path / "in.fits")
+    holes = np.zeros(sky.values.size, np.bool_)
+    holes[-10:] = True
+    fill = np.full(holes.size, 7.0)
+    write_filled(tmp_path / "out.fits", sky, fill, holes, provenance={}, history=[])
+    assert np.array_equal(
+        read_map(tmp_path / "out.fits").values, np.where(holes, 7.0, sky.values), equal_nan=True
+    )
+    assert fits.getdata(tmp_path / "out.fits")["IPIX"][:100].tolist() == pixels.tolist()
+
+
 def test_vector_rows_of_a_partial_sky(tmp_path: Path) -> None:
     values = np.arange(1.0, 1025.0, dtype=np.float32).reshape(2, 512)
     pixels = np.arange(1024, dtype=np.int32).reshape(2, 512)[:, ::-1] + 100
@@ -160,6 +286,19 @@ def test_vector_rows_of_a_partial_sky(tmp_path: Path) -> None:
     )
 
 
+def whatever(path: Path) -> SkyMap:
+    """Read a map of any numbers: those that are no sky's are called missing, one by one."""
+    values: list[float] = []
+    while True:
+        try:
+            return read_map(path, missing=values)
+        except ValueError as error:
+            match = re.search(r"pass `missing=(\S+)`", str(error))
+            if match is None:
+                raise
+            values.append(float(match[1]))
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     bits=hnp.arrays(np.uint32, 192),
@@ -177,7 +316,7 @@ def test_any_bits_survive(
     hdu = fits.BinTableHDU.from_columns([fits.Column("T", "E", unit="K", array=values)])
     hdu.header.update(NSIDE=4, ORDERING="NESTED" if nest else "RING")
     hdu.writeto(folder / "in.fits")
-    sky = read_map(folder / "in.fits")
+    sky = whatever(folder / "in.fits")
     write_filled(folder / "out.fits", sky, np.ones(192), holes, provenance={}, history=[])
     changed = holes[hp.nest2ring(4, np.arange(192))] if nest else holes
     old, new = raw(folder / "in.fits", "T"), raw(folder / "out.fits", "T")

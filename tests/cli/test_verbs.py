@@ -5,6 +5,7 @@ import json
 import healpy
 import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.table import QTable
 
 import skyfill
@@ -218,3 +219,22 @@ def test_wrong_input_is_one_line(skyfill_main, folder, tmp_path, monkeypatch, wo
     assert message in outcome.err
     assert outcome.out == ""
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_info_tells_what_it_does_not_understand(skyfill_main, folder, tmp_path):
+    """A frame that is none of the three, and cells of several orders."""
+    content = (folder / "sky.fits").read_bytes()
+    card = b"COORDSYS= 'G       '"
+    assert card in content
+    path = tmp_path / "fk4.fits"
+    path.write_bytes(content.replace(card, b"COORDSYS= 'FK4     '"))
+    outcome = skyfill_main("info", path)
+    assert "frame unknown (COORDSYS = 'FK4')" in outcome.out
+    cells = np.r_[16 + np.arange(24), 64 + np.arange(96, 192)]
+    hdu = fits.BinTableHDU.from_columns(
+        [fits.Column("UNIQ", "K", array=cells), fits.Column("T", "E", array=cells)]
+    )
+    hdu.header.update(ORDERING="NUNIQ", COORDSYS="C")
+    hdu.writeto(tmp_path / "cells.fits")
+    outcome = skyfill_main("info", tmp_path / "cells.fits")
+    assert "Nside 4, 120 cells of orders 1 to 2, NUNIQ, frame C" in outcome.out
