@@ -48,8 +48,9 @@ _SIZES, _BLOCKS, _DISTANCES = 4, 200, 400
 _UNITS = {"": 1.0, "in mK": 1e6, "in K": 1e12, "relative to 2.7255 K": (2.7255e6) ** 2}
 #: A fitted beam that is wider shows nothing of the sky. Below this l hardly a beam is felt.
 _WIDEST, _LARGE_SCALES = math.radians(30), 30.0
-#: Siblings looked at to tell RING from NESTED, and how much smoother the other order must be.
-_SAMPLE, _SMOOTHER = 1 << 16, 0.5
+#: Blocks looked at to tell RING from NESTED, and how much smoother the other order must be. NESTED
+#: numbers taken for RING scatter in a block by more than this share of the map's variance.
+_SAMPLE, _SMOOTHER, _ROUGH = 1 << 14, 0.8, 0.5
 
 
 class UnlikelyPriorError(ValueError):
@@ -466,38 +467,46 @@ def wrong_order(values: NDArray[np.floating], observed: Mask) -> bool:
     nside = nside_of(values.size, "map")
     if nside < 8:
         return False
-    step = max(1, 3 * nside**2 // _SAMPLE)
+    blocks = 12 * (nside // 4) ** 2
     scatter = np.zeros((3, 2))
-    _orders(nside, values, observed, step, scatter)
-    power, count = scatter.T
-    if count.min() < 100:
+    _orders(nside, values, observed, max(1, blocks // _SAMPLE), scatter)
+    logs, count = scatter.T
+    if count.min() < _FEWEST:
         return False
-    own, *others = power / count
-    return bool(min(others) < _SMOOTHER * own)
+    own, nested, ring = np.exp(logs / count)
+    # A Galactic plane is smooth along RING order, too, but most of the sky is not rough as read.
+    rough = own > _ROUGH * float(np.var(values, where=observed, dtype=np.float64))
+    return bool((rough and nested < _SMOOTHER * own) or ring < _SMOOTHER * own)
 
 
 @compiled
 def _orders(
     nside: int, values: NDArray[np.floating], observed: Mask, step: int, scatter: Map
 ) -> None:
-    """Sum the scatter of siblings: in RING order, and as NESTED taken for RING, and the reverse."""
-    four = np.empty(4)
-    for parent in range(0, 3 * nside**2, step):
+    """Sum the logarithm of the scatter in blocks of 4 x 4 pixels: as read, and reordered.
+
+    Row 0 is of the map as it was read; row 1 of NESTED numbers that were taken for RING; row 2 of
+    RING numbers that were taken for NESTED.
+    """
+    block = np.empty(16)
+    for parent in range(0, 12 * (nside // 4) ** 2, step):
         for order in range(3):
             mean = 0.0
             whole = True
-            for child in range(4):
-                pixel = 4 * parent + child
+            for child in range(16):
+                pixel = 16 * parent + child
                 if order != 1:
                     pixel = nest2ring(nside, pixel)
                 if order == 2:
                     pixel = nest2ring(nside, pixel)
                 whole = whole and observed[pixel]
-                four[child] = values[pixel] if observed[pixel] else 0.0
-                mean += four[child] / 4
+                block[child] = values[pixel] if observed[pixel] else 0.0
+                mean += block[child] / 16
             if whole:
-                for child in range(4):
-                    scatter[order, 0] += (four[child] - mean) ** 2
+                power = 1e-300
+                for child in range(16):
+                    power += (block[child] - mean) ** 2 / 16
+                scatter[order, 0] += math.log(power)
                 scatter[order, 1] += 1
 
 

@@ -64,8 +64,8 @@ def test_spectrum_takes_the_prior_from_the_header(skyfill_main, folder, tmp_path
     recorded = skyfill_main("spectrum", sky, "--json")
     assert recorded.status == 0
     assert (
-        "theory: by the header, given: beam 120.00 arcmin (142.78 with the pixel window), "
-        "noise 90.0 uK" in recorded.err
+        "beam 120.00 arcmin (header, 142.78 with the pixel window), noise 90.0 uK.arcmin (header)"
+        in recorded.err
     )
     given = skyfill_main(
         "spectrum", sky, "--beam-arcmin", 120, "--noise-uk-arcmin", 90, "--json", "-q"
@@ -108,7 +108,7 @@ def test_spectrum_fits_where_nothing_is_known(skyfill_main, folder, tmp_path):
     skyfill.write_map(bare, skyfill.read_map(folder / "sky.fits").values)
     outcome = skyfill_main("spectrum", bare)
     assert outcome.status == 0, outcome.err
-    assert "theory: fitted: beam" in outcome.err
+    assert "arcmin (fitted" in outcome.err
 
 
 def test_spectrum_reads_a_theory(skyfill_main, folder, tmp_path):
