@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,9 +22,11 @@ from skyfill._fits import finish, open_fits
 from skyfill._regions import spread
 from skyfill._runs import Runs
 from skyfill._skytable import find_table
+from skyfill._weights import ROUNDING, frame_letter, regrade_mask, rotate_mask
 from skyfill.healpix import pixel_directions, reorder
 
 __all__ = [
+    "ApodisedMaskError",
     "Holes",
     "UnusableSkyError",
     "disc_pixels",
@@ -31,12 +34,23 @@ __all__ = [
     "distance_to_edge",
     "fill_islands",
     "find_holes",
+    "frame_letter",
     "galactic_cut",
     "grow",
     "label_holes",
     "read_catalogue",
     "read_mask",
+    "read_weights",
+    "regrade_mask",
+    "rotate_mask",
 ]
+
+#: Units of maps: a column that has one is no mask, whatever its numbers are.
+_SKY_UNIT = re.compile(r"\W*(?:|m|u|mu|micro|n|k|M|µ|μ) ?(?:K|Jy)")
+
+
+class ApodisedMaskError(ValueError):
+    """A mask with values between 0 and 1, read without a threshold; see `read_weights`."""
 
 
 class UnusableSkyError(ValueError):
@@ -99,24 +113,81 @@ def read_mask(
         part = values[start : start + 2**22]
         known = ~np.isnan(part)
         if threshold is None and not ((part == 0) | (part == 1) | ~known).all():
-            raise ValueError(f"{path}: {_not_binary(column.name, values[~np.isnan(values)])}")
+            raise _not_binary(path, column.name, values[~np.isnan(values)])
         limit = part.dtype.type(0.5 if threshold is None else threshold)
         observed[start : start + 2**22] = known & ((part <= limit) if invert else (part > limit))
     return reorder(observed, nest_in=True, nest_out=False) if nest else observed
 
 
-def _not_binary(name: str, values: NDArray[np.floating]) -> str:
+def _not_binary(path: Path, name: str, values: NDArray[np.floating]) -> ValueError:
     """Say what a mask holds that is none, and how to mend it."""
     low, high = values.min(), values.max()
     if low < 0 or high > 1:
-        return (
-            f"column {name!r} holds {low:.6g} to {high:.6g}, so it is no mask of 0 and 1;"
+        return ValueError(
+            f"{path}: column {name!r} holds {low:.6g} to {high:.6g}, so it is no mask of 0 and 1;"
             " give the map first, then the mask, or pass --threshold X (observed above X)"
         )
-    return (
-        f"column {name!r} holds values between 0 and 1 (apodised?);"
+    return ApodisedMaskError(
+        f"{path}: column {name!r} holds values between 0 and 1 (apodised?);"
         " pass --threshold X (observed above X)"
     )
+
+
+def read_weights(
+    path: str | os.PathLike[str], *, field: int | str = 0, invert: bool = False
+) -> NDArray[np.float64]:
+    """Read the weights of an apodised mask from a HEALPix FITS file.
+
+    Parameters
+    ----------
+    path
+        The file: RING or NESTED, full sky or partial, plain or gzip.
+    field
+        The column, by number from 0 or by name.
+    invert
+        The file has 1 where the sky is *masked*.
+
+    Returns
+    -------
+        (npix,), RING, from 0 (masked) to 1. Pixels without value have weight 0, either way; so
+        have those within 1e-4 of 0, and those up to 1e-4 above 1 have 1: both are rounding.
+
+    Raises
+    ------
+    ValueError
+        Values lie outside 0 to 1, all are 0, or the column has the unit of a map.
+    OSError
+        It cannot be read.
+
+    """
+    path = Path(path)
+    with open_fits(path) as stream:
+        table = find_table(stream, path)
+        column = table.column(field)
+        nest = table.nest
+        values = np.asarray(table.read(stream, column), np.float64)
+        finish(stream, table.hdu)
+    if _SKY_UNIT.match(column.unit or ""):
+        raise ValueError(
+            f"{path}: column {column.name!r} has the unit {column.unit}, so it is a map; weights"
+            " are numbers from 0 to 1"
+        )
+    known = ~np.isnan(values)
+    low, high = (float(limit(values[known], initial=0.0)) for limit in (np.min, np.max))
+    if low < -ROUNDING or high > 1 + ROUNDING:
+        raise ValueError(
+            f"{path}: column {column.name!r} holds {low:.6g} to {high:.6g}; weights are from 0"
+            " (masked) to 1: divide hits or inverse variances by their largest"
+        )
+    weights = np.clip(np.where(known, 1 - values if invert else values, 0.0), 0.0, 1.0)
+    # What a rounding leaves in a hole must give no weight to what is there.
+    weights[weights <= ROUNDING] = 0.0
+    if not weights.any():
+        raise ValueError(
+            f"{path}: column {column.name!r} gives no pixel a weight; if its 1 means masked, pass"
+            " `invert=True`"
+        )
+    return reorder(weights, nest_in=True, nest_out=False) if nest else weights
 
 
 def find_holes(values: NDArray[np.float64], observed: NDArray[np.bool_]) -> NDArray[np.bool_]:
