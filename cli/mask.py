@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import warnings
 from functools import reduce
 from operator import mul
 from pathlib import Path
@@ -221,7 +220,7 @@ def _begin(args: argparse.Namespace, said: dict[str, str]) -> tuple[Values, str 
         import numpy as np
 
         sky = skyfill.read_map(args.map, unit="uK")  # any unit will do
-        coord = _shared(args, coord, _named(args, args.map, sky.coord))
+        coord = _shared(args, coord, _named(args, args.map, sky.coord), said)
         if wanted not in (None, sky.nside):
             whose = "--nside says" if args.mask is None else "but the mask has Nside"
             raise ValueError(f"{args.map}: Nside {sky.nside}, {whose} {wanted}; give a pair")
@@ -255,7 +254,9 @@ def _named(args: argparse.Namespace, path: Path, own: str | None) -> str | None:
     return own or args.frame
 
 
-def _shared(args: argparse.Namespace, coord: str | None, theirs: str | None) -> str | None:
+def _shared(
+    args: argparse.Namespace, coord: str | None, theirs: str | None, said: dict[str, str]
+) -> str | None:
     """Give the frame of mask and map, which must be one."""
     if args.mask is None:
         return theirs
@@ -272,10 +273,8 @@ def _shared(args: argparse.Namespace, coord: str | None, theirs: str | None) -> 
         )
     if (coord is None) != (theirs is None):
         silent, other = (args.mask, args.map) if coord is None else (args.map, args.mask)
-        warnings.warn(
-            f"{silent} names no frame and is taken to be in that of {other}, {coord or theirs};"
-            " --frame says another",
-            stacklevel=2,
+        said["assumed"] = (
+            f"{silent} names no frame and is taken to be in that of {other}, {coord or theirs}"
         )
     return coord or theirs
 
