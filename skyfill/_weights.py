@@ -207,5 +207,5 @@ def regrade_mask(observed: ArrayLike, nside: int, *, share: float = 1.0) -> Mask
     kept = np.count_nonzero(children, axis=1) >= share * children.shape[1] * (1 - 1e-12)
     if given.dtype == np.bool_:
         return reorder(kept, nest_in=True, nest_out=False)
-    mean = np.where(kept, children.mean(axis=1, dtype=np.float64), 0.0)
-    return reorder(np.asarray(mean, np.float64), nest_in=True, nest_out=False)
+    mean: Weights = np.where(kept, children.mean(axis=1, dtype=np.float64), 0.0)
+    return reorder(mean, nest_in=True, nest_out=False)
