@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import skyfill
 
-from . import options, records
+from . import options, reading, records
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="observed where MASK > X; needed where MASK is apodised",
     )
     steps.add_argument("--invert", action="store_true", help="MASK has 1 = masked")
+    reading.add_bits(steps)
     steps.add_argument(
         "--map",
         type=Path,
@@ -116,29 +117,24 @@ def _begin(args: argparse.Namespace) -> tuple[NDArray[np.bool_], str | None]:
 
     Returns the mask and the frame that the files are in.
     """
-    import numpy as np
-
     observed, coord = None, None
     if args.mask is not None and args.nside is not None:
         raise ValueError(f"{args.mask} has its own Nside; drop --nside")
     if args.mask is not None:
-        observed = skyfill.read_mask(
-            args.mask, field=args.field, threshold=args.threshold, invert=args.invert
-        )
-        coord = skyfill.describe(args.mask).tables[0].coord
-    elif args.threshold is not None or args.invert:
-        raise ValueError("--threshold and --invert say how MASK is read; name a mask")
+        observed = reading.mask_of(args, args.mask)
+        coord = skyfill.maps.place_of(args.mask).frame.coord
+    elif args.threshold is not None or args.invert or args.bits is not None:
+        raise ValueError("--threshold, --invert and --bits say how MASK is read; name a mask")
     elif args.nside is not None:
         observed = skyfill.galactic_cut(args.nside, 0.0)
     if args.map is not None:
-        sky = skyfill.read_map(args.map, unit="uK")  # any unit will do
-        known = np.isfinite(sky.values)
+        known, frame = reading.known_of(args, args.map, like=args.mask)
         if observed is not None and observed.size != known.size:
             raise ValueError(
-                f"{args.map}: Nside {sky.nside}, but the mask has Nside {_nside(observed)}"
+                f"{args.map}: Nside {_nside(known)}, but the mask has Nside {_nside(observed)}"
             )
         observed = known if observed is None else observed & known
-        coord = coord or sky.coord
+        coord = coord or frame
     if observed is None:
         raise ValueError("name a MASK to begin with, or pass --nside N or --map MAP")
     return observed, coord

@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # `name as name` is how type checkers are told of a re-export
     from skyfill import tiling as tiling
     from skyfill import vae as vae
     from skyfill._files import check_writable as check_writable
+    from skyfill._noisemap import read_noise as read_noise
     from skyfill._progress import Progress as Progress
     from skyfill._progress import Silent as Silent
     from skyfill.inpaint import Inpainter as Inpainter
@@ -80,6 +81,7 @@ _HOMES = {
     "SkyMap": "maps",
     "describe": "maps",
     "read_map": "maps",
+    "read_noise": "_noisemap",
     "write_filled": "maps",
     "write_map": "maps",
     # holes
