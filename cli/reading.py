@@ -36,6 +36,7 @@ __all__ = [
     "noise_of",
     "refuse_without_mask",
     "refuse_without_noise_map",
+    "weights_of",
 ]
 
 _NEGATIVE = re.compile(r"-(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$")
@@ -191,7 +192,7 @@ def mask_of(
             threshold=args.threshold,
             invert=args.invert,
             bits=args.bits,
-            frame=vars(args).get("frame"),
+            frame=args.frame,
             like=like,
         )
 
@@ -212,13 +213,20 @@ def noise_of(args: argparse.Namespace, sky: skyfill.SkyMap) -> NDArray[np.float6
         )
 
 
-def known_of(
-    args: argparse.Namespace, path: Path, *, like: Path | None = None
-) -> tuple[NDArray[np.bool_], str | None]:
+def weights_of(
+    args: argparse.Namespace, path: Path, *, like: skyfill.SkyMap | None = None
+) -> NDArray[np.float64]:
+    """Read the weights of an apodised mask, (npix,), as the options of `add_mask` say."""
+    with _flags(_MASK_FLAGS):
+        return skyfill.read_weights(
+            path, field=args.mask_field, invert=args.invert, frame=args.frame, like=like
+        )
+
+
+def known_of(args: argparse.Namespace, path: Path) -> tuple[NDArray[np.bool_], str | None]:
     """Find the pixels of a map's first column that have a value, and the frame of the map."""
-    frame = vars(args).get("frame")
-    known = skyfill.maps.known_pixels(path, frame=frame, like=like)
-    return known, skyfill.maps.place_of(path, frame=frame).frame.coord
+    known = skyfill.maps.known_pixels(path, frame=args.frame)
+    return known, skyfill.maps.place_of(path, frame=args.frame).frame.coord
 
 
 def assumed(sky: skyfill.SkyMap, *paths: Path | None) -> str:
@@ -295,7 +303,7 @@ def _flags(names: Mapping[str, str]) -> Iterator[None]:
         for name, flag in names.items():
             for found in re.finditer(rf"`{name}(?:=([^`]*))?`", message):
                 message = message.replace(found[0], _flag(flag, found[1]))
-        raise ValueError(message) from None
+        raise type(error)(message) from None  # an ApodisedMaskError stays one
 
 
 def _flag(flag: str, value: str | None) -> str:

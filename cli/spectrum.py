@@ -92,7 +92,11 @@ def run(args: argparse.Namespace) -> int:
         more = f" and {len(args.maps) - 1} more" if len(args.maps) > 1 else ""
         frame = reading.assumed(sky, *args.maps[1:], args.mask)
         listener.done(f"{args.maps[0]}{more}, Nside {sky.nside}, {sky.column}{frame}")
+        if args.mask is not None:
+            listener.stage("mask")
         observed = _mask(args, sky)
+        if observed is not None:
+            listener.done(_described(args.mask, observed))
         listener.stage("theory")
         prior, words = records.prior_of(args, sky)
         listener.done(words)
@@ -139,16 +143,35 @@ def _check(args: argparse.Namespace) -> None:
         raise ValueError(f"--apodize-deg must be below 180, got {args.apodize_deg:g}")
 
 
-def _mask(args: argparse.Namespace, sky: skyfill.SkyMap) -> NDArray[np.bool_] | None:
-    """Read --mask, and refuse one that is not of this sky."""
+def _mask(
+    args: argparse.Namespace, sky: skyfill.SkyMap
+) -> NDArray[np.bool_] | NDArray[np.float64] | None:
+    """Read --mask, or the weights of one that is apodised, and refuse what is not of this sky."""
     if args.mask is None:
         return None
-    observed = reading.mask_of(args, args.mask, like=sky)
+    observed: NDArray[np.bool_] | NDArray[np.float64]
+    try:
+        observed = reading.mask_of(args, args.mask, like=sky)
+    except skyfill.masks.ApodisedMaskError:
+        if args.apodize_deg:
+            raise ValueError(
+                f"{args.mask} is apodised already; drop --apodize-deg, or pass --threshold X for a"
+                " mask of 0 and 1"
+            ) from None
+        observed = reading.weights_of(args, args.mask, like=sky)
     if not observed.any():
         raise ValueError(
             f"{args.mask} leaves no pixel observed; if its 1 means masked, pass --invert"
         )
     return observed
+
+
+def _described(path: Path, observed: NDArray[np.bool_] | NDArray[np.float64]) -> str:
+    """Say whether the mask is taken for 0 and 1 or for weights, and how much it leaves."""
+    sky = f"{path}, {(observed > 0).mean():.2%} of the sky"
+    if observed.dtype == bool:
+        return sky
+    return f"{sky}, weights up to {observed.max():.4g}, mean {observed.mean():.4f}: apodised"
 
 
 def _skies(args: argparse.Namespace, sky: skyfill.SkyMap) -> Iterator[NDArray[np.float64]]:

@@ -57,6 +57,9 @@ if TYPE_CHECKING:  # `name as name` is how type checkers are told of a re-export
     from skyfill.masks import label_holes as label_holes
     from skyfill.masks import read_catalogue as read_catalogue
     from skyfill.masks import read_mask as read_mask
+    from skyfill.masks import read_weights as read_weights
+    from skyfill.masks import regrade_mask as regrade_mask
+    from skyfill.masks import rotate_mask as rotate_mask
     from skyfill.prior import Prior as Prior
     from skyfill.prior import gaussian_beam as gaussian_beam
     from skyfill.prior import lcdm as lcdm
@@ -95,6 +98,9 @@ _HOMES = {
     "label_holes": "masks",
     "read_catalogue": "masks",
     "read_mask": "masks",
+    "read_weights": "masks",
+    "regrade_mask": "masks",
+    "rotate_mask": "masks",
     # filling
     "Inpainter": "inpaint",
     # tiles

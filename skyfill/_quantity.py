@@ -124,7 +124,7 @@ def stokes_of(name: str) -> str | None:
         if word in {"Q", "U"} or (strong and word in set("VEBP")):
             return word
         if glued := _GLUED.fullmatch(word):
-            letter = glued["after"] or glued["before"]
+            letter = str(glued["after"] or glued["before"])
             return "T" if letter in "IT" else letter
     return "P" if polarized else None
 

@@ -7,24 +7,22 @@ set of unobserved pixels, through sides or corners.
 from __future__ import annotations
 
 import math
-import os
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skyfill._catalogue import pole_of_galaxy, read_catalogue
 from skyfill._checks import check_nside, nside_of
-from skyfill._fits import open_fits
-from skyfill._reading import Placed, Read, read_column
+from skyfill._maskfile import ApodisedMaskError, read_mask, read_weights
 from skyfill._regions import spread
 from skyfill._runs import Runs
+from skyfill._weights import frame_letter, regrade_mask, rotate_mask
 from skyfill.healpix import pixel_directions
 
 __all__ = [
+    "ApodisedMaskError",
     "Holes",
     "UnusableSkyError",
     "disc_pixels",
@@ -32,18 +30,16 @@ __all__ = [
     "distance_to_edge",
     "fill_islands",
     "find_holes",
+    "frame_letter",
     "galactic_cut",
     "grow",
     "label_holes",
     "read_catalogue",
     "read_mask",
+    "read_weights",
+    "regrade_mask",
+    "rotate_mask",
 ]
-
-_PART = 2**22  # pixels that are compared at a time
-#: How far a 0 or a 1 may be off: what rotations and resolution changes round away is below 1e-5,
-#: and an apodised mask has values further off.
-_ROUNDING = 1e-4
-_FLOAT_BITS = 53  # bits of a whole number that a float64 holds
 
 
 class UnusableSkyError(ValueError):
@@ -59,154 +55,6 @@ class Holes:
     order of their first pixels."""
     sizes: NDArray[np.int64]
     """(number of holes,), pixels in each."""
-
-
-def read_mask(
-    path: str | os.PathLike[str],
-    *,
-    field: int | str = 0,
-    threshold: float | None = None,
-    invert: bool = False,
-    bits: int | Sequence[int] | None = None,
-    frame: str | None = None,
-    like: Placed | str | os.PathLike[str] | None = None,
-) -> NDArray[np.bool_]:
-    """Read a mask from a HEALPix FITS file.
-
-    Parameters
-    ----------
-    path
-        The file: RING or NESTED, full sky or partial, plain or gzip.
-    field
-        The column, by number from 0 or by name.
-    threshold
-        Observed is what lies above it; needed where the mask has values other than 0 and 1.
-        Without it, values within 1e-4 of 0 or 1 are taken for these.
-    invert
-        The file has 1 where the sky is *masked*.
-    bits
-        For a mask of bit codes: the bits, numbered from 0 for the lowest, that mean *masked*.
-        Observed is where none of them is set. With `invert` a bit means *observed*, and all of
-        them must be set.
-    frame
-        The frame where the file names none or an unknown one: G, E, C or a word for it.
-    like
-        A map that was read (a SkyMap): Nside and frame must be the same.
-
-    Returns
-    -------
-        (npix,), RING, true where observed. Pixels without value are unobserved, either way.
-
-    Raises
-    ------
-    ValueError
-        The mask has values other than 0 and 1 and neither threshold nor bits are given, another
-        column of the file is the mask, the file does not go with `like`, or it is not what it
-        should be.
-    OSError
-        It cannot be read.
-
-    """
-    if bits is not None and threshold is not None:
-        raise ValueError("`bits` and `threshold` are two ways to read a mask; drop one of them")
-    read = read_column(Path(path), field, single=True, frame=frame, like=like, mask=True)
-    values = read.values
-    chosen = None if bits is None else _bit_code(read, bits)
-    by_name = isinstance(field, str) and not field.isdecimal()
-    if threshold is None and chosen is None:
-        _refuse_no_mask(read, by_name=by_name)
-    observed = np.empty(values.size, np.bool_)
-    for start in range(0, values.size, _PART):
-        part = values[start : start + _PART]
-        known = ~np.isnan(part)
-        if chosen is not None:
-            codes = np.where(known, part, 0).astype(np.int64) & chosen
-            seen = codes == (chosen if invert else 0)
-        else:
-            limit = part.dtype.type(0.5 if threshold is None else threshold)
-            seen = (part <= limit) if invert else (part > limit)
-        observed[start : start + _PART] = known & seen
-    ring: NDArray[np.bool_] = read.ring(observed)
-    return ring
-
-
-def _is_binary(values: NDArray[np.floating]) -> bool:
-    """Tell whether values are 0 and 1 within rounding, or missing."""
-    parts = (values[start : start + _PART] for start in range(0, values.size, _PART))
-    return all(
-        ((np.abs(part) <= _ROUNDING) | (np.abs(part - 1) <= _ROUNDING) | np.isnan(part)).all()
-        for part in parts
-    )
-
-
-def _refuse_no_mask(read: Read, *, by_name: bool) -> None:
-    """Refuse a column that is no mask, and name the column of the file that is one."""
-    values = read.values
-    binary = _is_binary(values)
-    if binary and (by_name or np.fmax.reduce(values, initial=0) > 1 / 2):
-        return
-    other = _mask_beside(read)
-    if binary and other is None:
-        return
-    known = values[~np.isnan(values)]
-    if known.size == 0:
-        what = "holds no value"
-    elif binary:
-        what = "holds 0 only"
-    else:
-        what = _not_binary(known)
-    if other is not None:
-        what = f"{what.partition(';')[0]}; column {other!r} holds a mask: pass `field={other!r}`"
-    raise ValueError(f"{read} {what}")
-
-
-def _mask_beside(read: Read) -> str | None:
-    """Find another column of the file that holds 0 and 1, both of them."""
-    for column in read.table.fields:
-        if column == read.column or not column.numeric:
-            continue
-        if read.table.stored(column) != read.table.stored(read.column):
-            continue
-        with open_fits(read.table.path) as stream:
-            values = read.table.read(stream, column, single=True)
-        if _is_binary(values) and (values > 0.5).any() and (values < 0.5).any():
-            return column.name
-    return None
-
-
-def _bit_code(read: Read, bits: int | Sequence[int]) -> int:
-    """Join bits to one number, and refuse a column that has no such bits."""
-    numbers = [bits] if isinstance(bits, int | np.integer) else list(bits)
-    width = 8 * read.column.dtype.itemsize if read.column.dtype.kind in "iu" else _FLOAT_BITS
-    wrong = [bit for bit in numbers if not 0 <= int(bit) < width]
-    if wrong or not numbers:
-        said = ", ".join(map(str, wrong)) or "none"
-        raise ValueError(
-            f"{read} has bits 0 to {width - 1}, counted from the lowest; `bits` says {said}"
-        )
-    known = read.values[~np.isnan(read.values)]
-    if not np.array_equal(known, np.rint(known)):
-        raise ValueError(f"{read} holds no whole numbers, so no bit codes; drop `bits`")
-    if known.size and np.abs(known).max() > 2.0**_FLOAT_BITS:
-        raise ValueError(f"{read} holds numbers beyond 2^{_FLOAT_BITS}, too large for bit codes")
-    return int(sum(1 << int(bit) for bit in set(map(int, numbers))))
-
-
-def _not_binary(values: NDArray[np.floating]) -> str:
-    """Say what a column holds that is no mask of 0 and 1, and how to mend it."""
-    low, high = values.min(), values.max()
-    if low >= 0 and high > 1 and np.array_equal(values, np.rint(values)):
-        return (
-            f"holds whole numbers from {low:.6g} to {high:.6g}, so it is no mask of 0 and 1; if"
-            " they are bit codes, pass `bits`, the numbers of the bits that mean masked; or give"
-            " the map first, then the mask, or pass `threshold=X` (observed above X)"
-        )
-    if low < -_ROUNDING or high > 1 + _ROUNDING:
-        return (
-            f"holds {low:.6g} to {high:.6g}, so it is no mask of 0 and 1; give the map first, then"
-            " the mask, or pass `threshold=X` (observed above X)"
-        )
-    return "holds values between 0 and 1 (apodised?); pass `threshold=X` (observed above X)"
 
 
 def find_holes(values: NDArray[np.float64], observed: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -15,7 +15,8 @@ ROWS = (
     {"_fits_sums", "_laplace", "healpix"},
     {"_fits_write"},
     {"_catalogue", "_regions", "_runs", "_skytable", "_spectrumfile"},
-    {"_describe", "_reading"},
+    {"_describe", "_reading", "_weights"},
+    {"_maskfile"},
     {"blending", "maps", "masks", "tiling"},
     {"_noisemap", "diffuse", "harmonics", "pictures"},
     {"prior"},
@@ -47,7 +48,8 @@ KEPT_IN = {
     "camb": set(),
     "distributed": {"batch"},
     "ducc0": {"harmonics"},
-    "healpy": {"masks", "pictures", "spectra"},  # query_disc, ang2pix, anafast; the rest is our own
+    # query_disc, ang2pix, Rotator, anafast; the rest is our own
+    "healpy": {"_weights", "masks", "pictures", "spectra"},
     "jinja2": {"report"},
     "matplotlib": {"pictures", "report", "spectra"},
     "numba": {"_jit", "_laplace", "_ranks", "gaussian", "harmonics", "healpix", "tiling"},
