@@ -107,7 +107,7 @@ def stokes_of(name: str) -> str | None:
     a covariance ("TT", "QU"); None where the name does not say. Knows the names that healpy,
     Planck, WMAP and LiteBIRD write: Q_STOKES, Q_POLARISATION, "POLARIZATION Q", E_MODE.
     """
-    words = re.findall(r"[A-Z0-9]+", name.upper())
+    words: list[str] = re.findall(r"[A-Z0-9]+", name.upper())
     if len(words) == 1 and words[0] in set("ITQUVEBP"):
         return "T" if words[0] == "I" else words[0]
     for word in words:
@@ -146,7 +146,7 @@ def noise_of_name(name: str) -> Noise | None:
     II_COV, VARIANCE and TT are variances; IVAR, INV_COV inverse variances; HITS, N_OBS count
     observations; STD, SIGMA, RMS, ERROR are standard deviations.
     """
-    words = re.findall(r"[A-Z0-9]+", name.upper())
+    words: list[str] = re.findall(r"[A-Z0-9]+", name.upper())
     for kind, pattern in _NOISE_WORDS:
         if any(map(pattern.fullmatch, words)):
             return kind
