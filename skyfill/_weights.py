@@ -57,7 +57,7 @@ def mask_or_weights(values: ArrayLike, what: str = "`observed`") -> Mask | Weigh
     Parameters
     ----------
     values
-        (npix,): booleans, or numbers. Missing ones (UNSEEN, NaN, inf) have no weight.
+        (npix,): booleans, or numbers. Missing ones (masked, UNSEEN, NaN, inf) have no weight.
     what
         What they are, for messages.
 
@@ -71,22 +71,27 @@ def mask_or_weights(values: ArrayLike, what: str = "`observed`") -> Mask | Weigh
         They are no numbers, or some are negative.
 
     """
-    array = np.asarray(values)
+    masked = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else None
+    array = np.asarray(np.ma.getdata(values) if masked is not None else values)
+    if array.ndim != 1:
+        raise ValueError(f"{what} must be one map, (npix,), got {array.shape}")
     if array.dtype.kind == "b":
-        return array
+        return array if masked is None else array & ~masked
     if array.dtype.kind not in "iuf":
         raise ValueError(f"{what} must be booleans or numbers, got {array.dtype}")
     weights = array.astype(np.float64)
     weights[missing(weights)] = 0.0
+    if masked is not None:
+        weights[masked] = 0.0
     low, high = float(weights.min(initial=0.0)), float(weights.max(initial=0.0))
-    if low < -ROUNDING * max(high, 1.0 if high == 0 else high):
+    if low < -ROUNDING * (high or 1.0):
         raise ValueError(
             f"{what} holds {low:.6g} to {high:.6g}; a mask is 0 and 1, weights are 0 or more"
         )
     np.maximum(weights, 0.0, out=weights)
-    if np.all((weights <= ROUNDING) | (np.abs(weights - 1) <= ROUNDING)) and (
-        high == 0 or high >= 1 - ROUNDING
-    ):
+    zero, one = weights <= ROUNDING, np.abs(weights - 1) <= ROUNDING
+    # Weights that are all small are weights: inverse variances, for one.
+    if np.all(zero | one) and (one.any() or high == 0):
         return np.asarray(weights > _HALF)
     return weights
 
@@ -99,7 +104,7 @@ def rotate_mask(
     By centres, a pixel is observed where its centre falls in an observed pixel, and where it holds
     the centre of no masked one: so no hole is lost, however small. Edges move by up to a pixel.
 
-    In harmonics (to 3 nside - 1), weights are turned as a smooth function, which keeps an apodised
+    In harmonics (to 2 nside), weights are turned as a smooth function, which keeps an apodised
     edge smooth. Where their support, turned by centres, is masked, they are 0: ringing puts no
     weight in a hole. A mask of 0 and 1 rings by up to a half there; it is cut at 0.5, which keeps
     its area, and then by centres where that has a hole.
@@ -138,7 +143,8 @@ def rotate_mask(
     if by == "centres" or (by is None and binary):
         return _by_centres(nside, given, turn.mat)
     kept = _by_centres(nside, given > 0, turn.mat)
-    smooth = turn.rotate_map_alms(given.astype(np.float64), use_pixel_weights=False)
+    # Beyond 2 nside sums over pixels are inexact: with more, poles are off by a per cent.
+    smooth = turn.rotate_map_alms(given.astype(np.float64), use_pixel_weights=False, lmax=2 * nside)
     if binary:
         return np.asarray(kept & (smooth > _HALF))
     return np.asarray(np.where(kept, np.clip(smooth, 0.0, given.max()), 0.0))
