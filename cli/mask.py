@@ -83,7 +83,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     options.set_threads(args.threads)
-    skyfill.check_writable(args.output, overwrite=args.overwrite)
+    skyfill.check_writable(args.output, overwrite=args.overwrite, kind="map")
     with progress(quiet=args.quiet) as listener:
         listener.stage("mask")
         observed, coord = _begin(args)

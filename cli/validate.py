@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     if args.method == "gaussian" and args.polish:
         raise ValueError("gaussian is exact already; drop --polish, or pass a smaller --tolerance")
     if args.report:
-        skyfill.check_writable(args.report, overwrite=args.overwrite)
+        skyfill.check_writable(args.report, overwrite=args.overwrite, kind="page")
     with progress(quiet=args.quiet) as listener:
         listener.stage("read")
         sky = skyfill.read_map(args.map, field=args.field, unit=args.unit)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skyfill._arrays import as_mask, as_skies
 from skyfill._checks import nside_of
 from skyfill.prior import Prior
 from skyfill.spectra import figure, tables
@@ -132,12 +133,12 @@ class SpectrumComparison:
 
 
 def compare(
-    values: Map | Iterable[Map],
+    values: ArrayLike | Iterable[ArrayLike],
     theory: Prior | ArrayLike,
     *,
     lmax: int | None = None,
     bins: int | Binning | Sequence[int] | NDArray[np.int64] | None = None,
-    observed: NDArray[np.bool_] | None = None,
+    observed: ArrayLike | None = None,
     apodize: float = 0.0,
     apodization: Literal["C1", "C2"] = "C2",
     ranges: Iterable[Sequence[int]] | None = None,
@@ -182,7 +183,7 @@ def compare(
         mask has another Nside, leaves nothing, or too little for these bins.
 
     """
-    skies = iter(np.atleast_2d(values) if isinstance(values, np.ndarray) else values)
+    skies = as_skies(values)
     first = next(skies, None)
     if first is None:
         raise ValueError("the spectrum needs a sky, none was given")
@@ -197,6 +198,7 @@ def compare(
     estimators: list[Estimator] = [FullSky(expected, edges)]
     about = dict(settings or {})
     if observed is not None:
+        observed = as_mask(observed)
         if observed.size != first.size:
             pair = nside, nside_of(observed.size, "mask")
             raise ValueError(
