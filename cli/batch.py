@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import skyfill
 
-from . import filling, options, reading
+from . import filling, options, reading, wording
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -130,10 +130,12 @@ def _fill(
             for number, record in enumerate(records, 1):
                 manifest.add(record)
                 for line in record.warnings:
+                    line = wording.as_options(line)
                     print(f"skyfill: warning: {record.name}: {line}", file=sys.stderr)
                 if record.error is not None:
                     failed += 1
-                    print(f"skyfill: failed: {record.name}: {record.error}", file=sys.stderr)
+                    why = wording.as_options(record.error)
+                    print(f"skyfill: failed: {record.name}: {why}", file=sys.stderr)
                 left = (time.perf_counter() - begun) / number * (len(tasks) - number)
                 listener.done(f"{record.name}, {number} of {len(tasks)}, {_span(left)} left")
                 listener.stage("fill")

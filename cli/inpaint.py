@@ -65,8 +65,10 @@ def run(args: argparse.Namespace) -> int:
     options.set_threads(args.threads)
     _refuse(args)
     outputs = skyfill.batch.outputs_of(args.output, args.realizations)
-    for path in [*outputs, *filter(None, (args.std, args.report))]:
-        skyfill.check_writable(path, overwrite=args.overwrite)
+    for path in [*outputs, *filter(None, (args.std,))]:
+        skyfill.check_writable(path, overwrite=args.overwrite, kind="map")
+    if args.report:
+        skyfill.check_writable(args.report, overwrite=args.overwrite, kind="page")
     with progress(quiet=args.quiet) as listener:
         listener.stage("read")
         # The mask first: while it is read it takes as much as the map, and the limit asks for it.

@@ -133,7 +133,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     options.set_threads(args.threads)
     _check(args)
-    skyfill.check_writable(args.output, overwrite=args.overwrite)
+    skyfill.check_writable(args.output, overwrite=args.overwrite, kind="map")
     said: dict[str, str] = {}
     with progress(quiet=args.quiet) as listener:
         listener.stage("mask")

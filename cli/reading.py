@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import argparse
 import re
-import shlex
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import skyfill
 
-from . import options
+from . import options, wording
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,8 +39,6 @@ __all__ = [
 _NEGATIVE = re.compile(r"-(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$")
 #: Temperature, or nothing that says otherwise.
 _SCALAR = (None, "T")
-_MASK_FLAGS = {"field": "mask-field"}
-_NOISE_FLAGS = {"field": "noise-field", "unit": "noise-unit", "variance": "noise-variance"}
 
 
 def add_map(parser: argparse.ArgumentParser) -> None:
@@ -185,7 +180,7 @@ def mask_of(
 ) -> NDArray[np.bool_]:
     """Read a mask, (npix,), true where observed, as the options of `add_mask` say."""
     own = "mask_field" in args  # `skyfill mask` calls it --field
-    with _flags(_MASK_FLAGS if own else {}):
+    with wording.naming(field="--mask-field" if own else "--field"):
         return skyfill.read_mask(
             path,
             field=args.mask_field if own else args.field,
@@ -202,7 +197,7 @@ def noise_of(args: argparse.Namespace, sky: skyfill.SkyMap) -> NDArray[np.float6
     refuse_without_noise_map(args)
     if args.noise_map is None:
         return None
-    with _flags(_NOISE_FLAGS):
+    with wording.naming(field="--noise-field", unit="--noise-unit"):
         return skyfill.read_noise(
             args.noise_map,
             field=0 if args.noise_field is None else args.noise_field,
@@ -217,7 +212,7 @@ def weights_of(
     args: argparse.Namespace, path: Path, *, like: skyfill.SkyMap | None = None
 ) -> NDArray[np.float64]:
     """Read the weights of an apodised mask, (npix,), as the options of `add_mask` say."""
-    with _flags(_MASK_FLAGS):
+    with wording.naming(field="--mask-field"):
         return skyfill.read_weights(
             path, field=args.mask_field, invert=args.invert, frame=args.frame, like=like
         )
@@ -291,26 +286,6 @@ def _refuse_polarization(sky: skyfill.SkyMap) -> None:
         f"column of {', '.join(column.name for column in table.columns)}, or, if it is one, "
         f"correct the {mend}"
     )
-
-
-@contextmanager
-def _flags(names: Mapping[str, str]) -> Iterator[None]:
-    """Name flags of this verb in messages about parameters that other flags share a name with."""
-    try:
-        yield
-    except ValueError as error:
-        message = str(error)
-        for name, flag in names.items():
-            for found in re.finditer(rf"`{name}(?:=([^`]*))?`", message):
-                message = message.replace(found[0], _flag(flag, found[1]))
-        raise type(error)(message) from None  # an ApodisedMaskError stays one
-
-
-def _flag(flag: str, value: str | None) -> str:
-    """Write a parameter as a flag: field='N_OBS' becomes --mask-field N_OBS."""
-    if value in (None, "True"):
-        return f"--{flag}"
-    return f"--{flag} {shlex.quote(str(value).strip(chr(39)))}"
 
 
 def _bits(text: str) -> tuple[int, ...]:

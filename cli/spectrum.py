@@ -129,8 +129,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     """Refuse what cannot be meant, before anything is read."""
-    for path in filter(None, (args.output, args.plot)):
-        skyfill.check_writable(path, overwrite=args.overwrite)
+    if args.output:
+        skyfill.check_writable(args.output, overwrite=args.overwrite, kind="table")
+    if args.plot:
+        skyfill.check_writable(args.plot, overwrite=args.overwrite, kind="picture")
     if args.output and args.plot and args.output.resolve() == args.plot.resolve():
         raise ValueError(f"-o and --plot both name {args.plot}; give two files")
     if args.bins and args.binning not in (None, "linear"):

@@ -219,8 +219,9 @@ def _refuse_of_other_model(args: argparse.Namespace) -> None:
 
 def _check_places(args: argparse.Namespace, folder: Path) -> None:
     """Refuse what could not be written, or would be written over."""
-    for path in (args.output, args.output.with_suffix(".json")):
-        skyfill.check_writable(path, overwrite=args.overwrite or args.resume)
+    replace = args.overwrite or args.resume
+    skyfill.check_writable(args.output, overwrite=replace, kind="weights")
+    skyfill.check_writable(args.output.with_suffix(".json"), overwrite=replace)
     checkpoint = folder / "checkpoint.pt"
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder}: not a folder; give another one with --run")

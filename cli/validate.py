@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("gaussian is exact already; drop --polish, or pass a smaller --tolerance")
     reading.refuse_without_noise_map(args)
     if args.report:
-        skyfill.check_writable(args.report, overwrite=args.overwrite)
+        skyfill.check_writable(args.report, overwrite=args.overwrite, kind="page")
     with progress(quiet=args.quiet) as listener:
         listener.stage("read")
         sky = reading.map_of(args, args.map, like=args.mask)

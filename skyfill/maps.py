@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from skyfill._arrays import as_map, as_mask
 from skyfill._checks import nside_of
 from skyfill._describe import Checksums, ColumnInfo, MapInfo, TableInfo, add_up, describe
+from skyfill._files import check_ending
 from skyfill._fits import open_fits, pieces
 from skyfill._fits_write import Card, edit, new_table, replaced, save
 from skyfill._quantity import parse_unit, stated_unit, stokes_of, unit_in_uk
@@ -241,7 +243,7 @@ def _unit_of(read: Read, given: str | None, like: SkyMap | None) -> str:
             f" map, or, {mend}"
         )
     if like is None:
-        raise ValueError(f"{read} has no unit ({key}); pass `unit='uK'` (K, mK or uK)")
+        raise ValueError(f"{read} has no unit ({key}); pass `unit` (K, mK or uK)")
     warnings.warn(
         f"{read} has no unit ({key}); its numbers are taken for {like.unit}, the unit of"
         f" {like.path}",
@@ -253,8 +255,8 @@ def _unit_of(read: Read, given: str | None, like: SkyMap | None) -> str:
 def write_filled(
     path: str | os.PathLike[str],
     sky: SkyMap,
-    fill: NDArray[np.float64],
-    holes: NDArray[np.bool_],
+    fill: ArrayLike,
+    holes: ArrayLike,
     *,
     provenance: Mapping[str, Card],
     history: Sequence[str],
@@ -295,6 +297,9 @@ def write_filled(
         The input cannot be read or the output cannot be written.
 
     """
+    check_ending(path, "map")
+    holes = as_mask(holes, "holes")
+    fill = as_map(fill, "fill", whole=False)
     alone = fill.shape == (np.count_nonzero(holes),)
     if holes.shape != sky.values.shape or not (alone or fill.shape == holes.shape):
         raise ValueError(
@@ -388,6 +393,7 @@ def write_map(
         The file cannot be written.
 
     """
+    check_ending(path, "map")
     maps = values if isinstance(values, Mapping) else {column: values}
     scale = 1.0 / unit_in_uk(unit) if unit else 1.0
     kind = np.dtype(dtype)
@@ -421,7 +427,13 @@ def _stored(
     name: str, values: ArrayLike, dtype: np.dtype[Any], scale: float, nest: bool
 ) -> NDArray[Any]:
     """Convert a map to the numbers of a file, in its order."""
-    numbers = np.asarray(values)
+    numbers = values if isinstance(values, np.ndarray) else np.asarray(values)
+    if numbers.dtype.kind not in "biu" or isinstance(values, np.ma.MaskedArray):
+        numbers = as_map(values, f"column {name!r}")
+    elif numbers.ndim != 1:
+        raise ValueError(
+            f"column {name!r}: it has the shape {numbers.shape}; give one map, (npix,)"
+        )
     raw = np.empty(numbers.shape, dtype)
     for start in range(0, numbers.shape[0], 2**22):
         part = numbers[start : start + 2**22]
