@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import skyfill
 
-from . import options, records
+from . import options, reading, records
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,8 +19,8 @@ __all__ = [
     "STD_DRAWS",
     "add_fill",
     "cards_of",
+    "has_scalar_prior",
     "inpainter_of",
-    "observed_of",
     "refuse",
     "request_of",
     "stay_within",
@@ -33,8 +33,8 @@ STD_DRAWS = 16  # realizations behind --std where fewer are written
 
 def add_fill(parser: argparse.ArgumentParser) -> None:
     """Declare how maps are filled, and how often."""
-    options.add_read(parser)
-    options.add_read_mask(parser)
+    reading.add_map(parser)
+    reading.add_mask(parser)
     parser.add_argument(
         "--method",
         choices=("vae", "gaussian", "diffuse", "cosmovae"),
@@ -68,7 +68,7 @@ def add_fill(parser: argparse.ArgumentParser) -> None:
     options.add_dipole(parser)
     options.add_seed(parser)
     options.add_prior(parser, otherwise="Where nothing is given: fitted to the observed sky.")
-    options.add_noise_map(parser)
+    reading.add_noise_map(parser)
     options.add_engine(parser)
     options.add_memory(parser)
     parser.add_argument(
@@ -83,6 +83,7 @@ def add_fill(parser: argparse.ArgumentParser) -> None:
 def refuse(args: argparse.Namespace) -> None:
     """Refuse options that say nothing together."""
     options.has_prior(args)
+    reading.refuse_without_noise_map(args)
     if args.method == "diffuse" and args.realizations > 1:
         raise ValueError("diffuse has one fill and no spread; drop --realizations")
     if args.method == "cosmovae" and args.fill == "signal":
@@ -93,11 +94,9 @@ def refuse(args: argparse.Namespace) -> None:
         raise NotADirectoryError(f"{args.cache} is a file; --cache takes a folder")
 
 
-def observed_of(args: argparse.Namespace) -> NDArray[np.bool_]:
-    """Read the mask."""
-    return skyfill.read_mask(
-        args.mask, field=args.mask_field, threshold=args.threshold, invert=args.invert
-    )
+def has_scalar_prior(args: argparse.Namespace) -> bool:
+    """Tell whether a fill holds the map against the statistics of a temperature."""
+    return args.method != "diffuse" or bool(args.polish) or bool(vars(args).get("report"))
 
 
 def request_of(args: argparse.Namespace, *, maps: int = 1) -> skyfill.plan.Request:
@@ -131,7 +130,7 @@ def inpainter_of(
             observed,
             method=args.method,
             prior=options.given_prior(args, sky.nside) if options.has_prior(args) else None,
-            noise_rms=options.noise_rms(args),
+            noise_rms=reading.noise_of(args, sky),
             fill=args.fill,
             dipole=args.dipole,
             polish=args.polish,

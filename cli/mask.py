@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import skyfill
 
-from . import options, records
+from . import options, reading, records
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="observed where MASK > X; needed where MASK is apodised",
     )
     steps.add_argument("--invert", action="store_true", help="MASK has 1 = masked")
+    reading.add_bits(steps)
     steps.add_argument(
         "--rotate", type=_frame, metavar="FRAME", help="turn MASK to this frame: G, C or E"
     )
@@ -131,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     options.set_threads(args.threads)
     _check(args)
-    skyfill.check_writable(args.output, overwrite=args.overwrite)
+    skyfill.check_writable(args.output, overwrite=args.overwrite, kind="map")
     said: dict[str, str] = {}
     with progress(quiet=args.quiet) as listener:
         listener.stage("mask")
@@ -173,6 +174,7 @@ def _check(args: argparse.Namespace) -> None:
     of_mask = {
         "--threshold": args.threshold is not None,
         "--invert": args.invert,
+        "--bits": args.bits is not None,
         "--rotate": args.rotate,
         "--as-weights": args.as_weights,
     }
@@ -191,6 +193,7 @@ def _check(args: argparse.Namespace) -> None:
         )
     of_binary = {
         "--threshold": args.threshold is not None,
+        "--bits": args.bits is not None,
         "--fill-islands": args.fill_islands is not None,
         "--grow-arcmin": args.grow_arcmin is not None,
     }
@@ -209,49 +212,41 @@ def _begin(args: argparse.Namespace, said: dict[str, str]) -> tuple[Values, str 
     coord: str | None = args.frame
     wanted: int | None = args.nside
     if args.mask is not None:
-        values = _read(args)
-        coord = _named(args, args.mask, skyfill.describe(args.mask).tables[0].coord)
-        values, coord = _carry(args, values, coord, said)
+        coord = skyfill.maps.place_of(args.mask, frame=args.frame).frame.coord
+        values, coord = _carry(args, _read(args), coord, said)
         wanted = _nside(values)
         parts.append(values)
     elif wanted is not None:
         parts.append(skyfill.galactic_cut(wanted, 0.0))
     if args.map is not None:
-        import numpy as np
-
-        sky = skyfill.read_map(args.map, unit="uK")  # any unit will do
-        coord = _shared(args, coord, _named(args, args.map, sky.coord), said)
+        sky = skyfill.maps.place_of(args.map, frame=args.frame)
+        coord = _shared(args, coord, sky.frame.coord, said)
         if wanted not in (None, sky.nside):
             whose = "--nside says" if args.mask is None else "but the mask has Nside"
             raise ValueError(f"{args.map}: Nside {sky.nside}, {whose} {wanted}; give a pair")
-        parts.append(np.isfinite(sky.values))
+        parts.append(reading.known_of(args, args.map)[0])
     elif args.mask is None and coord is None:
         coord = "G"
         said["frame"] = "G, as no file says another (--frame does)"
     if not parts:
         raise ValueError("name a MASK to begin with, or pass --nside N or --map MAP")
     if coord is None:
-        said["frame"] = "unknown, as no file names it (--frame does)"
+        said["frame"] = f"{_frame_in(args.mask or args.map)} (--frame says which)"
     return reduce(mul, parts), coord
 
 
 def _read(args: argparse.Namespace) -> Values:
     """Read MASK, as it is in its file."""
     if args.as_weights:
-        return skyfill.read_weights(args.mask, field=args.field, invert=args.invert)
-    return skyfill.read_mask(
-        args.mask, field=args.field, threshold=args.threshold, invert=args.invert
-    )
-
-
-def _named(args: argparse.Namespace, path: Path, own: str | None) -> str | None:
-    """Give the frame of a file: its own, or --frame, which must not contradict it."""
-    if own and args.frame and own != args.frame:
-        raise ValueError(
-            f"{path} is in frame {own}, by its header; --frame {args.frame} is for files that name "
-            "none: drop it"
+        return skyfill.read_weights(
+            args.mask, field=args.field, invert=args.invert, frame=args.frame
         )
-    return own or args.frame
+    return reading.mask_of(args, args.mask)
+
+
+def _frame_in(path: Path) -> str:
+    """Say what a file says of its frame, for a message."""
+    return f"{path} is in {skyfill.maps.place_of(path).frame}"
 
 
 def _shared(
@@ -268,11 +263,15 @@ def _shared(
         )
     if args.rotate and theirs is None:
         raise ValueError(
-            f"{args.map} names no frame, and must be in {args.rotate}, to which the mask is turned;"
+            f"{_frame_in(args.map)}, and must be in {args.rotate}, to which the mask is turned;"
             " rotate the mask first, then pass --map and --frame with what came of it"
         )
     if (coord is None) != (theirs is None):
         silent, other = (args.mask, args.map) if coord is None else (args.map, args.mask)
+        if skyfill.maps.place_of(silent).frame.named:
+            raise ValueError(
+                f"{_frame_in(silent)}, {other} in frame {coord or theirs}; pass --frame G, C or E"
+            )
         said["assumed"] = (
             f"{silent} names no frame and is taken to be in that of {other}, {coord or theirs}"
         )
@@ -296,7 +295,7 @@ def _carry(
     if args.rotate:
         if coord is None:
             raise ValueError(
-                f"{args.mask} names no frame to be turned from; pass --frame G, C or E"
+                f"{_frame_in(args.mask)}, and --rotate must know from which; pass --frame G, C or E"
             )
         way: Literal["centres", "harmonics"] = args.rotate_by or (
             "centres" if values.dtype == bool else "harmonics"
@@ -331,7 +330,7 @@ def _operate(args: argparse.Namespace, values: Values, coord: str | None) -> Val
     if args.galactic_cut is not None:
         if coord is None:
             raise ValueError(
-                f"{args.mask or args.map} names no frame, and --galactic-cut must know where the"
+                f"{_frame_in(args.mask or args.map)}, and --galactic-cut must know where the"
                 " Galaxy is; pass --frame G, C or E"
             )
         cut = skyfill.galactic_cut(nside, math.radians(args.galactic_cut), coord=coord)
@@ -358,8 +357,8 @@ def _catalogue(args: argparse.Namespace, coord: str | None) -> tuple[NDArray[np.
     one, other = (skyfill.read_catalogue(args.sources, radius, coord=frame) for frame in "GC")
     if not np.array_equal(one[:2], other[:2]):
         raise ValueError(
-            f"{args.sources} says in which frame its positions are, {args.mask or args.map} names"
-            " none; pass --frame G, C or E"
+            f"{_frame_in(args.mask or args.map)}, and {args.sources} says in which its positions"
+            " are; pass --frame G, C or E"
         )
     return one
 

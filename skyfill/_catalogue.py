@@ -80,7 +80,7 @@ def read_catalogue(
             break
     radii = np.where(np.isnan(radii), np.nan if radius is None else radius, radii)
     if np.isnan(radii).any():
-        raise ValueError(f"{path}: not every source has a radius; pass --radius-arcmin R")
+        raise ValueError(f"{path}: not every source has a radius; pass `radius`")
     if not (np.isfinite(lon).all() and (np.abs(lat) <= 0.5 * np.pi).all()):
         raise ValueError(
             f"{path}: not every source has a position with latitude within ±90 degrees"

@@ -14,6 +14,7 @@ from skyfill._checks import MAX_NSIDE, check_nside, nside_of
 from skyfill._fits import PIECE, Hdu, walk
 from skyfill._fits_column import Column
 from skyfill._fits_write import edit
+from skyfill._frames import frame_of_cards
 
 __all__ = ["UNSEEN", "FullSky", "SkyTable", "find_table", "missing", "sky_tables"]
 
@@ -23,7 +24,6 @@ UNSEEN = -1.6375e30
 _PART = 1 << 16  # pixels that are decoded at a time
 _EXACT = {"b1", "u1", "i2", "f4"}  # float32 holds their numbers
 _PIXEL_NAMES = {"PIXEL", "PIXELS", "PIX", "IPIX", "HPIX", "HPXINDEX"}
-_FRAMES = {"G": "G", "E": "E", "C": "C", "Q": "C"}  # by first letter; Q and C are equatorial
 
 
 def missing(values: NDArray[np.float64], *, sentinel: float = UNSEEN) -> NDArray[np.bool_]:
@@ -87,11 +87,12 @@ class SkyTable:
     @property
     def coord(self) -> str | None:
         """Frame: G, E or C; None where the header does not say."""
-        for key in ("COORDSYS", "COORD", "SKYCOORD"):
-            letter = self.hdu.text(key).upper()[:1]
-            if letter in _FRAMES:
-                return _FRAMES[letter]
-        return None
+        return frame_of_cards(self.hdu.text)[0]
+
+    @property
+    def unknown_frame(self) -> str | None:
+        """The cards that name a frame, where they cannot be understood."""
+        return frame_of_cards(self.hdu.text)[1]
 
     @property
     def sentinel(self) -> float:
@@ -130,7 +131,7 @@ class SkyTable:
             number = len(names)
         if number >= len(names):
             known = ", ".join(f"{i} {column.name}" for i, column in enumerate(self.fields))
-            raise ValueError(f"{self.path}: no column {field!r}; pass --field with one of: {known}")
+            raise ValueError(f"{self.path}: no column {field!r}; pass `field` with one of: {known}")
         column = self.fields[number]
         if not column.numeric:
             raise ValueError(

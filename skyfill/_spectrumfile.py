@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 __all__ = ["read_cl"]
 
-_ADVICE = "--cl takes a table whose first columns are l and C_l"
+_ADVICE = "`cl` takes a table whose first columns are l and C_l"
 
 
 def read_cl(path: str | Path, *, dl: bool = False) -> NDArray[np.float64]:
@@ -37,7 +37,7 @@ def read_cl(path: str | Path, *, dl: bool = False) -> NDArray[np.float64]:
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file; --cl takes a table of l and C_l")
+        raise FileNotFoundError(f"{path}: no such file; `cl` takes a table of l and C_l")
     ell, values = _read_columns(path)
     if ell.size < 2 or not np.all(np.isfinite(ell)) or np.any(np.diff(ell) <= 0) or ell[0] < 0:
         raise ValueError(f"{path}: the first column must be l, rising; got {ell[:3]} ...")

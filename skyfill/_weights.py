@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skyfill._checks import check_nside, nside_of
+from skyfill._frames import frame_of_word
 from skyfill._skytable import missing
 from skyfill.healpix import pixel_directions, pixels_towards, reorder
 
@@ -25,14 +26,6 @@ _AT_ONCE = 1 << 22
 #: centre: this limit keeps the area of what is observed.
 _HALF = 0.5
 
-_FRAMES = {
-    **dict.fromkeys(("G", "GAL", "GALACTIC"), "G"),
-    **dict.fromkeys(("E", "ECL", "ECLIPTIC"), "E"),
-    **dict.fromkeys(
-        ("C", "Q", "EQ", "EQU", "EQUATORIAL", "CELESTIAL", "ICRS", "FK5", "J2000", "RADEC"), "C"
-    ),
-}
-
 
 def frame_letter(word: str) -> str:
     """Give G, E or C for the name of a frame.
@@ -43,7 +36,7 @@ def frame_letter(word: str) -> str:
         No frame is called so.
 
     """
-    letter = _FRAMES.get(word.strip().upper())
+    letter = frame_of_word(word)
     if letter is None:
         raise ValueError(
             f"no frame is called {word!r}: give G (Galactic), C (equatorial) or E (ecliptic)"
@@ -199,7 +192,7 @@ def regrade_mask(observed: ArrayLike, nside: int, *, share: float = 1.0) -> Mask
         raise ValueError(f"`share` must be above 0 and at most 1, got {share}")
     if nside == old:
         return given.copy()
-    nested = reorder(given, nest_in=False, nest_out=True)
+    nested: NDArray[Any] = reorder(given, nest_in=False, nest_out=True)
     if nside > old:
         return reorder(np.repeat(nested, (nside // old) ** 2), nest_in=True, nest_out=False)
     children = nested.reshape(12 * nside**2, -1)

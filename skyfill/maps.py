@@ -7,7 +7,7 @@ keep their own unit, dtype, ordering, frame, other columns and header cards.
 from __future__ import annotations
 
 import os
-import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,10 +17,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from skyfill._arrays import as_map, as_mask
 from skyfill._checks import nside_of
 from skyfill._describe import Checksums, ColumnInfo, MapInfo, TableInfo, add_up, describe
-from skyfill._fits import finish, open_fits, pieces
+from skyfill._files import check_ending
+from skyfill._fits import open_fits, pieces
 from skyfill._fits_write import Card, edit, new_table, replaced, save
+from skyfill._quantity import parse_unit, stated_unit, stokes_of, unit_in_uk
+from skyfill._reading import Frame, Place, Read, place_of, read_column
 from skyfill._skytable import UNSEEN, find_table
 from skyfill.healpix import reorder
 
@@ -28,21 +32,20 @@ __all__ = [
     "Checksums",
     "ColumnInfo",
     "MapInfo",
+    "Place",
     "SkyMap",
     "TableInfo",
     "add_up",
     "describe",
+    "known_pixels",
+    "place_of",
     "read_map",
     "unit_in_uk",
     "write_filled",
     "write_map",
 ]
 
-_UNIT = re.compile(
-    r"(?P<prefix>|m|u|mu|micro|µ|μ) ?K(?:elvin)?"
-    r"(?:[ _,({]*(?i:cmb|thermo(?:dynamic)?)(?: temperature)?[)}]*)?"
-)
-_FACTORS = {"": 1e6, "m": 1e3}  # every other prefix is micro
+_FRAME_COMMENT = "Ecliptic, Galactic or Celestial"
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,32 +72,23 @@ class SkyMap:
     """Type of a number in the file, big-endian."""
     partial: bool
     """Whether the file stores only a part of the sky."""
+    unknown_frame: str | None = None
+    """The cards that name the frame, where they cannot be understood; then `coord` is None."""
+
+    @property
+    def frame(self) -> Frame:
+        """The frame, and how the file names one that is unknown."""
+        return Frame(self.coord, self.unknown_frame)
+
+    @property
+    def stokes(self) -> str | None:
+        """Stokes parameter by the column's name: "T", "Q", "U", ...; None where it does not say."""
+        return stokes_of(self.column)
 
     @property
     def n_missing(self) -> int:
         """Count the pixels without a value."""
         return int(np.count_nonzero(np.isnan(self.values)))
-
-
-def unit_in_uk(unit: str) -> float:
-    """Return how many µK one `unit` is.
-
-    Parameters
-    ----------
-    unit
-        Kelvin, mK or µK in the spellings of map files: K, K_CMB, Kcmb, mK, "mK,thermodynamic",
-        uK_CMB, muK, microK, µK.
-
-    Raises
-    ------
-    ValueError
-        It is none of them; antenna temperatures (K_RJ) and brightness (MJy/sr) are none.
-
-    """
-    match = _UNIT.fullmatch(unit.strip())
-    if match is None:
-        raise ValueError(f"{unit!r} is no CMB temperature unit; pass --unit K, mK or uK")
-    return _FACTORS.get(match["prefix"], 1.0)
 
 
 def read_map(
@@ -103,6 +97,8 @@ def read_map(
     field: int | str = 0,
     unit: str | None = None,
     single: bool = False,
+    frame: str | None = None,
+    like: SkyMap | str | os.PathLike[str] | None = None,
 ) -> SkyMap:
     """Read one column of a HEALPix FITS file.
 
@@ -113,52 +109,38 @@ def read_map(
     field
         The column, by number from 0 or by name.
     unit
-        The unit of its numbers; needed where the file has none, and stronger than the file's.
+        The unit of its numbers where the file names none.
     single
         Keep float32 where the file has no more, in half the memory: what that loses is as much as
         the file has lost.
+    frame
+        The frame where the file names none or an unknown one: G, E, C or a word for it.
+    like
+        A map that was read, or the path of a mask: Nside and frame must be the same. Where neither
+        the file nor `unit` gives a unit, that of the map is taken, with a warning.
 
     Raises
     ------
     ValueError
-        The file is not what it should be; the message says what, and how to mend it.
+        The file is not what it should be; the message says what, and how to mend it. Also where
+        `unit` or `frame` contradicts the file, or the file does not go with `like`.
     OSError
         It cannot be read.
 
     """
     path = Path(path)
-    with open_fits(path) as stream:
-        table = find_table(stream, path)
-        column = table.column(field)
-        nest = table.nest
-        values = table.read(stream, column, single=single)
-        finish(stream, table.hdu)
+    read = _read_values(path, field, single=single, frame=frame, like=like)
+    values, column, table = read.values, read.column, read.table
+    name = _unit_of(read, unit, like if isinstance(like, SkyMap) else None)
+    factor = unit_in_uk(name)
     low, high = (float(limit(values, initial=0.0)) for limit in (np.fmin.reduce, np.fmax.reduce))
-    if np.isnan(values).all():
-        raise ValueError(f"{path}: column {column.name!r} has no valid pixel at all")
-    if (low, high) == (0.0, 1.0) and np.isin(values[~np.isnan(values)], (0.0, 1.0)).all():
-        raise ValueError(
-            f"{path}: column {column.name!r} holds 0 and 1 only, so it is a mask;"
-            " give the map first, then the mask"
-        )
-    name = unit or column.unit
-    if not name:
-        raise ValueError(
-            f"{path}: column {column.name!r} has no unit (TUNIT{column.number});"
-            " pass --unit K, mK or uK"
-        )
-    try:
-        factor = unit_in_uk(name)
-    except ValueError as error:
-        raise ValueError(f"{path}: column {column.name!r}: {error}") from None
-    if nest:
-        values = reorder(values, nest_in=True, nest_out=False)
     largest = max(-low, high) * factor
     if np.isinf(largest):
         raise ValueError(
-            f"{path}: column {column.name!r} holds numbers up to {max(-low, high):.0e} {name}, no"
-            " temperatures; put UNSEEN (-1.6375e30) where nothing is observed"
+            f"{read} holds numbers up to {max(-low, high):.0e} {name}, no temperatures; put UNSEEN"
+            " (-1.6375e30) where nothing is observed"
         )
+    values = read.ring(values)
     if largest > float(np.finfo(values.dtype).max):  # such as other programs put where nothing is
         values = values.astype(np.float64)
     values *= factor
@@ -171,18 +153,110 @@ def read_map(
         hdu=table.hdu.index,
         unit=name,
         unit_to_uk=factor,
-        nest=nest,
-        coord=table.coord,
+        nest=table.nest,
+        coord=read.frame.coord,
         dtype=column.dtype,
         partial=table.partial,
+        unknown_frame=read.frame.unknown,
     )
+
+
+def known_pixels(
+    path: str | os.PathLike[str],
+    *,
+    field: int | str = 0,
+    frame: str | None = None,
+    like: SkyMap | str | os.PathLike[str] | None = None,
+) -> NDArray[np.bool_]:
+    """Find the pixels in which a column of a HEALPix FITS file has a value, whatever its unit.
+
+    Parameters
+    ----------
+    path, field, frame, like
+        As for `read_map`.
+
+    Returns
+    -------
+        (npix,), RING, true where there is a value.
+
+    Raises
+    ------
+    ValueError
+        The file is not what it should be, or does not go with `like`.
+    OSError
+        It cannot be read.
+
+    """
+    read = _read_values(Path(path), field, single=True, frame=frame, like=like)
+    known: NDArray[np.bool_] = read.ring(~np.isnan(read.values))
+    return known
+
+
+def _read_values(
+    path: Path,
+    field: int | str,
+    *,
+    single: bool,
+    frame: str | None,
+    like: SkyMap | str | os.PathLike[str] | None,
+) -> Read:
+    """Read a column that is not empty and not a mask."""
+    read = read_column(path, field, single=single, frame=frame, like=like)
+    values = read.values
+    low, high = (float(limit(values, initial=0.0)) for limit in (np.fmin.reduce, np.fmax.reduce))
+    if np.isnan(values).all():
+        raise ValueError(f"{read} has no valid pixel at all")
+    if (low, high) == (0.0, 1.0) and np.isin(values[~np.isnan(values)], (0.0, 1.0)).all():
+        raise ValueError(
+            f"{read} holds 0 and 1 only, so it is a mask; give the map first, then the mask"
+        )
+    return read
+
+
+def _unit_of(read: Read, given: str | None, like: SkyMap | None) -> str:
+    """Decide on the unit of a map: the file's own, the given one, or that of another map."""
+    path, column = read.table.path, read.column
+    own = stated_unit(column.unit)
+    key = f"TUNIT{column.number}"
+    where = f"{str(path)!r}, {key!r}, value='uK', ext={read.table.hdu.index}"
+    mend = f"if the header is wrong, set it, in Python: astropy.io.fits.setval({where})"
+    if given is not None:
+        try:
+            factor = unit_in_uk(given)
+        except ValueError as error:
+            raise ValueError(f"{read}: {error}") from None
+        if not own:
+            return given
+        parsed = parse_unit(own)
+        if parsed is None or parsed != (factor, 1):
+            raise ValueError(
+                f"{read} is in {own} ({key}) and not in {given}; drop `unit`, or, {mend}"
+            )
+        return own
+    if own:
+        parsed = parse_unit(own)
+        if parsed is not None and parsed.power == 1:
+            return own
+        what = "a variance" if parsed is not None and parsed.power == 2 else "no CMB temperature"
+        raise ValueError(
+            f"{read} is in {own} ({key}), {what}; choose another column by `field`, convert the"
+            f" map, or, {mend}"
+        )
+    if like is None:
+        raise ValueError(f"{read} has no unit ({key}); pass `unit` (K, mK or uK)")
+    warnings.warn(
+        f"{read} has no unit ({key}); its numbers are taken for {like.unit}, the unit of"
+        f" {like.path}",
+        stacklevel=3,
+    )
+    return like.unit
 
 
 def write_filled(
     path: str | os.PathLike[str],
     sky: SkyMap,
-    fill: NDArray[np.float64],
-    holes: NDArray[np.bool_],
+    fill: ArrayLike,
+    holes: ArrayLike,
     *,
     provenance: Mapping[str, Card],
     history: Sequence[str],
@@ -223,6 +297,9 @@ def write_filled(
         The input cannot be read or the output cannot be written.
 
     """
+    check_ending(path, "map")
+    holes = as_mask(holes, "holes")
+    fill = as_map(fill, "fill", whole=False)
     alone = fill.shape == (np.count_nonzero(holes),)
     if holes.shape != sky.values.shape or not (alone or fill.shape == holes.shape):
         raise ValueError(
@@ -262,6 +339,8 @@ def write_filled(
                 yield rows.tobytes()
             yield from pieces(stream, sky.path, *tail)  # what variable-length columns point to
 
+        if sky.coord and table.coord is None:  # given by the caller, as the file did not say
+            provenance = {"COORDSYS": (sky.coord, _FRAME_COMMENT), **provenance}
         cards = edit(whole.cards, provenance, history)
         size = whole.size + tail[1] - tail[0]
         content = partial(replaced, stream, hdu, cards, data, size)
@@ -314,6 +393,7 @@ def write_map(
         The file cannot be written.
 
     """
+    check_ending(path, "map")
     maps = values if isinstance(values, Mapping) else {column: values}
     scale = 1.0 / unit_in_uk(unit) if unit else 1.0
     kind = np.dtype(dtype)
@@ -325,7 +405,7 @@ def write_map(
     coverage: dict[str, Card] = {
         "PIXTYPE": ("HEALPIX", "HEALPIX pixelisation"),
         "ORDERING": ("NESTED" if nest else "RING", "Pixel ordering scheme, either RING or NESTED"),
-        **({"COORDSYS": (coord, "Ecliptic, Galactic or Celestial")} if coord else {}),
+        **({"COORDSYS": (coord, _FRAME_COMMENT)} if coord else {}),
         "NSIDE": (nside, "Resolution parameter of HEALPIX"),
         "FIRSTPIX": (0, "First pixel # (0 based)"),
         "LASTPIX": (npix - 1, "Last pixel # (0 based)"),
@@ -347,7 +427,13 @@ def _stored(
     name: str, values: ArrayLike, dtype: np.dtype[Any], scale: float, nest: bool
 ) -> NDArray[Any]:
     """Convert a map to the numbers of a file, in its order."""
-    numbers = np.asarray(values)
+    numbers = values if isinstance(values, np.ndarray) else np.asarray(values)
+    if numbers.dtype.kind not in "biu" or isinstance(values, np.ma.MaskedArray):
+        numbers = as_map(values, f"column {name!r}")
+    elif numbers.ndim != 1:
+        raise ValueError(
+            f"column {name!r}: it has the shape {numbers.shape}; give one map, (npix,)"
+        )
     raw = np.empty(numbers.shape, dtype)
     for start in range(0, numbers.shape[0], 2**22):
         part = numbers[start : start + 2**22]

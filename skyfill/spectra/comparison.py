@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skyfill._arrays import as_skies
 from skyfill._checks import nside_of
 from skyfill.prior import Prior
 from skyfill.spectra import figure, tables
@@ -132,7 +133,7 @@ class SpectrumComparison:
 
 
 def compare(
-    values: Map | Iterable[Map],
+    values: ArrayLike | Iterable[ArrayLike],
     theory: Prior | ArrayLike,
     *,
     lmax: int | None = None,
@@ -184,7 +185,7 @@ def compare(
         or shall be apodised again.
 
     """
-    skies = iter(np.atleast_2d(values) if isinstance(values, np.ndarray) else values)
+    skies = as_skies(values)
     first = next(skies, None)
     if first is None:
         raise ValueError("the spectrum needs a sky, none was given")

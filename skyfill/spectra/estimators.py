@@ -148,7 +148,7 @@ class CutSky:
         if not np.linalg.cond(coupling) < _SINGULAR:
             raise ValueError(
                 f"the mask leaves {np.mean(window > 0):.2%} of the sky, too little for bins this "
-                "narrow; widen the bins (--bins), or apodise less"
+                "narrow; widen the bins (`bins`), or apodise less"
             )
         self._undo = np.linalg.inv(coupling)
         # Noise of pixels is white to any multipole: its pseudo-spectrum needs no sum over them.

@@ -82,7 +82,9 @@ def apodized(
     if kind not in ("C1", "C2"):
         raise ValueError(f"the kind of apodisation must be C1 or C2, got {kind!r}")
     if not np.any(observed):
-        raise ValueError("the mask leaves no pixel observed; if its 1 means masked, pass --invert")
+        raise ValueError(
+            "the mask leaves no pixel observed; if its 1 means masked, read it with `invert=True`"
+        )
     window = np.asarray(observed, dtype=np.float64)
     if width == 0 or np.all(observed):
         return window

@@ -72,7 +72,7 @@ def test_the_frame_of_a_mask_without_one_is_said(skyfill_main, folder):
     words = ("mask", "mask_none.fits", "--rotate", "G", "-o", "out.fits", "-q")
     refused = skyfill_main(*words)
     assert refused.status == 2
-    assert "mask_none.fits names no frame to be turned from; pass --frame" in refused.err
+    assert "mask_none.fits is in no named frame, and --rotate must know" in refused.err
     assert skyfill_main(*words, "--frame", "equatorial").status == 0
     expected = skyfill.rotate_mask(skyfill.read_mask("mask_none.fits"), "C", "G")
     np.testing.assert_array_equal(skyfill.read_mask("out.fits"), expected)
@@ -99,17 +99,26 @@ def test_cuts_and_sources_are_of_the_new_frame(skyfill_main, folder, start, fram
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("mask_none.fits", "--galactic-cut", 20), "mask_none.fits names no frame, and --galactic"),
-        (("--map", "map_none.fits", "--galactic-cut", 20), "map_none.fits names no frame"),
-        (("mask_none.fits", "--sources", "radec.csv"), "mask_none.fits names none; pass --frame"),
+        (
+            ("mask_none.fits", "--galactic-cut", 20),
+            "mask_none.fits is in no named frame, and --gal",
+        ),
+        (("--map", "map_none.fits", "--galactic-cut", 20), "map_none.fits is in no named frame"),
+        (
+            ("mask_none.fits", "--sources", "radec.csv"),
+            "mask_none.fits is in no named frame, and radec.csv",
+        ),
         (("--map", "map_none.fits", "--sources", "radec.csv"), "pass --frame G, C or E"),
-        (("mask_g.fits", "--frame", "C"), "mask_g.fits is in frame G, by its header; --frame C"),
-        (("--map", "map_e.fits", "--frame", "C"), "map_e.fits is in frame E, by its header"),
+        (("mask_g.fits", "--frame", "C"), "mask_g.fits is in Galactic coordinates (G), as its"),
+        (
+            ("--map", "map_e.fits", "--frame", "C"),
+            "map_e.fits is in ecliptic coordinates (E), as its",
+        ),
         (("mask_g.fits", "--map", "map_c.fits"), "turn the mask to the map's frame: --rotate C"),
         (("mask_g.fits", "--rotate", "C", "--map", "map_g.fits"), "mask_g.fits in C, to which"),
         (
             ("mask_g.fits", "--rotate", "C", "--map", "map_none.fits"),
-            "map_none.fits names no frame",
+            "map_none.fits is in no named frame",
         ),
         (("--rotate", "C", "--map", "map_g.fits"), "--rotate says what MASK is or becomes"),
         (("--nside", 8, "--rotate", "C"), "--rotate says what MASK is or becomes; name a mask"),
@@ -141,6 +150,26 @@ def test_what_cannot_be_meant_is_refused(skyfill_main, folder, words, message):
     assert sorted(path.name for path in folder.iterdir()) == before
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--galactic-cut", 20),
+        ("--sources", "radec.csv", "--radius-arcmin", 60),
+        ("--rotate", "C"),
+        ("--map", "map_g.fits"),
+    ],
+)
+def test_an_unknown_frame_is_asked_for_where_it_matters(skyfill_main, folder, words):
+    fits.setval("mask_g.fits", "COORDSYS", value="SUPERGALACTIC", ext=1)
+    outcome = skyfill_main("mask", "mask_g.fits", *words, "-o", "out.fits", "-q")
+    assert outcome.status == 2
+    assert "mask_g.fits is in a frame that is unknown" in outcome.err
+    assert "SUPERGALACTIC" in outcome.err
+    assert "pass --frame G, C or E" in outcome.err
+    outcome = skyfill_main("mask", "mask_g.fits", *words, "--frame", "G", "-o", "out.fits", "-q")
+    assert outcome.status == 0, outcome.err
+
+
 @pytest.mark.parametrize("words", [("mask_none.fits",), ("--map", "map_none.fits")])
 def test_frame_says_where_the_galaxy_is(skyfill_main, folder, words):
     more = ("--frame", "C", "--galactic-cut", 25, "-o", "out.fits", "-q")
@@ -154,7 +183,7 @@ def test_positions_in_the_masks_own_frame_need_none(skyfill_main, folder):
     words = ("mask", "mask_none.fits", "--sources", "own.csv", "--radius-arcmin", 60)
     outcome = skyfill_main(*words, "-o", "out.fits", "-q")
     assert outcome.status == 0, outcome.err
-    assert "frame: unknown, as no file names it (--frame does)" in outcome.out
+    assert "frame: mask_none.fits is in no named frame (--frame says which)" in outcome.out
     assert frame_of("out.fits") is None
     there = healpy.ang2pix(NSIDE, LON, LAT, lonlat=True)
     assert not skyfill.read_mask("out.fits")[there].any()
