@@ -241,7 +241,10 @@ def _read(args: argparse.Namespace) -> Values:
         return skyfill.read_weights(
             args.mask, field=args.field, invert=args.invert, frame=args.frame
         )
-    return reading.mask_of(args, args.mask)
+    try:
+        return reading.mask_of(args, args.mask)
+    except skyfill.masks.ApodisedMaskError as error:
+        raise ValueError(f"{error}, or --as-weights to keep them as they are") from None
 
 
 def _frame_in(path: Path) -> str:

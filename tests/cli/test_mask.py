@@ -133,7 +133,7 @@ def test_cuts_and_sources_are_of_the_new_frame(skyfill_main, folder, start, fram
         (("--nside", 8, "--keep-share", 0.5), "name a mask"),
         (("mask_g.fits", "--nside", 64, "--keep-share", 0.5), "has Nside 32, not above --nside 64"),
         (("mask_g.fits", "--nside", 16, "--keep-share", 1.5), "at most 1"),
-        (("soft.fits",), "apodised"),
+        (("soft.fits",), "(apodised?); pass --threshold X (observed above X), or --as-weights"),
         (("soft.fits", "--as-weights", "--threshold", 0.5), "--threshold makes a mask of 0 and 1"),
         (("soft.fits", "--as-weights", "--grow-arcmin", 9), "--grow-arcmin makes a mask"),
         (("soft.fits", "--as-weights", "--fill-islands", 9), "--fill-islands makes a mask"),
