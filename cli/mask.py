@@ -236,11 +236,13 @@ def _begin(args: argparse.Namespace, said: dict[str, str]) -> tuple[Values, str 
 
 
 def _read(args: argparse.Namespace) -> Values:
-    """Read MASK, as it is in its file."""
+    """Read MASK, as it is in its file; weights that are all 0 and 1 are a mask."""
     if args.as_weights:
-        return skyfill.read_weights(
+        weights = skyfill.read_weights(
             args.mask, field=args.field, invert=args.invert, frame=args.frame
         )
+        whole = weights == 1
+        return whole if (whole | (weights == 0)).all() else weights
     try:
         return reading.mask_of(args, args.mask)
     except skyfill.masks.ApodisedMaskError as error:

@@ -1,5 +1,6 @@
 """Frames, resolutions and weights of `skyfill mask`."""
 
+import importlib
 import json
 
 import healpy
@@ -55,6 +56,13 @@ def test_a_mask_is_turned_by_centres(skyfill_main, folder):
     assert frame_of("out.fits") == "C"
     assert fits.getheader("out.fits", 1)["SFROTATE"] == "G to C by pixel centres"
     assert "rotated: G to C by pixel centres" in history_of("out.fits")
+
+
+def test_the_verb_names_the_librarys_ways_of_turning(entry):
+    verb = importlib.import_module(f"{entry.__module__.rpartition('.')[0]}.mask")
+    observed = np.arange(12) > 3
+    for way in verb.WAYS:
+        assert skyfill.rotate_mask(observed, "G", "C", by=way).size == 12
 
 
 def test_a_mask_is_turned_in_harmonics(skyfill_main, folder):
@@ -287,6 +295,15 @@ def test_weights_become_coarser(skyfill_main, folder):
     np.testing.assert_allclose(skyfill.read_weights("out.fits"), expected, atol=1.1e-4)
     assert json.loads(outcome.out)["mean_weight"] == pytest.approx(expected.mean())
     assert json.loads(outcome.out)["fsky"] == pytest.approx(np.mean(expected > 0))
+
+
+def test_weights_of_zero_and_one_are_a_mask(skyfill_main, folder):
+    words = ("mask", "mask_g.fits", "--rotate", "C", "-q")
+    assert skyfill_main(*words, "-o", "out.fits").status == 0
+    outcome = skyfill_main(*words, "--as-weights", "-o", "weights.fits")
+    assert "by pixel centres" in outcome.out
+    assert fits.getheader("weights.fits", 1)["TTYPE1"] == "TMASK"
+    np.testing.assert_array_equal(*map(skyfill.read_mask, ("out.fits", "weights.fits")))
 
 
 def test_a_threshold_makes_a_mask_before_all_else(skyfill_main, folder):
