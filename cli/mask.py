@@ -46,6 +46,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="column of MASK, by number from 0 or by name (default: the first)",
     )
     parser.add_argument(
+        "--hdu",
+        type=options.field,
+        metavar="HDU",
+        help="HDU of MASK, by number or by EXTNAME (default: the first that holds a sky)",
+    )
+    reading.add_missing(parser)
+    parser.add_argument(
         "--frame",
         type=_frame,
         metavar="FRAME",
@@ -214,7 +221,7 @@ def _begin(args: argparse.Namespace, said: dict[str, str]) -> tuple[Values, str 
     wanted: int | None = args.nside
     if args.mask is not None:
         values = _read(args)
-        coord = _named(args, args.mask, skyfill.describe(args.mask).tables[0].coord)
+        coord = _named(args, args.mask, skyfill.maps.place_of(args.mask, hdu=args.hdu).frame.coord)
         values, coord = _carry(args, values, coord, said)
         wanted = _nside(values)
         parts.append(values)
@@ -240,7 +247,9 @@ def _begin(args: argparse.Namespace, said: dict[str, str]) -> tuple[Values, str 
 def _read(args: argparse.Namespace) -> Values:
     """Read MASK, as it is in its file."""
     if args.as_weights:
-        return skyfill.read_weights(args.mask, field=args.field, invert=args.invert)
+        return skyfill.read_weights(
+            args.mask, field=args.field, invert=args.invert, hdu=args.hdu, frame=args.frame
+        )
     return reading.mask_of(args, args.mask)
 
 
