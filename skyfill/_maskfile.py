@@ -178,8 +178,8 @@ def _not_binary(values: NDArray[np.floating]) -> str:
     low, high = values.min(), values.max()
     if low >= 0 and high > 1 and np.array_equal(values, np.rint(values)):
         return (
-            f"holds whole numbers from {low:.6g} to {high:.6g}, so it is no mask of 0 and 1; if"
-            " they are bit codes, pass `bits`, the numbers of the bits that mean masked; or give"
+            f"holds {low:.6g} to {high:.6g}, so it is no mask of 0 and 1; if these whole numbers"
+            " are bit codes, pass `bits`, the numbers of the bits that mean masked; otherwise give"
             " the map first, then the mask, or pass `threshold=X` (observed above X)"
         )
     if low < -ROUNDING or high > 1 + ROUNDING:

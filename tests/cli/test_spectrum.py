@@ -138,14 +138,14 @@ def test_the_verb_names_the_librarys_binnings(entry):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--mask", "small.fits"), "small.fits has Nside 8; give a pair"),
+        (("--mask", "small.fits"), "small.fits has Nside 8; give files of one Nside"),
         (("--mask", "nothing.fits"), "nothing.fits leaves no pixel observed"),
         (("--mask", "soft.fits", "--apodize-deg", 3), "soft.fits is apodised already"),
         (("--mask", "hits.fits"), "holds 0 to 900, so it is no mask of 0 and 1"),
         (("--mask", "negative.fits"), "holds -0.5 to 0.5"),
         (("--mask", "spread.fits"), "has the unit uK_CMB, so it is a map"),
-        (("--mask", "equatorial.fits"), "in frame G, equatorial.fits in C"),
-        (("--mask", "soft_equatorial.fits"), "in frame G, soft_equatorial.fits in C"),
+        (("--mask", "equatorial.fits"), "(G), equatorial.fits in equatorial coordinates (C)"),
+        (("--mask", "soft_equatorial.fits"), "(G), soft_equatorial.fits in equatorial coordinates (C)"),
         (("--mask", "soft_small.fits"), "soft_small.fits has Nside 8"),
         (("--mask", "none.fits"), "none.fits"),
         (("--mask", "mask.fits", "--apodize-deg", 180), "below 180"),
@@ -157,7 +157,7 @@ def test_the_verb_names_the_librarys_binnings(entry):
         (("--range", 2, 40), "2 ... lmax = 32"),
         (("--lmax", 48), "3 Nside - 1"),
         (("-o", "a.png", "--plot", "a.png"), "both name a.png"),
-        (("low.fits",), "low.fits has Nside 8; give realizations of one map"),
+        (("low.fits",), "low.fits has Nside 8, sky_0.fits has Nside 16; give files of one"),
     ],
 )
 def test_wrong_input_is_one_line(skyfill_main, folder, monkeypatch, words, message):
