@@ -47,7 +47,14 @@ def _as_text(table: skyfill.maps.TableInfo) -> str:
     """Lay one table of maps out for reading."""
     share = table.npix / (12 * table.nside**2)
     sky = f"{table.npix} pixels, {share:.1%} of the sky" if table.partial else "full sky"
+    if table.orders is not None:
+        low, high = table.orders
+        sky = (
+            f"{table.npix} cells of orders {low} to {high}" if low < high else f"{table.npix} cells"
+        )
     ordering, frame = table.ordering or "ordering unknown", table.coord or "unknown"
+    if table.unknown_frame:
+        frame += f" ({table.unknown_frame})"
     lines = [
         f"HDU {table.hdu}: Nside {table.nside}, {sky}, {ordering}, frame {frame}",
         *(

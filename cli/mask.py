@@ -45,6 +45,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="column of MASK, by number from 0 or by name (default: the first)",
     )
     parser.add_argument(
+        "--hdu",
+        type=options.field,
+        metavar="HDU",
+        help="HDU of MASK, by number or by EXTNAME (default: the first that holds a sky)",
+    )
+    reading.add_missing(parser)
+    parser.add_argument(
         "--frame",
         type=_frame,
         metavar="FRAME",
@@ -212,7 +219,7 @@ def _begin(args: argparse.Namespace, said: dict[str, str]) -> tuple[Values, str 
     coord: str | None = args.frame
     wanted: int | None = args.nside
     if args.mask is not None:
-        coord = skyfill.maps.place_of(args.mask, frame=args.frame).frame.coord
+        coord = skyfill.maps.place_of(args.mask, hdu=args.hdu, frame=args.frame).frame.coord
         values, coord = _carry(args, _read(args), coord, said)
         wanted = _nside(values)
         parts.append(values)
@@ -231,7 +238,7 @@ def _begin(args: argparse.Namespace, said: dict[str, str]) -> tuple[Values, str 
     if not parts:
         raise ValueError("name a MASK to begin with, or pass --nside N or --map MAP")
     if coord is None:
-        said["frame"] = f"{_frame_in(args.mask or args.map)} (--frame says which)"
+        said["frame"] = f"{_frame_in(args, args.mask or args.map)} (--frame says which)"
     return reduce(mul, parts), coord
 
 
@@ -239,7 +246,7 @@ def _read(args: argparse.Namespace) -> Values:
     """Read MASK, as it is in its file; weights that are all 0 and 1 are a mask."""
     if args.as_weights:
         weights = skyfill.read_weights(
-            args.mask, field=args.field, invert=args.invert, frame=args.frame
+            args.mask, field=args.field, invert=args.invert, hdu=args.hdu, frame=args.frame
         )
         whole = weights == 1
         return whole if (whole | (weights == 0)).all() else weights
@@ -249,9 +256,14 @@ def _read(args: argparse.Namespace) -> Values:
         raise ValueError(f"{error}, or --as-weights to keep them as they are") from None
 
 
-def _frame_in(path: Path) -> str:
-    """Say what a file says of its frame, for a message."""
-    return f"{path} is in {skyfill.maps.place_of(path).frame}"
+def _frame_in(args: argparse.Namespace, path: Path) -> str:
+    """Say what MASK or MAP says of its frame, for a message."""
+    return f"{path} is in {_own_frame(args, path)}"
+
+
+def _own_frame(args: argparse.Namespace, path: Path) -> Any:  # noqa: ANN401 (a Frame)
+    """Find the frame that the header of MASK or MAP names."""
+    return skyfill.maps.place_of(path, hdu=args.hdu if path == args.mask else None).frame
 
 
 def _shared(
@@ -268,14 +280,15 @@ def _shared(
         )
     if args.rotate and theirs is None:
         raise ValueError(
-            f"{_frame_in(args.map)}, and must be in {args.rotate}, to which the mask is turned;"
-            " rotate the mask first, then pass --map and --frame with what came of it"
+            f"{_frame_in(args, args.map)}, and must be in {args.rotate}, to which the mask is"
+            " turned; rotate the mask first, then pass --map and --frame with what came of it"
         )
     if (coord is None) != (theirs is None):
         silent, other = (args.mask, args.map) if coord is None else (args.map, args.mask)
-        if skyfill.maps.place_of(silent).frame.named:
+        if _own_frame(args, silent).named:
             raise ValueError(
-                f"{_frame_in(silent)}, {other} in frame {coord or theirs}; pass --frame G, C or E"
+                f"{_frame_in(args, silent)}, {other} in frame {coord or theirs}; pass --frame G, C"
+                " or E"
             )
         said["assumed"] = (
             f"{silent} names no frame and is taken to be in that of {other}, {coord or theirs}"
@@ -300,7 +313,8 @@ def _carry(
     if args.rotate:
         if coord is None:
             raise ValueError(
-                f"{_frame_in(args.mask)}, and --rotate must know from which; pass --frame G, C or E"
+                f"{_frame_in(args, args.mask)}, and --rotate must know from which; pass --frame G,"
+                " C or E"
             )
         way: Literal["centres", "harmonics"] = args.rotate_by or (
             "centres" if values.dtype == bool else "harmonics"
@@ -335,7 +349,7 @@ def _operate(args: argparse.Namespace, values: Values, coord: str | None) -> Val
     if args.galactic_cut is not None:
         if coord is None:
             raise ValueError(
-                f"{_frame_in(args.mask or args.map)}, and --galactic-cut must know where the"
+                f"{_frame_in(args, args.mask or args.map)}, and --galactic-cut must know where the"
                 " Galaxy is; pass --frame G, C or E"
             )
         cut = skyfill.galactic_cut(nside, math.radians(args.galactic_cut), coord=coord)
@@ -362,8 +376,8 @@ def _catalogue(args: argparse.Namespace, coord: str | None) -> tuple[NDArray[np.
     one, other = (skyfill.read_catalogue(args.sources, radius, coord=frame) for frame in "GC")
     if not np.array_equal(one[:2], other[:2]):
         raise ValueError(
-            f"{_frame_in(args.mask or args.map)}, and {args.sources} says in which its positions"
-            " are; pass --frame G, C or E"
+            f"{_frame_in(args, args.mask or args.map)}, and {args.sources} says in which its"
+            " positions are; pass --frame G, C or E"
         )
     return one
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import skyfill
 
@@ -23,6 +23,7 @@ __all__ = [
     "add_bits",
     "add_map",
     "add_mask",
+    "add_missing",
     "add_noise_map",
     "assumed",
     "beside_of",
@@ -43,8 +44,6 @@ _SCALAR = (None, "T")
 
 def add_map(parser: argparse.ArgumentParser) -> None:
     """Declare how a map is read: --field, --unit, --hdu, --missing and --frame."""
-    # A value such as -1e30 is no option, which argparse knows of plain numbers only.
-    parser._negative_number_matcher = _NEGATIVE  # noqa: SLF001
     parser.add_argument(
         "--field",
         type=options.field,
@@ -60,16 +59,29 @@ def add_map(parser: argparse.ArgumentParser) -> None:
         help="HDU of the map, by number or by EXTNAME (default: the first that holds a sky)",
     )
     parser.add_argument(
+        "--nside",
+        type=options.positive,
+        metavar="N",
+        help="resolution at which a multi-order map is read",
+    )
+    add_missing(parser)
+    parser.add_argument(
+        "--frame",
+        metavar="G|E|C",
+        help="frame of the files that name none, or an unknown one: Galactic, ecliptic, equatorial",
+    )
+
+
+def add_missing(parser: argparse.ArgumentParser) -> None:
+    """Declare --missing."""
+    # A value such as -1e30 is no option, which argparse knows of plain numbers only.
+    parser._negative_number_matcher = _NEGATIVE  # noqa: SLF001
+    parser.add_argument(
         "--missing",
         type=float,
         action="append",
         metavar="VALUE",
         help="value that stands for missing in the map, beside UNSEEN and NaN; may be repeated",
-    )
-    parser.add_argument(
-        "--frame",
-        metavar="G|E|C",
-        help="frame of the files that name none, or an unknown one: Galactic, ecliptic, equatorial",
     )
 
 
@@ -161,7 +173,9 @@ def map_of(
         frame=args.frame,
         like=like,
         single=single,
-        **_where(args),
+        hdu=args.hdu,
+        missing=args.missing,
+        nside=args.nside,
     )
     if scalar:
         _refuse_polarization(sky)
@@ -180,6 +194,9 @@ def mask_of(
 ) -> NDArray[np.bool_]:
     """Read a mask, (npix,), true where observed, as the options of `add_mask` say."""
     own = "mask_field" in args  # `skyfill mask` calls it --field
+    nside = None
+    if not own and skyfill.maps.place_of(path, hdu=args.hdu).nside is None:
+        nside = args.nside
     with wording.naming(field="--mask-field" if own else "--field"):
         return skyfill.read_mask(
             path,
@@ -187,6 +204,8 @@ def mask_of(
             threshold=args.threshold,
             invert=args.invert,
             bits=args.bits,
+            hdu=None if own else args.hdu,
+            nside=nside,
             frame=args.frame,
             like=like,
         )
@@ -220,7 +239,7 @@ def weights_of(
 
 def known_of(args: argparse.Namespace, path: Path) -> tuple[NDArray[np.bool_], str | None]:
     """Find the pixels of a map's first column that have a value, and the frame of the map."""
-    known = skyfill.maps.known_pixels(path, frame=args.frame)
+    known = skyfill.maps.known_pixels(path, missing=args.missing, frame=args.frame)
     return known, skyfill.maps.place_of(path, frame=args.frame).frame.coord
 
 
@@ -266,12 +285,6 @@ def refuse_without_noise_map(args: argparse.Namespace) -> None:
     for name, value in given.items():
         if value and args.noise_map is None:
             raise ValueError(f"{name} is about a noise map; pass --noise-map as well")
-
-
-def _where(args: argparse.Namespace) -> dict[str, Any]:
-    """Give the options that say where a map stands in its file, and what is missing there."""
-    chosen = {"hdu": args.hdu, "missing": args.missing}
-    return {name: value for name, value in chosen.items() if value is not None}
 
 
 def _refuse_polarization(sky: skyfill.SkyMap) -> None:

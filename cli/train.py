@@ -190,6 +190,7 @@ def _refuse(args: argparse.Namespace) -> None:
             "--unit": args.unit,
             "--hdu": args.hdu,
             "--missing": args.missing,
+            "--nside": args.nside,
             "--frame": args.frame,
             "--beam-arcmin": args.beam_arcmin,
             "--noise-uk-arcmin": args.noise_uk_arcmin,

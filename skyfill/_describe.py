@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import BinaryIO
 
 from astropy.io.fits import VerifyError
 
 from skyfill._fits import Hdu, finish, open_fits, walk
 from skyfill._fits_sums import is_right
+from skyfill._multiorder import orders
 from skyfill._skytable import SkyTable, find_table, sky_tables
 
 __all__ = ["Checksums", "ColumnInfo", "MapInfo", "TableInfo", "add_up", "describe"]
@@ -39,11 +41,16 @@ class TableInfo:
 
     hdu: int
     nside: int
+    """Of a multi-order map that of its highest order."""
     npix: int
     """Pixels that are stored."""
     partial: bool
     ordering: str | None
     coord: str | None
+    unknown_frame: str | None
+    """Cards that name a frame which is not understood, or that contradict each other."""
+    orders: tuple[int, int] | None
+    """Lowest and highest order of the cells of a multi-order map; None for other maps."""
     columns: tuple[ColumnInfo, ...]
     keywords: Mapping[str, object]
     """Values of all other keywords, the provenance that skyfill writes among them."""
@@ -79,7 +86,7 @@ def add_up(path: str | os.PathLike[str]) -> Checksums:
     Parameters
     ----------
     path
-        A FITS file, plain or gzip.
+        A FITS file, plain, gzip or bzip2.
 
     Raises
     ------
@@ -102,12 +109,12 @@ def add_up(path: str | os.PathLike[str]) -> Checksums:
 
 
 def describe(path: str | os.PathLike[str]) -> MapInfo:
-    """Describe the sky maps of a file from its headers alone.
+    """Describe the sky maps of a file from its headers, and the cells of multi-order maps.
 
     Parameters
     ----------
     path
-        A FITS file, plain or gzip.
+        A FITS file, plain, gzip or bzip2.
 
     Raises
     ------
@@ -119,20 +126,23 @@ def describe(path: str | os.PathLike[str]) -> MapInfo:
     """
     path = Path(path)
     with open_fits(path) as stream:
-        tables = tuple(map(_table_info, sky_tables(stream, path)))
+        tables = tuple(_table_info(stream, table) for table in sky_tables(stream, path))
         if not tables:
             find_table(stream, path)  # says what is there instead
     return MapInfo(path, tables)
 
 
-def _table_info(table: SkyTable) -> TableInfo:
+def _table_info(stream: BinaryIO, table: SkyTable) -> TableInfo:
+    of_cells = orders(stream, table) if table.multiorder and table.pixel is not None else None
     return TableInfo(
         hdu=table.hdu.index,
-        nside=table.nside,
+        nside=table.nside if of_cells is None else 1 << of_cells[1],
         npix=table.stored(table.fields[0]),
         partial=table.partial,
         ordering=table.ordering,
         coord=table.coord,
+        unknown_frame=table.unknown_frame,
+        orders=of_cells,
         columns=tuple(
             ColumnInfo(column.name, column.unit, column.dtype.name if column.numeric else "other")
             for column in table.fields

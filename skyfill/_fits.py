@@ -7,6 +7,7 @@ single card. The format is that of the FITS standard 4.0, cited by its sections.
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import math
 import os
@@ -25,6 +26,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from skyfill._fits_column import DTYPES, WIDTHS, Column
+from skyfill._packing import expanded, is_packed, kind_of, most_packed
 
 __all__ = ["PIECE", "Hdu", "finish", "is_packed", "open_fits", "padded", "pieces", "walk"]
 
@@ -32,9 +34,10 @@ _BLOCK = 2880
 PIECE = 1 << 24
 """Bytes moved at once: memory stays flat at any Nside."""
 _MOST_CARDS = 1 << 16  # Planck's longest headers have some hundreds
+_WHOLE = 2.0**53  # beyond it, a float does not tell one integer from the next
 _MOST_FIELDS = 999  # columns, and axes (standard, 4.4.1.1 and 7.2.1)
-# Deflate packs at most 1032:1. A mask comes near it, a file of GBs that does is meant to do harm.
-_MOST_PACKED, _BOMB_BYTES, _BOMB_RATIO = 1032, 1 << 32, 100
+# A mask comes near what gzip packs at most; a file of GBs that does is meant to do harm.
+_BOMB_BYTES, _BOMB_RATIO = 1 << 32, 100
 
 
 @dataclass(frozen=True)
@@ -88,10 +91,14 @@ class Hdu:
         try:
             return int(text)
         except ValueError:
-            found = f"{key} = {text}" if text else f"no {key}"
-            raise ValueError(
-                f"{self.path}: damaged header, HDU {self.index} has {found}; fetch the file again"
-            ) from None
+            pass
+        whole = self.number(key, math.nan)  # some programs write 32.0
+        if abs(whole) < _WHOLE and whole.is_integer():
+            return int(whole)
+        found = f"{key} = {text}" if text else f"no {key}"
+        raise ValueError(
+            f"{self.path}: damaged header, HDU {self.index} has {found}; fetch the file again"
+        )
 
     @property
     def begin(self) -> int:
@@ -117,7 +124,8 @@ class Hdu:
     @property
     def is_table(self) -> bool:
         """Whether this is a binary table, and not an image compressed into one."""
-        return self.text("XTENSION") == "BINTABLE" and self.text("ZIMAGE") != "True"
+        packed = "True" in (self.text("ZIMAGE"), self.text("ZTABLE"))
+        return self.text("XTENSION") == "BINTABLE" and not packed
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:
@@ -148,6 +156,7 @@ class Hdu:
                     scale=self._finite(f"TSCAL{n}", 1.0),
                     zero=self._finite(f"TZERO{n}", 0.0),
                     null=self._null(f"TNULL{n}", form),
+                    sentinel=self._sentinel(f"TNULL{n}", form),
                 )
             )
             offset += width
@@ -160,12 +169,21 @@ class Hdu:
 
     def _null(self, key: str, form: str) -> int | None:
         """Return the integer that means "undefined", None where the type has no such number."""
-        value = self.integer(key) if self.text(key) else None
         dtype = np.dtype(DTYPES.get(form, "V1"))
-        if value is None or dtype.kind not in "iu":
-            return value
+        # BLANK is meant for images, but programs write it for tables, too.
+        key = key if self.text(key) else "BLANK"
+        if dtype.kind not in "iu" or not self.text(key):
+            return None
+        value = self.integer(key)
         limits = np.iinfo(dtype)
         return value if limits.min <= value <= limits.max else None
+
+    def _sentinel(self, key: str, form: str) -> float | None:
+        """Return the number that means "undefined" in a column of floats, None where none does."""
+        if form not in {"E", "D"}:
+            return None
+        value = self.number(key, self.number("BLANK", math.nan))
+        return value if math.isfinite(value) else None
 
     def _finite(self, key: str, default: float) -> float:
         """Return the value of a keyword that numbers are scaled with."""
@@ -197,7 +215,7 @@ def padded(size: int) -> int:
 
 @contextmanager
 def open_fits(path: str | Path) -> Iterator[BinaryIO]:
-    """Open a FITS file for reading, gzip or not, and word what is wrong with it."""
+    """Open a FITS file, plain, gzip or bzip2, for reading, and word what is wrong with it."""
     path = Path(path)
     try:
         plain = path.open("rb")
@@ -206,20 +224,20 @@ def open_fits(path: str | Path) -> Iterator[BinaryIO]:
     except OSError as error:
         raise OSError(f"{path}: cannot be read: {error.strerror}") from error
     with plain:
-        head = plain.read(2)
-        plain.seek(0)
-        stream = gzip.GzipFile(fileobj=plain) if head == b"\x1f\x8b" else plain
+        stream = expanded(plain)
+        kind = "bzip2" if isinstance(stream, bz2.BZ2File) else "gzip"
         try:
-            yield cast("BinaryIO", stream)
+            yield stream
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise ValueError(f"{path}: damaged or truncated gzip file; fetch it again") from error
+            raise ValueError(f"{path}: damaged or truncated {kind} file; fetch it again") from error
+        except OSError as error:
+            if kind == "bzip2" and error.errno is None and str(error) == "Invalid data stream":
+                raise ValueError(
+                    f"{path}: damaged or truncated {kind} file; fetch it again"
+                ) from error
+            raise
         except MemoryError as error:
             raise MemoryError(f"{path}: not enough memory for a map of this size") from error
-
-
-def is_packed(stream: object) -> bool:
-    """Tell whether a file is compressed."""
-    return isinstance(stream, gzip.GzipFile)
 
 
 def finish(stream: BinaryIO, last: Hdu) -> None:
@@ -277,12 +295,13 @@ def _check_length(stream: BinaryIO, path: Path, end: int) -> None:
     """Refuse a length that the file cannot have, or should not, before a byte of it is read."""
     size = os.fstat(stream.fileno()).st_size
     packed = is_packed(stream)
-    if end > size * (_MOST_PACKED if packed else 1):
+    if end > size * most_packed(stream):
         raise ValueError(f"{path}: truncated FITS file, data are missing; fetch it again")
     if packed and end > max(_BOMB_BYTES, size * _BOMB_RATIO):
+        kind, tool = ("bzip2", "bunzip2") if isinstance(stream, bz2.BZ2File) else ("gzip", "gunzip")
         raise ValueError(
-            f"{path}: a gzip file of {size} bytes that expands to {end} or more, as no map does;"
-            " if you trust it, expand it with gunzip first"
+            f"{path}: a {kind} file of {size} bytes that expands to {end} or more, as no map does;"
+            f" if you trust it, expand it with {tool} first"
         )
 
 
@@ -296,7 +315,10 @@ def _read_cards(stream: BinaryIO, path: Path, first: bytes) -> tuple[bytes, ...]
                 return None  # the end, or the special records that may follow (standard, 3.5)
             if not block:
                 raise ValueError(f"{path}: the file is empty")
-            raise ValueError(f"{path}: not a FITS file")
+            kind = kind_of(block)
+            if kind is None:
+                raise ValueError(f"{path}: not a FITS file")
+            raise ValueError(f"{path}: not a FITS file, but {kind[0]}; {kind[1]}")
         if len(block) < _BLOCK:
             raise ValueError(f"{path}: truncated FITS file, it ends in a header; fetch it again")
         for at in range(0, _BLOCK, 80):

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DTYPES", "WIDTHS", "Column"]
+__all__ = ["DTYPES", "ROUNDING", "WIDTHS", "Column", "equal"]
+
+ROUNDING = 2.0**-23
+"""Relative difference of a number and the same in float32, or one step off."""
 
 # TFORM letter -> bytes of an element (standard, table 18); -> dtype, where it is one real number
 WIDTHS = {"L": 1, "B": 1, "I": 2, "J": 4, "K": 8, "A": 1, "E": 4, "D": 8, "C": 8, "M": 16}
@@ -36,6 +39,8 @@ class Column:
     zero: float = 0.0
     null: int | None = None
     """The integer that means "undefined"."""
+    sentinel: float | None = None
+    """The number that means "undefined" in a column of floats."""
 
     @property
     def numeric(self) -> bool:
@@ -67,6 +72,32 @@ class Column:
                 values = values * self.scale + self.zero
         if self.null is not None:
             values[raw == self.null] = np.nan
+        if self.sentinel is not None:
+            values[equal(raw, self.sentinel)] = np.nan
+        return values
+
+    def whole(self, raw: NDArray[Any]) -> NDArray[np.int64]:
+        """Convert elements as stored to integers, exactly.
+
+        Raises
+        ------
+        ValueError
+            One is undefined, or not a whole number.
+
+        """
+        if self.null is not None and (raw == self.null).any():
+            raise ValueError(f"column {self.name!r} has undefined numbers")
+        # Unsigned integers: float64 could not tell one of 64 bits from the next.
+        if self.dtype.kind in "iu" and self.scale == 1.0 and self.zero.is_integer():
+            if self.form == "K" and self.zero == 2.0**63:
+                values = (raw.astype(np.int64).view(np.uint64) ^ np.uint64(1 << 63)).view(np.int64)
+            else:
+                values = raw.astype(np.int64) + int(self.zero)
+        else:
+            numbers = self.decode(raw)
+            if not (np.abs(numbers) < 2.0**53).all() or (numbers != np.rint(numbers)).any():
+                raise ValueError(f"column {self.name!r} has numbers that are not whole")
+            values = numbers.astype(np.int64)
         return values
 
     def encode(self, values: NDArray[np.float64]) -> NDArray[Any]:
@@ -96,4 +127,12 @@ class Column:
         raw = values.astype(self.dtype)
         if self.null is not None:  # no value may turn into "undefined" by rounding
             raw[raw == self.null] = self.null + (1 if self.null < limits.max else -1)
+        if self.sentinel is not None:
+            beside = self.sentinel * (1 - 4 * ROUNDING) or np.finfo(np.float32).tiny
+            raw[equal(raw.astype(np.float64), self.sentinel)] = beside
         return raw
+
+
+def equal(values: NDArray[Any], number: float) -> NDArray[np.bool_]:
+    """Tell which values are a number, to the rounding of float32."""
+    return np.asarray(np.abs(values - number) <= ROUNDING * abs(number), np.bool_)

@@ -20,7 +20,7 @@ _FRAME = {word: frame for frame, words in _WORDS.items() for word in words.split
 #: Words that stand beside a frame and do not change it.
 _BESIDE = set(
     "coordinate coordinates coord coords coordsys system sys frame reference the of in equinox epoch"
-    " standard sky mean position positions 2000 2000.0 2000.".split()
+    " standard sky mean position positions 2000".split()
 )
 #: Words that say that the frame is not known.
 _SILENT = set("unknown none undefined unspecified null nan n/a na - ? u".split())
@@ -46,10 +46,10 @@ def frame_of_word(text: str) -> str | None:
         particular for FK4 and B1950, which are equatorial frames of another epoch.
 
     """
-    found = set()
-    for word in re.findall(r"[a-z0-9.]+", text.lower()):
-        if word not in _BESIDE:
-            found.add(_FRAME.get(word))
+    words = set(re.findall(r"[a-z0-9]+", re.sub(r"2000\.0*", "2000", text.lower()))) - _BESIDE
+    if len(words) > 1:
+        words -= {"j2000"}  # of an ecliptic frame, too
+    found = {_FRAME.get(word) or _FRAME.get(re.sub("j?2000$", "", word)) for word in words}
     return found.pop() if len(found) == 1 else None
 
 

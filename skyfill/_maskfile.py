@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill._fits import open_fits
-from skyfill._reading import Placed, Read, read_column
+from skyfill._reading import Placed, Read, read_file
 from skyfill._weights import ROUNDING
 
 __all__ = ["ApodisedMaskError", "read_mask", "read_weights"]
@@ -36,6 +36,8 @@ def read_mask(
     field: int | str = 0,
     threshold: float | None = None,
     invert: bool = False,
+    hdu: int | str | None = None,
+    nside: int | None = None,
     bits: int | Sequence[int] | None = None,
     frame: str | None = None,
     like: Placed | str | os.PathLike[str] | None = None,
@@ -45,7 +47,7 @@ def read_mask(
     Parameters
     ----------
     path
-        The file: RING or NESTED, full sky or partial, plain or gzip.
+        The file: RING, NESTED or multi-order (NUNIQ), full sky or partial, plain, gzip or bzip2.
     field
         The column, by number from 0 or by name.
     threshold
@@ -53,6 +55,11 @@ def read_mask(
         Without it, values within 1e-4 of 0 or 1 are taken for these.
     invert
         The file has 1 where the sky is *masked*.
+    hdu
+        The table, by number of its HDU from 0 or by its name (EXTNAME); the first with a sky where
+        it is not given.
+    nside
+        Resolution at which to read a multi-order mask whose cells have several.
     bits
         For a mask of bit codes: the bits, numbered from 0 for the lowest, that mean *masked*.
         Observed is where none of them is set. With `invert` a bit means *observed*, and all of
@@ -78,7 +85,9 @@ def read_mask(
     """
     if bits is not None and threshold is not None:
         raise ValueError("`bits` and `threshold` are two ways to read a mask; drop one of them")
-    read = read_column(Path(path), field, single=True, frame=frame, like=like, mask=True)
+    read = read_file(
+        Path(path), field, hdu=hdu, nside=nside, single=True, frame=frame, like=like, mask=True
+    )
     values = read.values
     chosen = None if bits is None else _bit_code(read, bits)
     by_name = isinstance(field, str) and not field.isdecimal()
@@ -169,8 +178,8 @@ def _not_binary(values: NDArray[np.floating]) -> str:
     low, high = values.min(), values.max()
     if low >= 0 and high > 1 and np.array_equal(values, np.rint(values)):
         return (
-            f"holds whole numbers from {low:.6g} to {high:.6g}, so it is no mask of 0 and 1; if"
-            " they are bit codes, pass `bits`, the numbers of the bits that mean masked; or give"
+            f"holds {low:.6g} to {high:.6g}, so it is no mask of 0 and 1; if these whole numbers"
+            " are bit codes, pass `bits`, the numbers of the bits that mean masked; otherwise give"
             " the map first, then the mask, or pass `threshold=X` (observed above X)"
         )
     if low < -ROUNDING or high > 1 + ROUNDING:
@@ -186,6 +195,8 @@ def read_weights(
     *,
     field: int | str = 0,
     invert: bool = False,
+    hdu: int | str | None = None,
+    nside: int | None = None,
     frame: str | None = None,
     like: Placed | str | os.PathLike[str] | None = None,
 ) -> NDArray[np.float64]:
@@ -194,12 +205,12 @@ def read_weights(
     Parameters
     ----------
     path
-        The file: RING or NESTED, full sky or partial, plain or gzip.
+        The file: RING, NESTED or multi-order (NUNIQ), full sky or partial, plain, gzip or bzip2.
     field
         The column, by number from 0 or by name.
     invert
         The file has 1 where the sky is *masked*.
-    frame, like
+    hdu, nside, frame, like
         As for `read_mask`.
 
     Returns
@@ -215,7 +226,7 @@ def read_weights(
         It cannot be read.
 
     """
-    read = read_column(Path(path), field, frame=frame, like=like, mask=True)
+    read = read_file(Path(path), field, hdu=hdu, nside=nside, frame=frame, like=like, mask=True)
     values = np.asarray(read.values, np.float64)
     if _SKY_UNIT.match(read.column.unit):
         raise ValueError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill._quantity import Noise, Unit, noise_of_name, parse_unit, stated_unit, stokes_of
-from skyfill._reading import Read, read_column
+from skyfill._reading import Read, read_file
 from skyfill.maps import SkyMap
 
 __all__ = ["read_noise"]
@@ -37,6 +38,8 @@ def read_noise(
     *,
     field: int | str = 0,
     unit: str | None = None,
+    hdu: int | str | None = None,
+    missing: float | Sequence[float] | None = None,
     variance: bool = False,
     frame: str | None = None,
     like: SkyMap | None = None,
@@ -54,6 +57,8 @@ def read_noise(
         The column, by number from 0 or by name.
     unit
         The unit of its numbers where the file names none: "uK", "uK^2", "1/uK^2".
+    hdu, missing
+        As for `skyfill.read_map`.
     variance
         The numbers are a variance, though neither unit nor name says so. `unit` may then be that
         of the standard deviation.
@@ -76,7 +81,7 @@ def read_noise(
         It cannot be read.
 
     """
-    read = read_column(Path(path), field, frame=frame, like=like)
+    read = read_file(Path(path), field, hdu=hdu, missing=missing, frame=frame, like=like)
     _refuse_other_columns(read, by_name=isinstance(field, str) and not field.isdecimal())
     scale, kind = _scale_of(read, unit, like, variance=variance)
     values = read.values

@@ -7,19 +7,21 @@ of the other, as healpy writes maps without one unless told. An unknown frame is
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from numpy.typing import NDArray
 
-from skyfill._fits import finish, open_fits
+from skyfill._fits import open_fits
 from skyfill._fits_column import Column
 from skyfill._frames import frame_of_word
+from skyfill._skycolumn import SkyColumn, read_column
 from skyfill._skytable import SkyTable, find_table
 from skyfill.healpix import reorder
 
-__all__ = ["Frame", "Place", "Placed", "Read", "check_alike", "place_of", "read_column"]
+__all__ = ["Frame", "Place", "Placed", "Read", "check_alike", "place_of", "read_file"]
 
 
 _NAMES = {"G": "Galactic", "E": "ecliptic", "C": "equatorial"}
@@ -52,7 +54,7 @@ class Placed(Protocol):
         """The file."""
 
     @property
-    def nside(self) -> int:
+    def nside(self) -> int | None:
         """HEALPix resolution."""
 
     @property
@@ -65,7 +67,8 @@ class Place:
     """Resolution and frame of a file."""
 
     path: Path
-    nside: int
+    nside: int | None
+    """None of a multi-order file, whose resolution depends on how it is read."""
     frame: Frame
     mask: bool = False
     """Whether the file holds a mask."""
@@ -73,13 +76,30 @@ class Place:
 
 @dataclass(frozen=True)
 class Read:
-    """One column as it stands in its file."""
+    """One column as it stands in its file, and the frame that it is in."""
 
-    table: SkyTable
-    column: Column
+    found: SkyColumn
     frame: Frame
-    values: NDArray[Any] = field(repr=False)
-    """(npix,), unit and order of the file, NaN where missing."""
+
+    @property
+    def table(self) -> SkyTable:
+        """The table of the column."""
+        return self.found.table
+
+    @property
+    def column(self) -> Column:
+        """The column."""
+        return self.found.column
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """(npix,), unit and order of the file, NaN where missing."""
+        return self.found.values
+
+    @property
+    def nside(self) -> int:
+        """Resolution of the values."""
+        return self.found.nside
 
     def ring(self, values: NDArray[Any]) -> NDArray[Any]:
         """Bring (npix,) values from the file's order to RING."""
@@ -90,7 +110,11 @@ class Read:
 
 
 def place_of(
-    path: str | os.PathLike[str], *, frame: str | None = None, mask: bool = False
+    path: str | os.PathLike[str],
+    *,
+    hdu: int | str | None = None,
+    frame: str | None = None,
+    mask: bool = False,
 ) -> Place:
     """Find the resolution and the frame of a file from its headers.
 
@@ -98,6 +122,8 @@ def place_of(
     ----------
     path
         A HEALPix FITS file.
+    hdu
+        The table, by number of its HDU or by EXTNAME; the first with a sky where it is not given.
     frame
         Its frame where the header names none or an unknown one.
     mask
@@ -113,27 +139,29 @@ def place_of(
     """
     path = Path(path)
     with open_fits(path) as stream:
-        table = find_table(stream, path)
-        return Place(path, table.nside, _frame_of(table, frame), mask)
+        table = find_table(stream, path, hdu)
+        nside = None if table.multiorder else table.nside
+        return Place(path, nside, _frame_of(table, frame), mask)
 
 
-def read_column(
+def read_file(
     path: Path,
     field: int | str,
     *,
+    hdu: int | str | None = None,
+    missing: float | Sequence[float] | None = None,
+    nside: int | None = None,
     single: bool = False,
     frame: str | None = None,
     like: Placed | str | os.PathLike[str] | None = None,
     mask: bool = False,
 ) -> Read:
-    """Read one column as it stands in its file.
+    """Read one column as it stands in its file, and check that it goes with another file.
 
     Parameters
     ----------
-    path, field
-        The file, and the column by number from 0 or by name.
-    single
-        Keep float32 where the file has no more.
+    path, field, hdu, missing, nside, single
+        As for `skyfill._skycolumn.read_column`.
     frame
         The frame where the file names none or an unknown one.
     like
@@ -142,16 +170,14 @@ def read_column(
         Whether the column is a mask, for messages.
 
     """
-    with open_fits(path) as stream:
-        table = find_table(stream, path)
-        place = Place(path, table.nside, _frame_of(table, frame), mask)
-        column = table.column(field)
-        if like is not None:
-            check_alike(place, _beside(like, place, given=frame is not None))
-        _ = table.nest  # refused before all is read where the header does not say
-        values = table.read(stream, column, single=single)
-        finish(stream, table.hdu)
-    return Read(table, column, place.frame, values)
+    # From the headers first: what does not go together is not read.
+    place = place_of(path, hdu=hdu, frame=frame, mask=mask)
+    if place.nside is None and nside is not None:
+        place = replace(place, nside=nside)
+    if like is not None:
+        check_alike(place, _beside(like, place, given=frame is not None))
+    found = read_column(path, field, hdu=hdu, nside=nside, single=single, missing=missing)
+    return Read(found, place.frame)
 
 
 def _frame_of(table: SkyTable, given: str | None) -> Frame:
@@ -187,7 +213,7 @@ def check_alike(one: Placed, other: Placed) -> None:
         Nside or frames differ, or a frame is unknown and the other file does not name the same.
 
     """
-    if one.nside != other.nside:
+    if None not in (one.nside, other.nside) and one.nside != other.nside:
         raise ValueError(
             f"{one.path} has Nside {one.nside}, {other.path} has Nside {other.nside}; give files"
             " of one Nside"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -11,39 +13,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill._checks import MAX_NSIDE, check_nside, nside_of
-from skyfill._fits import PIECE, Hdu, walk
-from skyfill._fits_column import Column
-from skyfill._fits_write import edit
+from skyfill._fits import Hdu, walk
+from skyfill._fits_column import Column, equal
 from skyfill._frames import frame_of_cards
 
-__all__ = ["UNSEEN", "FullSky", "SkyTable", "find_table", "missing", "sky_tables"]
+__all__ = ["UNSEEN", "SkyTable", "find_table", "missing", "sky_tables"]
 
 UNSEEN = -1.6375e30
 """What HEALPix files hold in missing pixels; it stays in files, arrays have NaN."""
 
 _PART = 1 << 16  # pixels that are decoded at a time
+_PEEK = 1 << 12  # rows that show whether a column lists pixels
 _EXACT = {"b1", "u1", "i2", "f4"}  # float32 holds their numbers
-_PIXEL_NAMES = {"PIXEL", "PIXELS", "PIX", "IPIX", "HPIX", "HPXINDEX"}
+_LARGEST_SINGLE = 1 << 24  # beyond it, float32 does not tell one pixel from the next
+
+#: Names of columns that list pixels, without what stands between letters: PIXEL, IPIX, HPX_INDEX,
+#: healpix_id, HPIX64, PIX_NEST and the like.
+_PIXEL_NAME = re.compile(
+    r"(I|H|HP|HPX|HEALPIX)?(PIX|PIXEL|PIXELS)(INDEX|INDICES|IDX|ID|NUM|NUMBER|NO|NR)?"
+    r"|HP(INDEX|IDX|ID|NUM|NUMBER|NO|NR)|(HPX|HEALPIX)(INDEX|IDX|ID|NUM|NUMBER|NO|NR)?"
+)
+#: Names that say so only where the header does, too (INDXSCHM = 'EXPLICIT').
+_LIST_NAMES = {"INDEX", "INDICES", "IDX", "ID", "NUMBER"}
+_UNIQ_NAME = re.compile(r"N?UNIQ(UE)?(ID|INDEX|PIX|PIXEL)?")
+_ORDER_NAME = re.compile(r"(?<=[^A-Z])(RING|NEST(?:ED)?)\d*$")
+_LIST_FORMS = set("BIJKED")
+_HIGHEST_ORDER = 29  # of pixel numbers in 64 bits
+#: Cards that mean "missing" when they hold a number; healpy and Planck write BAD_DATA.
+_BAD_KEYS = ("BAD_DATA", "BADVALUE", "BADVAL", "BADPIX", "FILLVAL", "NODATA", "MISSVAL", "UNSEEN")
+_HIGHEST = float(np.finfo(np.float32).max)
 
 
 def missing(values: NDArray[np.float64], *, sentinel: float = UNSEEN) -> NDArray[np.bool_]:
     """Tell which values are missing: not finite, or UNSEEN to within a rounding of any program."""
-    # Written -1.6375e30, -1.63750e+30 or as float32, it differs in the eighth digit.
-    near = np.abs(values - sentinel) <= 1e-5 * abs(sentinel)
+    if sentinel == UNSEEN:  # as -1.6375e30, -1.63750e+30 or float32, it differs in the eighth digit
+        near = np.abs(values - sentinel) <= 1e-5 * abs(sentinel)
+    else:
+        near = equal(values, sentinel)
     return near | ~np.isfinite(values)
-
-
-@dataclass(frozen=True)
-class FullSky:
-    """A table with one element for each pixel of the sky, as it is to be written."""
-
-    cards: tuple[bytes, ...]
-    column: Column
-    """The column that was asked for, where it now lies."""
-    rows: Callable[[], Iterator[NDArray[np.uint8]]]
-    """Starts to read the rows, in pieces of (nrow, bytes of a row) that may be changed."""
-    size: int
-    """Bytes of all rows."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +58,19 @@ class SkyTable:
     """A binary table with sky maps as columns."""
 
     hdu: Hdu
+    primary: Hdu
+    """The first HDU of the file, whose keywords count where the table has none."""
     fields: tuple[Column, ...]
     """The columns, without the one that lists pixels."""
     pixel: Column | None
-    """The column that lists pixels (explicit indexing), None where all or a range is stored."""
+    """The column that lists pixels, None where the rows are all pixels, or a range of them."""
     nside: int
+    """Of a multi-order map the largest that its numbers allow."""
+    multiorder: bool = False
+    """Whether pixels of several orders are listed, each with its order (NUNIQ)."""
+    offset: int = 0
+    """What the listed numbers are more than the pixels': 4 Nside² of NUNIQ's, where all are of one
+    order."""
 
     @property
     def path(self) -> Path:
@@ -67,11 +82,18 @@ class SkyTable:
         """Pixels of the whole sky."""
         return 12 * self.nside**2
 
+    def text(self, key: str) -> str:
+        """Return the value of a keyword of the table, or of the first HDU; "" where it is absent."""
+        return self.hdu.text(key) or self.primary.text(key)
+
+    def integer(self, key: str, default: int) -> int:
+        """Return the value of an integer keyword of the table, or of the first HDU."""
+        return (self.hdu if self.hdu.text(key) else self.primary).integer(key, default)
+
     @property
     def ordering(self) -> str | None:
-        """RING or NESTED; None where the header does not say."""
-        value = self.hdu.text("ORDERING").upper()
-        return {"RING": "RING", "NESTED": "NESTED", "NEST": "NESTED"}.get(value)
+        """RING, NESTED or NUNIQ (multi-order); None where the header does not say."""
+        return "NUNIQ" if self.multiorder or self.offset else _ordering(self.text("ORDERING"))
 
     @property
     def nest(self) -> bool:
@@ -82,32 +104,45 @@ class SkyTable:
                 f" astropy.io.fits.setval({str(self.path)!r}, 'ORDERING', value='RING',"
                 f" ext={self.hdu.index})"
             )
-        return self.ordering == "NESTED"
+        return self.ordering != "RING"
+
+    @cached_property
+    def _frame(self) -> tuple[str | None, str | None]:
+        own = frame_of_cards(self.hdu.text)
+        return own if any(own) else frame_of_cards(self.primary.text)
 
     @property
     def coord(self) -> str | None:
-        """Frame: G, E or C; None where the header does not say."""
-        return frame_of_cards(self.hdu.text)[0]
+        """Frame: G, E or C; None where the header does not say, or says what is not understood."""
+        return self._frame[0]
 
     @property
     def unknown_frame(self) -> str | None:
-        """The cards that name a frame, where they cannot be understood."""
-        return frame_of_cards(self.hdu.text)[1]
+        """The cards that name another frame, or contradict each other; None where none do."""
+        return self._frame[1]
 
     @property
     def sentinel(self) -> float:
         """What stands in the file's missing pixels."""
-        value = self.hdu.number("BAD_DATA", UNSEEN)
-        return value if abs(value) <= np.finfo(np.float32).max else UNSEEN
+        for key in _BAD_KEYS:
+            for hdu in (self.hdu, self.primary):
+                value = hdu.number(key, np.nan)
+                if abs(value) <= _HIGHEST:
+                    return value
+        return UNSEEN
 
     @property
     def partial(self) -> bool:
-        """Whether the file lists its pixels, or stores only FIRSTPIX to LASTPIX."""
-        if self.pixel is not None:
-            return True
-        stored = self.stored(self.fields[0])
-        first, last = (self.hdu.integer(key, 0) for key in ("FIRSTPIX", "LASTPIX"))
-        return stored != self.npix and stored == last - first + 1
+        """Whether the file stores only a part of the sky."""
+        return self.stored(self.fields[0]) != self.npix and (
+            self.pixel is not None or self._is_range(self.fields[0])
+        )
+
+    def _is_range(self, column: Column) -> bool:
+        """Whether the rows are the pixels from FIRSTPIX to LASTPIX."""
+        first, last = (self.integer(key, 0) for key in ("FIRSTPIX", "LASTPIX"))
+        stored = self.stored(column)
+        return stored == last - first + 1 and 0 <= first and last < self.npix
 
     def stored(self, column: Column) -> int:
         """Count the elements that the file has in a column."""
@@ -137,6 +172,13 @@ class SkyTable:
             raise ValueError(
                 f"{self.path}: column {column.name!r} has type {column.form}, which holds no sky"
             )
+        if self.pixel is None and (self.multiorder or self._scheme == "EXPLICIT"):
+            known = ", ".join(column.name for column in self.fields)
+            card, name = ("ORDERING", "UNIQ") if self.multiorder else ("INDXSCHM", "PIXEL")
+            raise ValueError(
+                f"{self.path}: {card} says {self.text(card)}, yet no column lists the pixels;"
+                f" there are: {known}; give that with the list the name {name}"
+            )
         count = self.stored(column)
         if count > self.npix or (count < self.npix and not self.partial) or not count:
             raise ValueError(
@@ -144,6 +186,10 @@ class SkyTable:
                 f" Nside {self.nside} has {self.npix}"
             )
         return column
+
+    @property
+    def _scheme(self) -> str:
+        return self.text("INDXSCHM").upper()
 
     def pixels(self, rows: NDArray[np.uint8], row: int, column: Column) -> NDArray[np.int64]:
         """List the pixels, in the file's ordering, of the elements of a column.
@@ -158,149 +204,115 @@ class SkyTable:
             The column.
 
         """
+        first = self.integer("FIRSTPIX", 0) if self.partial and self._is_range(column) else 0
+        start = first + row * column.repeat
+        implied = np.arange(start, start + len(rows) * column.repeat)
         if self.pixel is None:
-            first = self.hdu.integer("FIRSTPIX", 0) if self.partial else 0
-            start = first + row * column.repeat
-            return np.arange(start, start + len(rows) * column.repeat)
-        if self.pixel.repeat != column.repeat:
-            raise ValueError(
-                f"{self.path}: column {column.name!r} has {column.repeat} elements in a row,"
-                f" {self.pixel.name!r} {self.pixel.repeat}"
-            )
-        listed = self.pixel.decode(self.pixel.of(rows)).ravel()
+            return implied
+        listed = self.listed(rows, column)
         if not (listed.min() >= 0 and listed.max() < self.npix):
             raise ValueError(
                 f"{self.path}: {self.pixel.name} lists pixels {listed.min():.0f} to"
                 f" {listed.max():.0f}, Nside {self.nside} has 0 to {self.npix - 1}"
             )
-        return listed.astype(np.int64)
+        whole = self.stored(column) == self.npix
+        rows_say = self._scheme == "IMPLICIT" and (whole or self._is_range(column))
+        if rows_say and (listed != implied).any():
+            raise ValueError(
+                f"{self.path}: INDXSCHM says IMPLICIT, yet column {self.pixel.name!r} lists the"
+                " pixels in another order; if the list is right, set it, in Python:"
+                f" astropy.io.fits.setval({str(self.path)!r}, 'INDXSCHM', value='EXPLICIT',"
+                f" ext={self.hdu.index})"
+            )
+        return listed
 
-    def read(self, stream: BinaryIO, column: Column, *, single: bool = False) -> NDArray[Any]:
+    def listed(self, rows: NDArray[np.uint8], column: Column) -> NDArray[np.int64]:
+        """Return the numbers that the file lists for the elements of a column."""
+        pixel = self.pixel
+        if pixel is None or pixel.repeat != column.repeat:
+            raise ValueError(
+                f"{self.path}: column {column.name!r} has {column.repeat} elements in a row,"
+                f" {pixel.name if pixel else 'no list'!r} {pixel.repeat if pixel else 0}"
+            )
+        try:
+            numbers = pixel.whole(pixel.of(rows)).ravel() - self.offset
+        except ValueError as error:
+            raise ValueError(
+                f"{self.path}: {error}, so it does not list pixels; correct the list, or rename"
+                " the column if it is none"
+            ) from None
+        if pixel.form == "E" and numbers.size and numbers.max() > _LARGEST_SINGLE:
+            raise ValueError(
+                f"{self.path}: column {pixel.name!r} lists pixels up to {numbers.max()} in float32,"
+                " which holds such numbers rounded; write the list as integers"
+            )
+        return numbers
+
+    def read(
+        self,
+        stream: BinaryIO,
+        column: Column,
+        *,
+        single: bool = False,
+        sentinels: Sequence[float] = (),
+    ) -> NDArray[Any]:
         """Read a column as (npix,), file's unit and ordering, NaN where missing.
 
-        Float64, or with ``single`` float32 where that holds whatever the file does.
+        Float64, or with ``single`` float32 where that holds whatever the file does. Missing is
+        what the header says, and `sentinels`.
         """
-        plain = (column.scale, column.zero) == (1.0, 0.0) and column.dtype.str[1:] in _EXACT
-        values = np.full(self.npix, np.nan, np.float32 if single and plain else np.float64)
-        seen = np.zeros(self.npix if self.partial else 0, np.bool_)
+        values = np.full(self.npix, np.nan, self.dtype(column, single=single))
+        seen = np.zeros(0 if self.pixel is None else self.npix, np.bool_)
         row = 0
-        for rows in self._parts(stream, column):
-            part = column.decode(column.of(rows)).ravel()
-            part[missing(part)] = np.nan
-            if self.sentinel != UNSEEN:
-                part[missing(part, sentinel=self.sentinel)] = np.nan
-            if self.partial:
+        for rows, part in self.parts(stream, column, sentinels):
+            if self.pixel is not None:
                 listed = self.pixels(rows, row, column)
                 values[listed] = part
                 seen[listed] = True
             else:  # a slice is faster than an index
-                values[row * column.repeat : (row + len(rows)) * column.repeat] = part
+                start = row * column.repeat
+                if self.partial:
+                    start += self.integer("FIRSTPIX", 0)
+                values[start : start + part.size] = part
             row += len(rows)
-        if self.partial and np.count_nonzero(seen) != self.stored(column):
-            raise ValueError(f"{self.path}: a pixel is listed twice")
+        if self.pixel is not None and np.count_nonzero(seen) != self.stored(column):
+            raise ValueError(f"{self.path}: a pixel is listed twice in column {self.pixel.name!r}")
         return values
 
-    def _parts(self, stream: BinaryIO, column: Column) -> Iterator[NDArray[np.uint8]]:
-        """Read the rows in parts whose numbers, in float64, stay in the processor's cache."""
-        step = max(1, _PART // column.repeat)
-        for rows in self.hdu.rows(stream):
-            for start in range(0, len(rows), step):
-                yield rows[start : start + step]
+    def dtype(self, column: Column, *, single: bool) -> type[np.floating]:
+        """Return float32 where that is wished and holds the numbers of a column, else float64."""
+        plain = (column.scale, column.zero) == (1.0, 0.0) and column.dtype.str[1:] in _EXACT
+        return np.float32 if single and plain else np.float64
 
-    def full_sky(self, stream: BinaryIO, column: Column) -> FullSky:
-        """Return the table with all pixels: as it is, or completed by missing ones.
+    def parts(
+        self, stream: BinaryIO, column: Column, sentinels: Sequence[float] = ()
+    ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float64]]]:
+        """Read the rows, and the column's numbers in them, NaN where missing.
 
-        A file that lists its pixels, those of `column`, becomes one with one pixel a row and
-        without list; the other columns are then missing in the new rows: UNSEEN, TNULLn, or 0 in
-        integers without TNULLn.
+        The parts are short, so that their numbers, in float64, stay in the processor's cache.
         """
-        hdu = self.hdu
-        if not self.partial:
-            length = hdu.integer("NAXIS1") * hdu.integer("NAXIS2")
-            return FullSky(hdu.cards, column, lambda: hdu.rows(stream), length)
-        if hdu.integer("PCOUNT", 0) or any(
-            other.repeat != column.repeat for other in self.fields if column.repeat != 1
-        ):
-            raise ValueError(f"{self.path}: cannot complete a partial sky with such columns")
-        return self._completed(stream, column)
-
-    def _completed(self, stream: BinaryIO, column: Column) -> FullSky:
-        moved: list[Column] = []  # the columns without the list, one pixel a row
-        length = 0
-        for old in self.fields:
-            width = old.width // column.repeat
-            repeat = old.repeat // column.repeat
-            moved.append(
-                replace(old, number=len(moved) + 1, repeat=repeat, offset=length, width=width)
-            )
-            length += width
-
-        stored = self.stored(column)
-        records = np.empty((stored, length), np.uint8)
-        record_of = np.full(self.npix, -1, np.int32)
-        row = at = 0
-        for rows in self.hdu.rows(stream):
-            listed = self.pixels(rows, row, column)
-            here = slice(at, at + listed.size)
-            record_of[listed] = np.arange(here.start, here.stop, dtype=np.int32)
-            for old, new in zip(self.fields, moved, strict=True):
-                new.raw(records[here])[:] = old.raw(rows).reshape(-1, new.width)
-            row += len(rows)
-            at = here.stop
-
-        blank = np.zeros((1, length), np.uint8)
-        for new in moved:
-            if new.dtype.kind == "f":
-                new.of(blank)[:] = new.encode(np.array([self.sentinel]))
-            elif new.dtype.kind == "i" or new.form == "B":
-                new.of(blank)[:] = new.encode(np.zeros(1)) if new.null is None else new.null
-
-        def rows_of_all() -> Iterator[NDArray[np.uint8]]:
-            step = max(1, PIECE // length)
-            for start in range(0, self.npix, step):
-                record = record_of[start : start + step]
-                out = np.repeat(blank, record.size, axis=0)
-                known = record >= 0
-                out[known] = records[record[known]]
-                yield out
-
-        cards = self._completed_cards(moved, length, one_a_row=column.repeat == 1)
-        new = moved[self.fields.index(column)]
-        return FullSky(cards, new, rows_of_all, length * self.npix)
-
-    def _completed_cards(
-        self, moved: list[Column], length: int, *, one_a_row: bool
-    ) -> tuple[bytes, ...]:
-        """Renumber the keywords of columns and say that the sky is full."""
-        number = {old.number: new.number for old, new in zip(self.fields, moved, strict=True)}
-        cards = []
-        for card in self.hdu.cards:
-            key = card[:8].rstrip().upper().decode("ascii", "replace")
-            name, digits = key.rstrip("0123456789"), key[len(key.rstrip("0123456789")) :]
-            if name.startswith("T") and digits and int(digits) <= len(self.hdu.columns):
-                if int(digits) not in number or (name == "TDIM" and not one_a_row):
-                    continue
-                card = f"{name}{number[int(digits)]}".ljust(8).encode() + card[8:]
-            cards.append(card)
-        keywords = {f"TFORM{new.number}": (f"{new.repeat}{new.form}", "") for new in moved}
-        structure = {
-            "NAXIS1": (length, "length of dimension 1"),
-            "NAXIS2": (self.npix, "length of dimension 2"),
-            "TFIELDS": (len(moved), "number of table fields"),
-        }
-        coverage = {
-            "INDXSCHM": ("IMPLICIT", "Indexing: IMPLICIT or EXPLICIT"),
-            "OBJECT": ("FULLSKY", "Sky coverage, either FULLSKY or PARTIAL"),
-            "FIRSTPIX": (0, "First pixel # (0 based)"),
-            "LASTPIX": (self.npix - 1, "Last pixel # (0 based)"),
-        }
-        older = {"OBS_NPIX": (self.npix, "Pixels stored"), "GRAIN": (0, "Indexing: IMPLICIT")}
-        coverage |= {key: card for key, card in older.items() if key in self.hdu.header}
-        return edit(cards, {**keywords, **structure, **coverage})
+        step = max(1, _PART // column.repeat)
+        unlike = {self.sentinel, *sentinels} - {UNSEEN}
+        for piece in self.hdu.rows(stream):
+            for start in range(0, len(piece), step):
+                rows = piece[start : start + step]
+                part = column.decode(column.of(rows)).ravel()
+                part[missing(part)] = np.nan
+                for sentinel in unlike:
+                    part[missing(part, sentinel=sentinel)] = np.nan
+                yield rows, part
 
 
-def find_table(stream: BinaryIO, path: Path) -> SkyTable:
-    """Find the first table of a file that holds a sky.
+def find_table(stream: BinaryIO, path: Path, hdu: int | str | None = None) -> SkyTable:
+    """Find the first table of a file that holds a sky, or that in a given HDU.
+
+    Parameters
+    ----------
+    stream, path
+        The file.
+    hdu
+        Number from 0, the primary HDU, or name (EXTNAME, upper or lower case); None for the first
+        table that holds a sky.
 
     Raises
     ------
@@ -308,44 +320,178 @@ def find_table(stream: BinaryIO, path: Path) -> SkyTable:
         There is none, or what says its Nside is wrong.
 
     """
-    for table in sky_tables(stream, path):
+    for table in sky_tables(stream, path, hdu):
         return table
-    found = ", ".join(f"HDU {hdu.index} {_kind(hdu)}" for hdu in walk(stream, path))
+    hdus = list(walk(stream, path))
+    found = ", ".join(f"HDU {other.index}{_name(other)} {_kind(other)}" for other in hdus)
+    if any(other.text("ZTABLE") == "True" for other in hdus):
+        raise ValueError(
+            f"{path}: a table that fpack has compressed (ZTABLE); expand it first: funpack {path}"
+        )
+    if hdu is not None:
+        raise ValueError(f"{path}: no HEALPix map in HDU {hdu!r}; pass `hdu` with one of: {found}")
     raise ValueError(f"{path}: no HEALPix map in it, but {found}")
 
 
-def sky_tables(stream: BinaryIO, path: Path) -> Iterator[SkyTable]:
-    """Go through the tables of a file that hold a sky."""
+def sky_tables(stream: BinaryIO, path: Path, wanted: int | str | None = None) -> Iterator[SkyTable]:
+    """Go through the tables of a file that hold a sky, or look at that in a wanted HDU only."""
+    primary = None
     for hdu in walk(stream, path):
-        if not (hdu.is_table and hdu.columns):
-            continue
+        primary = primary or hdu
+        if (wanted is None or _is(hdu, wanted)) and hdu.is_table and hdu.columns:
+            table = _sky_table(stream, hdu, primary)
+            if table is not None:
+                yield table
+
+
+def _sky_table(stream: BinaryIO, hdu: Hdu, primary: Hdu) -> SkyTable | None:
+    """Return a table as one of sky maps, None where it is none."""
+    said = hdu.text("ORDERING") or primary.text("ORDERING")
+    multiorder = _ordering(said) == "NUNIQ" or not said
+    pixel = _uniq_column(hdu) if multiorder else None
+    multiorder = multiorder and (pixel is not None or bool(said))
+    if not multiorder:
+        pixel = _pixel_column(stream, hdu, primary)
+        _check_name(hdu, pixel, _ordering(said))
+    fields = tuple(column for column in hdu.columns if column is not pixel)
+    if not fields:
+        return None
+    count = hdu.integer("NAXIS2") * fields[0].repeat
+    own = any(hdu.text(key) for key in ("NSIDE", "ORDERING", "PIXTYPE"))
+    if multiorder:
+        if not own and pixel is None:
+            return None
+        nside = 1 << _HIGHEST_ORDER
+    elif own and hdu.text("NSIDE"):
+        nside = check_nside(hdu.integer("NSIDE"), what=f"{hdu.path}: keyword NSIDE")
+    elif primary.text("NSIDE"):
+        nside = check_nside(primary.integer("NSIDE"), what=f"{hdu.path}: keyword NSIDE")
+        # The keyword may be that of another table in the file.
+        if not own and pixel is None and count != 12 * nside**2:
+            return None
+    elif own or any(primary.text(key) for key in ("ORDERING", "PIXTYPE")):
+        nside = _nside_of_rows(hdu, count, pixel, own=own)
+        if not nside:
+            return None
+    else:
+        return None
+    for column in fields:
+        if column.repeat > 12 * MAX_NSIDE**2:  # a row of it would fill any memory
+            raise ValueError(
+                f"{hdu.path}: damaged header, column {column.name!r} has {column.repeat} elements"
+                " in a row, more than any sky; fetch the file again"
+            )
+    return SkyTable(hdu, primary, fields, pixel, nside, multiorder)
+
+
+def _nside_of_rows(hdu: Hdu, count: int, pixel: Column | None, *, own: bool) -> int:
+    """Return the Nside that so many rows have; 0 where the table is not known to be a sky."""
+    if pixel is not None:
+        raise ValueError(
+            f"{hdu.path}: no NSIDE keyword, and a list of pixels does not tell it; set it, in"
+            f" Python: astropy.io.fits.setval({str(hdu.path)!r}, 'NSIDE', value=...,"
+            f" ext={hdu.index})"
+        )
+    try:
+        return nside_of(count, str(hdu.path))
+    except ValueError:
+        if own:
+            raise
+        return 0
+
+
+def _uniq_column(hdu: Hdu) -> Column | None:
+    """Find the column that lists pixels of several orders."""
+    for column in hdu.columns:
+        if column.form in _LIST_FORMS and _UNIQ_NAME.fullmatch(_letters(column)):
+            return column
+    return None
+
+
+def _pixel_column(stream: BinaryIO, hdu: Hdu, primary: Hdu) -> Column | None:
+    """Find the column that lists pixels; None where there is none."""
+    able = [column for column in hdu.columns if column.form in _LIST_FORMS]
+    scheme = (hdu.text("INDXSCHM") or primary.text("INDXSCHM")).upper()
+    named = [column for column in able if _PIXEL_NAME.fullmatch(_letters(column))]
+    if scheme == "EXPLICIT":
         first = hdu.columns[0]
-        fields = hdu.columns
-        pixel = None
-        scheme = hdu.text("INDXSCHM").upper()
-        listed = scheme == "EXPLICIT" or (not scheme and first.name.upper() in _PIXEL_NAMES)
-        if listed and first.dtype.kind == "i":
-            pixel, fields = first, fields[1:]
-        count = hdu.integer("NAXIS2") * first.repeat
-        if hdu.text("NSIDE"):
-            nside = check_nside(hdu.integer("NSIDE"), what=f"{path}: keyword NSIDE")
-        elif any(hdu.text(key) for key in ("ORDERING", "PIXTYPE")):
-            nside = nside_of(count, str(path))
-        else:
-            continue
-        for column in fields:
-            if column.repeat > 12 * MAX_NSIDE**2:  # a row of it would fill any memory
-                raise ValueError(
-                    f"{path}: damaged header, column {column.name!r} has {column.repeat} elements"
-                    " in a row, more than any sky; fetch the file again"
-                )
-        if fields:
-            yield SkyTable(hdu, fields, pixel, nside)
+        standard = [first] if first.dtype.kind in "iu" and first in able else []
+        for choice in (named, [c for c in able if _letters(c) in _LIST_NAMES], standard):
+            if choice:
+                return _the_one(hdu, choice)
+        return None
+    # The rows may be the pixels, whatever a column is called, so its numbers are looked at.
+    named = [column for column in named if _lists_pixels(stream, hdu, column)]
+    return _the_one(hdu, named) if named else None
+
+
+def _check_name(hdu: Hdu, pixel: Column | None, ordering: str | None) -> None:
+    """Refuse a list whose name says another order than the header."""
+    match = _ORDER_NAME.search(pixel.name.upper()) if pixel is not None else None
+    if match and ordering not in (None, _ordering(match[1])):
+        raise ValueError(
+            f"{hdu.path}: ORDERING says {ordering}, the name of the list of pixels,"
+            f" {pixel.name if pixel else ''!r}, another order; correct the one that is wrong"
+        )
+
+
+def _the_one(hdu: Hdu, columns: list[Column]) -> Column:
+    """Return the only column that may list pixels, or that with the name of the standard."""
+    standard = [column for column in columns if _letters(column) in {"PIXEL", "PIXELS"}]
+    choice = standard or columns
+    if len(choice) > 1:
+        names = ", ".join(column.name for column in choice)
+        raise ValueError(
+            f"{hdu.path}: {names} may each list the pixels; give the right one the name PIXEL"
+        )
+    return choice[0]
+
+
+def _lists_pixels(stream: BinaryIO, hdu: Hdu, column: Column) -> bool:
+    """Tell whether the first numbers of a column are whole, not negative, and all different."""
+    rows = next(hdu.rows(stream), None) if column.width else None
+    if rows is None or not rows.size:
+        return False
+    try:
+        numbers = column.whole(column.of(rows[:_PEEK]))
+    except ValueError:
+        return False
+    ordered = np.sort(numbers, axis=None)
+    return bool(ordered[0] >= 0 and (np.diff(ordered) > 0).all())
+
+
+def _letters(column: Column) -> str:
+    """Return a column's name in large letters, without what separates them, order and Nside."""
+    name = re.sub(r"[^A-Z0-9]", "", column.name.upper())
+    return re.sub(r"(?<=.)(NESTED|NEST|RING)?\d*$", "", name)
+
+
+def _ordering(text: str) -> str | None:
+    word = re.sub(r"[^A-Z]", "", text.upper())
+    for start, ordering in (("RING", "RING"), ("NEST", "NESTED"), ("NUNIQ", "NUNIQ")):
+        if word.startswith(start):
+            return ordering
+    return "NUNIQ" if word.startswith("UNIQ") else None
+
+
+def _is(hdu: Hdu, wanted: int | str) -> bool:
+    if isinstance(wanted, str) and hdu.text("EXTNAME").upper() == wanted.strip().upper():
+        return True
+    return str(wanted).strip() == str(hdu.index)
+
+
+def _name(hdu: Hdu) -> str:
+    name = hdu.text("EXTNAME")
+    return f" {name!r}" if name else ""
 
 
 def _kind(hdu: Hdu) -> str:
     """Say what an HDU is, for a message."""
     axes = hdu.axes
+    if hdu.text("ZIMAGE") == "True":
+        return "a compressed image"
+    if hdu.is_table and len(hdu.columns) == 1 and _ordering(hdu.text("ORDERING")) == "NUNIQ":
+        return "a coverage map (MOC) without values"
     if hdu.text("XTENSION").endswith("TABLE"):
         return f"a table of {axes[-1] if axes else 0} rows"
     return f"an image of {' x '.join(map(str, axes))} pixels" if axes else "is empty"

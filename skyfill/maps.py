@@ -23,8 +23,12 @@ from skyfill._describe import Checksums, ColumnInfo, MapInfo, TableInfo, add_up,
 from skyfill._files import check_ending
 from skyfill._fits import open_fits, pieces
 from skyfill._fits_write import Card, edit, new_table, replaced, save
+from skyfill._frames import frame_of_word
+from skyfill._multiorder import at_one_order
 from skyfill._quantity import parse_unit, stated_unit, stokes_of, unit_in_uk
-from skyfill._reading import Frame, Place, Read, place_of, read_column
+from skyfill._reading import Frame, Place, Read, place_of, read_file
+from skyfill._sentinels import find_sentinel
+from skyfill._skyrows import layout
 from skyfill._skytable import UNSEEN, find_table
 from skyfill.healpix import reorder
 
@@ -37,6 +41,7 @@ __all__ = [
     "TableInfo",
     "add_up",
     "describe",
+    "frame_of_word",
     "known_pixels",
     "place_of",
     "read_map",
@@ -74,6 +79,8 @@ class SkyMap:
     """Whether the file stores only a part of the sky."""
     unknown_frame: str | None = None
     """The cards that name the frame, where they cannot be understood; then `coord` is None."""
+    flattened: bool = False
+    """Whether the file is a multi-order map, read at one resolution; it cannot be written back."""
 
     @property
     def frame(self) -> Frame:
@@ -97,6 +104,9 @@ def read_map(
     field: int | str = 0,
     unit: str | None = None,
     single: bool = False,
+    hdu: int | str | None = None,
+    missing: float | Sequence[float] | None = None,
+    nside: int | None = None,
     frame: str | None = None,
     like: SkyMap | str | os.PathLike[str] | None = None,
 ) -> SkyMap:
@@ -105,7 +115,7 @@ def read_map(
     Parameters
     ----------
     path
-        The file: RING or NESTED, full sky or partial, plain or gzip.
+        The file: RING, NESTED or multi-order (NUNIQ), full sky or partial, plain, gzip or bzip2.
     field
         The column, by number from 0 or by name.
     unit
@@ -113,6 +123,16 @@ def read_map(
     single
         Keep float32 where the file has no more, in half the memory: what that loses is as much as
         the file has lost.
+    hdu
+        The table, by number of its HDU from 0 (the primary one) or by its name (EXTNAME); the first
+        table with a sky where it is not given.
+    missing
+        A value, or several, that mean "no data" in this file, in its unit, to the rounding of
+        float32. NaN, infinity, UNSEEN and what the header names (BAD_DATA, TNULLn, BLANK) do so
+        anyway.
+    nside
+        Resolution at which to read a multi-order map whose cells have several: a larger cell gives
+        its value to its pixels, of smaller ones a pixel gets the mean.
     frame
         The frame where the file names none or an unknown one: G, E, C or a word for it.
     like
@@ -122,14 +142,24 @@ def read_map(
     Raises
     ------
     ValueError
-        The file is not what it should be; the message says what, and how to mend it. Also where
-        `unit` or `frame` contradicts the file, or the file does not go with `like`.
+        The file is not what it should be, or holds a value far outside the others that seems to
+        mean "no data"; the message says what, and how to mend it. Also where `unit` or `frame`
+        contradicts the file, or the file does not go with `like`.
     OSError
         It cannot be read.
 
     """
     path = Path(path)
-    read = _read_values(path, field, single=single, frame=frame, like=like)
+    read = _read_values(
+        path,
+        field,
+        hdu=hdu,
+        missing=missing,
+        nside=nside,
+        single=single,
+        frame=frame,
+        like=like,
+    )
     values, column, table = read.values, read.column, read.table
     name = _unit_of(read, unit, like if isinstance(like, SkyMap) else None)
     factor = unit_in_uk(name)
@@ -146,7 +176,7 @@ def read_map(
     values *= factor
     return SkyMap(
         values=values,
-        nside=table.nside,
+        nside=read.nside,
         path=path,
         column=column.name,
         column_index=table.fields.index(column),
@@ -158,6 +188,7 @@ def read_map(
         dtype=column.dtype,
         partial=table.partial,
         unknown_frame=read.frame.unknown,
+        flattened=read.found.flattened,
     )
 
 
@@ -165,6 +196,9 @@ def known_pixels(
     path: str | os.PathLike[str],
     *,
     field: int | str = 0,
+    hdu: int | str | None = None,
+    missing: float | Sequence[float] | None = None,
+    nside: int | None = None,
     frame: str | None = None,
     like: SkyMap | str | os.PathLike[str] | None = None,
 ) -> NDArray[np.bool_]:
@@ -172,7 +206,7 @@ def known_pixels(
 
     Parameters
     ----------
-    path, field, frame, like
+    path, field, hdu, missing, nside, frame, like
         As for `read_map`.
 
     Returns
@@ -187,30 +221,48 @@ def known_pixels(
         It cannot be read.
 
     """
-    read = _read_values(Path(path), field, single=True, frame=frame, like=like)
+    read = _read_values(
+        Path(path),
+        field,
+        hdu=hdu,
+        missing=missing,
+        nside=nside,
+        single=True,
+        frame=frame,
+        like=like,
+    )
     known: NDArray[np.bool_] = read.ring(~np.isnan(read.values))
     return known
 
 
-def _read_values(
-    path: Path,
-    field: int | str,
-    *,
-    single: bool,
-    frame: str | None,
-    like: SkyMap | str | os.PathLike[str] | None,
-) -> Read:
-    """Read a column that is not empty and not a mask."""
-    read = read_column(path, field, single=single, frame=frame, like=like)
+def _read_values(path: Path, field: int | str, **options: Any) -> Read:  # noqa: ANN401
+    """Read a column that is not empty, not a mask, and has no unknown word for missing values."""
+    read = read_file(path, field, **options)
     values = read.values
-    low, high = (float(limit(values, initial=0.0)) for limit in (np.fmin.reduce, np.fmax.reduce))
-    if np.isnan(values).all():
+    ends = float(np.fmin.reduce(values)), float(np.fmax.reduce(values))
+    if np.isnan(ends[0]):
         raise ValueError(f"{read} has no valid pixel at all")
+    _refuse_sentinel(read, ends)
+    low, high = min(ends[0], 0.0), max(ends[1], 0.0)
     if (low, high) == (0.0, 1.0) and np.isin(values[~np.isnan(values)], (0.0, 1.0)).all():
         raise ValueError(
             f"{read} holds 0 and 1 only, so it is a mask; give the map first, then the mask"
         )
     return read
+
+
+def _refuse_sentinel(read: Read, ends: tuple[float, float]) -> None:
+    """Refuse a value that seems to mean "no data" and is not known to."""
+    found = find_sentinel(read.values, ends)
+    if found is None:
+        return
+    value = f"{found.value:.9g}"
+    hold = "1 pixel holds" if found.count == 1 else f"{found.count} pixels hold exactly"
+    raise ValueError(
+        f"{read}: {hold} {value}, while the others lie between {found.low:.4g} and"
+        f" {found.high:.4g}; pass `missing={value}` if that means no data, otherwise put UNSEEN"
+        " (-1.6375e30) there"
+    )
 
 
 def _unit_of(read: Read, given: str | None, like: SkyMap | None) -> str:
@@ -265,9 +317,10 @@ def write_filled(
     """Write the file of a map again, with its holes filled and nothing else changed.
 
     The input is copied byte for byte: pixels outside the holes, other columns, other HDUs and
-    header cards come back bit for bit. Only a partial sky changes its form: it becomes a full one
-    with one pixel in a row, whose values are as they were, and UNSEEN in the other columns where
-    they had no pixel.
+    header cards come back bit for bit. Only a partial sky with holes at pixels that it has no place
+    for changes its form. If that makes it whole, it becomes a full one with one pixel in a row.
+    Otherwise it stays partial: the rows as they were, then those of the new pixels, with their
+    numbers in the list of pixels. Other columns hold UNSEEN in new rows.
 
     Parameters
     ----------
@@ -291,8 +344,8 @@ def write_filled(
     Raises
     ------
     ValueError
-        The input has changed since it was read, a fill value is not finite, or the column's dtype
-        cannot hold it.
+        The input has changed since it was read, a fill value is not finite, the column's dtype
+        cannot hold it, or the input is a multi-order map that was read at one resolution.
     OSError
         The input cannot be read or the output cannot be written.
 
@@ -310,8 +363,16 @@ def write_filled(
         raise ValueError(
             f"{sky.path}: the fill is not finite in {(~np.isfinite(chosen)).sum()} pixels"
         )
+    if sky.flattened:
+        raise ValueError(
+            f"{sky.path}: a multi-order map cannot be written back as it was, with cells of several"
+            " sizes; write the filled sky with skyfill.write_map, or flatten the file first with"
+            " ligo-skymap-flatten"
+        )
     with open_fits(sky.path) as stream:
-        table = find_table(stream, sky.path)
+        table = find_table(stream, sky.path, sky.hdu)
+        if table.multiorder:
+            table = at_one_order(stream, table, sky.nside) or table
         column = table.column(sky.column_index)
         if (column.name, table.nside, table.nest) != (sky.column, sky.nside, sky.nest):
             raise ValueError(f"{sky.path}: the file has changed since it was read; start again")
@@ -324,18 +385,22 @@ def write_filled(
             stored = reorder(whole_sky, nest_in=False, nest_out=True)[holes]
             del whole_sky
 
-        whole = table.full_sky(stream, column)
+        whole = layout(stream, table, column, holes)
+        where = None if table.pixel is None and not table.partial else np.flatnonzero(holes)
         hdu = table.hdu
         tail = hdu.start + hdu.integer("NAXIS1") * hdu.integer("NAXIS2"), hdu.start + hdu.size
 
         def data() -> Iterator[bytes]:
-            at = first = 0
-            for rows in whole.rows():
+            first = 0
+            for rows, pixels in whole.rows():
                 cells = whole.column.of(rows)
-                select = holes[at : at + cells.size].reshape(cells.shape)
-                count = int(np.count_nonzero(select))
-                cells[select] = stored[first : first + count]
-                at, first = at + cells.size, first + count
+                select = holes[pixels].reshape(cells.shape)
+                if where is None or isinstance(pixels, slice):  # in order
+                    count = int(np.count_nonzero(select))
+                    cells[select] = stored[first : first + count]
+                    first += count
+                else:
+                    cells[select] = stored[np.searchsorted(where, pixels[select.ravel()])]
                 yield rows.tobytes()
             yield from pieces(stream, sky.path, *tail)  # what variable-length columns point to
 

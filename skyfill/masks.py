@@ -19,6 +19,7 @@ from skyfill._checks import check_angle, check_nside, check_whole, nside_of
 from skyfill._maskfile import ApodisedMaskError, read_mask, read_weights
 from skyfill._regions import spread
 from skyfill._runs import Runs
+from skyfill._sentinels import repeated_value
 from skyfill._weights import frame_letter, regrade_mask, rotate_mask
 from skyfill.healpix import pixel_directions
 
@@ -112,7 +113,21 @@ def find_holes(values: ArrayLike, observed: ArrayLike) -> NDArray[np.bool_]:
             " they are filled, too",
             stacklevel=2,
         )
+    _warn_of_repeats(values, ~holes)
     return holes
+
+
+def _warn_of_repeats(values: NDArray[np.float64], observed: NDArray[np.bool_]) -> None:
+    """Warn where many observed pixels share one value, as where a program puts 0 for "no data"."""
+    found = repeated_value(values, observed)
+    if found is not None:
+        value, count = found
+        warnings.warn(
+            f"{count} pixels that the mask calls observed hold exactly {value:.9g} µK, and no other"
+            " value is nearly as frequent; if that means no data, pass `missing` with this value in"
+            " the file's unit, or mask these pixels",
+            stacklevel=3,
+        )
 
 
 def _refuse_impossible(values: NDArray[np.floating], observed: NDArray[np.bool_]) -> None:

@@ -10,12 +10,15 @@ ROOT = Path(__file__).parents[1]
 
 # A room imports only from rows above its own. Files of a package share the package's row.
 ROWS = (
-    {"_checks", "_files", "_fits_column", "_frames", "_jit", "_progress", "_quantity", "flatsky"},
+    {"_checks", "_files", "_fits_column", "_frames", "_jit", "_packing", "_progress", "_quantity"}
+    | {"_sentinels", "flatsky"},
     {"_arrays", "_fits", "_kept", "_pixels", "_ranks"},
     {"_fits_sums", "_laplace", "healpix"},
     {"_fits_write"},
     {"_catalogue", "_regions", "_runs", "_skytable", "_spectrumfile"},
-    {"_describe", "_reading", "_weights"},
+    {"_multiorder", "_skyrows"},
+    {"_describe", "_skycolumn", "_weights"},
+    {"_reading"},
     {"_maskfile"},
     {"blending", "maps", "masks", "tiling"},
     {"_noisemap", "diffuse", "harmonics", "pictures"},

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from map_files import NPIX, NSIDE, REAL, cards, fill_of, in_file_order, names, planck_like, raw
 
-from skyfill import _fits, _fits_write, _skytable
+from skyfill import _fits, _fits_write, _skyrows
 from skyfill.maps import describe, read_map, write_filled, write_map
 
 PROVENANCE = {"SF_SEED": (3, "seed of the realization"), "SF_METH": ("vae", "")}
@@ -21,7 +21,7 @@ PROVENANCE = {"SF_SEED": (3, "seed of the realization"), "SF_METH": ("vae", "")}
 @pytest.fixture(autouse=True, params=[1 << 24, 5000], ids=["whole", "pieces"])
 def piece(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Move files at once, and piece by piece as large ones are."""
-    for module in (_fits, _fits_write, _skytable):
+    for module in (_fits, _fits_write, _skyrows):
         monkeypatch.setattr(module, "PIECE", request.param)
 
 

@@ -141,7 +141,7 @@ def test_the_verb_names_the_librarys_binnings(entry):
         (("--mask", "small.fits"), "small.fits has Nside 8; give files of one Nside"),
         (("--mask", "nothing.fits"), "nothing.fits leaves no pixel observed"),
         (("--mask", "soft.fits", "--apodize-deg", 3), "soft.fits is apodised already"),
-        (("--mask", "hits.fits"), "holds whole numbers from 0 to 900, so it is no mask"),
+        (("--mask", "hits.fits"), "holds 0 to 900, so it is no mask of 0 and 1"),
         (("--mask", "negative.fits"), "holds -0.5 to 0.5"),
         (("--mask", "spread.fits"), "has the unit uK_CMB, so it is a map"),
         (
@@ -160,7 +160,7 @@ def test_the_verb_names_the_librarys_binnings(entry):
         (("--range", 2, 40), "2 ... lmax = 32"),
         (("--lmax", 48), "3 Nside - 1"),
         (("-o", "a.png", "--plot", "a.png"), "both name a.png"),
-        (("low.fits",), "low.fits has Nside 8, sky_0.fits has Nside 16"),
+        (("low.fits",), "low.fits has Nside 8, sky_0.fits has Nside 16; give files of one"),
     ],
 )
 def test_wrong_input_is_one_line(skyfill_main, folder, monkeypatch, words, message):

@@ -1,0 +1,100 @@
+"""Read one column of a sky file as a whole sky."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from skyfill._fits import finish, open_fits
+from skyfill._fits_column import Column
+from skyfill._multiorder import at_one_order, read_flat
+from skyfill._skytable import SkyTable, find_table
+
+__all__ = ["SkyColumn", "read_column"]
+
+
+@dataclass(frozen=True, eq=False)
+class SkyColumn:
+    """A column of a file, and the table that it stands in."""
+
+    values: NDArray[Any]
+    """(npix,), file's unit and ordering, NaN where missing."""
+    table: SkyTable
+    """With the Nside of the file, or that of the values where they are flattened."""
+    column: Column
+    nside: int
+    """Resolution of the values."""
+    flattened: bool
+    """Whether the values are those of a multi-order map at one resolution."""
+
+
+def read_column(
+    path: Path,
+    field: int | str,
+    *,
+    hdu: int | str | None = None,
+    nside: int | None = None,
+    single: bool = False,
+    missing: float | Sequence[float] | None = None,
+) -> SkyColumn:
+    """Read one column of a HEALPix FITS file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    field
+        The column, by number from 0 or by name.
+    hdu
+        The table, by number of its HDU or by EXTNAME; None for the first with a sky.
+    nside
+        Resolution at which to read a multi-order map.
+    single
+        Use float32 where that holds whatever the file does.
+    missing
+        Values that mean "missing" beside those that the header names, in the file's unit.
+
+    Raises
+    ------
+    ValueError
+        The file is not what it should be.
+    OSError
+        It cannot be read.
+
+    """
+    sentinels = _sentinels(missing)
+    with open_fits(path) as stream:
+        table = find_table(stream, path, hdu)
+        column = table.column(field)
+        table.nest  # noqa: B018 -- refuses a file that does not say its ordering
+        plain = table if not table.multiorder else at_one_order(stream, table, nside)
+        if plain is None and nside is not None:
+            values = read_flat(stream, table, column, nside, single=single, sentinels=sentinels)
+            found = SkyColumn(values, table, column, nside, flattened=True)
+        else:
+            table = plain or table
+            if nside not in (None, table.nside):
+                raise ValueError(
+                    f"{path}: the map has Nside {table.nside}; `nside={nside}` is for multi-order"
+                    " maps only; change the resolution with healpy.ud_grade"
+                )
+            values = table.read(stream, column, single=single, sentinels=sentinels)
+            found = SkyColumn(values, table, column, table.nside, flattened=False)
+        finish(stream, table.hdu)
+    return found
+
+
+def _sentinels(missing: ArrayLike | None) -> list[float]:
+    """Return the values that mean "missing" as numbers."""
+    if missing is None:
+        return []
+    try:
+        values = np.asarray(missing, np.float64).ravel()
+    except (TypeError, ValueError):
+        raise ValueError(f"`missing` takes a number or several, got {missing!r}") from None
+    return [float(value) for value in values if np.isfinite(value)]  # those are missing anyway

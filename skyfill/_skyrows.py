@@ -1,0 +1,329 @@
+"""Lay out the rows of a table that is written again with more pixels than it had."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skyfill._fits import PIECE
+from skyfill._fits_column import WIDTHS, Column
+from skyfill._fits_write import Card, edit
+from skyfill._skytable import SkyTable
+
+__all__ = ["Layout", "Pixels", "layout"]
+
+Pixels = slice | NDArray[np.int64]
+"""The pixels of some rows, in the file's ordering."""
+
+_COVERAGE = {
+    "INDXSCHM": "Indexing: IMPLICIT or EXPLICIT",
+    "OBJECT": "Sky coverage, either FULLSKY or PARTIAL",
+    "FIRSTPIX": "First pixel # (0 based)",
+    "LASTPIX": "Last pixel # (0 based)",
+    "OBS_NPIX": "Pixels stored",
+    "GRAIN": "Indexing: 0 IMPLICIT, 1 EXPLICIT",
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A table as it is to be written."""
+
+    cards: tuple[bytes, ...]
+    column: Column
+    """The column that was asked for, where it now lies."""
+    rows: Callable[[], Iterator[tuple[NDArray[np.uint8], Pixels]]]
+    """Starts to read the rows, in pieces of (nrow, bytes of a row) that may be changed, and the
+    pixels that they are of."""
+    size: int
+    """Bytes of all rows."""
+
+
+def layout(stream: BinaryIO, table: SkyTable, column: Column, holes: NDArray[np.bool_]) -> Layout:
+    """Lay out a table such that it has a place for each filled pixel.
+
+    A table that has one for all of them stays as it is. Otherwise a sky that is then whole gets one
+    pixel a row, in order and without list; a sky that is still partial gets rows for the filled
+    pixels after its own, and a list of pixels if it had none and the rows are no range. The other
+    columns are missing in the new rows: UNSEEN, TNULLn, or 0 in integers without TNULLn.
+
+    Parameters
+    ----------
+    stream, table, column
+        The table, and the column that is filled.
+    holes
+        (npix,), the file's ordering: the pixels that are filled.
+
+    Raises
+    ------
+    ValueError
+        The table needs new rows, and has columns that cannot be divided into pixels.
+
+    """
+    hdu = table.hdu
+    rows = hdu.integer("NAXIS2")
+    size = hdu.integer("NAXIS1") * rows
+    if table.pixel is None and not table.partial:
+        return Layout(hdu.cards, column, lambda: _whole(stream, table, column), size)
+    listed = np.zeros(table.npix, np.bool_)
+    for _, pixels in _own(stream, table, column):
+        listed[pixels] = True
+    new = np.flatnonzero(holes & ~listed)
+    if not new.size:
+        return Layout(hdu.cards, column, lambda: _own(stream, table, column), size)
+    others = [other for other in hdu.columns if other.repeat != column.repeat]
+    if hdu.integer("PCOUNT", 0) or (others and column.repeat != 1):
+        raise ValueError(
+            f"{table.path}: cannot add pixels to a partial sky with columns of variable or"
+            " different lengths; write the whole sky with healpy.write_map first"
+        )
+    listed |= holes
+    if listed.all() and not table.offset:
+        return _completed(stream, table, column)
+    if table.pixel is None and _is_range(listed):
+        return _extended(stream, table, column, new)
+    return _listed(stream, table, column, new)
+
+
+def _is_range(listed: NDArray[np.bool_]) -> bool:
+    """Tell whether pixels are all those between two."""
+    first, last = int(np.argmax(listed)), listed.size - int(np.argmax(listed[::-1]))
+    return bool(listed[first:last].all())
+
+
+def _whole(
+    stream: BinaryIO, table: SkyTable, column: Column
+) -> Iterator[tuple[NDArray[np.uint8], Pixels]]:
+    """Read the rows of a whole sky in order."""
+    at = 0
+    for rows in table.hdu.rows(stream):
+        count = len(rows) * column.repeat
+        yield rows, slice(at, at + count)
+        at += count
+
+
+def _own(
+    stream: BinaryIO, table: SkyTable, column: Column
+) -> Iterator[tuple[NDArray[np.uint8], Pixels]]:
+    """Read the rows of any table, and list their pixels."""
+    row = 0
+    for rows in table.hdu.rows(stream):
+        yield rows, table.pixels(rows, row, column)
+        row += len(rows)
+
+
+def _moved(columns: list[Column], repeat: int) -> tuple[list[Column], int]:
+    """Put columns beside each other with one pixel a row; return them and the bytes of a row."""
+    moved: list[Column] = []
+    length = 0
+    for old in columns:
+        width = old.width // repeat
+        new = replace(
+            old, number=len(moved) + 1, repeat=old.repeat // repeat, offset=length, width=width
+        )
+        moved.append(new)
+        length += width
+    return moved, length
+
+
+def _blank(table: SkyTable, columns: list[Column], length: int) -> NDArray[np.uint8]:
+    """Return a row without values."""
+    blank = np.zeros((1, length), np.uint8)
+    for new in columns:
+        if new.sentinel is not None:
+            new.of(blank)[:] = new.sentinel
+        elif new.dtype.kind == "f":
+            new.of(blank)[:] = new.encode(np.array([table.sentinel]))
+        elif new.dtype.kind == "i" or new.form == "B":
+            new.of(blank)[:] = new.encode(np.zeros(1)) if new.null is None else new.null
+    return blank
+
+
+def _copied(
+    rows: NDArray[np.uint8], olds: list[Column], news: list[Column], length: int, repeat: int
+) -> NDArray[np.uint8]:
+    """Copy the cells of columns to rows of one pixel."""
+    out = np.zeros((len(rows) * repeat, length), np.uint8)
+    for old, new in zip(olds, news, strict=True):
+        new.raw(out)[:] = old.raw(rows).reshape(-1, new.width)
+    return out
+
+
+def _completed(stream: BinaryIO, table: SkyTable, column: Column) -> Layout:
+    """Lay out all pixels in order, one a row, without list."""
+    olds = list(table.fields)
+    news, length = _moved(olds, column.repeat)
+    records = np.empty((table.stored(column), length), np.uint8)
+    record_of = np.full(table.npix, -1, np.int32)
+    at = 0
+    for rows, pixels in _own(stream, table, column):
+        copied = _copied(rows, olds, news, length, column.repeat)
+        records[at : at + len(copied)] = copied
+        record_of[pixels] = np.arange(at, at + len(copied), dtype=np.int32)
+        at += len(copied)
+    blank = _blank(table, news, length)
+
+    def rows_of_all() -> Iterator[tuple[NDArray[np.uint8], Pixels]]:
+        step = max(1, PIECE // length)
+        for start in range(0, table.npix, step):
+            record = record_of[start : start + step]
+            out = np.repeat(blank, record.size, axis=0)
+            known = record >= 0
+            out[known] = records[record[known]]
+            yield out, slice(start, start + record.size)
+
+    numbers = {old.number: new for old, new in zip(olds, news, strict=True)}
+    cards = _renumbered(table, numbers, length, table.npix, one_a_row=column.repeat == 1)
+    cover = {"INDXSCHM": "IMPLICIT", "OBJECT": "FULLSKY", "FIRSTPIX": 0, "LASTPIX": table.npix - 1}
+    cards = _covering(table, cards, cover, {"OBS_NPIX": table.npix, "GRAIN": 0})
+    return Layout(cards, numbers[column.number], rows_of_all, length * table.npix)
+
+
+def _extended(stream: BinaryIO, table: SkyTable, column: Column, new: NDArray[np.int64]) -> Layout:
+    """Lay out a longer range of pixels, one a row."""
+    olds = list(table.hdu.columns)
+    news, length = _moved(olds, column.repeat)
+    blank = _blank(table, news, length)
+    begin = table.integer("FIRSTPIX", 0)
+
+    def rows_of_range() -> Iterator[tuple[NDArray[np.uint8], Pixels]]:
+        yield from _empty(blank, new[new < begin])
+        for rows, pixels in _own(stream, table, column):
+            yield _copied(rows, olds, news, length, column.repeat), pixels
+        yield from _empty(blank, new[new > begin])
+
+    count = table.stored(column) + new.size
+    first = min(begin, int(new[0]))
+    numbers = {old.number: new for old, new in zip(olds, news, strict=True)}
+    cards = _renumbered(table, numbers, length, count, one_a_row=column.repeat == 1)
+    cover = {
+        "INDXSCHM": "IMPLICIT",
+        "OBJECT": "PARTIAL",
+        "FIRSTPIX": first,
+        "LASTPIX": first + count - 1,
+    }
+    cards = _covering(table, cards, cover, {"OBS_NPIX": count})
+    return Layout(cards, numbers[column.number], rows_of_range, length * count)
+
+
+def _listed(stream: BinaryIO, table: SkyTable, column: Column, new: NDArray[np.int64]) -> Layout:
+    """Lay out the rows as they are, and one for each new pixel after them, with a list."""
+    olds = list(table.hdu.columns)
+    widest = "J" if table.npix + table.offset < 1 << 31 else "K"
+    if table.pixel is None:
+        list_of_all = Column("PIXEL", 0, widest, column.repeat, 0, WIDTHS[widest] * column.repeat)
+        news, length = _moved([list_of_all, *olds], column.repeat)
+        pixel, news = news[0], news[1:]
+    else:
+        place = olds.index(table.pixel)
+        listing = table.pixel
+        if not _holds(listing, int(new.max()) + table.offset):
+            width = WIDTHS[widest] * column.repeat
+            listing = replace(listing, form=widest, width=width, scale=1.0, zero=0.0, null=None)
+            listing = replace(listing, sentinel=None)
+        news, length = _moved([*olds[:place], listing, *olds[place + 1 :]], column.repeat)
+        pixel = news[place]
+    numbers = {old.number: moved for old, moved in zip(olds, news, strict=True)}
+    copied = [(old, numbers[old.number]) for old in olds if numbers[old.number] is not pixel]
+    same = pixel == table.pixel
+    blank = _blank(table, [moved for _, moved in copied], length)
+
+    def rows_of_some() -> Iterator[tuple[NDArray[np.uint8], Pixels]]:
+        for rows, pixels in _own(stream, table, column):
+            if same:
+                yield rows, pixels
+                continue
+            out = _copied(rows, *map(list, zip(*copied, strict=True)), length, column.repeat)  # type: ignore[arg-type]
+            pixel.of(out)[:, 0] = _number(pixel, np.asarray(pixels) + table.offset)
+            yield out, pixels
+        for out, pixels in _empty(blank, new):
+            pixel.of(out)[:, 0] = _number(pixel, pixels + table.offset)
+            yield out, pixels
+
+    count = table.stored(column) + new.size
+    cards = _renumbered(table, numbers, length, count, one_a_row=column.repeat == 1)
+    if table.pixel is None:
+        form: dict[str, Card] = {
+            "TTYPE1": (pixel.name, "pixel number, 0 based"),
+            "TFORM1": (f"1{pixel.form}", ""),
+        }
+        cards = edit(cards, form)
+    elif pixel.form != table.pixel.form:
+        number = f"{pixel.number}"
+        dropped = {f"{key}{number}".encode() for key in ("TSCAL", "TZERO", "TNULL", "TDISP")}
+        cards = tuple(card for card in cards if card[:8].strip().upper() not in dropped)
+    whole = count == table.npix
+    cover: dict[str, object] = {"INDXSCHM": "EXPLICIT", "OBJECT": "FULLSKY" if whole else "PARTIAL"}
+    ends: dict[str, object] = {"OBS_NPIX": count, "GRAIN": 1}
+    for key in ("FIRSTPIX", "LASTPIX"):
+        if table.hdu.text(key):
+            least = table.integer(key, 0)
+            ends[key] = min(least, int(new[0])) if key == "FIRSTPIX" else max(least, int(new[-1]))
+    if table.pixel is None:  # no longer a range
+        cover["OBS_NPIX"] = count
+    cards = _covering(table, cards, cover, ends)
+    return Layout(cards, numbers[column.number], rows_of_some, length * count)
+
+
+def _empty(
+    blank: NDArray[np.uint8], pixels: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
+    """Make rows without values for pixels."""
+    step = max(1, PIECE // blank.shape[1])
+    for start in range(0, pixels.size, step):
+        part = pixels[start : start + step]
+        yield np.repeat(blank, part.size, axis=0), part
+
+
+def _holds(column: Column, number: int) -> bool:
+    """Tell whether a column of pixel numbers can hold one more."""
+    if column.dtype.kind == "f":
+        return number < 2 ** (np.finfo(column.dtype).nmant + 1) and column.scale == 1.0
+    limits = np.iinfo(column.dtype)
+    stored = number - int(column.zero)
+    plain = column.scale == 1.0 and column.zero.is_integer()
+    return plain and limits.min <= stored <= limits.max and column.null is None
+
+
+def _number(column: Column, pixels: NDArray[np.int64]) -> NDArray[np.generic]:
+    """Convert pixel numbers to elements of a list as stored."""
+    if column.form == "K" and column.zero == 2.0**63:
+        return (pixels.view(np.uint64) ^ np.uint64(1 << 63)).view(np.int64).astype(column.dtype)
+    return (pixels - int(column.zero)).astype(column.dtype)
+
+
+def _renumbered(
+    table: SkyTable, numbers: dict[int, Column], length: int, rows: int, *, one_a_row: bool
+) -> tuple[bytes, ...]:
+    """Give the keywords of columns their new numbers and say how the rows lie."""
+    cards = []
+    total = len(table.hdu.columns)
+    for card in table.hdu.cards:
+        key = card[:8].rstrip().upper().decode("ascii", "replace")
+        name, digits = key.rstrip("0123456789"), key[len(key.rstrip("0123456789")) :]
+        if name.startswith("T") and digits and int(digits) <= total:
+            if int(digits) not in numbers or (name == "TDIM" and not one_a_row):
+                continue
+            card = f"{name}{numbers[int(digits)].number}".ljust(8).encode() + card[8:]
+        cards.append(card)
+    forms = {f"TFORM{new.number}": (f"{new.repeat}{new.form}", "") for new in numbers.values()}
+    count = max(new.number for new in numbers.values())
+    structure = {
+        "NAXIS1": (length, "length of dimension 1"),
+        "NAXIS2": (rows, "length of dimension 2"),
+        "TFIELDS": (count, "number of table fields"),
+    }
+    return edit(cards, {**forms, **structure})
+
+
+def _covering(
+    table: SkyTable, cards: tuple[bytes, ...], cover: dict[str, object], known: dict[str, object]
+) -> tuple[bytes, ...]:
+    """Say which pixels there are: `cover` in any case, `known` where the header has such a card."""
+    present = {key: value for key, value in known.items() if table.hdu.text(key)}
+    said = {**cover, **present}
+    return edit(cards, {key: (value, _COVERAGE[key]) for key, value in said.items()})
