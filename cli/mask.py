@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import skyfill
 
-from . import options, reading, records
+from . import options, reading, records, wording
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -106,7 +106,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--sources",
         type=Path,
         metavar="CATALOGUE",
-        help="mask discs: lon, lat and radius, text or FITS",
+        help="mask discs: a table with ra and dec, l and b, or lon and lat, and perhaps radius; "
+        "text, VizieR, FITS, VOTable, DS9 regions",
+    )
+    steps.add_argument(
+        "--columns",
+        type=_columns,
+        metavar="lon=A,lat=B",
+        help="columns of CATALOGUE by name, or by number from 0: lon=A,lat=B[,radius=C][,frame=G]",
     )
     steps.add_argument(
         "--radius-arcmin",
@@ -135,6 +142,14 @@ def _frame(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _columns(text: str) -> dict[str, str]:
+    """Read lon=A,lat=B."""
+    pairs = [pair.partition("=") for pair in text.split(",")]
+    if not all(value for _, _, value in pairs):
+        raise argparse.ArgumentTypeError(f"must be lon=NAME,lat=NAME, got {text}")
+    return {key.strip().lower(): value.strip() for key, _, value in pairs}
+
+
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     options.set_threads(args.threads)
@@ -144,7 +159,7 @@ def run(args: argparse.Namespace) -> int:
     with progress(quiet=args.quiet) as listener:
         listener.stage("mask")
         values, coord = _begin(args, said)
-        values = _operate(args, values, coord)
+        values, sources = _operate(args, values, coord)
         _write(args, values, coord, said)
         listener.done(str(args.output))
         listener.stage("holes")
@@ -163,8 +178,11 @@ def run(args: argparse.Namespace) -> int:
     if values.dtype != bool:
         result["mean_weight"] = float(values.mean())
     if args.json:
-        print(json.dumps(result | {"said": said}))
+        result |= {"said": said} | ({"sources": sources} if sources else {})
+        print(json.dumps(result))
     else:
+        for line in sources:
+            print(line)
         print(
             "Nside {nside}, {fsky:.2%} of the sky observed; {holes} holes, {hole_pixels} pixels, "
             "the largest hole {largest_hole_pixels}".format_map(result)
@@ -194,10 +212,9 @@ def _check(args: argparse.Namespace) -> None:
         raise ValueError(
             "--keep-share is about a MASK at a coarser resolution; name a mask and pass --nside N"
         )
-    if args.radius_arcmin is not None and args.sources is None:
-        raise ValueError(
-            "--radius-arcmin is the radius of sources; pass --sources CATALOGUE as well"
-        )
+    if args.sources is None and (args.radius_arcmin is not None or args.columns is not None):
+        flag = "--columns" if args.radius_arcmin is None else "--radius-arcmin"
+        raise ValueError(f"{flag} says how sources are read; pass --sources CATALOGUE as well")
     of_binary = {
         "--threshold": args.threshold is not None,
         "--bits": args.bits is not None,
@@ -343,9 +360,15 @@ def _nside(values: Values) -> int:
     return math.isqrt(values.size // 12)
 
 
-def _operate(args: argparse.Namespace, values: Values, coord: str | None) -> Values:
-    """Apply the operations that were asked for, in their fixed order."""
+def _operate(
+    args: argparse.Namespace, values: Values, coord: str | None
+) -> tuple[Values, list[str]]:
+    """Apply the operations that were asked for, in their fixed order.
+
+    Returns what is observed and what the catalogue was taken for.
+    """
     nside = _nside(values)
+    said: list[str] = []
     if args.galactic_cut is not None:
         if coord is None:
             raise ValueError(
@@ -355,31 +378,18 @@ def _operate(args: argparse.Namespace, values: Values, coord: str | None) -> Val
         cut = skyfill.galactic_cut(nside, math.radians(args.galactic_cut), coord=coord)
         values = values * cut
     if args.sources is not None:
-        values = values * skyfill.discs(nside, *_catalogue(args, coord))
+        radius = None if args.radius_arcmin is None else math.radians(args.radius_arcmin / 60)
+        with wording.naming(coord="--frame"):
+            sources = skyfill.masks.read_sources(
+                args.sources, radius, coord=coord, columns=args.columns
+            )
+        said = [f"{sources.lon.size} sources", *sources.said]
+        values = values * skyfill.discs(nside, sources.lon, sources.lat, sources.radius)
     if args.fill_islands is not None:
         values = skyfill.fill_islands(values > 0, args.fill_islands)
     if args.grow_arcmin is not None:
         values = skyfill.grow(values > 0, math.radians(args.grow_arcmin / 60))
-    return values
-
-
-def _catalogue(args: argparse.Namespace, coord: str | None) -> tuple[NDArray[np.float64], ...]:
-    """Read --sources in the frame of the mask."""
-    radius = None if args.radius_arcmin is None else math.radians(args.radius_arcmin / 60)
-    if coord is not None:
-        return skyfill.read_catalogue(args.sources, radius, coord=coord)
-
-    import numpy as np
-
-    # Without a frame only positions in the mask's own frame can be used: they are the same
-    # whatever that frame is.
-    one, other = (skyfill.read_catalogue(args.sources, radius, coord=frame) for frame in "GC")
-    if not np.array_equal(one[:2], other[:2]):
-        raise ValueError(
-            f"{_frame_in(args, args.mask or args.map)}, and {args.sources} says in which its"
-            " positions are; pass --frame G, C or E"
-        )
-    return one
+    return values, said
 
 
 def _write(

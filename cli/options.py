@@ -201,7 +201,7 @@ def given_prior(args: argparse.Namespace, nside: int) -> skyfill.Prior:
 
 def given_cl(args: argparse.Namespace) -> NDArray[np.float64]:
     """Read --cl, or take ΛCDM."""
-    return skyfill.lcdm() if args.cl is None else skyfill.read_cl(args.cl, dl=args.dl)
+    return skyfill.lcdm() if args.cl is None else skyfill.read_cl(args.cl, dl=args.dl or None)
 
 
 def set_threads(threads: int | None) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,82 +15,134 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 from numpy.typing import NDArray
 
-__all__ = ["pole_of_galaxy", "read_catalogue"]
+from skyfill._angles import angle_unit, is_unsaid, radians
+from skyfill._sourcetable import read_tables
+from skyfill._sourcewords import EQUATORIAL, POSITIONS, RADII, frame_of, split_name
 
-_FRAMES = {"G": "galactic", "C": "icrs", "E": "barycentricmeanecliptic"}
+__all__ = ["Sources", "pole_of_galaxy", "read_catalogue", "read_sources"]
 
-# Names of longitude and latitude, and their frame; None is the frame of the map.
-_POSITIONS = (
-    ("glon", "glat", "G"),
-    ("l", "b", "G"),
-    ("ra", "dec", "C"),
-    ("raj2000", "dej2000", "C"),
-    ("_raj2000", "_dej2000", "C"),
-    ("elon", "elat", "E"),
-    ("lon", "lat", None),
-    ("longitude", "latitude", None),
-    ("col1", "col2", None),  # text without a line of names
-)
-_RADII = ("radius", "radius_arcmin", "r", "rad", "col3")
+_FRAMES = {"G": "galactic", "C": "icrs", "E": "barycentricmeanecliptic", "B": "fk4"}
+_FRAME_NAMES = {"G": "Galactic", "C": "equatorial", "E": "ecliptic", "B": "equatorial, B1950"}
+#: So many rows that all lie within 2π and ±π/2, or 24, are hardly all that near to 0 degrees.
+_MANY = 10
+_KEYS = ("lon", "lat", "radius", "frame")
+
+
+@dataclass(frozen=True, eq=False)
+class Sources:
+    """Sources that were read, and what was taken for what."""
+
+    lon: NDArray[np.float64] = field(repr=False)
+    """(n,) longitude in the frame of the map, radians."""
+    lat: NDArray[np.float64] = field(repr=False)
+    """(n,) latitude, radians."""
+    radius: NDArray[np.float64] = field(repr=False)
+    """(n,) radius of the disc to mask, radians."""
+    said: tuple[str, ...] = ()
+    """Where positions and radii come from and what was assumed: sentences for the user."""
 
 
 def read_catalogue(
-    path: str | os.PathLike[str], radius: float | None = None, *, coord: str | None = "G"
+    path: str | os.PathLike[str],
+    radius: float | None = None,
+    *,
+    coord: str | None = "G",
+    columns: Mapping[str, str | int] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Read positions and radii of sources from a table.
 
-    Parameters
-    ----------
-    path
-        Text (columns with or without names, CSV, ECSV), FITS or VOTable. Positions are columns
-        glon and glat, l and b, ra and dec, RAJ2000 and DEJ2000, elon and elat, or in the frame of
-        the map lon and lat; in degrees where the column has no unit. Radii are a column radius, in
-        arcmin where it has no unit. Text without names has lon, lat and radius in this order.
-    radius
-        Radius where the table has none, radians.
-    coord
-        Frame of the map, to which positions are turned: G, E or C (equatorial); None is taken
-        for G.
+    `read_sources` has the same parameters, and tells beside the sources what was assumed.
 
     Returns
     -------
     lon, lat, radius
-        (n,) each, radians.
+        (n,) each, in the frame of the map, radians.
 
     Raises
     ------
     ValueError
-        The table cannot be understood, has no positions or no radii, or impossible ones.
+        The table cannot be understood, has no positions or no radii, or impossible ones; or its
+        positions have a frame and the map's is unknown.
+    OSError
+        The file cannot be read.
+
+    """
+    sources = read_sources(path, radius, coord=coord, columns=columns)
+    return sources.lon, sources.lat, sources.radius
+
+
+def read_sources(
+    path: str | os.PathLike[str],
+    radius: float | None = None,
+    *,
+    coord: str | None = "G",
+    columns: Mapping[str, str | int] | None = None,
+) -> Sources:
+    """Read positions and radii of sources from a table, and say what was taken for what.
+
+    Parameters
+    ----------
+    path
+        Text (white space, commas, semicolons, tabs or bars; with or without names; as VizieR
+        writes it), ECSV, IPAC, AAS and CDS machine-readable tables, FITS, VOTable, or circles of
+        DS9 (.reg); gzipped or not. Positions are the first of these pairs of columns: ra and dec
+        and their kin (RAJ2000 and DEJ2000, RA_ICRS and DE_ICRS ...), B1950 likewise; glon and
+        glat, then l and b; elon and elat; lon and lat in the frame of the map. A table without
+        names has lon, lat and perhaps radius in this order. Numbers are degrees where neither the
+        column nor its name (ra_rad) has a unit; words may be sexagesimal, and are hours in right
+        ascension. Radii are a column called radius, in arcmin where it has no unit; r and rad are
+        taken only where they have a unit of angle.
+    radius
+        Radius of sources that have none in the table, radians.
+    coord
+        Frame of the map, to which positions are turned: G, E or C (equatorial); None where it is
+        unknown, which will do for columns lon and lat only.
+    columns
+        Which columns to take instead: ``{"lon": name, "lat": name}``, perhaps with "radius" and
+        with "frame" (G, E or C). Names, or numbers from 0. Without "frame" it is what the two
+        names say, else the map's.
+
+    Returns
+    -------
+        The sources.
+
+    Raises
+    ------
+    ValueError
+        The table cannot be understood, has no positions or no radii, or impossible ones; or its
+        positions have a frame and the map's is unknown.
     OSError
         The file cannot be read.
 
     """
     path = Path(path)
-    table = _read_table(path)
-    columns = {name.lower(): name for name in table.colnames}
-    pairs = [pair for pair in _POSITIONS if pair[0] in columns and pair[1] in columns]
-    if not pairs:
+    if coord not in (None, "G", "E", "C"):
+        raise ValueError(f"`coord` must be G, E, C or None, got {coord!r}")
+    kind, tables = read_tables(path)
+    table, places = _table_with_positions(path, tables, columns)
+    lon, lat, frame, said = places
+    if frame is not None and coord is None:
         raise ValueError(
-            f"{path}: no positions; name columns lon and lat, glon and glat, or ra and dec"
-            f" (degrees); there are {', '.join(table.colnames)}"
+            f"{path}: positions are {_FRAME_NAMES[frame]} ({said}), and the frame of the map is"
+            " unknown; pass `coord='G'`, 'E' or 'C'"
         )
-    *position, frame = pairs[0]
-    lon, lat = (_angles(path, table, columns[name], units.deg) for name in position)
-    radii = np.full(lon.shape, np.nan)
-    for name in _RADII:
-        if name in columns:
-            radii = _angles(path, table, columns[name], units.arcmin)
-            break
-    radii = np.where(np.isnan(radii), np.nan if radius is None else radius, radii)
-    if np.isnan(radii).any():
-        raise ValueError(f"{path}: not every source has a radius; pass `radius`")
-    if not (np.isfinite(lon).all() and (np.abs(lat) <= 0.5 * np.pi).all()):
+    _check_positions(path, lon, lat)
+    size, of_radius = _radii(path, table, columns, radius)
+    size = np.where(np.isnan(size), np.nan if radius is None else radius, size)
+    if np.isnan(size).any():
         raise ValueError(
-            f"{path}: not every source has a position with latitude within ±90 degrees"
+            f"{path}: not every source has a radius (row {_first(np.isnan(size))}, for one); pass"
+            " `radius`"
         )
-    if not ((radii >= 0) & (radii <= np.pi)).all():
-        raise ValueError(f"{path}: a radius is negative or larger than the sky")
-    return (*_turned(lon, lat, frame, coord or "G"), radii)
+    impossible = ~((size >= 0) & (size <= np.pi))
+    if impossible.any():
+        raise ValueError(
+            f"{path}: a radius is negative or larger than the sky, in row {_first(impossible)}"
+        )
+    turned = "" if frame in (None, coord) else f", turned to {_FRAME_NAMES[coord or 'G']}"
+    where = "in the map's frame" if frame is None else _FRAME_NAMES[frame]
+    lines = (f"positions: {said}; {where}{turned}", f"radius: {of_radius}")
+    return Sources(*_turned(lon, lat, frame, coord or "G"), size, (f"{kind}, {lines[0]}", lines[1]))
 
 
 def pole_of_galaxy(coord: str) -> NDArray[np.float64]:
@@ -96,29 +151,226 @@ def pole_of_galaxy(coord: str) -> NDArray[np.float64]:
     return np.array([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])[:, 0]
 
 
-def _read_table(path: Path) -> Table:
-    """Read a table by its name's ending, or as text."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    binary = {".fits": "fits", ".gz": "fits", ".fit": "fits", ".vot": "votable", ".xml": "votable"}
-    kind = binary.get(path.suffix.lower(), "ascii.ecsv" if path.suffix == ".ecsv" else "ascii")
+# --- which columns ------------------------------------------------------------------------------
+
+_Places = tuple[NDArray[np.float64], NDArray[np.float64], str | None, str]
+
+
+def _table_with_positions(
+    path: Path, tables: list[Table], columns: Mapping[str, str | int] | None
+) -> tuple[Table, _Places]:
+    """Find the table that has positions, and read them."""
+    if columns is not None:
+        return _chosen(path, tables, columns)
+    for number, table in enumerate(tables, 1):
+        places = _positions(path, table)
+        if places is not None:
+            lon, lat, frame, said = places
+            which = f"table {number} of {len(tables)}, " * (len(tables) > 1)
+            return table, (lon, lat, frame, which + said)
+    names = "; ".join(", ".join(table.colnames) for table in tables)
+    raise ValueError(
+        f"{path}: no positions; name columns lon and lat, glon and glat, or ra and dec, or pass"
+        f" `columns` with lon=… and lat=…; there are {names}"
+    )
+
+
+def _chosen(
+    path: Path, tables: list[Table], columns: Mapping[str, str | int]
+) -> tuple[Table, _Places]:
+    """Read the positions that `columns` names."""
+    unknown = [key for key in columns if key not in _KEYS]
+    if unknown or not {"lon", "lat"} <= set(columns):
+        raise ValueError(
+            f"`columns` needs lon and lat, and takes radius and frame as well; got"
+            f" {', '.join(columns) or 'nothing'}"
+        )
+    frame = columns.get("frame")
+    if frame not in (None, "G", "E", "C"):
+        raise ValueError(f"`columns`: frame must be G, E or C, got {frame!r}")
+    wanted = [columns[key] for key in ("lon", "lat", "radius") if key in columns]
+    for table in tables:
+        found = [_name(table, which) for which in wanted]
+        if None not in found:
+            lon, lat = str(found[0]), str(found[1])
+            frame = str(frame) if frame else frame_of(lon, lat)
+            return table, _pair(path, table, lon, lat, frame)
+    missing = next(which for which in wanted if _name(tables[0], which) is None)
+    raise ValueError(f"{path}: no column {missing!r}; there are {', '.join(tables[0].colnames)}")
+
+
+def _name(table: Table, which: str | int) -> str | None:
+    """Find a column by its name, in capitals or not, or by its number from 0."""
+    names: list[str] = table.colnames
+    if which in names:
+        return str(which)
+    same = [name for name in names if name.lower() == str(which).lower()]
+    if len(same) == 1:
+        return same[0]
+    if str(which).isdecimal() and int(which) < len(names):
+        return names[int(which)]
+    return None
+
+
+def _positions(path: Path, table: Table) -> _Places | None:
+    """Read the first pair of columns that is known; None where there is none."""
+    for name in table.colnames:
+        if isinstance(table[name], SkyCoord):
+            sky = table[name].icrs
+            return sky.ra.to_value("rad"), sky.dec.to_value("rad"), "C", f"{name} (sky coordinates)"
+    if {"RAh", "RAm", "DEd", "DEm"} <= set(table.colnames):
+        return *_in_parts(path, table), "C", "RAh ... DEd ... (sexagesimal)"
+    plain: dict[str, str] = {}
+    for name in table.colnames:
+        base = split_name(name)[0]
+        if base not in plain or table[plain[base]].dtype.kind in "OSU":  # numbers before words
+            plain[base] = name
+    for lon, lat, frame in POSITIONS:
+        if lon in plain and lat in plain:
+            return _pair(path, table, plain[lon], plain[lat], frame)
+    if table.colnames[:2] == ["col1", "col2"]:
+        if len(table.colnames) > 3:
+            raise ValueError(
+                f"{path}: {len(table.colnames)} columns without names; put a line of names above"
+                " them, or pass `columns` with lon=0, lat=1 and the others by number"
+            )
+        return _pair(path, table, "col1", "col2", None)
+    return None
+
+
+def _pair(path: Path, table: Table, lon: str, lat: str, frame: str | None) -> _Places:
+    """Read longitude and latitude, and say in which unit."""
+    hours = frame in EQUATORIAL
+    x, unit, assumed = _angles(path, table, lon, units.deg, hours=hours)
+    y, _, _ = _angles(path, table, lat, units.deg)
+    said = f"{lon}, {lat} ({unit})"
+    if assumed and x.size >= _MANY:
+        _suspect(path, said, np.degrees(x), np.degrees(y), hours=hours)
+    return x, y, frame, said
+
+
+def _suspect(
+    path: Path, said: str, lon: NDArray[np.float64], lat: NDArray[np.float64], *, hours: bool
+) -> None:
+    """Warn where numbers that were taken for degrees look like radians or hours."""
+    if np.abs(lat).max() <= 0.5 * np.pi and lon.min() >= -np.pi and lon.max() <= 2 * np.pi:
+        warnings.warn(
+            f"{path}: {said}: all of {lon.size} positions are within 2π and ±π/2; if they are"
+            " radians, name the columns lon_rad and lat_rad",
+            stacklevel=4,
+        )
+    elif hours and lon.min() >= 0 and lon.max() <= 24 and np.ptp(lat) > 90:
+        warnings.warn(
+            f"{path}: {said}: all of {lon.size} right ascensions are within 24; if they are hours,"
+            " name the column ra_hours",
+            stacklevel=4,
+        )
+
+
+def _in_parts(path: Path, table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Read RAh RAm RAs and DE- DEd DEm DEs of machine-readable tables."""
+
+    def sixtieths(names: tuple[str, ...]) -> NDArray[np.float64]:
+        total = np.zeros(len(table))
+        for power, name in enumerate(names):
+            if name in table.colnames:
+                column = np.ma.filled(np.ma.asarray(table[name]).astype(np.float64), np.nan)
+                total += np.where(np.isnan(column) & (power == 2), 0.0, column) / 60**power
+        return total
+
     try:
-        table = Table.read(path, format=kind)
-    except (ValueError, TypeError, IndexError, OSError) as error:
-        why = str(error).strip().splitlines() or ["unknown"]
-        raise ValueError(f"{path}: cannot be read as a table ({kind}): {why[0]}") from error
-    return table
+        lon, lat = sixtieths(("RAh", "RAm", "RAs")), sixtieths(("DEd", "DEm", "DEs"))
+    except ValueError as error:
+        raise ValueError(f"{path}: columns RAh ... DEs hold no sexagesimal numbers") from error
+    if "DE-" in table.colnames:
+        signs = np.ma.filled(np.ma.asarray(table["DE-"]).astype(str), "+")
+        lat = np.where(np.char.strip(signs) == "-", -lat, lat)
+    return np.radians(15 * lon), np.radians(lat)
 
 
-def _angles(path: Path, table: Table, name: str, default: Any) -> NDArray[np.float64]:  # noqa: ANN401
-    """Return a column in radians, NaN where it has no value."""
+def _radii(
+    path: Path,
+    table: Table,
+    columns: Mapping[str, str | int] | None,
+    radius: float | None,
+) -> tuple[NDArray[np.float64], str]:
+    """Read the column of radii, and say which; NaN where there is none."""
+    given = "the given one for all" if radius is not None else "none"
+    if columns is not None:
+        name = _name(table, columns["radius"]) if "radius" in columns else None
+    else:
+        plain = {split_name(name)[0]: name for name in reversed(table.colnames)}
+        radii = [plain[name] for name in RADII if name in plain]
+        # r and rad are magnitudes, or anything, unless their unit is that of an angle
+        radii = [n for n in radii if split_name(n)[0] not in ("r", "rad") or _is_angle(table, n)]
+        name = radii[0] if radii else None
+        if name is None and table.colnames == ["col1", "col2", "col3"]:
+            name = "col3"
+    if name is None:
+        return np.full(len(table), np.nan), given
+    sizes, unit, _ = _angles(path, table, name, units.arcmin)
+    said = f"column {name} ({unit})"
+    if radius is not None:
+        said += (
+            ", the given one where it has none" if np.isnan(sizes).any() else ", not the given one"
+        )
+    return sizes, said
+
+
+# --- what is in them ----------------------------------------------------------------------------
+
+
+def _is_angle(table: Table, name: str) -> bool:
+    return any(angle_unit(word) is not None for word in (table[name].unit, split_name(name)[1]))
+
+
+def _angles(
+    path: Path,
+    table: Table,
+    name: str,
+    default: Any,  # noqa: ANN401
+    *,
+    hours: bool = False,
+) -> tuple[NDArray[np.float64], str, bool]:
+    """Read a column in radians; give the unit's name, and whether it is assumed."""
     column = table[name]
+    words = [
+        str(w) for w in (getattr(column, "unit", None), split_name(name)[1]) if not is_unsaid(w)
+    ]
+    found = [angle_unit(word) for word in words]
+    if None in found or len({str(unit) for unit in found}) > 1:
+        raise ValueError(
+            f"{path}: column {name} is no angle: its unit is {' and '.join(words)}; name other"
+            " columns with `columns`"
+        )
     try:
-        numbers = np.ma.filled(np.ma.asarray(column).astype(np.float64), np.nan)
-        angles: NDArray[np.float64] = (numbers * (column.unit or default)).to_value(units.rad)
+        sexagesimal = hours or units.hourangle in found
+        values, worded = radians(column, found[0] if found else default, hours=sexagesimal)
     except (ValueError, TypeError, units.UnitsError) as error:
         raise ValueError(f"{path}: column {name} is no angle: {error}") from error
-    return angles
+    if worded:
+        return values, "sexagesimal, hours" if sexagesimal else "sexagesimal", False
+    unit = str(found[0] if found else default)
+    return values, unit if found else f"{unit}, assumed", not found
+
+
+def _check_positions(path: Path, lon: NDArray[np.float64], lat: NDArray[np.float64]) -> None:
+    """Refuse rows without a position that the sky has."""
+    slack = 1e-9  # of degrees that were radians
+    turn = 2 * np.pi + slack
+    there = (np.abs(lat) <= 0.5 * np.pi + slack) & (lon >= -turn) & (lon <= 2 * turn)
+    if not there.all():  # NaN is nowhere, either
+        row = _first(~there)
+        place = f"{np.degrees(lon[row - 1]):g}, {np.degrees(lat[row - 1]):g}"
+        raise ValueError(
+            f"{path}: row {row} has no position with longitude within -360 to 720 and latitude"
+            f" within ±90 degrees, but {place}"
+        )
+
+
+def _first(wrong: NDArray[np.bool_]) -> int:
+    """Give the number of the first such row, from 1."""
+    return int(np.argmax(wrong)) + 1
 
 
 def _turned(

@@ -1,97 +1,340 @@
-"""Read a spectrum from a text or FITS file."""
+"""Read a theory spectrum from a text or FITS file, and say what was taken for what.
+
+The columns, the unit and C_l or D_l are taken from the file's own words: names of columns, TUNIT,
+comments. What the file does not say is assumed, and the assumption is put into words.
+"""
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["read_cl"]
+from skyfill._spectrumtable import ADVICE, Columns, read_columns
+from skyfill._spectrumwords import (
+    L_NAMES,
+    T_CMB,
+    comments_say_dl,
+    compact,
+    in_uk2,
+    is_other,
+    is_unsaid,
+    meaning,
+    units_in,
+)
 
-_ADVICE = "`cl` takes a table whose first columns are l and C_l"
+__all__ = ["SpectrumFile", "read_cl", "read_spectrum"]
+
+#: Larger numbers are no multipoles: a map of Nside 8192 ends at 24575.
+_LARGEST_L = 1_000_000
+#: A step between two rows is a bin up to this factor in l, or up to this many multipoles; beyond
+#: both nothing is known between them, and a straight line would be an invention.
+_BIN_FACTOR, _BIN_WIDTH = 2.0, 10
+#: Two columns that hold C_l and D_l of one spectrum agree to this, as printed digits do.
+_SAME = 0.01
 
 
-def read_cl(path: str | Path, *, dl: bool = False) -> NDArray[np.float64]:
+@dataclass(frozen=True, eq=False)
+class SpectrumFile:
+    """A spectrum that was read, and what was taken for what."""
+
+    cl: NDArray[np.float64] = field(repr=False)
+    """(lmax + 1,) C_l from l = 0, µK²."""
+    column: str
+    """Name of the column that was taken, or its number from 0 where it has none."""
+    dl: bool
+    """Whether the column held D_l = l (l + 1) C_l / 2π."""
+    unit: str
+    """Unit of the column."""
+    said: tuple[str, ...] = ()
+    """What was taken for what, assumed and made up: sentences for the user."""
+
+
+def read_cl(
+    path: str | Path,
+    *,
+    dl: bool | None = None,
+    unit: str | None = None,
+    column: int | str | None = None,
+    extend: ArrayLike | None = None,
+    hdu: int | str | None = None,
+) -> NDArray[np.float64]:
     """Read a spectrum from a text or FITS file.
 
-    Parameters
-    ----------
-    path
-        Columns l and C_l (µK²) first; text (a header line is fine), ECSV, or a FITS table. A FITS
-        file of one column, as healpy writes it, begins at l = 0.
-    dl
-        Whether the second column holds D_l = l (l + 1) C_l / 2π.
+    `read_spectrum` has the same parameters, and tells beside the spectrum what was assumed.
 
     Returns
     -------
-    ``(lmax + 1,)`` C_l, µK²; multipoles below the first row are zero, gaps are interpolated.
+    ``(lmax + 1,)`` C_l from l = 0, µK².
 
     Raises
     ------
     ValueError
-        The file is no such table, or a value is negative or not finite.
+        The file is no such table, says something else than the parameters, or leaves open what
+        must be known.
+    FileNotFoundError
+        There is no such file.
+    """
+    return read_spectrum(path, dl=dl, unit=unit, column=column, extend=extend, hdu=hdu).cl
+
+
+def read_spectrum(
+    path: str | Path,
+    *,
+    dl: bool | None = None,
+    unit: str | None = None,
+    column: int | str | None = None,
+    extend: ArrayLike | None = None,
+    hdu: int | str | None = None,
+) -> SpectrumFile:
+    """Read a spectrum from a text or FITS file, and say what was taken for what.
+
+    Parameters
+    ----------
+    path
+        Text (white space, commas, semicolons or tabs; comments; a line of names with or without
+        "#"; Fortran's 1.0D+03), ECSV, or a FITS table; gzipped or not. The temperature's column is
+        found by its name: TT, C_l, D_l, TEMPERATURE and their kin; without names it is the second
+        of a text. l is found by its name (l, ell, multipole), else it is the first column of a
+        text. In FITS a column without such a name is l where it counts by one from 0, 1 or 2;
+        where none does, the rows count from l = 0, as in healpy's files.
+    dl
+        Whether the column holds D_l = l (l + 1) C_l / 2π. None: what the file says, else no.
+    unit
+        Unit of the column where the file does not say it: K^2, mK^2, uK^2 or dimensionless
+        ((ΔT/T)², as CLASS writes it). None: what the file says, else µK².
+    column
+        The column, by name or by number from 0, where it is another one.
+    extend
+        ``(lmax + 1,)`` C_l in µK², such as `lcdm()`: taken below the first row, above the last
+        one and in wide gaps. None: a table that begins above l = 2 or has wide gaps is refused.
+    hdu
+        Table of a FITS file that has several, by number or EXTNAME.
+
+    Returns
+    -------
+        The spectrum. Between rows that are more than one multipole apart, as in binned tables, D_l
+        is interpolated. l = 0 and 1 are zero where the file does not have them.
+
+    Raises
+    ------
+    ValueError
+        The file is no such table; it contradicts `dl` or `unit`; several columns could be meant;
+        it begins above l = 2 or has wide gaps; a value is negative or not finite.
     FileNotFoundError
         There is no such file.
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file; `cl` takes a table of l and C_l")
-    ell, values = _read_columns(path)
-    if ell.size < 2 or not np.all(np.isfinite(ell)) or np.any(np.diff(ell) <= 0) or ell[0] < 0:
-        raise ValueError(f"{path}: the first column must be l, rising; got {ell[:3]} ...")
+        raise FileNotFoundError(f"{path}: no such file; {ADVICE}")
+    table = read_columns(path, hdu)
+    at_l, ell = _find_l(path, table)
+    which = _find_column(path, table, at_l, column)
+    values = table.numbers[which]
+    ell = _checked(path, ell, values, "the first column" if at_l == 0 else "the column of l")
+    is_dl, why_dl = _is_dl(path, table, which, dl, chosen=column is not None)
+    factor, name, why_unit = _unit(path, table, which, unit)
+    kind = "D_l" if is_dl else "C_l"
+    scale = name if factor != T_CMB**2 else f"units of ({T_CMB / 1e6} K)²"
+    said = [f"column {table.label(which)} is {kind} ({why_dl}) in {scale} ({why_unit})"]
+    cl = values * factor
+    if is_dl:
+        cl = cl * 2 * np.pi / np.maximum(ell * (ell + 1), 1)
+    whole, more = _every_l(path, ell, cl, extend)
+    label = table.names[which] if table.names else str(which)
+    return SpectrumFile(whole, label, is_dl, name, tuple(said + more))
+
+
+# --- what the file says -------------------------------------------------------------------------
+
+
+def _find_l(path: Path, table: Columns) -> tuple[int | None, NDArray[np.float64]]:
+    """Find the column of l; None where the rows are counted."""
+    plain = [compact(name) for name in table.names]
+    for name in L_NAMES:
+        if name in plain:
+            return plain.index(name), table.numbers[plain.index(name)]
+    for number, values in enumerate(table.numbers):
+        counted = values.size > 1 and values[0] in (0, 1, 2) and (np.diff(values) == 1).all()
+        if counted and (table.fits or number == 0):
+            return number, values
+    if table.fits:
+        return None, np.arange(table.numbers[0].size, dtype=float)
+    if any(meaning(name) for name in table.names):
+        raise ValueError(f"{path}: no column of l among {', '.join(table.names)}; name it l or ell")
+    return 0, table.numbers[0]
+
+
+def _find_column(path: Path, table: Columns, at_l: int | None, column: int | str | None) -> int:
+    """Find the spectrum's column: by order, by its name, or as the only one."""
+    others = [number for number in range(len(table.numbers)) if number != at_l]
+    names = ", ".join(table.names[i] for i in others) if table.names else f"{len(others)} unnamed"
+    if isinstance(column, str):
+        same = [i for i, name in enumerate(table.names) if name == column]
+        same = same or [i for i, name in enumerate(table.names) if name.lower() == column.lower()]
+        if len(same) != 1:
+            raise ValueError(f"{path}: no one column {column!r}; there are {names}")
+        return same[0]
+    if column is not None:
+        if column not in others:
+            raise ValueError(
+                f"{path}: no column {column} with a spectrum, counted from 0; there are {names}"
+            )
+        return column
+    if not others:
+        raise ValueError(f"{path}: no column beside l; {ADVICE}")
+    found = {i: meaning(table.names[i]) for i in others} if table.names else {}
+    known: dict[int, tuple[bool | None, bool]] = {i: m for i, m in found.items() if m}
+    temperature = [i for i, (_, tt) in known.items() if tt] or list(known)
+    if temperature:
+        return _one_of(path, table, at_l, {i: known[i][0] for i in temperature})
+    foreign = [i for i in others if table.names and is_other(table.names[i])]
+    named = bool(table.names) and at_l is not None
+    if foreign or (len(others) > 1 and named):
+        raise ValueError(
+            f"{path}: no column of the temperature's spectrum (TT, C_l, D_l); there are {names};"
+            f" pass `column={table.names[others[0]]!r}` to take that one"
+        )
+    return others[0]
+
+
+def _one_of(path: Path, table: Columns, at_l: int | None, known: dict[int, bool | None]) -> int:
+    """Choose among columns of one spectrum: C_l before D_l if they agree, else none."""
+    which = {says: [i for i in known if known[i] is says] for says in (False, True, None)}
+    kinds = [columns for columns in which.values() if columns]
+    if len(kinds[0]) == 1 and (len(kinds) == 1 or not which[True] or not which[False]):
+        return kinds[0][0]
+    if len(which[False]) == len(which[True]) == 1:
+        ell = table.numbers[at_l] if at_l is not None else np.arange(table.numbers[0].size)
+        cl, dl = (table.numbers[which[says][0]] for says in (False, True))
+        there = (ell >= 2) & np.isfinite(cl) & np.isfinite(dl)
+        expected = (ell * (ell + 1) / (2 * np.pi) * cl)[there]
+        if np.allclose(expected, dl[there], rtol=_SAME, atol=0):
+            return which[False][0]
+    names = [table.names[i] for i in known]
+    raise ValueError(
+        f"{path}: columns {', '.join(names)} hold different spectra of the temperature; pass"
+        f" `column={names[0]!r}` or another one"
+    )
+
+
+def _is_dl(
+    path: Path, table: Columns, which: int, dl: bool | None, *, chosen: bool
+) -> tuple[bool, str]:
+    """Tell C_l from D_l, and how that is known."""
+    name = table.names[which] if table.names else ""
+    found = meaning(name)
+    says = found[0] if found else None
+    why = "by its name"
+    if says is None:
+        says, why = comments_say_dl(table.comments), "by the file's comments"
+    if dl is None:
+        return (False, "assumed: pass `dl=True` for D_l") if says is None else (says, why)
+    if says is not None and says is not dl and not chosen:
+        raise ValueError(
+            f"{path}: column {table.label(which)} holds {'D_l' if says else 'C_l'} {why},"
+            f" `dl={dl}` says {'D_l' if dl else 'C_l'}; drop that, or pass"
+            f" `column={table.names[which] if table.names else which!r}` as well"
+        )
+    return dl, "as given"
+
+
+def _unit(path: Path, table: Columns, which: int, given: str | None) -> tuple[float, str, str]:
+    """Give µK² in one unit, the unit's name, and how it is known."""
+    name = table.units[which].strip()
+    own, why = in_uk2(name), "by its unit"
+    if own is None and not is_unsaid(name) and given is None:
+        raise ValueError(
+            f"{path}: column {table.label(which)} has unit {name!r}, which is none of a spectrum;"
+            " pass `unit='uK^2'`, 'mK^2', 'K^2' or 'dimensionless'"
+        )
+    if own is None:
+        factors = units_in(table.comments)
+        if len(factors) == 1:
+            ((own, name),) = factors.items()
+            why = "by the file's comments"
+        elif factors and given is None:
+            raise ValueError(
+                f"{path}: the comments name several units ({', '.join(factors.values())}); pass"
+                " `unit='uK^2'`, 'mK^2', 'K^2' or 'dimensionless'"
+            )
+    if given is None:
+        return (1.0, "µK²", "assumed") if own is None else (own, name, why)
+    factor = in_uk2(given)
+    if factor is None:
+        raise ValueError(
+            f"`unit={given!r}` is no unit of a spectrum; pass K^2, mK^2, uK^2 or dimensionless"
+        )
+    if own is not None and own != factor:
+        raise ValueError(
+            f"{path}: column {table.label(which)} is in {name} {why}, `unit={given!r}` says another"
+            " one; drop that"
+        )
+    return factor, given, "as given"
+
+
+# --- from rows to every l -----------------------------------------------------------------------
+
+
+def _checked(
+    path: Path, ell: NDArray[np.float64], values: NDArray[np.float64], place: str
+) -> NDArray[np.float64]:
+    """Check the rows, and give l, whole where it is meant so."""
+    steps = np.diff(ell)
+    if ell.size < 2 or not np.all(np.isfinite(ell)) or np.any(steps <= 0) or ell[0] < 0:
+        raise ValueError(f"{path}: {place} must be l, rising; got {ell[:3].tolist()} ...")
+    near = np.rint(ell)
+    if np.allclose(near, ell, rtol=0, atol=1e-3):
+        ell = near
+    if ell[-1] > _LARGEST_L or np.any(np.diff(ell) < 1):
+        raise ValueError(
+            f"{path}: {place} must be l, rising by 1 or more up to {_LARGEST_L}; got"
+            f" {ell[:3].tolist()} ... {ell[-1]:g}"
+        )
     if not np.all(np.isfinite(values)):
         raise ValueError(f"{path}: C_l is not finite at l = {ell[~np.isfinite(values)][0]:g}")
     if np.any(values < 0):
         raise ValueError(f"{path}: C_l is negative at l = {ell[values < 0][0]:g}")
     if not values.any():
         raise ValueError(f"{path}: C_l is zero at every l; a prior needs power")
-    if dl:
-        values = values * 2 * math.pi / np.maximum(ell * (ell + 1), 1)
-    every = np.arange(int(ell[-1]) + 1)
-    return np.asarray(np.interp(every, ell, values, left=0.0))
+    return ell
 
 
-def _read_columns(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give the first two columns of a table, whatever its kind."""
-    with path.open("rb") as file:
-        fits = file.read(6) == b"SIMPLE"
-    return _from_fits(path) if fits else _from_text(path)
-
-
-def _from_fits(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Read two columns, or healpy's one (or more) that begin at l = 0."""
-    from astropy.table import Table
-
-    try:
-        table = Table.read(path, format="fits", hdu=1)
-        columns = [np.asarray(table[c], dtype=float).ravel() for c in table.colnames[:2]]
-    except (OSError, ValueError, TypeError, IndexError, KeyError) as error:
-        raise ValueError(f"{path}: no readable FITS table ({error}); {_ADVICE}") from None
-    if len(columns) == 1 or columns[0][0] < 0 or np.any(np.diff(columns[0]) <= 0):
-        return np.arange(columns[0].size, dtype=float), columns[0]
-    return columns[0], columns[1]
-
-
-def _from_text(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Read two columns after any number of header lines."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: neither text nor FITS; {_ADVICE}") from None
-    rows: list[tuple[float, float]] = []
-    for number, line in enumerate(lines, 1):
-        words = line.split("#")[0].replace(",", " ").split()
-        if not words:
-            continue
-        try:
-            rows.append((float(words[0]), float(words[1])))
-        except (ValueError, IndexError):
-            if rows:  # a header comes before the numbers, not among them
-                place = f"{path}: line {number} is no pair of numbers"
-                raise ValueError(f"{place}; {_ADVICE}") from None
-    if not rows:
-        raise ValueError(f"{path}: no numbers found; {_ADVICE}")
-    ell, values = np.array(rows).T
-    return ell, values
+def _every_l(
+    path: Path, ell: NDArray[np.float64], cl: NDArray[np.float64], extend: ArrayLike | None
+) -> tuple[NDArray[np.float64], list[str]]:
+    """Give C_l at every l from 0, and say what of it is in no row."""
+    theory = None if extend is None else np.asarray(extend, dtype=np.float64)
+    if theory is not None and (theory.ndim != 1 or not np.isfinite(theory).all()):
+        raise ValueError("`extend` must be C_l from l = 0, (lmax + 1,) finite numbers")
+    first, last = int(np.ceil(ell[0])), int(ell[-1])
+    wide = (np.diff(ell) > _BIN_WIDTH) & (ell[1:] > _BIN_FACTOR * ell[:-1])
+    gaps = [(int(ell[i]) + 1, int(np.ceil(ell[i + 1])) - 1) for i in np.flatnonzero(wide)]
+    if first > 2:
+        gaps.insert(0, (2, first - 1))
+    said = [f"l = {ell[0]:g} to {ell[-1]:g}"]
+    if gaps and theory is None:
+        words = ", ".join(f"{low}-{high}" for low, high in gaps)
+        raise ValueError(
+            f"{path}: no rows for l = {words}, where a prior would have no power; pass"
+            " `extend=lcdm()` to take them from ΛCDM, or give a table that has them"
+        )
+    every = np.arange(last + 1)
+    scale = np.maximum(every * (every + 1.0), 1.0)
+    whole = np.interp(every, ell, cl * np.maximum(ell * (ell + 1), 1.0), left=0.0) / scale
+    rows = np.flatnonzero(ell == np.rint(ell))
+    whole[ell[rows].astype(np.int64)] = cl[rows]  # as in the file, to the last bit
+    if last + 1 - first != ell.size or rows.size != ell.size:
+        said.append("D_l interpolated between the rows")
+    if theory is not None:
+        if theory.size <= max((high for _, high in gaps), default=0):
+            raise ValueError(f"`extend` ends at l = {theory.size - 1}, before the table begins")
+        for low, high in gaps:
+            whole[low : high + 1] = theory[low : high + 1]
+        if theory.size > whole.size:
+            gaps.append((whole.size, theory.size - 1))
+            whole = np.concatenate([whole, theory[whole.size :]])
+        said += [f"l = {low} to {high} not from the file but from `extend`" for low, high in gaps]
+    return np.asarray(whole), said

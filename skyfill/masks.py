@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skyfill._arrays import as_map, as_mask, check_angles
-from skyfill._catalogue import pole_of_galaxy, read_catalogue
+from skyfill._catalogue import Sources, pole_of_galaxy, read_catalogue, read_sources
 from skyfill._checks import check_angle, check_nside, check_whole, nside_of
 from skyfill._maskfile import ApodisedMaskError, read_mask, read_weights
 from skyfill._regions import spread
@@ -26,6 +26,7 @@ from skyfill.healpix import pixel_directions
 __all__ = [
     "ApodisedMaskError",
     "Holes",
+    "Sources",
     "UnusableSkyError",
     "disc_pixels",
     "discs",
@@ -38,6 +39,7 @@ __all__ = [
     "label_holes",
     "read_catalogue",
     "read_mask",
+    "read_sources",
     "read_weights",
     "regrade_mask",
     "rotate_mask",
@@ -266,7 +268,7 @@ def galactic_cut(nside: int, latitude: float, *, coord: str | None = "G") -> NDA
     latitude
         Half width of the band, radians.
     coord
-        Frame of the map: G, E (ecliptic) or C (equatorial); None is taken for G.
+        Frame of the map: G, E (ecliptic) or C (equatorial).
 
     Returns
     -------
@@ -275,12 +277,18 @@ def galactic_cut(nside: int, latitude: float, *, coord: str | None = "G") -> NDA
     Raises
     ------
     ValueError
-        The latitude is not from 0 to π/2.
+        The latitude is not from 0 to π/2; or the frame is unknown, so that nobody can say where
+        the plane is.
 
     """
     latitude = check_angle(latitude, "latitude", most=math.pi / 2)
     nside = check_nside(nside)
-    pole = pole_of_galaxy(coord or "G")
+    if coord not in ("G", "E", "C"):
+        raise ValueError(
+            f"the plane is somewhere else in each frame, and the map's is {coord or 'unknown'};"
+            " pass `coord='G'`, 'E' or 'C'"
+        )
+    pole = pole_of_galaxy(coord)
     observed = np.empty(12 * nside**2, np.bool_)
     step = 1 << 22  # pixels at once
     for start in range(0, observed.size, step):

@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[1]
 ROWS = (
     {"_checks", "_files", "_fits_column", "_frames", "_jit", "_packing", "_progress", "_quantity"}
     | {"_sentinels", "flatsky"},
-    {"_arrays", "_fits", "_kept", "_pixels", "_ranks"},
+    {"_angles", "_sourcewords", "_spectrumwords", "_textfile"},
+    {"_arrays", "_fits", "_kept", "_pixels", "_ranks", "_sourcetable", "_spectrumtable"},
     {"_fits_sums", "_laplace", "healpix"},
     {"_fits_write"},
     {"_catalogue", "_regions", "_runs", "_skytable", "_spectrumfile"},
@@ -36,12 +37,14 @@ ROW = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 # Heavy or telling libraries, and the rooms that may use them.
 KEPT_IN = {
     "astropy": {
+        "_angles",
         "_catalogue",
         "_describe",
         "_fits",
         "_fits_write",
         "_skytable",
-        "_spectrumfile",
+        "_sourcetable",
+        "_spectrumtable",
         "batch",
         "maps",
         "prior",
@@ -58,6 +61,7 @@ KEPT_IN = {
     "numba": {"_jit", "_laplace", "_ranks", "gaussian", "harmonics", "healpix", "tiling"},
     "reproject": set(),
     "platformdirs": {"harmonics"},
+    "regions": {"_sourcetable"},
     "rich": set(),
     "safetensors": {"vae"},
     "pymaster": {"harmonics"},

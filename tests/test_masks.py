@@ -8,7 +8,6 @@ import healpy as hp
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
-from astropy.table import Table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from map_files import REAL
@@ -25,7 +24,6 @@ from skyfill.masks import (
     galactic_cut,
     grow,
     label_holes,
-    read_catalogue,
     read_mask,
 )
 
@@ -226,61 +224,3 @@ def test_real_masks() -> None:
     assert read_mask(Path(REAL) / "wmap7_T_mask_n32.fits").mean() == pytest.approx(0.619, abs=5e-4)
     with pytest.raises(ValueError, match=r"holds -300 to 299.048, so it is no mask"):
         read_mask(Path(REAL) / "smica2013_raw_n256.fits")
-
-
-# --- catalogues ---------------------------------------------------------------------------------
-
-
-def degrees(path: Path, *args: Any, **options: Any) -> np.ndarray[Any, Any]:
-    return np.degrees(read_catalogue(path, *args, **options))
-
-
-def test_text_catalogues(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    path.write_text("# lon lat radius\n10 20 30\n40 -50 60\n")
-    assert np.allclose(degrees(path), [[10, 40], [20, -50], [0.5, 1]])
-    path.write_text("lon,lat\n10,20\n40,-50\n")
-    assert np.allclose(degrees(path, 0.1), [[10, 40], [20, -50], np.degrees([0.1, 0.1])])
-    path.write_text("10 20 30\n")
-    assert np.allclose(degrees(path), [[10], [20], [0.5]])
-
-
-@pytest.mark.parametrize("end", ["ecsv", "fits", "vot"])
-def test_table_catalogues(tmp_path: Path, end: str) -> None:
-    table = Table({"RA": [10.0, 40.0], "DEC": [20.0, -50.0], "Radius": [0.5, 2.0]})
-    for name, unit in {"RA": "deg", "DEC": "deg", "Radius": "deg"}.items():
-        table[name].unit = unit
-    kind = {"vot": "votable", "ecsv": "ascii.ecsv", "fits": "fits"}[end]
-    table.write(tmp_path / f"a.{end}", format=kind)
-    path = tmp_path / f"a.{end}"
-    assert np.allclose(degrees(path, coord="C"), [[10, 40], [20, -50], [0.5, 2]])
-    sky = SkyCoord([10, 40], [20, -50], unit="deg").galactic
-    assert np.allclose(degrees(path), [sky.l.deg, sky.b.deg, [0.5, 2]])
-
-
-@pytest.mark.parametrize(
-    ("content", "why"),
-    [
-        ("lon lat\n1 2\n", r"not every source has a radius; pass --radius-arcmin"),
-        ("name flux\na 2\n", r"no positions; name columns lon and lat.*there are name, flux"),
-        ("lon lat radius\n1 95 3\n", r"latitude within ±90 degrees"),
-        ("lon lat radius\n1 5 -3\n", r"a radius is negative"),
-        ("lon lat radius\n1 x 3\n", r"column lat is no angle"),
-        ("", r"cannot be read as a table"),
-    ],
-)
-def test_bad_catalogues(tmp_path: Path, content: str, why: str) -> None:
-    path = tmp_path / "a.txt"
-    path.write_text(content)
-    with pytest.raises(ValueError, match=why) as caught:
-        read_catalogue(path)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_catalogues_that_are_not_there(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no such file"):
-        read_catalogue(tmp_path / "a.txt")
-    (tmp_path / "a.fits").write_bytes(b"no")
-    with pytest.raises(ValueError, match="cannot be read as a table"):
-        read_catalogue(tmp_path / "a.fits")

@@ -196,10 +196,12 @@ def test_reads_d_ell(tmp_path):
     np.testing.assert_allclose(read_cl(tmp_path / "dl.txt", dl=True), expected_cl(), rtol=1e-12)
 
 
-def test_gaps_are_interpolated(tmp_path):
+def test_gaps_are_interpolated_in_d_ell(tmp_path):
+    """C_l falls so steeply that a straight line between two bins lies far above it."""
     (tmp_path / "cl.txt").write_text("2 10\n4 30\n8 10\n", encoding="utf-8")
-    expected = [0, 0, 10, 20, 30, 25, 20, 15, 10]
-    np.testing.assert_allclose(read_cl(tmp_path / "cl.txt"), expected)
+    ell = np.arange(2, 9)
+    d_l = np.array([60, 330, 600, 630, 660, 690, 720]) / (ell * (ell + 1))
+    np.testing.assert_allclose(read_cl(tmp_path / "cl.txt"), [0, 0, *d_l])
 
 
 @pytest.mark.parametrize("dl", [False, True])

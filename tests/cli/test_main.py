@@ -141,7 +141,7 @@ OPTIONS = {
     "simulate sky": f"{COMMON} {PRIOR} --nside --seed --lmax",
     "simulate mask": f"{COMMON} --nside --seed --kind --band-deg --holes --radius-arcmin",
     "mask": f"mask {COMMON} --field --hdu --missing --frame --nside --threshold --invert --bits "
-    "--map --galactic-cut --sources --as-weights --rotate --rotate-by --keep-share "
+    "--map --galactic-cut --sources --columns --as-weights --rotate --rotate-by --keep-share "
     "--radius-arcmin --fill-islands --grow-arcmin",
     "info": "file --json",
     "models": "files --json",

@@ -1,0 +1,121 @@
+"""The words by which files name the columns of a spectrum, their units, and D_l."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+__all__ = [
+    "L_NAMES",
+    "T_CMB",
+    "comments_say_dl",
+    "compact",
+    "in_uk2",
+    "is_known",
+    "is_other",
+    "is_unsaid",
+    "meaning",
+    "units_in",
+]
+
+#: Names of l as `compact` writes them, the first the most telling.
+L_NAMES: tuple[str, ...] = ("l", "ell", "ells", "multipole", "multipoles", "multipolemoment")
+L_NAMES += ("multipolel", "leff", "elleff", "lmean", "ellmean", "lcenter", "lcentre")
+L_NAMES += ("ellcenter", "ellcentre", "lbin", "ellbin", "lavg", "lb")
+
+#: µK: the CMB's mean temperature, by which CLASS and CAMB divide (Fixsen 2009).
+T_CMB = 2.7255e6
+#: µK² in the square of one unit, by the prefix of its K.
+_PREFIXES = {"": 1e12, "m": 1e6, "milli": 1e6, "u": 1.0, "mu": 1.0, "micro": 1.0, "μ": 1.0}
+_PREFIXES |= {"n": 1e-6, "nano": 1e-6}
+_K2 = re.compile(
+    r"[\[({\\]*(?<![a-z])(?P<prefix>micro|milli|nano|mu|[umnμ])?[- _]?(?:(?-i:K)|kelvin)s?"
+    r"(?:[_ ]?\{?cmb\}?)?[\])}]*(?:(?:\^|\*\*)?\{?[2²]\}?(?!\d)|[- ]?squared)[\])}]*",
+    re.IGNORECASE,
+)
+_NUMBER_OF_ITS_OWN = re.compile(r"dimensionless|unitless|1|dT/T|\(dT/T\)\^?2", re.IGNORECASE)
+_UNSAID_UNITS = {"", "unknown", "none", "?", "n/a", "na", "-", "--"}
+#: l (l + 1), by which C_l is multiplied in D_l, and words that deny it.
+_L_L1 = re.compile(r"(?:l|ell)[ *]*[(\[] *(?:l|ell) *\+ *1 *[)\]]", re.IGNORECASE)
+_DENIED = re.compile(
+    r"\b(?:not?|without|un-?(?:multiplied|scaled|weighted|normali[sz]ed)|divided? by|never"
+    r"|multiply|convert|to (?:get|obtain))\b[^.;\n]{0,30}$",
+    re.IGNORECASE,
+)
+_D_WORD = re.compile(r"\bD(?:_?\{?\\?(?:l|L|ell|ELL)s?)\b")
+# Names as `compact` writes them: with C or D, of TT or of nothing in particular.
+_T = r"(?:tt?|txt|temp(?:erature)?)"
+_QUALIFIER = r"(?:lensed|total|scalar|lensedscalar|theory|bestfit)"
+_SPELLINGS = (
+    (rf"{_QUALIFIER}?{_T}{_QUALIFIER}?", None, True),
+    (rf"{_QUALIFIER}?(?:c(?:l|ell)s?{_T}|{_T}c(?:l|ell)s?){_QUALIFIER}?", False, True),
+    (rf"{_QUALIFIER}?(?:d(?:l|ell)s?{_T}|{_T}d(?:l|ell)s?){_QUALIFIER}?", True, True),
+    (rf"{_QUALIFIER}?c(?:l|ell)s?{_QUALIFIER}?", False, False),
+    (rf"{_QUALIFIER}?d(?:l|ell)s?{_QUALIFIER}?", True, False),
+    (r"(?:power)?(?:spectrum)?(?:power)?", None, False),
+)
+#: Spectra that are not the temperature's.
+_OTHERS = r"(?:[cd]l|[cd]ell)?(?:te|et|ee|bb|eb|be|tb|bt|pp|pt|tp|pe|phiphi|tphi|ephi|dd|dt|de"
+_OTHERS += r"|gradient|curl|gt|ct|cg|exe|bxb|txe|kk|kappakappa)(?:[cd]l|[cd]ell)?"
+
+
+def comments_say_dl(comments: str) -> bool | None:
+    """Look for l (l + 1) or D_l in the comments; denied, it is C_l."""
+    comments = unicodedata.normalize("NFKC", comments)
+    found = [*_L_L1.finditer(comments), *_D_WORD.finditer(comments)]
+    if not found:
+        return None
+    denied = {bool(_DENIED.search(comments[: match.start()])) for match in found}
+    return None if len(denied) == 2 else denied == {False}
+
+
+def in_uk2(unit: str) -> float | None:
+    """Give µK² in one unit of a spectrum; None for what is no such unit."""
+    unit = unicodedata.normalize("NFKC", unit.strip().strip("'\""))
+    if _NUMBER_OF_ITS_OWN.fullmatch(unit):
+        return T_CMB**2
+    match = _K2.fullmatch(unit)
+    return _PREFIXES[(match["prefix"] or "").lower()] if match else None
+
+
+def is_unsaid(unit: str) -> bool:
+    """Tell whether a unit is a way to say nothing."""
+    return unit.strip().lower() in _UNSAID_UNITS
+
+
+def units_in(comments: str) -> dict[float, str]:
+    """Find the units that comments name: µK² in one of them, and their name."""
+    comments = unicodedata.normalize("NFKC", comments)
+    words = sorted({match.group() for match in _K2.finditer(comments)})
+    if "dimensionless" in comments.lower():
+        words.append("dimensionless")
+    return {factor: word for word in words if (factor := in_uk2(word)) is not None}
+
+
+def compact(name: str) -> str:
+    """Write a name in small letters and digits only, without CLASS's number before it."""
+    name = unicodedata.normalize("NFKC", name).lower()
+    return re.sub(r"[^a-z0-9]", "", re.sub(r"^\d+:", "", name))
+
+
+def meaning(name: str) -> tuple[bool | None, bool] | None:
+    """Tell of a temperature's column whether it is D_l (None: it does not say) and is called TT."""
+    name = unicodedata.normalize("NFKC", name)
+    if _L_L1.search(name):
+        rest = compact(_L_L1.sub("", name))
+        return None if re.search(r"ee|bb|te|pp|phi", rest) else (True, "tt" in rest)
+    plain = compact(name)
+    for pattern, dl, tt in _SPELLINGS:
+        if plain and re.fullmatch(pattern, plain):
+            return dl, tt
+    return None
+
+
+def is_other(name: str) -> bool:
+    """Tell whether a name is that of polarization or lensing."""
+    return re.fullmatch(_OTHERS, compact(name)) is not None
+
+
+def is_known(name: str) -> bool:
+    """Tell whether a name is that of l or of any spectrum."""
+    return compact(name) in L_NAMES or meaning(name) is not None or is_other(name)
