@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import skyfill
 
-from . import options, records
+from . import options, records, wording
 
 if TYPE_CHECKING:
     import numpy as np
@@ -115,7 +115,8 @@ def stay_within(args: argparse.Namespace, observed: NDArray[np.bool_], *, shares
     """Refuse what takes more than a share of --memory-limit; let so many tiles in as it allows."""
     if args.memory_limit is not None:
         limit = args.memory_limit / shares
-        args.batch_size = skyfill.plan.within(observed, request_of(args), limit).batch_size
+        with wording.naming(limit="--memory-limit"):
+            args.batch_size = skyfill.plan.within(observed, request_of(args), limit).batch_size
 
 
 def inpainter_of(

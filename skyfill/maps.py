@@ -95,7 +95,7 @@ def unit_in_uk(unit: str) -> float:
     """
     match = _UNIT.fullmatch(unit.strip())
     if match is None:
-        raise ValueError(f"{unit!r} is no CMB temperature unit; pass `unit` (K, mK or uK)")
+        raise ValueError(f"{unit!r} is no CMB temperature unit; pass `unit` K, mK or uK")
     return _FACTORS.get(match["prefix"], 1.0)
 
 
@@ -147,7 +147,7 @@ def read_map(
     if not name:
         raise ValueError(
             f"{path}: column {column.name!r} has no unit (TUNIT{column.number});"
-            " pass `unit` (K, mK or uK)"
+            " pass `unit` K, mK or uK"
         )
     try:
         factor = unit_in_uk(name)

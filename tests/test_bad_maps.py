@@ -89,7 +89,7 @@ def test_other_fits(tmp_path: Path) -> None:
 
 def test_columns_that_are_not_there(tmp_path: Path) -> None:
     path = sky_file(tmp_path / "a.fits")
-    refuses(path, r"no column 'I'; pass --field with one of: 0 T, 1 NAME", field="I")
+    refuses(path, r"no column 'I'; pass `field` with one of: 0 T, 1 NAME", field="I")
     refuses(path, r"no column 7;", field=7)
     refuses(path, r"no column -1;", field=-1)
     refuses(path, r"column 'NAME' has type A, which holds no sky", field="NAME")
@@ -97,10 +97,10 @@ def test_columns_that_are_not_there(tmp_path: Path) -> None:
 
 def test_units_that_are_not_there(tmp_path: Path) -> None:
     refuses(
-        sky_file(tmp_path / "a.fits", unit=None), r"no unit \(TUNIT1\); pass --unit K, mK or uK"
+        sky_file(tmp_path / "a.fits", unit=None), r"no unit \(TUNIT1\); pass `unit` K, mK or uK"
     )
     refuses(
-        sky_file(tmp_path / "b.fits", unit="MJy/sr"), r"'MJy/sr' is no CMB .* pass --unit K, mK"
+        sky_file(tmp_path / "b.fits", unit="MJy/sr"), r"'MJy/sr' is no CMB .* pass `unit` K, mK"
     )
     refuses(tmp_path / "b.fits", "'foo' is no CMB temperature unit", unit="foo")
     content = (tmp_path / "b.fits").read_bytes()
@@ -108,7 +108,7 @@ def test_units_that_are_not_there(tmp_path: Path) -> None:
     (tmp_path / "c.fits").write_bytes(
         content.replace(b"TUNIT1  = 'MJy/sr  '", b"TUNIT1  =           ")
     )
-    refuses(tmp_path / "c.fits", r"no unit \(TUNIT1\); pass --unit K, mK or uK")
+    refuses(tmp_path / "c.fits", r"no unit \(TUNIT1\); pass `unit` K, mK or uK")
     assert read_map(tmp_path / "a.fits", unit="uK").unit == "uK"
 
 
