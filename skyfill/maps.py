@@ -186,8 +186,8 @@ def write_filled(
     fill: ArrayLike,
     holes: ArrayLike,
     *,
-    provenance: Mapping[str, Card],
-    history: Sequence[str],
+    provenance: Mapping[str, Card] | None = None,
+    history: Sequence[str] = (),
     overwrite: bool = False,
 ) -> None:
     """Write the file of a map again, with its holes filled and nothing else changed.
@@ -267,7 +267,7 @@ def write_filled(
                 yield rows.tobytes()
             yield from pieces(stream, sky.path, *tail)  # what variable-length columns point to
 
-        cards = edit(whole.cards, provenance, history)
+        cards = edit(whole.cards, provenance or {}, history)
         size = whole.size + tail[1] - tail[0]
         content = partial(replaced, stream, hdu, cards, data, size)
         save(path, content, overwrite=overwrite)

@@ -233,7 +233,9 @@ def test_quantities_become_microkelvin(unit, factor):
     assert np.isnan(as_map(np.full(12, hp.UNSEEN) * unit)).all()
 
 
-@pytest.mark.parametrize("unit", [u.Jy / u.sr, u.dimensionless_unscaled, u.def_unit("K_RJ"), u.K**2])
+@pytest.mark.parametrize(
+    "unit", [u.Jy / u.sr, u.dimensionless_unscaled, u.def_unit("K_RJ"), u.K**2]
+)
 def test_other_units_are_refused(unit):
     with pytest.raises(ValueError, match="is no CMB temperature; convert it to K, mK or uK"):
         as_map(SKY * unit)
@@ -242,7 +244,10 @@ def test_other_units_are_refused(unit):
 @pytest.mark.parametrize(
     ("values", "why"),
     [
-        (np.zeros((3, NPIX)), r"it has the shape \(3, 3072\); give one map, \(npix,\): values\[0\]"),
+        (
+            np.zeros((3, NPIX)),
+            r"it has the shape \(3, 3072\); give one map, \(npix,\): values\[0\]",
+        ),
         (np.zeros((4, 12)), r"it has the shape \(4, 12\)"),  # in all as many pixels as a map has
         (np.zeros((1, 12)), r"it has the shape \(1, 12\)"),
         (np.zeros(NPIX - 1), "a full sky has 12 Nside² pixels"),

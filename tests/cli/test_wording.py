@@ -30,7 +30,11 @@ def said(path):
         if aside:
             silent.update(map(id, ast.walk(node)))
     for node in ast.walk(tree):
-        if id(node) not in silent and isinstance(node, ast.Constant) and isinstance(node.value, str):
+        if (
+            id(node) not in silent
+            and isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+        ):
             yield node.value
 
 
@@ -86,7 +90,10 @@ def test_parameters_become_options(message, line):
 
 
 def test_a_verb_may_have_another_name_for_an_option():
-    with pytest.raises(ValueError, match="pass --mask-field") as caught, naming(field="--mask-field"):
+    with (
+        pytest.raises(ValueError, match="pass --mask-field") as caught,
+        naming(field="--mask-field"),
+    ):
         raise ValueError("no column 3; pass `field`")
     assert as_options(str(caught.value)) == "no column 3; pass --mask-field"
     with pytest.raises(FileNotFoundError) as caught, naming(field="--mask-field"):
