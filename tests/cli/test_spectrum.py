@@ -145,7 +145,10 @@ def test_the_verb_names_the_librarys_binnings(entry):
         (("--mask", "negative.fits"), "holds -0.5 to 0.5"),
         (("--mask", "spread.fits"), "has the unit uK_CMB, so it is a map"),
         (("--mask", "equatorial.fits"), "(G), equatorial.fits in equatorial coordinates (C)"),
-        (("--mask", "soft_equatorial.fits"), "(G), soft_equatorial.fits in equatorial coordinates (C)"),
+        (
+            ("--mask", "soft_equatorial.fits"),
+            "(G), soft_equatorial.fits in equatorial coordinates (C)",
+        ),
         (("--mask", "soft_small.fits"), "soft_small.fits has Nside 8"),
         (("--mask", "none.fits"), "none.fits"),
         (("--mask", "mask.fits", "--apodize-deg", 180), "below 180"),
