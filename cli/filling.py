@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import skyfill
 
-from . import options, reading, records
+from . import options, reading, records, wording
 
 if TYPE_CHECKING:
     import numpy as np
@@ -114,7 +114,8 @@ def stay_within(args: argparse.Namespace, observed: NDArray[np.bool_], *, shares
     """Refuse what takes more than a share of --memory-limit; let so many tiles in as it allows."""
     if args.memory_limit is not None:
         limit = args.memory_limit / shares
-        args.batch_size = skyfill.plan.within(observed, request_of(args), limit).batch_size
+        with wording.naming(limit="--memory-limit"):
+            args.batch_size = skyfill.plan.within(observed, request_of(args), limit).batch_size
 
 
 def inpainter_of(

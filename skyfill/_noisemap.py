@@ -197,7 +197,7 @@ def _noise_unit(read: Read, given: str) -> Unit:
     unit = parse_unit(given)
     if unit is None or unit.power not in _KINDS:
         raise ValueError(
-            f"{read}: {given!r} is no unit of noise; pass `unit` (K, mK or uK), `unit='uK^2'`"
+            f"{read}: {given!r} is no unit of noise; pass `unit` K, mK or uK, `unit='uK^2'`"
             " or `unit='1/uK^2'`"
         )
     return unit
@@ -215,7 +215,7 @@ def _refuse_without_unit(read: Read, kind: Noise, *, known: bool) -> None:
         )
     if not known:
         raise ValueError(
-            f"{read} has no unit (TUNIT{read.column.number}); pass `unit` (K, mK or uK),"
+            f"{read} has no unit (TUNIT{read.column.number}); pass `unit` K, mK or uK,"
             " `unit='uK^2'` if it is a variance"
         )
 

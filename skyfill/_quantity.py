@@ -88,7 +88,7 @@ def unit_in_uk(unit: str) -> float:
     """
     parsed = parse_unit(unit)
     if parsed is None or parsed.power != 1:
-        raise ValueError(f"{unit!r} is no CMB temperature unit; pass `unit` (K, mK or uK)")
+        raise ValueError(f"{unit!r} is no CMB temperature unit; pass `unit` K, mK or uK")
     return parsed.uk
 
 

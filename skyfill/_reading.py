@@ -187,7 +187,7 @@ def _frame_of(table: SkyTable, given: str | None) -> Frame:
         return own
     coord = frame_of_word(given)
     if coord is None:
-        raise ValueError(f"{given!r} is no known frame; pass `frame` (G, E or C)")
+        raise ValueError(f"{given!r} is no known frame; pass `frame` G, E or C")
     if own.coord and own.coord != coord:
         raise ValueError(
             f"{table.path} is in {own}, as its header says, and not in {Frame(coord)}; drop"
@@ -224,7 +224,7 @@ def check_alike(one: Placed, other: Placed) -> None:
     if ours.coord and theirs.coord:
         mend = _mend(one, other)
     else:
-        mend = "pass `frame` (G, E or C) for the unknown one"
+        mend = "pass `frame` G, E or C for the unknown one"
     raise ValueError(f"{one.path} is in {ours}, {other.path} in {theirs}; {mend}")
 
 

@@ -295,7 +295,7 @@ def _unit_of(read: Read, given: str | None, like: SkyMap | None) -> str:
             f" map, or, {mend}"
         )
     if like is None:
-        raise ValueError(f"{read} has no unit ({key}); pass `unit` (K, mK or uK)")
+        raise ValueError(f"{read} has no unit ({key}); pass `unit` K, mK or uK")
     warnings.warn(
         f"{read} has no unit ({key}); its numbers are taken for {like.unit}, the unit of"
         f" {like.path}",
@@ -310,8 +310,8 @@ def write_filled(
     fill: ArrayLike,
     holes: ArrayLike,
     *,
-    provenance: Mapping[str, Card],
-    history: Sequence[str],
+    provenance: Mapping[str, Card] | None = None,
+    history: Sequence[str] = (),
     overwrite: bool = False,
 ) -> None:
     """Write the file of a map again, with its holes filled and nothing else changed.
@@ -404,12 +404,15 @@ def write_filled(
                 yield rows.tobytes()
             yield from pieces(stream, sky.path, *tail)  # what variable-length columns point to
 
-        if sky.coord and table.coord is None:  # given by the caller, as the file did not say
-            provenance = {"COORDSYS": (sky.coord, _FRAME_COMMENT), **provenance}
-        cards = edit(whole.cards, provenance, history)
+        cards = edit(whole.cards, _frame_card(sky, table.coord) | dict(provenance or {}), history)
         size = whole.size + tail[1] - tail[0]
         content = partial(replaced, stream, hdu, cards, data, size)
         save(path, content, overwrite=overwrite)
+
+
+def _frame_card(sky: SkyMap, named: str | None) -> dict[str, Card]:
+    """Give the card for a frame that the caller has given, as the file names none."""
+    return {"COORDSYS": (sky.coord, _FRAME_COMMENT)} if sky.coord and named is None else {}
 
 
 def write_map(

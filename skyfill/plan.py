@@ -161,7 +161,7 @@ def within(observed: ArrayLike, request: Request, limit: float) -> Request:
     if least > limit:
         raise ValueError(
             f"{request.method} takes some {_amount(least)} for {sizes.sum()} hole pixels at Nside "
-            f"{nside}, the limit is {_amount(limit)}; "
+            f"{nside}, `limit` is {_amount(limit)}; "
             f"{_advice(request, nside, sizes, tiles, limit)}"
         )
     if request.method not in ("vae", "cosmovae"):

@@ -89,14 +89,14 @@ def test_other_fits(tmp_path: Path) -> None:
 
 def test_columns_that_are_not_there(tmp_path: Path) -> None:
     path = sky_file(tmp_path / "a.fits")
-    refuses(path, r"no column 'I'; pass --field with one of: 0 T, 1 NAME", field="I")
+    refuses(path, r"no column 'I'; pass `field` with one of: 0 T, 1 NAME", field="I")
     refuses(path, r"no column 7;", field=7)
     refuses(path, r"no column -1;", field=-1)
     refuses(path, r"column 'NAME' has type A, which holds no sky", field="NAME")
 
 
 def test_units_that_are_not_there(tmp_path: Path) -> None:
-    none = r"no unit \(TUNIT1\); pass `unit` \(K, mK or uK\)"
+    none = r"no unit \(TUNIT1\); pass `unit` K, mK or uK"
     refuses(sky_file(tmp_path / "a.fits", unit=None), none)
     refuses(tmp_path / "a.fits", "'foo' is no CMB temperature unit; pass `unit`", unit="foo")
     wrong = (

@@ -160,7 +160,7 @@ def test_describe(tmp_path: Path) -> None:
 @pytest.mark.skipif(not REAL, reason="SKYFILL_REAL_DATA is not set")
 def test_wmap_has_no_unit() -> None:
     path = Path(REAL) / "wmap7_V_iqu_n32.fits"
-    with pytest.raises(ValueError, match=r"no unit \(TUNIT1\); pass --unit K, mK or uK"):
+    with pytest.raises(ValueError, match=r"no unit \(TUNIT1\); pass `unit` K, mK or uK"):
         read_map(path)
     sky = read_map(path, unit="mK")
     assert np.allclose(sky.values, hp.read_map(path, dtype=np.float64) * 1e3)

@@ -109,7 +109,9 @@ def test_bits_and_threshold_exclude_each_other(tmp_path):
 
 def test_whole_numbers_may_be_bit_codes(tmp_path):
     path = table(tmp_path / "m.fits", {"M": np.arange(NPIX, dtype="i2") % 13})
-    with pytest.raises(ValueError, match=r"holds 0 to 12, .* whole numbers are bit codes, pass `bits`"):
+    with pytest.raises(
+        ValueError, match=r"holds 0 to 12, .* whole numbers are bit codes, pass `bits`"
+    ):
         read_mask(path)
 
 

@@ -61,7 +61,9 @@ def test_wrong_usage_exits_2(skyfill_main, arguments):
     outcome = skyfill_main(*arguments)
     assert outcome.status == 2
     assert outcome.out == ""
-    assert "usage: skyfill" in outcome.err
+    assert outcome.err.startswith("skyfill: error: ")
+    assert outcome.err.count("\n") == 1
+    assert "--help`" in outcome.err
 
 
 @pytest.mark.parametrize(
