@@ -116,7 +116,10 @@ def test_cuts_and_sources_are_of_the_new_frame(skyfill_main, folder, start, fram
             ("mask_none.fits", "--sources", "radec.csv"),
             "radec.csv: positions are equatorial",
         ),
-        (("--map", "map_none.fits", "--sources", "radec.csv"), "frame of the map is unknown; pass --frame G"),
+        (
+            ("--map", "map_none.fits", "--sources", "radec.csv"),
+            "frame of the map is unknown; pass --frame G",
+        ),
         (("mask_g.fits", "--frame", "C"), "mask_g.fits is in Galactic coordinates (G), as its"),
         (
             ("--map", "map_e.fits", "--frame", "C"),
