@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import skyfill
 
-from . import filling, options, theory
+from . import filling, options, reading, theory, wording
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         inputs, args.output, seed=args.seed, realizations=args.realizations
     )
     settings = _settings(args)
-    observed = filling.observed_of(args)  # a bad mask or spectrum is no map's fault
+    observed = reading.mask_of(args, args.mask)  # a bad mask or spectrum is no map's fault
     filling.stay_within(args, observed, shares=args.workers)
     del observed
     theory.given(args)
@@ -130,10 +130,12 @@ def _fill(
             for number, record in enumerate(records, 1):
                 manifest.add(record)
                 for line in record.warnings:
+                    line = wording.as_options(line)
                     print(f"skyfill: warning: {record.name}: {line}", file=sys.stderr)
                 if record.error is not None:
                     failed += 1
-                    print(f"skyfill: failed: {record.name}: {record.error}", file=sys.stderr)
+                    why = wording.as_options(record.error)
+                    print(f"skyfill: failed: {record.name}: {why}", file=sys.stderr)
                 left = (time.perf_counter() - begun) / number * (len(tasks) - number)
                 listener.done(f"{record.name}, {number} of {len(tasks)}, {_span(left)} left")
                 listener.stage("fill")
@@ -192,12 +194,14 @@ class _Job:
         words = {"map": task.input, "seed": task.seed, "overwrite": True}
         args = argparse.Namespace(**vars(self.args) | words)
         args.command = _alone(args)
-        sky = skyfill.read_map(args.map, field=args.field, unit=args.unit, single=True)
+        scalar = filling.has_scalar_prior(args)
+        sky = reading.map_of(args, args.map, like=args.mask, single=True, scalar=scalar)
         silent = skyfill.Silent()
         last = _LAST.pop(self.settings, None)
         _LAST.clear()
         if last is None:
-            fitter = filling.inpainter_of(args, sky, filling.observed_of(args), silent)
+            observed = reading.mask_of(args, args.mask, like=sky)
+            fitter = filling.inpainter_of(args, sky, observed, silent)
         else:
             _LAST[self.settings] = last  # should this map be a bad one
             fitter = last.with_map(sky.values, seed=task.seed)
@@ -224,7 +228,7 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
     for name, value in sorted(chosen.items()):
         if isinstance(value, Path):
             settings[name] = skyfill.batch.sha256_of(value)
-        elif isinstance(value, list):
+        elif isinstance(value, list) and isinstance(value[0], Path):
             settings[name] = [skyfill.batch.sha256_of(path) for path in value]
         else:
             settings[name] = value
@@ -240,6 +244,8 @@ def _alone(args: argparse.Namespace) -> str:
             words.append("--no-pixel-window")
         elif value is True:
             words.append(option)
+        elif isinstance(value, tuple):
+            words += [option, ",".join(map(str, value))]
         elif value is not None and value is not False and (name, value) != ("realizations", 1):
             for one in value if isinstance(value, list) else [value]:
                 words += [option, one.name if isinstance(one, Path) else str(one)]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import skyfill
 
-from . import judgement, options
+from . import judgement, options, reading
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the exact mean, by `inpaint --method gaussian --mean`, to compare errors with",
     )
-    options.add_read(parser)
-    options.add_read_mask(parser)
+    reading.add_map(parser)
+    reading.add_mask(parser)
     tiles = parser.add_argument_group("tiles")
     tiles.add_argument("--tiles", type=Path, metavar="DIR", help="made by `skyfill tiles`")
     tiles.add_argument("--weights", type=Path, metavar="FILE", help="of a cosmovae")
@@ -94,26 +94,22 @@ def _maps(args: argparse.Namespace) -> int:
     _refuse(args)
     begun = time.perf_counter()
     with progress(quiet=args.quiet) as listener:
-        observed = skyfill.read_mask(
-            args.mask, field=args.mask_field, threshold=args.threshold, invert=args.invert
+        listener.stage("read")
+        sky = reading.map_of(args, args.filled[0], like=args.mask)
+        observed = reading.mask_of(args, args.mask, like=sky)
+        truth, optimum = (
+            None if path is None else reading.beside_of(args, path, sky, field=args.field).values
+            for path in (args.truth, args.optimum)
         )
-
-        def read(path: Path) -> NDArray[np.float64]:
-            values = skyfill.read_map(path, field=args.field, unit=args.unit).values
-            if values.shape != observed.shape:
-                raise ValueError(
-                    f"{path} has {values.size} pixels, the mask {args.mask} has {observed.size}; "
-                    "give maps and mask of one Nside"
-                )
-            return values
-
-        truth, optimum = (None if x is None else read(x) for x in (args.truth, args.optimum))
-        std, draws = _spread(args)
+        std, draws = _spread(args, sky)
+        more = (*args.filled[1:], args.mask, args.truth, args.std, args.optimum)
+        listener.done(f"nside {sky.nside}, {sky.unit}{reading.assumed(sky, *more)}")
         listener.stage("fills", len(args.filled))
 
         def skies() -> Iterator[NDArray[np.float64]]:
             for path in args.filled:
-                yield read(path)
+                each = sky if path == args.filled[0] else reading.map_of(args, path, like=sky)
+                yield each.values
                 listener.advance()
 
         found = skyfill.fidelity.score_sky(
@@ -164,11 +160,13 @@ def _refuse(args: argparse.Namespace) -> None:
         raise ValueError("--std belongs to one mean; realizations have their own spread, drop it")
 
 
-def _spread(args: argparse.Namespace) -> tuple[NDArray[np.float64] | None, int | None]:
+def _spread(
+    args: argparse.Namespace, filled: skyfill.SkyMap
+) -> tuple[NDArray[np.float64] | None, int | None]:
     """Read --std, µK, and how many realizations its header says it is from."""
     if args.std is None:
         return None, None
-    sky = skyfill.read_map(args.std, unit=args.unit)
+    sky = reading.beside_of(args, args.std, filled)
     tables = skyfill.describe(args.std).tables
     said = next((table.keywords for table in tables if table.hdu == sky.hdu), {}).get("SFDRAWS")
     return sky.values, said if isinstance(said, int) and said > 1 else None

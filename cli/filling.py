@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import skyfill
 
-from . import options, records, theory
+from . import options, reading, records, theory, wording
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,8 +19,8 @@ __all__ = [
     "STD_DRAWS",
     "add_fill",
     "cards_of",
+    "has_scalar_prior",
     "inpainter_of",
-    "observed_of",
     "refuse",
     "request_of",
     "stay_within",
@@ -33,8 +33,8 @@ STD_DRAWS = 16  # realizations behind --std where fewer are written
 
 def add_fill(parser: argparse.ArgumentParser) -> None:
     """Declare how maps are filled, and how often."""
-    options.add_read(parser)
-    options.add_read_mask(parser)
+    reading.add_map(parser)
+    reading.add_mask(parser)
     parser.add_argument(
         "--method",
         choices=("vae", "gaussian", "diffuse", "cosmovae"),
@@ -69,7 +69,7 @@ def add_fill(parser: argparse.ArgumentParser) -> None:
     options.add_seed(parser)
     theory.add_prior(parser, otherwise="What is not given is fitted to the observed sky.")
     theory.add_trust(parser)
-    options.add_noise_map(parser)
+    reading.add_noise_map(parser)
     options.add_engine(parser)
     options.add_memory(parser)
     parser.add_argument(
@@ -84,6 +84,7 @@ def add_fill(parser: argparse.ArgumentParser) -> None:
 def refuse(args: argparse.Namespace) -> None:
     """Refuse options that say nothing together."""
     theory.check(args)
+    reading.refuse_without_noise_map(args)
     if args.method == "diffuse" and args.realizations > 1:
         raise ValueError("diffuse has one fill and no spread; drop --realizations")
     if args.method == "cosmovae" and args.fill == "signal":
@@ -94,11 +95,9 @@ def refuse(args: argparse.Namespace) -> None:
         raise NotADirectoryError(f"{args.cache} is a file; --cache takes a folder")
 
 
-def observed_of(args: argparse.Namespace) -> NDArray[np.bool_]:
-    """Read the mask."""
-    return skyfill.read_mask(
-        args.mask, field=args.mask_field, threshold=args.threshold, invert=args.invert
-    )
+def has_scalar_prior(args: argparse.Namespace) -> bool:
+    """Tell whether a fill holds the map against the statistics of a temperature."""
+    return args.method != "diffuse" or bool(args.polish) or bool(vars(args).get("report"))
 
 
 def request_of(args: argparse.Namespace, *, maps: int = 1) -> skyfill.plan.Request:
@@ -116,7 +115,8 @@ def stay_within(args: argparse.Namespace, observed: NDArray[np.bool_], *, shares
     """Refuse what takes more than a share of --memory-limit; let so many tiles in as it allows."""
     if args.memory_limit is not None:
         limit = args.memory_limit / shares
-        args.batch_size = skyfill.plan.within(observed, request_of(args), limit).batch_size
+        with wording.naming(limit="--memory-limit"):
+            args.batch_size = skyfill.plan.within(observed, request_of(args), limit).batch_size
 
 
 def inpainter_of(
@@ -133,7 +133,7 @@ def inpainter_of(
             method=args.method,
             prior=theory.given(args),
             trust_prior=args.trust_prior,
-            noise_rms=options.noise_rms(args),
+            noise_rms=reading.noise_of(args, sky),
             fill=args.fill,
             dipole=args.dipole,
             polish=args.polish,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import skyfill
 
-from . import filling, options, pages, theory
+from . import filling, options, pages, reading, theory
 from .outlook import tell
 from .progress import progress
 
@@ -66,19 +66,24 @@ def run(args: argparse.Namespace) -> int:
     options.set_threads(args.threads)
     _refuse(args)
     outputs = skyfill.batch.outputs_of(args.output, args.realizations)
-    for path in [*outputs, *filter(None, (args.std, args.report))]:
-        skyfill.check_writable(path, overwrite=args.overwrite)
+    for path in [*outputs, *filter(None, (args.std,))]:
+        skyfill.check_writable(path, overwrite=args.overwrite, kind="map")
+    if args.report:
+        skyfill.check_writable(args.report, overwrite=args.overwrite, kind="page")
     with progress(quiet=args.quiet) as listener:
         listener.stage("read")
         # The mask first: while it is read it takes as much as the map, and the limit asks for it.
-        observed = filling.observed_of(args)
+        observed = reading.mask_of(args, args.mask)
         filling.stay_within(args, observed)
-        sky = skyfill.read_map(args.map, field=args.field, unit=args.unit, single=True)
+        scalar = filling.has_scalar_prior(args)
+        sky = reading.map_of(args, args.map, like=args.mask, single=True, scalar=scalar)
+        frame = reading.assumed(sky, args.mask)
         if args.threshold is not None:
             sense = "at or below" if args.invert else "above"
-            listener.done(f"nside {sky.nside}, observed where the mask is {sense} {args.threshold}")
+            words = f"observed where the mask is {sense} {args.threshold}"
         else:
-            listener.done(f"nside {sky.nside}, {sky.unit}, {'NESTED' if sky.nest else 'RING'}")
+            words = f"{sky.unit}, {'NESTED' if sky.nest else 'RING'}"
+        listener.done(f"nside {sky.nside}, {words}{frame}")
         if args.dry_run:
             tell(args, sky, observed, outputs)
             return 0

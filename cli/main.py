@@ -17,6 +17,9 @@ from typing import TextIO
 
 import skyfill
 
+from .usage import Parser, check_words
+from .wording import as_options
+
 __all__ = ["VERBS", "build_parser", "main"]
 
 VERBS = (
@@ -48,9 +51,9 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """Build the parser of every verb; the documentation and the tests read it, too."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="skyfill",
         description="Fill the holes of a HEALPix sky map, and look at what came of it.",
         epilog="`skyfill VERB --help` explains a verb. Masks: 1 = observed.",
@@ -77,7 +80,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = argparse.Namespace()
     with warnings.catch_warnings(), _stopped_cleanly():
         try:
-            args = build_parser().parse_args(argv)
+            parser = build_parser()
+            verb = check_words(parser, argv)
+            args, others = parser.parse_known_args(argv)
+            if others:
+                verb.error(f"there are too many arguments: {' '.join(others)}")
             args.command = shlex.join(["skyfill", *argv])  # recorded in what is written
             warnings.showwarning = _warn
             return int(args.run(args))
@@ -130,7 +137,7 @@ def _named(error: OSError, args: argparse.Namespace) -> str:
 
 def _fail(message: str) -> int:
     """Say what is wrong in one line."""
-    print("skyfill: error:", " ".join(message.split()), file=sys.stderr)
+    print("skyfill: error:", " ".join(as_options(message).split()), file=sys.stderr)
     return WRONG_INPUT
 
 
@@ -143,4 +150,4 @@ def _warn(  # the signature is `warnings.showwarning`'s
     line: str | None = None,  # noqa: ARG001
 ) -> None:
     """Show a warning as a sentence, not as a place in somebody's source."""
-    print("skyfill: warning:", " ".join(str(message).split()), file=sys.stderr)
+    print("skyfill: warning:", " ".join(as_options(str(message)).split()), file=sys.stderr)

@@ -7,13 +7,6 @@ import math
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import skyfill
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 __all__ = [
     "add_cosmovae",
@@ -21,49 +14,19 @@ __all__ = [
     "add_dipole",
     "add_engine",
     "add_memory",
-    "add_noise_map",
     "add_output",
     "add_quiet",
-    "add_read",
-    "add_read_mask",
     "add_seed",
     "add_threads",
     "amount",
     "arcmin",
     "field",
     "fraction",
-    "noise_rms",
     "positive",
     "set_threads",
     "size",
     "whole",
 ]
-
-
-def add_read(parser: argparse.ArgumentParser) -> None:
-    """Declare how a map is read: --field and --unit."""
-    parser.add_argument(
-        "--field",
-        type=field,
-        default=0,
-        metavar="COLUMN",
-        help="column of the map, by number from 0 or by name (default: the first)",
-    )
-    parser.add_argument("--unit", help="unit of the map where its file names none: K, mK or uK")
-
-
-def add_read_mask(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """Declare how a mask beside a map is read: --mask-field, --threshold and --invert."""
-    parser.add_argument(
-        "--mask-field", type=field, default=0, metavar="COLUMN", help="column of the mask"
-    )
-    parser.add_argument(
-        "--threshold",
-        type=float,
-        metavar="X",
-        help="observed is what the mask has above X (needed for an apodised mask)",
-    )
-    parser.add_argument("--invert", action="store_true", help="the mask has 1 where masked")
 
 
 def add_output(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
@@ -133,23 +96,6 @@ def add_dipole(parser: argparse.ArgumentParser) -> None:
         help="monopole and dipole are as uncertain in the holes as the observed sky leaves them, "
         "or what is fitted to it is taken for the truth (default: marginalise)",
     )
-
-
-def add_noise_map(parser: argparse.ArgumentParser) -> None:
-    """Declare --noise-map."""
-    parser.add_argument(
-        "--noise-map",
-        type=Path,
-        metavar="FILE",
-        help="standard deviation of the noise in every pixel (gaussian only)",
-    )
-
-
-def noise_rms(args: argparse.Namespace) -> NDArray[np.float64] | None:
-    """Read --noise-map, µK."""
-    if args.noise_map is None:
-        return None
-    return skyfill.read_map(args.noise_map, unit=args.unit).values
 
 
 def add_seed(parser: argparse.ArgumentParser) -> None:

@@ -65,7 +65,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     options.set_threads(args.threads)
-    skyfill.check_writable(args.output, overwrite=args.overwrite)
+    skyfill.check_writable(args.output, overwrite=args.overwrite, kind="map")
     with progress(quiet=args.quiet) as listener:
         listener.stage(args.what)
         summary = _sky(args) if args.what == "sky" else _mask(args)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import skyfill
 
-from . import options, theory
+from . import options, reading, theory
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "maps", type=Path, nargs="+", metavar="FILLED", help="whole sky, FITS; or realizations"
     )
-    options.add_read(parser)
+    reading.add_map(parser)
     options.add_output(parser, required=False)
     parser.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw the spectrum: PNG, or PDF if so named"
@@ -65,7 +65,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--mask", type=Path, metavar="MASK", help="measure also what it leaves, 1 = observed"
     )
-    options.add_read_mask(group)
+    reading.add_mask(group)
     group.add_argument(
         "--apodize-deg",
         type=options.amount,
@@ -87,10 +87,15 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     with progress(quiet=args.quiet) as listener:
         listener.stage("read")
-        sky = skyfill.read_map(args.maps[0], field=args.field, unit=args.unit)
+        sky = reading.map_of(args, args.maps[0], like=args.mask)
         more = f" and {len(args.maps) - 1} more" if len(args.maps) > 1 else ""
-        listener.done(f"{args.maps[0]}{more}, Nside {sky.nside}, {sky.column}")
+        frame = reading.assumed(sky, *args.maps[1:], args.mask)
+        listener.done(f"{args.maps[0]}{more}, Nside {sky.nside}, {sky.column}{frame}")
+        if args.mask is not None:
+            listener.stage("mask")
         observed = _mask(args, sky)
+        if observed is not None:
+            listener.done(_described(args.mask, observed))
         listener.stage("theory")
         prior = _prior(args, sky)
         words = skyfill.inpaint.describe_prior(prior)
@@ -107,6 +112,7 @@ def run(args: argparse.Namespace) -> int:
             settings={
                 "map": ", ".join(path.name for path in args.maps),
                 "column": sky.column,
+                **({"frame": sky.coord} if sky.coord else {}),
                 "theory": words,
                 **({"mask": args.mask.name} if args.mask else {}),
             },
@@ -127,22 +133,18 @@ def run(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> None:
     """Refuse what cannot be meant, before anything is read."""
     theory.check(args)
-    for path in filter(None, (args.output, args.plot)):
-        skyfill.check_writable(path, overwrite=args.overwrite)
+    if args.output:
+        skyfill.check_writable(args.output, overwrite=args.overwrite, kind="table")
+    if args.plot:
+        skyfill.check_writable(args.plot, overwrite=args.overwrite, kind="picture")
     if args.output and args.plot and args.output.resolve() == args.plot.resolve():
         raise ValueError(f"-o and --plot both name {args.plot}; give two files")
     if args.bins and args.binning not in (None, "linear"):
         raise ValueError(f"--bins WIDTH is of linear bins, not of --binning {args.binning}")
     if args.mask is None:
-        cut = {
-            "--apodize-deg": args.apodize_deg,
-            "--threshold": args.threshold is not None,
-            "--invert": args.invert,
-            "--mask-field": args.mask_field,
-        }
-        given = [name for name, value in cut.items() if value]
-        if given:
-            raise ValueError(f"{given[0]} is about a mask; pass --mask as well")
+        if args.apodize_deg:
+            raise ValueError("--apodize-deg is about a mask; pass --mask as well")
+        reading.refuse_without_mask(args)
     elif args.apodize_deg >= 180:
         raise ValueError(f"--apodize-deg must be below 180, got {args.apodize_deg:g}")
 
@@ -156,40 +158,42 @@ def _prior(args: argparse.Namespace, sky: skyfill.SkyMap) -> skyfill.Prior:
     return known.of_map(sky.values, np.isfinite(sky.values), threads=args.threads or 0)
 
 
-def _mask(args: argparse.Namespace, sky: skyfill.SkyMap) -> NDArray[np.bool_] | None:
-    """Read --mask, and refuse one that is not of this sky."""
+def _mask(
+    args: argparse.Namespace, sky: skyfill.SkyMap
+) -> NDArray[np.bool_] | NDArray[np.float64] | None:
+    """Read --mask, or the weights of one that is apodised, and refuse what is not of this sky."""
     if args.mask is None:
         return None
-    observed = skyfill.read_mask(
-        args.mask, field=args.mask_field, threshold=args.threshold, invert=args.invert
-    )
-    if observed.size != sky.values.size:
-        nside = math.isqrt(observed.size // 12)
-        raise ValueError(
-            f"{args.maps[0]} has Nside {sky.nside}, {args.mask} has Nside {nside}; give a pair"
-        )
+    observed: NDArray[np.bool_] | NDArray[np.float64]
+    try:
+        observed = reading.mask_of(args, args.mask, like=sky)
+    except skyfill.masks.ApodisedMaskError:
+        if args.apodize_deg:
+            raise ValueError(
+                f"{args.mask} is apodised already; drop --apodize-deg, or pass --threshold X for a"
+                " mask of 0 and 1"
+            ) from None
+        observed = reading.weights_of(args, args.mask, like=sky)
     if not observed.any():
         raise ValueError(
             f"{args.mask} leaves no pixel observed; if its 1 means masked, pass --invert"
         )
-    frame = skyfill.describe(args.mask).tables[0].coord
-    if sky.coord and frame and sky.coord != frame:
-        raise ValueError(
-            f"{args.maps[0]} is in frame {sky.coord}, {args.mask} in {frame}; give a pair"
-        )
     return observed
+
+
+def _described(path: Path, observed: NDArray[np.bool_] | NDArray[np.float64]) -> str:
+    """Say whether the mask is taken for 0 and 1 or for weights, and how much it leaves."""
+    sky = f"{path}, {(observed > 0).mean():.2%} of the sky"
+    if observed.dtype == bool:
+        return sky
+    return f"{sky}, weights up to {observed.max():.4g}, mean {observed.mean():.4f}: apodised"
 
 
 def _skies(args: argparse.Namespace, sky: skyfill.SkyMap) -> Iterator[NDArray[np.float64]]:
     """Give the skies, of which one is held at a time."""
     yield sky.values
     for path in args.maps[1:]:
-        other = skyfill.read_map(path, field=args.field, unit=args.unit)
-        if other.nside != sky.nside:
-            raise ValueError(
-                f"{args.maps[0]} has Nside {sky.nside}, {path} has Nside {other.nside}; "
-                "give realizations of one map"
-            )
+        other = reading.map_of(args, path, like=sky)
         yield other.values
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import skyfill
 
-from . import options, theory
+from . import options, reading, theory
 from .progress import progress
 
 __all__ = ["configure", "run"]
@@ -26,8 +26,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("map", type=Path, metavar="MAP", help="map to cut")
     parser.add_argument("mask", type=Path, metavar="MASK", help="its mask, 1 = observed")
     options.add_output(parser)
-    options.add_read(parser)
-    options.add_read_mask(parser)
+    reading.add_map(parser)
+    reading.add_mask(parser)
     parser.add_argument(
         "--size", type=options.positive, default=400, metavar="N", help="pixels a side (400)"
     )
@@ -79,19 +79,14 @@ def run(args: argparse.Namespace) -> int:
     skyfill.dataset.check_store(args.output, overwrite=args.overwrite)
     with progress(quiet=args.quiet) as listener:
         listener.stage("read")
-        sky = skyfill.read_map(args.map, field=args.field, unit=args.unit)
-        observed = skyfill.read_mask(
-            args.mask, field=args.mask_field, threshold=args.threshold, invert=args.invert
-        )
-        frame = skyfill.describe(args.mask).tables[0].coord
-        if sky.coord and frame and sky.coord != frame:
-            raise ValueError(
-                f"{args.map} is in frame {sky.coord}, {args.mask} in {frame}; give a pair"
-            )
+        sky = reading.map_of(args, args.map, like=args.mask)
+        coord = reading.frame_of(sky)
+        observed = reading.mask_of(args, args.mask, like=sky)
         other = None
         if args.test_map is not None:
-            other = skyfill.read_map(args.test_map, field=args.field, unit=args.unit).values
-        listener.done(f"{args.map}, Nside {sky.nside}, {sky.column}")
+            other = reading.map_of(args, args.test_map, like=sky).values
+        frame = reading.assumed(sky, args.mask, args.test_map)
+        listener.done(f"{args.map}, Nside {sky.nside}, {sky.column}{frame}")
         header = None if args.no_fit else skyfill.prior.recorded_prior(sky.path)
         known = theory.given(args, header)
         found = skyfill.dataset.write_tiles(
@@ -102,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
                 projection=args.projection,
                 pixel_arcmin=args.pixel_arcmin or 1.5,
                 spacing_deg=None if args.spacing_deg is None else tuple(args.spacing_deg),
-                coord=sky.coord or "G",
+                coord=coord,
             ),
             sky.values,
             observed,

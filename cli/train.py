@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import skyfill
 
-from . import options, theory
+from . import options, reading, theory
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -79,7 +79,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--maps", type=Path, nargs="+", default=[], metavar="MAP", help="cut tiles from these"
     )
     maps.add_argument("--mask", type=Path, metavar="FILE", help="tiles wholly observed only")
-    options.add_read(parser)
+    reading.add_mask(maps)
+    reading.add_map(parser)
     theory.add_prior(
         parser, otherwise="Of --maps, where nothing is given: fitted to each. Else --cl alone."
     )
@@ -187,6 +188,10 @@ def _refuse(args: argparse.Namespace) -> None:
         about_maps = {
             "--mask": args.mask,
             "--unit": args.unit,
+            "--hdu": args.hdu,
+            "--missing": args.missing,
+            "--nside": args.nside,
+            "--frame": args.frame,
             "--beam-arcmin": args.beam_arcmin,
             "--noise-uk-arcmin": args.noise_uk_arcmin,
             "--pixel-window": args.pixel_window,
@@ -195,6 +200,7 @@ def _refuse(args: argparse.Namespace) -> None:
         for option, value in about_maps.items():
             if value is not None:
                 raise ValueError(f"{option} speaks of maps; pass --maps as well")
+    reading.refuse_without_mask(args)
 
 
 def _refuse_of_other_model(args: argparse.Namespace) -> None:
@@ -214,8 +220,9 @@ def _refuse_of_other_model(args: argparse.Namespace) -> None:
 
 def _check_places(args: argparse.Namespace, folder: Path) -> None:
     """Refuse what could not be written, or would be written over."""
-    for path in (args.output, args.output.with_suffix(".json")):
-        skyfill.check_writable(path, overwrite=args.overwrite or args.resume)
+    replace = args.overwrite or args.resume
+    skyfill.check_writable(args.output, overwrite=replace, kind="weights")
+    skyfill.check_writable(args.output.with_suffix(".json"), overwrite=replace)
     checkpoint = folder / "checkpoint.pt"
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder}: not a folder; give another one with --run")
@@ -248,10 +255,10 @@ def _own_tiles(
 ) -> list[tuple[NDArray[np.float64], Any]]:
     """Cut the maps into tiles."""
     tiles = []
-    observed = None if args.mask is None else skyfill.read_mask(args.mask)
+    observed = None if args.mask is None else reading.mask_of(args, args.mask)
     for path in args.maps:
         listener.stage("tiles")
-        sky = skyfill.read_map(path, field=args.field, unit=args.unit)
+        sky = reading.map_of(args, path, like=args.mask)
         try:
             cut = skyfill.owntiles.cut_tiles(
                 sky.values,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import skyfill
 
-from . import judgement, options, pages, theory
+from . import judgement, options, pages, reading, theory
 from .progress import progress
 
 __all__ = ["configure", "run"]
@@ -24,8 +24,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
     parser.add_argument("map", type=Path, metavar="MAP", help="map to fill")
     parser.add_argument("mask", type=Path, metavar="MASK", help="its mask, 1 = observed")
-    options.add_read(parser)
-    options.add_read_mask(parser)
+    reading.add_map(parser)
+    reading.add_mask(parser)
     parser.add_argument(
         "--method",
         choices=("vae", "gaussian", "cosmovae"),
@@ -65,7 +65,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     theory.add_prior(parser, otherwise="What is not given is fitted to the observed sky.")
     theory.add_trust(parser)
     theory.add_save(parser)
-    options.add_noise_map(parser)
+    reading.add_noise_map(parser)
     options.add_engine(parser)
     options.add_threads(parser)
     options.add_quiet(parser)
@@ -80,15 +80,14 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("a spread needs two realizations at least; pass --realizations 2 or more")
     if args.method == "gaussian" and args.polish:
         raise ValueError("gaussian is exact already; drop --polish, or pass a smaller --tolerance")
+    reading.refuse_without_noise_map(args)
     if args.report:
-        skyfill.check_writable(args.report, overwrite=args.overwrite)
+        skyfill.check_writable(args.report, overwrite=args.overwrite, kind="page")
     with progress(quiet=args.quiet) as listener:
         listener.stage("read")
-        sky = skyfill.read_map(args.map, field=args.field, unit=args.unit)
-        observed = skyfill.read_mask(
-            args.mask, field=args.mask_field, threshold=args.threshold, invert=args.invert
-        )
-        listener.done(f"nside {sky.nside}, {sky.unit}")
+        sky = reading.map_of(args, args.map, like=args.mask)
+        observed = reading.mask_of(args, args.mask, like=sky)
+        listener.done(f"nside {sky.nside}, {sky.unit}{reading.assumed(sky, args.mask)}")
         found = skyfill.fidelity.validate(
             sky.values,
             observed,
@@ -101,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
             method=args.method,
             prior=theory.given(args),
             trust_prior=args.trust_prior,
-            noise_rms=options.noise_rms(args),
+            noise_rms=reading.noise_of(args, sky),
             dipole=args.dipole,
             polish=args.polish,
             tolerance=args.tolerance,

@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # `name as name` is how type checkers are told of a re-export
     from skyfill import tiling as tiling
     from skyfill import vae as vae
     from skyfill._files import check_writable as check_writable
+    from skyfill._noisemap import read_noise as read_noise
     from skyfill._progress import Progress as Progress
     from skyfill._progress import Silent as Silent
     from skyfill.inpaint import Inpainter as Inpainter
@@ -56,6 +57,9 @@ if TYPE_CHECKING:  # `name as name` is how type checkers are told of a re-export
     from skyfill.masks import label_holes as label_holes
     from skyfill.masks import read_catalogue as read_catalogue
     from skyfill.masks import read_mask as read_mask
+    from skyfill.masks import read_weights as read_weights
+    from skyfill.masks import regrade_mask as regrade_mask
+    from skyfill.masks import rotate_mask as rotate_mask
     from skyfill.prior import Prior as Prior
     from skyfill.prior import gaussian_beam as gaussian_beam
     from skyfill.prior import lcdm as lcdm
@@ -80,6 +84,7 @@ _HOMES = {
     "SkyMap": "maps",
     "describe": "maps",
     "read_map": "maps",
+    "read_noise": "_noisemap",
     "write_filled": "maps",
     "write_map": "maps",
     # holes
@@ -93,6 +98,9 @@ _HOMES = {
     "label_holes": "masks",
     "read_catalogue": "masks",
     "read_mask": "masks",
+    "read_weights": "masks",
+    "regrade_mask": "masks",
+    "rotate_mask": "masks",
     # filling
     "Inpainter": "inpaint",
     # tiles
@@ -143,10 +151,11 @@ if not TYPE_CHECKING:  # hidden from type checkers, which would accept any name 
 
     def __getattr__(name: str) -> object:
         """Import the room of ``name`` on first use."""
-        from importlib import import_module, metadata
+        from importlib import import_module
 
+        value: object
         if name == "__version__":
-            value = metadata.version("skyfill")
+            value = _version()
         elif name in _HOMES:
             value = getattr(import_module(f"skyfill.{_HOMES[name]}"), name)
         elif name in _ROOMS:
@@ -155,6 +164,22 @@ if not TYPE_CHECKING:  # hidden from type checkers, which would accept any name 
             raise AttributeError(f"module 'skyfill' has no attribute {name!r}")
         globals()[name] = value
         return value
+
+    def _version() -> str:
+        """Give the version that is installed; of a source tree that is not, it says so."""
+        import tomllib
+        from importlib import metadata
+        from pathlib import Path
+
+        try:
+            return metadata.version("skyfill")
+        except metadata.PackageNotFoundError:
+            pass
+        try:
+            with (Path(__file__).parents[1] / "pyproject.toml").open("rb") as file:
+                return f"{tomllib.load(file)['project']['version']}+source"
+        except (OSError, KeyError, tomllib.TOMLDecodeError):  # copied without its project
+            return "0+unknown"
 
     def __dir__() -> list[str]:
         return sorted([*__all__, "__version__"])

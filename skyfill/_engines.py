@@ -46,7 +46,7 @@ def published_fills(
         if trained not in (None, nside):
             warnings.warn(
                 f"{card.name} was trained at Nside {trained}, the map has Nside {nside}; train "
-                "weights with skyfill train --model cosmovae",
+                "weights with skyfill train (`model='cosmovae'`)",
                 stacklevel=3,
             )
         boxes = about["projection"] == "cartesian"

@@ -9,14 +9,56 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Literal
 
-__all__ = ["atomic_write", "check_writable"]
+__all__ = ["atomic_write", "check_ending", "check_writable"]
+
+Kind = Literal["map", "table", "picture", "page", "weights"]
 
 _UNFINISHED = re.compile(r"\.skyfill-[0-9a-f]{12}(\..+)?")
 _FORGOTTEN = 3600.0  # seconds: a file that nobody has written to for so long is nobody's
 
 
-def check_writable(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+#: How the names of files end, by what is in them; a name without an ending is taken, too. An ending
+#: that promises another format would deceive whatever reads the file.
+_MAPS = tuple(f".{end}{gz}" for end in ("fits", "fit", "fts") for gz in ("", ".gz"))
+_ENDINGS: dict[Kind, tuple[str, tuple[str, ...]]] = {
+    "map": ("a FITS map", _MAPS),
+    "table": ("a table, ECSV or FITS", (".ecsv", ".txt", ".dat", *_MAPS)),
+    "picture": ("a picture, PNG or PDF", (".png", ".pdf")),
+    "page": ("a page, HTML", (".html", ".htm")),
+    "weights": ("weights, safetensors", (".safetensors",)),
+}
+
+
+def check_ending(path: str | os.PathLike[str], kind: Kind) -> None:
+    """Refuse a name whose ending promises another format than will be written.
+
+    Parameters
+    ----------
+    path
+        The destination.
+    kind
+        What will be written: a map, table, picture, page or weights.
+
+    Raises
+    ------
+    ValueError
+        Its ending is of another format; names without one are taken.
+
+    """
+    name = Path(path).name.lower()
+    ending = Path(name).suffix
+    words, endings = _ENDINGS[kind]
+    # `map_v1.2` has no ending, it has a version.
+    if not name.endswith(endings) and not re.fullmatch(r"(\.\d+)?", ending):
+        shown = ", ".join(endings[:6] if kind == "map" else endings)
+        raise ValueError(f"cannot write {path}: it is {words}, whose name ends in {shown}")
+
+
+def check_writable(
+    path: str | os.PathLike[str], *, overwrite: bool = False, kind: Kind | None = None
+) -> Path:
     """Refuse a destination that could not be written, before any work is spent on it.
 
     Parameters
@@ -25,6 +67,9 @@ def check_writable(path: str | os.PathLike[str], *, overwrite: bool = False) -> 
         Where a file is going to be written.
     overwrite
         Whether a file that is already there may be replaced.
+    kind
+        What will be written, ``map``, ``table``, ``picture``, ``page`` or ``weights``: its name
+        must not end like another format's. Not looked at if not given.
 
     Returns
     -------
@@ -36,15 +81,19 @@ def check_writable(path: str | os.PathLike[str], *, overwrite: bool = False) -> 
         The file exists and `overwrite` is false.
     OSError
         The folder is missing or cannot be written to, or the path is no regular file.
+    ValueError
+        The name ends like that of another format.
 
     """
+    if kind is not None:
+        check_ending(path, kind)
     target = Path(path).resolve()
     if target.exists():
         if not target.is_file():
             # A rename would silently turn a device such as /dev/null into a plain file.
             raise OSError(f"cannot write {path}: it exists and is not a regular file")
         if not overwrite:
-            raise FileExistsError(f"{path} exists already; pass --overwrite to replace it")
+            raise FileExistsError(f"{path} exists already; pass `overwrite=True` to replace it")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"cannot write {path}: there is no folder {target.parent}")
     if not os.access(target.parent, os.W_OK | os.X_OK):
@@ -111,7 +160,8 @@ def _put_in_place(
             target.hardlink_to(temporary)  # unlike a rename, it fails where there is a file
         except FileExistsError:
             raise FileExistsError(
-                f"{path} has been written by another run meanwhile; pass --overwrite to replace it"
+                f"{path} has been written by another run meanwhile; pass `overwrite=True` to "
+                "replace it"
             ) from None
         except OSError:  # a file system without links: the check before must do
             pass

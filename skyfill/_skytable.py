@@ -174,7 +174,7 @@ class SkyTable:
             number = len(names)
         if number >= len(names):
             known = ", ".join(f"{i} {column.name}" for i, column in enumerate(self.fields))
-            raise ValueError(f"{self.path}: no column {field!r}; pass --field with one of: {known}")
+            raise ValueError(f"{self.path}: no column {field!r}; pass `field` with one of: {known}")
         column = self.fields[number]
         if not column.numeric:
             raise ValueError(

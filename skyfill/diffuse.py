@@ -17,6 +17,7 @@ import numpy as np
 from scipy.sparse import csc_array
 from scipy.sparse.linalg import splu
 
+from ._arrays import as_map, as_mask
 from ._checks import nside_of
 from ._laplace import (
     add_known,
@@ -37,7 +38,7 @@ from ._ranks import ranks
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     Floats = NDArray[np.float64]
     Slots = NDArray[np.int32]
@@ -57,7 +58,7 @@ AT_ONCE = 2**22
 
 
 def diffuse(
-    values: NDArray[Any], observed: NDArray[np.bool_], *, tol: float = 1e-3, max_iter: int = 50
+    values: ArrayLike, observed: ArrayLike, *, tol: float = 1e-3, max_iter: int = 50
 ) -> NDArray[np.float64]:
     """Fill the holes of a map with the mean of their neighbours, solved until converged.
 
@@ -84,15 +85,18 @@ def diffuse(
         If map and mask differ in size, nothing is observed, or an observed pixel is not finite.
 
     """
-    filled = np.array(values, dtype=np.float64)
-    filled[~observed] = diffuse_holes(values, observed, tol=tol, max_iter=max_iter)
+    sky, seen = as_map(values), as_mask(observed)
+    filled = np.array(sky, dtype=np.float64)
+    hole_fill = diffuse_holes(sky, seen, tol=tol, max_iter=max_iter)
+    filled[~seen] = hole_fill
     return filled
 
 
 def diffuse_holes(
-    values: NDArray[Any], observed: NDArray[np.bool_], *, tol: float = 1e-3, max_iter: int = 50
+    values: ArrayLike, observed: ArrayLike, *, tol: float = 1e-3, max_iter: int = 50
 ) -> NDArray[np.float64]:
     """Do as `diffuse`, without a copy of the map; give the holes alone, (nhole,) in RING order."""
+    values, observed = as_map(values), as_mask(observed)
     nside = nside_of(values.size, "map")
     if observed.shape != values.shape:
         raise ValueError(f"the mask has {observed.size} pixels, the map {values.size}")

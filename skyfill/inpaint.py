@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from skyfill._checks import nside_of
+from skyfill._arrays import as_map, as_mask
+from skyfill._checks import check_seed, check_whole, device_name, nside_of
 from skyfill._engines import published_fills, tile_engine
 from skyfill._kept import Kept
 from skyfill._latent import latent_seed, latent_sky
@@ -47,6 +48,7 @@ from skyfill.prior import (
     Plausibility,
     Prior,
     UnlikelyPriorError,
+    as_given,
     judge,
     wrong_order,
 )
@@ -138,13 +140,13 @@ class Inpainter:
 
     def __init__(
         self,
-        values: Map,
-        observed: Mask,
+        values: ArrayLike,
+        observed: ArrayLike,
         *,
         method: str = "vae",
         prior: Prior | Given | None = None,
         trust_prior: bool = False,
-        noise_rms: Map | None = None,
+        noise_rms: ArrayLike | None = None,
         fill: str = "data",
         dipole: str = "marginalise",
         polish: int | None = None,
@@ -161,6 +163,11 @@ class Inpainter:
         progress: Progress | None = None,
     ) -> None:
         check_words(method, fill, dipole, polish)
+        values, observed = as_map(values), as_mask(observed)
+        noise_rms = None if noise_rms is None else as_map(noise_rms, "noise_rms")
+        _check_counts(threads=(threads, 0), polish=(polish, 0), refine=(refine, 0))
+        _check_counts(batch_size=(batch_size, 1))
+        device = device_name(device)
         if method != "gaussian" and noise_rms is not None:
             raise ValueError(f"{method} knows nothing of a noise map; use method gaussian")
         self._anew = partial(
@@ -184,13 +191,13 @@ class Inpainter:
             cache=cache,
             progress=progress,
         )
-        given = Given(base=prior) if isinstance(prior, Prior) else prior or Given()
+        given = as_given(prior)
         complete = given.complete(nside_of(values.size, "map"))
         self._fits = complete is None
         self._trust_prior = trust_prior
         self._kept = Kept(cache, fitted=self._fits)
         self._progress = progress or Silent()
-        self._seed = latent_seed(seed)
+        self._seed = latent_seed(check_seed(seed))
         self._threads = threads
         self._data_like = fill == "data"
         self._mask = observed
@@ -250,7 +257,7 @@ class Inpainter:
                     self._fill, self._solver(seen), iterations=polish, progress=self._progress
                 )
 
-    def with_map(self, values: Map, *, seed: int = 0) -> Inpainter:
+    def with_map(self, values: ArrayLike, *, seed: int = 0) -> Inpainter:
         """Give the same for another map: its fills are, bit by bit, those of a new `Inpainter`.
 
         What mask and prior alone decide is shared, which takes no time again. Where the map misses
@@ -268,6 +275,7 @@ class Inpainter:
         ValueError
             As of a new one.
         """
+        values = as_map(values)
         fitted = self.prior is not None and self._fits
         alike = values.shape == self.holes.shape
         alike = alike and np.array_equal(~self._mask | np.isnan(values), self.holes)
@@ -275,7 +283,7 @@ class Inpainter:
             return self._anew(values, seed=seed)
         find_holes(values, self._mask)  # warns of what the map misses
         other = copy.copy(self)
-        other._seed = latent_seed(seed)  # noqa: SLF001 - it is of this class
+        other._seed = latent_seed(check_seed(seed))  # noqa: SLF001 - it is of this class
         other._take(values)  # noqa: SLF001
         other.plausibility = other._judge(~self.holes)  # noqa: SLF001
         return other
@@ -386,8 +394,11 @@ class Inpainter:
         ValueError
             The method has no posterior, or ``gaussian`` does not reach its tolerance.
         """
+        index = check_seed(index, what="index")
         if not self._stochastic:
-            raise ValueError("diffuse has no realizations; use --method vae, or one --mean fill")
+            raise ValueError(
+                "diffuse has no realizations; use `method='vae'`, or its one fill (`mean`)"
+            )
         if self._ensemble:
             member = self._ensemble[index % len(self._ensemble)]
             return self._restored(member.sample(self._data(), (self._seed, index)))
@@ -430,6 +441,13 @@ class Inpainter:
         if self.prior is None:
             raise ValueError("the method has no prior")
         return self.prior
+
+
+def _check_counts(**counts: tuple[int | None, int]) -> None:
+    """Refuse what is no whole number, or less than its least; None is not looked at."""
+    for name, (count, least) in counts.items():
+        if count is not None:
+            check_whole(count, name, least=least)
 
 
 def describe_prior(prior: Prior) -> str:

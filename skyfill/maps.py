@@ -7,7 +7,7 @@ keep their own unit, dtype, ordering, frame, other columns and header cards.
 from __future__ import annotations
 
 import os
-import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,15 +17,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from skyfill._arrays import as_map, as_mask
 from skyfill._checks import nside_of
 from skyfill._describe import Checksums, ColumnInfo, MapInfo, TableInfo, add_up, describe
+from skyfill._files import check_ending
 from skyfill._fits import open_fits, pieces
 from skyfill._fits_column import equal
 from skyfill._fits_write import Card, edit, new_table, replaced, save
 from skyfill._frames import frame_of_word
 from skyfill._multiorder import at_one_order
+from skyfill._quantity import parse_unit, stated_unit, stokes_of, unit_in_uk
+from skyfill._reading import Frame, Place, Read, place_of, read_file
 from skyfill._sentinels import find_sentinel
-from skyfill._skycolumn import read_column
 from skyfill._skyrows import layout
 from skyfill._skytable import UNSEEN, find_table
 from skyfill.healpix import reorder
@@ -34,22 +37,21 @@ __all__ = [
     "Checksums",
     "ColumnInfo",
     "MapInfo",
+    "Place",
     "SkyMap",
     "TableInfo",
     "add_up",
     "describe",
     "frame_of_word",
+    "known_pixels",
+    "place_of",
     "read_map",
     "unit_in_uk",
     "write_filled",
     "write_map",
 ]
 
-_UNIT = re.compile(
-    r"(?P<prefix>|m|u|mu|micro|µ|μ) ?K(?:elvin)?"
-    r"(?:[ _,({]*(?i:cmb|thermo(?:dynamic)?)(?: temperature)?[)}]*)?"
-)
-_FACTORS = {"": 1e6, "m": 1e3}  # every other prefix is micro
+_FRAME_COMMENT = "Ecliptic, Galactic or Celestial"
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,34 +78,25 @@ class SkyMap:
     """Type of a number in the file, big-endian."""
     partial: bool
     """Whether the file stores only a part of the sky."""
+    unknown_frame: str | None = None
+    """The cards that name the frame, where they cannot be understood; then `coord` is None."""
     flattened: bool = False
     """Whether the file is a multi-order map, read at one resolution; it cannot be written back."""
+
+    @property
+    def frame(self) -> Frame:
+        """The frame, and how the file names one that is unknown."""
+        return Frame(self.coord, self.unknown_frame)
+
+    @property
+    def stokes(self) -> str | None:
+        """Stokes parameter by the column's name: "T", "Q", "U", ...; None where it does not say."""
+        return stokes_of(self.column)
 
     @property
     def n_missing(self) -> int:
         """Count the pixels without a value."""
         return int(np.count_nonzero(np.isnan(self.values)))
-
-
-def unit_in_uk(unit: str) -> float:
-    """Return how many µK one `unit` is.
-
-    Parameters
-    ----------
-    unit
-        Kelvin, mK or µK in the spellings of map files: K, K_CMB, Kcmb, mK, "mK,thermodynamic",
-        uK_CMB, muK, microK, µK.
-
-    Raises
-    ------
-    ValueError
-        It is none of them; antenna temperatures (K_RJ) and brightness (MJy/sr) are none.
-
-    """
-    match = _UNIT.fullmatch(unit.strip())
-    if match is None:
-        raise ValueError(f"{unit!r} is no CMB temperature unit; pass --unit K, mK or uK")
-    return _FACTORS.get(match["prefix"], 1.0)
 
 
 def read_map(
@@ -115,6 +108,8 @@ def read_map(
     hdu: int | str | None = None,
     missing: float | Sequence[float] | None = None,
     nside: int | None = None,
+    frame: str | None = None,
+    like: SkyMap | str | os.PathLike[str] | None = None,
 ) -> SkyMap:
     """Read one column of a HEALPix FITS file.
 
@@ -125,7 +120,7 @@ def read_map(
     field
         The column, by number from 0 or by name.
     unit
-        The unit of its numbers; needed where the file has none, and stronger than the file's.
+        The unit of its numbers where the file names none.
     single
         Keep float32 where the file has no more, in half the memory: what that loses is as much as
         the file has lost.
@@ -139,76 +134,133 @@ def read_map(
     nside
         Resolution at which to read a multi-order map whose cells have several: a larger cell gives
         its value to its pixels, of smaller ones a pixel gets the mean.
+    frame
+        The frame where the file names none or an unknown one: G, E, C or a word for it.
+    like
+        A map that was read, or the path of a mask: Nside and frame must be the same. Where neither
+        the file nor `unit` gives a unit, that of the map is taken, with a warning.
 
     Raises
     ------
     ValueError
         The file is not what it should be, or holds a value far outside the others that seems to
-        mean "no data"; the message says what, and how to mend it.
+        mean "no data"; the message says what, and how to mend it. Also where `unit` or `frame`
+        contradicts the file, or the file does not go with `like`.
     OSError
         It cannot be read.
 
     """
     path = Path(path)
-    found = read_column(path, field, hdu=hdu, nside=nside, single=single, missing=missing)
-    table, column, values, nest = found.table, found.column, found.values, found.table.nest
-    ends = float(np.fmin.reduce(values)), float(np.fmax.reduce(values))
-    if np.isnan(ends[0]):
-        raise ValueError(f"{path}: column {column.name!r} has no valid pixel at all")
-    _refuse_sentinel(f"{path}: column {column.name!r}", values, ends)
-    low, high = min(ends[0], 0.0), max(ends[1], 0.0)
-    if (low, high) == (0.0, 1.0) and np.isin(values[~np.isnan(values)], (0.0, 1.0)).all():
-        raise ValueError(
-            f"{path}: column {column.name!r} holds 0 and 1 only, so it is a mask;"
-            " give the map first, then the mask"
-        )
-    name = unit or column.unit
-    if not name:
-        raise ValueError(
-            f"{path}: column {column.name!r} has no unit (TUNIT{column.number});"
-            " pass --unit K, mK or uK"
-        )
-    try:
-        factor = unit_in_uk(name)
-    except ValueError as error:
-        raise ValueError(f"{path}: column {column.name!r}: {error}") from None
-    if nest:
-        values = reorder(values, nest_in=True, nest_out=False)
+    read = _read_values(
+        path,
+        field,
+        hdu=hdu,
+        missing=missing,
+        nside=nside,
+        single=single,
+        frame=frame,
+        like=like,
+    )
+    values, column, table = read.values, read.column, read.table
+    name = _unit_of(read, unit, like if isinstance(like, SkyMap) else None)
+    factor = unit_in_uk(name)
+    low, high = (float(limit(values, initial=0.0)) for limit in (np.fmin.reduce, np.fmax.reduce))
     largest = max(-low, high) * factor
     if np.isinf(largest):
         raise ValueError(
-            f"{path}: column {column.name!r} holds numbers up to {max(-low, high):.0e} {name}, no"
-            " temperatures; put UNSEEN (-1.6375e30) where nothing is observed"
+            f"{read} holds numbers up to {max(-low, high):.0e} {name}, no temperatures; put UNSEEN"
+            " (-1.6375e30) where nothing is observed"
         )
+    values = read.ring(values)
     if largest > float(np.finfo(values.dtype).max):  # such as other programs put where nothing is
         values = values.astype(np.float64)
     values *= factor
     return SkyMap(
         values=values,
-        nside=found.nside,
+        nside=read.nside,
         path=path,
         column=column.name,
         column_index=table.fields.index(column),
         hdu=table.hdu.index,
         unit=name,
         unit_to_uk=factor,
-        nest=nest,
-        coord=table.coord,
+        nest=table.nest,
+        coord=read.frame.coord,
         dtype=column.dtype,
         partial=table.partial,
-        flattened=found.flattened,
+        unknown_frame=read.frame.unknown,
+        flattened=read.found.flattened,
     )
 
 
-def _refuse_sentinel(where: str, values: NDArray[Any], ends: tuple[float, float]) -> None:
+def known_pixels(
+    path: str | os.PathLike[str],
+    *,
+    field: int | str = 0,
+    hdu: int | str | None = None,
+    missing: float | Sequence[float] | None = None,
+    nside: int | None = None,
+    frame: str | None = None,
+    like: SkyMap | str | os.PathLike[str] | None = None,
+) -> NDArray[np.bool_]:
+    """Find the pixels in which a column of a HEALPix FITS file has a value, whatever its unit.
+
+    Parameters
+    ----------
+    path, field, hdu, missing, nside, frame, like
+        As for `read_map`.
+
+    Returns
+    -------
+        (npix,), RING, true where there is a value.
+
+    Raises
+    ------
+    ValueError
+        The file is not what it should be, or does not go with `like`.
+    OSError
+        It cannot be read.
+
+    """
+    read = _read_values(
+        Path(path),
+        field,
+        hdu=hdu,
+        missing=missing,
+        nside=nside,
+        single=True,
+        frame=frame,
+        like=like,
+    )
+    known: NDArray[np.bool_] = read.ring(~np.isnan(read.values))
+    return known
+
+
+def _read_values(path: Path, field: int | str, **options: Any) -> Read:  # noqa: ANN401
+    """Read a column that is not empty, not a mask, and has no unknown word for missing values."""
+    read = read_file(path, field, **options)
+    values = read.values
+    ends = float(np.fmin.reduce(values)), float(np.fmax.reduce(values))
+    if np.isnan(ends[0]):
+        raise ValueError(f"{read} has no valid pixel at all")
+    _refuse_sentinel(read, ends)
+    low, high = min(ends[0], 0.0), max(ends[1], 0.0)
+    if (low, high) == (0.0, 1.0) and np.isin(values[~np.isnan(values)], (0.0, 1.0)).all():
+        raise ValueError(
+            f"{read} holds 0 and 1 only, so it is a mask; give the map first, then the mask"
+        )
+    return read
+
+
+def _refuse_sentinel(read: Read, ends: tuple[float, float]) -> None:
     """Refuse a value that seems to mean "no data" and is not known to."""
-    found = find_sentinel(values, ends)
+    found = find_sentinel(read.values, ends)
     if found is None:
         return
     value = next(text for text in _spellings(found.value) if equal(float(text), found.value))
     hold = "1 pixel holds" if found.count == 1 else f"{found.count} pixels hold exactly"
     raise ValueError(
-        f"{where}: {hold} {value}, while the others lie between {found.low:.4g} and"
+        f"{read}: {hold} {value}, while the others lie between {found.low:.4g} and"
         f" {found.high:.4g}; pass `missing={value}` if that means no data, otherwise put UNSEEN"
         " (-1.6375e30) there"
     )
@@ -219,14 +271,53 @@ def _spellings(value: float) -> Iterator[str]:
     yield from (f"{value:.{digits}g}" for digits in (6, 9, 17))
 
 
+def _unit_of(read: Read, given: str | None, like: SkyMap | None) -> str:
+    """Decide on the unit of a map: the file's own, the given one, or that of another map."""
+    path, column = read.table.path, read.column
+    own = stated_unit(column.unit)
+    key = f"TUNIT{column.number}"
+    where = f"{str(path)!r}, {key!r}, value='uK', ext={read.table.hdu.index}"
+    mend = f"if the header is wrong, set it, in Python: astropy.io.fits.setval({where})"
+    if given is not None:
+        try:
+            factor = unit_in_uk(given)
+        except ValueError as error:
+            raise ValueError(f"{read}: {error}") from None
+        if not own:
+            return given
+        parsed = parse_unit(own)
+        if parsed is None or parsed != (factor, 1):
+            raise ValueError(
+                f"{read} is in {own} ({key}) and not in {given}; drop `unit`, or, {mend}"
+            )
+        return own
+    if own:
+        parsed = parse_unit(own)
+        if parsed is not None and parsed.power == 1:
+            return own
+        what = "a variance" if parsed is not None and parsed.power == 2 else "no CMB temperature"
+        raise ValueError(
+            f"{read} is in {own} ({key}), {what}; choose another column by `field`, convert the"
+            f" map, or, {mend}"
+        )
+    if like is None:
+        raise ValueError(f"{read} has no unit ({key}); pass `unit` K, mK or uK")
+    warnings.warn(
+        f"{read} has no unit ({key}); its numbers are taken for {like.unit}, the unit of"
+        f" {like.path}",
+        stacklevel=3,
+    )
+    return like.unit
+
+
 def write_filled(
     path: str | os.PathLike[str],
     sky: SkyMap,
-    fill: NDArray[np.float64],
-    holes: NDArray[np.bool_],
+    fill: ArrayLike,
+    holes: ArrayLike,
     *,
-    provenance: Mapping[str, Card],
-    history: Sequence[str],
+    provenance: Mapping[str, Card] | None = None,
+    history: Sequence[str] = (),
     attached: tuple[str, bytes] | None = None,
     overwrite: bool = False,
 ) -> None:
@@ -268,6 +359,9 @@ def write_filled(
         The input cannot be read or the output cannot be written.
 
     """
+    check_ending(path, "map")
+    holes = as_mask(holes, "holes")
+    fill = as_map(fill, "fill", whole=False)
     alone = fill.shape == (np.count_nonzero(holes),)
     if holes.shape != sky.values.shape or not (alone or fill.shape == holes.shape):
         raise ValueError(
@@ -319,10 +413,15 @@ def write_filled(
                 yield rows.tobytes()
             yield from pieces(stream, sky.path, *tail)  # what variable-length columns point to
 
-        cards = edit(whole.cards, provenance, history)
+        cards = edit(whole.cards, _frame_card(sky, table.coord) | dict(provenance or {}), history)
         size = whole.size + tail[1] - tail[0]
         content = partial(replaced, stream, hdu, cards, data, size, attached=attached)
         save(path, content, overwrite=overwrite)
+
+
+def _frame_card(sky: SkyMap, named: str | None) -> dict[str, Card]:
+    """Give the card for a frame that the caller has given, as the file names none."""
+    return {"COORDSYS": (sky.coord, _FRAME_COMMENT)} if sky.coord and named is None else {}
 
 
 def write_map(
@@ -374,6 +473,7 @@ def write_map(
         The file cannot be written.
 
     """
+    check_ending(path, "map")
     maps = values if isinstance(values, Mapping) else {column: values}
     scale = 1.0 / unit_in_uk(unit) if unit else 1.0
     kind = np.dtype(dtype)
@@ -385,7 +485,7 @@ def write_map(
     coverage: dict[str, Card] = {
         "PIXTYPE": ("HEALPIX", "HEALPIX pixelisation"),
         "ORDERING": ("NESTED" if nest else "RING", "Pixel ordering scheme, either RING or NESTED"),
-        **({"COORDSYS": (coord, "Ecliptic, Galactic or Celestial")} if coord else {}),
+        **({"COORDSYS": (coord, _FRAME_COMMENT)} if coord else {}),
         "NSIDE": (nside, "Resolution parameter of HEALPIX"),
         "FIRSTPIX": (0, "First pixel # (0 based)"),
         "LASTPIX": (npix - 1, "Last pixel # (0 based)"),
@@ -408,7 +508,13 @@ def _stored(
     name: str, values: ArrayLike, dtype: np.dtype[Any], scale: float, nest: bool
 ) -> NDArray[Any]:
     """Convert a map to the numbers of a file, in its order."""
-    numbers = np.asarray(values)
+    numbers = values if isinstance(values, np.ndarray) else np.asarray(values)
+    if numbers.dtype.kind not in "biu" or isinstance(values, np.ma.MaskedArray):
+        numbers = as_map(values, f"column {name!r}")
+    elif numbers.ndim != 1:
+        raise ValueError(
+            f"column {name!r}: it has the shape {numbers.shape}; give one map, (npix,)"
+        )
     raw = np.empty(numbers.shape, dtype)
     for start in range(0, numbers.shape[0], 2**22):
         part = numbers[start : start + 2**22]

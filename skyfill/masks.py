@@ -7,23 +7,24 @@ set of unobserved pixels, through sides or corners.
 from __future__ import annotations
 
 import math
-import os
 import warnings
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skyfill._arrays import as_map, as_mask, check_angles
 from skyfill._catalogue import Sources, pole_of_galaxy, read_catalogue, read_sources
-from skyfill._checks import check_nside, nside_of
+from skyfill._checks import check_angle, check_nside, check_whole, nside_of
+from skyfill._maskfile import ApodisedMaskError, read_mask, read_weights
 from skyfill._regions import spread
 from skyfill._runs import Runs
 from skyfill._sentinels import repeated_value
-from skyfill._skycolumn import read_column
-from skyfill.healpix import pixel_directions, reorder
+from skyfill._weights import frame_letter, regrade_mask, rotate_mask
+from skyfill.healpix import pixel_directions
 
 __all__ = [
+    "ApodisedMaskError",
     "Holes",
     "Sources",
     "UnusableSkyError",
@@ -32,13 +33,21 @@ __all__ = [
     "distance_to_edge",
     "fill_islands",
     "find_holes",
+    "frame_letter",
     "galactic_cut",
     "grow",
     "label_holes",
     "read_catalogue",
     "read_mask",
     "read_sources",
+    "read_weights",
+    "regrade_mask",
+    "rotate_mask",
 ]
+
+
+#: No map of the sky has a pixel so hot, µK: not the Galaxy at 857 GHz, whose K_CMB are large.
+_HOTTEST = 1e15
 
 
 class UnusableSkyError(ValueError):
@@ -56,75 +65,7 @@ class Holes:
     """(number of holes,), pixels in each."""
 
 
-def read_mask(
-    path: str | os.PathLike[str],
-    *,
-    field: int | str = 0,
-    threshold: float | None = None,
-    invert: bool = False,
-    hdu: int | str | None = None,
-    nside: int | None = None,
-) -> NDArray[np.bool_]:
-    """Read a mask from a HEALPix FITS file.
-
-    Parameters
-    ----------
-    path
-        The file: RING, NESTED or multi-order (NUNIQ), full sky or partial, plain, gzip or bzip2.
-    field
-        The column, by number from 0 or by name.
-    threshold
-        Observed is what lies above it; needed where the mask has values other than 0 and 1.
-    invert
-        The file has 1 where the sky is *masked*.
-    hdu
-        The table, by number of its HDU from 0 or by its name (EXTNAME); the first with a sky where
-        it is not given.
-    nside
-        Resolution at which to read a multi-order mask whose cells have several.
-
-    Returns
-    -------
-        (npix,), RING, true where observed. Pixels without value are unobserved, either way.
-
-    Raises
-    ------
-    ValueError
-        The mask has values other than 0 and 1 and no threshold is given, or the file is not what
-        it should be.
-    OSError
-        It cannot be read.
-
-    """
-    path = Path(path)
-    found = read_column(path, field, hdu=hdu, nside=nside, single=True)
-    column, values, nest = found.column, found.values, found.table.nest
-    observed = np.empty(values.size, np.bool_)
-    for start in range(0, values.size, 2**22):
-        part = values[start : start + 2**22]
-        known = ~np.isnan(part)
-        if threshold is None and not ((part == 0) | (part == 1) | ~known).all():
-            raise ValueError(f"{path}: {_not_binary(column.name, values[~np.isnan(values)])}")
-        limit = part.dtype.type(0.5 if threshold is None else threshold)
-        observed[start : start + 2**22] = known & ((part <= limit) if invert else (part > limit))
-    return reorder(observed, nest_in=True, nest_out=False) if nest else observed
-
-
-def _not_binary(name: str, values: NDArray[np.floating]) -> str:
-    """Say what a mask holds that is none, and how to mend it."""
-    low, high = values.min(), values.max()
-    if low < 0 or high > 1:
-        return (
-            f"column {name!r} holds {low:.6g} to {high:.6g}, so it is no mask of 0 and 1;"
-            " give the map first, then the mask, or pass --threshold X (observed above X)"
-        )
-    return (
-        f"column {name!r} holds values between 0 and 1 (apodised?);"
-        " pass --threshold X (observed above X)"
-    )
-
-
-def find_holes(values: NDArray[np.float64], observed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def find_holes(values: ArrayLike, observed: ArrayLike) -> NDArray[np.bool_]:
     """Join the unobserved pixels of a mask and the missing pixels of a map.
 
     Warns with the number of missing pixels that the mask calls observed.
@@ -146,6 +87,7 @@ def find_holes(values: NDArray[np.float64], observed: NDArray[np.bool_]) -> NDAr
         A ValueError: map and mask have different Nside, there is no hole, or nothing is observed.
 
     """
+    values, observed = as_map(values), as_mask(observed)
     if values.shape != observed.shape:
         pair = nside_of(values.size, "map"), nside_of(observed.size, "mask")
         raise UnusableSkyError(
@@ -153,10 +95,11 @@ def find_holes(values: NDArray[np.float64], observed: NDArray[np.bool_]) -> NDAr
         )
     if not observed.any():
         raise UnusableSkyError(
-            "the mask leaves no pixel observed; if its 1 means masked, pass --invert"
+            "the mask leaves no pixel observed; if its 1 means masked, read it with `invert=True`"
         )
     holes: NDArray[np.bool_] = np.isnan(values)
     holes |= ~observed
+    _refuse_impossible(values, observed)
     if not holes.any():
         raise UnusableSkyError(
             "there is nothing to fill: the mask has no hole and the map misses nothing"
@@ -189,7 +132,21 @@ def _warn_of_repeats(values: NDArray[np.float64], observed: NDArray[np.bool_]) -
         )
 
 
-def label_holes(observed: NDArray[np.bool_]) -> Holes:
+def _refuse_impossible(values: NDArray[np.floating], observed: NDArray[np.bool_]) -> None:
+    """Refuse numbers that no sky has where they would be taken for observed."""
+    extreme = max(-float(np.fmin.reduce(values)), float(np.fmax.reduce(values)))
+    if not extreme > _HOTTEST:
+        return
+    wrong = (np.abs(values) > _HOTTEST) & observed
+    if wrong.any():
+        raise UnusableSkyError(
+            f"{np.count_nonzero(wrong)} observed pixels hold numbers such as "
+            f"{values[np.argmax(wrong)]:.6g}, no temperatures in µK; set them to NaN where "
+            "nothing was observed"
+        )
+
+
+def label_holes(observed: ArrayLike) -> Holes:
     """Label the connected holes of a mask.
 
     Parameters
@@ -198,7 +155,7 @@ def label_holes(observed: NDArray[np.bool_]) -> Holes:
         (npix,), RING.
 
     """
-    observed = np.asarray(observed, np.bool_)
+    observed = as_mask(observed)
     runs = Runs.of(observed, False)
     numbers, sizes = runs.regions
     labels = np.full(observed.size, -1, np.int32)
@@ -206,7 +163,7 @@ def label_holes(observed: NDArray[np.bool_]) -> Holes:
     return Holes(labels, sizes)
 
 
-def fill_islands(observed: NDArray[np.bool_], max_pixels: int) -> NDArray[np.bool_]:
+def fill_islands(observed: ArrayLike, max_pixels: int) -> NDArray[np.bool_]:
     """Mask the small observed islands within holes.
 
     Parameters
@@ -221,16 +178,15 @@ def fill_islands(observed: NDArray[np.bool_], max_pixels: int) -> NDArray[np.boo
         (npix,), RING, the mask without connected observed regions of up to `max_pixels`.
 
     """
-    regions = label_holes(~np.asarray(observed, np.bool_))
+    most = check_whole(max_pixels, "max_pixels")
+    regions = label_holes(~as_mask(observed))
     # One more for the label -1 of pixels outside: numpy takes it from the end.
-    large = np.append(regions.sizes > max_pixels, False)
+    large = np.append(regions.sizes > most, False)
     kept: NDArray[np.bool_] = large[regions.labels]
     return kept
 
 
-def distance_to_edge(
-    observed: NDArray[np.bool_], *, of_observed: bool = False
-) -> NDArray[np.float64]:
+def distance_to_edge(observed: ArrayLike, *, of_observed: bool = False) -> NDArray[np.float64]:
     """Measure how far each hole pixel is from the nearest observed pixel.
 
     The nearest pixel is handed on from neighbour to neighbour (a vector distance transform). That
@@ -249,11 +205,11 @@ def distance_to_edge(
         infinite where there is nothing to measure to.
 
     """
-    nside, observed = _mask(observed)
-    return _distance(nside, observed if of_observed else ~observed)
+    nside, seen = _mask(observed)
+    return _distance(nside, seen if of_observed else ~seen)
 
 
-def grow(observed: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
+def grow(observed: ArrayLike, radius: float) -> NDArray[np.bool_]:
     """Mask also what lies within a radius of a hole.
 
     Parameters
@@ -267,9 +223,15 @@ def grow(observed: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
     -------
         (npix,), RING, the mask with larger holes.
 
+    Raises
+    ------
+    ValueError
+        The radius is not from 0 to π.
+
     """
-    nside, observed = _mask(observed)
-    kept: NDArray[np.bool_] = observed & np.isinf(_chords(nside, observed, limit=radius))
+    radius = check_angle(radius, "radius")
+    nside, seen = _mask(observed)
+    kept: NDArray[np.bool_] = seen & np.isinf(_chords(nside, seen, limit=radius))
     return kept
 
 
@@ -315,16 +277,19 @@ def galactic_cut(nside: int, latitude: float, *, coord: str | None = "G") -> NDA
     Raises
     ------
     ValueError
-        The frame is unknown, so that nobody can say where the plane is.
+        The latitude is not from 0 to π/2; or the frame is unknown, so that nobody can say where
+        the plane is.
 
     """
+    latitude = check_angle(latitude, "latitude", most=math.pi / 2)
+    nside = check_nside(nside)
     if coord not in ("G", "E", "C"):
         raise ValueError(
             f"the plane is somewhere else in each frame, and the map's is {coord or 'unknown'};"
             " pass `coord='G'`, 'E' or 'C'"
         )
     pole = pole_of_galaxy(coord)
-    observed = np.empty(12 * check_nside(nside) ** 2, np.bool_)
+    observed = np.empty(12 * nside**2, np.bool_)
     step = 1 << 22  # pixels at once
     for start in range(0, observed.size, step):
         pixels = np.arange(start, min(start + step, observed.size))
@@ -350,11 +315,20 @@ def discs(nside: int, lon: ArrayLike, lat: ArrayLike, radius: ArrayLike) -> NDAr
     -------
         (npix,), RING.
 
+    Raises
+    ------
+    ValueError
+        An angle is not finite, a latitude is beyond ±π/2, a longitude beyond ±4π, or a radius not
+        from 0 to π: degrees, perhaps.
+
     """
     import healpy  # takes a second to load, and only discs need it
 
-    observed = np.ones(12 * check_nside(nside) ** 2, np.bool_)
-    lon, lat, radius = np.broadcast_arrays(*(np.atleast_1d(x) for x in (lon, lat, radius)))
+    nside = check_nside(nside)
+    lon = check_angles(lon, "lon", least=-4 * math.pi, most=4 * math.pi)
+    lat = check_angles(lat, "lat", least=-math.pi / 2, most=math.pi / 2)
+    lon, lat, radius = np.broadcast_arrays(lon, lat, check_angles(radius, "radius"))
+    observed = np.ones(12 * nside**2, np.bool_)
     if not lon.size:
         return observed
     centres = healpy.ang2vec(0.5 * np.pi - lat, lon)
@@ -383,10 +357,11 @@ def disc_pixels(nside: int, centre: NDArray[np.float64], radius: float) -> NDArr
     """
     import healpy  # takes a second to load
 
+    radius = check_angle(radius, "radius")
     return np.sort(healpy.query_disc(check_nside(nside), centre, radius))
 
 
-def _mask(observed: NDArray[np.bool_]) -> tuple[int, NDArray[np.bool_]]:
+def _mask(observed: ArrayLike) -> tuple[int, NDArray[np.bool_]]:
     """Return the Nside of a mask, and the mask as the loops want it."""
-    observed = np.ascontiguousarray(observed, np.bool_)
-    return nside_of(observed.size, "mask"), observed
+    seen = as_mask(observed)
+    return nside_of(seen.size, "mask"), seen

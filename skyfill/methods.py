@@ -77,7 +77,7 @@ class Exact:
         if not self.certificate.converged:
             raise ValueError(
                 f"the exact mean has not converged ({self.certificate}); pass a larger "
-                "--tolerance, or more noise where the map is smooth and nearly free of it"
+                "`tolerance`, or more noise where the map is smooth and nearly free of it"
             )
         return solution.fill
 
@@ -126,7 +126,7 @@ def check_words(method: str, fill: str, dipole: str, polish: int | None) -> None
         if value not in known:
             raise ValueError(f"{name} {value!r} is unknown; choose one of {', '.join(known)}")
     if method == "cosmovae" and polish:
-        raise ValueError("cosmovae knows no prior to polish with; use vae, or drop --polish")
+        raise ValueError("cosmovae knows no prior to polish with; use vae, or drop `polish`")
 
 
 def refuse_flat(values: Map, seen: Mask) -> None:
@@ -135,5 +135,5 @@ def refuse_flat(values: Map, seen: Mask) -> None:
     if np.all(values == first, where=seen):
         raise UnusableSkyError(
             "the observed sky has one value only, which says nothing of beam and noise; give both"
-            " (--beam-arcmin, --noise-uk-arcmin), or pass --method diffuse"
+            " (`fwhm`, `noise_uk_arcmin`), or pass `method='diffuse'`"
         )

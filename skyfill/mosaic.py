@@ -14,9 +14,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from skyfill import harmonics
+from skyfill._arrays import as_mask
 from skyfill._checks import nside_of
 from skyfill._kept import Kept
 from skyfill._progress import Progress, Silent
@@ -79,7 +80,7 @@ class Mosaic:
 
     def __init__(
         self,
-        observed: Mask,
+        observed: ArrayLike,
         prior: Prior,
         engine: FlatEngine,
         *,
@@ -89,6 +90,7 @@ class Mosaic:
         progress: Progress | None = None,
         kept: Kept | None = None,
     ) -> None:
+        observed = as_mask(observed)
         self._observed = observed
         self._kept = kept or Kept()
         self._prior = prior
@@ -278,7 +280,7 @@ def _small_radius(nside: int, config: MosaicConfig) -> float:
     return config.small * config.pixel * pixel_size(nside)
 
 
-def wide_holes(observed: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
+def wide_holes(observed: ArrayLike, radius: float) -> NDArray[np.bool_]:
     """Mark the pixels of the holes that do not fit into a disc about their centre.
 
     Parameters
@@ -292,8 +294,9 @@ def wide_holes(observed: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
     -------
     ``(npix,)``, RING.
     """
-    holes = Runs.of(observed, False)
-    marked = np.zeros_like(observed)
+    seen = as_mask(observed)
+    holes = Runs.of(seen, False)
+    marked = np.zeros_like(seen)
     holes.paint(_wide_runs(holes, radius), marked)
     return marked
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from skyfill import blending, tiling
-from skyfill._checks import nside_of
+from skyfill._arrays import as_map, as_mask
+from skyfill._checks import check_seed, check_whole, nside_of
 from skyfill.flatsky import TileField
 from skyfill.healpix import pixel_directions
 from skyfill.mosaic import MosaicConfig
@@ -21,8 +22,8 @@ _MOST = 2000
 
 
 def cut_tiles(
-    values: NDArray[np.float64],
-    observed: NDArray[np.bool_] | None = None,
+    values: ArrayLike,
+    observed: ArrayLike | None = None,
     *,
     prior: Prior | Given | None = None,
     side: int = MosaicConfig.side,
@@ -57,9 +58,11 @@ def cut_tiles(
     ValueError
         Map and mask do not fit, or no tile is wholly observed.
     """
+    values, seed, side = as_map(values), check_seed(seed), check_whole(side, "side", least=4)
     nside = nside_of(values.size, "map")
     seen = np.isfinite(values)
     if observed is not None:
+        observed = as_mask(observed)
         if observed.shape != values.shape:
             other = nside_of(observed.size, "mask")
             raise ValueError(f"the map has Nside {nside}, the mask has Nside {other}; give a pair")

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from skyfill import tiling
-from skyfill._checks import nside_of
+from skyfill._arrays import as_map
+from skyfill._checks import check_angle, nside_of
 from skyfill.tiling import Layout
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def planck_colours(missing: str = "#9a9a9a") -> Colormap:
     return LinearSegmentedColormap.from_list("planck", list(_PLANCK)).with_extremes(bad=missing)
 
 
-def mollweide(values: NDArray[np.float64], *, height: int = 400) -> NDArray[np.float64]:
+def mollweide(values: ArrayLike, *, height: int = 400) -> NDArray[np.float64]:
     """Sample a map on an image of the whole sky, nearest pixels.
 
     Parameters
@@ -48,6 +49,7 @@ def mollweide(values: NDArray[np.float64], *, height: int = 400) -> NDArray[np.f
     """
     import healpy
 
+    values = as_map(values)
     y, x = np.mgrid[-1 : 1 : height * 1j, -2 : 2 : 2 * height * 1j]
     inside = x**2 / 4 + y**2 < 1
     turned = np.arcsin(y[inside])
@@ -59,7 +61,7 @@ def mollweide(values: NDArray[np.float64], *, height: int = 400) -> NDArray[np.f
 
 
 def close_up(
-    values: NDArray[np.float64], lon: float, lat: float, *, width: float, pixels: int = 240
+    values: ArrayLike, lon: float, lat: float, *, width: float, pixels: int = 240
 ) -> NDArray[np.float64]:
     """Sample a map on a gnomonic square, nearest pixels.
 
@@ -78,6 +80,7 @@ def close_up(
     -------
     ``(pixels, pixels)``, first row at the bottom, longitude growing to the left.
     """
+    values, width = as_map(values), check_angle(width, "width")
     step = math.degrees(width / pixels) * 60
     layout = Layout(nside_of(values.size, "map"), lon, lat, (pixels, pixels), step)
     return np.asarray(tiling.cut_nearest(values, [layout])[0])

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from skyfill._arrays import as_mask
 from skyfill._checks import nside_of
 from skyfill._runs import Runs
 from skyfill.diffuse import TABLE
@@ -99,7 +100,7 @@ class Plan:
     """Of all maps."""
 
 
-def make_plan(observed: Mask, request: Request) -> Plan:
+def make_plan(observed: ArrayLike, request: Request) -> Plan:
     """Plan a fill, tiles included, without filling.
 
     Parameters
@@ -109,6 +110,7 @@ def make_plan(observed: Mask, request: Request) -> Plan:
     request
         What is asked for.
     """
+    observed = as_mask(observed)
     nside = nside_of(observed.size, "mask")
     config = MosaicConfig()
     runs = Runs.of(observed, False)
@@ -133,7 +135,7 @@ def make_plan(observed: Mask, request: Request) -> Plan:
     )
 
 
-def within(observed: Mask, request: Request, limit: float) -> Request:
+def within(observed: ArrayLike, request: Request, limit: float) -> Request:
     """Refuse a fill that takes more memory than it may; else say how many tiles fit at once.
 
     Parameters
@@ -150,6 +152,7 @@ def within(observed: Mask, request: Request, limit: float) -> Request:
     ValueError
         It takes more; the message says how much, and what could be done.
     """
+    observed = as_mask(observed)
     nside = nside_of(observed.size, "mask")
     holes = Runs.of(observed, False)
     _, sizes = holes.regions
@@ -158,7 +161,7 @@ def within(observed: Mask, request: Request, limit: float) -> Request:
     if least > limit:
         raise ValueError(
             f"{request.method} takes some {_amount(least)} for {sizes.sum()} hole pixels at Nside "
-            f"{nside}, --memory-limit is {_amount(limit)}; "
+            f"{nside}, `limit` is {_amount(limit)}; "
             f"{_advice(request, nside, sizes, tiles, limit)}"
         )
     if request.method not in ("vae", "cosmovae"):
@@ -173,10 +176,10 @@ def _advice(
     """Say what fits."""
     plain = replace(request, polish=0, batch_size=2)
     if request.method == "vae" and _memory(plain, nside, sizes, tiles) <= limit:
-        return "without polish it fits (--polish 0)"
+        return "without polish it fits (`polish=0`)"
     other = _memory(Request("diffuse"), nside, sizes, 0)
     if request.method != "diffuse" and other <= limit:
-        return f"--method diffuse takes {_amount(other)}"
+        return f"`method='diffuse'` takes {_amount(other)}"
     lower = nside // 2
     while lower and _memory(plain, lower, sizes // (nside // lower) ** 2, tiles) > limit:
         lower //= 2

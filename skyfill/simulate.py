@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skyfill._checks import check_nside
+from skyfill._checks import check_angle, check_nside, check_seed, check_whole
 from skyfill.harmonics import synthesis
 from skyfill.healpix import pixel_directions
 from skyfill.masks import discs
@@ -65,7 +65,8 @@ def simulate_sky(
         Beam or noise is negative, or `lmax` is beyond 3 nside - 1 or the spectrum.
 
     """
-    nside = check_nside(nside)
+    nside, seed = check_nside(nside), check_seed(seed)
+    fwhm = check_angle(fwhm, "fwhm", most=np.pi / 2)
     theory = lcdm() if cl is None else np.asarray(cl, dtype=np.float64)
     largest = min(3 * nside, theory.size) - 1
     if lmax is not None and not 0 <= lmax <= largest:
@@ -125,13 +126,16 @@ def simulate_mask(
         A width, number or radius is out of range, or `kind` is unknown.
 
     """
-    nside = check_nside(nside)
+    nside, seed = check_nside(nside), check_seed(seed)
+    n_holes = check_whole(n_holes, "n_holes")
+    half_width = check_angle(half_width, "half_width", most=np.pi / 2)
+    smallest, largest = (check_angle(radius, "radii") for radius in radii)
     if kind not in ("band", "holes", "both"):
         raise ValueError(f"kind must be band, holes or both, got {kind!r}")
     if not 0 < half_width < np.pi / 2 or raggedness < 0:
         raise ValueError("a band needs 0 < half_width < 90 degrees and raggedness >= 0")
-    if n_holes < 0 or not 0 < radii[0] <= radii[1] < np.pi:
-        raise ValueError("holes need n_holes >= 0 and 0 < smallest radius <= largest radius")
+    if not 0 < smallest <= largest < np.pi:
+        raise ValueError("holes need 0 < smallest radius <= largest radius")
     edge, sources = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
     observed = np.ones(12 * nside * nside, dtype=np.bool_)
     if kind != "holes":
@@ -139,7 +143,7 @@ def simulate_mask(
     if kind != "band" and n_holes:
         lon = sources.uniform(0, 2 * np.pi, n_holes)
         lat = np.arcsin(sources.uniform(-1, 1, n_holes))
-        radius = radii[0] * (radii[1] / radii[0]) ** sources.uniform(size=n_holes)
+        radius = smallest * (largest / smallest) ** sources.uniform(size=n_holes)
         observed &= discs(nside, lon, lat, radius)
     return observed
 

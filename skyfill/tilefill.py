@@ -12,9 +12,10 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from skyfill import blending, tiling
+from skyfill._arrays import as_mask
 from skyfill._checks import nside_of
 from skyfill._progress import Progress, Silent
 from skyfill.tiling import Layout, Paster
@@ -70,7 +71,7 @@ class TileFill:
 
     def __init__(
         self,
-        observed: Mask,
+        observed: ArrayLike,
         engine: TileEngine,
         *,
         side: int,
@@ -78,6 +79,7 @@ class TileFill:
         boxes: bool = False,
         progress: Progress | None = None,
     ) -> None:
+        observed = as_mask(observed)
         self._observed, self._engine, self._boxes = observed, engine, boxes
         self._holes = np.flatnonzero(~observed)
         self._progress = progress or Silent()

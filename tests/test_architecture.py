@@ -10,17 +10,19 @@ ROOT = Path(__file__).parents[1]
 
 # A room imports only from rows above its own. Files of a package share the package's row.
 ROWS = (
-    {"_checks", "_files", "_fits_column", "_frames", "_jit", "_packing", "_progress", "_sentinels"}
-    | {"flatsky"},
+    {"_checks", "_files", "_fits_column", "_frames", "_jit", "_packing", "_progress", "_quantity"}
+    | {"_sentinels", "flatsky"},
     {"_angles", "_sourcewords", "_spectrumwords", "_textfile"},
-    {"_fits", "_kept", "_pixels", "_ranks", "_sourcetable", "_spectrumtable"},
+    {"_arrays", "_fits", "_kept", "_pixels", "_ranks", "_sourcetable", "_spectrumtable"},
     {"_fits_sums", "_laplace", "healpix"},
     {"_fits_write"},
     {"_catalogue", "_regions", "_runs", "_skytable", "_spectrumfile"},
     {"_multiorder", "_skyrows"},
-    {"_describe", "_skycolumn"},
+    {"_describe", "_skycolumn", "_weights"},
+    {"_reading"},
+    {"_maskfile"},
     {"blending", "maps", "masks", "tiling"},
-    {"diffuse", "harmonics", "pictures"},
+    {"_noisemap", "diffuse", "harmonics", "pictures"},
     {"dipole"},
     {"prior"},
     {"_tileset", "gaussian", "simulate", "spectra"},
@@ -53,7 +55,8 @@ KEPT_IN = {
     "camb": set(),
     "distributed": {"batch"},
     "ducc0": {"harmonics"},
-    "healpy": {"masks", "pictures", "spectra"},  # query_disc, ang2pix, anafast; the rest is our own
+    # query_disc, ang2pix, Rotator, anafast; the rest is our own
+    "healpy": {"_weights", "masks", "pictures", "spectra"},
     "jinja2": {"report"},
     "matplotlib": {"pictures", "report", "spectra"},
     "numba": {"_jit", "_laplace", "_ranks", "gaussian", "harmonics", "healpix", "prior", "tiling"},

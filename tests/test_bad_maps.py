@@ -183,26 +183,28 @@ def test_other_fits(tmp_path: Path) -> None:
 
 def test_columns_that_are_not_there(tmp_path: Path) -> None:
     path = sky_file(tmp_path / "a.fits")
-    refuses(path, r"no column 'I'; pass --field with one of: 0 T, 1 NAME", field="I")
+    refuses(path, r"no column 'I'; pass `field` with one of: 0 T, 1 NAME", field="I")
     refuses(path, r"no column 7;", field=7)
     refuses(path, r"no column -1;", field=-1)
     refuses(path, r"column 'NAME' has type A, which holds no sky", field="NAME")
 
 
 def test_units_that_are_not_there(tmp_path: Path) -> None:
-    refuses(
-        sky_file(tmp_path / "a.fits", unit=None), r"no unit \(TUNIT1\); pass --unit K, mK or uK"
+    none = r"no unit \(TUNIT1\); pass `unit` K, mK or uK"
+    refuses(sky_file(tmp_path / "a.fits", unit=None), none)
+    refuses(tmp_path / "a.fits", "'foo' is no CMB temperature unit; pass `unit`", unit="foo")
+    wrong = (
+        r"is in MJy/sr \(TUNIT1\), no CMB temperature; .*setval\(.*'TUNIT1', value='uK', ext=1\)"
     )
-    refuses(
-        sky_file(tmp_path / "b.fits", unit="MJy/sr"), r"'MJy/sr' is no CMB .* pass --unit K, mK"
-    )
-    refuses(tmp_path / "b.fits", "'foo' is no CMB temperature unit", unit="foo")
+    refuses(sky_file(tmp_path / "b.fits", unit="MJy/sr"), wrong)
+    refuses(tmp_path / "b.fits", r"is in MJy/sr \(TUNIT1\) and not in uK", unit="uK")
+    refuses(sky_file(tmp_path / "v.fits", unit="K_CMB^2"), r"is in K_CMB\^2 \(TUNIT1\), a variance")
     content = (tmp_path / "b.fits").read_bytes()
     assert b"TUNIT1  = 'MJy/sr  '" in content
     (tmp_path / "c.fits").write_bytes(
         content.replace(b"TUNIT1  = 'MJy/sr  '", b"TUNIT1  =           ")
     )
-    refuses(tmp_path / "c.fits", r"no unit \(TUNIT1\); pass --unit K, mK or uK")
+    refuses(tmp_path / "c.fits", none)
     assert read_map(tmp_path / "a.fits", unit="uK").unit == "uK"
 
 

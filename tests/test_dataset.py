@@ -168,7 +168,7 @@ def test_a_killed_run_goes_on(sky, observed, tmp_path, monkeypatch, kept):
 
 def test_nothing_is_lost(sky, observed, tmp_path):
     write_tiles(tmp_path / "t", BOXES, sky, observed, prior=PRIOR, limit=5)
-    with pytest.raises(FileExistsError, match="--overwrite"):
+    with pytest.raises(FileExistsError, match="`overwrite=True`"):
         write_tiles(tmp_path / "t", BOXES, sky, observed, prior=PRIOR, limit=5)
     more = write_tiles(tmp_path / "t", BOXES, sky, observed, prior=PRIOR, limit=6, overwrite=True)
     assert more.role.size == 6
@@ -190,8 +190,8 @@ def test_a_prior_is_fitted_where_none_is_given(sky, observed, tmp_path):
     ("change", "said"),
     [
         ({"split": "thirds"}, "unknown"),
-        ({"split": "sky"}, "--test-map"),
-        ({"test_values": np.zeros(12 * NSIDE**2)}, "--test-map"),
+        ({"split": "sky"}, "`test_values`"),
+        ({"test_values": np.zeros(12 * NSIDE**2)}, "`test_values`"),
         ({"observed": np.ones(12, dtype=bool)}, "mask has Nside 1, not 32"),
     ],
 )

@@ -1,10 +1,11 @@
-"""The catalogue of errors quotes the messages of the code."""
+"""The catalogue of errors quotes the messages of the code, as the command line says them."""
 
 import ast
 import re
 from pathlib import Path
 
 import pytest
+from skyfill.cli.wording import as_options
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
@@ -21,7 +22,7 @@ def text_of(node: ast.AST) -> str:
 
 
 MESSAGES = {
-    text_of(node)
+    as_options(text_of(node))
     for folder in ("skyfill", "cli")
     for path in (ROOT / folder).rglob("*.py")
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))

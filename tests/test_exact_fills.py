@@ -154,7 +154,7 @@ def test_it_says_where_it_does_not_converge(values, observed):
     fitter._fill.solver.mean = lambda *a, _f=fitter._fill.solver.mean, **k: _f(
         *a, **k, max_iterations=3
     )
-    with pytest.raises(ValueError, match=r"has not converged.*--tolerance"):
+    with pytest.raises(ValueError, match=r"has not converged.*`tolerance`"):
         fitter.mean()
 
 

@@ -57,7 +57,7 @@ def test_new_files_follow_the_umask(tmp_path: Path) -> None:
 
 def test_refuses_to_overwrite_unless_told(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("old")
-    with pytest.raises(FileExistsError, match=r"a exists already; pass --overwrite"):
+    with pytest.raises(FileExistsError, match=r"a exists already; pass `overwrite=True`"):
         put(tmp_path / "a", unreachable)
     assert (tmp_path / "a").read_text() == "old"
     with atomic_write(tmp_path / "a", overwrite=True) as temporary:

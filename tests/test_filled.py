@@ -388,7 +388,7 @@ def test_the_input_may_be_overwritten(tmp_path: Path) -> None:
     path = planck_like(tmp_path / "in.fits")
     sky = read_map(path)
     fill, holes = fill_of(sky)
-    with pytest.raises(FileExistsError, match="--overwrite"):
+    with pytest.raises(FileExistsError, match="`overwrite=True`"):
         write_filled(path, sky, fill, holes, provenance={}, history=[])
     write_filled(path, sky, fill, holes, provenance={}, history=[], overwrite=True)
     assert np.array_equal(read_map(path).values[~holes], sky.values[~holes])

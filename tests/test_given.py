@@ -95,9 +95,9 @@ def test_what_is_given_replaces_numbers_of_the_base():
 
 
 def test_a_prior_of_another_nside_is_refused():
-    with pytest.raises(ValueError, match="the prior is of Nside 32, the map has Nside 64"):
+    with pytest.raises(ValueError, match="the prior has Nside 32, the map has Nside 64"):
         Given(base=TRUE).complete(64)
-    with pytest.raises(ValueError, match="the prior is of Nside 32, the map has Nside 16"):
+    with pytest.raises(ValueError, match="the prior has Nside 32, the map has Nside 16"):
         skyfill.Inpainter(np.zeros(3072), np.arange(3072) > 9, prior=TRUE)
 
 

@@ -215,7 +215,7 @@ def test_describe_prior():
     ("change", "message"),
     [
         ({"method": "magic"}, "method 'magic' is unknown; choose one of vae, gaussian, diffuse"),
-        ({"device": "abacus"}, "device 'abacus' is not to be had"),
+        ({"device": "abacus"}, "device 'abacus' is unknown"),
         ({"observed": np.ones(NPIX, dtype=bool)}, "nothing to fill"),
         ({"observed": np.zeros(NPIX, dtype=bool)}, "no pixel observed"),
         ({"observed": np.ones(48, dtype=bool)}, "Nside"),

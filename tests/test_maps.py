@@ -8,7 +8,7 @@ import pytest
 from astropy.io import fits
 from map_files import NPIX, NSIDE, REAL, planck_like
 
-from skyfill.maps import describe, read_map, unit_in_uk, write_map
+from skyfill.maps import describe, known_pixels, read_map, write_map
 
 
 @pytest.mark.parametrize("partial", [False, True])
@@ -52,29 +52,59 @@ def test_infinite_and_rounded_sentinels_are_missing(tmp_path: Path) -> None:
     assert read_map(tmp_path / "b.fits").n_missing == 7
 
 
-@pytest.mark.parametrize(
-    ("unit", "factor"),
-    [
-        *[(name, 1e6) for name in ("K", "K_CMB", "Kcmb", "K(CMB)", "Kelvin", " K ")],
-        *[(name, 1e3) for name in ("mK", "mK_CMB", "mK,thermodynamic", "mK, thermodynamic")],
-        *[(name, 1.0) for name in ("uK", "uK_CMB", "muK", "microK", "µK", "μK_CMB", "ukelvin")[:6]],
-    ],
-)
-def test_units(unit: str, factor: float) -> None:
-    assert unit_in_uk(unit) == factor
-
-
-@pytest.mark.parametrize("unit", ["", "K_RJ", "MK", "MJy/sr", "K^2", "counts", "Kay"])
-def test_no_units(unit: str) -> None:
-    with pytest.raises(ValueError, match="pass --unit K, mK or uK"):
-        unit_in_uk(unit)
-
-
-def test_a_given_unit_is_stronger_than_the_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unit", ["mK", "mK_CMB", "mK,thermodynamic", "milliKelvin"])
+def test_the_same_unit_in_another_spelling_is_fine(tmp_path: Path, unit: str) -> None:
     path = planck_like(tmp_path / "in.fits")
-    assert read_map(path, unit="K").unit_to_uk == 1e6
-    scaled = 1e3 * read_map(path).values
-    assert np.allclose(read_map(path, unit="K").values, scaled, equal_nan=True)
+    sky = read_map(path, unit=unit)
+    assert (sky.unit, sky.unit_to_uk) == ("mK_CMB", 1e3)
+    assert np.array_equal(sky.values, read_map(path).values, equal_nan=True)
+
+
+@pytest.mark.parametrize("unit", ["K", "uK", "K_CMB", "uK_CMB"])
+def test_another_unit_than_the_files_is_refused(tmp_path: Path, unit: str) -> None:
+    path = planck_like(tmp_path / "in.fits")
+    with pytest.raises(
+        ValueError, match=rf"is in mK_CMB \(TUNIT1\) and not in {unit}; drop `unit`"
+    ):
+        read_map(path, unit=unit)
+
+
+@pytest.mark.parametrize("own", ["none", "unknown", "1", " "])
+def test_a_word_for_no_unit_leaves_it_open(tmp_path: Path, own: str) -> None:
+    path = tmp_path / "in.fits"
+    write_map(path, np.arange(NPIX))
+    fits.setval(path, "TUNIT1", value=own, ext=1)
+    assert read_map(path, unit="mK").values[1] == 1e3
+    with pytest.raises(ValueError, match=r"no unit \(TUNIT1\); pass `unit`"):
+        read_map(path)
+
+
+def test_the_unit_of_another_map_is_taken_with_a_warning(tmp_path: Path) -> None:
+    like = read_map(planck_like(tmp_path / "in.fits"))
+    write_map(tmp_path / "bare.fits", np.arange(NPIX), unit="")
+    with pytest.warns(UserWarning, match=r"bare.fits: .* taken for mK_CMB, the unit of .*in.fits"):
+        sky = read_map(tmp_path / "bare.fits", like=like)
+    assert sky.values[3] == 3e3
+    write_map(tmp_path / "own.fits", np.arange(NPIX), unit="K")
+    assert read_map(tmp_path / "own.fits", like=like).unit == "K"
+
+
+def test_known_pixels_need_no_unit(tmp_path: Path) -> None:
+    path = planck_like(tmp_path / "in.fits", nest=True)
+    known = known_pixels(path)
+    assert np.array_equal(known, ~np.isnan(read_map(path).values))
+    fits.setval(path, "TUNIT1", value="MJy/sr", ext=1)
+    assert np.array_equal(known_pixels(path), known)
+
+
+def test_a_column_says_its_stokes_parameter(tmp_path: Path) -> None:
+    path = planck_like(tmp_path / "in.fits")
+    assert [read_map(path, field=field, unit="mK").stokes for field in (0, 1)] == ["T", "Q"]
+    hp.write_map(
+        tmp_path / "iqu.fits", np.arange(3.0 * NPIX).reshape(3, -1), column_units="K", dtype=float
+    )
+    found = [read_map(tmp_path / "iqu.fits", field=field).stokes for field in range(3)]
+    assert found == ["T", "Q", "U"]
 
 
 @pytest.mark.parametrize("end", [".fits", ".fits.gz"])
@@ -130,7 +160,7 @@ def test_describe(tmp_path: Path) -> None:
 @pytest.mark.skipif(not REAL, reason="SKYFILL_REAL_DATA is not set")
 def test_wmap_has_no_unit() -> None:
     path = Path(REAL) / "wmap7_V_iqu_n32.fits"
-    with pytest.raises(ValueError, match=r"no unit \(TUNIT1\); pass --unit K, mK or uK"):
+    with pytest.raises(ValueError, match=r"no unit \(TUNIT1\); pass `unit` K, mK or uK"):
         read_map(path)
     sky = read_map(path, unit="mK")
     assert np.allclose(sky.values, hp.read_map(path, dtype=np.float64) * 1e3)

@@ -82,7 +82,7 @@ def test_table_survives_its_file(theory, tmp_path):
     np.testing.assert_allclose(back["residual"], result.residual)
     assert back.meta["map"] == "sky.fits"
     assert back.meta["lmax"] == LMAX
-    with pytest.raises(FileExistsError, match="--overwrite"):
+    with pytest.raises(FileExistsError, match="`overwrite=True`"):
         result.write(path)
     result.write(path, overwrite=True)
     assert [entry.name for entry in tmp_path.iterdir()] == ["spectrum.ecsv"]

@@ -110,12 +110,12 @@ class Manifest:
                 raise ValueError(
                     f"{task.name} was number {record.index} of the inputs and is number "
                     f"{task.index} now, which gives it another seed; give new maps names that sort "
-                    "last, or pass --overwrite to fill all whose number has changed again"
+                    "last, or pass `overwrite=True` to fill all whose number has changed again"
                 )
             for path in task.outputs:
                 if path.name not in self._ours and path.exists():
                     raise FileExistsError(
-                        f"{path} exists already and is not of this batch; pass --overwrite to "
+                        f"{path} exists already and is not of this batch; pass `overwrite=True` to "
                         "replace it"
                     )
         return left
@@ -204,7 +204,7 @@ class Manifest:
             changed = [name for name in names if former.get(name) != self._settings.get(name)]
             raise ValueError(
                 f"{self._folder} was filled with other settings ({', '.join(changed)}); pass "
-                "another -o, or --overwrite to fill its maps again"
+                "another folder, or `overwrite=True` to fill its maps again"
             )
 
     def _append(self, entry: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+import re
 import threading
 import time
 import warnings
@@ -17,7 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill._checks import nside_of
+from skyfill._checks import check_seed, nside_of
 from skyfill.batch.summary import binned_cl
 
 __all__ = [
@@ -33,6 +34,8 @@ __all__ = [
     "tasks_of",
 ]
 
+#: How the names of FITS files end that skyfill writes.
+_FITS_NAME = re.compile(r"(?i)\.(fits|fit|fts)(\.gz)?$")
 #: Tells the seeds of a batch from other numbers that are made of a seed and an index.
 _BATCH = 0x5BA7C
 #: Bits of a seed: as many as a JSON number holds for every reader.
@@ -109,11 +112,12 @@ class Record:
 
 
 def seed_of(seed: int, index: int) -> int:
-    """Give the seed of one map, for which `skyfill inpaint --seed` gives the same fill.
+    """Give the seed of one map, for which `Inpainter` gives the same fill.
 
     It is made of the batch's seed and the map's place among the sorted inputs and of nothing else:
     neither workers nor the order or number of runs have a part in it.
     """
+    seed, index = check_seed(seed), check_seed(index, what="index")
     state = np.random.SeedSequence([seed, index, _BATCH]).generate_state(1, np.uint64)
     return int(state[0]) >> (64 - _BITS)
 
@@ -150,10 +154,17 @@ def outputs_of(path: Path, realizations: int) -> list[Path]:
     """Name the files of several fills: OUT_000.fits, OUT_001.fits, ...; of one, OUT.fits."""
     if realizations == 1:
         return [path]
-    stem, dot, rest = path.name.partition(".fits")
-    if not dot:
-        stem, rest = path.name, ""
-    return [path.with_name(f"{stem}_{index:03d}{dot}{rest}") for index in range(realizations)]
+    found = _FITS_NAME.search(path.name)
+    stem, ending = (path.name[: found.start()], found[0]) if found else (path.name, "")
+    return [path.with_name(f"{stem}_{index:03d}{ending}") for index in range(realizations)]
+
+
+def _output_name(name: str) -> str:
+    """Name an output after its input: alike, where that is a FITS file as we write it."""
+    if _FITS_NAME.search(name):
+        return name
+    packed = re.sub(r"(?i)\.(bz2|fz|xz|z|zip)$", "", name)
+    return packed if _FITS_NAME.search(packed) else f"{packed}.fits"
 
 
 def tasks_of(
@@ -166,7 +177,8 @@ def tasks_of(
     ValueError
         Two inputs have one name, or an output would be an input.
     """
-    twice = [name for name, n in Counter(path.name for path in inputs).items() if n > 1]
+    names = Counter(_output_name(path.name) for path in inputs)
+    twice = [name for name, n in names.items() if n > 1]
     if twice:
         raise ValueError(
             f"{twice[0]} is the name of several inputs, and can be that of one output only; "
@@ -174,12 +186,14 @@ def tasks_of(
         )
     for path in inputs:
         if path.parent.resolve() == folder.resolve():
-            raise ValueError(f"{folder} is the folder of the input {path.name}; pass another -o")
+            raise ValueError(
+                f"{folder} is the folder of the input {path.name}; pass another `output`"
+            )
     return [
         Task(
             index,
             path.absolute(),
-            folder.resolve() / path.name,
+            folder.resolve() / _output_name(path.name),
             seed_of(seed, index),
             realizations,
         )

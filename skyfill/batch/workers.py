@@ -260,7 +260,7 @@ def _address_in(path: Path) -> str:
     except (ValueError, KeyError, TypeError):
         raise ValueError(
             f"{path} is no scheduler file of Dask; give the one that dask scheduler has written "
-            "(--scheduler-file)"
+            "(its option scheduler-file)"
         ) from None
 
 

@@ -85,8 +85,8 @@ def load_vgg(path: str | Path | None = None) -> VGGFeatures:
     path = vgg_path(path)
     if not path.exists():
         raise FileNotFoundError(
-            f"{path}: no such file; fetch {VGG_URL} and pass it with --vgg-weights, or train with "
-            "--perceptual none"
+            f"{path}: no such file; fetch {VGG_URL} and pass it with `vgg_weights`, or train with "
+            "`perceptual='none'`"
         )
     try:
         state: Any = torch.load(path, map_location="cpu", weights_only=True)

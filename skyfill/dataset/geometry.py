@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from skyfill import tiling
+from skyfill._arrays import pair_of
+from skyfill._checks import check_nside, check_whole
 from skyfill.tiling import Layout
 from skyfill.tiling.layout import frames
 
@@ -73,6 +75,8 @@ class TileGeometry:
             raise ValueError(
                 f"projection {self.projection!r} is unknown; choose one of {', '.join(PROJECTIONS)}"
             )
+        check_nside(self.nside)
+        check_whole(self.size, "size", least=4)
         spacing = self.spacing_deg or (1.0, 1.0)
         if not all(0 < x <= 90 for x in spacing):
             raise ValueError(f"a spacing of {spacing} degrees is none; give from above 0 to 90")
@@ -120,7 +124,7 @@ class TileGeometry:
         return header
 
     def cut(
-        self, values: Map, observed: Mask, lon: Map, lat: Map
+        self, values: ArrayLike, observed: ArrayLike, lon: Map, lat: Map
     ) -> tuple[NDArray[np.float32], Mask]:
         """Cut tiles of a map and its mask.
 
@@ -138,6 +142,7 @@ class TileGeometry:
         ``(n, size, size)`` float32, in the map's unit, interpolated, NaN where the map has no
         value; and, of the same shape, whether the mask's nearest pixel is observed.
         """
+        values, observed = pair_of(values, observed)
         layouts = [self.layout(*centre) for centre in zip(lon.tolist(), lat.tolist(), strict=True)]
         known = np.isfinite(values)
         tiles, weights = tiling.cut(values, None if known.all() else known, layouts)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from skyfill._checks import check_seed
 from skyfill.dataset.geometry import TileGeometry
 from skyfill.prior import Prior
 
@@ -144,7 +145,7 @@ class TileDataset:
                 f"{self.path}: {self.test.size} clean tiles to judge by and {self.masks.size} "
                 "masks; cut more tiles"
             )
-        random = np.random.default_rng(seed)
+        random = np.random.default_rng(check_seed(seed))
         tiles = random.permutation(self.test)[:limit]
         return tiles, random.choice(self.masks, tiles.size)
 

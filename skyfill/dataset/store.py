@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from skyfill._checks import nside_of
+from skyfill._arrays import as_map, as_mask
+from skyfill._checks import check_whole, nside_of
 from skyfill._progress import Progress, Silent
 from skyfill.dataset.geometry import TileGeometry
 from skyfill.dataset.reading import (
@@ -54,12 +55,12 @@ _BATCH = 32
 def write_tiles(
     path: str | Path,
     geometry: TileGeometry,
-    values: Map,
-    observed: Mask,
+    values: ArrayLike,
+    observed: ArrayLike,
     *,
     prior: Prior | Given | None = None,
     split: str = "paper",
-    test_values: Map | None = None,
+    test_values: ArrayLike | None = None,
     limit: int | None = None,
     about: Mapping[str, Any] | None = None,
     overwrite: bool = False,
@@ -104,7 +105,10 @@ def write_tiles(
     """
     progress = progress or Silent()
     path = Path(path)
-    maps = [values] if test_values is None else [values, test_values]
+    values, observed = as_map(values), as_mask(observed)
+    maps = [values] if test_values is None else [values, as_map(test_values, "test_values")]
+    if limit is not None:
+        limit = check_whole(limit, "limit", least=1)
     _check(geometry, maps, observed, split)
     check_store(path, overwrite=overwrite)
     progress.stage("prior")
@@ -161,7 +165,9 @@ def _check(geometry: TileGeometry, maps: list[Map], observed: Mask, split: str) 
     if split not in SPLITS:
         raise ValueError(f"split {split!r} is unknown; choose one of {', '.join(SPLITS)}")
     if (split == "sky") != (len(maps) > 1):
-        raise ValueError("a split by sky, and no other, has a second map: pass --test-map with it")
+        raise ValueError(
+            "a split by sky, and no other, has a second map: pass `test_values` with it"
+        )
     for name, array in (("mask", observed), *(("map", each) for each in maps)):
         nside = nside_of(array.size, name)
         if nside != geometry.nside:
@@ -201,7 +207,7 @@ def check_store(path: str | Path, *, overwrite: bool = False) -> None:
     if strangers:
         raise ValueError(f"{path}: holds {min(strangers)}, too, which is no part of the tiles")
     if complete and not overwrite:
-        raise FileExistsError(f"{path} exists already; pass --overwrite to replace it")
+        raise FileExistsError(f"{path} exists already; pass `overwrite=True` to replace it")
 
 
 def _begin(
@@ -219,7 +225,7 @@ def _begin(
             return group
         if not overwrite:
             raise ValueError(
-                f"{path}: unfinished tiles of another kind; pass --overwrite to drop them"
+                f"{path}: unfinished tiles of another kind; pass `overwrite=True` to drop them"
             )
     # What a run that is killed here leaves behind must not stand in the way of the next.
     new, old = (path.parent / f".skyfill-{secrets.token_hex(6)}" for _ in range(2))

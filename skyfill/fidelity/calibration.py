@@ -229,7 +229,7 @@ def _posterior(
     if none:
         raise ValueError(
             f"the fills do not differ in {none} of {truth.size} pixels: a mean has no scatter to "
-            "judge; give realizations (skyfill inpaint --realizations N)"
+            "judge; give several (`realizations=N`)"
         )
     return found
 

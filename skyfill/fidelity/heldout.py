@@ -12,9 +12,10 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from skyfill._checks import nside_of
+from skyfill._arrays import as_mask
+from skyfill._checks import check_seed, check_whole, nside_of
 from skyfill.healpix import pixel_directions, pixel_radius, pixels_towards
 from skyfill.masks import disc_pixels, distance_to_edge, label_holes
 
@@ -80,7 +81,7 @@ class HeldOut:
 
 
 def held_out_holes(
-    observed: Mask, *, holes: int | None = None, share: float = 0.05, seed: int = 0
+    observed: ArrayLike, *, holes: int | None = None, share: float = 0.05, seed: int = 0
 ) -> HeldOut:
     """Choose places on clean sky for copies of the holes.
 
@@ -106,7 +107,10 @@ def held_out_holes(
         The mask has no hole, or there is no clean place for any copy; or ``share`` is not between 0
         and 1/2.
     """
+    observed, seed = as_mask(observed), check_seed(seed)
     nside = nside_of(observed.size, "mask")
+    if holes is not None:
+        holes = check_whole(holes, "holes", least=1)
     if not 0 < share <= 0.5:
         raise ValueError(f"the share to hold out must be above 0 and at most 0.5, got {share}")
     if observed.all() or not observed.any():
@@ -267,7 +271,7 @@ class _Search:
         if not self.sizes:
             raise ValueError(
                 "no clean place for a copy of any hole: the observed sky is too narrow, or its "
-                "share (--share) too small; judge by a simulated sky (skyfill evaluate --truth)"
+                "share (`share`) too small; judge the fill of a simulated sky, whose truth is known"
             )
         x, y, z = np.array(self._centres).T
         return HeldOut(

@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from skyfill import harmonics
+from skyfill._arrays import as_map
 from skyfill._checks import nside_of
 from skyfill.fidelity.figures import Figure, judge
 from skyfill.healpix import pixel_directions
@@ -32,7 +33,7 @@ _WINDOW_LMAX = 63
 _PIECE = 1 << 20
 
 
-def asymmetries(values: Map, *, threads: int = 0) -> dict[str, Figure]:
+def asymmetries(values: ArrayLike, *, threads: int = 0) -> dict[str, Figure]:
     """Compare the power of opposite hemispheres, on large and on small scales.
 
     Parameters
@@ -53,6 +54,7 @@ def asymmetries(values: Map, *, threads: int = 0) -> dict[str, Figure]:
     ValueError
         A value is missing.
     """
+    values = as_map(values)
     nside = nside_of(values.size, "map")
     if not np.all(np.isfinite(values)):
         raise ValueError("the map is not filled: values are missing")

@@ -13,10 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from skyfill._checks import nside_of
+from skyfill._arrays import pair_of
+from skyfill._checks import check_seed, check_whole, nside_of
 from skyfill.fidelity.figures import Figure, judge
 from skyfill.healpix import pixel_directions, pixels_towards
 
@@ -69,7 +70,7 @@ def random_rotation(rng: np.random.Generator) -> Map:
 
 
 def one_point(
-    values: Map, observed: NDArray[np.bool_], *, rotations: int = 199, seed: int = 0
+    values: ArrayLike, observed: ArrayLike, *, rotations: int = 199, seed: int = 0
 ) -> OnePoint:
     """Compare the values in the holes of a filled map with those outside.
 
@@ -89,6 +90,8 @@ def one_point(
     ValueError
         There is no hole or nothing else, or a value is missing.
     """
+    (values, observed), seed = pair_of(values, observed), check_seed(seed)
+    rotations = check_whole(rotations, "rotations", least=2)
     nside = nside_of(values.size, "map")
     if observed.all() or not observed.any():
         raise ValueError("a distribution inside and one outside of holes needs both")

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from skyfill._arrays import as_map, pair_of
 from skyfill._checks import nside_of
 from skyfill.fidelity.figures import Figure, jackknife, judge
 from skyfill.healpix import neighbours, pixel_directions, pixels_towards
@@ -38,7 +39,7 @@ def patches(nside: int, pixels: NDArray[np.int64]) -> NDArray[np.int64]:
     return out
 
 
-def seams(values: Map, observed: Mask) -> dict[str, Figure]:
+def seams(values: ArrayLike, observed: ArrayLike) -> dict[str, Figure]:
     """Compare differences over the edges of holes with those in the observed sky.
 
     Parameters
@@ -59,10 +60,11 @@ def seams(values: Map, observed: Mask) -> dict[str, Figure]:
     ValueError
         There is no hole, or no observed pixel whose neighbours are all observed.
     """
+    values, observed = pair_of(values, observed)
     return _compare(values, (~observed).astype(np.int64), ~observed, observed)
 
 
-def border_seams(values: Map, regions: NDArray[np.int64]) -> dict[str, Figure]:
+def border_seams(values: ArrayLike, regions: NDArray[np.int64]) -> dict[str, Figure]:
     """Compare differences over the borders of regions, such as tiles, with those inside them.
 
     Parameters
@@ -82,6 +84,7 @@ def border_seams(values: Map, regions: NDArray[np.int64]) -> dict[str, Figure]:
     ValueError
         There is one region only, or none has an inside.
     """
+    values = as_map(values)
     return _compare(values, regions, regions >= 0, regions >= 0)
 
 

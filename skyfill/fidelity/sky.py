@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from skyfill._checks import nside_of
+from skyfill._arrays import as_map, as_mask, as_skies
+from skyfill._checks import check_seed, nside_of
 from skyfill._progress import Progress, Silent
 from skyfill.dipole import Dipole
 from skyfill.fidelity.calibration import Calibration, calibrate
@@ -86,13 +87,13 @@ def _plain(value: object) -> object:
 
 
 def score_sky(
-    filled: Iterable[Map],
-    observed: NDArray[np.bool_],
+    filled: ArrayLike | Iterable[ArrayLike],
+    observed: ArrayLike,
     *,
-    truth: Map | None = None,
-    std: Map | None = None,
+    truth: ArrayLike | None = None,
+    std: ArrayLike | None = None,
     std_draws: int | None = None,
-    optimum: Map | None = None,
+    optimum: ArrayLike | None = None,
     groups: NDArray[np.int64] | None = None,
     seed: int = 0,
     threads: int = 0,
@@ -132,6 +133,11 @@ def score_sky(
         holes, or fills that do not differ.
     """
     listener = progress or Silent()
+    seed = check_seed(seed)
+    observed = as_mask(observed)
+    truth = None if truth is None else as_map(truth, "truth")
+    std = None if std is None else as_map(std, "std")
+    optimum = None if optimum is None else as_map(optimum, "optimum")
     _check(observed, {"truth": truth, "spread": std, "optimum": optimum})
     holes = ~observed
     judged = np.empty(0, np.int64)
@@ -190,7 +196,9 @@ def _check(observed: NDArray[np.bool_], maps: dict[str, Map | None]) -> None:
     if observed.all():
         raise ValueError("the mask has no hole: there is nothing to judge")
     if not observed.any():
-        raise ValueError("the mask leaves no pixel observed; if its 1 means masked, pass --invert")
+        raise ValueError(
+            "the mask leaves no pixel observed; if its 1 means masked, read it with `invert=True`"
+        )
     for name, each in maps.items():
         if each is not None and each.shape != observed.shape:
             theirs = nside_of(each.size, name)
@@ -202,7 +210,7 @@ class _Skies:
 
     def __init__(
         self,
-        filled: Iterable[Map],
+        filled: ArrayLike | Iterable[ArrayLike],
         nside: int,
         judged: NDArray[np.int64],
         threads: int,
@@ -215,7 +223,7 @@ class _Skies:
         self._threads, self._listener = threads, listener
 
     def __iter__(self) -> Iterator[Map]:
-        for sky in self._filled:
+        for sky in as_skies(self._filled, "filled"):
             if sky.size != 12 * self.nside**2:
                 ours = nside_of(sky.size, "fill")
                 raise ValueError(f"a fill has Nside {ours}, the mask has Nside {self.nside}")

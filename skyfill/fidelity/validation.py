@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from skyfill._arrays import as_map, as_mask
+from skyfill._checks import check_seed, check_whole
 from skyfill._progress import Progress, Silent
 from skyfill.fidelity.figures import Figure
 from skyfill.fidelity.heldout import HeldOut, held_out_holes
@@ -84,8 +86,8 @@ class Validation:
 
 
 def validate(
-    values: Map,
-    observed: NDArray[np.bool_],
+    values: ArrayLike,
+    observed: ArrayLike,
     *,
     realizations: int = 20,
     holes: int | None = None,
@@ -123,7 +125,8 @@ def validate(
         What `Inpainter` and `held_out_holes` refuse, a method without realizations, or fewer than
         two of them.
     """
-    if realizations < 2:
+    values, observed, seed = as_map(values), as_mask(observed), check_seed(seed)
+    if check_whole(realizations, "realizations") < 2:
         raise ValueError(f"a spread needs 2 realizations at least, got {realizations}")
     if options.get("method") == "diffuse":
         raise ValueError("diffuse has one fill and no spread to validate; use vae or gaussian")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from skyfill._checks import nside_of
+from skyfill._arrays import pair_of
+from skyfill._checks import check_nside, nside_of
 from skyfill.healpix import reorder, ring_to_nest
 from skyfill.prior import pixel_window
 
@@ -52,7 +53,7 @@ class CoarseModel:
         return cls(nside, cl[: lmax + 1], noise_cl + aliased, ratio[: lmax + 1])
 
 
-def degrade(values: Map, observed: Mask, nside: int) -> tuple[Map, Map]:
+def degrade(values: ArrayLike, observed: ArrayLike, nside: int) -> tuple[Map, Map]:
     """Average observed pixels over coarser ones; give the averages and the observed shares.
 
     Parameters
@@ -66,7 +67,10 @@ def degrade(values: Map, observed: Mask, nside: int) -> tuple[Map, Map]:
     -------
     Two maps ``(12 nside²,)``, RING; the average is zero where nothing is observed.
     """
+    (values, observed), nside = pair_of(values, observed), check_nside(nside)
     fine = nside_of(values.size, "map")
+    if nside > fine:
+        raise ValueError(f"a map of Nside {fine} is not degraded to Nside {nside}")
     ratio = (fine // nside) ** 2
     total, count = np.zeros(12 * nside**2), np.zeros(12 * nside**2)
     for start in range(0, values.size, 2**22):

@@ -64,7 +64,7 @@ def check_memory(nside: int, holes: int, blocks: NDArray[np.int64], *, small_onl
     if need > have:
         raise MemoryError(
             f"an exact fill of {holes} pixels at Nside {nside} takes up to {need / 2**30:.0f} GiB, "
-            f"this machine has {have / 2**30:.0f}: use --method vae, or lower the resolution"
+            f"this machine has {have / 2**30:.0f}: use `method='vae'`, or lower the resolution"
         )
 
 

@@ -15,9 +15,10 @@ is lost.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from skyfill import harmonics
+from skyfill._arrays import as_map, as_mask
 from skyfill._checks import nside_of
 from skyfill._kept import Kept
 from skyfill._progress import Progress, Silent
@@ -91,15 +92,18 @@ class Solver:
 
     def __init__(
         self,
-        observed: Mask,
+        observed: ArrayLike,
         *,
         signal_cl: Map,
         noise_cl: float = 0.0,
-        noise_variance: Map | None = None,
+        noise_variance: ArrayLike | None = None,
         small_only: bool = False,
         threads: int = 0,
         kept: Kept | None = None,
     ) -> None:
+        observed = as_mask(observed)
+        if noise_variance is not None:
+            noise_variance = as_map(noise_variance, "noise_variance")
         self._nside = nside_of(observed.size, "the map to fill")
         if not observed.any():
             raise ValueError("no pixel is observed: nothing is known of the sky")

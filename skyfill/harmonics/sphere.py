@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 import ducc0
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from skyfill._arrays import as_mask, as_sums
 from skyfill._checks import check_nside, nside_of
 
 __all__ = ["adjoint", "adjoint_of", "analysis", "lmax_of", "parts_of", "rings", "synthesis"]
@@ -118,12 +119,13 @@ def parts_of(alm: Alm, nside: int, *, threads: int = 0) -> Iterator[tuple[slice,
 
 
 def adjoint(
-    values: NDArray[Any], *, lmax: int, observed: Mask | None = None, threads: int = 0
+    values: ArrayLike, *, lmax: int, observed: ArrayLike | None = None, threads: int = 0
 ) -> Alm:
     """Apply the transpose of `synthesis`, Yᵀ d: a plain sum over pixels, without weights.
 
     Pixels that are not ``observed`` count as zero and are not read. No copy of the map is made.
     """
+    values = as_sums(values)
     nside = nside_of(values.size, "the map to transform")
     return adjoint_of(_seen(values, observed), nside, lmax=lmax, threads=threads)
 
@@ -148,11 +150,11 @@ def adjoint_of(values: Part, nside: int, *, lmax: int, threads: int = 0) -> Alm:
 
 
 def analysis(
-    values: NDArray[Any],
+    values: ArrayLike,
     *,
     lmax: int,
     iterations: int = 0,
-    observed: Mask | None = None,
+    observed: ArrayLike | None = None,
     threads: int = 0,
 ) -> Alm:
     """Give the alm of a map (healpy's ``map2alm`` with equal weights).
@@ -170,6 +172,7 @@ def analysis(
     threads
         Number of threads; 0 for all there are.
     """
+    values = as_sums(values)
     nside = nside_of(values.size, "the map to transform")
     area = 4 * np.pi / values.size
     seen = _seen(values, observed)
@@ -193,7 +196,10 @@ def analysis(
     return np.asarray(alm)
 
 
-def _seen(values: NDArray[Any], observed: Mask | None) -> Part:
+def _seen(values: NDArray[Any], observed: ArrayLike | None) -> Part:
     if observed is None:
         return values.__getitem__
-    return lambda part: np.where(observed[part], values[part], 0.0)
+    seen = as_mask(observed)
+    if seen.shape != values.shape:
+        raise ValueError(f"the mask has {seen.size} pixels, the map {values.size}")
+    return lambda part: np.where(seen[part], values[part], 0.0)

@@ -3,7 +3,7 @@
 from skyfill._spectrumfile import SpectrumFile, read_cl, read_spectrum
 from skyfill.prior.drawing import draw, draw_signal, draw_white
 from skyfill.prior.fitting import fit
-from skyfill.prior.given import Given, for_map
+from skyfill.prior.given import Given, as_given, for_map
 from skyfill.prior.model import (
     ARCMIN,
     LCDM,
@@ -41,6 +41,7 @@ __all__ = [
     "Prior",
     "SpectrumFile",
     "UnlikelyPriorError",
+    "as_given",
     "draw",
     "draw_signal",
     "draw_white",

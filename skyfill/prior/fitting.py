@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize
 
 from skyfill import harmonics
+from skyfill._arrays import as_map, as_mask
 from skyfill._checks import nside_of
 from skyfill.prior.model import ARCMIN, LCDM, Prior, lcdm
 
@@ -63,6 +64,7 @@ def fit(
     ValueError
         No pixel is observed.
     """
+    values, observed = as_map(values), as_mask(observed)
     nside = nside_of(values.size, "the map to fit")
     theory = lcdm() if cl is None else np.asarray(cl, dtype=np.float64)
     free = {"fwhm": fwhm is None, "noise_uk_arcmin": noise_uk_arcmin is None}

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skyfill._arrays import as_map, as_mask
 from skyfill._checks import nside_of
 from skyfill.dipole import Dipole
 from skyfill.prior.fitting import fit
 from skyfill.prior.model import LCDM, NUMBERS, Prior, lcdm
 
-__all__ = ["Given", "for_map"]
+__all__ = ["Given", "as_given", "for_map"]
 
 Map = NDArray[np.float64]
 
@@ -35,8 +36,27 @@ def for_map(
     ValueError
         As `Given.of_map`.
     """
-    known = Given(base=prior) if isinstance(prior, Prior) else prior or Given()
-    return known.of_map(values, observed, threads=threads)
+    return as_given(prior).of_map(values, observed, threads=threads)
+
+
+def as_given(prior: object) -> Given:
+    """Take a whole prior, what is known of one, or nothing.
+
+    Raises
+    ------
+    ValueError
+        It is something else.
+    """
+    if prior is None:
+        return Given()
+    if isinstance(prior, Prior):
+        return Given(base=prior)
+    if not isinstance(prior, Given):
+        raise ValueError(  # noqa: TRY004 (as all that does not fit)
+            f"prior must be a skyfill.Prior, got {type(prior).__name__}; a spectrum makes one: "
+            "skyfill.Prior(nside, cl, fwhm=..., noise_uk_arcmin=...)"
+        )
+    return prior
 
 
 @dataclass(frozen=True)
@@ -112,6 +132,7 @@ class Given:
         ValueError
             As `complete`, or no pixel is observed.
         """
+        values, observed = as_map(values), as_mask(observed)
         known = self.complete(nside_of(values.size, "the map to fit"))
         if known is not None:
             return known
@@ -137,7 +158,7 @@ class Given:
         """Replace the numbers of a prior by those that are given."""
         if base.nside != nside:
             raise ValueError(
-                f"the prior is of Nside {base.nside}, the map has Nside {nside}; give a prior that"
+                f"the prior has Nside {base.nside}, the map has Nside {nside}; give a prior that"
                 " was fitted at the map's Nside"
             )
         names = ("cl", "fwhm", "noise_uk_arcmin", "pixel_window")

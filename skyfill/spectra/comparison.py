@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skyfill._arrays import as_skies
 from skyfill._checks import nside_of
 from skyfill.prior import Prior
 from skyfill.spectra import figure, tables
@@ -17,7 +18,7 @@ from skyfill.spectra.bandpowers import BandPowers, RangeTest, checked_ranges, wi
 from skyfill.spectra.binning import Binning, averaged, bin_edges
 from skyfill.spectra.estimators import CutSky, Estimator, FullSky
 from skyfill.spectra.expectation import expectation
-from skyfill.spectra.windows import apodized
+from skyfill.spectra.windows import window_of
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -132,12 +133,12 @@ class SpectrumComparison:
 
 
 def compare(
-    values: Map | Iterable[Map],
+    values: ArrayLike | Iterable[ArrayLike],
     theory: Prior | ArrayLike,
     *,
     lmax: int | None = None,
     bins: int | Binning | Sequence[int] | NDArray[np.int64] | None = None,
-    observed: NDArray[np.bool_] | None = None,
+    observed: ArrayLike | None = None,
     apodize: float = 0.0,
     apodization: Literal["C1", "C2"] = "C2",
     ranges: Iterable[Sequence[int]] | None = None,
@@ -164,9 +165,10 @@ def compare(
         Width of all bins; default, linear (30 wide), log or planck; or the first ell of each bin
         and one past the last. See `bin_edges`.
     observed
-        ``(npix,)``, RING, True where observed.
+        ``(npix,)``, RING: True or 1 where observed; or weights of 0 or more, such as an apodised
+        mask. Their common factor does not matter.
     apodize, apodization
-        Width (radians) and kind of the mask's soft edge, see `apodized`.
+        Width (radians) and kind of the soft edge of a mask of 0 and 1, see `apodized`.
     ranges
         Lowest and highest ell of each χ²; 2 to 29, 30 to lmax and all where not given.
     settings
@@ -179,10 +181,11 @@ def compare(
     ValueError
         Pixels are missing; lmax is beyond 3 nside - 1 or beyond the theory; the theory is not
         positive and finite from ell = 2; bins or ranges are out of order or outside 2 ... lmax; the
-        mask has another Nside, leaves nothing, or too little for these bins.
+        mask has another Nside, leaves nothing, or too little for these bins; weights are negative,
+        or shall be apodised again.
 
     """
-    skies = iter(np.atleast_2d(values) if isinstance(values, np.ndarray) else values)
+    skies = as_skies(values)
     first = next(skies, None)
     if first is None:
         raise ValueError("the spectrum needs a sky, none was given")
@@ -197,18 +200,19 @@ def compare(
     estimators: list[Estimator] = [FullSky(expected, edges)]
     about = dict(settings or {})
     if observed is not None:
-        if observed.size != first.size:
-            pair = nside, nside_of(observed.size, "mask")
+        if np.size(observed) != first.size:
+            pair = nside, nside_of(np.size(observed), "mask")
             raise ValueError(
                 "the sky has Nside {}, the mask has Nside {}; give a pair".format(*pair)
             )
-        window = apodized(observed, apodize, apodization)
+        window, weighted = window_of(observed, apodize, apodization)
+        edge = f"{apodization}, {np.degrees(apodize):g} deg" if apodize else "none"
         behind = CutSky(window, expected, edges, threads=threads)
         estimators.append(behind)
         about |= {
             "coupling": behind.library,
             "mask_mean": float(window.mean()),
-            "apodization": f"{apodization}, {np.degrees(apodize):g} deg" if apodize else "none",
+            "apodization": "as given: the mask holds weights" if weighted else edge,
         }
 
     measured: list[list[NDArray[np.float64]]] = [[] for _ in estimators]

@@ -101,7 +101,7 @@ class CutSky:
     Parameters
     ----------
     window
-        ``(npix,)``, RING, from 0 (masked) to 1: a mask, maybe apodised.
+        ``(npix,)``, RING, from 0 (masked) to 1: a mask, maybe apodised, or other weights.
     expected
         The theory.
     edges
@@ -148,7 +148,7 @@ class CutSky:
         if not np.linalg.cond(coupling) < _SINGULAR:
             raise ValueError(
                 f"the mask leaves {np.mean(window > 0):.2%} of the sky, too little for bins this "
-                "narrow; widen the bins (--bins), or apodise less"
+                "narrow; widen the bins (`bins`), or apodise less"
             )
         self._undo = np.linalg.inv(coupling)
         # Noise of pixels is white to any multipole: its pseudo-spectrum needs no sum over them.
@@ -198,8 +198,19 @@ class CutSky:
         return np.asarray(np.sum(taken, axis=0))
 
     def powers(self, values: Map) -> Bins:
-        """Measure one sky, ``(npix,)``, in µK²; what the window masks is not looked at."""
+        """Measure one sky, ``(npix,)``, in µK²; what the window masks is not looked at.
+
+        Raises
+        ------
+        ValueError
+            Pixels are missing where the window is above 0.
+        """
         sky = np.where(self._window > 0, values, 0.0)
+        missing = int(sky.size - np.count_nonzero(np.isfinite(sky)))
+        if missing:
+            raise ValueError(
+                f"{missing} pixels are missing where the mask has a weight; set it to 0 there"
+            )
         sky -= self._template(self._normal @ self._moments(self._window * sky))
         sky *= self._window
         pseudo = harmonics.cl_of(self._transform(sky, self._expected.ell_max))

@@ -5,11 +5,49 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from skyfill._weights import mask_or_weights
 from skyfill.masks import distance_to_edge
 
-__all__ = ["apodized"]
+__all__ = ["apodized", "window_of"]
+
+
+def window_of(
+    observed: ArrayLike, width: float = 0.0, kind: Literal["C1", "C2"] = "C2"
+) -> tuple[NDArray[np.float64], bool]:
+    """Give the weights of a mask or of weights, the largest of them 1.
+
+    Parameters
+    ----------
+    observed
+        ``(npix,)``, RING: True or 1 where observed, which is then `apodized`; or weights of 0 or
+        more, which are taken as given, up to a common factor: the spectrum does not depend on it.
+    width, kind
+        Of the soft edge of a mask of 0 and 1.
+
+    Returns
+    -------
+    weights
+        ``(npix,)``, RING, from 0 to 1.
+    given
+        Whether weights were given.
+
+    Raises
+    ------
+    ValueError
+        As of `apodized`; or weights are negative, or shall be apodised a second time.
+
+    """
+    mask = mask_or_weights(observed)
+    if mask.dtype == np.bool_:
+        return apodized(np.asarray(mask, np.bool_), width, kind), False
+    if width != 0:
+        raise ValueError(
+            "`observed` holds weights between 0 and 1, so it is apodised already; leave `apodize`"
+            " out, or give a mask of 0 and 1"
+        )
+    return np.asarray(mask / mask.max(), np.float64), True
 
 
 def apodized(
@@ -44,7 +82,9 @@ def apodized(
     if kind not in ("C1", "C2"):
         raise ValueError(f"the kind of apodisation must be C1 or C2, got {kind!r}")
     if not np.any(observed):
-        raise ValueError("the mask leaves no pixel observed; if its 1 means masked, pass --invert")
+        raise ValueError(
+            "the mask leaves no pixel observed; if its 1 means masked, read it with `invert=True`"
+        )
     window = np.asarray(observed, dtype=np.float64)
     if width == 0 or np.all(observed):
         return window

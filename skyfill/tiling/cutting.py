@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from skyfill._arrays import as_map, as_mask, as_sums
 from skyfill._checks import nside_of
 from skyfill._runs import Runs
 from skyfill.healpix import nest_to_ring, pixel_radius, ring_table
@@ -17,7 +18,7 @@ from skyfill.tiling.pasting import paste, pixels_near
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import DTypeLike, NDArray
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
 
     from skyfill.tiling.layout import Layout
 
@@ -28,8 +29,8 @@ BATCH = 2**23  # tile pixels that are gathered at a time: 64 MiB
 
 
 def cut(
-    values: NDArray[Any],
-    observed: NDArray[np.bool_] | None,
+    values: ArrayLike,
+    observed: ArrayLike | None,
     layouts: Sequence[Layout],
     *,
     nest: bool = False,
@@ -65,13 +66,15 @@ def cut(
         If maps or layouts differ in resolution, or layouts in shape.
 
     """
+    values = as_sums(values)
     where, nside = _prepare(values, layouts)
+    observed = None if observed is None else as_mask(observed)
     if observed is None:
         seen = np.empty(0, dtype=np.bool_)
     elif observed.shape != values.shape:
         raise ValueError(f"the mask has {observed.size} pixels, the map {values.size}")
     else:
-        seen = np.ascontiguousarray(observed, dtype=np.bool_)
+        seen = observed
     dtype = np.float32 if values.dtype.type in (np.float32, np.bool_) else np.float64
     shape = _shape(layouts)
     tiles = np.empty(shape, dtype)
@@ -91,7 +94,7 @@ def cut(
 
 
 def cut_nearest(
-    values: NDArray[Any], layouts: Sequence[Layout], *, nest: bool = False
+    values: ArrayLike, layouts: Sequence[Layout], *, nest: bool = False
 ) -> NDArray[Any]:
     """Cut a map into tiles, copying the map pixel in which each tile pixel's centre lies.
 
@@ -114,6 +117,7 @@ def cut_nearest(
         If map or layouts differ in resolution, or layouts in shape.
 
     """
+    values = _any_map(values)
     where, nside = _prepare(values, layouts)
     dtype = values.dtype.newbyteorder("=")
     tiles = np.empty(_shape(layouts), dtype=dtype)
@@ -122,7 +126,7 @@ def cut_nearest(
 
 
 def sees(
-    observed: NDArray[np.bool_], layouts: Sequence[Layout], *, guard: int = 0, threshold: float
+    observed: ArrayLike, layouts: Sequence[Layout], *, guard: int = 0, threshold: float
 ) -> NDArray[np.bool_]:
     """Tell which tiles show data: those of which `cut` finds a pixel with enough weight.
 
@@ -150,6 +154,7 @@ def sees(
     """
     if not threshold > 0:
         raise ValueError(f"a weight that counts is above 0, got {threshold}")
+    observed = as_mask(observed)
     where, nside = _prepare(observed, layouts)
     out = np.zeros(len(layouts), np.bool_)
     if not out.size:
@@ -173,7 +178,7 @@ def sees(
 
 
 def gather(
-    values: NDArray[Any],
+    values: ArrayLike,
     layouts: Sequence[Layout],
     *,
     window: NDArray[np.float64],
@@ -212,7 +217,12 @@ def gather(
     """
     if passes < 1:
         raise ValueError(f"gathering takes at least one pass, got {passes}")
-    values = np.asarray(values, dtype=np.float64)
+    values = np.asarray(as_map(values), dtype=np.float64)
+    missing = int(np.count_nonzero(np.isnan(values)))
+    if missing:
+        raise ValueError(
+            f"a map to gather must be whole, {missing} pixels are missing; fill it first"
+        )
     nside = nside_of(values.size, "map")
     tiles = np.empty(_shape(layouts))
     residual = np.zeros(values.size if passes > 1 else 0)
@@ -229,6 +239,14 @@ def gather(
             tiles[part] += cut(residual, None, some, nest=nest)[0]
         residual[here] = 0.0
     return tiles
+
+
+def _any_map(values: ArrayLike) -> NDArray[Any]:
+    """Return a map of any kind of numbers; integers, such as labels, stay what they are."""
+    if isinstance(values, np.ndarray) and not isinstance(values, np.ma.MaskedArray):
+        kept: NDArray[Any] = values if values.dtype.kind in "biu" else as_map(values)
+        return kept
+    return as_map(values)
 
 
 def _prepare(values: NDArray[Any], layouts: Sequence[Layout]) -> tuple[Frames, int]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from skyfill._checks import check_nside
+from skyfill._checks import check_nside, check_whole
 from skyfill.tiling.projections import deproject_all
 
 if TYPE_CHECKING:
@@ -66,6 +66,10 @@ class Layout:
 
     def __post_init__(self) -> None:
         check_nside(self.nside)
+        for pixels in self.shape:
+            check_whole(pixels, "shape")
+        if not abs(self.lon_deg) <= 720:
+            raise ValueError(f"longitude {self.lon_deg} is not between -720 and 720 degrees")
         if self.projection not in {"TAN", "CAR"}:
             raise ValueError(f"projection {self.projection!r} is not known: use TAN or CAR")
         if self.coord not in AXES:

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial import KDTree
 
+from skyfill._arrays import as_mask
+from skyfill._checks import check_whole
 from skyfill._runs import Runs
 from skyfill.healpix import nest_to_ring, pixel_directions, pixel_radius, ring_to_nest
 from skyfill.tiling.layout import Layout
 from skyfill.tiling.search import nearest_points
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     Flags = NDArray[np.bool_]
 
@@ -23,7 +25,7 @@ __all__ = ["plan"]
 
 
 def plan(
-    holes: NDArray[np.bool_] | Runs,
+    holes: ArrayLike | Runs,
     *,
     side: int,
     pixel_arcmin: float,
@@ -70,7 +72,8 @@ def plan(
     runs, or of the pixels of small holes, beside flags for the pixels of half the Nside.
 
     """
-    runs = holes if isinstance(holes, Runs) else Runs.of(np.asarray(holes, dtype=np.bool_))
+    side = check_whole(side, "side", least=4)
+    runs = holes if isinstance(holes, Runs) else Runs.of(as_mask(holes, "holes"))
     pattern = Layout(runs.nside, 0.0, 0.0, (side, side), float(pixel_arcmin), projection, coord)
     reach = 0.5 * (side - 1) * pattern.step - margin
     if margin < 0 or reach < pattern.step:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from skyfill._checks import device_name
 from skyfill.flatsky import TileField
 from skyfill.vae.network import TileVAE, conjugate_gradient
 
@@ -156,13 +157,13 @@ def fewer(batch: int, least: int, device: torch.device) -> int:
         They were not more than that.
     """
     if batch <= least:
-        raise MemoryError(f"{device} has no memory for {batch} tiles; pass --device cpu")
+        raise MemoryError(f"{device} has no memory for {batch} tiles; pass `device='cpu'`")
     smaller = -(-batch // (2 * least)) * least
     if device.type == "cuda":
         torch.cuda.empty_cache()
     warnings.warn(
         f"{device} has no memory for {batch} tiles at once, going on with {smaller}; pass"
-        f" --batch-size {smaller} to begin so",
+        f" `batch_size={smaller}` to begin so",
         stacklevel=3,
     )
     return smaller
@@ -188,7 +189,7 @@ def pick_device(name: str, *, threads: int = 0) -> torch.device:
     Parameters
     ----------
     name
-        ``auto``, ``cpu``, ``cuda`` or another of torch's.
+        ``auto``, ``cpu``, ``cuda`` (or ``gpu``, the same), ``cuda:1`` and so on, ``mps``, ``xpu``.
     threads
         Of torch on the CPU from now on; 0 leaves the number as it is.
 
@@ -197,6 +198,7 @@ def pick_device(name: str, *, threads: int = 0) -> torch.device:
     ValueError
         The device is unknown or not there.
     """
+    name = device_name(name)
     if threads:
         torch.set_num_threads(threads)
     if name == "auto":
@@ -205,5 +207,7 @@ def pick_device(name: str, *, threads: int = 0) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError):
-        raise ValueError(f"device {name!r} is not to be had here; pass --device cpu") from None
+        raise ValueError(
+            f"device {name!r} is not available on this machine; pass `device='cpu'`"
+        ) from None
     return device

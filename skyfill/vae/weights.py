@@ -88,7 +88,7 @@ class ModelCard:
         if not said:
             return None
         return (
-            f"{self.name} does not know {' and '.join(said)}; pass --method gaussian, or train "
+            f"{self.name} does not know {' and '.join(said)}; pass `method='gaussian'`, or train "
             "weights with skyfill train"
         )
 

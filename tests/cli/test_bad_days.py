@@ -73,7 +73,7 @@ BROKEN = {  # cards of the map's table -> what is said
     "no Nside": ({"NSIDE": "'high'"}, "has NSIDE = high"),
     "an infinite Nside": ({"NSIDE": "1E300"}, "has NSIDE = 1e+300"),
     "no order": ({"ORDERING": "'SPIRAL'"}, "no ORDERING keyword that says RING or NESTED"),
-    "a foreign unit": ({"TUNIT1": "'Jy'"}, "'Jy' is no CMB temperature unit; pass --unit"),
+    "a foreign unit": ({"TUNIT1": "'Jy'"}, "is in Jy (TUNIT1), no CMB temperature"),
 }
 
 
@@ -173,7 +173,7 @@ def test_masks_that_say_nothing(refused, folder):
         ("zero.fits", np.zeros(npix), "the mask leaves no pixel observed"),
         ("one.fits", np.ones(npix), "the mask has no hole and the map misses nothing"),
         ("half.fits", np.full(npix, 0.5), "pass --threshold X"),
-        ("small.fits", np.arange(12.0) > 3, "the map has Nside 16, the mask has Nside 1"),
+        ("small.fits", np.arange(12.0) > 3, "map.fits has Nside 16, small.fits has Nside 1"),
     ):
         skyfill.write_map(name, values, unit="")
         refused("inpaint", "map.fits", name, "-o", "out.fits", *DIFFUSE, why=why, name=name)

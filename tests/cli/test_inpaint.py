@@ -19,7 +19,7 @@ def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("inpaint")
     sky = skyfill.simulate_sky(NSIDE, seed=3, fwhm=np.radians(400 / 60), noise_uk_arcmin=100)
     observed = skyfill.simulate_mask(NSIDE, seed=3, half_width=0.15, n_holes=10, radii=(0.05, 0.12))
-    columns = {"I": np.where(observed, sky, np.nan), "Q": sky[::-1]}
+    columns = {"I": np.where(observed, sky, np.nan), "J": sky[::-1]}
     skyfill.write_map(path / "map.fits", columns, unit="mK_CMB", nest=True)
     skyfill.write_map(path / "mask.fits", observed, column="MASK", unit="", dtype="uint8")
     return path
@@ -47,7 +47,7 @@ def test_only_the_holes_change(inpaint, folder, tmp_path):
         fits.getdata(path, 1, header=True) for path in (folder / "map.fits", tmp_path / "out.fits")
     )
     holes = skyfill.healpix.reorder(holes_of(folder), nest_in=False, nest_out=True)
-    for name, keep in (("I", ~holes), ("Q", np.full(holes.size, fill_value=True))):
+    for name, keep in (("I", ~holes), ("J", np.full(holes.size, fill_value=True))):
         old, new = (data[name].ravel() for data, _ in (before, after))
         assert old[keep].tobytes() == new[keep].tobytes()
     assert np.all(np.isfinite(after[0]["I"]))
@@ -147,13 +147,13 @@ def test_json_says_what_was_done(inpaint, folder):
 def test_another_column_and_a_mask_with_a_threshold(inpaint, folder, tmp_path):
     seen = ~holes_of(folder)
     skyfill.write_map(tmp_path / "soft.fits", np.where(seen, 0.9, 0.2), unit="")
-    outcome = inpaint(*BLUR, "--field", "Q", mask=tmp_path / "soft.fits")
+    outcome = inpaint(*BLUR, "--field", "J", mask=tmp_path / "soft.fits")
     assert outcome.status == 2
     assert "pass --threshold" in outcome.err
-    words = (*BLUR, "--field", "Q", "--threshold", 0.5)
+    words = (*BLUR, "--field", "J", "--threshold", 0.5)
     assert inpaint(*words, mask=tmp_path / "soft.fits").status == 0
-    changed = skyfill.read_map(tmp_path / "out.fits", field="Q").values != (
-        skyfill.read_map(folder / "map.fits", field="Q").values
+    changed = skyfill.read_map(tmp_path / "out.fits", field="J").values != (
+        skyfill.read_map(folder / "map.fits", field="J").values
     )
     assert not np.any(changed & seen)
 

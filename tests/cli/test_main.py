@@ -61,7 +61,9 @@ def test_wrong_usage_exits_2(skyfill_main, arguments):
     outcome = skyfill_main(*arguments)
     assert outcome.status == 2
     assert outcome.out == ""
-    assert "usage: skyfill" in outcome.err
+    assert outcome.err.startswith("skyfill: error: ")
+    assert outcome.err.count("\n") == 1
+    assert "--help`" in outcome.err
 
 
 @pytest.mark.parametrize(
@@ -126,30 +128,34 @@ def test_options_are_frozen(frame):
 
 PRIOR = "--cl --dl --beam-arcmin --noise-uk-arcmin --pixel-window --no-pixel-window"
 COMMON = "-o --output --overwrite --threads --json -q --quiet"
+MAP = "--field --unit --hdu --missing --nside --frame"
+MASK = "--mask-field --threshold --invert --bits"
+NOISE = "--noise-map --noise-field --noise-unit --noise-variance"
 OPTIONS = {
-    "inpaint": f"map mask {COMMON} {PRIOR} --field --unit --mask-field --threshold --invert --seed "
+    "inpaint": f"map mask {COMMON} {PRIOR} {MAP} {MASK} --seed "
     "--method --polish --mean --realizations --std --std-draws --report --fill --dipole "
-    "--noise-map --tolerance --weights --device --batch-size --memory-limit --cache --dry-run",
-    "batch": f"maps mask {COMMON} {PRIOR} --field --unit --mask-field --threshold --invert --seed "
-    "--method --polish --mean --realizations --fill --dipole --noise-map --tolerance --weights "
+    f"{NOISE} --tolerance --weights --device --batch-size --memory-limit --cache --dry-run",
+    "batch": f"maps mask {COMMON} {PRIOR} {MAP} {MASK} --seed "
+    f"--method --polish --mean --realizations --fill --dipole {NOISE} --tolerance --weights "
     "--device --batch-size --memory-limit --cache --workers --scheduler",
-    "spectrum": f"maps {COMMON} {PRIOR} --field --unit --mask --mask-field --threshold --invert "
+    "spectrum": f"maps {COMMON} {PRIOR} {MAP} --mask {MASK} "
     "--plot --lmax --bins --binning --apodize-deg --range",
     "simulate sky": f"{COMMON} {PRIOR} --nside --seed --lmax",
     "simulate mask": f"{COMMON} --nside --seed --kind --band-deg --holes --radius-arcmin",
-    "mask": f"mask {COMMON} --field --nside --threshold --invert --map --galactic-cut --sources "
-    "--columns --radius-arcmin --fill-islands --grow-arcmin",
+    "mask": f"mask {COMMON} --field --hdu --missing --frame --nside --threshold --invert --bits "
+    "--map --galactic-cut --sources --columns --as-weights --rotate --rotate-by --keep-share "
+    "--radius-arcmin --fill-islands --grow-arcmin",
     "info": "file --json",
     "models": "files --json",
-    "tiles": f"map mask {COMMON} {PRIOR} --field --unit --mask-field --threshold --invert --size "
+    "tiles": f"map mask {COMMON} {PRIOR} {MAP} {MASK} --size "
     "--projection "
     "--pixel-arcmin --spacing-deg --split --test-map --limit",
-    "evaluate": "filled --mask --truth --std --optimum --field --unit --mask-field --threshold "
-    "--invert --tiles --weights --limit --sample --seed --device --threads --json -q --quiet",
-    "validate": f"map mask {PRIOR} --field --unit --mask-field --threshold --invert --seed "
-    "--report --overwrite --method --polish --realizations --holes --share --dipole --noise-map "
+    "evaluate": f"filled --mask --truth --std --optimum {MAP} {MASK} "
+    " --tiles --weights --limit --sample --seed --device --threads --json -q --quiet",
+    "validate": f"map mask {PRIOR} {MAP} {MASK} --seed "
+    f"--report --overwrite --method --polish --realizations --holes --share --dipole {NOISE} "
     "--tolerance --weights --device --batch-size --threads --json -q --quiet",
     "train": f"{COMMON} {PRIOR} --run --resume --weights --steps --batch-size --minutes --seed "
-    "--nonlinear --maps --mask --field --unit --device --model --tiles --width-factor --max-steps "
+    f"--nonlinear --maps --mask {MASK} {MAP} --device --model --tiles --width-factor --max-steps "
     "--perceptual --vgg-weights --regulariser",
 }

@@ -86,4 +86,4 @@ def test_equatorial_sources_need_the_frame_of_the_map(skyfill_main, tmp_path):
     for more in (("--sources", tmp_path / "a.csv", "--radius-arcmin", 60), ("--galactic-cut", 20)):
         outcome = skyfill_main("mask", *words, *more)
         assert outcome.status == 2
-        assert "unknown; pass" in outcome.err
+        assert "pass --frame G" in outcome.err

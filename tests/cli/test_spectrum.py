@@ -30,7 +30,18 @@ def folder(tmp_path_factory):
     }
     for name, mask in masks.items():
         skyfill.write_map(path / f"{name}.fits", mask, column="M", unit="", dtype="uint8")
-    skyfill.write_map(path / "soft.fits", 0.5 * observed, column="M", unit="")
+    soft = 0.5 * observed
+    others = {
+        "soft": soft,
+        "hits": 900.0 * observed,
+        "negative": soft - 0.5 * ~observed,
+        "soft_small": np.linspace(0, 1, 12 * 8**2),
+    }
+    for name, weights in others.items():
+        skyfill.write_map(path / f"{name}.fits", weights, column="M", unit="")
+    skyfill.write_map(path / "spread.fits", 0.5 * ~observed, column="STD", unit="uK_CMB")
+    skyfill.write_map(path / "equatorial.fits", observed, unit="", dtype="uint8", coord="C")
+    skyfill.write_map(path / "soft_equatorial.fits", soft, unit="", coord="C")
     skyfill.write_map(path / "low.fits", np.linspace(-1, 1, 12 * 8**2))
     return path
 
@@ -85,6 +96,25 @@ def test_an_inverted_mask_is_the_same(skyfill_main, folder):
     np.testing.assert_allclose(cut[2], cut[0])
 
 
+@pytest.mark.parametrize("invert", [False, True])
+def test_an_apodised_mask_gives_its_weights(skyfill_main, folder, tmp_path, invert):
+    observed = skyfill.read_mask(folder / "mask.fits")
+    weights = skyfill.spectra.apodized(observed, np.radians(15))
+    stored = 1 - weights if invert else weights
+    skyfill.write_map(tmp_path / "w.fits", stored, unit="", dtype="float64")
+    words = ("spectrum", folder / "sky_0.fits", "--mask", tmp_path / "w.fits", *PRIOR, "--json")
+    outcome = skyfill_main(*words, *(["--invert"] if invert else []))
+    assert outcome.status == 0, outcome.err
+    assert f"{observed.mean():.2%} of the sky, weights up to 1" in outcome.err
+    found = json.loads(outcome.out)
+    assert found["settings"]["apodization"] == "as given: the mask holds weights"
+    prior = skyfill.Prior(NSIDE, skyfill.lcdm(), fwhm=0.1, noise_uk_arcmin=300.0)
+    sky = skyfill.read_map(folder / "sky_0.fits").values
+    expected = skyfill.spectra.compare(sky, prior, observed=observed, apodize=np.radians(15)).cut
+    np.testing.assert_allclose(found["bins"]["cut_cl"], expected.cl, rtol=1e-3)
+    np.testing.assert_allclose(found["bins"]["cut_sigma"], expected.sigma, rtol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("words", "edges"),
     [
@@ -108,9 +138,18 @@ def test_the_verb_names_the_librarys_binnings(entry):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--mask", "small.fits"), "small.fits has Nside 8; give a pair"),
+        (("--mask", "small.fits"), "small.fits has Nside 8; give files of one Nside"),
         (("--mask", "nothing.fits"), "nothing.fits leaves no pixel observed"),
-        (("--mask", "soft.fits"), "pass --threshold"),
+        (("--mask", "soft.fits", "--apodize-deg", 3), "soft.fits is apodised already"),
+        (("--mask", "hits.fits"), "holds 0 to 900, so it is no mask of 0 and 1"),
+        (("--mask", "negative.fits"), "holds -0.5 to 0.5"),
+        (("--mask", "spread.fits"), "has the unit uK_CMB, so it is a map"),
+        (
+            ("--mask", "equatorial.fits"),
+            "equatorial.fits in equatorial coordinates (C); rotate the mask",
+        ),
+        (("--mask", "soft_equatorial.fits"), "soft_equatorial.fits in equatorial coordinates (C)"),
+        (("--mask", "soft_small.fits"), "soft_small.fits has Nside 8"),
         (("--mask", "none.fits"), "none.fits"),
         (("--mask", "mask.fits", "--apodize-deg", 180), "below 180"),
         (("--mask", "tiny.fits"), "of the sky, too little"),
@@ -120,8 +159,8 @@ def test_the_verb_names_the_librarys_binnings(entry):
         (("--range", 9, 3), "got 9 to 3"),
         (("--range", 2, 40), "2 ... lmax = 32"),
         (("--lmax", 48), "3 Nside - 1"),
-        (("-o", "a.png", "--plot", "a.png"), "both name a.png"),
-        (("low.fits",), "low.fits has Nside 8; give realizations of one map"),
+        (("-o", "a.png", "--plot", "a.png"), "cannot write a.png: it is a table"),
+        (("low.fits",), "low.fits has Nside 8, sky_0.fits has Nside 16; give files of one"),
     ],
 )
 def test_wrong_input_is_one_line(skyfill_main, folder, monkeypatch, words, message):

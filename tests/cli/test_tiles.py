@@ -95,7 +95,7 @@ def test_map_and_mask_have_one_frame(skyfill_main, sky, tmp_path):
     skyfill.write_map(turned, skyfill.read_mask(sky / "mask.fits"), unit="", coord="C")
     outcome = skyfill_main("tiles", sky / "map.fits", turned, "-o", tmp_path / "t")
     assert outcome.status == 2
-    assert "give a pair" in outcome.err
+    assert "(C); rotate the mask" in outcome.err
 
 
 def test_a_folder_is_refused_before_maps_are_read(skyfill_main, tmp_path):

@@ -195,7 +195,7 @@ def test_info_says_what_is_there(skyfill_main, folder):
         (("mask", "-o", "new.fits"), "--nside"),
         (("mask", "-o", "new.fits", "--nside", 100), "power of two"),
         (("mask", "-o", "new.fits", "--nside", 8, "--invert"), "name a mask"),
-        (("mask", "mask.fits", "-o", "new.fits", "--nside", 8), "drop --nside"),
+        (("mask", "mask.fits", "-o", "new.fits", "--nside", 9), "power of two"),
         (("mask", "-o", "new.fits", "--nside", 8, "--radius-arcmin", 9), "--sources"),
         (("mask", "mask.fits", "-o", "new.fits", "--map", "small.fits"), "Nside"),
         (("mask", "-o", "new.fits", "--nside", 8, "--sources", "none.csv"), "none.csv"),

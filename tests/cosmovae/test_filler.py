@@ -36,5 +36,5 @@ def test_smaller_batches_where_memory_ends(monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(network, "encode", full)
-    with pytest.raises(MemoryError, match="no memory for 1 tiles; pass --device cpu"):
+    with pytest.raises(MemoryError, match="no memory for 1 tiles; pass `device='cpu'`"):
         fill(tiles, observed)

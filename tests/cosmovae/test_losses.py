@@ -93,7 +93,7 @@ def test_vgg_is_read_from_a_file(tmp_path, monkeypatch):
     assert torch.equal(load_vgg(path).weight14, vgg_state()["features.14.weight"])
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     assert vgg_path() == tmp_path / "checkpoints" / VGG_FILE
-    with pytest.raises(FileNotFoundError, match="--perceptual none"):
+    with pytest.raises(FileNotFoundError, match="`perceptual='none'`"):
         load_vgg()
     torch.save(vgg_state() | {"features.7.bias": torch.zeros(3)}, path)
     with pytest.raises(ValueError, match=r"features\.7\.bias is not"):

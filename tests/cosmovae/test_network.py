@@ -96,7 +96,7 @@ def test_weights_come_back(network, tiles, tmp_path):
     assert model_of(path) == "cosmovae"
     with pytest.raises(ValueError, match="weights of a cosmovae, not of a tilevae"):
         load_tile_vae(path)
-    with pytest.raises(FileExistsError, match="--overwrite"):
+    with pytest.raises(FileExistsError, match="`overwrite=True`"):
         save(network, path, about=about)
 
 

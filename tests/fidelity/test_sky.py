@@ -172,7 +172,7 @@ def test_bad_input(observed, skies):
     sky = skies[0]
     with pytest.raises(ValueError, match="no hole"):
         score_sky([sky], np.ones(sky.size, bool))
-    with pytest.raises(ValueError, match="--invert"):
+    with pytest.raises(ValueError, match="`invert=True`"):
         score_sky([sky], np.zeros(sky.size, bool))
     with pytest.raises(ValueError, match="the truth has Nside 16, the mask has Nside 32"):
         score_sky([sky], observed, truth=np.zeros(12 * 16**2))

@@ -367,7 +367,7 @@ def test_more_memory_than_there_is(monkeypatch):
     observed[:9] = False
     solver_of(observed)
     observed[9] = False
-    with pytest.raises(MemoryError, match=r"10 pixels at Nside 16 takes .*--method vae"):
+    with pytest.raises(MemoryError, match=r"10 pixels at Nside 16 takes .*`method='vae'`"):
         solver_of(observed)
 
 

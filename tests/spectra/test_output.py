@@ -111,7 +111,7 @@ def test_tables_survive_their_files(result, tmp_path, ending):
     assert "MASTER" in said
     digits = ".2f" if ".fits" in ending else ""
     assert f"{result.cut_tests[0].chi2:{digits}}" in said
-    with pytest.raises(FileExistsError, match="--overwrite"):
+    with pytest.raises(FileExistsError, match="`overwrite=True`"):
         result.write(path)
 
 

@@ -1,0 +1,264 @@
+"""Say in one line what is wrong with a command line, and what was meant perhaps."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
+
+__all__ = ["Parser", "check_words"]
+
+WRONG_USAGE = 2
+
+#: What people type for a verb who know other programs, or this one from its pages.
+_VERBS = {
+    "fill": "inpaint",
+    "run": "inpaint",
+    "power": "spectrum",
+    "cl": "spectrum",
+    "anafast": "spectrum",
+    "synfast": "simulate sky",
+    "sim": "simulate",
+    "describe": "info",
+    "header": "info",
+    "check": "validate",
+    "test": "validate",
+    "score": "evaluate",
+    "weights": "models",
+    "help": "--help",
+    "version": "--version",
+}
+#: Options of other programs, and what they are here, the likeliest first; those
+#: that a verb does not have are not named.
+_OPTIONS = {
+    "apod": ("--apodize-deg",),
+    "apodize": ("--apodize-deg",),
+    "apodization": ("--apodize-deg",),
+    "b": ("--batch-size",),
+    "batch": ("--batch-size",),
+    "beam": ("--beam-arcmin",),
+    "beam-fwhm": ("--beam-arcmin",),
+    "beam-size": ("--beam-arcmin",),
+    "clobber": ("--overwrite",),
+    "column": ("--field",),
+    "col": ("--field",),
+    "coord": ("--frame",),
+    "coordsys": ("--frame",),
+    "cpus": ("--threads",),
+    "cores": ("--threads",),
+    "cut": ("--galactic-cut",),
+    "debug": (),
+    "dryrun": ("--dry-run",),
+    "epochs": ("--steps", "--max-steps"),
+    "ext": ("--hdu",),
+    "extension": ("--hdu",),
+    "f": ("--overwrite",),
+    "force": ("--overwrite",),
+    "fwhm": ("--beam-arcmin",),
+    "fwhm-arcmin": ("--beam-arcmin",),
+    "gpu": ("--device cuda",),
+    "cuda": ("--device cuda",),
+    "cpu": ("--device cpu",),
+    "grow": ("--grow-arcmin",),
+    "inverse": ("--invert",),
+    "jobs": ("--workers", "--threads"),
+    "j": ("--workers", "--threads"),
+    "l-max": ("--lmax",),
+    "lmax-out": ("--lmax",),
+    "logl": ("--quiet",),
+    "mask-threshold": ("--threshold",),
+    "memory": ("--memory-limit",),
+    "mem": ("--memory-limit",),
+    "model": ("--weights", "--method"),
+    "n": ("--realizations",),
+    "n-procs": ("--workers", "--threads"),
+    "nproc": ("--workers", "--threads"),
+    "n-realizations": ("--realizations",),
+    "n-sims": ("--realizations",),
+    "n-threads": ("--threads",),
+    "nthreads": ("--threads",),
+    "niter": ("--polish", "--steps"),
+    "noise": ("--noise-uk-arcmin", "--noise-map"),
+    "noise-arcmin": ("--noise-uk-arcmin",),
+    "noise-level": ("--noise-uk-arcmin",),
+    "noise-rms": ("--noise-map", "--noise-uk-arcmin"),
+    "nsim": ("--realizations",),
+    "nsims": ("--realizations",),
+    "nreal": ("--realizations",),
+    "num-realizations": ("--realizations",),
+    "num-threads": ("--threads",),
+    "num-workers": ("--workers",),
+    "samples": ("--realizations",),
+    "out": ("-o",),
+    "outfile": ("-o",),
+    "output-dir": ("-o",),
+    "outdir": ("-o",),
+    "output-file": ("-o",),
+    "output-map": ("-o",),
+    "pixwin": ("--pixel-window",),
+    "pixel-win": ("--pixel-window",),
+    "power-spectrum": ("--cl",),
+    "prior-cl": ("--cl",),
+    "progress": (),
+    "radius": ("--radius-arcmin",),
+    "random-seed": ("--seed",),
+    "replace": ("--overwrite",),
+    "rng": ("--seed",),
+    "sigma": ("--noise-uk-arcmin", "--std"),
+    "silent": ("--quiet",),
+    "spectrum": ("--cl",),
+    "spectra": ("--cl",),
+    "std-dev": ("--std",),
+    "theory": ("--cl",),
+    "theory-cl": ("--cl",),
+    "tol": ("--tolerance",),
+    "units": ("--unit",),
+    "v": (),
+    "verbose": (),
+}
+#: Options that nothing here stands for, and why.
+_NOT_HERE = {
+    "debug": "progress is shown unless -q is given, and errors are one line",
+    "progress": "progress is shown unless -q is given",
+    "v": "progress is shown unless -q is given",
+    "verbose": "progress is shown unless -q is given",
+    "nest": "the order of a file's pixels is read from its header",
+    "nested": "the order of a file's pixels is read from its header",
+    "ring": "the order of a file's pixels is read from its header",
+    "nside": "the resolution is the file's own",
+}
+#: Likeness from which a word is taken for a slip of another (0 to 1, as difflib has it).
+_LIKE = 0.6
+#: What argparse calls invalid, by the names of the functions in `options` that read it.
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "whole": "a whole number, 0 or more",
+    "positive": "a whole number, 1 or more",
+    "amount": "a number, 0 or more",
+    "fraction": "a number above 0 and at most 1",
+    "arcmin": "an angle in arcminutes",
+    "size": "an amount of memory, for example 8G",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, and that knows options by their whole names only.
+
+    An abbreviation that is right today is another option's tomorrow, and `--noise` is two already.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 (those of argparse)
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one line and exit with status 2."""
+        line = " ".join(_plain(message).split())
+        end = " See" if line.endswith("?") else "; see"
+        self.exit(WRONG_USAGE, f"skyfill: error: {_verb(self)}{line}{end} `{self.prog} --help`\n")
+
+
+def check_words(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.ArgumentParser:
+    """Refuse verbs and options that do not exist; give the parser of the verb.
+
+    Alone, argparse would complain of a missing argument first, and read `-overwrite` as `-o
+    verwrite`.
+    """
+    rest = list(argv)
+    while True:
+        below = _below(parser)
+        if below is None:
+            break
+        place = next((i for i, word in enumerate(rest) if not word.startswith("-")), None)
+        _check_options(parser, rest if place is None else rest[:place])
+        if place is None:
+            return parser  # --help, or no verb: argparse's own words will do
+        word = rest[place]
+        if word not in below:
+            parser.error(f"there is no verb {word!r}{_meant_verb(word, below)}")
+        parser, rest = below[word], rest[place + 1 :]
+    _check_options(parser, rest)
+    return parser
+
+
+def _check_options(parser: argparse.ArgumentParser, words: Iterable[str]) -> None:
+    """Refuse what looks like an option and is none of this parser's."""
+    known = {
+        option: action
+        for action in parser._actions  # noqa: SLF001 - argparse has no other way
+        for option in action.option_strings
+    }
+    for word in words:
+        if word == "--":
+            return
+        if not word.startswith("-") or word == "-" or re.match(r"-\.?\d", word):
+            continue
+        name = word.partition("=")[0]
+        if name in known:
+            continue
+        if not word.startswith("--"):
+            long = f"-{name}"
+            if word[:2] in known and long not in known and name[1:] not in _OPTIONS:
+                continue  # -ofile, -qo file
+        parser.error(f"there is no option {name}{_meant_option(name.lstrip('-'), known)}")
+
+
+def _meant_verb(word: str, verbs: Iterable[str]) -> str:
+    lower = word.lower()
+    if lower in _VERBS:
+        meant = [_VERBS[lower]]
+    else:
+        meant = difflib.get_close_matches(lower, list(verbs), n=1, cutoff=_LIKE)
+    if meant:
+        return f"; did you mean {meant[0]}?"
+    return f"; choose one of {', '.join(verbs)}"
+
+
+def _meant_option(name: str, known: Iterable[str]) -> str:
+    """Say what an unknown option is called here; nothing if it is like none."""
+    name = name.lower().replace("_", "-")
+    options = [option for option in known if option.startswith("--")]
+    every = {*known}
+    if f"--{name}" in every:
+        return f"; did you mean --{name}?"
+    meant = [each for each in _OPTIONS.get(name, ()) if each.partition(" ")[0] in every]
+    if not meant and name in _NOT_HERE:
+        return f": {_NOT_HERE[name]}"
+    if not meant:
+        meant = [option for option in options if option.startswith(f"--{name}-")]
+    if not meant:
+        like = difflib.get_close_matches(name, [each[2:] for each in options], n=1, cutoff=_LIKE)
+        meant = [f"--{each}" for each in like]
+    return f"; did you mean {' or '.join(meant)}?" if meant else ""
+
+
+def _below(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser] | None:
+    """Give the verbs of a parser; None where it has none."""
+    for action in parser._actions:  # noqa: SLF001 - argparse has no other way
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            return dict(action.choices)
+    return None
+
+
+def _verb(parser: argparse.ArgumentParser) -> str:
+    """Name the verb, as the beginning of a line; nothing for the command itself."""
+    name = parser.prog.partition(" ")[2]
+    return f"{name}: " if name else ""
+
+
+def _plain(message: str) -> str:
+    """Word what argparse says for people who do not know its functions."""
+    found = re.fullmatch(r"argument (\S+): invalid (\w+) value: (.*)", message, re.DOTALL)
+    if found and found[2] in _KINDS:
+        return f"{found[1]} takes {_KINDS[found[2]]}, got {found[3]}"
+    found = re.fullmatch(
+        r"argument (\S+): invalid choice: '(.*)' \(choose from (.*)\)", message, re.DOTALL
+    )
+    if found:
+        choices = [word.strip(" '\"") for word in found[3].split(",")]
+        like = difflib.get_close_matches(found[2].lower(), choices, n=1, cutoff=_LIKE)
+        meant = f"; did you mean {like[0]}?" if like else ""
+        return f"{found[1]} {found[2]!r} is unknown; choose one of {', '.join(choices)}{meant}"
+    return message

@@ -1,0 +1,69 @@
+"""Say what the library says in the words of the command line.
+
+Messages of the library name parameters in backticks, `overwrite=True` or `noise_rms`, as they are
+passed in Python. Most have an option of the same name; the others are listed here.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+__all__ = ["OTHER_NAMES", "as_options", "naming"]
+
+#: Parameters whose option has another name.
+OTHER_NAMES = {
+    "apodize": "--apodize-deg",
+    "fwhm": "--beam-arcmin",
+    "half_width": "--band-deg",
+    "latitude": "--galactic-cut",
+    "max_pixels": "--fill-islands",
+    "n_holes": "--holes",
+    "noise_rms": "--noise-map",
+    "radii": "--radius-arcmin",
+    "radius": "--radius-arcmin",
+    "test_values": "--test-map",
+    "variance": "--noise-variance",
+}
+
+#: `name` or `name=value`; anything else in backticks, `skyfill.grow(mask)` for one, stays.
+_PARAMETER = re.compile(r"`(?P<name>[a-z][a-z0-9_]*)(?:=(?P<value>[^`]+))?`")
+
+
+def as_options(message: str, names: Mapping[str, str] | None = None) -> str:
+    """Write the parameters that a message names as options: `overwrite=True` as --overwrite.
+
+    Parameters
+    ----------
+    message
+        From the library.
+    names
+        Options of parameters where they differ from what is usual: ``{"field": "--mask-field"}``.
+
+    """
+    known = OTHER_NAMES | dict(names or {})
+
+    def option(found: re.Match[str]) -> str:
+        name, value = found["name"], found["value"]
+        flag = known.get(name, "--" + name.replace("_", "-"))
+        if value is None or value == "True":
+            return flag
+        if value == "False":
+            return flag.replace("--", "--no-", 1)
+        text = value.strip(chr(39) + chr(34))
+        return f"{flag} {shlex.quote(text) if ' ' in text else text}"
+
+    return _PARAMETER.sub(option, message)
+
+
+@contextmanager
+def naming(**names: str) -> Iterator[None]:
+    """Let errors of a block name other options than usual: ``naming(field="--mask-field")``."""
+    try:
+        yield
+    except (ValueError, OSError, MemoryError) as error:
+        if len(error.args) == 1 and isinstance(error.args[0], str):  # else worded by the system
+            error.args = (as_options(error.args[0], names),)
+        raise

@@ -1,0 +1,320 @@
+"""Take maps and masks as users of healpy and astropy hold them.
+
+Inside the library a map is (npix,) float32 or float64, RING, NaN where missing, and a mask (npix,)
+bool, True where observed. Every public function that takes one converts it here, so that lists,
+integers, masked arrays, UNSEEN and quantities mean the same everywhere. Arrays that have the
+library's form already are passed on without a copy; a caller's array is never changed.
+
+An array does not know its order: all are taken as RING.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from skyfill._checks import check_angle, in_radians, nside_of
+
+__all__ = [
+    "MASK_ROUNDING",
+    "UNSEEN",
+    "as_map",
+    "as_mask",
+    "as_skies",
+    "as_sums",
+    "check_angles",
+    "pair_of",
+]
+
+Map = NDArray[Any]
+
+UNSEEN = -1.6375e30
+"""What HEALPix arrays hold in missing pixels."""
+
+MASK_ROUNDING = 1e-5
+"""How far from 0 and 1 the numbers of a mask may be: float32, and sums of weights, round."""
+
+#: UNSEEN is recognised to this relative accuracy, as healpy does.
+_UNSEEN_ROUNDING = 1e-5
+#: Pixels that are looked at together: what is compared stays in the processor's cache.
+_PART = 2**18
+#: Units of CMB temperature that astropy does not convert: those that pysm3 and others define.
+_CMB_UNITS = {"K": 1e6, "mK": 1e3, "uK": 1.0, "muK": 1.0, "µK": 1.0}
+_CMB_UNIT = re.compile(r"(?P<unit>K|mK|uK|muK|µK)_?(?i:CMB)")
+
+
+def as_map(values: ArrayLike, what: str = "values", *, whole: bool = True) -> Map:
+    """Return a map as the library holds it.
+
+    Parameters
+    ----------
+    values
+        One map in RING order: a list or an array of numbers of any kind and byte order; a masked
+        array (masked is missing); a `skyfill.SkyMap`; or an astropy Quantity of K, mK, µK or K_CMB,
+        which is converted to µK. NaN, inf and UNSEEN (-1.6375e30) are missing.
+    what
+        Name of the argument, for error messages.
+    whole
+        Whether it must be a whole sky; if not, (n,) values of some pixels will do.
+
+    Returns
+    -------
+        (npix,), float32 where that was given, else float64; NaN where missing. It is `values`
+        itself where nothing had to be converted.
+
+    Raises
+    ------
+    ValueError
+        It is no such map: several of them, numbers that are no numbers, another unit.
+
+    """
+    raw, factor = _plain(values, what)
+    masked = np.ma.getmaskarray(raw) if isinstance(raw, np.ma.MaskedArray) else None
+    array = _array(np.ma.getdata(raw) if masked is not None else raw, what, whole=whole)
+    if array.dtype.kind == "b":
+        raise ValueError(
+            f"{what}: it holds True and False, as masks do, and no map; give the map first, then "
+            "the mask"
+        )
+    kind = np.float32 if array.dtype.type in (np.float32, np.float16) else np.float64
+    if factor != 1.0:
+        kind = np.float64
+    result = np.ascontiguousarray(array, dtype=kind)
+    ours = not np.may_share_memory(result, array)
+    if masked is not None and masked.any():
+        result = result if ours else result.copy()
+        result[masked] = np.nan
+        ours = True
+    result = _without_sentinels(result, ours=ours)
+    if factor != 1.0:  # after UNSEEN is gone: a multiple of it would pass for a temperature
+        result = np.multiply(result, factor)
+    return result
+
+
+def as_mask(observed: ArrayLike, what: str = "observed") -> NDArray[np.bool_]:
+    """Return a mask as the library holds it.
+
+    Parameters
+    ----------
+    observed
+        One mask in RING order, True or 1 where observed: a list or an array of bool, of the
+        integers 0 and 1, or of floats that are 0 and 1 to within 1e-5. Pixels without a value
+        (masked, NaN, inf, UNSEEN) are unobserved.
+    what
+        Name of the argument, for error messages.
+
+    Returns
+    -------
+        (npix,) bool, True where observed. It is `observed` itself where that is such an array.
+
+    Raises
+    ------
+    ValueError
+        It is no such mask: several of them, values between 0 and 1 (an apodised mask), others.
+
+    """
+    if _is_sky(observed):
+        raise ValueError(
+            f"{what}: it is a SkyMap, whose numbers are temperatures; read a mask with "
+            "skyfill.read_mask"
+        )
+    raw, _ = _plain(observed, what, temperature=False)
+    masked = np.ma.getmaskarray(raw) if isinstance(raw, np.ma.MaskedArray) else None
+    array = _array(np.ma.getdata(raw) if masked is not None else raw, what)
+    if array.dtype.kind == "b":
+        result = np.ascontiguousarray(array)
+    else:
+        result = _from_numbers(array, masked, what)
+    return result & ~masked if masked is not None and masked.any() else result
+
+
+def pair_of(values: ArrayLike, observed: ArrayLike) -> tuple[Map, NDArray[np.bool_]]:
+    """Return a map and its mask as the library holds them; ValueError where their Nside differ."""
+    sky, seen = as_map(values), as_mask(observed)
+    if sky.shape != seen.shape:
+        pair = nside_of(sky.size, "map"), nside_of(seen.size, "mask")
+        raise ValueError("the map has Nside {}, the mask has Nside {}; give a pair".format(*pair))
+    return sky, seen
+
+
+def _from_numbers(
+    array: NDArray[Any], masked: NDArray[np.bool_] | None, what: str
+) -> NDArray[np.bool_]:
+    """Turn zeros and ones into a mask, or say what else there is."""
+    result = np.empty(array.size, np.bool_)
+    low, high, between = 0.0, 1.0, False
+    for start in range(0, array.size, _PART):
+        here = slice(start, start + _PART)
+        part = array[here]
+        if part.dtype.kind == "f":
+            part = part.astype(np.float64)
+            unknown = ~np.isfinite(part) | _is_unseen(part)
+        else:
+            unknown = np.zeros(part.size, np.bool_)
+        if masked is not None:
+            unknown |= masked[here]
+        ones = np.abs(part - 1.0) <= MASK_ROUNDING
+        if not (ones | (np.abs(part) <= MASK_ROUNDING) | unknown).all():
+            known = part[~unknown]
+            low, high = min(low, float(known.min())), max(high, float(known.max()))
+            between = True
+        result[here] = ones & ~unknown
+    if low < -MASK_ROUNDING or high > 1 + MASK_ROUNDING:
+        raise ValueError(
+            f"{what}: it holds {low:.6g} to {high:.6g}, so it is no mask of 0 and 1; give the map "
+            "first, then the mask, or compare it with a number: mask > 0.5"
+        )
+    if between:
+        raise ValueError(
+            f"{what}: it holds values between 0 and 1 (apodised?); say which pixels are observed: "
+            "mask > 0.5"
+        )
+    return result
+
+
+def _is_sky(values: object) -> bool:
+    """Tell a `skyfill.SkyMap`, whose room lies higher than this one."""
+    return hasattr(values, "unit_to_uk") and hasattr(values, "values")
+
+
+def _plain(values: object, what: str, *, temperature: bool = True) -> tuple[Any, float]:
+    """Take the numbers out of a SkyMap or a Quantity; give what they are multiplied with for µK."""
+    if _is_sky(values):
+        return values.values, 1.0  # type: ignore[attr-defined]
+    unit = getattr(values, "unit", None)
+    if unit is None or not hasattr(values, "to_value"):
+        return values, 1.0
+    number = values.value  # type: ignore[attr-defined]
+    # astropy's own masked quantities keep their mask apart.
+    if hasattr(number, "unmasked"):
+        number = np.ma.array(number.unmasked, mask=number.mask)
+    if not temperature:
+        if str(unit):
+            raise ValueError(f"{what}: a mask has no unit, got {unit}")
+        return number, 1.0
+    return number, _in_uk(unit, what)
+
+
+def _in_uk(unit: Any, what: str) -> float:  # noqa: ANN401 (astropy ships no types)
+    """Return how many µK an astropy unit is."""
+    try:
+        return float(unit.to("uK"))
+    except ValueError:  # astropy's UnitsError is one
+        pass
+    named = _CMB_UNIT.fullmatch(str(unit).strip())
+    if named is None:
+        said = str(unit) or "no unit at all (dimensionless)"
+        raise ValueError(
+            f"{what}: a quantity of {said} is no CMB temperature; convert it to K, mK or uK"
+        )
+    return _CMB_UNITS[named["unit"]]
+
+
+def _array(values: object, what: str, *, whole: bool = True) -> NDArray[Any]:
+    """Return one sky of numbers or truth values, in the byte order of this machine."""
+    try:
+        array = np.asarray(values)
+    except ValueError:  # lists of lists of different lengths
+        raise ValueError(f"{what}: it is no array of numbers; give one map, (npix,)") from None
+    if array.dtype.names:
+        raise ValueError(
+            f"{what}: it is a table with columns {', '.join(array.dtype.names)}; give one of them"
+        )
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{what}: it holds {array.dtype.name}, no real numbers")
+    if array.ndim != 1:
+        mend = (
+            f"give one map, (npix,): {what}[0] for the first"
+            if array.ndim > 1
+            else "give one map, (npix,)"
+        )
+        raise ValueError(f"{what}: it has the shape {array.shape}; {mend}")
+    if whole:
+        nside_of(array.size, what)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _is_unseen(part: NDArray[Any]) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = np.abs(part - UNSEEN) <= _UNSEEN_ROUNDING * abs(UNSEEN)
+    return found
+
+
+def _without_sentinels(values: NDArray[Any], *, ours: bool) -> NDArray[Any]:
+    """Put NaN for UNSEEN and inf; in a copy, if there are any and the array is a caller's."""
+    # Most maps have none: the smallest and the largest number tell, in a pass without a copy.
+    low, high = np.fmin.reduce(values), np.fmax.reduce(values)
+    if not (low <= UNSEEN * (1 - _UNSEEN_ROUNDING) or np.isinf(high)):
+        return values
+    result = values if ours else values.copy()
+    for start in range(0, result.size, _PART):
+        part = result[start : start + _PART]
+        part[np.isinf(part) | _is_unseen(part)] = np.nan
+    return result
+
+
+def check_angles(
+    values: ArrayLike, what: str, *, least: float = 0.0, most: float = math.pi
+) -> NDArray[np.float64]:
+    """Return angles in radians, (n,), or raise ValueError if one is outside of a range.
+
+    Parameters
+    ----------
+    values
+        One angle or several, radians; or an astropy Quantity of angles.
+    what
+        Name of the argument, for error messages.
+    least, most
+        The range, radians, both inclusive; more by a rounding is taken.
+
+    """
+    try:
+        angles = np.atleast_1d(np.asarray(in_radians(values, what), dtype=np.float64))
+    except (TypeError, ValueError):
+        raise ValueError(f"{what} must be one angle or several, in radians") from None
+    slack = 1e-9  # of arithmetic: np.radians(90) is π/2 to the last bit, its sums are not
+    wrong = ~((angles >= least - slack) & (angles <= most + slack))
+    if wrong.any():
+        check_angle(float(angles[wrong][0]), what, least=least, most=most)
+    return angles
+
+
+def as_skies(values: ArrayLike | Iterable[ArrayLike], what: str = "values") -> Iterator[Map]:
+    """Give one map, or several one after the other, each as `as_map` returns it.
+
+    Parameters
+    ----------
+    values
+        One map, as for `as_map`; an array (n, npix) of n maps of one thing, such as realizations;
+        or anything that gives maps, which are held one at a time.
+    what
+        Name of the argument, for error messages.
+
+    """
+    if _is_sky(values) or (isinstance(values, list | tuple) and values and _is_number(values[0])):
+        yield as_map(values, what)  # type: ignore[arg-type]
+        return
+    if isinstance(values, np.ndarray) and values.ndim != 2:
+        yield as_map(values, what)
+        return
+    if not isinstance(values, Iterable):
+        raise ValueError(  # noqa: TRY004 (as what is no map is everywhere)
+            f"{what}: it is no map; give (npix,), or several"
+        )
+    for number, each in enumerate(values):
+        yield as_map(each, f"{what}[{number}]")
+
+
+def _is_number(value: object) -> bool:
+    return np.ndim(value) == 0 and not _is_sky(value)  # type: ignore[arg-type]
+
+
+def as_sums(values: ArrayLike, what: str = "values") -> NDArray[Any]:
+    """Return a map as `as_map` does, or a mask, to be summed or cut as zeros and ones."""
+    if isinstance(values, np.ndarray) and values.dtype.kind == "b":
+        return as_mask(values, what)
+    return as_map(values, what)

@@ -1,0 +1,251 @@
+"""Read masks and weights of pixels from HEALPix FITS files.
+
+A mask is (npix,) booleans in RING order, true where the sky is *observed*. Files write it as 0 and
+1, as bit codes, or as weights from 0 to 1 with a soft edge.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skyfill._fits import open_fits
+from skyfill._reading import Placed, Read, read_file
+from skyfill._weights import ROUNDING
+
+__all__ = ["ApodisedMaskError", "read_mask", "read_weights"]
+
+_PART = 2**22  # pixels that are compared at a time
+_FLOAT_BITS = 53  # bits of a whole number that a float64 holds
+#: Units of maps: a column that has one is no mask, whatever its numbers are.
+_SKY_UNIT = re.compile(r"\W*(?:|m|u|mu|micro|n|k|M|µ|μ) ?(?:K|Jy)")
+
+
+class ApodisedMaskError(ValueError):
+    """A mask with values between 0 and 1, read without a threshold; see `read_weights`."""
+
+
+def read_mask(
+    path: str | os.PathLike[str],
+    *,
+    field: int | str = 0,
+    threshold: float | None = None,
+    invert: bool = False,
+    hdu: int | str | None = None,
+    nside: int | None = None,
+    bits: int | Sequence[int] | None = None,
+    frame: str | None = None,
+    like: Placed | str | os.PathLike[str] | None = None,
+) -> NDArray[np.bool_]:
+    """Read a mask from a HEALPix FITS file.
+
+    Parameters
+    ----------
+    path
+        The file: RING, NESTED or multi-order (NUNIQ), full sky or partial, plain, gzip or bzip2.
+    field
+        The column, by number from 0 or by name.
+    threshold
+        Observed is what lies above it; needed where the mask has values other than 0 and 1.
+        Without it, values within 1e-4 of 0 or 1 are taken for these.
+    invert
+        The file has 1 where the sky is *masked*.
+    hdu
+        The table, by number of its HDU from 0 or by its name (EXTNAME); the first with a sky where
+        it is not given.
+    nside
+        Resolution at which to read a multi-order mask whose cells have several.
+    bits
+        For a mask of bit codes: the bits, numbered from 0 for the lowest, that mean *masked*.
+        Observed is where none of them is set. With `invert` a bit means *observed*, and all of
+        them must be set.
+    frame
+        The frame where the file names none or an unknown one: G, E, C or a word for it.
+    like
+        A map that was read (a SkyMap): Nside and frame must be the same.
+
+    Returns
+    -------
+        (npix,), RING, true where observed. Pixels without value are unobserved, either way.
+
+    Raises
+    ------
+    ValueError
+        The mask has values other than 0 and 1 and neither threshold nor bits are given, another
+        column of the file is the mask, the file does not go with `like`, or it is not what it
+        should be.
+    OSError
+        It cannot be read.
+
+    """
+    if bits is not None and threshold is not None:
+        raise ValueError("`bits` and `threshold` are two ways to read a mask; drop one of them")
+    read = read_file(
+        Path(path), field, hdu=hdu, nside=nside, single=True, frame=frame, like=like, mask=True
+    )
+    values = read.values
+    chosen = None if bits is None else _bit_code(read, bits)
+    by_name = isinstance(field, str) and not field.isdecimal()
+    if threshold is None and chosen is None:
+        _refuse_no_mask(read, by_name=by_name)
+    observed = np.empty(values.size, np.bool_)
+    for start in range(0, values.size, _PART):
+        part = values[start : start + _PART]
+        known = ~np.isnan(part)
+        if chosen is not None:
+            codes = np.where(known, part, 0).astype(np.int64) & chosen
+            seen = codes == (chosen if invert else 0)
+        else:
+            limit = part.dtype.type(0.5 if threshold is None else threshold)
+            seen = (part <= limit) if invert else (part > limit)
+        observed[start : start + _PART] = known & seen
+    ring: NDArray[np.bool_] = read.ring(observed)
+    return ring
+
+
+def _is_binary(values: NDArray[np.floating]) -> bool:
+    """Tell whether values are 0 and 1 within rounding, or missing."""
+    parts = (values[start : start + _PART] for start in range(0, values.size, _PART))
+    return all(
+        ((np.abs(part) <= ROUNDING) | (np.abs(part - 1) <= ROUNDING) | np.isnan(part)).all()
+        for part in parts
+    )
+
+
+def _refuse_no_mask(read: Read, *, by_name: bool) -> None:
+    """Refuse a column that is no mask, and name the column of the file that is one."""
+    values = read.values
+    binary = _is_binary(values)
+    if binary and (by_name or np.fmax.reduce(values, initial=0) > 1 / 2):
+        return
+    known = values[~np.isnan(values)]
+    soft = not binary and known.min() >= -ROUNDING and known.max() <= 1 + ROUNDING
+    other = None if soft and by_name else _mask_beside(read)
+    if binary and other is None:
+        return
+    if known.size == 0:
+        what = "holds no value"
+    elif binary:
+        what = "holds 0 only"
+    else:
+        what = _not_binary(known)
+    if other is not None:
+        what = f"{what.partition(';')[0]}; column {other!r} holds a mask: pass `field={other!r}`"
+    elif soft:
+        raise ApodisedMaskError(f"{read} {what}")
+    raise ValueError(f"{read} {what}")
+
+
+def _mask_beside(read: Read) -> str | None:
+    """Find another column of the file that holds 0 and 1, both of them."""
+    for column in read.table.fields:
+        if column == read.column or not column.numeric:
+            continue
+        if read.table.stored(column) != read.table.stored(read.column):
+            continue
+        with open_fits(read.table.path) as stream:
+            values = read.table.read(stream, column, single=True)
+        if _is_binary(values) and (values > 0.5).any() and (values < 0.5).any():
+            return column.name
+    return None
+
+
+def _bit_code(read: Read, bits: int | Sequence[int]) -> int:
+    """Join bits to one number, and refuse a column that has no such bits."""
+    numbers = [bits] if isinstance(bits, int | np.integer) else list(bits)
+    width = 8 * read.column.dtype.itemsize if read.column.dtype.kind in "iu" else _FLOAT_BITS
+    wrong = [bit for bit in numbers if not 0 <= int(bit) < width]
+    if wrong or not numbers:
+        said = ", ".join(map(str, wrong)) or "none"
+        raise ValueError(
+            f"{read} has bits 0 to {width - 1}, counted from the lowest; `bits` says {said}"
+        )
+    known = read.values[~np.isnan(read.values)]
+    if not np.array_equal(known, np.rint(known)):
+        raise ValueError(f"{read} holds no whole numbers, so no bit codes; drop `bits`")
+    if known.size and np.abs(known).max() > 2.0**_FLOAT_BITS:
+        raise ValueError(f"{read} holds numbers beyond 2^{_FLOAT_BITS}, too large for bit codes")
+    return int(sum(1 << int(bit) for bit in set(map(int, numbers))))
+
+
+def _not_binary(values: NDArray[np.floating]) -> str:
+    """Say what a column holds that is no mask of 0 and 1, and how to mend it."""
+    low, high = values.min(), values.max()
+    if low >= 0 and high > 1 and np.array_equal(values, np.rint(values)):
+        return (
+            f"holds {low:.6g} to {high:.6g}, so it is no mask of 0 and 1; if these whole numbers"
+            " are bit codes, pass `bits`, the numbers of the bits that mean masked; otherwise give"
+            " the map first, then the mask, or pass `threshold=X` (observed above X)"
+        )
+    if low < -ROUNDING or high > 1 + ROUNDING:
+        return (
+            f"holds {low:.6g} to {high:.6g}, so it is no mask of 0 and 1; give the map first, then"
+            " the mask, or pass `threshold=X` (observed above X)"
+        )
+    return "holds values between 0 and 1 (apodised?); pass `threshold=X` (observed above X)"
+
+
+def read_weights(
+    path: str | os.PathLike[str],
+    *,
+    field: int | str = 0,
+    invert: bool = False,
+    hdu: int | str | None = None,
+    nside: int | None = None,
+    frame: str | None = None,
+    like: Placed | str | os.PathLike[str] | None = None,
+) -> NDArray[np.float64]:
+    """Read the weights of an apodised mask from a HEALPix FITS file.
+
+    Parameters
+    ----------
+    path
+        The file: RING, NESTED or multi-order (NUNIQ), full sky or partial, plain, gzip or bzip2.
+    field
+        The column, by number from 0 or by name.
+    invert
+        The file has 1 where the sky is *masked*.
+    hdu, nside, frame, like
+        As for `read_mask`.
+
+    Returns
+    -------
+        (npix,), RING, from 0 (masked) to 1. Pixels without value have weight 0, either way; so
+        have those within 1e-4 of 0, and those up to 1e-4 above 1 have 1: both are rounding.
+
+    Raises
+    ------
+    ValueError
+        Values lie outside 0 to 1, all are 0, or the column has the unit of a map.
+    OSError
+        It cannot be read.
+
+    """
+    read = read_file(Path(path), field, hdu=hdu, nside=nside, frame=frame, like=like, mask=True)
+    values = np.asarray(read.values, np.float64)
+    if _SKY_UNIT.match(read.column.unit):
+        raise ValueError(
+            f"{read} has the unit {read.column.unit}, so it is a map; weights"
+            " are numbers from 0 to 1"
+        )
+    known = ~np.isnan(values)
+    low, high = (float(limit(values[known], initial=0.0)) for limit in (np.min, np.max))
+    if low < -ROUNDING or high > 1 + ROUNDING:
+        raise ValueError(
+            f"{read} holds {low:.6g} to {high:.6g}; weights are from 0"
+            " (masked) to 1: divide hits or inverse variances by their largest"
+        )
+    weights = np.clip(np.where(known, 1 - values if invert else values, 0.0), 0.0, 1.0)
+    # What a rounding leaves in a hole must give no weight to what is there.
+    weights[weights <= ROUNDING] = 0.0
+    if not weights.any():
+        raise ValueError(
+            f"{read} gives no pixel a weight; if its 1 means masked, pass `invert=True`"
+        )
+    ring: NDArray[np.float64] = read.ring(weights)
+    return ring

@@ -1,0 +1,236 @@
+"""Read the noise of a map, pixel by pixel, from a file that gives it in one way or another.
+
+Files give a standard deviation, a variance (Planck's II_COV, in K_CMB^2), an inverse variance
+(1/K^2), or a number of observations. The unit decides which, then the column's name. Only a number
+of observations cannot be used, because the noise of one observation is not in the file.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skyfill._quantity import Noise, Unit, noise_of_name, parse_unit, stated_unit, stokes_of
+from skyfill._reading import Read, read_file
+from skyfill.maps import SkyMap
+
+__all__ = ["read_noise"]
+
+_KINDS: dict[int, Noise] = {1: "rms", 2: "variance", -2: "inverse variance"}
+_POWERS: dict[Noise, int] = {kind: power for power, kind in _KINDS.items()}
+_WORDS: dict[Noise, str] = {
+    "rms": "a standard deviation",
+    "variance": "a variance",
+    "inverse variance": "an inverse variance",
+    "weights": "weights",
+    "hits": "a number of observations",
+}
+
+
+def read_noise(
+    path: str | os.PathLike[str],
+    *,
+    field: int | str = 0,
+    unit: str | None = None,
+    hdu: int | str | None = None,
+    missing: float | Sequence[float] | None = None,
+    variance: bool = False,
+    frame: str | None = None,
+    like: SkyMap | None = None,
+) -> NDArray[np.float64]:
+    """Read the standard deviation of the noise in every pixel from a HEALPix FITS file.
+
+    A column in K^2 is a variance, one in 1/K^2 an inverse variance, one in K a standard deviation.
+    Where the file names no unit, the column's name says which: II_COV, VAR, STD, RMS, IVAR, ...
+
+    Parameters
+    ----------
+    path
+        The file: RING or NESTED, full sky or partial, plain or gzip.
+    field
+        The column, by number from 0 or by name.
+    unit
+        The unit of its numbers where the file names none: "uK", "uK^2", "1/uK^2".
+    hdu, missing
+        As for `skyfill.read_map`.
+    variance
+        The numbers are a variance, though neither unit nor name says so. `unit` may then be that
+        of the standard deviation.
+    frame
+        The frame where the file names none or an unknown one: G, E, C or a word for it.
+    like
+        The map: Nside and frame must be the same. Where neither the file nor `unit` gives a unit,
+        that of the map is taken, with a warning.
+
+    Returns
+    -------
+        (npix,), µK, RING, NaN where missing.
+
+    Raises
+    ------
+    ValueError
+        The column is no noise of a temperature map, it counts observations, its unit, its name,
+        `unit` and `variance` contradict each other, or the file is not what it should be.
+    OSError
+        It cannot be read.
+
+    """
+    read = read_file(Path(path), field, hdu=hdu, missing=missing, frame=frame, like=like)
+    _refuse_other_columns(read, by_name=isinstance(field, str) and not field.isdecimal())
+    scale, kind = _scale_of(read, unit, like, variance=variance)
+    values = read.values
+    low = float(np.fmin.reduce(values, initial=np.inf))
+    if low == np.inf:
+        raise ValueError(f"{read} has no valid pixel at all")
+    if low < 0:
+        raise ValueError(
+            f"{read} holds {low:.6g}, and {_WORDS[kind]} is not negative; choose another column by"
+            " `field`"
+        )
+    values = read.ring(values).astype(np.float64, copy=False)
+    if kind != "rms":
+        np.sqrt(values, out=values)
+    if kind == "inverse variance":
+        with np.errstate(divide="ignore"):
+            np.reciprocal(values, out=values)
+        values[np.isinf(values)] = np.nan  # no weight: nothing is known there
+    values *= scale
+    return values
+
+
+def _refuse_other_columns(read: Read, *, by_name: bool) -> None:
+    """Refuse the noise of polarization, and a map where its noise stands beside it."""
+    name = read.column.name
+    stokes = stokes_of(name)
+    if stokes not in (None, "T", "TT"):
+        raise ValueError(
+            f"{read} is about Stokes {stokes}, not about temperature; choose another column by"
+            " `field`"
+        )
+    if by_name or noise_of_name(name) is not None:
+        return
+    for other in read.table.fields:
+        fits = stokes_of(other.name) in (None, "T", "TT")
+        if fits and noise_of_name(other.name) in _POWERS:
+            raise ValueError(
+                f"{read} does not say that it is noise, and column {other.name!r} does; pass"
+                f" `field={other.name!r}`"
+            )
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What is said of a column's numbers, and by whom."""
+
+    unit: Unit
+    words: str
+
+
+def _scale_of(
+    read: Read, given: str | None, like: SkyMap | None, *, variance: bool
+) -> tuple[float, Noise]:
+    """Decide how a column gives the noise, and what makes µK of its standard deviation."""
+    named = noise_of_name(read.column.name)
+    said = _said(read, given, named, variance=variance)
+    if said is None:
+        kind: Noise = "variance" if variance else named or "rms"
+        _refuse_without_unit(read, kind, known=like is not None)
+        if like is None:  # has been refused
+            raise ValueError(f"{read} has no unit")
+        power = _POWERS[kind]
+        spelled = {1: like.unit, 2: f"({like.unit})^2", -2: f"1/({like.unit})^2"}[power]
+        warnings.warn(
+            f"{read} has no unit (TUNIT{read.column.number}); its numbers are taken for"
+            f" {_WORDS[kind]} in {spelled}, as {like.path} is in {like.unit}",
+            stacklevel=3,
+        )
+        return like.unit_to_uk, kind
+    kind = _KINDS[said.unit.power]
+    contrary = "variance" if variance else named
+    if contrary == "weights" and kind == "inverse variance":
+        contrary = None
+    if contrary is not None and contrary != kind:
+        by = "`variance=True` says" if variance else "its name says"
+        raise ValueError(
+            f"{read} is {_WORDS[kind]} by its unit, {said.words}, and {by} {_WORDS[contrary]};"
+            f" {_mend_unit(read)}"
+        )
+    return float(said.unit.uk ** (1 / said.unit.power)), kind
+
+
+def _said(read: Read, given: str | None, named: Noise | None, *, variance: bool) -> _Said | None:
+    """Read the unit of the file or of the caller; None where neither has one."""
+    own = stated_unit(read.column.unit)
+    key = f"TUNIT{read.column.number}"
+    asked = None if given is None else _noise_unit(read, given)
+    if own:
+        unit = parse_unit(own)
+        if unit is None or unit.power not in _KINDS:
+            if named == "hits" or noise_of_name(own) == "hits":
+                _refuse_hits(read)
+            raise ValueError(
+                f"{read} is in {own} ({key}), which is no unit of noise; choose another column by"
+                f" `field`, or {_mend_unit(read)}"
+            )
+        if asked is not None and asked != unit:
+            raise ValueError(
+                f"{read} is in {own} ({key}) and not in {given}; drop `unit`, or {_mend_unit(read)}"
+            )
+        return _Said(unit, f"{own} ({key})")
+    if asked is None:
+        return None
+    if asked.power == 1 and variance:  # the unit of its square root
+        return _Said(Unit(asked.uk**2, 2), f"{given} squared")
+    if asked.power == 1 and named == "variance":
+        return _Said(Unit(asked.uk**2, 2), f"{given} squared")
+    return _Said(asked, f"{given} (`unit`)")
+
+
+def _noise_unit(read: Read, given: str) -> Unit:
+    """Read a given unit."""
+    unit = parse_unit(given)
+    if unit is None or unit.power not in _KINDS:
+        raise ValueError(
+            f"{read}: {given!r} is no unit of noise; pass `unit` K, mK or uK, `unit='uK^2'`"
+            " or `unit='1/uK^2'`"
+        )
+    return unit
+
+
+def _refuse_without_unit(read: Read, kind: Noise, *, known: bool) -> None:
+    """Refuse numbers that say nothing of the noise unless a unit is known."""
+    whole = read.column.dtype.kind in "iu" and (read.column.scale, read.column.zero) == (1.0, 0.0)
+    if kind == "hits" or (kind == "rms" and whole):
+        _refuse_hits(read)
+    if kind in ("weights", "inverse variance"):
+        raise ValueError(
+            f"{read} is {_WORDS[kind]} without a unit (TUNIT{read.column.number}); pass"
+            " `unit='1/uK^2'` if it is an inverse variance, or give sigma_0 / sqrt(weight) as a map"
+        )
+    if not known:
+        raise ValueError(
+            f"{read} has no unit (TUNIT{read.column.number}); pass `unit` K, mK or uK,"
+            " `unit='uK^2'` if it is a variance"
+        )
+
+
+def _refuse_hits(read: Read) -> None:
+    raise ValueError(
+        f"{read} counts observations, which does not say how large the noise is; give"
+        " sigma_0 / sqrt(N_obs) as a map, with the noise sigma_0 of one observation"
+    )
+
+
+def _mend_unit(read: Read) -> str:
+    """Say how a header is put right."""
+    key = f"TUNIT{read.column.number}"
+    return (
+        "if the header is wrong, set it, in Python: astropy.io.fits.setval("
+        f"{str(read.table.path)!r}, {key!r}, value='uK', ext={read.table.hdu.index})"
+    )

@@ -1,0 +1,237 @@
+"""Read one column of a sky file, and refuse it beside a file that it does not go with.
+
+Two files go together where Nside and frame agree. A file that names no frame is taken to be in that
+of the other, as healpy writes maps without one unless told. An unknown frame is not.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from numpy.typing import NDArray
+
+from skyfill._fits import open_fits
+from skyfill._fits_column import Column
+from skyfill._frames import frame_of_word
+from skyfill._skycolumn import SkyColumn, read_column
+from skyfill._skytable import SkyTable, find_table
+from skyfill.healpix import reorder
+
+__all__ = ["Frame", "Place", "Placed", "Read", "check_alike", "place_of", "read_file"]
+
+
+_NAMES = {"G": "Galactic", "E": "ecliptic", "C": "equatorial"}
+
+
+class Frame(NamedTuple):
+    """The frame of a file."""
+
+    coord: str | None
+    """G, E or C; None where the file names none, or one that is unknown."""
+    unknown: str | None = None
+    """The cards that name the frame, where they cannot be understood."""
+
+    @property
+    def named(self) -> bool:
+        """Whether the file says something of its frame."""
+        return bool(self.coord or self.unknown)
+
+    def __str__(self) -> str:
+        if self.coord:
+            return f"{_NAMES[self.coord]} coordinates ({self.coord})"
+        return f"a frame that is unknown ({self.unknown})" if self.unknown else "no named frame"
+
+
+class Placed(Protocol):
+    """Anything that has a place on the sky, such as a SkyMap."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+
+    @property
+    def nside(self) -> int | None:
+        """HEALPix resolution."""
+
+    @property
+    def frame(self) -> Frame:
+        """The frame."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Resolution and frame of a file."""
+
+    path: Path
+    nside: int | None
+    """None of a multi-order file, whose resolution depends on how it is read."""
+    frame: Frame
+    mask: bool = False
+    """Whether the file holds a mask."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """One column as it stands in its file, and the frame that it is in."""
+
+    found: SkyColumn
+    frame: Frame
+
+    @property
+    def table(self) -> SkyTable:
+        """The table of the column."""
+        return self.found.table
+
+    @property
+    def column(self) -> Column:
+        """The column."""
+        return self.found.column
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """(npix,), unit and order of the file, NaN where missing."""
+        return self.found.values
+
+    @property
+    def nside(self) -> int:
+        """Resolution of the values."""
+        return self.found.nside
+
+    def ring(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Bring (npix,) values from the file's order to RING."""
+        return reorder(values, nest_in=True, nest_out=False) if self.table.nest else values
+
+    def __str__(self) -> str:
+        return f"{self.table.path}: column {self.column.name!r}"
+
+
+def place_of(
+    path: str | os.PathLike[str],
+    *,
+    hdu: int | str | None = None,
+    frame: str | None = None,
+    mask: bool = False,
+) -> Place:
+    """Find the resolution and the frame of a file from its headers.
+
+    Parameters
+    ----------
+    path
+        A HEALPix FITS file.
+    hdu
+        The table, by number of its HDU or by EXTNAME; the first with a sky where it is not given.
+    frame
+        Its frame where the header names none or an unknown one.
+    mask
+        Whether it holds a mask, for messages.
+
+    Raises
+    ------
+    ValueError
+        The file holds no sky, or names another frame than `frame`.
+    OSError
+        It cannot be read.
+
+    """
+    path = Path(path)
+    with open_fits(path) as stream:
+        table = find_table(stream, path, hdu)
+        nside = None if table.multiorder else table.nside
+        return Place(path, nside, _frame_of(table, frame), mask)
+
+
+def read_file(
+    path: Path,
+    field: int | str,
+    *,
+    hdu: int | str | None = None,
+    missing: float | Sequence[float] | None = None,
+    nside: int | None = None,
+    single: bool = False,
+    frame: str | None = None,
+    like: Placed | str | os.PathLike[str] | None = None,
+    mask: bool = False,
+) -> Read:
+    """Read one column as it stands in its file, and check that it goes with another file.
+
+    Parameters
+    ----------
+    path, field, hdu, missing, nside, single
+        As for `skyfill._skycolumn.read_column`.
+    frame
+        The frame where the file names none or an unknown one.
+    like
+        What the file must share Nside and frame with: something read, or the path of a mask.
+    mask
+        Whether the column is a mask, for messages.
+
+    """
+    # From the headers first: what does not go together is not read.
+    place = place_of(path, hdu=hdu, frame=frame, mask=mask)
+    if place.nside is None and nside is not None:
+        place = replace(place, nside=nside)
+    if like is not None:
+        check_alike(place, _beside(like, place, given=frame is not None))
+    found = read_column(path, field, hdu=hdu, nside=nside, single=single, missing=missing)
+    return Read(found, place.frame)
+
+
+def _frame_of(table: SkyTable, given: str | None) -> Frame:
+    """Join the frame that a file names and the one that the caller gives."""
+    own = Frame(table.coord, table.unknown_frame)
+    if given is None:
+        return own
+    coord = frame_of_word(given)
+    if coord is None:
+        raise ValueError(f"{given!r} is no known frame; pass `frame` G, E or C")
+    if own.coord and own.coord != coord:
+        raise ValueError(
+            f"{table.path} is in {own}, as its header says, and not in {Frame(coord)}; drop"
+            " `frame`, which is for files that name no frame or an unknown one"
+        )
+    return Frame(coord)
+
+
+def _beside(like: Placed | str | os.PathLike[str], place: Place, *, given: bool) -> Placed:
+    """Find the place of the other file; a frame that the caller gives is meant for both."""
+    if not isinstance(like, str | os.PathLike):
+        return like
+    other = place_of(like, mask=True)
+    return replace(other, frame=place.frame) if given and other.frame.coord is None else other
+
+
+def check_alike(one: Placed, other: Placed) -> None:
+    """Refuse two files of different Nside, or of different frames.
+
+    Raises
+    ------
+    ValueError
+        Nside or frames differ, or a frame is unknown and the other file does not name the same.
+
+    """
+    if None not in (one.nside, other.nside) and one.nside != other.nside:
+        raise ValueError(
+            f"{one.path} has Nside {one.nside}, {other.path} has Nside {other.nside}; give files"
+            " of one Nside"
+        )
+    ours, theirs = one.frame, other.frame
+    if not (ours.named and theirs.named) or ours == theirs:
+        return  # what a file does not say is taken from the other
+    if ours.coord and theirs.coord:
+        mend = _mend(one, other)
+    else:
+        mend = "pass `frame` G, E or C for the unknown one"
+    raise ValueError(f"{one.path} is in {ours}, {other.path} in {theirs}; {mend}")
+
+
+def _mend(one: Placed, other: Placed) -> str:
+    """Say how two files come to one frame."""
+    for mask, sky in ((one, other), (other, one)):
+        if getattr(mask, "mask", False):
+            to = sky.frame.coord
+            return f"rotate the mask with `skyfill mask {mask.path} --rotate {to} -o OUT`"
+    return "give files of one frame"

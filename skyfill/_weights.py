@@ -1,0 +1,207 @@
+"""Masks and weights of pixels: tell them apart, turn them to another frame, change their Nside."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from skyfill._checks import check_nside, nside_of
+from skyfill._frames import frame_of_word
+from skyfill._skytable import missing
+from skyfill.healpix import pixel_directions, pixels_towards, reorder
+
+__all__ = ["By", "frame_letter", "mask_or_weights", "regrade_mask", "rotate_mask"]
+
+Mask = NDArray[np.bool_]
+Weights = NDArray[np.float64]
+By = Literal["centres", "harmonics"]
+
+#: What programs leave of 0 and 1 after a transform and back, relative to the largest weight.
+ROUNDING = 1e-4
+#: Pixels that are turned at a time.
+_AT_ONCE = 1 << 22
+#: Share of the observed sky that a pixel's smoothed mask holds where the edge runs through its
+#: centre: this limit keeps the area of what is observed.
+_HALF = 0.5
+
+
+def frame_letter(word: str) -> str:
+    """Give G, E or C for the name of a frame.
+
+    Raises
+    ------
+    ValueError
+        No frame is called so.
+
+    """
+    letter = frame_of_word(word)
+    if letter is None:
+        raise ValueError(
+            f"no frame is called {word!r}: give G (Galactic), C (equatorial) or E (ecliptic)"
+        )
+    return letter
+
+
+def mask_or_weights(values: ArrayLike, what: str = "`observed`") -> Mask | Weights:
+    """Give booleans for a mask of 0 and 1 of any type, and float64 for weights.
+
+    Parameters
+    ----------
+    values
+        (npix,): booleans, or numbers. Missing ones (masked, UNSEEN, NaN, inf) have no weight.
+    what
+        What they are, for messages.
+
+    Returns
+    -------
+        (npix,), booleans where all numbers are 0 and 1 to within 1e-4, else weights of 0 or more.
+
+    Raises
+    ------
+    ValueError
+        They are no numbers, or some are negative.
+
+    """
+    masked = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else None
+    array = np.asarray(np.ma.getdata(values) if masked is not None else values)
+    if array.ndim != 1:
+        raise ValueError(f"{what} must be one map, (npix,), got {array.shape}")
+    if array.dtype.kind == "b":
+        return array if masked is None else array & ~masked
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"{what} must be booleans or numbers, got {array.dtype}")
+    weights = array.astype(np.float64)
+    weights[missing(weights)] = 0.0
+    if masked is not None:
+        weights[masked] = 0.0
+    low, high = float(weights.min(initial=0.0)), float(weights.max(initial=0.0))
+    if low < -ROUNDING * (high or 1.0):
+        raise ValueError(
+            f"{what} holds {low:.6g} to {high:.6g}; a mask is 0 and 1, weights are 0 or more"
+        )
+    np.maximum(weights, 0.0, out=weights)
+    zero, one = weights <= ROUNDING, np.abs(weights - 1) <= ROUNDING
+    # Weights that are all small are weights: inverse variances, for one.
+    if np.all(zero | one) and (one.any() or high == 0):
+        return np.asarray(weights > _HALF)
+    return weights
+
+
+def rotate_mask(
+    observed: ArrayLike, from_frame: str, to_frame: str, *, by: By | None = None
+) -> Mask | Weights:
+    """Turn a mask, or weights, from one frame of the sky to another.
+
+    By centres, a pixel is observed where its centre falls in an observed pixel, and where it holds
+    the centre of no masked one: so no hole is lost, however small. Edges move by up to a pixel.
+
+    In harmonics (to 2 nside), weights are turned as a smooth function, which keeps an apodised
+    edge smooth. Where their support, turned by centres, is masked, they are 0: ringing puts no
+    weight in a hole. A mask of 0 and 1 rings by up to a half there; it is cut at 0.5, which keeps
+    its area, and then by centres where that has a hole.
+
+    Parameters
+    ----------
+    observed
+        (npix,), RING: true or 1 where observed; or weights of 0 or more.
+    from_frame, to_frame
+        G (Galactic), C (equatorial) or E (ecliptic), or such words.
+    by
+        centres or harmonics; centres for a mask of 0 and 1 and harmonics for weights where not
+        given. Weights by centres take the value of the pixel that the centre falls in.
+
+    Returns
+    -------
+        (npix,), RING, booleans for a mask and float64 for weights, as given.
+
+    Raises
+    ------
+    ValueError
+        A frame or a way is unknown, the length is no 12 nside², or a weight is negative.
+
+    """
+    given = mask_or_weights(observed)
+    nside = nside_of(given.size, "`observed`")
+    start, end = frame_letter(from_frame), frame_letter(to_frame)
+    if by not in (None, "centres", "harmonics"):
+        raise ValueError(f"`by` must be 'centres' or 'harmonics', got {by!r}")
+    if start == end:
+        return given.copy()
+    import healpy  # takes a second to load
+
+    turn = healpy.Rotator(coord=[start, end])
+    binary = given.dtype == np.bool_
+    if by == "centres" or (by is None and binary):
+        return _by_centres(nside, given, turn.mat)
+    kept = _by_centres(nside, given > 0, turn.mat)
+    # Beyond 2 nside sums over pixels are inexact: with more, poles are off by a per cent.
+    smooth = turn.rotate_map_alms(given.astype(np.float64), use_pixel_weights=False, lmax=2 * nside)
+    if binary:
+        return np.asarray(kept & (smooth > _HALF))
+    return np.asarray(np.where(kept, np.clip(smooth, 0.0, given.max()), 0.0))
+
+
+def _by_centres(nside: int, given: Mask | Weights, turn: NDArray[np.float64]) -> Mask | Weights:
+    """Take what pixels' centres fall in, and mask those that a masked one's centre falls in."""
+    out = np.empty_like(given)
+    for start in range(0, given.size, _AT_ONCE):
+        pixels = np.arange(start, min(start + _AT_ONCE, given.size))
+        # The inverse of a rotation is its transpose. einsum is some times faster than @, whose
+        # threads cost more than three products.
+        back = np.einsum("ij,jk->ik", pixel_directions(nside, pixels), turn)
+        out[pixels] = given[pixels_towards(nside, back)]
+    masked = np.flatnonzero(given == 0)
+    for start in range(0, masked.size, _AT_ONCE):
+        here = pixel_directions(nside, masked[start : start + _AT_ONCE])
+        there = np.einsum("ij,kj->ik", here, turn)
+        out[pixels_towards(nside, there)] = 0
+    return out
+
+
+def regrade_mask(observed: ArrayLike, nside: int, *, share: float = 1.0) -> Mask | Weights:
+    """Bring a mask, or weights, to another Nside.
+
+    A coarse pixel is observed where at least a share of the fine ones in it are; it then has the
+    mean of their weights. By default all must be, so that nothing masked gets in. A fine pixel
+    takes what the coarse one has.
+
+    Parameters
+    ----------
+    observed
+        (npix,), RING: true or 1 where observed; or weights of 0 or more.
+    nside
+        The new resolution.
+    share
+        Above 0 and at most 1: 0.5 keeps the area where holes are larger than a coarse pixel, and
+        forgets smaller ones.
+
+    Returns
+    -------
+        (12 nside²,), RING, booleans for a mask and float64 for weights, as given.
+
+    Raises
+    ------
+    ValueError
+        The length or `nside` is none of HEALPix, the share is out of range, or a weight is
+        negative.
+
+    """
+    given = mask_or_weights(observed)
+    old = nside_of(given.size, "`observed`")
+    check_nside(nside, what="`nside`")
+    if not 0 < share <= 1:
+        raise ValueError(f"`share` must be above 0 and at most 1, got {share}")
+    if nside == old:
+        return given.copy()
+    nested: NDArray[Any] = reorder(given, nest_in=False, nest_out=True)
+    if nside > old:
+        return reorder(np.repeat(nested, (nside // old) ** 2), nest_in=True, nest_out=False)
+    children = nested.reshape(12 * nside**2, -1)
+    # A share of 0.8 of 5 is no more than 4: rounding must not ask for one more.
+    kept = np.count_nonzero(children, axis=1) >= share * children.shape[1] * (1 - 1e-12)
+    if given.dtype == np.bool_:
+        return reorder(kept, nest_in=True, nest_out=False)
+    mean: Weights = np.where(kept, children.mean(axis=1, dtype=np.float64), 0.0)
+    return reorder(mean, nest_in=True, nest_out=False)

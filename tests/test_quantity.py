@@ -1,0 +1,115 @@
+"""Units, kinds of noise and Stokes parameters, as map files spell them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skyfill._quantity import noise_of_name, parse_unit, stated_unit, stokes_of, unit_in_uk
+
+PREFIXES = {"": 1e6, "m": 1e3, "milli": 1e3, "u": 1.0, "mu": 1.0, "micro": 1.0, "µ": 1.0, "μ": 1.0}
+ENDS = ["", "_CMB", "cmb", " CMB", "(CMB)", ",thermodynamic", ", thermodynamic", "-CMB", "_thermo"]
+POWERS = {1: ["{}"], 2: ["{}^2", "{}**2", "({})^2", "({})**2", "({})²", "{}^{{2}}", "{} squared"]}
+POWERS[-2] = ["1/{}^2", "1/({})^2", "1 / {}**2", "({})^-2", "{}^-2", "{}**(-2)", "({})⁻²"]
+
+
+@given(
+    prefix=st.sampled_from(sorted(PREFIXES)),
+    kelvin=st.sampled_from(["K", " K", "Kelvin"]),
+    end=st.sampled_from(ENDS),
+    power=st.sampled_from(sorted(POWERS)),
+    data=st.data(),
+)
+def test_every_spelling_is_the_same_unit(prefix, kelvin, end, power, data):
+    shape = data.draw(st.sampled_from(POWERS[power]))
+    unit = parse_unit(shape.format(prefix + kelvin + end))
+    assert unit is not None
+    assert unit.power == power
+    assert unit.uk == pytest.approx(PREFIXES[prefix] ** power)
+
+
+@pytest.mark.parametrize("unit", ["K2", "K_CMB2", "uK2", "mK_CMB2", "K^2_CMB", "K_CMB^2.0"])
+def test_a_bare_two_is_a_square(unit):
+    assert parse_unit(unit).power == 2
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "",
+        "K_RJ",
+        "mK_RJ",
+        "K antenna",
+        "MK",
+        "MJy/sr",
+        "K^3",
+        "counts",
+        "Kay",
+        "K arcmin",
+        "Jy",
+        "K2X",
+    ],
+)
+def test_other_units_are_none(unit):
+    assert parse_unit(unit) is None
+    with pytest.raises(ValueError, match=r"pass `unit` K, mK or uK"):
+        unit_in_uk(unit)
+
+
+@pytest.mark.parametrize("unit", ["K^2", "1/uK^2", "K^-1"])
+def test_a_power_is_no_temperature(unit):
+    with pytest.raises(ValueError, match="is no CMB temperature unit"):
+        unit_in_uk(unit)
+
+
+@pytest.mark.parametrize("word", ["", " ", "None", "unknown", "n/a", "1", "dimensionless", "-"])
+def test_words_for_no_unit_state_none(word):
+    assert stated_unit(word) == ""
+
+
+@pytest.mark.parametrize(
+    ("stokes", "names"),
+    [
+        ("T", "T I TEMPERATURE I_STOKES INTENSITY STOKES_I I_STOKES_INP TMAP TEMPERATURE_V T_B"),
+        (
+            "Q",
+            "Q q Q_STOKES Q_POLARISATION Q-POLARISATION Q_POLARIZATION STOKES_Q QPOL Q_STOKES_INP",
+        ),
+        ("Q", "QMAP MAP_Q stokesQ Q_STD"),
+        ("U", "U U_STOKES U_POLARISATION U-POLARISATION UPOL StokesU"),
+        ("V", "V V_STOKES STOKES_V"),
+        ("E", "E E_MODE EMODE E_POLARISATION"),
+        ("B", "B B_MODE B-MODE BMODE"),
+        ("P", "P P_STOKES POLARIZED_INTENSITY POLARISATION"),
+        ("QQ", "QQ QQ_COV QQCOV QQ_COVARIANCE"),
+        ("TQ", "IQ_COV IQ TQ"),
+        ("TT", "II_COV II TT"),
+        (None, "SIGNAL MAP_B HITS N_OBS TMASK KAPPA BETA V_BAND Q_BAND COLUMN_2 II2 STD PIXEL"),
+    ],
+)
+def test_names_say_the_stokes_parameter(stokes, names):
+    assert {name: stokes_of(name) for name in names.split()} == dict.fromkeys(names.split(), stokes)
+
+
+@pytest.mark.parametrize("name", ["POLARIZATION Q", "Stokes Q", "Q Polarisation"])
+def test_names_of_several_words_say_it_too(name):
+    assert stokes_of(name) == "Q"
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        (
+            "variance",
+            "II_COV COV VAR VARIANCE II_COVARIANCE TT_COV COV_II II TVAR NOISE_VAR SIGMA2",
+        ),
+        ("inverse variance", "IVAR INV_COV INVVAR INVERSE_VARIANCE INVCOV II_IVAR"),
+        ("weights", "WEIGHT WEIGHTS WGT WHT"),
+        ("hits", "HITS N_OBS NHITS HIT NOBS N_HITS HIT_COUNT COUNTS HITMAP"),
+        ("rms", "STD SIGMA RMS ERROR NOISE STDDEV ERR NOISE_RMS"),
+        (None, "TEMPERATURE I_STOKES T SIGNAL TMASK"),
+    ],
+)
+def test_names_say_the_kind_of_noise(kind, names):
+    assert {name: noise_of_name(name) for name in names.split()} == dict.fromkeys(
+        names.split(), kind
+    )
