@@ -300,7 +300,7 @@ def test_every_function_refuses_several_maps_and_soft_masks(name):
     if name not in ("spectra.compare", "fidelity.score_sky"):  # they take realizations
         with pytest.raises(ValueError, match=r"the shape \(3, 3072\)"):
             REFUSING[name](np.stack([WHOLE] * 3), MASK)
-    with pytest.raises(ValueError, match="Nside|pixels"):
+    with pytest.raises(ValueError, match=r"Nside|pixels"):
         REFUSING[name](WHOLE, np.arange(12) > 5)
 
 
@@ -328,7 +328,7 @@ def test_numbers_that_no_sky_has_are_refused_where_they_are_observed():
     values[np.flatnonzero(~MASK)[:3]] = hp.UNSEEN * 1e6  # nobody reads these
     skyfill.find_holes(values, MASK)
     values[np.flatnonzero(MASK)[:3]] = hp.UNSEEN * 1e6
-    with pytest.raises(ValueError, match="3 observed pixels hold numbers such as -1.6375e"):
+    with pytest.raises(ValueError, match=r"3 observed pixels hold numbers such as -1\.6375e"):
         skyfill.Inpainter(values, MASK, method="diffuse")
 
 
@@ -489,7 +489,7 @@ def test_fills_of_any_form_are_written(tmp_path):
         path = tmp_path / f"{number}.fits"
         skyfill.write_filled(path, sky, fill, (~MASK).astype(int), provenance={}, history=[])
         np.testing.assert_allclose(skyfill.read_map(path).values, WHOLE, rtol=1e-12)
-    with pytest.raises(ValueError, match="cannot write .*: it is a FITS map, whose name ends in"):
+    with pytest.raises(ValueError, match=r"cannot write .*: it is a FITS map, whose name ends in"):
         skyfill.write_filled("x.npy", sky, WHOLE, ~MASK, provenance={}, history=[])
-    with pytest.raises(ValueError, match="cannot write .*: it is a FITS map, whose name ends in"):
+    with pytest.raises(ValueError, match=r"cannot write .*: it is a FITS map, whose name ends in"):
         skyfill.write_map(tmp_path / "x.txt", SKY)

@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 import pytest
-
 from skyfill.cli.wording import as_options
 
 ROOT = Path(__file__).parents[1]

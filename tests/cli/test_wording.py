@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-
-import skyfill
 from skyfill.cli.main import build_parser
 from skyfill.cli.usage import check_words
 from skyfill.cli.wording import OTHER_NAMES, as_options, naming
+
+import skyfill
 
 ROOT = Path(__file__).parents[2]
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
