@@ -59,17 +59,17 @@ class Inpainter:
     Parameters
     ----------
     values
-        ``(npix,)``, µK, RING, float64 or float32; NaN where missing. It is not copied: leave it as
-        it is.
+        ``(npix,)``, µK, RING; NaN, inf, UNSEEN or masked where missing. A Quantity is converted to
+        µK. An array of float64 or float32 is not copied: do not change it afterwards.
     observed
-        ``(npix,)``, RING, True where observed; missing pixels are added to the holes, with a
-        warning.
+        ``(npix,)``, RING, True or 1 where observed: bool, or 0 and 1. Missing pixels are added to
+        the holes, with a warning.
     method
         ``vae``, ``gaussian`` (the exact posterior, see `skyfill.gaussian`), ``diffuse``, or
         ``cosmovae``, the published network alone (`skyfill.tilefill`).
     prior
-        What the map is made of; fitted to its observed part if not given (not used by ``diffuse``
-        but to polish, nor by ``cosmovae``).
+        What the map is made of, at its Nside; fitted to its observed part if not given (not used by
+        ``diffuse`` but to polish, nor by ``cosmovae``).
     noise_rms
         ``(npix,)``, µK, RING: standard deviation of the noise in each pixel, in place of the
         prior's white noise; for ``gaussian``. Where it is missing, in holes only, its median holds.
@@ -85,7 +85,7 @@ class Inpainter:
     tolerance
         Distance to the exact mean at which ``gaussian`` stops, in units of the rms of the map.
     seed
-        Of the realizations.
+        Of the realizations: an integer, 0 or more.
     weights
         File of weights for ``vae``, the shipped ones if not given, or for ``cosmovae``; of the
         latter several, of which realizations take turns, and the mean is the first's.
@@ -117,8 +117,8 @@ class Inpainter:
     Raises
     ------
     ValueError
-        Map and mask do not fit, nothing is observed or nothing is missing, or the method, device or
-        weights are not to be had.
+        Map, mask, noise map and prior do not fit, nothing is observed or nothing is missing, a
+        number cannot be meant, or the method, device or weights are not available.
     """
 
     def __init__(
