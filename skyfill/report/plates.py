@@ -75,17 +75,17 @@ def close_ups(
         Of the images.
     """
     observed = as_mask(observed)
-    images = {name: as_map(values, name) for name, values in images.items()}
+    shown = {name: as_map(values, name) for name, values in images.items()}
     nside = nside_of(observed.size, "map")
-    reach = _reach(next(iter(images.values())))
+    reach = _reach(next(iter(shown.values())))
     plates = []
     for pixel, depth in hardest(observed, count):
         x, y, z = pixel_directions(nside, [pixel])[0]
         lon, lat = math.degrees(math.atan2(y, x)) % 360, math.degrees(math.asin(z))
         width = min(max(_WIDTH * depth, _NARROWEST), _WIDEST)
-        figure = _figure(3.2 * len(images), 3.1)
-        every = np.atleast_1d(figure.subplots(1, len(images)))
-        for axes, (name, values) in zip(every, images.items(), strict=True):
+        figure = _figure(3.2 * len(shown), 3.1)
+        every = np.atleast_1d(figure.subplots(1, len(shown)))
+        for axes, (name, values) in zip(every, shown.items(), strict=True):
             look = close_up(values, lon, lat, width=width)
             style = {"vmin": -reach, "vmax": reach}
             if name == "uncertainty":
