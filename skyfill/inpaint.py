@@ -150,6 +150,7 @@ class Inpainter:
         _check_prior(prior, nside_of(values.size, "map"))
         _check_counts(threads=(threads, 0), polish=(polish, 0), refine=(refine, 0))
         _check_counts(batch_size=(batch_size, 1))
+        _check_tolerance(tolerance)
         device = device_name(device)
         if method != "gaussian" and noise_rms is not None:
             raise ValueError(f"{method} knows nothing of a noise map; use method gaussian")
@@ -404,6 +405,13 @@ def _check_counts(**counts: tuple[int | None, int]) -> None:
     for name, (count, least) in counts.items():
         if count is not None:
             check_whole(count, name, least=least)
+
+
+def _check_tolerance(tolerance: object) -> None:
+    """Refuse a distance that cannot be reached, or that is no number."""
+    real = isinstance(tolerance, float | int | np.number) and not isinstance(tolerance, bool)
+    if not (real and 0 < float(tolerance) <= 1):  # type: ignore[arg-type]
+        raise ValueError(f"tolerance must be a number above 0 and at most 1, got {tolerance!r}")
 
 
 def _check_prior(prior: Prior | None, nside: int) -> None:

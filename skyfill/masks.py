@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from skyfill._arrays import as_map, as_mask, check_angles
 from skyfill._catalogue import pole_of_galaxy, read_catalogue
-from skyfill._checks import check_angle, check_nside, check_whole, nside_of
+from skyfill._checks import check_angle, check_frame, check_nside, check_whole, nside_of
 from skyfill._fits import finish, open_fits
 from skyfill._regions import spread
 from skyfill._runs import Runs
@@ -327,7 +327,7 @@ def galactic_cut(nside: int, latitude: float, *, coord: str | None = "G") -> NDA
     """
     latitude = check_angle(latitude, "latitude", most=math.pi / 2)
     nside = check_nside(nside)
-    pole = pole_of_galaxy(coord or "G")
+    pole = pole_of_galaxy(check_frame(coord) or "G")
     observed = np.empty(12 * nside**2, np.bool_)
     step = 1 << 22  # pixels at once
     for start in range(0, observed.size, step):
@@ -366,7 +366,13 @@ def discs(nside: int, lon: ArrayLike, lat: ArrayLike, radius: ArrayLike) -> NDAr
     nside = check_nside(nside)
     lon = check_angles(lon, "lon", least=-4 * math.pi, most=4 * math.pi)
     lat = check_angles(lat, "lat", least=-math.pi / 2, most=math.pi / 2)
-    lon, lat, radius = np.broadcast_arrays(lon, lat, check_angles(radius, "radius"))
+    radius = check_angles(radius, "radius")
+    if len({lon.size, lat.size, radius.size} - {1}) > 1:
+        raise ValueError(
+            f"lon, lat and radius must be of one length, or one for all; got {lon.size}, "
+            f"{lat.size} and {radius.size}"
+        )
+    lon, lat, radius = np.broadcast_arrays(lon, lat, radius)
     observed = np.ones(12 * nside**2, np.bool_)
     if not lon.size:
         return observed
