@@ -100,7 +100,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="mask the pixels that are missing in MAP's first column",
     )
     steps.add_argument(
-        "--galactic-cut", type=options.amount, metavar="DEG", help="mask |latitude| below DEG"
+        "--galactic-cut", type=options.latitude, metavar="DEG", help="mask |latitude| below DEG"
     )
     steps.add_argument(
         "--sources",

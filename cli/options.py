@@ -22,6 +22,7 @@ __all__ = [
     "arcmin",
     "field",
     "fraction",
+    "latitude",
     "positive",
     "set_threads",
     "size",
@@ -199,6 +200,14 @@ def amount(text: str) -> float:
     value = float(text)
     if not math.isfinite(value) or value < 0:
         raise argparse.ArgumentTypeError(f"must be finite and 0 or more, got {text}")
+    return value
+
+
+def latitude(text: str) -> float:
+    """Read an angle in degrees, from 0 to 90."""
+    value = amount(text)
+    if value > 90:
+        raise argparse.ArgumentTypeError(f"must be at most 90 degrees, got {text}")
     return value
 
 

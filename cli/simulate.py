@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     mask.add_argument("--kind", choices=("band", "holes", "both"), default="both")
     mask.add_argument(
         "--band-deg",
-        type=options.amount,
+        type=options.latitude,
         default=8.0,
         metavar="HALF_WIDTH",
         help="half the width of the band (default: 8)",

@@ -140,6 +140,7 @@ _KINDS = {
     "amount": "a number, 0 or more",
     "fraction": "a number above 0 and at most 1",
     "arcmin": "an angle in arcminutes",
+    "latitude": "an angle in degrees, from 0 to 90",
     "size": "an amount of memory, for example 8G",
 }
 

@@ -11,6 +11,7 @@ from typing import Any, SupportsIndex
 __all__ = [
     "MAX_NSIDE",
     "check_angle",
+    "check_frame",
     "check_nside",
     "check_seed",
     "check_whole",
@@ -89,6 +90,16 @@ def check_whole(value: SupportsIndex, what: str, *, least: int = 0) -> int:
     if whole is None or whole < least:
         raise ValueError(f"{what} must be an integer, {least} or more, got {_shown(value)}")
     return whole
+
+
+def check_frame(coord: str | None, what: str = "coord") -> str | None:
+    """Return a frame, G, E or C, or None; raise ValueError for anything else."""
+    if coord not in ("G", "E", "C", None):
+        raise ValueError(
+            f"{what} must be G (Galactic), E (ecliptic), C (equatorial) or None, got "
+            f"{_shown(coord)}"
+        )
+    return coord
 
 
 def check_angle(

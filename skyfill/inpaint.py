@@ -69,11 +69,11 @@ class Inpainter:
     Parameters
     ----------
     values
-        ``(npix,)``, µK, RING, float64 or float32; NaN where missing. It is not copied: leave it as
-        it is.
+        ``(npix,)``, µK, RING; NaN, inf, UNSEEN or masked where missing. A Quantity is converted to
+        µK. An array of float64 or float32 is not copied: do not change it afterwards.
     observed
-        ``(npix,)``, RING, True where observed; missing pixels are added to the holes, with a
-        warning.
+        ``(npix,)``, RING, True or 1 where observed: bool, or 0 and 1. Missing pixels are added to
+        the holes, with a warning.
     method
         ``vae``, ``gaussian`` (the exact posterior, see `skyfill.gaussian`), ``diffuse``, or
         ``cosmovae``, the published network alone (`skyfill.tilefill`).
@@ -98,7 +98,7 @@ class Inpainter:
     tolerance
         Distance to the exact mean at which ``gaussian`` stops, in units of the rms of the map.
     seed
-        Of the realizations.
+        Of the realizations: an integer, 0 or more.
     weights
         File of weights for ``vae``, the shipped ones if not given, or for ``cosmovae``; of the
         latter several, of which realizations take turns, and the mean is the first's.
@@ -132,8 +132,8 @@ class Inpainter:
     Raises
     ------
     ValueError
-        Map and mask do not fit, nothing is observed or nothing is missing, or the method, device or
-        weights are not to be had.
+        Map, mask, noise map and prior do not fit, nothing is observed or nothing is missing, a
+        number cannot be meant, or the method, device or weights are not available.
     UnlikelyPriorError
         A ValueError: the observed sky contradicts the prior, or is smooth in the other pixel order.
     """
@@ -167,6 +167,7 @@ class Inpainter:
         noise_rms = None if noise_rms is None else as_map(noise_rms, "noise_rms")
         _check_counts(threads=(threads, 0), polish=(polish, 0), refine=(refine, 0))
         _check_counts(batch_size=(batch_size, 1))
+        _check_tolerance(tolerance)
         device = device_name(device)
         if method != "gaussian" and noise_rms is not None:
             raise ValueError(f"{method} knows nothing of a noise map; use method gaussian")
@@ -448,6 +449,13 @@ def _check_counts(**counts: tuple[int | None, int]) -> None:
     for name, (count, least) in counts.items():
         if count is not None:
             check_whole(count, name, least=least)
+
+
+def _check_tolerance(tolerance: object) -> None:
+    """Refuse a distance that cannot be reached, or that is no number."""
+    real = isinstance(tolerance, float | int | np.number) and not isinstance(tolerance, bool)
+    if not (real and 0 < float(tolerance) <= 1):  # type: ignore[arg-type]
+        raise ValueError(f"tolerance must be a number above 0 and at most 1, got {tolerance!r}")
 
 
 def describe_prior(prior: Prior) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from skyfill._arrays import as_map, as_mask
-from skyfill._checks import nside_of
+from skyfill._checks import check_frame, nside_of
 from skyfill._describe import Checksums, ColumnInfo, MapInfo, TableInfo, add_up, describe
 from skyfill._files import check_ending
 from skyfill._fits import open_fits, pieces
@@ -474,6 +474,7 @@ def write_map(
 
     """
     check_ending(path, "map")
+    coord = check_frame(coord)
     maps = values if isinstance(values, Mapping) else {column: values}
     scale = 1.0 / unit_in_uk(unit) if unit else 1.0
     kind = np.dtype(dtype)

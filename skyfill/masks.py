@@ -327,7 +327,13 @@ def discs(nside: int, lon: ArrayLike, lat: ArrayLike, radius: ArrayLike) -> NDAr
     nside = check_nside(nside)
     lon = check_angles(lon, "lon", least=-4 * math.pi, most=4 * math.pi)
     lat = check_angles(lat, "lat", least=-math.pi / 2, most=math.pi / 2)
-    lon, lat, radius = np.broadcast_arrays(lon, lat, check_angles(radius, "radius"))
+    radius = check_angles(radius, "radius")
+    if len({lon.size, lat.size, radius.size} - {1}) > 1:
+        raise ValueError(
+            f"lon, lat and radius must be of one length, or one for all; got {lon.size}, "
+            f"{lat.size} and {radius.size}"
+        )
+    lon, lat, radius = np.broadcast_arrays(lon, lat, radius)
     observed = np.ones(12 * nside**2, np.bool_)
     if not lon.size:
         return observed

@@ -68,7 +68,10 @@ def simulate_sky(
     nside, seed = check_nside(nside), check_seed(seed)
     fwhm = check_angle(fwhm, "fwhm", most=np.pi / 2)
     theory = lcdm() if cl is None else np.asarray(cl, dtype=np.float64)
+    if theory.ndim != 1:
+        raise ValueError(f"cl must be (lmax + 1,), from l = 0, got the shape {theory.shape}")
     largest = min(3 * nside, theory.size) - 1
+    lmax = None if lmax is None else check_whole(lmax, "lmax")
     if lmax is not None and not 0 <= lmax <= largest:
         raise ValueError(f"lmax must be from 0 to {largest} here, got {lmax}")
     prior = Prior(

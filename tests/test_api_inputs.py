@@ -300,7 +300,7 @@ def test_every_function_refuses_several_maps_and_soft_masks(name):
     if name not in ("spectra.compare", "fidelity.score_sky"):  # they take realizations
         with pytest.raises(ValueError, match=r"the shape \(3, 3072\)"):
             REFUSING[name](np.stack([WHOLE] * 3), MASK)
-    with pytest.raises(ValueError, match="Nside|pixels"):
+    with pytest.raises(ValueError, match=r"Nside|pixels"):
         REFUSING[name](WHOLE, np.arange(12) > 5)
 
 
@@ -328,7 +328,7 @@ def test_numbers_that_no_sky_has_are_refused_where_they_are_observed():
     values[np.flatnonzero(~MASK)[:3]] = hp.UNSEEN * 1e6  # nobody reads these
     skyfill.find_holes(values, MASK)
     values[np.flatnonzero(MASK)[:3]] = hp.UNSEEN * 1e6
-    with pytest.raises(ValueError, match="3 observed pixels hold numbers such as -1.6375e"):
+    with pytest.raises(ValueError, match=r"3 observed pixels hold numbers such as -1\.6375e"):
         skyfill.Inpainter(values, MASK, method="diffuse")
 
 
@@ -438,6 +438,37 @@ def test_counts_that_cannot_be_meant_are_refused(options):
         skyfill.Inpainter(SKY, MASK, method="diffuse", **options)
 
 
+@pytest.mark.parametrize(
+    ("call", "why"),
+    [
+        (lambda: skyfill.Inpainter(SKY, MASK, method="diffuse", tolerance=0), "tolerance must be"),
+        (
+            lambda: skyfill.Inpainter(SKY, MASK, method="diffuse", tolerance="1"),
+            "tolerance must be",
+        ),
+        (lambda: skyfill.spectra.compare(WHOLE, PRIOR, lmax=10.5), "lmax must be an integer"),
+        (lambda: skyfill.simulate_sky(4, seed=1, lmax=5.5), "lmax must be an integer"),
+        (lambda: skyfill.simulate_sky(4, seed=1, cl=np.ones((2, 9))), "cl must be"),
+        (lambda: skyfill.fill_islands(MASK, 2.5), "max_pixels must be an integer"),
+        (lambda: skyfill.galactic_cut(4, 0.1, coord="Galactic"), "coord must be G"),
+        (lambda: skyfill.write_map("never.fits", SKY, coord="J2000"), "coord must be G"),
+        (lambda: skyfill.discs(4, [1, 2], [0.1, 0.2, 0.3], 0.1), "lon, lat and radius"),
+        (lambda: skyfill.Layout(NSIDE, 40.0, 50.0, (8.5, 8), 10.0), "shape must be an integer"),
+        (lambda: skyfill.Layout(NSIDE, 4000.0, 50.0, (8, 8), 10.0), "longitude 4000"),
+        (lambda: skyfill.dataset.TileGeometry(NSIDE, 8.5), "size must be an integer"),
+        (lambda: tiling.plan(~MASK, side=8.5, pixel_arcmin=9, margin=0), "side must be an integer"),
+    ],
+)
+def test_numbers_and_words_that_cannot_be_meant_are_refused(call, why):
+    with pytest.raises(ValueError, match=why):
+        call()
+
+
+def test_an_nside_that_is_a_float_becomes_an_integer_in_tiles():
+    assert skyfill.Layout(16.0, 40.0, 50.0, (8, 8), 200.0) == LAYOUT
+    assert type(skyfill.dataset.TileGeometry(16.0).nside) is int
+
+
 def test_a_noise_map_may_have_units():
     noise = np.full(NPIX, 40.0)
     fills = [
@@ -489,7 +520,7 @@ def test_fills_of_any_form_are_written(tmp_path):
         path = tmp_path / f"{number}.fits"
         skyfill.write_filled(path, sky, fill, (~MASK).astype(int), provenance={}, history=[])
         np.testing.assert_allclose(skyfill.read_map(path).values, WHOLE, rtol=1e-12)
-    with pytest.raises(ValueError, match="cannot write .*: it is a FITS map, whose name ends in"):
+    with pytest.raises(ValueError, match=r"cannot write .*: it is a FITS map, whose name ends in"):
         skyfill.write_filled("x.npy", sky, WHOLE, ~MASK, provenance={}, history=[])
-    with pytest.raises(ValueError, match="cannot write .*: it is a FITS map, whose name ends in"):
+    with pytest.raises(ValueError, match=r"cannot write .*: it is a FITS map, whose name ends in"):
         skyfill.write_map(tmp_path / "x.txt", SKY)

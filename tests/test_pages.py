@@ -2,8 +2,8 @@
 
 A block is run unless an HTML comment before it says why not: ``<!-- not run: needs a cluster -->``.
 ``<!-- not run "pip install .": ... -->`` leaves out one line of a console block. Of a console block
-the lines that begin with ``$`` are run; they must succeed, but where the line after one is an error,
-which must be the very one that is shown.
+the lines that begin with ``$`` are run; they must succeed; where the line after one is an error, it
+must be the very one that is shown.
 """
 
 import json
@@ -32,7 +32,7 @@ REASON = re.compile(r"<!--\s*not run(?: \"(?P<line>[^\"]+)\")?: (?P<why>.*?)\s*-
 #: Kinds of blocks that are code; others must not appear without a decision here.
 RUN, READ = ("python", "console"), ("json", "bash")
 #: Files that pages take for granted, beside a map, its mask and simulations of it.
-NSIDE = 32
+NSIDE = 16
 GIVEN = {
     "one-page.md": ["truth.fits"],
     "spectra.md": ["filled_000.fits", "filled_001.fits"],
@@ -81,9 +81,29 @@ def run_of(name):
     return [block for block in BLOCKS[name] if block.kind in RUN and block.reason is None]
 
 
+#: A block of this page names every verb: a minute, where all other blocks take as much together.
+HEAVY = "one-page.md"
+CASES = [
+    *(
+        pytest.param(name, run_of(name), id=name)
+        for name in BLOCKS
+        if name != HEAVY and run_of(name)
+    ),
+    *(
+        pytest.param(
+            HEAVY,
+            [block],
+            id=f"{HEAVY}-{block.kind}",
+            marks=[pytest.mark.slow] if block.kind == "console" else [],
+        )
+        for block in run_of(HEAVY)
+    ),
+]
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Write the files that pages name: a map of Nside 32, its mask, truth, simulations and fills."""
+    """Write the files that pages name: a small map, its mask, truth, simulations and fills."""
     folder = tmp_path_factory.mktemp("files")
     observed = skyfill.simulate_mask(NSIDE, seed=3, half_width=0.15, n_holes=9, radii=(0.05, 0.1))
     skyfill.write_map(folder / "mask.fits", observed, unit="", dtype=np.uint8, column="MASK")
@@ -125,12 +145,12 @@ def shell(command, folder):
     )
 
 
-@pytest.mark.parametrize("name", [name for name in BLOCKS if run_of(name)])
-def test_the_code_of_a_page_runs(name, files, tmp_path):
+@pytest.mark.parametrize(("name", "blocks"), CASES)
+def test_the_code_of_a_page_runs(name, blocks, files, tmp_path):
     for given in ("map.fits", "mask.fits", *GIVEN.get(name, [])):
         shutil.copy(files / given, tmp_path / given)
     shutil.copytree(files / "sims", tmp_path / "sims")
-    for block in run_of(name):
+    for block in blocks:
         if block.kind == "python":
             done = subprocess.run(
                 [sys.executable, "-W", "error::DeprecationWarning:__main__", "-c", block.text],

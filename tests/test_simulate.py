@@ -57,7 +57,7 @@ def test_a_spectrum_of_ones_own_and_an_end():
 
 @pytest.mark.parametrize("lmax", [-1, 3 * NSIDE])
 def test_lmax_beyond_the_pixels_is_refused(lmax):
-    with pytest.raises(ValueError, match=f"lmax must be from 0 to 191 here, got {lmax}"):
+    with pytest.raises(ValueError, match=f"lmax must be .* got {lmax}"):
         simulate_sky(NSIDE, seed=0, lmax=lmax)
 
 

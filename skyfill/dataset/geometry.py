@@ -75,7 +75,7 @@ class TileGeometry:
             raise ValueError(
                 f"projection {self.projection!r} is unknown; choose one of {', '.join(PROJECTIONS)}"
             )
-        check_nside(self.nside)
+        object.__setattr__(self, "nside", check_nside(self.nside))  # a float may be one
         check_whole(self.size, "size", least=4)
         spacing = self.spacing_deg or (1.0, 1.0)
         if not all(0 < x <= 90 for x in spacing):

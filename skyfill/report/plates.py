@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from skyfill._arrays import as_map, as_mask
 from skyfill._checks import nside_of
 from skyfill.healpix import pixel_directions
 from skyfill.masks import distance_to_edge
@@ -30,7 +31,9 @@ _WIDTH, _NARROWEST, _WIDEST = 6.0, math.radians(2), math.radians(40)
 _SPREAD: dict[str, Any] = {"cmap": "viridis", "vmin": 0}
 
 
-def skies(before: Map, filled: Map, std: Map | None, *, unit: str = "µK") -> list[Plate]:
+def skies(
+    before: ArrayLike, filled: ArrayLike, std: ArrayLike | None, *, unit: str = "µK"
+) -> list[Plate]:
     """Draw the whole sky before and after, and the uncertainty.
 
     Parameters
@@ -42,6 +45,8 @@ def skies(before: Map, filled: Map, std: Map | None, *, unit: str = "µK") -> li
     std
         ``(npix,)``, standard deviation, zero where observed; None where it is unknown.
     """
+    before, filled = as_map(before, "before"), as_map(filled, "filled")
+    std = None if std is None else as_map(std, "std")
     reach = _reach(before)
     plates = [
         _sky("Before", "As observed; holes are grey.", before, unit, vmin=-reach, vmax=reach),
@@ -54,7 +59,7 @@ def skies(before: Map, filled: Map, std: Map | None, *, unit: str = "µK") -> li
 
 
 def close_ups(
-    observed: Mask, images: Mapping[str, Map], *, count: int = 4, unit: str = "µK"
+    observed: ArrayLike, images: Mapping[str, ArrayLike], *, count: int = 4, unit: str = "µK"
 ) -> list[Plate]:
     """Draw the hardest holes: those whose middles are farthest from anything observed.
 
@@ -69,16 +74,18 @@ def close_ups(
     unit
         Of the images.
     """
+    observed = as_mask(observed)
+    shown = {name: as_map(values, name) for name, values in images.items()}
     nside = nside_of(observed.size, "map")
-    reach = _reach(next(iter(images.values())))
+    reach = _reach(next(iter(shown.values())))
     plates = []
     for pixel, depth in hardest(observed, count):
         x, y, z = pixel_directions(nside, [pixel])[0]
         lon, lat = math.degrees(math.atan2(y, x)) % 360, math.degrees(math.asin(z))
         width = min(max(_WIDTH * depth, _NARROWEST), _WIDEST)
-        figure = _figure(3.2 * len(images), 3.1)
-        every = np.atleast_1d(figure.subplots(1, len(images)))
-        for axes, (name, values) in zip(every, images.items(), strict=True):
+        figure = _figure(3.2 * len(shown), 3.1)
+        every = np.atleast_1d(figure.subplots(1, len(shown)))
+        for axes, (name, values) in zip(every, shown.items(), strict=True):
             look = close_up(values, lon, lat, width=width)
             style = {"vmin": -reach, "vmax": reach}
             if name == "uncertainty":
@@ -95,13 +102,14 @@ def close_ups(
     return plates
 
 
-def hardest(observed: Mask, count: int) -> list[tuple[int, float]]:
+def hardest(observed: ArrayLike, count: int) -> list[tuple[int, float]]:
     """Find the pixels deepest in holes, one picture's width apart.
 
     Returns
     -------
     Pixels in RING order, and their distances from the nearest observed one, radians.
     """
+    observed = as_mask(observed)
     nside = nside_of(observed.size, "mask")
     depth = distance_to_edge(observed)
     holes = np.flatnonzero(~observed)

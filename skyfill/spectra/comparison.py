@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skyfill._arrays import as_skies
-from skyfill._checks import nside_of
+from skyfill._checks import check_whole, nside_of
 from skyfill.prior import Prior
 from skyfill.spectra import figure, tables
 from skyfill.spectra.bandpowers import BandPowers, RangeTest, checked_ranges, within
@@ -190,7 +190,7 @@ def compare(
     if first is None:
         raise ValueError("the spectrum needs a sky, none was given")
     nside = nside_of(first.size, "sky")
-    lmax = 2 * nside if lmax is None else lmax
+    lmax = 2 * nside if lmax is None else check_whole(lmax, "lmax")
     if not 2 <= lmax < 3 * nside:
         raise ValueError(f"lmax must be from 2 to 3 Nside - 1 = {3 * nside - 1}, got {lmax}")
     expected = expectation(theory, nside, lmax)

@@ -65,7 +65,7 @@ class Layout:
     offset: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
-        check_nside(self.nside)
+        object.__setattr__(self, "nside", check_nside(self.nside))  # a float may be one
         for pixels in self.shape:
             check_whole(pixels, "shape")
         if not abs(self.lon_deg) <= 720:

@@ -150,6 +150,7 @@ def test_errors_and_warnings_name_options(skyfill_main, monkeypatch):
         ("inpaint a b -o c --method gausian", "did you mean gaussian?"),
         ("inpaint a b -o c --seed x", "--seed takes a whole number, 0 or more, got 'x'"),
         ("inpaint a b -o c d", "inpaint: there are too many arguments: d"),
+        ("mask --nside 4 -o c --galactic-cut 95", "must be at most 90 degrees, got 95"),
         ("spectrum", "required: FILLED"),
         ("", "required: VERB"),
     ],
