@@ -33,7 +33,11 @@ Mask = NDArray[np.bool_]
 
 
 class TileMean(Protocol):
-    """Posterior means of tiles ``(ntile, side, side)``, µK."""
+    """Posterior means of tiles ``(ntile, side, side)``, µK.
+
+    One that goes by steps has an attribute ``left``: the largest relative residual since it was
+    last set to zero.
+    """
 
     def __call__(self, tiles: NDArray[Any], observed: Mask) -> NDArray[np.float32]:
         """Fill tiles."""
@@ -136,8 +140,14 @@ class TileSet:
     def __str__(self) -> str:
         return f"{self._useful.size} tiles"
 
-    def fill(self, values: Map, progress: Progress, name: str) -> None:
-        """Write the posterior mean into the holes of ``values``."""
+    def fill(self, values: Map, progress: Progress, name: str) -> float:
+        """Write the posterior mean into the holes of ``values``.
+
+        Gives the largest relative residual of a tile, 0 where the engine tells none.
+        """
+        told = hasattr(self._mean, "left")
+        if told:
+            self._mean.left = 0.0
         passes = 1 if self._again is None else 2
         progress.stage(name, passes * self._useful.size)
         tiles = np.zeros((len(self._layouts), *self._window.shape), dtype=np.float32)
@@ -158,7 +168,9 @@ class TileSet:
         for pixels, pasted in self._pasted(tiles, self._holes):
             values[pixels] = np.nan_to_num(pasted)
             filled += pixels.size
+        left = float(self._mean.left) if told else 0.0
         progress.done(f"{self}, {filled} pixels")
+        return left
 
     def _cuts(self, data: NDArray[Any]) -> Iterator[tuple[NDArray[np.int64], Map, Map]]:
         """Cut tiles, the next ones while these are being filled."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -24,12 +25,13 @@ from skyfill._kept import Kept
 from skyfill._latent import latent_seed, latent_sky
 from skyfill._progress import Progress, Silent
 from skyfill.dipole import Dipole
-from skyfill.gaussian import Certificate, Solver, freed
-from skyfill.masks import find_holes
+from skyfill.gaussian import Certificate, ConvergenceWarning, Solver, freed
+from skyfill.masks import find_holes, holes_to_fill, regions_with
 from skyfill.methods import (
     DIPOLES,
     FILLS,
     METHODS,
+    ConvergenceError,
     Diffuse,
     Exact,
     Fill,
@@ -39,13 +41,26 @@ from skyfill.methods import (
     refuse_flat,
 )
 from skyfill.mosaic import Mosaic, MosaicConfig
-from skyfill.prior import Prior, fit
+from skyfill.prior import ARCMIN, Prior, fit
 from skyfill.tilefill import TileFill
 
 if TYPE_CHECKING:
     from skyfill.vae import ModelCard
 
-__all__ = ["DIPOLES", "FILLS", "METHODS", "Fill", "Inpainter", "describe_prior"]
+__all__ = [
+    "DIPOLES",
+    "FILLS",
+    "METHODS",
+    "ConvergenceError",
+    "ConvergenceWarning",
+    "Fill",
+    "Inpainter",
+    "describe_prior",
+]
+
+#: Share of the signal's variance below which noise hardly helps a fill to converge, and one with
+#: which all that was tried did.
+_NOISE_FREE, _SOME_NOISE = 2e-3, 0.01
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -62,6 +77,12 @@ class Inpainter:
     observed
         ``(npix,)``, RING, True where observed; missing pixels are added to the holes, with a
         warning.
+    holes
+        Which holes are filled: ``all``, or ``enclosed``, those in an observed patch, which leaves
+        the sky around it as it is (`skyfill.masks.enclosed_holes`). If not given: all, and where
+        more than 60% of the sky is missing this must be said.
+    footprint
+        ``(npix,)``, RING, True inside: only holes there are filled.
     method
         ``vae``, ``gaussian`` (the exact posterior, see `skyfill.gaussian`), ``diffuse``, or
         ``cosmovae``, the published network alone (`skyfill.tilefill`).
@@ -89,6 +110,8 @@ class Inpainter:
         latter several, of which realizations take turns, and the mean is the first's.
     network
         Whether the network makes the first guess of a tile; if not, exact steps begin from nothing.
+    accept
+        Whether a fill that has not converged is given, with a `ConvergenceWarning`, not refused.
     refine
         Exact steps on each tile and pass, at most: few tiles need them after the network.
     device, batch_size, threads
@@ -105,6 +128,14 @@ class Inpainter:
     ----------
     holes
         ``(npix,)``, RING, True where the map is filled.
+    observed
+        ``(npix,)``, RING, True where there are data; what is neither this nor a hole stays as it
+        is.
+    converged
+        Whether the last fill is as near to what its method aims at as it should be; None before
+        there is one, and of ``cosmovae``, which aims at nothing.
+    certificate
+        How exact the last fill is, where one of the whole sphere was solved for; else None.
     prior
         The prior in use; None for a method that has none.
     polish
@@ -115,8 +146,8 @@ class Inpainter:
     Raises
     ------
     ValueError
-        Map and mask do not fit, nothing is observed or nothing is missing, or the method, device or
-        weights are not to be had.
+        Map and mask do not fit, nothing is observed or nothing is missing, or so much that it must
+        be said what to fill; or the method, device or weights are not to be had.
     """
 
     def __init__(
@@ -127,9 +158,12 @@ class Inpainter:
         method: str = "vae",
         prior: Prior | None = None,
         noise_rms: Map | None = None,
+        holes: str | None = None,
+        footprint: Mask | None = None,
         fill: str = "data",
         dipole: str = "marginalise",
         polish: int | None = None,
+        accept: bool = False,
         tolerance: float = 3e-3,
         seed: int = 0,
         weights: str | Path | Sequence[str | Path] | None = None,
@@ -151,9 +185,12 @@ class Inpainter:
             method=method,
             prior=prior,
             noise_rms=noise_rms,
+            holes=holes,
+            footprint=footprint,
             fill=fill,
             dipole=dipole,
             polish=polish,
+            accept=accept,
             tolerance=tolerance,
             weights=weights,
             network=network,
@@ -171,10 +208,19 @@ class Inpainter:
         self._threads = threads
         self._data_like = fill == "data"
         self._mask = observed
-        self.holes = find_holes(values, observed)
-        seen = ~self.holes
+        self._accept = accept
+        self.certificate: Certificate | None = None
+        self.converged: bool | None = None
+        seen = ~find_holes(values, observed)
         if np.array_equal(seen, observed):
             seen = observed  # one mask the fewer in memory
+        self.observed = seen
+        self.holes = holes_to_fill(seen, holes=holes, footprint=footprint)
+        some = None if np.count_nonzero(self.holes) == np.count_nonzero(~seen) else self.holes
+        #: Of what a method fills, that which is asked for; None where it is the same.
+        self._chosen: Mask | None = None
+        #: What no method reads, where that is more than the holes.
+        self._unread = None if some is None else ~seen
         self.card: ModelCard | None = None
         self._dipole = Dipole(seen, threads=threads)
         self._marginal = dipole == "marginalise"
@@ -195,7 +241,7 @@ class Inpainter:
         files = [weights] if isinstance(weights, str | Path) else list(weights or ())
         if method == "cosmovae":
             self._ensemble, self.card = published_fills(
-                seen, files, device, batch_size, self._progress
+                seen, some, files, device, batch_size, self._progress
             )
             self._fill = self._ensemble[0]
         elif method == "vae":
@@ -207,6 +253,7 @@ class Inpainter:
                 seen,
                 self._known_prior(),
                 engine,
+                holes=some,
                 marginal=self._marginal,
                 config=config,
                 threads=threads,
@@ -219,12 +266,21 @@ class Inpainter:
         elif method == "gaussian":
             solver = self._solver(seen)
             self._fill = Exact(solver, tolerance=tolerance, progress=self._progress)
+        elif polish:
+            self._fill = Polished(
+                Diffuse(seen, progress=self._progress),
+                self._solver(seen),
+                iterations=polish,
+                progress=self._progress,
+            )
         else:
-            self._fill = Diffuse(seen, progress=self._progress)
-            if polish:
-                self._fill = Polished(
-                    self._fill, self._solver(seen), iterations=polish, progress=self._progress
-                )
+            # Regions without a pixel to be filled are no part of the others' equations.
+            within = seen if some is None else ~regions_with(~seen, some)
+            self._fill = Diffuse(within, progress=self._progress)
+            if some is not None:
+                self._chosen = some[~within]
+        if some is not None and isinstance(self._fill, Exact | Polished):
+            self._chosen = some[~seen]
 
     def with_map(self, values: Map, *, seed: int = 0) -> Inpainter:
         """Give the same for another map: its fills are, bit by bit, those of a new `Inpainter`.
@@ -246,11 +302,12 @@ class Inpainter:
         """
         fitted = self.prior is not None and self._anew.keywords["prior"] is None
         alike = values.shape == self.holes.shape
-        alike = alike and np.array_equal(~self._mask | np.isnan(values), self.holes)
+        alike = alike and np.array_equal(self._mask & ~np.isnan(values), self.observed)
         if fitted or not alike:
             return self._anew(values, seed=seed)
         find_holes(values, self._mask)  # warns of what the map misses
         other = copy.copy(self)
+        other.certificate = other.converged = None
         other._seed = latent_seed(seed)  # noqa: SLF001 - it is of this class
         other._take(values)  # noqa: SLF001
         return other
@@ -269,7 +326,7 @@ class Inpainter:
         return fill
 
     def _data(self, latent: Map | None = None) -> Map:
-        """Give the map without monopole and dipole, less a latent sky (changed); 0 in the holes."""
+        """Give the map without monopole and dipole, less a latent sky (changed); 0 where missing."""
         # Neighbours' means of numbers that the file has as float32 need no better ones.
         kind = self._values.dtype if self._single else np.float64
         out = np.zeros(self._values.size, kind) if latent is None else latent
@@ -277,13 +334,45 @@ class Inpainter:
             np.subtract(low, self._values[part], out=low)
             out[part] += low
             np.negative(out[part], out=out[part])
-        out[self.holes] = 0.0
+        if self._unread is None:
+            out[self.holes] = 0.0
+        else:
+            out[self._unread] = 0.0
         return out
 
-    @property
-    def certificate(self) -> Certificate | None:
-        """How exact the last fill of ``gaussian`` is; None before there is one."""
-        return self._fill.certificate if isinstance(self._fill, Exact) else None
+    def _filled(self, data: Map) -> Map:
+        """Fill the holes of a map, which may be changed, and note whether that has converged."""
+        fill = self._fill.mean(data, overwrite=True)
+        self.certificate = self._fill.certificate
+        trouble = self._fill.trouble
+        if trouble is None and not np.all(np.isfinite(fill)):
+            trouble = "its numbers have overflowed"
+        self.converged = trouble is None
+        if trouble is not None:
+            message = f"the fill has not converged: {trouble}{self._cause()}"
+            if not self._accept:
+                raise ConvergenceError(f"{message}; or take it as it is: `accept=True`")
+            warnings.warn(message, ConvergenceWarning, stacklevel=3)
+        return fill if self._chosen is None else fill[self._chosen]
+
+    def _cause(self) -> str:
+        """Say why a fill may not converge and what mends it, as far as prior and method tell."""
+        words = "; pass a larger `tolerance`" if isinstance(self._fill, Exact) else ""
+        if self.prior is None:
+            return words
+        cl, area = self.prior.signal_cl(), 4 * math.pi / self.holes.size
+        signal = float(np.sum((2 * np.arange(cl.size) + 1) * cl)) / (4 * math.pi)
+        noise = self.prior.white_cl / area
+        if self._noise_variance is not None:
+            noise = float(np.median(self._noise_variance))
+        if noise > _NOISE_FREE * signal:
+            return words
+        some = math.sqrt(_SOME_NOISE * signal * area) / ARCMIN
+        return (
+            f"; it is taken to be nearly free of noise, so that every pixel counts: give the noise"
+            f" that it has (`noise_uk_arcmin={some:.2g}` is {_SOME_NOISE:.0%} of its variance)"
+            f"{words.replace('; pass', ', or')}"
+        )
 
     def _solver(self, seen: Mask) -> Solver:
         prior = self._known_prior()
@@ -319,10 +408,10 @@ class Inpainter:
 
         Raises
         ------
-        ValueError
-            ``gaussian`` does not reach its tolerance.
+        ConvergenceError
+            A ValueError: the fill has not converged, and ``accept`` is False.
         """
-        return self._restored(self._fill.mean(self._data(), overwrite=True))
+        return self._restored(self._filled(self._data()))
 
     def realization(self, index: int = 0) -> Map:
         """Draw a sample of the posterior: full power in the holes.
@@ -338,13 +427,16 @@ class Inpainter:
 
         Raises
         ------
+        ConvergenceError
+            A ValueError: the fill has not converged, and ``accept`` is False.
         ValueError
-            The method has no posterior, or ``gaussian`` does not reach its tolerance.
+            The method has no posterior.
         """
         if not self._stochastic:
             raise ValueError("diffuse has no realizations; use --method vae, or one --mean fill")
         if self._ensemble:
             member = self._ensemble[index % len(self._ensemble)]
+            self.converged = None
             return self._restored(member.sample(self._data(), (self._seed, index)))
         self._progress.stage("latent sky")
         sky, in_holes = latent_sky(
@@ -357,7 +449,7 @@ class Inpainter:
             threads=self._threads,
         )
         self._progress.done(f"seed {self._seed}, index {index}")
-        in_holes += self._fill.mean(self._data(sky), overwrite=True)
+        in_holes += self._filled(self._data(sky))
         return self._restored(in_holes)
 
     def std(self) -> Map:
@@ -373,6 +465,8 @@ class Inpainter:
         if not isinstance(self._fill, Exact):
             return np.full(int(self.holes.sum()), np.nan)
         variance = self._fill.solver.variance()
+        if self._chosen is not None:
+            variance = variance[self._chosen]
         if not self._data_like:
             if self._noise_variance is None:
                 noise = self._known_prior().noise_cl * self.holes.size / (4 * math.pi)

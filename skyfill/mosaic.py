@@ -23,7 +23,7 @@ from skyfill._progress import Progress, Silent
 from skyfill._runs import Runs
 from skyfill._tileset import FlatEngine, MosaicConfig, TileMean, TileSet, pixel_size, plan_tiles
 from skyfill.flatsky import coarse_share
-from skyfill.gaussian import CoarseModel, Solver, degrade, freed
+from skyfill.gaussian import Certificate, CoarseModel, Solver, degrade, freed
 from skyfill.gaussian.blocks import affordable
 from skyfill.masks import grow
 from skyfill.prior import Prior
@@ -43,6 +43,13 @@ _NEAR = 8.0
 #: Steps of polish where every hole is polished, and how much less exact the coarse level is then.
 _POLISH, _ROUGH = 8, 6.0
 
+#: HEALPix pixels around holes that are to be filled within which others have tiles, too: a hole
+#: hardly sees farther.
+_RIM = 32.0
+#: Relative residual of a tile beyond which it has not converged: three times the largest of healthy
+#: runs (docs/measured.md, "Convergence").
+_UNSOLVED = 0.1
+
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
@@ -56,6 +63,9 @@ class Mosaic:
         ``(npix,)``, RING, True where observed.
     prior
         What the maps are made of.
+    holes
+        ``(npix,)``, RING: the unobserved pixels to be filled, all if not given. Where not every
+        hole is polished, tiles are made for them and what is near them alone.
     engine
         What fills tiles.
     marginal
@@ -75,6 +85,10 @@ class Mosaic:
         Whether maps are solved as a whole, without tiles and their engine.
     polish
         Exact iterations at the end; none where the whole is exact, or memory too small.
+    certificate
+        Of the last mean, where maps are solved as a whole.
+    trouble
+        What has not converged in the last mean; None where all has.
     """
 
     def __init__(
@@ -83,6 +97,7 @@ class Mosaic:
         prior: Prior,
         engine: FlatEngine,
         *,
+        holes: Mask | None = None,
         marginal: bool = True,
         config: MosaicConfig | None = None,
         threads: int = 0,
@@ -90,6 +105,10 @@ class Mosaic:
         kept: Kept | None = None,
     ) -> None:
         self._observed = observed
+        self._holes = holes
+        self._near: Mask | None = None
+        self.certificate: Certificate | None = None
+        self.trouble: str | None = None
         self._kept = kept or Kept()
         self._prior = prior
         self._signal = freed(prior.signal_cl()) if marginal else prior.signal_cl()
@@ -106,17 +125,24 @@ class Mosaic:
             return
         every = self._nside <= self._config.polished_nside
         polish = usual_polish(self._nside, self._config)
+        if holes is not None and not every:
+            self._near = _near(observed, holes)
         solver = self._solver(small_only=not every) if polish else None
         if solver is not None:
             self._polisher, self.polish = solver, polish
         self._progress.stage("plan")
         small, wide = _small_and_wide(observed, self._config)
+        if self._near is not None:
+            small &= self._near
+            wide &= self._near
         blocks = np.zeros_like(observed)
         if solver is not None:
             blocks[solver.small] = True
             small &= ~blocks
             wide &= ~blocks
         kept = self._kept.of(observed, np.packbits(blocks), self._config)
+        if self._near is not None:
+            kept = kept.of(np.packbits(self._near))
         blocks |= observed
         self._seen = blocks | small  # but for wide holes
         again = None
@@ -149,6 +175,7 @@ class Mosaic:
                 signal_cl=self._signal,
                 noise_cl=self._prior.white_cl,
                 small_only=small_only,
+                among=self._near,
                 threads=self._threads,
                 kept=self._kept,
             )
@@ -172,6 +199,7 @@ class Mosaic:
         -------
         ``(nhole,)``, µK, in RING order.
         """
+        self.trouble = self.certificate = None
         work = values if overwrite else values.copy()
         work[~self._observed] = 0.0
         if self.whole:
@@ -186,21 +214,27 @@ class Mosaic:
             solution = self._coarse.mean(
                 work, tolerance=0.1 * self._config.tolerance, progress=self._progress
             )
+            self.certificate = solution.certificate
             self._progress.done(str(solution.certificate))
-            return solution.fill
+            if not solution.certificate.converged:
+                self.trouble = f"the exact mean ({solution.certificate})"
+            chosen = slice(None) if self._holes is None else self._holes[~self._observed]
+            return solution.fill[chosen]
         if self._polisher is not None and self._polisher.small.size:
             # Nearer to the exact mean than from tiles, and sooner.
             self._progress.stage("blocks")
             work[self._polisher.small] = self._polisher.small_fill(work)
             self._progress.done(f"{self._polisher.small.size} pixels")
         if "small" in self._sets:
-            self._sets["small"].fill(work, self._progress, "small holes")
+            self._fill("small", work)
         if "wide" in self._sets:
             large = self._large_scales(work) if self._config.coarse_nside else np.zeros(1, complex)
             # Not kept as a map: to make it twice costs little.
             for part, sky in harmonics.parts_of(large, self._nside, threads=self._threads):
                 work[part] -= sky
-            self._sets["wide"].fill(work, self._progress, "wide holes")
+            if self._near is not None:  # what no tile fills keeps the large scales
+                work[~(self._seen | self._near)] = 0.0
+            self._fill("wide", work)
             for part, sky in harmonics.parts_of(large, self._nside, threads=self._threads):
                 work[part] += sky
         if self._polisher is not None:
@@ -209,7 +243,18 @@ class Mosaic:
                 work, iterations=self.polish, progress=self._progress
             )
             self._progress.done()
-        return np.asarray(work[~self._observed])
+            self._note(self._polisher.unpolished())
+        return np.asarray(work[~self._observed if self._holes is None else self._holes])
+
+    def _fill(self, name: str, values: Map) -> None:
+        """Fill the holes of a set of tiles, and note whether that has converged."""
+        left = self._sets[name].fill(values, self._progress, f"{name} holes")
+        if not left <= _UNSOLVED:
+            self._note(f"tiles of {name} holes, with a relative residual of {left:.2g}")
+
+    def _note(self, trouble: str | None) -> None:
+        """Note what has not converged, if anything."""
+        self.trouble = "; ".join(filter(None, (self.trouble, trouble))) or None
 
     def _large_scales(self, values: Map) -> NDArray[np.complex128]:
         """Give m_L, the mean of the large scales, as harmonics."""
@@ -237,6 +282,8 @@ class Mosaic:
         last = int(np.flatnonzero(h > 1e-9)[-1])
         alm = harmonics.almxfl(solution.whitened, h * model.window * signal[: lmax + 1])
         self._progress.done(f"nside {nside}, l up to {last}, {solution.certificate}")
+        if not solution.certificate.converged:
+            self._note(f"the coarse level ({solution.certificate})")
         return harmonics.truncated(alm, last)
 
 
@@ -265,6 +312,14 @@ def count_tiles(
             tiles[name] = plan_tiles(holes.some(chosen), seen, config)[1].size
         holes.paint(~wide | blocks, seen)
     return tiles
+
+
+def _near(observed: Mask, holes: Mask) -> Mask:
+    """Mark the unobserved pixels among and around some holes that tell what is in them."""
+    nside = nside_of(observed.size, "mask")
+    near = ~grow(~holes, _RIM * pixel_size(nside))
+    near &= ~observed
+    return near
 
 
 def _small_and_wide(observed: Mask, config: MosaicConfig) -> tuple[Mask, Mask]:

@@ -64,9 +64,19 @@ class TileFill:
     boxes
         Whether tiles are twice as wide as high with as many pixels, as Cartesian tiles of the paper
         are, in plate carrée about their own middle; squares in gnomonic projection if not.
+    holes
+        ``(npix,)``, RING: the unobserved pixels to be filled; all if not given.
     progress
         Told of every tile.
+
+    Attributes
+    ----------
+    certificate, trouble
+        None: the network makes no claim.
     """
+
+    certificate = None
+    trouble = None
 
     def __init__(
         self,
@@ -76,14 +86,16 @@ class TileFill:
         side: int,
         pixel_arcmin: float,
         boxes: bool = False,
+        holes: Mask | None = None,
         progress: Progress | None = None,
     ) -> None:
         self._observed, self._engine, self._boxes = observed, engine, boxes
-        self._holes = np.flatnonzero(~observed)
+        holes = ~observed if holes is None else holes
+        self._holes = np.flatnonzero(holes)
         self._progress = progress or Silent()
         self._progress.stage("plan")
         layouts: tuple[Layout, ...] = tiling.plan(
-            ~observed,
+            holes,
             side=side,
             pixel_arcmin=pixel_arcmin,
             margin=_MARGIN * side * math.radians(pixel_arcmin / 60),
