@@ -145,9 +145,10 @@ class TileSet:
 
         Gives the largest relative residual of a tile, 0 where the engine tells none.
         """
-        told = hasattr(self._mean, "left")
+        engine: Any = self._mean
+        told = hasattr(engine, "left")
         if told:
-            self._mean.left = 0.0
+            engine.left = 0.0
         passes = 1 if self._again is None else 2
         progress.stage(name, passes * self._useful.size)
         tiles = np.zeros((len(self._layouts), *self._window.shape), dtype=np.float32)
@@ -168,7 +169,7 @@ class TileSet:
         for pixels, pasted in self._pasted(tiles, self._holes):
             values[pixels] = np.nan_to_num(pasted)
             filled += pixels.size
-        left = float(self._mean.left) if told else 0.0
+        left = float(engine.left) if told else 0.0
         progress.done(f"{self}, {filled} pixels")
         return left
 

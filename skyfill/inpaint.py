@@ -134,6 +134,8 @@ class Inpainter:
     converged
         Whether the last fill is as near to what its method aims at as it should be; None before
         there is one, and of ``cosmovae``, which aims at nothing.
+    unconverged
+        How many fills have not converged, and were accepted.
     certificate
         How exact the last fill is, where one of the whole sphere was solved for; else None.
     prior
@@ -211,10 +213,9 @@ class Inpainter:
         self._accept = accept
         self.certificate: Certificate | None = None
         self.converged: bool | None = None
+        self.unconverged = 0
         seen = ~find_holes(values, observed)
-        if np.array_equal(seen, observed):
-            seen = observed  # one mask the fewer in memory
-        self.observed = seen
+        self.observed = seen = observed if np.array_equal(seen, observed) else seen  # one mask less
         self.holes = holes_to_fill(seen, holes=holes, footprint=footprint)
         some = None if np.count_nonzero(self.holes) == np.count_nonzero(~seen) else self.holes
         #: Of what a method fills, that which is asked for; None where it is the same.
@@ -266,21 +267,23 @@ class Inpainter:
         elif method == "gaussian":
             solver = self._solver(seen)
             self._fill = Exact(solver, tolerance=tolerance, progress=self._progress)
-        elif polish:
-            self._fill = Polished(
-                Diffuse(seen, progress=self._progress),
-                self._solver(seen),
-                iterations=polish,
-                progress=self._progress,
-            )
         else:
-            # Regions without a pixel to be filled are no part of the others' equations.
-            within = seen if some is None else ~regions_with(~seen, some)
-            self._fill = Diffuse(within, progress=self._progress)
-            if some is not None:
-                self._chosen = some[~within]
+            self._fill = self._diffusion(seen, some, polish)
         if some is not None and isinstance(self._fill, Exact | Polished):
             self._chosen = some[~seen]
+
+    def _diffusion(self, seen: Mask, some: Mask | None, polish: int | None) -> Fill:
+        """Prepare ``diffuse``."""
+        if polish:
+            first = Diffuse(seen, progress=self._progress)
+            solver = self._solver(seen)
+            return Polished(first, solver, iterations=polish, progress=self._progress)
+        if some is None:
+            return Diffuse(seen, progress=self._progress)
+        # Regions without a pixel to be filled have no part in the others' equations.
+        within = regions_with(~seen, some)
+        self._chosen = some[within]
+        return Diffuse(~within, progress=self._progress)
 
     def with_map(self, values: Map, *, seed: int = 0) -> Inpainter:
         """Give the same for another map: its fills are, bit by bit, those of a new `Inpainter`.
@@ -308,6 +311,7 @@ class Inpainter:
         find_holes(values, self._mask)  # warns of what the map misses
         other = copy.copy(self)
         other.certificate = other.converged = None
+        other.unconverged = 0
         other._seed = latent_seed(seed)  # noqa: SLF001 - it is of this class
         other._take(values)  # noqa: SLF001
         return other
@@ -326,7 +330,7 @@ class Inpainter:
         return fill
 
     def _data(self, latent: Map | None = None) -> Map:
-        """Give the map without monopole and dipole, less a latent sky (changed); 0 where missing."""
+        """Give the map without monopole and dipole, less a latent sky (changed); 0 if missing."""
         # Neighbours' means of numbers that the file has as float32 need no better ones.
         kind = self._values.dtype if self._single else np.float64
         out = np.zeros(self._values.size, kind) if latent is None else latent
@@ -348,6 +352,7 @@ class Inpainter:
         if trouble is None and not np.all(np.isfinite(fill)):
             trouble = "its numbers have overflowed"
         self.converged = trouble is None
+        self.unconverged += not self.converged
         if trouble is not None:
             message = f"the fill has not converged: {trouble}{self._cause()}"
             if not self._accept:

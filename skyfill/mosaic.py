@@ -106,7 +106,6 @@ class Mosaic:
     ) -> None:
         self._observed = observed
         self._holes = holes
-        self._near: Mask | None = None
         self.certificate: Certificate | None = None
         self.trouble: str | None = None
         self._kept = kept or Kept()
@@ -125,24 +124,19 @@ class Mosaic:
             return
         every = self._nside <= self._config.polished_nside
         polish = usual_polish(self._nside, self._config)
-        if holes is not None and not every:
-            self._near = _near(observed, holes)
+        self._near = None if holes is None or every else _near(observed, holes)
         solver = self._solver(small_only=not every) if polish else None
         if solver is not None:
             self._polisher, self.polish = solver, polish
         self._progress.stage("plan")
-        small, wide = _small_and_wide(observed, self._config)
-        if self._near is not None:
-            small &= self._near
-            wide &= self._near
+        small, wide = _small_and_wide(observed, self._config, self._near)
         blocks = np.zeros_like(observed)
         if solver is not None:
             blocks[solver.small] = True
             small &= ~blocks
             wide &= ~blocks
         kept = self._kept.of(observed, np.packbits(blocks), self._config)
-        if self._near is not None:
-            kept = kept.of(np.packbits(self._near))
+        kept = kept if self._near is None else kept.of(np.packbits(self._near))
         blocks |= observed
         self._seen = blocks | small  # but for wide holes
         again = None
@@ -203,23 +197,7 @@ class Mosaic:
         work = values if overwrite else values.copy()
         work[~self._observed] = 0.0
         if self.whole:
-            self._progress.stage("whole sky")
-            if self._coarse is None:
-                self._coarse = Solver(
-                    self._observed,
-                    signal_cl=self._signal,
-                    noise_cl=self._prior.white_cl,
-                    threads=self._threads,
-                )
-            solution = self._coarse.mean(
-                work, tolerance=0.1 * self._config.tolerance, progress=self._progress
-            )
-            self.certificate = solution.certificate
-            self._progress.done(str(solution.certificate))
-            if not solution.certificate.converged:
-                self.trouble = f"the exact mean ({solution.certificate})"
-            chosen = slice(None) if self._holes is None else self._holes[~self._observed]
-            return solution.fill[chosen]
+            return self._solve(work)
         if self._polisher is not None and self._polisher.small.size:
             # Nearer to the exact mean than from tiles, and sooner.
             self._progress.stage("blocks")
@@ -245,6 +223,25 @@ class Mosaic:
             self._progress.done()
             self._note(self._polisher.unpolished())
         return np.asarray(work[~self._observed if self._holes is None else self._holes])
+
+    def _solve(self, values: Map) -> Map:
+        """Give the exact mean in the holes."""
+        self._progress.stage("whole sky")
+        if self._coarse is None:
+            self._coarse = Solver(
+                self._observed,
+                signal_cl=self._signal,
+                noise_cl=self._prior.white_cl,
+                threads=self._threads,
+            )
+        solution = self._coarse.mean(
+            values, tolerance=0.1 * self._config.tolerance, progress=self._progress
+        )
+        self.certificate = solution.certificate
+        self._progress.done(str(solution.certificate))
+        if not solution.certificate.converged:
+            self.trouble = f"the exact mean ({solution.certificate})"
+        return solution.fill if self._holes is None else solution.fill[self._holes[~self._observed]]
 
     def _fill(self, name: str, values: Map) -> None:
         """Fill the holes of a set of tiles, and note whether that has converged."""
@@ -295,15 +292,27 @@ def usual_polish(nside: int, config: MosaicConfig) -> int:
 
 
 def count_tiles(
-    observed: Mask, holes: Runs, config: MosaicConfig, *, polished: bool
+    observed: Mask,
+    holes: Runs,
+    config: MosaicConfig,
+    *,
+    polished: bool,
+    wanted: Mask | None = None,
 ) -> dict[str, int]:
     """Count the tiles of ``small`` and of ``wide`` holes that a `Mosaic` would fill.
 
     If it polishes, nearly: small holes next to wide ones have tiles, not blocks; how near, only the
-    prior says.
+    prior says. Of all holes, those ``wanted`` are filled.
     """
     regions, sizes = holes.regions
     wide = _wide_runs(holes, _small_radius(holes.nside, config))
+    if wanted is not None and holes.nside > config.polished_nside:
+        near = Runs.of(_near(observed, wanted))
+        of = np.searchsorted(holes.first, near.first, side="right") - 1
+        touched = np.zeros(sizes.size, np.bool_)
+        touched[regions[of]] = True
+        sizes = np.where(touched, sizes, observed.size)  # too many for a block
+        holes, regions, wide = near, regions[of], wide[of]
     blocks = affordable(sizes)[regions] & polished
     tiles, seen = {}, observed.copy()
     holes.paint(blocks, seen)
@@ -322,10 +331,14 @@ def _near(observed: Mask, holes: Mask) -> Mask:
     return near
 
 
-def _small_and_wide(observed: Mask, config: MosaicConfig) -> tuple[Mask, Mask]:
-    """Tell holes that are small against a tile from others."""
+def _small_and_wide(observed: Mask, config: MosaicConfig, near: Mask | None) -> tuple[Mask, Mask]:
+    """Tell holes that are small against a tile from others; of both, what is ``near`` if given."""
     wide = wide_holes(observed, _small_radius(nside_of(observed.size, "mask"), config))
-    return ~(observed | wide), wide
+    small = ~(observed | wide)
+    if near is not None:
+        small &= near
+        wide &= near
+    return small, wide
 
 
 def _small_radius(nside: int, config: MosaicConfig) -> float:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from skyfill import blending, tiling
 from skyfill._checks import nside_of
 from skyfill._progress import Progress, Silent
+from skyfill.gaussian import Certificate
 from skyfill.tiling import Layout, Paster
 
 __all__ = ["TileEngine", "TileFill"]
@@ -75,8 +76,8 @@ class TileFill:
         None: the network makes no claim.
     """
 
-    certificate = None
-    trouble = None
+    certificate: Certificate | None = None
+    trouble: str | None = None
 
     def __init__(
         self,

@@ -38,7 +38,7 @@ def patches(nside: int, pixels: NDArray[np.int64]) -> NDArray[np.int64]:
     return out
 
 
-def seams(values: Map, observed: Mask) -> dict[str, Figure]:
+def seams(values: Map, observed: Mask, outside: Mask | None = None) -> dict[str, Figure]:
     """Compare differences over the edges of holes with those in the observed sky.
 
     Parameters
@@ -47,6 +47,8 @@ def seams(values: Map, observed: Mask) -> dict[str, Figure]:
         ``(npix,)``, µK, RING, filled.
     observed
         ``(npix,)``, RING, False in the holes.
+    outside
+        ``(npix,)``, RING: what is neither observed nor filled, which has no seams.
 
     Returns
     -------
@@ -59,7 +61,10 @@ def seams(values: Map, observed: Mask) -> dict[str, Figure]:
     ValueError
         There is no hole, or no observed pixel whose neighbours are all observed.
     """
-    return _compare(values, (~observed).astype(np.int64), ~observed, observed)
+    regions = (~observed).astype(np.int64)
+    if outside is not None:
+        regions[outside] = -1
+    return _compare(values, regions, regions == 1, observed)
 
 
 def border_seams(values: Map, regions: NDArray[np.int64]) -> dict[str, Figure]:

@@ -124,8 +124,8 @@ def conjugate_gradient(
     start
         A tile like the result to start from; nothing in the holes if not given.
     left
-        ``(batch,)``, written to if given: the preconditioned residual at the end, as a share of that
-        of an empty start. NaN where numbers have overflowed.
+        ``(batch,)``, written to if given: the preconditioned residual at the end, as a share of
+        that of an empty start. NaN where numbers have overflowed.
 
     Returns
     -------
