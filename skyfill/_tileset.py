@@ -72,6 +72,9 @@ class MosaicConfig:
     near
         Observed pixels this far from a hole (in HEALPix pixels) are gathered a second time; 0 for
         one pass only, None for 8 where no polish follows and 0 where one does.
+    rim
+        Where not every hole is to be filled: other unobserved pixels this far from one that is (in
+        HEALPix pixels) have tiles, too, so that polish finds there what a hole can see.
     threshold
         Share of the interpolation weight that must be observed for a tile pixel to count as data.
     coarse_nside
@@ -92,6 +95,7 @@ class MosaicConfig:
     polish: int | None = None
     polished_nside: int = 512
     near: float | None = None
+    rim: float = 64.0
     threshold: float = 0.9
     coarse_nside: int = 256
     whole_nside: int = 128

@@ -43,9 +43,6 @@ _NEAR = 8.0
 #: Steps of polish where every hole is polished, and how much less exact the coarse level is then.
 _POLISH, _ROUGH = 8, 6.0
 
-#: HEALPix pixels around holes that are to be filled within which others have tiles, too: a hole
-#: hardly sees farther.
-_RIM = 32.0
 #: Relative residual of a tile beyond which it has not converged: three times the largest of healthy
 #: runs (docs/measured.md, "Convergence").
 _UNSOLVED = 0.1
@@ -124,7 +121,7 @@ class Mosaic:
             return
         every = self._nside <= self._config.polished_nside
         polish = usual_polish(self._nside, self._config)
-        self._near = None if holes is None or every else _near(observed, holes)
+        self._near = None if holes is None or every else _near(observed, holes, self._config)
         solver = self._solver(small_only=not every) if polish else None
         if solver is not None:
             self._polisher, self.polish = solver, polish
@@ -307,7 +304,7 @@ def count_tiles(
     regions, sizes = holes.regions
     wide = _wide_runs(holes, _small_radius(holes.nside, config))
     if wanted is not None and holes.nside > config.polished_nside:
-        near = Runs.of(_near(observed, wanted))
+        near = Runs.of(_near(observed, wanted, config))
         of = np.searchsorted(holes.first, near.first, side="right") - 1
         touched = np.zeros(sizes.size, np.bool_)
         touched[regions[of]] = True
@@ -323,10 +320,10 @@ def count_tiles(
     return tiles
 
 
-def _near(observed: Mask, holes: Mask) -> Mask:
+def _near(observed: Mask, holes: Mask, config: MosaicConfig) -> Mask:
     """Mark the unobserved pixels among and around some holes that tell what is in them."""
     nside = nside_of(observed.size, "mask")
-    near = ~grow(~holes, _RIM * pixel_size(nside))
+    near = ~grow(~holes, config.rim * pixel_size(nside))
     near &= ~observed
     return near
 

@@ -129,10 +129,12 @@ COMMON = "-o --output --overwrite --threads --json -q --quiet"
 OPTIONS = {
     "inpaint": f"map mask {COMMON} {PRIOR} --field --unit --mask-field --threshold --invert --seed "
     "--method --polish --mean --realizations --std --std-draws --report --fill --dipole "
-    "--noise-map --tolerance --weights --device --batch-size --memory-limit --cache --dry-run",
+    "--noise-map --tolerance --weights --device --batch-size --memory-limit --cache --dry-run "
+    "--holes --footprint --accept",
     "batch": f"maps mask {COMMON} {PRIOR} --field --unit --mask-field --threshold --invert --seed "
     "--method --polish --mean --realizations --fill --dipole --noise-map --tolerance --weights "
-    "--device --batch-size --memory-limit --cache --workers --scheduler",
+    "--device --batch-size --memory-limit --cache --workers --scheduler --holes --footprint "
+    "--accept",
     "spectrum": f"maps {COMMON} {PRIOR} --field --unit --mask --mask-field --threshold --invert "
     "--plot --lmax --bins --binning --apodize-deg --range",
     "simulate sky": f"{COMMON} {PRIOR} --nside --seed --lmax",
@@ -148,7 +150,7 @@ OPTIONS = {
     "--invert --tiles --weights --limit --sample --seed --device --threads --json -q --quiet",
     "validate": f"map mask {PRIOR} --field --unit --mask-field --threshold --invert --seed "
     "--report --overwrite --method --polish --realizations --holes --share --dipole --noise-map "
-    "--tolerance --weights --device --batch-size --threads --json -q --quiet",
+    "--tolerance --weights --device --batch-size --threads --footprint --accept --json -q --quiet",
     "train": f"{COMMON} {PRIOR} --run --resume --weights --steps --batch-size --minutes --seed "
     "--nonlinear --maps --mask --field --unit --device --model --tiles --width-factor --max-steps "
     "--perceptual --vgg-weights --regulariser",
