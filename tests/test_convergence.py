@@ -119,7 +119,7 @@ def test_tiles_with_too_few_steps_are_told(observed, values):
 def test_a_coarse_level_that_has_not_converged_is_told(observed, values, monkeypatch):
     usual = gaussian.Solver.mean
     monkeypatch.setattr(gaussian.Solver, "mean", partialmethod(usual, max_iterations=1))
-    with pytest.warns(ConvergenceWarning, match="the coarse level .*NOT CONVERGED"):
+    with pytest.warns(ConvergenceWarning, match=r"the coarse level .*NOT CONVERGED"):
         tiled(values, observed, polish=0).mean()
 
 

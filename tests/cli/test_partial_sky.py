@@ -25,13 +25,13 @@ def folder(tmp_path_factory):
     observed = footprint & discs(NSIDE, [1.0, 0.6], [0.5, 0.2], [0.15, 0.12])
     skyfill.write_map(path / "map.fits", sky, unit="uK")
     skyfill.write_map(path / "lost.fits", np.where(observed, sky, np.nan), unit="uK")
-    ell = np.arange(3 * NSIDE)
+    ell = np.arange(96)
     rough = 1e-7 * ell**0.5 * (ell > 1)
     np.savetxt(path / "rough.txt", np.column_stack([ell, rough]))
-    prior = skyfill.Prior(NSIDE, rough, pixel_window=False)
+    prior = skyfill.Prior(32, rough, pixel_window=False)
     blue = skyfill.prior.draw(prior, seed=1, threads=1)
     skyfill.write_map(path / "blue.fits", blue, unit="uK")
-    band = skyfill.simulate_mask(NSIDE, seed=1, half_width=0.3)
+    band = skyfill.simulate_mask(32, seed=3, half_width=0.15, n_holes=20, radii=(0.03, 0.06))
     for name, mask in (("mask", observed), ("footprint", footprint), ("band", band)):
         skyfill.write_map(path / f"{name}.fits", mask, column="M", unit="", dtype="uint8")
     return path
