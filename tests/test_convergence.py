@@ -143,7 +143,7 @@ def test_polish_that_is_far_from_its_end_is_told(observed, values, monkeypatch):
     solver.improve(filled, iterations=1)
     assert solver.unpolished() is None
     fitter._fill._first.mean = lambda _: np.full(solver.holes.size, 30 * values.std())
-    with pytest.raises(ConvergenceError, match="polish, some .* of the map's rms from the mean"):
+    with pytest.raises(ConvergenceError, match=r"polish, some .* of the map's rms from the mean"):
         fitter.mean()
 
 

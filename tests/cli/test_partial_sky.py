@@ -158,6 +158,7 @@ def test_validation_of_a_patch(verb, tmp_path):
 ROUGH = ("--cl", "rough.txt", "--no-pixel-window", "-q")
 
 
+@pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("method", ["vae", "gaussian"])
 def test_a_fill_that_has_not_converged_is_an_error_unless_accepted(verb, tmp_path, method):
     words = ("inpaint", "blue.fits", "band.fits", "-o", "out.fits", "--method", method, *ROUGH)
