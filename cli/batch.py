@@ -87,6 +87,8 @@ def run(args: argparse.Namespace) -> int:
     settings = _settings(args)
     observed = reading.mask_of(args, args.mask)  # a bad mask or spectrum is no map's fault
     filling.stay_within(args, observed, shares=args.workers)
+    if args.footprint is not None:
+        skyfill.masks.enclosed_holes(observed, filling.footprint_of(args))
     del observed
     theory.given(args)
     args = _on_its_own(args)
@@ -166,8 +168,10 @@ def _summarise(
         "seconds_per_map": round(seconds / max(len(done), 1), 2),
     }
     path = args.output / SUMMARY
+    counts["unconverged"] = sum(not record.converged for record in done)
     nside = done[0].nside if done else None
-    if nside is not None:
+    whole = all(output.cl for record in done for output in record.outputs)
+    if nside is not None and whole:  # a part of the sky has no such spectrum
         listener.stage("summary")
         about = {"seed": args.seed, "method": args.method, "seconds": round(seconds, 2)}
         spectra = [[output.cl for output in record.outputs] for record in done]
@@ -176,7 +180,7 @@ def _summarise(
         listener.done(f"{path}: {words}")
     return counts | {
         "folder": str(args.output),
-        "summary": str(path) if done else None,
+        "summary": str(path) if done and whole else None,
         "outputs": [output.name for record in done for output in record.outputs],
     }
 
@@ -222,8 +226,9 @@ _LAST: dict[str, skyfill.Inpainter] = {}
 def _settings(args: argparse.Namespace) -> dict[str, Any]:
     """Give all that decides what becomes of a map, files by what is in them."""
     chosen = {name: value for name, value in vars(args).items() if name not in _ASIDE}
-    if args.realizations == 1:  # as it was before there were more
-        del chosen["realizations"]
+    # As it was before there was this to choose, so that folders of that time go on.
+    before = {"realizations": 1, "holes": None, "footprint": None, "accept": False}
+    chosen = {name: value for name, value in chosen.items() if before.get(name, ...) != value}
     settings: dict[str, Any] = {"version": skyfill.__version__}
     for name, value in sorted(chosen.items()):
         if isinstance(value, Path):

@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 __all__ = [
     "STD_DRAWS",
     "add_fill",
+    "add_partial",
     "cards_of",
+    "footprint_of",
     "has_scalar_prior",
     "inpainter_of",
+    "outside_of",
     "refuse",
     "request_of",
     "stay_within",
@@ -65,6 +68,14 @@ def add_fill(parser: argparse.ArgumentParser) -> None:
         help="realizations with noise in the holes, like the noise around them, or without "
         "(default: data)",
     )
+    parser.add_argument(
+        "--holes",
+        choices=("all", "enclosed"),
+        help="which holes to fill: all, or enclosed, those in an observed patch, which leaves the "
+        "sky around it as it is (default: all; to be said where more than 60%% of the sky is "
+        "missing)",
+    )
+    add_partial(parser)
     options.add_dipole(parser)
     options.add_seed(parser)
     theory.add_prior(parser, otherwise="What is not given is fitted to the observed sky.")
@@ -81,6 +92,21 @@ def add_fill(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_partial(parser: argparse.ArgumentParser) -> None:
+    """Declare --footprint, and --accept."""
+    parser.add_argument(
+        "--footprint",
+        type=Path,
+        metavar="FILE",
+        help="where holes may be filled: a mask, 1 = inside; the rest stays as it is",
+    )
+    parser.add_argument(
+        "--accept",
+        action="store_true",
+        help="take a fill that has not converged, too, with a warning (default: an error)",
+    )
+
+
 def refuse(args: argparse.Namespace) -> None:
     """Refuse options that say nothing together."""
     theory.check(args)
@@ -91,6 +117,10 @@ def refuse(args: argparse.Namespace) -> None:
         raise ValueError("cosmovae cannot tell noise from signal; drop --fill, or use vae")
     if args.method == "gaussian" and args.polish:
         raise ValueError("gaussian is exact already; drop --polish, or pass a smaller --tolerance")
+    if args.holes == "all" and args.footprint is not None:
+        raise ValueError(
+            "--holes all fills the whole sphere, --footprint a part of it; drop one of them"
+        )
     if args.cache is not None and args.cache.exists() and not args.cache.is_dir():
         raise NotADirectoryError(f"{args.cache} is a file; --cache takes a folder")
 
@@ -98,6 +128,13 @@ def refuse(args: argparse.Namespace) -> None:
 def has_scalar_prior(args: argparse.Namespace) -> bool:
     """Tell whether a fill holds the map against the statistics of a temperature."""
     return args.method != "diffuse" or bool(args.polish) or bool(vars(args).get("report"))
+
+
+def footprint_of(args: argparse.Namespace) -> NDArray[np.bool_] | None:
+    """Read --footprint."""
+    if args.footprint is None:
+        return None
+    return skyfill.read_mask(args.footprint, frame=args.frame, like=args.mask)
 
 
 def request_of(args: argparse.Namespace, *, maps: int = 1) -> skyfill.plan.Request:
@@ -115,8 +152,12 @@ def stay_within(args: argparse.Namespace, observed: NDArray[np.bool_], *, shares
     """Refuse what takes more than a share of --memory-limit; let so many tiles in as it allows."""
     if args.memory_limit is not None:
         limit = args.memory_limit / shares
+        holes = None
+        if args.footprint is not None or args.holes == "enclosed":
+            holes = skyfill.masks.enclosed_holes(observed, footprint_of(args))
         with wording.naming(limit="--memory-limit"):
-            args.batch_size = skyfill.plan.within(observed, request_of(args), limit).batch_size
+            request = skyfill.plan.within(observed, request_of(args), limit, holes=holes)
+        args.batch_size = request.batch_size
 
 
 def inpainter_of(
@@ -134,6 +175,9 @@ def inpainter_of(
             prior=theory.given(args),
             trust_prior=args.trust_prior,
             noise_rms=reading.noise_of(args, sky),
+            holes=args.holes,
+            footprint=footprint_of(args),
+            accept=args.accept,
             fill=args.fill,
             dipole=args.dipole,
             polish=args.polish,
@@ -153,10 +197,17 @@ def inpainter_of(
 def whole_of(
     sky: skyfill.SkyMap, fitter: skyfill.Inpainter, fill: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Give the sky with a fill in its holes."""
+    """Give the sky with a fill in its holes; NaN where it is neither observed nor filled."""
     whole = sky.values.astype("float64")
+    whole[~fitter.observed] = float("nan")
     whole[fitter.holes] = fill
     return whole
+
+
+def outside_of(fitter: skyfill.Inpainter) -> NDArray[np.bool_] | None:
+    """Mark what is neither observed nor filled; None where there is no such pixel."""
+    outside: NDArray[np.bool_] = ~(fitter.observed | fitter.holes)
+    return outside if outside.any() else None
 
 
 def cards_of(
@@ -172,6 +223,21 @@ def cards_of(
     if fitter.plausibility is not None:
         cards["SFCHECK"] = (fitter.plausibility.verdict, "observed sky beside the prior")
     cards["SFFILLED"] = (round(float(fitter.holes.mean()), 6), "share of the sky that is filled")
+    cards |= _accuracy(fitter)
+    if outside_of(fitter) is not None:
+        how = "footprint" if args.footprint is not None else "enclosed"
+        cards["SFHOLES"] = (how, "which holes were filled; the others stay")
+    if fitter.card is not None:
+        cards["SFMODEL"] = (fitter.card.name, "model card")
+        cards["SFSHA256"] = (fitter.card.sha256, "sha256 of the weights")
+    if args.weights and len(args.weights) > 1:
+        cards["SFMODELS"] = (len(args.weights), "models that take turns, SFMODEL the first")
+    return cards
+
+
+def _accuracy(fitter: skyfill.Inpainter) -> dict[str, tuple[str | int | float | bool, str]]:
+    """Record how exact the last fill is."""
+    cards: dict[str, tuple[str | int | float | bool, str]] = {}
     if fitter.polish:
         cards["SFPOLISH"] = (fitter.polish, "exact iterations after the method")
     if fitter.certificate is not None:
@@ -181,12 +247,8 @@ def cards_of(
         cards["SFRESID"] = (float(f"{found.residual:.3e}"), "residual, relative")
         if math.isfinite(found.distance):
             cards["SFDIST"] = (float(f"{found.distance:.3e}"), "[uK] estimated rms from exact mean")
-        cards["SFCONV"] = (found.converged, "is that within the tolerance?")
-    if fitter.card is not None:
-        cards["SFMODEL"] = (fitter.card.name, "model card")
-        cards["SFSHA256"] = (fitter.card.sha256, "sha256 of the weights")
-    if args.weights and len(args.weights) > 1:
-        cards["SFMODELS"] = (len(args.weights), "models that take turns, SFMODEL the first")
+    if fitter.converged is not None:
+        cards["SFCONV"] = (fitter.converged, "is that within the tolerance?")
     return cards
 
 

@@ -157,7 +157,8 @@ def _report(
     first = next(skies)
     scores = skyfill.fidelity.score_sky(
         chain([first], skies),
-        ~fitter.holes,
+        fitter.observed,
+        outside=filling.outside_of(fitter),
         seed=args.seed,
         threads=args.threads or 0,
         progress=listener,
@@ -170,10 +171,10 @@ def _report(
 
 
 def _std(fitter: skyfill.Inpainter, spread: _Spread) -> NDArray[np.float64]:
-    """Give the uncertainty map, µK: zero where observed."""
+    """Give the uncertainty map, µK: zero where observed, NaN where neither that nor filled."""
     import numpy as np
 
-    std = np.zeros(fitter.holes.size)
+    std = np.where(fitter.observed, 0.0, np.nan)
     exact = fitter.std()
     std[fitter.holes] = np.where(np.isfinite(exact), exact, spread.std())
     return std
@@ -231,6 +232,7 @@ def _write_std(
         nest=sky.nest,
         coord=sky.coord,
         provenance=filling.cards_of(args, fitter)
+        | _converged(fitter)
         | {"SFDRAWS": (spread.count, "realizations behind it")},
         history=[args.command],
         overwrite=args.overwrite,
@@ -252,11 +254,17 @@ def _summary(
         "report": str(args.report) if args.report else None,
         "nside": sky.nside,
         "filled_pixels": int(fitter.holes.sum()),
-        "fsky": 1 - float(fitter.holes.mean()),
+        "fsky": 1 - float((~fitter.observed).mean()),
         "prior": theory.as_json(args, fitter.prior),
         "check": None if fitter.plausibility is None else fitter.plausibility.as_dict(),
         "seconds": round(seconds, 2),
     }
-    return summary | {
-        key.lower(): value for key, (value, _) in filling.cards_of(args, fitter).items()
-    }
+    cards = filling.cards_of(args, fitter) | _converged(fitter)
+    return summary | {key.lower(): value for key, (value, _) in cards.items()}
+
+
+def _converged(fitter: skyfill.Inpainter) -> dict[str, tuple[bool, str]]:
+    """Say whether all fills have converged, not the last one alone."""
+    if fitter.converged is None:
+        return {}
+    return {"SFCONV": (fitter.unconverged == 0, "is that within the tolerance?")}

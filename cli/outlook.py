@@ -30,7 +30,17 @@ def tell(
     if (args.std or args.report) and args.method != "diffuse":
         maps = max(maps, args.std_draws or filling.STD_DRAWS)
     seen = ~skyfill.find_holes(sky.values, observed)  # no name for the holes: they would stay
-    plan = skyfill.plan.make_plan(seen, filling.request_of(args, maps=maps))
+    holes = None
+    try:
+        chosen = skyfill.masks.holes_to_fill(
+            seen, holes=args.holes, footprint=filling.footprint_of(args)
+        )
+    except skyfill.masks.UnusableSkyError as error:
+        raise ValueError(f"{args.map} and {args.mask}: {error}") from None
+    if chosen.sum() + seen.sum() < seen.size:
+        holes = chosen
+    del chosen
+    plan = skyfill.plan.make_plan(seen, filling.request_of(args, maps=maps), holes=holes)
     sizes = _sizes(args, sky, outputs)
     if args.json:
         told = asdict(plan) | {"maps": maps, "memory": int(plan.memory), "outputs": sizes}

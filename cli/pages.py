@@ -46,7 +46,8 @@ def fill_page(
     import numpy as np
 
     report = skyfill.report
-    before = np.where(fitter.holes, np.nan, sky.values)
+    before = np.where(fitter.observed, sky.values, np.nan)
+    part = not np.all(np.isfinite(filled))  # of the sky: it has no spectrum
     kind = "mean" if args.mean else "realization"
     if args.method in ("diffuse", "cosmovae"):
         kind = "guess"
@@ -54,14 +55,17 @@ def fill_page(
     if std is not None:
         images["uncertainty"] = std
     judged = kind == "realization"
-    comparison = _spectrum(args, sky, fitter, filled)
     found = report.findings(scores.figures, judged=judged)
-    found += report.chi2_findings(comparison, judged=judged)
+    statistics = _one_point(scores)
+    if not part:
+        comparison = _spectrum(args, sky, fitter, filled)
+        found += report.chi2_findings(comparison, judged=judged)
+        statistics = [report.spectrum(comparison), *statistics]
     share = f"{fitter.holes.mean():.2%}, {int(fitter.holes.sum())} pixels"
     plates = {
         "The sky": report.skies(before, filled, std),
         "The hardest holes": report.close_ups(~fitter.holes, images),
-        "Statistics": [report.spectrum(comparison), *_one_point(scores)],
+        **({"Statistics": statistics} if statistics else {}),
     }
     return report.Report(
         title=f"{args.map.name}, filled",
@@ -82,7 +86,9 @@ def validation_page(args: argparse.Namespace, sky: skyfill.SkyMap, found: Valida
     report, copies = skyfill.report, found.holes
     hidden = np.where(found.observed, sky.values, np.nan)
     filled = hidden.copy()
+    filled[~found.filler.observed] = np.nan
     filled[found.filler.holes] = found.filler.realization(0)
+    whole = bool(np.all(np.isfinite(filled)))
     images = {"hidden": hidden, "filled": filled, "observed": sky.values}
     z = {} if found.scores.calibration is None else {"held-out holes": found.scores.calibration.z}
     plates = {
@@ -99,7 +105,7 @@ def validation_page(args: argparse.Namespace, sky: skyfill.SkyMap, found: Valida
                 bins=np.linspace(-5, 5, 61).tolist(),
             ),
             *_one_point(found.scores),
-            report.spectrum(_spectrum(args, sky, found.filler, filled)),
+            *([report.spectrum(_spectrum(args, sky, found.filler, filled))] if whole else []),
         ],
     }
     share = (
@@ -125,12 +131,14 @@ def _spectrum(
     filled: NDArray[np.float64],
 ) -> skyfill.SpectrumComparison:
     """Measure C_l; where the fill had no prior, beside one fitted to the observed sky."""
-    prior = fitter.prior or skyfill.prior.fit(sky.values, ~fitter.holes, threads=args.threads or 0)
+    prior = fitter.prior or skyfill.prior.fit(
+        sky.values, fitter.observed, threads=args.threads or 0
+    )
     return skyfill.spectra.compare(
         filled,
         prior,
         lmax=min(2 * sky.nside, prior.cl.size - 1),
-        observed=~fitter.holes if sky.nside <= CUT_NSIDE else None,
+        observed=fitter.observed if sky.nside <= CUT_NSIDE else None,
         threads=args.threads or 0,
     )
 
@@ -138,6 +146,8 @@ def _spectrum(
 def _one_point(scores: SkyScores) -> list[Plate]:
     """Draw the distribution inside and outside of holes."""
     found = scores.one_point
+    if found is None:  # of a part of the sky
+        return []
     title = "Values in the holes and outside"
     caption = "Monopole and dipole taken out. A fill that is too smooth is narrower."
     samples = {"in the holes": found.sample_inside, "outside": found.sample_outside}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import skyfill
 
-from . import judgement, options, pages, reading, theory
+from . import filling, judgement, options, pages, reading, theory
 from .progress import progress
 
 __all__ = ["configure", "run"]
@@ -60,6 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     pages.add_report(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace a report that exists")
+    filling.add_partial(parser)
     options.add_dipole(parser)
     options.add_seed(parser)
     theory.add_prior(parser, otherwise="What is not given is fitted to the observed sky.")
@@ -94,6 +95,8 @@ def run(args: argparse.Namespace) -> int:
             realizations=args.realizations,
             holes=args.holes,
             share=args.share,
+            footprint=filling.footprint_of(args),
+            accept=args.accept,
             seed=args.seed,
             threads=args.threads or 0,
             progress=listener,
@@ -139,6 +142,7 @@ def _summary(
         "method": args.method,
         "seed": args.seed,
         "report": str(args.report) if args.report else None,
+        "sfconv": found.filler.unconverged == 0 if found.filler.converged is not None else None,
         "prior": theory.as_json(args, found.filler.prior),
         "check": None if checked is None else checked.as_dict(),
         "weights": None if card is None else card.name,

@@ -50,6 +50,7 @@ if TYPE_CHECKING:  # `name as name` is how type checkers are told of a re-export
     from skyfill.masks import Holes as Holes
     from skyfill.masks import discs as discs
     from skyfill.masks import distance_to_edge as distance_to_edge
+    from skyfill.masks import enclosed_holes as enclosed_holes
     from skyfill.masks import fill_islands as fill_islands
     from skyfill.masks import find_holes as find_holes
     from skyfill.masks import galactic_cut as galactic_cut
@@ -91,6 +92,7 @@ _HOMES = {
     "Holes": "masks",
     "discs": "masks",
     "distance_to_edge": "masks",
+    "enclosed_holes": "masks",
     "fill_islands": "masks",
     "find_holes": "masks",
     "galactic_cut": "masks",

@@ -30,6 +30,7 @@ _GOOD, _EXACT = 3e-2, 3e-4
 
 def published_fills(
     seen: Mask,
+    holes: Mask | None,
     files: list[str | Path],
     device: str,
     batch_size: int | None,
@@ -56,6 +57,7 @@ def published_fills(
             TileFill(
                 seen,
                 engine,
+                holes=holes,
                 side=about["size"],
                 pixel_arcmin=pixel,
                 boxes=boxes,

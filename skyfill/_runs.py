@@ -24,6 +24,7 @@ from skyfill._pixels import (
     ring_start,
     xyf2ring,
 )
+from skyfill.healpix import neighbours
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -129,6 +130,35 @@ class Runs:
         pixels = np.arange(sizes.sum())
         pixels += np.repeat(self.first - np.append(0, np.cumsum(sizes))[:-1], sizes)
         return pixels
+
+    def touching(self, other: Runs) -> tuple[Indices, Indices]:
+        """Find which regions of this set touch which of another, that has no pixel of this.
+
+        Of two runs that touch, one has an end beside the other: only ends are looked at.
+
+        Returns
+        -------
+        ``(n,)`` each: numbers of regions here, and there, as `regions` has them; every pair once.
+        """
+        here, there = self._beside(other)
+        back, forth = other._beside(self)
+        pairs = np.unique(
+            np.stack([np.concatenate([here, forth]), np.concatenate([there, back])]), axis=1
+        )
+        return pairs[0], pairs[1]
+
+    def _beside(self, other: Runs) -> tuple[Indices, Indices]:
+        """Give the regions here, and there, that meet where runs of this set have their ends."""
+        mine, theirs = self.regions[0], other.regions[0]
+        if not mine.size or not theirs.size:
+            return mine[:0], theirs[:0]
+        found = []
+        for ends in (self.first, self.stop - 1):
+            around = neighbours(self.nside, ends)
+            run = np.searchsorted(other.first, around.ravel(), side="right") - 1
+            inside = (run >= 0) & (around.ravel() < other.stop[run])
+            found.append((np.repeat(mine, 8)[inside], theirs[run[inside]]))
+        return np.concatenate([a for a, _ in found]), np.concatenate([b for _, b in found])
 
     def degraded(self, nside: int) -> Runs:
         """Take the pixels of a lower resolution that hold one of these."""

@@ -33,7 +33,11 @@ Mask = NDArray[np.bool_]
 
 
 class TileMean(Protocol):
-    """Posterior means of tiles ``(ntile, side, side)``, µK."""
+    """Posterior means of tiles ``(ntile, side, side)``, µK.
+
+    One that goes by steps has an attribute ``left``: the largest relative residual since it was
+    last set to zero.
+    """
 
     def __call__(self, tiles: NDArray[Any], observed: Mask) -> NDArray[np.float32]:
         """Fill tiles."""
@@ -68,6 +72,9 @@ class MosaicConfig:
     near
         Observed pixels this far from a hole (in HEALPix pixels) are gathered a second time; 0 for
         one pass only, None for 8 where no polish follows and 0 where one does.
+    rim
+        Where not every hole is to be filled: other unobserved pixels this far from one that is (in
+        HEALPix pixels) have tiles, too, so that polish finds there what a hole can see.
     threshold
         Share of the interpolation weight that must be observed for a tile pixel to count as data.
     coarse_nside
@@ -88,6 +95,7 @@ class MosaicConfig:
     polish: int | None = None
     polished_nside: int = 512
     near: float | None = None
+    rim: float = 64.0
     threshold: float = 0.9
     coarse_nside: int = 256
     whole_nside: int = 128
@@ -136,8 +144,15 @@ class TileSet:
     def __str__(self) -> str:
         return f"{self._useful.size} tiles"
 
-    def fill(self, values: Map, progress: Progress, name: str) -> None:
-        """Write the posterior mean into the holes of ``values``."""
+    def fill(self, values: Map, progress: Progress, name: str) -> float:
+        """Write the posterior mean into the holes of ``values``.
+
+        Gives the largest relative residual of a tile, 0 where the engine tells none.
+        """
+        engine: Any = self._mean
+        told = hasattr(engine, "left")
+        if told:
+            engine.left = 0.0
         passes = 1 if self._again is None else 2
         progress.stage(name, passes * self._useful.size)
         tiles = np.zeros((len(self._layouts), *self._window.shape), dtype=np.float32)
@@ -158,7 +173,9 @@ class TileSet:
         for pixels, pasted in self._pasted(tiles, self._holes):
             values[pixels] = np.nan_to_num(pasted)
             filled += pixels.size
+        left = float(engine.left) if told else 0.0
         progress.done(f"{self}, {filled} pixels")
+        return left
 
     def _cuts(self, data: NDArray[Any]) -> Iterator[tuple[NDArray[np.int64], Map, Map]]:
         """Cut tiles, the next ones while these are being filled."""

@@ -27,12 +27,13 @@ from skyfill._kept import Kept
 from skyfill._latent import latent_seed, latent_sky
 from skyfill._progress import Progress, Silent
 from skyfill.dipole import Dipole
-from skyfill.gaussian import Certificate, Solver, freed
-from skyfill.masks import find_holes
+from skyfill.gaussian import Certificate, ConvergenceWarning, Solver, freed
+from skyfill.masks import MOST_MISSING, find_holes, holes_to_fill, regions_with
 from skyfill.methods import (
     DIPOLES,
     FILLS,
     METHODS,
+    ConvergenceError,
     Diffuse,
     Exact,
     Fill,
@@ -43,6 +44,7 @@ from skyfill.methods import (
 )
 from skyfill.mosaic import Mosaic, MosaicConfig
 from skyfill.prior import (
+    ARCMIN,
     WRONG_ORDER,
     Given,
     Plausibility,
@@ -57,7 +59,20 @@ from skyfill.tilefill import TileFill
 if TYPE_CHECKING:
     from skyfill.vae import ModelCard
 
-__all__ = ["DIPOLES", "FILLS", "METHODS", "Fill", "Inpainter", "describe_prior"]
+__all__ = [
+    "DIPOLES",
+    "FILLS",
+    "METHODS",
+    "ConvergenceError",
+    "ConvergenceWarning",
+    "Fill",
+    "Inpainter",
+    "describe_prior",
+]
+
+#: Share of the signal's variance below which noise hardly helps a fill to converge, and one with
+#: which all that was tried did.
+_NOISE_FREE, _SOME_NOISE = 2e-3, 0.01
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -74,6 +89,12 @@ class Inpainter:
     observed
         ``(npix,)``, RING, True or 1 where observed: bool, or 0 and 1. Missing pixels are added to
         the holes, with a warning.
+    holes
+        Which holes are filled: ``all``, or ``enclosed``, those in an observed patch, which leaves
+        the sky around it as it is (`skyfill.masks.enclosed_holes`). If not given: all, and where
+        more than 60% of the sky is missing this must be said.
+    footprint
+        ``(npix,)``, RING, True inside: only holes there are filled.
     method
         ``vae``, ``gaussian`` (the exact posterior, see `skyfill.gaussian`), ``diffuse``, or
         ``cosmovae``, the published network alone (`skyfill.tilefill`).
@@ -104,6 +125,8 @@ class Inpainter:
         latter several, of which realizations take turns, and the mean is the first's.
     network
         Whether the network makes the first guess of a tile; if not, exact steps begin from nothing.
+    accept
+        Whether a fill that has not converged is given, with a `ConvergenceWarning`, not refused.
     refine
         Exact steps on each tile and pass, at most: few tiles need them after the network.
     device, batch_size, threads
@@ -120,6 +143,16 @@ class Inpainter:
     ----------
     holes
         ``(npix,)``, RING, True where the map is filled.
+    observed
+        ``(npix,)``, RING, True where there are data; what is neither this nor a hole stays as it
+        is.
+    converged
+        Whether the last fill is as near to what its method aims at as it should be; None before
+        there is one, and of ``cosmovae``, which aims at nothing.
+    unconverged
+        How many fills have not converged, and were accepted.
+    certificate
+        How exact the last fill is, where one of the whole sphere was solved for; else None.
     prior
         The prior in use; None for a method that has none.
     plausibility
@@ -132,8 +165,9 @@ class Inpainter:
     Raises
     ------
     ValueError
-        Map, mask, noise map and prior do not fit, nothing is observed or nothing is missing, a
-        number cannot be meant, or the method, device or weights are not available.
+        Map, mask, noise map and prior do not fit, nothing is observed or nothing is missing, or so
+        much that it must be said what to fill; a number cannot be meant, or the method, device or
+        weights are not available.
     UnlikelyPriorError
         A ValueError: the observed sky contradicts the prior, or is smooth in the other pixel order.
     """
@@ -147,9 +181,12 @@ class Inpainter:
         prior: Prior | Given | None = None,
         trust_prior: bool = False,
         noise_rms: ArrayLike | None = None,
+        holes: str | None = None,
+        footprint: ArrayLike | None = None,
         fill: str = "data",
         dipole: str = "marginalise",
         polish: int | None = None,
+        accept: bool = False,
         tolerance: float = 3e-3,
         seed: int = 0,
         weights: str | Path | Sequence[str | Path] | None = None,
@@ -165,6 +202,7 @@ class Inpainter:
         check_words(method, fill, dipole, polish)
         values, observed = as_map(values), as_mask(observed)
         noise_rms = None if noise_rms is None else as_map(noise_rms, "noise_rms")
+        footprint = None if footprint is None else as_mask(footprint, "footprint")
         _check_counts(threads=(threads, 0), polish=(polish, 0), refine=(refine, 0))
         _check_counts(batch_size=(batch_size, 1))
         _check_tolerance(tolerance)
@@ -178,9 +216,12 @@ class Inpainter:
             prior=prior,
             trust_prior=trust_prior,
             noise_rms=noise_rms,
+            holes=holes,
+            footprint=footprint,
             fill=fill,
             dipole=dipole,
             polish=polish,
+            accept=accept,
             tolerance=tolerance,
             weights=weights,
             network=network,
@@ -202,10 +243,24 @@ class Inpainter:
         self._threads = threads
         self._data_like = fill == "data"
         self._mask = observed
-        self.holes = find_holes(values, observed)
-        seen = ~self.holes
-        if np.array_equal(seen, observed):
-            seen = observed  # one mask the fewer in memory
+        self._accept = accept
+        self.certificate: Certificate | None = None
+        self.converged: bool | None = None
+        self.unconverged = 0
+        seen = ~find_holes(values, observed)
+        self.observed = seen = observed if np.array_equal(seen, observed) else seen  # one mask less
+        self.holes = holes_to_fill(seen, holes=holes, footprint=footprint)
+        share = float(self.holes.mean())
+        if share > MOST_MISSING:
+            warnings.warn(
+                f"{share:.1%} of the sky is filled: most of what comes out is the prior, not data",
+                stacklevel=2,
+            )
+        some = None if np.count_nonzero(self.holes) == np.count_nonzero(~seen) else self.holes
+        #: Of what a method fills, that which is asked for; None where it is the same.
+        self._chosen: Mask | None = None
+        #: What no method reads, where that is more than the holes.
+        self._unread = None if some is None else ~seen
         self.card: ModelCard | None = None
         self._dipole = Dipole(seen, threads=threads)
         self._marginal = dipole == "marginalise"
@@ -227,7 +282,7 @@ class Inpainter:
         files = [weights] if isinstance(weights, str | Path) else list(weights or ())
         if method == "cosmovae":
             self._ensemble, self.card = published_fills(
-                seen, files, device, batch_size, self._progress
+                seen, some, files, device, batch_size, self._progress
             )
             self._fill = self._ensemble[0]
         elif method == "vae":
@@ -239,6 +294,7 @@ class Inpainter:
                 seen,
                 self._known_prior(),
                 engine,
+                holes=some,
                 marginal=self._marginal,
                 config=config,
                 threads=threads,
@@ -252,11 +308,22 @@ class Inpainter:
             solver = self._solver(seen)
             self._fill = Exact(solver, tolerance=tolerance, progress=self._progress)
         else:
-            self._fill = Diffuse(seen, progress=self._progress)
-            if polish:
-                self._fill = Polished(
-                    self._fill, self._solver(seen), iterations=polish, progress=self._progress
-                )
+            self._fill = self._diffusion(seen, some, polish)
+        if some is not None and isinstance(self._fill, Exact | Polished):
+            self._chosen = some[~seen]
+
+    def _diffusion(self, seen: Mask, some: Mask | None, polish: int | None) -> Fill:
+        """Prepare ``diffuse``."""
+        if polish:
+            first = Diffuse(seen, progress=self._progress)
+            solver = self._solver(seen)
+            return Polished(first, solver, iterations=polish, progress=self._progress)
+        if some is None:
+            return Diffuse(seen, progress=self._progress)
+        # Regions without a pixel to be filled have no part in the others' equations.
+        within = regions_with(~seen, some)
+        self._chosen = some[within]
+        return Diffuse(~within, progress=self._progress)
 
     def with_map(self, values: ArrayLike, *, seed: int = 0) -> Inpainter:
         """Give the same for another map: its fills are, bit by bit, those of a new `Inpainter`.
@@ -279,14 +346,16 @@ class Inpainter:
         values = as_map(values)
         fitted = self.prior is not None and self._fits
         alike = values.shape == self.holes.shape
-        alike = alike and np.array_equal(~self._mask | np.isnan(values), self.holes)
+        alike = alike and np.array_equal(self._mask & ~np.isnan(values), self.observed)
         if fitted or not alike:
             return self._anew(values, seed=seed)
         find_holes(values, self._mask)  # warns of what the map misses
         other = copy.copy(self)
+        other.certificate = other.converged = None
+        other.unconverged = 0
         other._seed = latent_seed(check_seed(seed))  # noqa: SLF001 - it is of this class
         other._take(values)  # noqa: SLF001
-        other.plausibility = other._judge(~self.holes)  # noqa: SLF001
+        other.plausibility = other._judge(self.observed)  # noqa: SLF001
         return other
 
     def _judge(self, seen: Mask) -> Plausibility | None:
@@ -323,7 +392,7 @@ class Inpainter:
         return fill
 
     def _data(self, latent: Map | None = None) -> Map:
-        """Give the map without monopole and dipole, less a latent sky (changed); 0 in the holes."""
+        """Give the map without monopole and dipole, less a latent sky (changed); 0 if missing."""
         # Neighbours' means of numbers that the file has as float32 need no better ones.
         kind = self._values.dtype if self._single else np.float64
         out = np.zeros(self._values.size, kind) if latent is None else latent
@@ -331,13 +400,46 @@ class Inpainter:
             np.subtract(low, self._values[part], out=low)
             out[part] += low
             np.negative(out[part], out=out[part])
-        out[self.holes] = 0.0
+        if self._unread is None:
+            out[self.holes] = 0.0
+        else:
+            out[self._unread] = 0.0
         return out
 
-    @property
-    def certificate(self) -> Certificate | None:
-        """How exact the last fill of ``gaussian`` is; None before there is one."""
-        return self._fill.certificate if isinstance(self._fill, Exact) else None
+    def _filled(self, data: Map) -> Map:
+        """Fill the holes of a map, which may be changed, and note whether that has converged."""
+        fill = self._fill.mean(data, overwrite=True)
+        self.certificate = self._fill.certificate
+        trouble = self._fill.trouble
+        if trouble is None and not np.all(np.isfinite(fill)):
+            trouble = "its numbers have overflowed"
+        self.converged = trouble is None
+        self.unconverged += not self.converged
+        if trouble is not None:
+            message = f"the fill has not converged: {trouble}{self._cause()}"
+            if not self._accept:
+                raise ConvergenceError(f"{message}; or take it as it is: `accept=True`")
+            warnings.warn(message, ConvergenceWarning, stacklevel=3)
+        return fill if self._chosen is None else fill[self._chosen]
+
+    def _cause(self) -> str:
+        """Say why a fill may not converge and what mends it, as far as prior and method tell."""
+        words = "; pass a larger `tolerance`" if isinstance(self._fill, Exact) else ""
+        if self.prior is None:
+            return words
+        cl, area = self.prior.signal_cl(), 4 * math.pi / self.holes.size
+        signal = float(np.sum((2 * np.arange(cl.size) + 1) * cl)) / (4 * math.pi)
+        noise = self.prior.white_cl / area
+        if self._noise_variance is not None:
+            noise = float(np.median(self._noise_variance))
+        if noise > _NOISE_FREE * signal:
+            return words
+        some = math.sqrt(_SOME_NOISE * signal * area) / ARCMIN
+        return (
+            f"; it is taken to be nearly free of noise, so that every pixel counts: give the noise"
+            f" that it has (`noise_uk_arcmin={some:.2g}` is {_SOME_NOISE:.0%} of its variance)"
+            f"{words.replace('; pass', ', or')}"
+        )
 
     def _solver(self, seen: Mask) -> Solver:
         prior = self._known_prior()
@@ -373,10 +475,10 @@ class Inpainter:
 
         Raises
         ------
-        ValueError
-            ``gaussian`` does not reach its tolerance.
+        ConvergenceError
+            A ValueError: the fill has not converged, and ``accept`` is False.
         """
-        return self._restored(self._fill.mean(self._data(), overwrite=True))
+        return self._restored(self._filled(self._data()))
 
     def realization(self, index: int = 0) -> Map:
         """Draw a sample of the posterior: full power in the holes.
@@ -392,8 +494,10 @@ class Inpainter:
 
         Raises
         ------
+        ConvergenceError
+            A ValueError: the fill has not converged, and ``accept`` is False.
         ValueError
-            The method has no posterior, or ``gaussian`` does not reach its tolerance.
+            The method has no posterior.
         """
         index = check_seed(index, what="index")
         if not self._stochastic:
@@ -402,6 +506,7 @@ class Inpainter:
             )
         if self._ensemble:
             member = self._ensemble[index % len(self._ensemble)]
+            self.converged = None
             return self._restored(member.sample(self._data(), (self._seed, index)))
         self._progress.stage("latent sky")
         sky, in_holes = latent_sky(
@@ -414,7 +519,7 @@ class Inpainter:
             threads=self._threads,
         )
         self._progress.done(f"seed {self._seed}, index {index}")
-        in_holes += self._fill.mean(self._data(sky), overwrite=True)
+        in_holes += self._filled(self._data(sky))
         return self._restored(in_holes)
 
     def std(self) -> Map:
@@ -430,6 +535,8 @@ class Inpainter:
         if not isinstance(self._fill, Exact):
             return np.full(int(self.holes.sum()), np.nan)
         variance = self._fill.solver.variance()
+        if self._chosen is not None:
+            variance = variance[self._chosen]
         if not self._data_like:
             if self._noise_variance is None:
                 noise = self._known_prior().noise_cl * self.holes.size / (4 * math.pi)

@@ -24,6 +24,8 @@ from skyfill._weights import frame_letter, regrade_mask, rotate_mask
 from skyfill.healpix import pixel_directions
 
 __all__ = [
+    "HOLES",
+    "MOST_MISSING",
     "ApodisedMaskError",
     "Holes",
     "Sources",
@@ -31,21 +33,29 @@ __all__ = [
     "disc_pixels",
     "discs",
     "distance_to_edge",
+    "enclosed_holes",
     "fill_islands",
     "find_holes",
     "frame_letter",
     "galactic_cut",
     "grow",
+    "holes_to_fill",
     "label_holes",
     "read_catalogue",
     "read_mask",
     "read_sources",
     "read_weights",
+    "regions_with",
     "regrade_mask",
     "rotate_mask",
 ]
 
 
+#: What may be filled.
+HOLES = ("all", "enclosed")
+#: Share of the sky beyond which a fill of all that is missing must be asked for: a Galactic mask
+#: leaves more, a patch of the sky less.
+MOST_MISSING = 0.6
 #: No map of the sky has a pixel so hot, µK: not the Galaxy at 857 GHz, whose K_CMB are large.
 _HOTTEST = 1e15
 
@@ -112,7 +122,7 @@ def find_holes(values: ArrayLike, observed: ArrayLike) -> NDArray[np.bool_]:
     if forgotten:
         warnings.warn(
             f"{forgotten} pixels that the mask calls observed are missing in the map;"
-            " they are filled, too",
+            " they are holes, too",
             stacklevel=2,
         )
     _warn_of_repeats(values, ~holes)
@@ -144,6 +154,135 @@ def _refuse_impossible(values: NDArray[np.floating], observed: NDArray[np.bool_]
             f"{values[np.argmax(wrong)]:.6g}, no temperatures in µK; set them to NaN where "
             "nothing was observed"
         )
+
+
+def enclosed_holes(
+    observed: NDArray[np.bool_], footprint: NDArray[np.bool_] | None = None
+) -> NDArray[np.bool_]:
+    """Tell the holes in an observed patch of the sky from what lies outside of it.
+
+    Without a footprint a hole is *enclosed* if it has fewer pixels than the observed regions that
+    touch it have together; else it belongs to the outside. The sky around a patch, or around
+    several, is the outside, and so is a hole that opens into it, through a side or a corner of a
+    pixel. Discs in a patch are enclosed, and so is a moat around an island of observed pixels. A
+    Galactic band is enclosed as long as the caps on either side of it are larger together. A patch
+    of more than half of the sky makes the rest of it a hole like any other: that this is the
+    outside, only a footprint can say.
+
+    Parameters
+    ----------
+    observed
+        (npix,), RING.
+    footprint
+        (npix,), RING, true inside: all unobserved pixels there are in enclosed holes, and no other.
+
+    Returns
+    -------
+        (npix,), RING, true in enclosed holes.
+
+    Raises
+    ------
+    ValueError
+        The footprint has another Nside.
+
+    """
+    nside, observed = _mask(observed)
+    if footprint is not None:
+        if footprint.shape != observed.shape:
+            other = nside_of(footprint.size, "footprint")
+            raise ValueError(
+                f"the footprint has Nside {other}, the mask has Nside {nside}; give a pair"
+            )
+        inside: NDArray[np.bool_] = ~observed & footprint
+        return inside
+    holes, sky = Runs.of(observed, False), Runs.of(observed)
+    labels, sizes = holes.regions
+    around = np.zeros(sizes.size, np.int64)
+    hole, region = holes.touching(sky)
+    np.add.at(around, hole, sky.regions[1][region])
+    enclosed = np.zeros_like(observed)
+    holes.paint((sizes < around)[labels], enclosed)
+    return enclosed
+
+
+def regions_with(pixels: NDArray[np.bool_], some: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Choose the connected regions of a set of pixels that have one of some pixels.
+
+    Parameters
+    ----------
+    pixels, some
+        (npix,), RING.
+
+    Returns
+    -------
+        (npix,), RING, true in these regions.
+
+    """
+    runs = Runs.of(np.ascontiguousarray(pixels, np.bool_))
+    labels, sizes = runs.regions
+    has = np.add.reduceat(some, runs.first) if runs.first.size else np.zeros(0, np.int64)
+    out = np.zeros_like(pixels)
+    runs.paint((np.bincount(labels, has, minlength=sizes.size) > 0)[labels], out)
+    return out
+
+
+def holes_to_fill(
+    observed: NDArray[np.bool_],
+    *,
+    holes: str | None = None,
+    footprint: NDArray[np.bool_] | None = None,
+) -> NDArray[np.bool_]:
+    """Choose the unobserved pixels that are to be filled.
+
+    Parameters
+    ----------
+    observed
+        (npix,), RING.
+    holes
+        ``all``; or ``enclosed``, see `enclosed_holes`. Not given: all, unless more than 60% of the
+        sky is missing.
+    footprint
+        (npix,), RING, true inside: only there.
+
+    Returns
+    -------
+        (npix,), RING.
+
+    Raises
+    ------
+    UnusableSkyError
+        A ValueError: more than 60% of the sky is missing and nothing is said, there is nothing to
+        fill, or what is said contradicts itself.
+
+    """
+    if holes not in (None, *HOLES):
+        raise ValueError(f"`holes={holes!r}` is unknown; choose one of {', '.join(HOLES)}")
+    if footprint is not None:
+        if holes == "all":
+            raise UnusableSkyError(
+                "`holes='all'` fills the whole sphere and `footprint` a part of it; pass one of"
+                " them"
+            )
+        chosen = enclosed_holes(observed, footprint)
+        if not chosen.any():
+            raise UnusableSkyError("the footprint has no hole: all its pixels are observed")
+        return chosen
+    if holes == "enclosed":
+        chosen = enclosed_holes(observed)
+        if not chosen.any():
+            raise UnusableSkyError(
+                "no hole is enclosed by observed sky, all that is missing lies outside of it; pass"
+                " `footprint=...` to say what the inside is, or `holes='all'`"
+            )
+        return chosen
+    missing = 1 - np.count_nonzero(observed) / observed.size
+    if holes is None and missing > MOST_MISSING:
+        raise UnusableSkyError(
+            f"{100 * missing:.3g}% of the sky is missing: pass `holes='enclosed'` to fill only the"
+            " holes inside the observed patch, `footprint=...` to say what its inside is, or"
+            " `holes='all'` to fill the whole sphere"
+        )
+    return ~observed
 
 
 def label_holes(observed: ArrayLike) -> Holes:

@@ -17,6 +17,7 @@ __all__ = [
     "DIPOLES",
     "FILLS",
     "METHODS",
+    "ConvergenceError",
     "Diffuse",
     "Exact",
     "Fill",
@@ -34,8 +35,23 @@ FILLS = ("data", "signal")
 DIPOLES = ("marginalise", "fit")
 
 
+class ConvergenceError(ValueError):
+    """A fill that has not converged, and was not accepted."""
+
+
 class Fill(Protocol):
-    """What the pipeline asks of a fill method."""
+    """What the pipeline asks of a fill method.
+
+    Attributes
+    ----------
+    certificate
+        How exact the last mean is, where one of the whole sphere was solved for.
+    trouble
+        What has not converged in it; None where all has.
+    """
+
+    certificate: Certificate | None
+    trouble: str | None
 
     def mean(self, values: Map, *, overwrite: bool = False) -> Map:
         """Give the mean in the holes, ``(nhole,)`` in RING order; values there are not read.
@@ -48,6 +64,8 @@ class Diffuse:
     """Neighbour means until they stand still: what people use today."""
 
     def __init__(self, observed: Mask, *, progress: Progress) -> None:
+        self.certificate: Certificate | None = None
+        self.trouble: str | None = None
         self._observed = observed
         self._progress = progress
 
@@ -65,20 +83,18 @@ class Exact:
     def __init__(self, solver: Solver, *, tolerance: float, progress: Progress) -> None:
         self.solver = solver
         self.certificate: Certificate | None = None
+        self.trouble: str | None = None
         self._tolerance = tolerance
         self._progress = progress
 
     def mean(self, values: Map, *, overwrite: bool = False) -> Map:  # noqa: ARG002
-        """Solve, and keep the certificate; ValueError where the tolerance is not met."""
+        """Solve, and keep the certificate."""
         self._progress.stage("exact mean")
         solution = self.solver.mean(values, tolerance=self._tolerance, progress=self._progress)
         self.certificate = solution.certificate
         self._progress.done(str(self.certificate))
-        if not self.certificate.converged:
-            raise ValueError(
-                f"the exact mean has not converged ({self.certificate}); pass a larger "
-                "`tolerance`, or more noise where the map is smooth and nearly free of it"
-            )
+        converged = self.certificate.converged
+        self.trouble = None if converged else f"the exact mean ({self.certificate})"
         return solution.fill
 
 
@@ -86,6 +102,8 @@ class Polished:
     """Another method's fill, and some exact steps from there."""
 
     def __init__(self, first: Fill, solver: Solver, *, iterations: int, progress: Progress) -> None:
+        self.certificate: Certificate | None = None
+        self.trouble: str | None = None
         self._first = first
         self._solver = solver
         self._iterations = iterations
@@ -98,6 +116,7 @@ class Polished:
         self._progress.stage("polish", self._iterations)
         fill = self._solver.improve(filled, iterations=self._iterations, progress=self._progress)
         self._progress.done()
+        self.trouble = self._solver.unpolished()
         return fill
 
 

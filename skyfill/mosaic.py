@@ -24,7 +24,7 @@ from skyfill._progress import Progress, Silent
 from skyfill._runs import Runs
 from skyfill._tileset import FlatEngine, MosaicConfig, TileMean, TileSet, pixel_size, plan_tiles
 from skyfill.flatsky import coarse_share
-from skyfill.gaussian import CoarseModel, Solver, degrade, freed
+from skyfill.gaussian import Certificate, CoarseModel, Solver, degrade, freed
 from skyfill.gaussian.blocks import affordable
 from skyfill.masks import grow
 from skyfill.prior import Prior
@@ -44,6 +44,10 @@ _NEAR = 8.0
 #: Steps of polish where every hole is polished, and how much less exact the coarse level is then.
 _POLISH, _ROUGH = 8, 6.0
 
+#: Relative residual of a tile beyond which it has not converged: three times the largest of healthy
+#: runs (docs/measured.md, "Convergence").
+_UNSOLVED = 0.1
+
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
@@ -57,6 +61,9 @@ class Mosaic:
         ``(npix,)``, RING, True where observed.
     prior
         What the maps are made of.
+    holes
+        ``(npix,)``, RING: the unobserved pixels to be filled, all if not given. Where not every
+        hole is polished, tiles are made for them and what is near them alone.
     engine
         What fills tiles.
     marginal
@@ -76,6 +83,10 @@ class Mosaic:
         Whether maps are solved as a whole, without tiles and their engine.
     polish
         Exact iterations at the end; none where the whole is exact, or memory too small.
+    certificate
+        Of the last mean, where maps are solved as a whole.
+    trouble
+        What has not converged in the last mean; None where all has.
     """
 
     def __init__(
@@ -84,6 +95,7 @@ class Mosaic:
         prior: Prior,
         engine: FlatEngine,
         *,
+        holes: Mask | None = None,
         marginal: bool = True,
         config: MosaicConfig | None = None,
         threads: int = 0,
@@ -92,6 +104,9 @@ class Mosaic:
     ) -> None:
         observed = as_mask(observed)
         self._observed = observed
+        self._holes = holes
+        self.certificate: Certificate | None = None
+        self.trouble: str | None = None
         self._kept = kept or Kept()
         self._prior = prior
         self._signal = freed(prior.signal_cl()) if marginal else prior.signal_cl()
@@ -108,17 +123,19 @@ class Mosaic:
             return
         every = self._nside <= self._config.polished_nside
         polish = usual_polish(self._nside, self._config)
+        self._near = None if holes is None or every else _near(observed, holes, self._config)
         solver = self._solver(small_only=not every) if polish else None
         if solver is not None:
             self._polisher, self.polish = solver, polish
         self._progress.stage("plan")
-        small, wide = _small_and_wide(observed, self._config)
+        small, wide = _small_and_wide(observed, self._config, self._near)
         blocks = np.zeros_like(observed)
         if solver is not None:
             blocks[solver.small] = True
             small &= ~blocks
             wide &= ~blocks
         kept = self._kept.of(observed, np.packbits(blocks), self._config)
+        kept = kept if self._near is None else kept.of(np.packbits(self._near))
         blocks |= observed
         self._seen = blocks | small  # but for wide holes
         again = None
@@ -151,6 +168,7 @@ class Mosaic:
                 signal_cl=self._signal,
                 noise_cl=self._prior.white_cl,
                 small_only=small_only,
+                among=self._near,
                 threads=self._threads,
                 kept=self._kept,
             )
@@ -174,35 +192,26 @@ class Mosaic:
         -------
         ``(nhole,)``, µK, in RING order.
         """
+        self.trouble = self.certificate = None
         work = values if overwrite else values.copy()
         work[~self._observed] = 0.0
         if self.whole:
-            self._progress.stage("whole sky")
-            if self._coarse is None:
-                self._coarse = Solver(
-                    self._observed,
-                    signal_cl=self._signal,
-                    noise_cl=self._prior.white_cl,
-                    threads=self._threads,
-                )
-            solution = self._coarse.mean(
-                work, tolerance=0.1 * self._config.tolerance, progress=self._progress
-            )
-            self._progress.done(str(solution.certificate))
-            return solution.fill
+            return self._solve(work)
         if self._polisher is not None and self._polisher.small.size:
             # Nearer to the exact mean than from tiles, and sooner.
             self._progress.stage("blocks")
             work[self._polisher.small] = self._polisher.small_fill(work)
             self._progress.done(f"{self._polisher.small.size} pixels")
         if "small" in self._sets:
-            self._sets["small"].fill(work, self._progress, "small holes")
+            self._fill("small", work)
         if "wide" in self._sets:
             large = self._large_scales(work) if self._config.coarse_nside else np.zeros(1, complex)
             # Not kept as a map: to make it twice costs little.
             for part, sky in harmonics.parts_of(large, self._nside, threads=self._threads):
                 work[part] -= sky
-            self._sets["wide"].fill(work, self._progress, "wide holes")
+            if self._near is not None:  # what no tile fills keeps the large scales
+                work[~(self._seen | self._near)] = 0.0
+            self._fill("wide", work)
             for part, sky in harmonics.parts_of(large, self._nside, threads=self._threads):
                 work[part] += sky
         if self._polisher is not None:
@@ -211,7 +220,37 @@ class Mosaic:
                 work, iterations=self.polish, progress=self._progress
             )
             self._progress.done()
-        return np.asarray(work[~self._observed])
+            self._note(self._polisher.unpolished())
+        return np.asarray(work[~self._observed if self._holes is None else self._holes])
+
+    def _solve(self, values: Map) -> Map:
+        """Give the exact mean in the holes."""
+        self._progress.stage("whole sky")
+        if self._coarse is None:
+            self._coarse = Solver(
+                self._observed,
+                signal_cl=self._signal,
+                noise_cl=self._prior.white_cl,
+                threads=self._threads,
+            )
+        solution = self._coarse.mean(
+            values, tolerance=0.1 * self._config.tolerance, progress=self._progress
+        )
+        self.certificate = solution.certificate
+        self._progress.done(str(solution.certificate))
+        if not solution.certificate.converged:
+            self.trouble = f"the exact mean ({solution.certificate})"
+        return solution.fill if self._holes is None else solution.fill[self._holes[~self._observed]]
+
+    def _fill(self, name: str, values: Map) -> None:
+        """Fill the holes of a set of tiles, and note whether that has converged."""
+        left = self._sets[name].fill(values, self._progress, f"{name} holes")
+        if not left <= _UNSOLVED:
+            self._note(f"tiles of {name} holes, with a relative residual of {left:.2g}")
+
+    def _note(self, trouble: str | None) -> None:
+        """Note what has not converged, if anything."""
+        self.trouble = "; ".join(filter(None, (self.trouble, trouble))) or None
 
     def _large_scales(self, values: Map) -> NDArray[np.complex128]:
         """Give m_L, the mean of the large scales, as harmonics."""
@@ -239,6 +278,8 @@ class Mosaic:
         last = int(np.flatnonzero(h > 1e-9)[-1])
         alm = harmonics.almxfl(solution.whitened, h * model.window * signal[: lmax + 1])
         self._progress.done(f"nside {nside}, l up to {last}, {solution.certificate}")
+        if not solution.certificate.converged:
+            self._note(f"the coarse level ({solution.certificate})")
         return harmonics.truncated(alm, last)
 
 
@@ -250,15 +291,27 @@ def usual_polish(nside: int, config: MosaicConfig) -> int:
 
 
 def count_tiles(
-    observed: Mask, holes: Runs, config: MosaicConfig, *, polished: bool
+    observed: Mask,
+    holes: Runs,
+    config: MosaicConfig,
+    *,
+    polished: bool,
+    wanted: Mask | None = None,
 ) -> dict[str, int]:
     """Count the tiles of ``small`` and of ``wide`` holes that a `Mosaic` would fill.
 
     If it polishes, nearly: small holes next to wide ones have tiles, not blocks; how near, only the
-    prior says.
+    prior says. Of all holes, those ``wanted`` are filled.
     """
     regions, sizes = holes.regions
     wide = _wide_runs(holes, _small_radius(holes.nside, config))
+    if wanted is not None and holes.nside > config.polished_nside:
+        near = Runs.of(_near(observed, wanted, config))
+        of = np.searchsorted(holes.first, near.first, side="right") - 1
+        touched = np.zeros(sizes.size, np.bool_)
+        touched[regions[of]] = True
+        sizes = np.where(touched, sizes, observed.size)  # too many for a block
+        holes, regions, wide = near, regions[of], wide[of]
     blocks = affordable(sizes)[regions] & polished
     tiles, seen = {}, observed.copy()
     holes.paint(blocks, seen)
@@ -269,10 +322,22 @@ def count_tiles(
     return tiles
 
 
-def _small_and_wide(observed: Mask, config: MosaicConfig) -> tuple[Mask, Mask]:
-    """Tell holes that are small against a tile from others."""
+def _near(observed: Mask, holes: Mask, config: MosaicConfig) -> Mask:
+    """Mark the unobserved pixels among and around some holes that tell what is in them."""
+    nside = nside_of(observed.size, "mask")
+    near = ~grow(~holes, config.rim * pixel_size(nside))
+    near &= ~observed
+    return near
+
+
+def _small_and_wide(observed: Mask, config: MosaicConfig, near: Mask | None) -> tuple[Mask, Mask]:
+    """Tell holes that are small against a tile from others; of both, what is ``near`` if given."""
     wide = wide_holes(observed, _small_radius(nside_of(observed.size, "mask"), config))
-    return ~(observed | wide), wide
+    small = ~(observed | wide)
+    if near is not None:
+        small &= near
+        wide &= near
+    return small, wide
 
 
 def _small_radius(nside: int, config: MosaicConfig) -> float:

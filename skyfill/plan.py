@@ -83,10 +83,10 @@ class Plan:
 
     nside: int
     holes: int
-    """Connected ones."""
+    """Connected ones that are filled."""
     hole_pixels: int
     masked: float
-    """Share of the sky."""
+    """Share of the sky that is filled."""
     method: str
     prior: str
     """``given``, ``fitted``, or ``none`` where the method has none."""
@@ -100,7 +100,7 @@ class Plan:
     """Of all maps."""
 
 
-def make_plan(observed: ArrayLike, request: Request) -> Plan:
+def make_plan(observed: ArrayLike, request: Request, *, holes: Mask | None = None) -> Plan:
     """Plan a fill, tiles included, without filling.
 
     Parameters
@@ -109,33 +109,50 @@ def make_plan(observed: ArrayLike, request: Request) -> Plan:
         ``(npix,)``, RING, True where observed, and not missing in the map.
     request
         What is asked for.
+    holes
+        ``(npix,)``, RING: the unobserved pixels to be filled; all if not given.
     """
     observed = as_mask(observed)
     nside = nside_of(observed.size, "mask")
     config = MosaicConfig()
     runs = Runs.of(observed, False)
-    _, sizes = runs.regions
-    holes = int(sizes.sum())
+    worked = _worked(observed, request, holes)
     tiled = request.method == "vae" and nside > config.whole_nside
-    polish = _polish(request, nside, holes)
-    tiles = count_tiles(observed, runs, config, polished=bool(polish)) if tiled else {}
+    polish = _polish(request, nside, int(worked.sum()))
+    tiles = (
+        count_tiles(observed, runs, config, polished=bool(polish), wanted=holes) if tiled else {}
+    )
+    filled = runs.regions[1] if holes is None else Runs.of(holes).regions[1]
     informed = request.method in ("vae", "gaussian") or bool(request.polish)
     return Plan(
         nside=nside,
-        holes=sizes.size,
-        hole_pixels=holes,
-        masked=holes / observed.size,
+        holes=filled.size,
+        hole_pixels=int(filled.sum()),
+        masked=int(filled.sum()) / observed.size,
         method=request.method,
         prior=("given" if request.known else "fitted") if informed else "none",
-        stages=_stages(request, sizes, tiles, nside=nside, polish=bool(polish)),
+        stages=_stages(request, worked, tiles, nside=nside, polish=bool(polish)),
         tiles=tiles,
         polish=polish,
-        memory=_memory(request, nside, sizes, sum(tiles.values())),
+        memory=_memory(request, nside, worked, sum(tiles.values())),
         seconds=_seconds(request, nside, sum(tiles.values())),
     )
 
 
-def within(observed: ArrayLike, request: Request, limit: float) -> Request:
+def _worked(observed: Mask, request: Request, holes: Mask | None) -> NDArray[np.int64]:
+    """Give the sizes of the holes that are worked on: exact means want all that is missing."""
+    config = MosaicConfig()
+    nside = nside_of(observed.size, "mask")
+    exact = request.method == "gaussian" or (request.method == "diffuse" and bool(request.polish))
+    exact = exact or (request.method == "vae" and nside <= config.polished_nside)
+    if holes is None or exact:
+        return Runs.of(observed, False).regions[1]
+    return Runs.of(holes).regions[1]
+
+
+def within(
+    observed: ArrayLike, request: Request, limit: float, *, holes: Mask | None = None
+) -> Request:
     """Refuse a fill that takes more memory than it may; else say how many tiles fit at once.
 
     Parameters
@@ -146,6 +163,8 @@ def within(observed: ArrayLike, request: Request, limit: float) -> Request:
         What is asked for.
     limit
         Bytes.
+    holes
+        As for `make_plan`.
 
     Raises
     ------
@@ -154,9 +173,9 @@ def within(observed: ArrayLike, request: Request, limit: float) -> Request:
     """
     observed = as_mask(observed)
     nside = nside_of(observed.size, "mask")
-    holes = Runs.of(observed, False)
-    _, sizes = holes.regions
-    tiles = _guess_tiles(observed, holes) if request.method == "vae" else 0
+    sizes = _worked(observed, request, holes)
+    wanted = Runs.of(observed, False) if holes is None else Runs.of(holes)
+    tiles = _guess_tiles(observed, wanted) if request.method == "vae" else 0
     least = _memory(replace(request, batch_size=2), nside, sizes, tiles)
     if least > limit:
         raise ValueError(

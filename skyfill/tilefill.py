@@ -18,6 +18,7 @@ from skyfill import blending, tiling
 from skyfill._arrays import as_mask
 from skyfill._checks import nside_of
 from skyfill._progress import Progress, Silent
+from skyfill.gaussian import Certificate
 from skyfill.tiling import Layout, Paster
 
 __all__ = ["TileEngine", "TileFill"]
@@ -65,9 +66,19 @@ class TileFill:
     boxes
         Whether tiles are twice as wide as high with as many pixels, as Cartesian tiles of the paper
         are, in plate carrée about their own middle; squares in gnomonic projection if not.
+    holes
+        ``(npix,)``, RING: the unobserved pixels to be filled; all if not given.
     progress
         Told of every tile.
+
+    Attributes
+    ----------
+    certificate, trouble
+        None: the network makes no claim.
     """
+
+    certificate: Certificate | None = None
+    trouble: str | None = None
 
     def __init__(
         self,
@@ -77,15 +88,17 @@ class TileFill:
         side: int,
         pixel_arcmin: float,
         boxes: bool = False,
+        holes: Mask | None = None,
         progress: Progress | None = None,
     ) -> None:
         observed = as_mask(observed)
         self._observed, self._engine, self._boxes = observed, engine, boxes
-        self._holes = np.flatnonzero(~observed)
+        holes = ~observed if holes is None else holes
+        self._holes = np.flatnonzero(holes)
         self._progress = progress or Silent()
         self._progress.stage("plan")
         layouts: tuple[Layout, ...] = tiling.plan(
-            ~observed,
+            holes,
             side=side,
             pixel_arcmin=pixel_arcmin,
             margin=_MARGIN * side * math.radians(pixel_arcmin / 60),

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from skyfill._checks import check_seed, nside_of
 from skyfill.batch.summary import binned_cl
+from skyfill.gaussian import ConvergenceWarning
 
 __all__ = [
     "Job",
@@ -73,7 +74,10 @@ class Job(Protocol):
     """What is done with every map; can be pickled."""
 
     def __call__(self, task: Task) -> Iterable[NDArray[np.float64]]:
-        """Fill ``task.input``; write each of ``task.outputs`` and give its whole sky, µK, RING."""
+        """Fill ``task.input``; write each of ``task.outputs`` and give its sky, µK, RING.
+
+        It is NaN where the sky is neither observed nor filled.
+        """
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ class Output:
     stat: list[int]
     """As `Record.input_stat`."""
     cl: list[float]
-    """Binned spectrum of the filled map, see `binned_cl`."""
+    """Binned spectrum of the filled map, see `binned_cl`; empty of a part of the sky."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,8 @@ class Record:
     """Bytes, and time of the last change in ns: while they are the same, nothing is hashed."""
     outputs: list[Output] = field(default_factory=list)
     """One for each realization."""
+    converged: bool = True
+    """False if a fill that has not converged was accepted."""
     settings: str = ""
     """What the map was filled with, see `Manifest`."""
 
@@ -238,7 +244,8 @@ def fill_one(job: Job, task: Task) -> Record:
             nside = None
             for path, sky in zip(task.outputs, job(task), strict=True):
                 nside = nside_of(sky.size, str(task.input))
-                cl = [float(f"{value:.6e}") for value in binned_cl(sky)]
+                whole = bool(np.all(np.isfinite(sky)))
+                cl = [float(f"{value:.6e}") for value in binned_cl(sky)] if whole else []
                 outputs.append(Output(path.name, sha256_of(path), stat_of(path), cl))
             record = Record(
                 "done",
@@ -254,4 +261,8 @@ def fill_one(job: Job, task: Task) -> Record:
             )
         except Exception as error:  # noqa: BLE001 - the other maps go on, whatever it is
             record = failure(task, error, time.perf_counter() - begun)
-    return replace(record, warnings=[" ".join(str(one.message).split()) for one in caught])
+    return replace(
+        record,
+        warnings=[" ".join(str(one.message).split()) for one in caught],
+        converged=not any(issubclass(one.category, ConvergenceWarning) for one in caught),
+    )

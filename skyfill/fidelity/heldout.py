@@ -81,7 +81,12 @@ class HeldOut:
 
 
 def held_out_holes(
-    observed: ArrayLike, *, holes: int | None = None, share: float = 0.05, seed: int = 0
+    observed: ArrayLike,
+    *,
+    holes: int | None = None,
+    share: float = 0.05,
+    seed: int = 0,
+    sources: Mask | None = None,
 ) -> HeldOut:
     """Choose places on clean sky for copies of the holes.
 
@@ -100,6 +105,8 @@ def held_out_holes(
         Of the observed pixels, to be held out at most: the rest must still tell what the map tells.
     seed
         The same seed gives the same copies.
+    sources
+        ``(npix,)``, RING: pixels of the holes that are copied; of all if not given.
 
     Raises
     ------
@@ -117,7 +124,10 @@ def held_out_holes(
         raise ValueError("a mask without holes, or without observed sky, has none to hold out")
     budget = share * np.count_nonzero(observed)
     search = _Search(observed, nside, np.random.default_rng([seed, _TAG]))
-    shapes = _Shapes(observed, nside, max(_LARGEST * budget, 1.0), search.room)
+    lent = observed if sources is None else ~(sources & ~observed)
+    if lent.all():
+        raise ValueError("there is no hole to be copied")
+    shapes = _Shapes(lent, nside, max(_LARGEST * budget, 1.0), search.room)
     wide, small = shapes.wide, shapes.small
     part = 0.5 if wide.size and small.size else 1.0
     count = observed.size if holes is None else holes

@@ -39,7 +39,7 @@ def patches(nside: int, pixels: NDArray[np.int64]) -> NDArray[np.int64]:
     return out
 
 
-def seams(values: ArrayLike, observed: ArrayLike) -> dict[str, Figure]:
+def seams(values: ArrayLike, observed: ArrayLike, outside: Mask | None = None) -> dict[str, Figure]:
     """Compare differences over the edges of holes with those in the observed sky.
 
     Parameters
@@ -48,6 +48,8 @@ def seams(values: ArrayLike, observed: ArrayLike) -> dict[str, Figure]:
         ``(npix,)``, µK, RING, filled.
     observed
         ``(npix,)``, RING, False in the holes.
+    outside
+        ``(npix,)``, RING: what is neither observed nor filled, which has no seams.
 
     Returns
     -------
@@ -61,7 +63,10 @@ def seams(values: ArrayLike, observed: ArrayLike) -> dict[str, Figure]:
         There is no hole, or no observed pixel whose neighbours are all observed.
     """
     values, observed = pair_of(values, observed)
-    return _compare(values, (~observed).astype(np.int64), ~observed, observed)
+    regions = (~observed).astype(np.int64)
+    if outside is not None:
+        regions[outside] = -1
+    return _compare(values, regions, regions == 1, observed)
 
 
 def border_seams(values: ArrayLike, regions: NDArray[np.int64]) -> dict[str, Figure]:

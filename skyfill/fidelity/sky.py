@@ -36,9 +36,9 @@ class SkyScores:
     calibration
         Against the truth; None where there is none.
     one_point
-        Distributions inside and outside of the holes.
+        Distributions inside and outside of the holes; None of a part of the sky.
     low_multipoles
-        C_2 to C_5.
+        C_2 to C_5; None of a part of the sky.
     pixels
         ``(npixel,)`` RING pixels that were held against the truth, in the order of
         ``calibration.z``; empty without a truth.
@@ -50,8 +50,8 @@ class SkyScores:
 
     figures: dict[str, Figure]
     calibration: Calibration | None
-    one_point: OnePoint
-    low_multipoles: LowMultipoles
+    one_point: OnePoint | None
+    low_multipoles: LowMultipoles | None
     pixels: NDArray[np.int64] = field(repr=False)
     hole_pixels: int
     realizations: int
@@ -72,7 +72,7 @@ class SkyScores:
         out["realizations"] = self.realizations
         out["hole_pixels"] = self.hole_pixels
         out["judged_pixels"] = int(self.pixels.size)
-        out["onepoint_p_value"] = self.one_point.p_value
+        out["onepoint_p_value"] = None if self.one_point is None else self.one_point.p_value
         if self.calibration is not None and self.calibration.z.size:
             counts, edges = self.calibration.z_histogram()
             out["z_histogram"] = {"counts": counts.tolist(), "edges": edges.tolist()}
@@ -95,20 +95,24 @@ def score_sky(
     std_draws: int | None = None,
     optimum: ArrayLike | None = None,
     groups: NDArray[np.int64] | None = None,
+    outside: NDArray[np.bool_] | None = None,
     seed: int = 0,
     threads: int = 0,
     progress: Progress | None = None,
 ) -> SkyScores:
     """Judge the fills of one map.
 
-    Seams, distribution and isotropy are those of the first fill.
+    Seams, distribution and isotropy are those of the first fill. Of a part of the sky there are
+    seams, and what the truth tells.
 
     Parameters
     ----------
     filled
         Whole skies, ``(npix,)``, µK, RING, taken one by one: realizations, or one mean.
     observed
-        ``(npix,)``, RING, False in the holes.
+        ``(npix,)``, RING, False in the holes, and outside.
+    outside
+        ``(npix,)``, RING, True where the sky is neither observed nor filled; nowhere if not given.
     truth
         ``(npix,)``, µK, RING; NaN where it is not known, as in a part of the holes.
     std, std_draws
@@ -138,14 +142,15 @@ def score_sky(
     truth = None if truth is None else as_map(truth, "truth")
     std = None if std is None else as_map(std, "std")
     optimum = None if optimum is None else as_map(optimum, "optimum")
-    _check(observed, {"truth": truth, "spread": std, "optimum": optimum})
-    holes = ~observed
+    known = observed if outside is None else observed | outside
+    _check(known, {"truth": truth, "spread": std, "optimum": optimum})
+    holes = ~known
     judged = np.empty(0, np.int64)
     if truth is not None:
         judged = np.flatnonzero(holes & np.isfinite(truth))
         if not judged.size:
             raise ValueError("the truth is missing in every hole: there is nothing to compare with")
-    skies = _Skies(filled, nside_of(observed.size, "mask"), judged, threads, listener)
+    skies = _Skies(filled, nside_of(observed.size, "mask"), judged, outside, threads, listener)
     calibration, whole_truth = None, None
     if truth is None:
         for _ in skies:  # each is looked at as it passes
@@ -166,19 +171,21 @@ def score_sky(
             std_draws=std_draws,
             optimum=None if optimum is None else optimum[judged],
         )
-        if np.all(np.isfinite(truth)):
+        if outside is None and np.all(np.isfinite(truth)):
             whole_truth = low_cl(truth, threads=threads)
     first = skies.first
     if first is None:
         raise ValueError("there is no fill to judge")
     listener.stage("judge")
-    low = multipoles(np.array(skies.low), whole_truth)
-    flat = first - Dipole(observed, threads=threads).of(first)
-    spread = one_point(flat, observed, seed=seed)
     figures = dict(calibration.figures if calibration else {})
-    figures |= seams(first, observed) | spread.figures
-    figures |= asymmetries(flat, threads=threads) | low.figures
-    listener.done(f"{len(skies.low)} fills, {int(holes.sum())} hole pixels")
+    figures |= seams(first, observed, outside)
+    low = multipoles(np.array(skies.low), whole_truth) if skies.low else None
+    spread = None
+    if low is not None:
+        flat = first - Dipole(observed, threads=threads).of(first)
+        spread = one_point(flat, observed, seed=seed)
+        figures |= spread.figures | asymmetries(flat, threads=threads) | low.figures
+    listener.done(f"{skies.count} fills, {int(holes.sum())} hole pixels")
     return SkyScores(
         figures=figures,
         calibration=calibration,
@@ -186,7 +193,7 @@ def score_sky(
         low_multipoles=low,
         pixels=judged,
         hole_pixels=int(holes.sum()),
-        realizations=len(skies.low),
+        realizations=skies.count,
     )
 
 
@@ -213,12 +220,15 @@ class _Skies:
         filled: ArrayLike | Iterable[ArrayLike],
         nside: int,
         judged: NDArray[np.int64],
+        outside: NDArray[np.bool_] | None,
         threads: int,
         listener: Progress,
     ) -> None:
         self.first: Map | None = None
         self.low: list[Map] = []
+        self.count = 0
         self.nside = nside
+        self._outside = outside
         self._filled, self._judged = filled, judged
         self._threads, self._listener = threads, listener
 
@@ -227,10 +237,15 @@ class _Skies:
             if sky.size != 12 * self.nside**2:
                 ours = nside_of(sky.size, "fill")
                 raise ValueError(f"a fill has Nside {ours}, the mask has Nside {self.nside}")
-            missing = int(np.count_nonzero(~np.isfinite(sky)))
+            lacking = ~np.isfinite(sky)
+            missing = int(np.count_nonzero(lacking))
+            if missing and self._outside is not None:
+                missing = int(np.count_nonzero(lacking & ~self._outside))
             if missing:
                 raise ValueError(f"a fill misses {missing} pixels; fill them (skyfill inpaint)")
             if self.first is None:
                 self.first = sky
-            self.low.append(low_cl(sky, threads=self._threads))
+            self.count += 1
+            if self._outside is None:
+                self.low.append(low_cl(sky, threads=self._threads))
             yield sky[self._judged]

@@ -16,7 +16,7 @@ from skyfill.fidelity.figures import Figure
 from skyfill.fidelity.heldout import HeldOut, held_out_holes
 from skyfill.fidelity.sky import SkyScores, score_sky
 from skyfill.inpaint import Inpainter
-from skyfill.masks import find_holes
+from skyfill.masks import MOST_MISSING, find_holes, holes_to_fill
 from skyfill.prior import for_map
 
 __all__ = ["Validation", "validate"]
@@ -92,6 +92,7 @@ def validate(
     realizations: int = 20,
     holes: int | None = None,
     share: float = 0.05,
+    footprint: NDArray[np.bool_] | None = None,
     seed: int = 0,
     threads: int = 0,
     progress: Progress | None = None,
@@ -112,6 +113,10 @@ def validate(
         How many fills the spread is known from, at least 2.
     holes, share
         How many copies, and how much of the observed sky, at most: see `held_out_holes`.
+    footprint
+        ``(npix,)``, RING, True inside: holes there are copied. If not given: all holes, or where
+        more than 60% of the sky is missing those enclosed by what is observed
+        (`skyfill.masks.enclosed_holes`).
     seed
         Of copies, realizations, and what chance is judged by.
     threads, progress
@@ -135,7 +140,12 @@ def validate(
     listener = progress or Silent()
     listener.stage("hold out")
     known = ~find_holes(values, observed)
-    copies = held_out_holes(known, holes=holes, share=share, seed=seed)
+    chosen = None
+    if footprint is not None:
+        chosen = holes_to_fill(known, footprint=footprint)
+    elif np.count_nonzero(known) < (1 - MOST_MISSING) * known.size:
+        chosen = holes_to_fill(known, holes="enclosed")
+    copies = held_out_holes(known, holes=holes, share=share, seed=seed, sources=chosen)
     left = known & ~copies.held_out
     if options.get("method", "vae") in ("vae", "gaussian"):
         # Judged is the prior that a fill of the whole map would have, hidden pixels included.
@@ -144,9 +154,15 @@ def validate(
         f"{len(copies.sizes)} holes, {copies.sizes.sum()} pixels, "
         f"{copies.sizes.sum() / known.sum():.1%} of what is observed"
     )
+    inside, outside = None, None
+    if chosen is not None:
+        inside = chosen | copies.held_out
+        outside = ~(left | inside)
     filler = Inpainter(
         np.where(left, values, np.nan),
         left,
+        footprint=inside,
+        holes="all" if inside is None else None,
         seed=seed,
         threads=threads,
         progress=listener,
@@ -156,6 +172,7 @@ def validate(
     def skies() -> Iterator[Map]:
         for index in range(realizations):
             sky = values.copy()
+            sky[~filler.observed] = np.nan
             sky[filler.holes] = filler.realization(index)
             yield sky
 
@@ -164,6 +181,7 @@ def validate(
         left,
         truth=np.where(known, values, np.nan),
         groups=copies.labels,
+        outside=outside if outside is not None and outside.any() else None,
         seed=seed,
         threads=threads,
         progress=listener,

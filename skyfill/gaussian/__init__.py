@@ -2,7 +2,16 @@
 
 from skyfill.gaussian.coarse import CoarseModel, degrade
 from skyfill.gaussian.pinned import freed, unpinned
-from skyfill.gaussian.solution import Certificate, Solution
+from skyfill.gaussian.solution import Certificate, ConvergenceWarning, Solution
 from skyfill.gaussian.solver import Solver
 
-__all__ = ["Certificate", "CoarseModel", "Solution", "Solver", "degrade", "freed", "unpinned"]
+__all__ = [
+    "Certificate",
+    "CoarseModel",
+    "ConvergenceWarning",
+    "Solution",
+    "Solver",
+    "degrade",
+    "freed",
+    "unpinned",
+]

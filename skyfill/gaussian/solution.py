@@ -8,9 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Certificate", "Solution"]
+__all__ = ["Certificate", "ConvergenceWarning", "Solution"]
 
 Map = NDArray[np.float64]
+
+
+class ConvergenceWarning(UserWarning):
+    """A fill that has not converged was accepted."""
 
 
 @dataclass(frozen=True)

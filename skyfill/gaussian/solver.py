@@ -14,6 +14,8 @@ is lost.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -54,6 +56,9 @@ _UNRESOLVED = 0.05
 _ROUND, _SHORT, _MANY, _LONG = 4, 2, 6, 10
 #: Distance to the exact mean, in units of the rms of the map, at which corrections end early.
 _ENOUGH = 2e-3
+#: Distance to it at which polish has not converged: ten times that of healthy runs
+#: (docs/measured.md, "Convergence").
+_FAR = 0.3
 #: Holes nearer to each other than twice this over lmax, some seven pixels, are one.
 _APART = 2 * np.pi
 
@@ -77,6 +82,8 @@ class Solver:
         read in the holes.
     small_only
         Fill the small holes alone, whose blocks are affordable, and take the others as observed.
+    among
+        ``(npix,)``, RING: then only those of them that have one of these pixels.
     threads
         Of the transforms.
     kept
@@ -88,6 +95,12 @@ class Solver:
         No pixel is observed, or a variance is not a positive number.
     MemoryError
         The machine has less memory than it takes.
+
+    Attributes
+    ----------
+    left
+        Estimated rms distance to the exact mean after `improve`, µK; from its last step alone where
+        that has no more than two.
     """
 
     def __init__(
@@ -98,6 +111,7 @@ class Solver:
         noise_cl: float = 0.0,
         noise_variance: ArrayLike | None = None,
         small_only: bool = False,
+        among: Mask | None = None,
         threads: int = 0,
         kept: Kept | None = None,
     ) -> None:
@@ -134,7 +148,11 @@ class Solver:
         pixels = np.flatnonzero(~observed)
         kept = (kept or Kept()).of(observed)
         labels = _labels(observed, pixels, _APART / (lmax + 1), kept)
-        small = affordable(np.bincount(labels))[labels]
+        sizes = np.bincount(labels)
+        if small_only and among is not None:
+            sizes[np.bincount(labels, among[pixels]) == 0] = observed.size  # too many for a block
+        small = affordable(sizes)[labels]
+        self.left = 0.0
         if small_only and not small.all():
             observed = observed.copy()
             observed[pixels[~small]] = True
@@ -287,11 +305,13 @@ class Solver:
 
         Returns
         -------
-        ``(nhole,)``.
+        ``(nhole,)``; how far it is from the mean, says ``left`` then.
         """
         inner = Inner(self, progress or Silent(), iterations)
         y = self.sky.inverse(filled)
-        step, _ = inner.solve(-y[self.holes], allowed=0.0)
+        step, self.left = inner.solve(-y[self.holes], allowed=0.0)
+        if math.isinf(self.left):  # so few steps tell no more than how far they went
+            self.left = rms(step)
         fill = np.asarray(filled[self.holes] + step)
         if self._resolved and iterations < _ROUND:
             return fill
@@ -307,9 +327,18 @@ class Solver:
             if self._resolved and number == corrections:
                 # Nothing follows, and its length is right to some percent.
                 data[self.holes] += step
-            elif left + rms(step) * outer.advance(step, z) <= _ENOUGH * self.rms:
+                self.left = rms(step)
+                continue
+            moved = rms(step) * outer.advance(step, z)
+            self.left = moved + (left if math.isfinite(left) else rms(step))
+            if left + moved <= _ENOUGH * self.rms:
                 break
         return data[self.holes]
+
+    def unpolished(self) -> str | None:
+        """Say how far the last `improve` has left a fill from the mean, if that is too far."""
+        away = self.left / self.rms
+        return None if away <= _FAR else f"polish, some {away:.2g} of the map's rms from the mean"
 
     def variance(self) -> Map:
         """Give the posterior variance in small holes, ``(nhole,)``, µK².

@@ -41,16 +41,18 @@ def skies(
     before
         ``(npix,)``, RING, NaN in the holes.
     filled
-        ``(npix,)``, the whole sky.
+        ``(npix,)``, the whole sky; NaN where it is neither observed nor filled.
     std
         ``(npix,)``, standard deviation, zero where observed; None where it is unknown.
     """
     before, filled = as_map(before, "before"), as_map(filled, "filled")
     std = None if std is None else as_map(std, "std")
     reach = _reach(before)
+    part = not np.all(np.isfinite(filled))
+    after = "Holes outside of the patch stay as they are, grey." if part else "The whole sky."
     plates = [
         _sky("Before", "As observed; holes are grey.", before, unit, vmin=-reach, vmax=reach),
-        _sky("Filled", "The whole sky.", filled, unit, vmin=-reach, vmax=reach),
+        _sky("Filled", after, filled, unit, vmin=-reach, vmax=reach),
     ]
     if std is not None:
         caption = "Standard deviation in the holes; nothing where observed."

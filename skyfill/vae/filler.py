@@ -52,6 +52,12 @@ class TileFiller:
     ------
     ValueError
         There is no such device.
+
+    Attributes
+    ----------
+    left
+        The largest relative residual of all tiles since it was last set to zero; NaN where numbers
+        have overflowed. Above the tolerance where ``refine`` steps were too few.
     """
 
     def __init__(
@@ -76,6 +82,7 @@ class TileFiller:
         self._tolerance = tolerance
         size = batch_size or affordable_batch(self.device, field.spectrum.shape[0])
         self._batch = size + size % 2  # `colour` takes tiles in pairs
+        self.left = 0.0
 
     def __call__(self, tiles: NDArray[Any], observed: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Give the posterior mean of every pixel of every tile.
@@ -128,6 +135,7 @@ class TileFiller:
             first = None
             if self._network is not None:
                 first = self._network(tile, mask, self._spectrum)
+            left = torch.zeros(tile.shape[0], device=self.device)
             mean = conjugate_gradient(
                 tile,
                 mask,
@@ -135,7 +143,9 @@ class TileFiller:
                 iterations=self._refine,
                 tolerance=self._tolerance,
                 start=first,
+                left=left,
             )
+        self.left = float(np.maximum(self.left, left.max().item()))  # keeps NaN
         return np.asarray(mean[:, 0].cpu().numpy() * self._rms)
 
 

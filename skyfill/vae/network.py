@@ -106,6 +106,7 @@ def conjugate_gradient(
     iterations: int,
     tolerance: float = 0.0,
     start: Tensor | None = None,
+    left: Tensor | None = None,
 ) -> Tensor:
     """Refine the posterior mean of masked tiles by conjugate gradients on their holes.
 
@@ -122,6 +123,9 @@ def conjugate_gradient(
         empty start; each tile for itself, so that the others of its batch change nothing.
     start
         A tile like the result to start from; nothing in the holes if not given.
+    left
+        ``(batch,)``, written to if given: the preconditioned residual at the end, as a share of
+        that of an empty start. NaN where numbers have overflowed.
 
     Returns
     -------
@@ -146,6 +150,7 @@ def conjugate_gradient(
         return residual, z, _dot(residual, z, axes)
 
     residual, z, rho = residual_of(mean)
+    empty = rho
     enough = tolerance**2 * rho
     if start is not None:
         mean = mean + holes * start
@@ -166,6 +171,10 @@ def conjugate_gradient(
         z = holes * filtered(residual, spectrum)
         rho, last = _dot(residual, z, axes), rho
         direction = z + torch.where(active, rho / last, 0) * direction
+    if left is not None:
+        # Data of zero ask for nothing. Rounding may leave a square below zero.
+        share = torch.where(empty == 0, empty, rho / empty).clamp(min=0).sqrt()
+        left.copy_((_apart(share) if shared else share).flatten())
     return _apart(mean) if shared else mean
 
 

@@ -126,7 +126,10 @@ def test_options_are_frozen(frame):
     assert found == {name: set(words.split()) for name, words in OPTIONS.items()}
 
 
-PRIOR = "--cl --dl --beam-arcmin --noise-uk-arcmin --pixel-window --no-pixel-window"
+PRIOR = (
+    "--prior --cl --dl --cl-column --cl-unit --cl-hdu --cl-extend --beam-arcmin --noise-uk-arcmin "
+    "--pixel-window --no-pixel-window"
+)
 COMMON = "-o --output --overwrite --threads --json -q --quiet"
 MAP = "--field --unit --hdu --missing --nside --frame"
 MASK = "--mask-field --threshold --invert --bits"
@@ -134,11 +137,13 @@ NOISE = "--noise-map --noise-field --noise-unit --noise-variance"
 OPTIONS = {
     "inpaint": f"map mask {COMMON} {PRIOR} {MAP} {MASK} --seed "
     "--method --polish --mean --realizations --std --std-draws --report --fill --dipole "
-    f"{NOISE} --tolerance --weights --device --batch-size --memory-limit --cache --dry-run",
+    f"{NOISE} --tolerance --weights --device --batch-size --memory-limit --cache --dry-run "
+    "--holes --footprint --accept --no-fit --save-prior --trust-prior",
     "batch": f"maps mask {COMMON} {PRIOR} {MAP} {MASK} --seed "
     f"--method --polish --mean --realizations --fill --dipole {NOISE} --tolerance --weights "
-    "--device --batch-size --memory-limit --cache --workers --scheduler",
-    "spectrum": f"maps {COMMON} {PRIOR} {MAP} --mask {MASK} "
+    "--device --batch-size --memory-limit --cache --workers --scheduler --holes --footprint "
+    "--accept --no-fit --trust-prior",
+    "spectrum": f"maps {COMMON} {PRIOR} {MAP} --mask {MASK} --no-fit "
     "--plot --lmax --bins --binning --apodize-deg --range",
     "simulate sky": f"{COMMON} {PRIOR} --nside --seed --lmax",
     "simulate mask": f"{COMMON} --nside --seed --kind --band-deg --holes --radius-arcmin",
@@ -148,14 +153,16 @@ OPTIONS = {
     "info": "file --json",
     "models": "files --json",
     "tiles": f"map mask {COMMON} {PRIOR} {MAP} {MASK} --size "
-    "--projection "
+    "--projection --no-fit "
     "--pixel-arcmin --spacing-deg --split --test-map --limit",
     "evaluate": f"filled --mask --truth --std --optimum {MAP} {MASK} "
     " --tiles --weights --limit --sample --seed --device --threads --json -q --quiet",
     "validate": f"map mask {PRIOR} {MAP} {MASK} --seed "
     f"--report --overwrite --method --polish --realizations --holes --share --dipole {NOISE} "
-    "--tolerance --weights --device --batch-size --threads --json -q --quiet",
-    "train": f"{COMMON} {PRIOR} --run --resume --weights --steps --batch-size --minutes --seed "
-    f"--nonlinear --maps --mask {MASK} {MAP} --device --model --tiles --width-factor --max-steps "
+    "--tolerance --weights --device --batch-size --threads --footprint --accept --no-fit "
+    "--save-prior --trust-prior --json -q --quiet",
+    "train": f"{COMMON} {PRIOR} --no-fit --run --resume --weights --steps --batch-size --minutes "
+    f"--seed --nonlinear --maps --mask {MASK} {MAP} --device --model --tiles --width-factor "
+    "--max-steps "
     "--perceptual --vgg-weights --regulariser",
 }

@@ -128,6 +128,30 @@ def test_a_batch_fits_into_the_free_memory(monkeypatch):
     assert affordable_batch(torch.device("meta"), 128) == 1024
 
 
+def test_what_is_left_of_a_residual_is_told(field, tiles):
+    """The largest of all tiles, against the residual of the fill itself."""
+    engine = filler(field, refine=3, tolerance=1e-6)
+    values, observed = tiles
+    mean = engine(values, observed)
+    seen = np.zeros_like(observed)
+    seen[:, GUARD:-GUARD, GUARD:-GUARD] = observed[:, GUARD:-GUARD, GUARD:-GUARD]
+
+    def size(tile):
+        modes = np.fft.rfft2(tile / field.rms)
+        rest = np.where(seen, 0, np.fft.irfft2(modes / field.spectrum, s=tile.shape[1:]))
+        z = np.fft.irfft2(np.fft.rfft2(rest) * field.spectrum, s=tile.shape[1:])
+        return np.sum(rest * z * ~seen, axis=(1, 2))
+
+    known = np.where(seen, values, 0.0)
+    expected = np.sqrt(size(np.where(seen, values, mean)) / size(known)).max()
+    assert engine.left == pytest.approx(expected, rel=0.02)
+    assert engine.left > 1e-3
+    engine.left = 0.0
+    exact = filler(field)
+    exact(values, observed)
+    assert exact.left < 1e-5 * 1.01
+
+
 def test_smaller_batches_where_memory_ends(field, tiles, monkeypatch):
     """The same numbers, and a warning that says what to pass."""
     usual = filler(field)(*tiles)
