@@ -184,7 +184,7 @@ NSIDE = 64
 KNOWN = Prior(NSIDE, lcdm(), fwhm=100 * ARCMIN, noise_uk_arcmin=800.0)
 CONFIG = MosaicConfig(side=64, guard=8, margin=16, whole_nside=32, small=10.0, polish=1)
 METHODS = {
-    "vae": {"method": "vae", "network": False, "refine": 2, "batch_size": 8, "config": CONFIG},
+    "vae": {"method": "vae", "network": False, "refine": 20, "batch_size": 8, "config": CONFIG},
     "gaussian": {"method": "gaussian"},
 }
 #: What takes the time of a set-up.
