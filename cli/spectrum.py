@@ -133,12 +133,12 @@ def run(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> None:
     """Refuse what cannot be meant, before anything is read."""
     theory.check(args)
+    if args.output and args.plot and args.output.resolve() == args.plot.resolve():
+        raise ValueError(f"-o and --plot both name {args.plot}; give two files")
     if args.output:
         skyfill.check_writable(args.output, overwrite=args.overwrite, kind="table")
     if args.plot:
         skyfill.check_writable(args.plot, overwrite=args.overwrite, kind="picture")
-    if args.output and args.plot and args.output.resolve() == args.plot.resolve():
-        raise ValueError(f"-o and --plot both name {args.plot}; give two files")
     if args.bins and args.binning not in (None, "linear"):
         raise ValueError(f"--bins WIDTH is of linear bins, not of --binning {args.binning}")
     if args.mask is None:

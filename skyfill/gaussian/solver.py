@@ -115,7 +115,7 @@ class Solver:
         threads: int = 0,
         kept: Kept | None = None,
     ) -> None:
-        observed = as_mask(observed)
+        observed = as_mask(observed, "the map to fill")
         if noise_variance is not None:
             noise_variance = as_map(noise_variance, "noise_variance")
         self._nside = nside_of(observed.size, "the map to fill")

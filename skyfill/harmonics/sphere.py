@@ -125,7 +125,7 @@ def adjoint(
 
     Pixels that are not ``observed`` count as zero and are not read. No copy of the map is made.
     """
-    values = as_sums(values)
+    values = as_sums(values, "the map to transform")
     nside = nside_of(values.size, "the map to transform")
     return adjoint_of(_seen(values, observed), nside, lmax=lmax, threads=threads)
 
@@ -172,7 +172,7 @@ def analysis(
     threads
         Number of threads; 0 for all there are.
     """
-    values = as_sums(values)
+    values = as_sums(values, "the map to transform")
     nside = nside_of(values.size, "the map to transform")
     area = 4 * np.pi / values.size
     seen = _seen(values, observed)

@@ -49,7 +49,7 @@ def test_tiles_are_cut_and_counted(skyfill_main, sky, tmp_path):
         (("--pixel-arcmin", "3"), "--projection gnomonic"),
         (("--split", "sky"), "--test-map"),
         (("--spacing-deg", "0", "2"), "spacing"),
-        (("--size", "2"), "no tile has"),
+        (("--size", "2"), "size must be an integer, 4 or more"),
         (("--test-map", "nowhere.fits", "--split", "sky"), "nowhere.fits"),
     ],
 )

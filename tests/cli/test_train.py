@@ -159,7 +159,7 @@ def test_bad_input_is_one_line(skyfill_main, tmp_path, sky):
         "--dl says what --cl FILE holds": ("-o", out, "--dl"),
         "none.txt": ("-o", out, "--cl", tmp_path / "none.txt"),
         "no such file of weights": ("-o", out, "--weights", tmp_path / "none.safetensors"),
-        "pass --device cpu": ("-o", out, "--device", "abacus"),
+        "pass --device auto": ("-o", out, "--device", "abacus"),
         "none.fits": ("-o", out, "-q", "--maps", tmp_path / "none.fits"),
         "shipped is linear": ("-o", out, "--weights", "shipped", "--nonlinear", "--maps", sky),
     }

@@ -240,7 +240,7 @@ def test_another_map_is_outside(change, said):
     told = card_of().outside(**usual | change)
     assert re.search(said, told)
     assert told.startswith("small does not know ")
-    assert told.endswith("pass --method gaussian, or train weights with skyfill train")
+    assert told.endswith("pass `method='gaussian'`, or train weights with skyfill train")
     assert "\n" not in told
     assert card_of().outside(**usual) is None
 
