@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill._checks import check_nside
+from skyfill._checks import check_angle, check_nside
 
 __all__ = ["ARCMIN", "LCDM", "NUMBERS", "Prior", "gaussian_beam", "lcdm", "pixel_window"]
 
@@ -138,13 +138,17 @@ class Prior:
     assumed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        check_nside(self.nside)
-        for name in ("fwhm", "noise_uk_arcmin", "calibration"):
+        object.__setattr__(self, "nside", check_nside(self.nside))
+        object.__setattr__(self, "cl", np.asarray(self.cl, dtype=np.float64))
+        for name in ("noise_uk_arcmin", "calibration"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"{name} must be a number, zero or more, got {value}")
-        if self.fwhm > math.pi:
-            raise ValueError(f"fwhm is an angle in radians, at most pi, got {self.fwhm:g}")
+        object.__setattr__(self, "fwhm", check_angle(self.fwhm, "fwhm"))
+        if self.cl.ndim != 1:
+            raise ValueError(
+                f"cl must be one spectrum from l = 0, (lmax + 1,), not {self.cl.shape}"
+            )
         if not np.all(np.isfinite(self.cl)) or np.any(self.cl < 0) or not np.any(self.cl):
             raise ValueError("C_l must be finite and not negative, with some power")
 
