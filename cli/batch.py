@@ -175,7 +175,7 @@ def _summarise(
 ) -> dict[str, Any]:
     """Write the mean spectrum, and say what was done."""
     seconds = sum(record.seconds for record in done)
-    counts = {
+    counts: dict[str, Any] = {
         "done": len(done),
         "done_before": before,
         "failed": failed,

@@ -31,6 +31,12 @@ __all__ = [
     "write",
 ]
 
+#: Keywords that say how a map was filled, but for those that every fill sets.
+RECORDED = (
+    *("SFLIKE", "SFCL", "SFBEAM", "SFNOISE", "SFCALIB", "SFPIXWIN", "SFORIGIN", "SFFITTED"),
+    *("SFCHECK", "SFPOLISH", "SFITER", "SFCORR", "SFRESID", "SFDIST", "SFCONV", "SFHOLES"),
+    *("SFMODEL", "SFSHA256", "SFMODELS"),
+)
 STD_DRAWS = 16  # realizations behind --std where fewer are written
 
 
@@ -269,7 +275,10 @@ def write(
         sky,
         fill,
         fitter.holes,
-        provenance=cards_of(args, fitter) | {"SFFILL": (kind, "what stands in the holes")},
+        # What an earlier fill of this map has recorded is not true of this one.
+        provenance=dict.fromkeys(RECORDED, (None, ""))
+        | cards_of(args, fitter)
+        | {"SFFILL": (kind, "what stands in the holes")},
         history=[args.command, f"map {args.map.name}, mask {args.mask.name}"],
         attached=theory.attached(fitter.prior),
         overwrite=args.overwrite,

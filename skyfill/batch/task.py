@@ -10,10 +10,10 @@ import threading
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -235,9 +235,12 @@ def failure(task: Task, error: BaseException | str, seconds: float = 0.0) -> Rec
     )
 
 
+_Telling = Generator[NDArray[np.float64], None, dict[str, Any] | None]
+
+
 def _skies(job: Job, task: Task, about: dict[str, Any]) -> Iterator[NDArray[np.float64]]:
     """Give the skies of a job, and keep what it returns."""
-    about |= (yield from job(task)) or {}
+    about |= (yield from cast("_Telling", job(task))) or {}
 
 
 def fill_one(job: Job, task: Task) -> Record:
