@@ -145,7 +145,7 @@ def _refuse_no_mask(read: Read, *, by_name: bool) -> None:
 
 def _mask_beside(read: Read) -> str | None:
     """Find another column of the file that holds 0 and 1, both of them."""
-    for column in read.table.fields:
+    for column in () if read.table.multiorder else read.table.fields:
         if column == read.column or not column.numeric:
             continue
         if read.table.stored(column) != read.table.stored(read.column):
