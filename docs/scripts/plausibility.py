@@ -5,6 +5,7 @@ own draw; every other one up to Nside 128 is averaged over its pixels from four 
 Beam, noise and mask are drawn at random.
 
     python docs/scripts/plausibility.py
+    python docs/scripts/plausibility.py --fitted --largest 256
     python docs/scripts/plausibility.py --time 2048
 """
 
@@ -17,7 +18,7 @@ import healpy as hp
 import numpy as np
 
 import skyfill
-from skyfill.prior import ARCMIN, Prior, judge, lcdm
+from skyfill.prior import ARCMIN, Given, Prior, judge, lcdm
 
 LAST = 6000
 SKIES = {32: 60, 64: 50, 128: 40, 256: 30, 512: 12, 1024: 8}
@@ -47,13 +48,17 @@ def sky_and_prior(nside: int, seed: int) -> tuple[np.ndarray, np.ndarray, Prior,
     return sky, observed, prior, words
 
 
-def count(scale: float) -> None:
-    """Judge skies of every resolution."""
+def count(scale: float, largest: int, *, fitted: bool) -> None:
+    """Judge skies of every resolution, by the right prior or by one that is fitted to them."""
     for nside, skies in SKIES.items():
+        if nside > largest:
+            break
         verdicts: Counter[str] = Counter()
         worst = 0.0
         for seed in range(max(1, round(skies * scale))):
             sky, observed, prior, words = sky_and_prior(nside, seed)
+            if fitted:
+                prior = Given().of_map(sky, observed)
             found = judge(sky - sky[observed].mean(), observed, prior)
             verdicts[found.verdict] += 1
             for band in found.bands:
@@ -77,5 +82,10 @@ def clock(nside: int) -> None:
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--scale", type=float, default=1.0, help="of the number of skies")
 parser.add_argument("--time", type=int, metavar="NSIDE")
+parser.add_argument("--largest", type=int, default=1024, metavar="NSIDE")
+parser.add_argument("--fitted", action="store_true", help="beam and noise are fitted to the skies")
 args = parser.parse_args()
-clock(args.time) if args.time else count(args.scale)
+if args.time:
+    clock(args.time)
+else:
+    count(args.scale, args.largest, fitted=args.fitted)
