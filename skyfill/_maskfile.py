@@ -143,6 +143,8 @@ def _refuse_no_mask(read: Read, *, by_name: bool) -> None:
 
 def _mask_beside(read: Read) -> str | None:
     """Find another column of the file that holds 0 and 1, both of them."""
+    if read.found.flattened:  # a cell of a multi-order mask is no pixel
+        return None
     for column in read.table.fields:
         if column == read.column or not column.numeric:
             continue
