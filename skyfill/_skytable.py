@@ -24,6 +24,7 @@ from skyfill._pixellist import (
     said_ordering,
     uniq_column,
 )
+from skyfill._quantity import parse_unit, stated_unit, unit_in_name
 
 __all__ = ["UNSEEN", "SkyTable", "find_table", "missing", "sky_tables"]
 
@@ -39,6 +40,8 @@ _NSIDE_KEYS = ("NSIDE", "HPXNSIDE")
 #: Numbers in a row, fewer than files have of one map, with which a whole sky of Nside n has as many
 #: as one map of another Nside.
 _FEW_IN_ROW = (4, 16, 64)
+#: Cards that give the unit of all columns where TUNITn is silent.
+_UNIT_KEYS = ("BUNIT", "UNITS", "UNIT", "TEMPUNIT")
 _HIGHEST_ORDER = 29  # of pixel numbers in 64 bits
 #: Cards with the number that means "missing". Planck and healpy write BAD_DATA; where one of the
 #: others is 0, it may count pixels instead.
@@ -147,6 +150,23 @@ class SkyTable:
         first, last = (self.integer(key, 0) for key in ("FIRSTPIX", "LASTPIX"))
         stored = self.stored(column)
         return stored == last - first + 1 and first >= 0 and last < self.npix
+
+    def unit(self, column: Column) -> tuple[str, str]:
+        """Return the unit that the file states for a column, "" for none, and where it does.
+
+        TUNITn says it; where it is silent, the column's name, "T [mK]" or T_uK, and then BUNIT and
+        the like, if that is a unit of temperature.
+        """
+        own = stated_unit(column.unit)
+        if own or not column.numeric:
+            return own, f"TUNIT{column.number}"
+        in_name = unit_in_name(column.name)
+        if in_name:
+            return in_name, "its name"
+        for key in _UNIT_KEYS:
+            if parse_unit(self.text(key)):
+                return self.text(key), key
+        return "", f"TUNIT{column.number}"
 
     def stored(self, column: Column) -> int:
         """Count the elements that the file has in a column."""
