@@ -109,15 +109,21 @@ def read_noise(
 
 def _without_sentinel(read: Read) -> NDArray[Any]:
     """Return the values, missing where one value seems to mean "no data", with a warning."""
-    found = find_sentinel(read.values)
-    if found is None:
-        return read.values
+    values = read.values
+    found = find_sentinel(values)
+    negative = np.unique(values[values < 0])
+    if found is None and negative.size != 1:
+        return values
+    value = float(negative[0]) if found is None else found.value
+    here = values == value
+    rest = values[~here & ~np.isnan(values)]
+    low, high = (float(limit(rest, initial=np.nan)) for limit in (np.fmin.reduce, np.fmax.reduce))
     warnings.warn(
-        f"{read}: {found.count} pixels hold exactly {found.value:.9g}, while the others lie between"
-        f" {found.low:.4g} and {found.high:.4g}; it is taken to mean that nothing is known there",
+        f"{read}: {np.count_nonzero(here)} pixels hold exactly {value:.9g}, while the others lie"
+        f" between {low:.4g} and {high:.4g}; it is taken to mean that nothing is known there",
         stacklevel=3,
     )
-    cleared: NDArray[Any] = np.where(read.values == found.value, np.nan, read.values)
+    cleared: NDArray[Any] = np.where(here, np.nan, values)
     return cleared
 
 

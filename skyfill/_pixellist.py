@@ -106,7 +106,8 @@ def refuse_hidden_list(stream: BinaryIO, hdu: Hdu, primary: Hdu, nside: int) -> 
         return
     npix = 12 * nside**2
     for column in hdu.columns:
-        able = column.form in _LIST_FORMS and hdu.integer("NAXIS2") * column.repeat == npix
+        able = column.form in _LIST_FORMS and not column.unit and len(hdu.columns) > 1
+        able = able and hdu.integer("NAXIS2") * column.repeat == npix
         if not able or not _lists_pixels(stream, hdu, column):
             continue
         seen = np.zeros(npix, np.bool_)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -496,6 +497,8 @@ def _kind(hdu: Hdu) -> str:
     if not axes:
         return "is empty"
     said = f"an image of {' x '.join(map(str, axes))} pixels"
+    if len(axes) > 1 and re.match(r"(RA|GLON|ELON|SLON)-", hdu.text("CTYPE1").upper()):
+        return f"{said} on a flat projection (bring it onto HEALPix first, by reproject or pixell)"
     # One row of so many is no picture.
     as_map = len(axes) == 1 and _is_sky(axes[0])
     return f"{said} (a map as an image: write it as a table, by healpy.write_map)" * as_map or said
