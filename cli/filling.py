@@ -220,6 +220,8 @@ def cards_of(
         cards["SFLIKE"] = (args.fill, "what realizations are like: data or signal")
     if fitter.prior is not None:
         cards |= theory.cards(fitter.prior)
+    if args.noise_map is not None:
+        cards["SFNOIMAP"] = (args.noise_map.name, "noise in each pixel, in place of SFNOISE")
     if fitter.plausibility is not None:
         cards["SFCHECK"] = (fitter.plausibility.verdict, "observed sky beside the prior")
     cards["SFFILLED"] = (round(float(fitter.holes.mean()), 6), "share of the sky that is filled")

@@ -219,7 +219,7 @@ def _array(values: object, what: str, *, whole: bool = True) -> NDArray[Any]:
     """Return one sky of numbers or truth values, in the byte order of this machine."""
     try:
         array = np.asarray(values)
-    except ValueError:  # lists of lists of different lengths
+    except (TypeError, ValueError):  # lists of different lengths, or of quantities
         raise ValueError(f"{what}: it is no array of numbers; give one map, (npix,)") from None
     if array.dtype.names:
         raise ValueError(

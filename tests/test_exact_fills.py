@@ -138,6 +138,7 @@ def test_wrong_input_is_refused(values, observed, change, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.filterwarnings("ignore:.* of the sky is filled:UserWarning")
 @pytest.mark.parametrize("nside", [1, 2, 4, 8])
 @pytest.mark.parametrize("holes", ["one", "all but one"])
 def test_the_smallest_maps(nside, holes):
