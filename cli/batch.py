@@ -24,7 +24,7 @@ from . import filling, options, reading, theory, wording
 from .progress import progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -123,6 +123,7 @@ def _fill(
 ) -> int:
     """Fill the maps; give the number of those that failed."""
     failed = number = 0
+    told = ""
     if not tasks:
         return failed
     begun = time.perf_counter()
@@ -138,6 +139,7 @@ def _fill(
                     failed += 1
                     why = wording.as_options(record.error)
                     print(f"skyfill: failed: {record.name}: {why}", file=sys.stderr)
+                told = _told(record, told, quiet=job.args.json)
                 left = (time.perf_counter() - begun) / number * (len(tasks) - number)
                 listener.done(f"{record.name}, {number} of {len(tasks)}, {_span(left)} left")
                 listener.stage("fill")
@@ -152,6 +154,18 @@ def _fill(
     return failed
 
 
+def _told(record: skyfill.batch.Record, before: str, *, quiet: bool) -> str:
+    """Print the prior of a map and the share that is filled, where it is not as of the last."""
+    if not record.about:
+        return before
+    prior = record.about["prior"]
+    words = "no prior" if prior is None else f"prior {prior['text']}"
+    words += f"; {record.about['filled']:.2%} of the sky filled"
+    if words != before and not quiet:
+        print(f"{record.name}: {words}")
+    return words
+
+
 def _summarise(
     args: argparse.Namespace,
     done: list[skyfill.batch.Record],
@@ -161,13 +175,16 @@ def _summarise(
 ) -> dict[str, Any]:
     """Write the mean spectrum, and say what was done."""
     seconds = sum(record.seconds for record in done)
-    counts = {
+    counts: dict[str, Any] = {
         "done": len(done),
         "done_before": before,
         "failed": failed,
         "seconds_per_map": round(seconds / max(len(done), 1), 2),
     }
     path = args.output / SUMMARY
+    priors = [record.about.get("prior") for record in done]
+    # Fitted priors differ from map to map; the manifest has each.
+    counts["prior"] = priors[0] if priors and all(one == priors[0] for one in priors) else None
     counts["unconverged"] = sum(not record.converged for record in done)
     nside = done[0].nside if done else None
     whole = all(output.cl for record in done for output in record.outputs)
@@ -192,7 +209,9 @@ class _Job:
     args: argparse.Namespace
     settings: str
 
-    def __call__(self, task: skyfill.batch.Task) -> Iterator[NDArray[np.float64]]:
+    def __call__(
+        self, task: skyfill.batch.Task
+    ) -> Generator[NDArray[np.float64], None, dict[str, Any]]:
         """Fill it, sharing with the map before what depends on mask and prior alone."""
         options.set_threads(self.args.threads)
         words = {"map": task.input, "seed": task.seed, "overwrite": True}
@@ -217,6 +236,11 @@ class _Job:
             fill = fitter.mean() if mean else fitter.realization(index)
             filling.write(args, sky, fitter, path, fill, None if mean else index, silent)
             yield filling.whole_of(sky, fitter, fill)
+        return {
+            "prior": theory.as_json(args, fitter.prior),
+            "check": None if fitter.plausibility is None else fitter.plausibility.as_dict(),
+            "filled": round(float(fitter.holes.mean()), 6),
+        }
 
 
 #: What filled the last map of this process, by the settings.

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +41,7 @@ __all__ = [
 ]
 
 _NEGATIVE = re.compile(r"-(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$")
+_ROTATE = re.compile(r"`skyfill\.rotate_mask\(observed, '.', '(.)'\)`")
 #: Temperature, or nothing that says otherwise.
 _SCALAR = (None, "T")
 
@@ -166,17 +170,18 @@ def map_of(
         polarization is refused.
 
     """
-    sky = skyfill.read_map(
-        path,
-        field=args.field,
-        unit=args.unit,
-        frame=args.frame,
-        like=like,
-        single=single,
-        hdu=args.hdu,
-        missing=args.missing,
-        nside=args.nside,
-    )
+    with _rotating(like if isinstance(like, Path) else None):
+        sky = skyfill.read_map(
+            path,
+            field=args.field,
+            unit=args.unit,
+            frame=args.frame,
+            like=like,
+            single=single,
+            hdu=args.hdu,
+            missing=args.missing,
+            nside=args.nside,
+        )
     if scalar:
         _refuse_polarization(sky)
     return sky
@@ -197,7 +202,7 @@ def mask_of(
     nside = None
     if not own and skyfill.maps.place_of(path, hdu=args.hdu).nside is None:
         nside = args.nside
-    with wording.naming(field="--mask-field" if own else "--field"):
+    with _rotating(path), wording.naming(field="--mask-field" if own else "--field"):
         return skyfill.read_mask(
             path,
             field=args.mask_field if own else args.field,
@@ -231,7 +236,7 @@ def weights_of(
     args: argparse.Namespace, path: Path, *, like: skyfill.SkyMap | None = None
 ) -> NDArray[np.float64]:
     """Read the weights of an apodised mask, (npix,), as the options of `add_mask` say."""
-    with wording.naming(field="--mask-field"):
+    with _rotating(path), wording.naming(field="--mask-field"):
         return skyfill.read_weights(
             path, field=args.mask_field, invert=args.invert, frame=args.frame, like=like
         )
@@ -299,6 +304,17 @@ def _refuse_polarization(sky: skyfill.SkyMap) -> None:
         f"column of {', '.join(column.name for column in table.columns)}, or, if it is one, "
         f"correct the {mend}"
     )
+
+
+@contextmanager
+def _rotating(mask: Path | None) -> Iterator[None]:
+    """Name the command that rotates a mask where the library names its function."""
+    try:
+        yield
+    except ValueError as error:
+        begin = f"`skyfill mask {shlex.quote(str(mask))} --rotate"
+        error.args = (_ROTATE.sub(lambda found: f"{begin} {found[1]} -o OUT`", str(error)),)
+        raise
 
 
 def _bits(text: str) -> tuple[int, ...]:

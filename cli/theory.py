@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import skyfill
 
-from . import options
+from . import options, wording
 
 if TYPE_CHECKING:
     import numpy as np
@@ -131,7 +131,9 @@ def spectrum(args: argparse.Namespace) -> skyfill.prior.SpectrumFile | None:
     """Read --cl; None where it is not given."""
     if args.cl is None:
         return None
-    try:
+    # The map has options of these names, too.
+    names = {name: f"--cl-{name}" for name in ("unit", "column", "hdu", "extend")}
+    with wording.naming(**names):
         return skyfill.prior.read_spectrum(
             args.cl,
             dl=args.dl or None,
@@ -140,11 +142,6 @@ def spectrum(args: argparse.Namespace) -> skyfill.prior.SpectrumFile | None:
             extend=skyfill.lcdm() if args.cl_extend else None,
             hdu=args.cl_hdu,
         )
-    except ValueError as error:
-        text = str(error)
-        for name in ("unit", "column", "hdu", "extend"):  # which are flags of the map, too
-            text = text.replace(f"`{name}=", f"`cl_{name}=").replace(f"`{name}`", f"`cl_{name}`")
-        raise ValueError(text) from None
 
 
 def given_cl(args: argparse.Namespace) -> NDArray[np.float64]:
@@ -200,8 +197,8 @@ def cards(prior: skyfill.Prior) -> Cards:
     origins = " ".join(f"{word}={prior.origin(name)}" for name, word in short.items())
     return {
         "SFCL": (prior.theory, "theory C_ell"),
-        "SFBEAM": (round(math.degrees(prior.fwhm) * 60, 4), "[arcmin] FWHM of the beam"),
-        "SFNOISE": (round(prior.noise_uk_arcmin, 4), "[uK arcmin] white noise"),
+        "SFBEAM": (float(f"{math.degrees(prior.fwhm) * 60:.6g}"), "[arcmin] FWHM of the beam"),
+        "SFNOISE": (float(f"{prior.noise_uk_arcmin:.6g}"), "[uK arcmin] white noise"),
         "SFCALIB": (round(prior.calibration, 5), "factor of the power of the theory"),
         "SFPIXWIN": (prior.pixel_window, "is the sky averaged over its pixels?"),
         "SFORIGIN": (origins, ""),

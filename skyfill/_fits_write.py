@@ -24,7 +24,7 @@ __all__ = ["Card", "edit", "extension", "new_table", "replaced", "save", "table_
 _READ_BACK = 1 << 20  # bytes: the headers of any map file
 
 Card = tuple[Any, str]
-"""Value and comment of a keyword."""
+"""Value and comment of a keyword; a value of None takes the keyword out of the header."""
 
 _PRIMARY: dict[str, Card] = {
     "SIMPLE": (True, "conforms to FITS standard"),
@@ -39,13 +39,13 @@ def edit(
 ) -> tuple[bytes, ...]:
     """Set keywords in a header and append HISTORY; all other cards stay as they are, byte for byte.
 
-    Characters that FITS headers cannot hold become "?".
+    A keyword whose value is None is taken out. Characters that FITS headers cannot hold become "?".
     """
     edited = list(cards)
     for name, (value, comment) in keywords.items():
         key = name.upper()
         text = _ascii(value) if isinstance(value, str) else value
-        new = _split(fits.Card(key, text, _ascii(comment)))
+        new = [] if value is None else _split(fits.Card(key, text, _ascii(comment)))
         at = [i for i, card in enumerate(edited) if card[:8].upper() == f"{key:<8}".encode()]
         for i in reversed(at):
             end = i + 1

@@ -232,6 +232,6 @@ def _mend(one: Placed, other: Placed) -> str:
     """Say how two files come to one frame."""
     for mask, sky in ((one, other), (other, one)):
         if getattr(mask, "mask", False):
-            to = sky.frame.coord
-            return f"rotate the mask with `skyfill mask {mask.path} --rotate {to} -o OUT`"
+            frames = f"{mask.frame.coord!r}, {sky.frame.coord!r}"
+            return f"rotate the mask with `skyfill.rotate_mask(observed, {frames})`"
     return "give files of one frame"

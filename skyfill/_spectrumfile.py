@@ -319,7 +319,7 @@ def _every_l(
         words = ", ".join(f"{low}-{high}" for low, high in gaps)
         raise ValueError(
             f"{path}: no rows for l = {words}, where a prior would have no power; pass"
-            " `extend=lcdm()` to take them from ΛCDM, or give a table that has them"
+            " `extend` to take them from another theory (ΛCDM), or give a table that has them"
         )
     every = np.arange(last + 1)
     scale = np.maximum(every * (every + 1.0), 1.0)

@@ -53,7 +53,7 @@ def test_frames_must_agree_whichever_is_read_first(tmp_path, ours, theirs):
             assert str(path) in str(caught.value)
             assert f"{FRAMES[frame]} coordinates ({frame})" in str(caught.value)
     if None not in (ours, theirs) and ours != theirs:
-        rotate = re.escape(f"`skyfill mask {mask} --rotate {ours} -o OUT`")
+        rotate = re.escape(f"`skyfill.rotate_mask(observed, {theirs!r}, {ours!r})`")
         for call in (lambda: read_map(sky, like=mask), lambda: skyfill.read_mask(mask, like=read)):
             with pytest.raises(ValueError, match=rotate):
                 call()

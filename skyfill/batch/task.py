@@ -10,10 +10,10 @@ import threading
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +76,8 @@ class Job(Protocol):
     def __call__(self, task: Task) -> Iterable[NDArray[np.float64]]:
         """Fill ``task.input``; write each of ``task.outputs`` and give its sky, µK, RING.
 
-        It is NaN where the sky is neither observed nor filled.
+        It is NaN where the sky is neither observed nor filled. A generator may return a dict of
+        what else the manifest is to hold (``about``).
         """
 
 
@@ -111,6 +112,8 @@ class Record:
     """Bytes, and time of the last change in ns: while they are the same, nothing is hashed."""
     outputs: list[Output] = field(default_factory=list)
     """One for each realization."""
+    about: dict[str, Any] = field(default_factory=dict)
+    """What else the job says of the fill: the prior in use, and how the sky compares with it."""
     converged: bool = True
     """False if a fill that has not converged was accepted."""
     settings: str = ""
@@ -232,6 +235,14 @@ def failure(task: Task, error: BaseException | str, seconds: float = 0.0) -> Rec
     )
 
 
+_Telling = Generator[NDArray[np.float64], None, dict[str, Any] | None]
+
+
+def _skies(job: Job, task: Task, about: dict[str, Any]) -> Iterator[NDArray[np.float64]]:
+    """Give the skies of a job, and keep what it returns."""
+    about |= (yield from cast("_Telling", job(task))) or {}
+
+
 def fill_one(job: Job, task: Task) -> Record:
     """Fill one map, wherever this runs; what goes wrong is in the record."""
     with _ONE_AT_A_TIME, warnings.catch_warnings(record=True) as caught:
@@ -242,7 +253,8 @@ def fill_one(job: Job, task: Task) -> Record:
             sha256 = sha256_of(task.input)
             outputs = []
             nside = None
-            for path, sky in zip(task.outputs, job(task), strict=True):
+            about: dict[str, Any] = {}
+            for path, sky in zip(task.outputs, _skies(job, task, about), strict=True):
                 nside = nside_of(sky.size, str(task.input))
                 whole = bool(np.all(np.isfinite(sky)))
                 cl = [float(f"{value:.6e}") for value in binned_cl(sky)] if whole else []
@@ -258,6 +270,7 @@ def fill_one(job: Job, task: Task) -> Record:
                 input_sha256=sha256,
                 input_stat=stat,
                 outputs=outputs,
+                about=about,
             )
         except Exception as error:  # noqa: BLE001 - the other maps go on, whatever it is
             record = failure(task, error, time.perf_counter() - begun)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill import harmonics
+from skyfill._checks import check_seed
 from skyfill._jit import compiled
 from skyfill.prior.model import Prior
 
@@ -102,4 +103,5 @@ def draw_white(
 
 
 def _streams(seed: int, index: int) -> list[np.random.SeedSequence]:
-    return np.random.SeedSequence([seed, index]).spawn(2)
+    words = [check_seed(seed), check_seed(index, what="index")]
+    return np.random.SeedSequence(words).spawn(2)

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from numbers import Real
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill._checks import check_nside, in_radians
+from skyfill._checks import check_angle, check_nside
 
 __all__ = ["ARCMIN", "LCDM", "NUMBERS", "Prior", "gaussian_beam", "lcdm", "pixel_window"]
 
@@ -96,29 +96,6 @@ def pixel_window(nside: int, lmax: int) -> NDArray[np.float64]:
     return np.asarray(np.interp(x, table["x"], table["window"]) * beyond)
 
 
-def _as_spectrum(cl: object) -> NDArray[np.float64]:
-    """Return a spectrum, (lmax + 1,), as the sums want it."""
-    try:
-        found = np.asarray(cl, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ValueError("C_l must be numbers in µK², (lmax + 1,), from l = 0") from None
-    if found.ndim != 1:
-        raise ValueError(
-            f"C_l must be one spectrum in µK², (lmax + 1,), from l = 0; got the shape {found.shape}"
-        )
-    return found
-
-
-def _as_noise(noise: Any) -> Any:  # noqa: ANN401 (numbers and quantities)
-    """Take white noise out of an astropy Quantity, µK·arcmin; anything else stays as it is."""
-    if not hasattr(noise, "to_value"):
-        return noise
-    try:
-        return noise.to_value("uK arcmin")
-    except ValueError:  # astropy's UnitsError is one
-        raise ValueError(f"noise_uk_arcmin: {noise.unit} is no unit of noise") from None
-
-
 @dataclass(frozen=True)
 class Prior:
     """Say what a map is made of.
@@ -162,25 +139,21 @@ class Prior:
     assumed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        taken = {
-            "nside": check_nside(self.nside),
-            "cl": _as_spectrum(self.cl),
-            "fwhm": in_radians(self.fwhm, "fwhm"),
-            "noise_uk_arcmin": _as_noise(self.noise_uk_arcmin),
-            "calibration": self.calibration,
-        }
-        for name, value in taken.items():
-            if name in ("fwhm", "noise_uk_arcmin", "calibration"):
-                if isinstance(value, bool) or not isinstance(value, Real):
-                    raise ValueError(f"{name} must be a number, got {value!r}")  # noqa: TRY004
-                if not (math.isfinite(value) and value >= 0):
-                    raise ValueError(f"{name} must be a number, zero or more, got {value}")
-                value = float(value)  # noqa: PLW2901
-            object.__setattr__(self, name, value)
-        if self.calibration == 0:
-            raise ValueError("calibration is a factor of the signal's power; it cannot be 0")
-        if self.fwhm > math.pi:
-            raise ValueError(f"fwhm is an angle in radians, at most pi, got {self.fwhm:g}")
+        object.__setattr__(self, "nside", check_nside(self.nside))
+        object.__setattr__(self, "cl", np.asarray(self.cl, dtype=np.float64))
+        for name in ("noise_uk_arcmin", "calibration"):
+            value = getattr(self, name)
+            if name == "noise_uk_arcmin" and hasattr(value, "to_value"):  # an astropy Quantity
+                value = value.to_value("uK arcmin")
+            number = isinstance(value, Real) and not isinstance(value, bool)
+            if not (number and math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} must be a number, zero or more, got {value!r}")
+            object.__setattr__(self, name, float(value))
+        object.__setattr__(self, "fwhm", check_angle(self.fwhm, "fwhm"))
+        if self.cl.ndim != 1:
+            raise ValueError(
+                f"cl must be one spectrum from l = 0, (lmax + 1,), not {self.cl.shape}"
+            )
         if not np.all(np.isfinite(self.cl)) or np.any(self.cl < 0) or not np.any(self.cl):
             raise ValueError("C_l must be finite and not negative, with some power")
 

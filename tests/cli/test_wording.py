@@ -3,6 +3,7 @@
 import argparse
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -242,9 +243,11 @@ def test_names_of_fits_files_are_taken(skyfill_main, tmp_path, name):
 
 
 def test_the_version_of_a_source_tree_is_told(tmp_path):
-    code = (
-        f"import sys; sys.path.insert(0, {str(ROOT)!r}); import skyfill; print(skyfill.__version__)"
-    )
+    """A copy, since an installation leaves its metadata beside the tree."""
+    (tmp_path / "skyfill").mkdir()
+    for name in ("pyproject.toml", "skyfill/__init__.py"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    code = "import skyfill; print(skyfill.__version__)"
     done = subprocess.run(  # -S: without site-packages skyfill is not installed
         [sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
     )
