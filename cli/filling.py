@@ -134,7 +134,11 @@ def footprint_of(args: argparse.Namespace) -> NDArray[np.bool_] | None:
     """Read --footprint."""
     if args.footprint is None:
         return None
-    return skyfill.read_mask(args.footprint, frame=args.frame, like=args.mask)
+    # The options about the mask are not about the footprint, which another verb prepares.
+    verb = f"the output of skyfill mask {args.footprint}"
+    names = ("threshold", "field", "bits", "invert", "hdu")
+    with wording.naming(**{name: f"{verb} --{name}" for name in names}):
+        return skyfill.read_mask(args.footprint, frame=args.frame, like=args.mask)
 
 
 def request_of(args: argparse.Namespace, *, maps: int = 1) -> skyfill.plan.Request:
