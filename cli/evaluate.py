@@ -96,6 +96,7 @@ def _maps(args: argparse.Namespace) -> int:
     with progress(quiet=args.quiet) as listener:
         listener.stage("read")
         sky = reading.map_of(args, args.filled[0], like=args.mask)
+        prior = skyfill.prior.recorded_prior(sky.path)
         observed = reading.mask_of(args, args.mask, like=sky)
         truth, optimum = (
             None if path is None else reading.beside_of(args, path, sky, field=args.field).values
@@ -126,12 +127,15 @@ def _maps(args: argparse.Namespace) -> int:
     if args.json:
         named = {
             "filled": [str(path) for path in args.filled],
+            "prior": None if prior is None else skyfill.inpaint.describe_prior(prior),
             "mask": str(args.mask),
             "truth": str(args.truth) if args.truth else None,
             "seconds": round(time.perf_counter() - begun, 2),
         }
         print(json.dumps(found.as_dict() | named))
         return 0
+    if prior is not None:
+        print(f"prior    {skyfill.inpaint.describe_prior(prior)}")
     _print(found)
     return 0
 

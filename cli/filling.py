@@ -171,6 +171,7 @@ def inpainter_of(
     listener: skyfill.Progress,
 ) -> skyfill.Inpainter:
     """Prepare to fill a map as the options say."""
+    skyfill.maps.refuse_flattened(sky)
     try:
         return skyfill.Inpainter(
             sky.values,

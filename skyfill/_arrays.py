@@ -36,8 +36,9 @@ Map = NDArray[Any]
 UNSEEN = -1.6375e30
 """What HEALPix arrays hold in missing pixels."""
 
-MASK_ROUNDING = 1e-5
-"""How far from 0 and 1 the numbers of a mask may be: float32, and sums of weights, round."""
+MASK_ROUNDING = 1e-4
+"""How far from 0 and 1 the numbers of a mask may be: what programs leave of them after a transform
+and back."""
 
 #: UNSEEN is recognised to this relative accuracy, as healpy does.
 _UNSEEN_ROUNDING = 1e-5

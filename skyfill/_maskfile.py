@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from skyfill._arrays import MASK_ROUNDING
 from skyfill._fits import open_fits
 from skyfill._reading import Placed, Read, read_file
-from skyfill._weights import ROUNDING
 
 __all__ = ["ApodisedMaskError", "read_mask", "read_weights"]
 
@@ -112,7 +112,9 @@ def _is_binary(values: NDArray[np.floating]) -> bool:
     """Tell whether values are 0 and 1 within rounding, or missing."""
     parts = (values[start : start + _PART] for start in range(0, values.size, _PART))
     return all(
-        ((np.abs(part) <= ROUNDING) | (np.abs(part - 1) <= ROUNDING) | np.isnan(part)).all()
+        (
+            (np.abs(part) <= MASK_ROUNDING) | (np.abs(part - 1) <= MASK_ROUNDING) | np.isnan(part)
+        ).all()
         for part in parts
     )
 
@@ -124,7 +126,7 @@ def _refuse_no_mask(read: Read, *, by_name: bool) -> None:
     if binary and (by_name or np.fmax.reduce(values, initial=0) > 1 / 2):
         return
     known = values[~np.isnan(values)]
-    soft = not binary and known.min() >= -ROUNDING and known.max() <= 1 + ROUNDING
+    soft = not binary and known.min() >= -MASK_ROUNDING and known.max() <= 1 + MASK_ROUNDING
     other = None if soft and by_name else _mask_beside(read)
     if binary and other is None:
         return
@@ -143,7 +145,7 @@ def _refuse_no_mask(read: Read, *, by_name: bool) -> None:
 
 def _mask_beside(read: Read) -> str | None:
     """Find another column of the file that holds 0 and 1, both of them."""
-    for column in read.table.fields:
+    for column in () if read.table.multiorder else read.table.fields:
         if column == read.column or not column.numeric:
             continue
         if read.table.stored(column) != read.table.stored(read.column):
@@ -182,7 +184,7 @@ def _not_binary(values: NDArray[np.floating]) -> str:
             " are bit codes, pass `bits`, the numbers of the bits that mean masked; otherwise give"
             " the map first, then the mask, or pass `threshold=X` (observed above X)"
         )
-    if low < -ROUNDING or high > 1 + ROUNDING:
+    if low < -MASK_ROUNDING or high > 1 + MASK_ROUNDING:
         return (
             f"holds {low:.6g} to {high:.6g}, so it is no mask of 0 and 1; give the map first, then"
             " the mask, or pass `threshold=X` (observed above X)"
@@ -235,14 +237,14 @@ def read_weights(
         )
     known = ~np.isnan(values)
     low, high = (float(limit(values[known], initial=0.0)) for limit in (np.min, np.max))
-    if low < -ROUNDING or high > 1 + ROUNDING:
+    if low < -MASK_ROUNDING or high > 1 + MASK_ROUNDING:
         raise ValueError(
             f"{read} holds {low:.6g} to {high:.6g}; weights are from 0"
             " (masked) to 1: divide hits or inverse variances by their largest"
         )
     weights = np.clip(np.where(known, 1 - values if invert else values, 0.0), 0.0, 1.0)
     # What a rounding leaves in a hole must give no weight to what is there.
-    weights[weights <= ROUNDING] = 0.0
+    weights[weights <= MASK_ROUNDING] = 0.0
     if not weights.any():
         raise ValueError(
             f"{read} gives no pixel a weight; if its 1 means masked, pass `invert=True`"

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skyfill._arrays import MASK_ROUNDING
 from skyfill._checks import check_nside, nside_of
 from skyfill._frames import frame_of_word
 from skyfill._skytable import missing
@@ -18,8 +19,6 @@ Mask = NDArray[np.bool_]
 Weights = NDArray[np.float64]
 By = Literal["centres", "harmonics"]
 
-#: What programs leave of 0 and 1 after a transform and back, relative to the largest weight.
-ROUNDING = 1e-4
 #: Pixels that are turned at a time.
 _AT_ONCE = 1 << 22
 #: Share of the observed sky that a pixel's smoothed mask holds where the edge runs through its
@@ -77,12 +76,12 @@ def mask_or_weights(values: ArrayLike, what: str = "`observed`") -> Mask | Weigh
     if masked is not None:
         weights[masked] = 0.0
     low, high = float(weights.min(initial=0.0)), float(weights.max(initial=0.0))
-    if low < -ROUNDING * (high or 1.0):
+    if low < -MASK_ROUNDING * (high or 1.0):
         raise ValueError(
             f"{what} holds {low:.6g} to {high:.6g}; a mask is 0 and 1, weights are 0 or more"
         )
     np.maximum(weights, 0.0, out=weights)
-    zero, one = weights <= ROUNDING, np.abs(weights - 1) <= ROUNDING
+    zero, one = weights <= MASK_ROUNDING, np.abs(weights - 1) <= MASK_ROUNDING
     # Weights that are all small are weights: inverse variances, for one.
     if np.all(zero | one) and (one.any() or high == 0):
         return np.asarray(weights > _HALF)

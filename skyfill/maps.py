@@ -48,6 +48,7 @@ __all__ = [
     "known_pixels",
     "place_of",
     "read_map",
+    "refuse_flattened",
     "unit_in_uk",
     "write_filled",
     "write_map",
@@ -321,6 +322,22 @@ def _unit_of(read: Read, given: str | None, like: SkyMap | None) -> str:
     return like.unit
 
 
+def refuse_flattened(sky: SkyMap) -> None:
+    """Refuse to fill a file whose cells have several sizes: `write_filled` cannot write it back.
+
+    Raises
+    ------
+    ValueError
+        The map was read from such a file.
+    """
+    if sky.flattened:
+        raise ValueError(
+            f"{sky.path}: a multi-order map cannot be written back as it was, with cells of several"
+            " sizes; write the filled sky with skyfill.write_map, or flatten the file first with"
+            " ligo-skymap-flatten"
+        )
+
+
 def write_filled(
     path: str | os.PathLike[str],
     sky: SkyMap,
@@ -384,12 +401,7 @@ def write_filled(
         raise ValueError(
             f"{sky.path}: the fill is not finite in {(~np.isfinite(chosen)).sum()} pixels"
         )
-    if sky.flattened:
-        raise ValueError(
-            f"{sky.path}: a multi-order map cannot be written back as it was, with cells of several"
-            " sizes; write the filled sky with skyfill.write_map, or flatten the file first with"
-            " ligo-skymap-flatten"
-        )
+    refuse_flattened(sky)
     with open_fits(sky.path) as stream:
         table = find_table(stream, sky.path, sky.hdu)
         if table.multiorder:

@@ -271,7 +271,7 @@ def test_what_is_no_map_is_refused_by_name(values, why):
     ("observed", "why"),
     [
         (np.linspace(0, 1, 12), "values between 0 and 1"),
-        (np.full(12, 0.9999), "values between 0 and 1"),
+        (np.full(12, 0.999), "values between 0 and 1"),
         (np.arange(12), "it holds 0 to 11, so it is no mask of 0 and 1"),
         (np.full(12, 255, np.uint8), "it holds 0 to 255"),
         (np.full(12, -1), "it holds -1 to 1"),
@@ -295,8 +295,9 @@ REFUSING = {**PAIRS, **WHOLE_PAIRS}
 @pytest.mark.parametrize("name", REFUSING)
 def test_every_function_refuses_several_maps_and_soft_masks(name):
     soft = np.where(MASK, 1.0, 0.5)
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        REFUSING[name](WHOLE, soft)
+    if name != "spectra.compare":  # which takes weights
+        with pytest.raises(ValueError, match="between 0 and 1"):
+            REFUSING[name](WHOLE, soft)
     if name not in ("spectra.compare", "fidelity.score_sky"):  # they take realizations
         with pytest.raises(ValueError, match=r"the shape \(3, 3072\)"):
             REFUSING[name](np.stack([WHOLE] * 3), MASK)
@@ -450,7 +451,7 @@ def test_counts_that_cannot_be_meant_are_refused(options):
         (lambda: skyfill.simulate_sky(4, seed=1, lmax=5.5), "lmax must be an integer"),
         (lambda: skyfill.simulate_sky(4, seed=1, cl=np.ones((2, 9))), "cl must be"),
         (lambda: skyfill.fill_islands(MASK, 2.5), "max_pixels must be an integer"),
-        (lambda: skyfill.galactic_cut(4, 0.1, coord="Galactic"), "coord must be G"),
+        (lambda: skyfill.galactic_cut(4, 0.1, coord="Galactic"), "pass `coord='G'`"),
         (lambda: skyfill.write_map("never.fits", SKY, coord="J2000"), "coord must be G"),
         (lambda: skyfill.discs(4, [1, 2], [0.1, 0.2, 0.3], 0.1), "lon, lat and radius"),
         (lambda: skyfill.Layout(NSIDE, 40.0, 50.0, (8.5, 8), 10.0), "shape must be an integer"),
@@ -470,7 +471,7 @@ def test_an_nside_that_is_a_float_becomes_an_integer_in_tiles():
 
 
 def test_a_noise_map_may_have_units():
-    noise = np.full(NPIX, 40.0)
+    noise = np.full(NPIX, 1.5)
     fills = [
         skyfill.Inpainter(SKY, MASK, method="gaussian", prior=PRIOR, noise_rms=each).mean()
         for each in (noise, noise.tolist(), hp.ma(noise), noise * u.uK)

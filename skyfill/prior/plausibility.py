@@ -42,6 +42,8 @@ _OFF, _OFF_SIGMA = 1.25, 6.0
 _MINOR = 0.02
 #: An alternative explains a map whose bands all agree with it to within this factor.
 _EXPLAINS = 1.7
+#: From this Nside on, pixels differ in size only.
+_ALIKE = 64
 #: Sizes of blocks that are summed over their pairs, blocks that are looked at, bins of distances.
 _SIZES, _BLOCKS, _DISTANCES = 4, 200, 400
 #: The square of a unit in µK²; the last one is a fraction of the temperature of the CMB.
@@ -198,57 +200,79 @@ class _Scatter:
 
 def _measure(values: Map, observed: Mask, nside: int) -> list[_Scatter]:
     """Measure the scatter of siblings at all resolutions, from coarse to fine."""
-    found: list[_Scatter] = []
-    count = 3 * nside**2
     if nside < 2:
-        return found
-    means, power, shares = np.empty(count), np.empty(count), np.empty(count)
-    _first(nside, values, observed, means, power, shares)
-    parent = nside // 2
-    found.append(_scatter(parent, power[shares == 1]))
-    pixels = 4  # in each of the pixels that are averaged next
-    while parent > 1:
-        children, seen = means.reshape(-1, 4), shares.reshape(-1, 4)
-        known = np.all(seen >= (1.0 if pixels < _ALL_BELOW else _SHARE), axis=1)
-        away = children[known]
-        power = np.mean((away - away.mean(axis=1, keepdims=True)) ** 2, axis=1)
-        parent //= 2
-        pixels *= 4
-        found.append(_scatter(parent, power))
-        weight = seen.sum(axis=1)
-        means = np.sum(children * seen, axis=1) / np.maximum(weight, 1e-30)
-        shares = weight / 4
-    return [each for each in reversed(found) if each.parents >= _FEWEST]
+        return []
+    steps = int(math.log2(nside))
+    power, parents = np.zeros(steps), np.zeros(steps, np.int64)
+    for face in range(12):  # the memory of one base pixel is enough
+        count = (nside // 2) ** 2
+        means, found, shares = np.empty(count), np.empty(count), np.empty(count)
+        _finest(nside, face * count, values, observed, means, found, shares)
+        for step in range(steps):
+            if step:
+                count //= 4
+                least = 1.0 if 4**step < _ALL_BELOW else _SHARE
+                finer = means, shares
+                means, found, shares = np.empty(count), np.empty(count), np.empty(count)
+                _coarser(*finer, least, means, found, shares)
+            known = found >= 0
+            power[step] += np.sum(found, where=known)
+            parents[step] += np.count_nonzero(known)
+    return [
+        _Scatter(nside >> (step + 1), float(power[step] / parents[step]), int(parents[step]))
+        for step in reversed(range(steps))
+        if parents[step] >= _FEWEST
+    ]
 
 
-def _scatter(nside: int, power: Map) -> _Scatter:
-    return _Scatter(nside, float(power.mean()) if power.size else 0.0, power.size)
+@compiled
+def _siblings(a: float, b: float, c: float, d: float) -> float:
+    """Give the mean square of four numbers about their mean."""
+    mean = (a + b + c + d) / 4
+    return ((a - mean) ** 2 + (b - mean) ** 2 + (c - mean) ** 2 + (d - mean) ** 2) / 4
 
 
 @parallel
-def _first(
+def _finest(
     nside: int,
+    start: int,
     values: NDArray[np.floating],
     observed: Mask,
     means: Map,
     power: Map,
     shares: Map,
 ) -> None:
-    """Average the observed ones of four sibling pixels; give their scatter where all are."""
+    """Average the observed ones of four sibling pixels; give their scatter, -1 if not all are."""
     for parent in prange(means.size):
-        total, count = 0.0, 0
-        for child in range(4):
-            pixel = nest2ring(nside, 4 * parent + child)
-            if observed[pixel]:
-                total += values[pixel]
-                count += 1
-        mean = total / max(count, 1)
-        squares = 0.0
-        for child in range(4):
-            pixel = nest2ring(nside, 4 * parent + child)
-            if observed[pixel]:
-                squares += (values[pixel] - mean) ** 2
-        means[parent], power[parent], shares[parent] = mean, squares / 4, count / 4
+        first = 4 * (start + parent)
+        i, j = nest2ring(nside, first), nest2ring(nside, first + 1)
+        k, m = nest2ring(nside, first + 2), nest2ring(nside, first + 3)
+        a = values[i] if observed[i] else 0.0
+        b = values[j] if observed[j] else 0.0
+        c = values[k] if observed[k] else 0.0
+        d = values[m] if observed[m] else 0.0
+        count = int(observed[i]) + int(observed[j]) + int(observed[k]) + int(observed[m])
+        means[parent] = (a + b + c + d) / max(count, 1)
+        power[parent] = _siblings(a, b, c, d) if count == 4 else -1.0
+        shares[parent] = count / 4
+
+
+@parallel
+def _coarser(
+    means: Map, shares: Map, least: float, coarse: Map, power: Map, coarse_shares: Map
+) -> None:
+    """Average four means by what each has seen; give their scatter, -1 if one saw too little."""
+    for parent in prange(coarse.size):
+        i = 4 * parent
+        total, seen, lowest = 0.0, 0.0, 1.0
+        for child in range(i, i + 4):
+            total += means[child] * shares[child]
+            seen += shares[child]
+            lowest = min(lowest, shares[child])
+        coarse[parent] = total / max(seen, 1e-30)
+        scatter = _siblings(means[i], means[i + 1], means[i + 2], means[i + 3])
+        power[parent] = scatter if lowest >= least else -1.0
+        coarse_shares[parent] = seen / 4
 
 
 def _compare(measured: list[_Scatter], prior: Prior, noise: float) -> tuple[list[Band], Band]:
@@ -317,7 +341,9 @@ def _block_variances(modes: Map, finest: int, coarsest: int) -> list[float]:
     variances: list[float] = []
     nside = finest
     while not variances or finest >> (len(variances) - 1) > coarsest:
-        distances, shares = _separations(nside)
+        like = min(nside, _ALIKE)
+        distances, shares = _separations(like)
+        distances = distances * like / nside
         window = 1.0 if nside == finest else pixel_window(nside, modes.size - 1) / fine
         # Averaged over directions, the square of a square's window falls with the third power.
         tail = np.minimum(1.0, 4 * nside / np.maximum(np.arange(modes.size), 1))
@@ -356,13 +382,19 @@ def _separations(nside: int) -> tuple[Map, Map]:
 
 def _correlation(modes: Map, distances: Map) -> Map:
     """Sum modes times Legendre polynomials at angular distances."""
-    x = np.cos(distances)
-    before, now = np.ones_like(x), x
-    total = modes[0] * before + modes[1] * now
-    for ell in range(1, modes.size - 1):
-        before, now = now, ((2 * ell + 1) * x * now - ell * before) / (ell + 1)
-        total += modes[ell + 1] * now
-    return np.asarray(total)
+    total = np.empty_like(distances)
+    _legendre(modes, np.cos(distances), total)
+    return total
+
+
+@parallel
+def _legendre(modes: Map, x: Map, total: Map) -> None:
+    for i in prange(x.size):
+        before, now = 1.0, x[i]
+        total[i] = modes[0] + modes[1] * now
+        for ell in range(1, modes.size - 1):
+            before, now = now, ((2 * ell + 1) * x[i] * now - ell * before) / (ell + 1)
+            total[i] += modes[ell + 1] * now
 
 
 def _any_off(bands: list[Band], total: Band, factor: float, sigma: float) -> bool:
@@ -468,25 +500,25 @@ def wrong_order(values: NDArray[np.floating], observed: Mask) -> bool:
     if nside < 8:
         return False
     blocks = 12 * (nside // 4) ** 2
-    scatter = np.zeros((3, 2))
-    _orders(nside, values, observed, max(1, blocks // _SAMPLE), scatter)
+    scatter, sums = np.zeros((3, 2)), np.zeros(2)
+    _orders(nside, values, observed, max(1, blocks // _SAMPLE), scatter, sums)
     logs, count = scatter.T
     if count.min() < _FEWEST:
         return False
     own, nested, ring = np.exp(logs / count)
     # A Galactic plane is smooth along RING order, too, but most of the sky is not rough as read.
-    rough = own > _ROUGH * float(np.var(values, where=observed, dtype=np.float64))
+    rough = own > _ROUGH * max(sums[1] / count[0] - (sums[0] / count[0]) ** 2, 0.0)
     return bool((rough and nested < _SMOOTHER * own) or ring < _SMOOTHER * own)
 
 
 @compiled
 def _orders(
-    nside: int, values: NDArray[np.floating], observed: Mask, step: int, scatter: Map
+    nside: int, values: NDArray[np.floating], observed: Mask, step: int, scatter: Map, sums: Map
 ) -> None:
     """Sum the logarithm of the scatter in blocks of 4 x 4 pixels: as read, and reordered.
 
     Row 0 is of the map as it was read; row 1 of NESTED numbers that were taken for RING; row 2 of
-    RING numbers that were taken for NESTED.
+    RING numbers that were taken for NESTED. The sums are of means, and of squares, of row 0.
     """
     block = np.empty(16)
     for parent in range(0, 12 * (nside // 4) ** 2, step):
@@ -506,6 +538,9 @@ def _orders(
                 power = 1e-300
                 for child in range(16):
                     power += (block[child] - mean) ** 2 / 16
+                if order == 0:
+                    sums[0] += mean
+                    sums[1] += mean**2 + power
                 scatter[order, 0] += math.log(power)
                 scatter[order, 1] += 1
 

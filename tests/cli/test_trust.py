@@ -71,7 +71,8 @@ def test_words_for_people(evaluate):
     outcome = evaluate(*FILLS, *KNOWN)
     assert outcome.status == 0, outcome.err
     lines = outcome.out.splitlines()
-    assert lines[0].startswith("5 filled maps, ")
+    assert lines[0].startswith("prior    Planck 2018 LCDM (header), beam 600.00 arcmin (header")
+    assert lines[1].startswith("5 filled maps, ")
     (width,) = (line for line in lines if line.startswith("z_width"))
     assert width.split()[-1] in ("good", "doubtful", "bad")
     alone = evaluate(FILLS[0], "--mask", "mask.fits")
