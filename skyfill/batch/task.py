@@ -281,8 +281,8 @@ def fill_one(job: Job, task: Task) -> Record:
             )
         except Exception as error:  # noqa: BLE001 - the other maps go on, whatever it is
             record = failure(task, error, time.perf_counter() - begun)
-    return replace(
-        record,
-        warnings=[" ".join(str(one.message).split()) for one in caught],
-        converged=not any(issubclass(one.category, ConvergenceWarning) for one in caught),
-    )
+    if record.status == "done" and any(
+        issubclass(one.category, ConvergenceWarning) for one in caught
+    ):
+        record = replace(record, converged=False)
+    return replace(record, warnings=[" ".join(str(one.message).split()) for one in caught])

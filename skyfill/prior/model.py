@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill._checks import check_angle, check_nside
+from skyfill._checks import check_angle, check_nside, check_whole
 
 __all__ = ["ARCMIN", "LCDM", "NUMBERS", "Prior", "gaussian_beam", "lcdm", "pixel_window"]
 
@@ -58,17 +58,21 @@ def lcdm(
     ValueError
         ``lmax`` is beyond the table.
     """
+    if spectrum not in ("TT", "EE", "BB", "TE"):
+        raise ValueError(f"`spectrum` must be TT, EE, BB or TE, got {spectrum!r}")
     cl = _table(_TABLE)[spectrum]
     if lmax is None:
         return cl.copy()
-    if not 0 <= lmax < cl.size:
+    lmax = check_whole(lmax, "lmax")
+    if lmax >= cl.size:
         raise ValueError(f"the ΛCDM table ends at l = {cl.size - 1}, got lmax {lmax}")
     return cl[: lmax + 1].copy()
 
 
 def gaussian_beam(fwhm: float, lmax: int) -> NDArray[np.float64]:
     """Give b_l = exp(-l (l + 1) σ² / 2) of a Gaussian beam, fwhm in radians, ``(lmax + 1,)``."""
-    ell = np.arange(lmax + 1)
+    fwhm = check_angle(fwhm, "fwhm")
+    ell = np.arange(check_whole(lmax, "lmax") + 1)
     return np.asarray(np.exp(-0.5 * ell * (ell + 1) * fwhm**2 / (8 * math.log(2))))
 
 
