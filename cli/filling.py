@@ -31,12 +31,6 @@ __all__ = [
     "write",
 ]
 
-#: Keywords that say how a map was filled, but for those that every fill sets.
-RECORDED = (
-    *("SFLIKE", "SFCL", "SFBEAM", "SFNOISE", "SFCALIB", "SFPIXWIN", "SFORIGIN", "SFFITTED"),
-    *("SFCHECK", "SFPOLISH", "SFITER", "SFCORR", "SFRESID", "SFDIST", "SFCONV", "SFHOLES"),
-    *("SFMODEL", "SFSHA256", "SFMODELS"),
-)
 STD_DRAWS = 16  # realizations behind --std where fewer are written
 
 
@@ -143,7 +137,11 @@ def footprint_of(
     if args.footprint is None:
         return None
     like = args.mask if sky is None or not sky.frame.named else sky
-    return skyfill.read_mask(args.footprint, frame=args.frame, like=like)
+    # The options about the mask are not about the footprint, which another verb prepares.
+    verb = f"the output of skyfill mask {args.footprint}"
+    names = ("threshold", "field", "bits", "invert", "hdu")
+    with wording.naming(**{name: f"{verb} --{name}" for name in names}):
+        return skyfill.read_mask(args.footprint, frame=args.frame, like=like)
 
 
 def request_of(args: argparse.Namespace, *, maps: int = 1) -> skyfill.plan.Request:
@@ -230,6 +228,8 @@ def cards_of(
         cards["SFLIKE"] = (args.fill, "what realizations are like: data or signal")
     if fitter.prior is not None:
         cards |= theory.cards(fitter.prior)
+    if args.noise_map is not None:
+        cards["SFNOIMAP"] = (args.noise_map.name, "noise in each pixel, in place of SFNOISE")
     if fitter.plausibility is not None:
         cards["SFCHECK"] = (fitter.plausibility.verdict, "observed sky beside the prior")
     cards["SFFILLED"] = (round(float(fitter.holes.mean()), 6), "share of the sky that is filled")
@@ -279,10 +279,7 @@ def write(
         sky,
         fill,
         fitter.holes,
-        # What an earlier fill of this map has recorded is not true of this one.
-        provenance=dict.fromkeys(RECORDED, (None, ""))
-        | cards_of(args, fitter)
-        | {"SFFILL": (kind, "what stands in the holes")},
+        provenance=cards_of(args, fitter) | {"SFFILL": (kind, "what stands in the holes")},
         history=[args.command, f"map {args.map.name}, mask {args.mask.name}"],
         attached=theory.attached(fitter.prior),
         overwrite=args.overwrite,

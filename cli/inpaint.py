@@ -88,7 +88,8 @@ def run(args: argparse.Namespace) -> int:
             tell(args, sky, observed, outputs)
             return 0
         fitter = filling.inpainter_of(args, sky, observed, listener)
-        theory.save(args, fitter.prior)
+        if args.save_prior is not None and fitter.prior is None:
+            theory.save(args, None)  # refuses
         spread = _Spread()
         skies = _fills(args, sky, fitter, outputs, spread, listener)
         if args.report:
@@ -97,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
             pass
         if args.std:
             _write_std(args, sky, fitter, spread, listener)
+        theory.save(args, fitter.prior)  # last: a fill that fails leaves nothing behind
     if args.json:
         print(json.dumps(_summary(args, sky, fitter, outputs, time.perf_counter() - begun)))
     else:

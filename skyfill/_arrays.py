@@ -220,7 +220,7 @@ def _array(values: object, what: str, *, whole: bool = True) -> NDArray[Any]:
     """Return one sky of numbers or truth values, in the byte order of this machine."""
     try:
         array = np.asarray(values)
-    except ValueError:  # lists of lists of different lengths
+    except (TypeError, ValueError):  # lists of different lengths, or of quantities
         raise ValueError(f"{what}: it is no array of numbers; give one map, (npix,)") from None
     if array.dtype.names:
         raise ValueError(
@@ -277,6 +277,8 @@ def check_angles(
         angles = np.atleast_1d(np.asarray(in_radians(values, what), dtype=np.float64))
     except (TypeError, ValueError):
         raise ValueError(f"{what} must be one angle or several, in radians") from None
+    if angles.ndim != 1:
+        raise ValueError(f"{what} must be one-dimensional, (n,), got the shape {angles.shape}")
     slack = 1e-9  # of arithmetic: np.radians(90) is π/2 to the last bit, its sums are not
     wrong = ~((angles >= least - slack) & (angles <= most + slack))
     if wrong.any():

@@ -39,6 +39,7 @@ from skyfill.methods import (
     Fill,
     Polished,
     check_words,
+    held_to_noise,
     noise_variance,
     refuse_flat,
 )
@@ -106,7 +107,8 @@ class Inpainter:
         Whether to fill, with a warning, where the observed sky contradicts the prior.
     noise_rms
         ``(npix,)``, µK, RING: standard deviation of the noise in each pixel, in place of the
-        prior's white noise; for ``gaussian``. Where it is missing, in holes only, its median holds.
+        prior's white noise, which is not fitted then, but the mean of the map if it is not given;
+        for ``gaussian``. Where the map is missing, in holes only, its median holds.
     fill
         ``data``: realizations hold noise in the holes like the noise around them; ``signal``: none.
     dipole
@@ -233,11 +235,7 @@ class Inpainter:
             cache=cache,
             progress=progress,
         )
-        given = as_given(prior)
-        complete = given.complete(nside_of(values.size, "map"))
-        self._fits = complete is None
         self._trust_prior = trust_prior
-        self._kept = Kept(cache, fitted=self._fits)
         self._progress = progress or Silent()
         self._seed = latent_seed(check_seed(seed))
         self._threads = threads
@@ -268,8 +266,12 @@ class Inpainter:
         self._stochastic = method != "diffuse"
         self._single = method == "diffuse" and not polish
         informed = method in ("vae", "gaussian") or bool(polish)
-        self.prior = complete if informed else None
         self._noise_variance = noise_variance(noise_rms, seen)
+        given = held_to_noise(as_given(prior), self._noise_variance, seen)
+        complete = given.complete(nside_of(values.size, "map"))
+        self._fits = complete is None
+        self._kept = Kept(cache, fitted=self._fits)
+        self.prior = complete if informed else None
         if self.prior is None and informed:
             refuse_flat(values, seen)
             self._progress.stage("prior")

@@ -34,6 +34,8 @@ from skyfill._skytable import UNSEEN, find_table
 from skyfill.healpix import reorder
 
 __all__ = [
+    "FILL_CARDS",
+    "FILL_PRIOR",
     "Checksums",
     "ColumnInfo",
     "MapInfo",
@@ -53,6 +55,15 @@ __all__ = [
     "write_map",
 ]
 
+FILL_CARDS = (
+    *("SFSEED", "SFMETHOD", "SFFILL", "SFLIKE", "SFFILLED", "SFHOLES", "SFCHECK"),
+    *("SFCL", "SFBEAM", "SFNOISE", "SFNOIMAP", "SFCALIB", "SFPIXWIN", "SFORIGIN", "SFFITTED"),
+    *("SFPOLISH", "SFITER", "SFCORR", "SFRESID", "SFDIST", "SFCONV"),
+    *("SFMODEL", "SFSHA256", "SFMODELS"),
+)
+"""Keywords that say how a map was filled."""
+FILL_PRIOR = "SKYFILL_PRIOR"
+"""EXTNAME of the table that holds the prior of a filled map."""
 _FRAME_COMMENT = "Ecliptic, Galactic or Celestial"
 
 
@@ -347,7 +358,8 @@ def write_filled(
     header cards come back bit for bit. Only a partial sky with holes at pixels that it has no place
     for changes its form. If that makes it whole, it becomes a full one with one pixel in a row.
     Otherwise it stays partial: the rows as they were, then those of the new pixels, with their
-    numbers in the list of pixels. Other columns hold UNSEEN in new rows.
+    numbers in the list of pixels. Other columns hold UNSEEN in new rows. What the header says of an
+    earlier fill (`FILL_CARDS`), and the table of its prior (`FILL_PRIOR`), are left out.
 
     Parameters
     ----------
@@ -428,9 +440,12 @@ def write_filled(
                 yield rows.tobytes()
             yield from pieces(stream, sky.path, *tail)  # what variable-length columns point to
 
-        cards = edit(whole.cards, _frame_card(sky, table.coord) | dict(provenance or {}), history)
+        before: dict[str, Card] = dict.fromkeys(FILL_CARDS, (None, ""))
+        keywords = before | _frame_card(sky, table.coord) | dict(provenance or {})
+        cards = edit(whole.cards, keywords, history)
         size = whole.size + tail[1] - tail[0]
-        content = partial(replaced, stream, hdu, cards, data, size, attached=attached)
+        new = attached or (FILL_PRIOR, b"")
+        content = partial(replaced, stream, hdu, cards, data, size, attached=new)
         save(path, content, overwrite=overwrite)
 
 

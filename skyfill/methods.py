@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +14,7 @@ from skyfill._progress import Progress
 from skyfill.diffuse import diffuse_holes
 from skyfill.gaussian import Certificate, Solver
 from skyfill.masks import UnusableSkyError
+from skyfill.prior import ARCMIN, Given
 
 __all__ = [
     "DIPOLES",
@@ -23,6 +26,7 @@ __all__ = [
     "Fill",
     "Polished",
     "check_words",
+    "held_to_noise",
     "noise_variance",
     "refuse_flat",
 ]
@@ -138,6 +142,14 @@ def noise_variance(noise_rms: Map | None, seen: Mask) -> Map | None:
             " their noise into the map"
         )
     return np.where(known, noise_rms, np.median(noise_rms[seen])) ** 2
+
+
+def held_to_noise(given: Given, variance: Map | None, seen: Mask) -> Given:
+    """Take a map of noise for the white noise of a prior that has none: its mean, not a fit."""
+    if variance is None or given.base is not None or given.noise_uk_arcmin is not None:
+        return given
+    white = math.sqrt(float(np.mean(variance[seen])) * 4 * math.pi / seen.size) / ARCMIN
+    return replace(given, noise_uk_arcmin=white)
 
 
 def check_words(method: str, fill: str, dipole: str, polish: int | None) -> None:

@@ -1,6 +1,7 @@
 """Every public function takes maps and masks as users of healpy and astropy hold them."""
 
 import math
+import re
 from types import SimpleNamespace
 
 import healpy as hp
@@ -525,3 +526,55 @@ def test_fills_of_any_form_are_written(tmp_path):
         skyfill.write_filled("x.npy", sky, WHOLE, ~MASK, provenance={}, history=[])
     with pytest.raises(ValueError, match=r"cannot write .*: it is a FITS map, whose name ends in"):
         skyfill.write_map(tmp_path / "x.txt", SKY)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: skyfill.gaussian_beam(300.0, 10), "fwhm must be in radians"),
+        (lambda: skyfill.gaussian_beam(-0.1, 10), "fwhm must be in radians"),
+        (lambda: skyfill.lcdm(10.5), "lmax must be an integer"),
+        (lambda: skyfill.lcdm(10, "XX"), "`spectrum` must be TT"),
+        (lambda: skyfill.Prior(NSIDE, skyfill.lcdm(), fwhm="5"), "fwhm must be in radians"),
+        (
+            lambda: skyfill.Prior(NSIDE, skyfill.lcdm(), noise_uk_arcmin="5"),
+            "noise_uk_arcmin must be",
+        ),
+        (
+            lambda: skyfill.Prior(NSIDE, skyfill.lcdm(), calibration=None),
+            "calibration must be a number",
+        ),
+        (lambda: skyfill.prior.Given(base="p.json"), "base must be a skyfill.Prior, got str"),
+        (lambda: skyfill.prior.save_prior("p.json", None), "must be a skyfill.Prior, got NoneType"),
+        (lambda: skyfill.prior.fit(SKY, MASK, cl=[0.0, 1.0]), "power at l = 2 and beyond"),
+        (lambda: skyfill.prior.fit(SKY, MASK, fwhm=300.0), "fwhm must be in radians"),
+        (lambda: skyfill.prior.fit(SKY * np.nan, MASK), "no pixel is observed"),
+        (lambda: skyfill.prior.Given().of_map(SKY * np.nan, MASK), "no pixel is observed"),
+        (lambda: skyfill.Inpainter([u.Quantity(1, "uK")] * NPIX, MASK), "no array of numbers"),
+        (lambda: skyfill.discs(NSIDE, [[1.0, 2.0]], [[0.1, 0.2]], 0.1), "one-dimensional"),
+    ],
+)
+def test_what_is_no_prior_and_no_angle_is_refused_by_name(call, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        call()
+
+
+def test_a_prior_takes_quantities():
+    beam, noise = u.Quantity(5, "arcmin"), u.Quantity(3e-3, "mK arcmin")
+    prior = skyfill.Prior(NSIDE, skyfill.lcdm(), fwhm=beam, noise_uk_arcmin=noise)
+    assert prior.fwhm == pytest.approx(np.radians(5 / 60))
+    assert prior.noise_uk_arcmin == pytest.approx(3)
+    found = skyfill.prior.fit(SKY, MASK, fwhm=beam, noise_uk_arcmin=noise)
+    assert found.fwhm == prior.fwhm
+    np.testing.assert_array_equal(
+        skyfill.gaussian_beam(beam, 9), skyfill.gaussian_beam(prior.fwhm, 9)
+    )
+
+
+def test_a_fit_does_not_read_missing_pixels():
+    holed, lost = MASK.copy(), SKY.copy()
+    lost[np.flatnonzero(MASK)[:20]] = np.nan
+    holed[np.flatnonzero(MASK)[:20]] = False
+    for fit in (skyfill.prior.fit, skyfill.prior.Given().of_map):
+        one, other = fit(lost, MASK), fit(np.nan_to_num(lost), holed)
+        assert (one.fwhm, one.noise_uk_arcmin) == (other.fwhm, other.noise_uk_arcmin)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.polynomial.legendre import legval
 
+import skyfill
 from skyfill.inpaint import Inpainter
 from skyfill.prior import Prior, draw, lcdm
 
@@ -138,6 +139,7 @@ def test_wrong_input_is_refused(values, observed, change, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.filterwarnings("ignore:.* of the sky is filled:UserWarning")
 @pytest.mark.parametrize("nside", [1, 2, 4, 8])
 @pytest.mark.parametrize("holes", ["one", "all but one"])
 def test_the_smallest_maps(nside, holes):
@@ -171,3 +173,22 @@ def test_small_spheres(nside, seed):
     fitter = exact(values, observed, prior=prior)
     assert np.all(np.isfinite(fitter.mean()))
     assert fitter.certificate.converged
+
+
+def test_the_noise_of_a_map_is_not_fitted():
+    """The white noise of the prior is then the map's mean, for a fill and for its validation."""
+    nside, white = 32, 2000.0
+    truth = Prior(nside, lcdm(), fwhm=math.radians(4), noise_uk_arcmin=white)
+    sky = draw(truth, seed=2, threads=1)
+    seen = np.arange(sky.size) % 12 != 3
+    rms = np.full(sky.size, math.sqrt(truth.noise_cl * sky.size / (4 * math.pi)))
+    words = {"method": "gaussian", "noise_rms": rms, "threads": 1}
+    found = Inpainter(sky, seen, **words).prior
+    assert found.origin("noise_uk_arcmin") == "given"
+    assert found.noise_uk_arcmin == pytest.approx(white)
+    assert found.fwhm == pytest.approx(truth.fwhm, rel=0.15)
+    again = Inpainter(sky, seen, prior=found, **words)
+    np.testing.assert_array_equal(again.mean(), Inpainter(sky, seen, **words).mean())
+    judged = skyfill.fidelity.validate(sky, seen, realizations=2, share=0.01, **words)
+    assert judged.filler.prior.noise_uk_arcmin == found.noise_uk_arcmin
+    assert judged.filler.prior.fwhm == pytest.approx(found.fwhm, rel=1e-6)

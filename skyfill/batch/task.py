@@ -114,8 +114,8 @@ class Record:
     """One for each realization."""
     about: dict[str, Any] = field(default_factory=dict)
     """What else the job says of the fill: the prior in use, and how the sky compares with it."""
-    converged: bool = True
-    """False if a fill that has not converged was accepted."""
+    converged: bool | None = True
+    """False if a fill that has not converged was accepted; None where the map failed."""
     settings: str = ""
     """What the map was filled with, see `Manifest`."""
 
@@ -231,7 +231,14 @@ def failure(task: Task, error: BaseException | str, seconds: float = 0.0) -> Rec
         text = f"{type(error).__name__}: {text}"  # no message of ours: it needs its kind
     line = " ".join(text.split())
     return Record(
-        "failed", task.name, task.index, task.seed, str(task.input), round(seconds, 2), line
+        "failed",
+        task.name,
+        task.index,
+        task.seed,
+        str(task.input),
+        round(seconds, 2),
+        line,
+        converged=None,
     )
 
 
@@ -274,8 +281,8 @@ def fill_one(job: Job, task: Task) -> Record:
             )
         except Exception as error:  # noqa: BLE001 - the other maps go on, whatever it is
             record = failure(task, error, time.perf_counter() - begun)
-    return replace(
-        record,
-        warnings=[" ".join(str(one.message).split()) for one in caught],
-        converged=not any(issubclass(one.category, ConvergenceWarning) for one in caught),
-    )
+    if record.status == "done" and any(
+        issubclass(one.category, ConvergenceWarning) for one in caught
+    ):
+        record = replace(record, converged=False)
+    return replace(record, warnings=[" ".join(str(one.message).split()) for one in caught])

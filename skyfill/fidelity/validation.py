@@ -17,7 +17,8 @@ from skyfill.fidelity.heldout import HeldOut, held_out_holes
 from skyfill.fidelity.sky import SkyScores, score_sky
 from skyfill.inpaint import Inpainter
 from skyfill.masks import MOST_MISSING, find_holes, holes_to_fill
-from skyfill.prior import for_map
+from skyfill.methods import held_to_noise, noise_variance
+from skyfill.prior import as_given, for_map
 
 __all__ = ["Validation", "validate"]
 
@@ -149,7 +150,10 @@ def validate(
     left = known & ~copies.held_out
     if options.get("method", "vae") in ("vae", "gaussian"):
         # Judged is the prior that a fill of the whole map would have, hidden pixels included.
-        options["prior"] = for_map(options.get("prior"), values, known, threads=threads)
+        rms = options.get("noise_rms")
+        noise = noise_variance(None if rms is None else as_map(rms, "noise_rms"), known)
+        prior = held_to_noise(as_given(options.get("prior")), noise, known)
+        options["prior"] = for_map(prior, values, known, threads=threads)
     listener.done(
         f"{len(copies.sizes)} holes, {copies.sizes.sum()} pixels, "
         f"{copies.sizes.sum() / known.sum():.1%} of what is observed"

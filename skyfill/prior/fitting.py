@@ -43,7 +43,8 @@ def fit(
     Parameters
     ----------
     values
-        ``(npix,)``, µK, RING; monopole and dipole should be gone. Unobserved pixels are not read.
+        ``(npix,)``, µK, RING; monopole and dipole should be gone. Unobserved pixels are not read;
+        those that are missing (NaN) count as unobserved.
     observed
         ``(npix,)``, RING, True where observed.
     cl
@@ -68,7 +69,16 @@ def fit(
     """
     values, observed = as_map(values), as_mask(observed)
     nside = nside_of(values.size, "the map to fit")
-    theory = lcdm() if cl is None else np.asarray(cl, dtype=np.float64)
+    observed = observed & np.isfinite(values)
+    known = Prior(  # which checks them
+        nside,
+        lcdm() if cl is None else np.asarray(cl, dtype=np.float64),
+        fwhm=0.0 if fwhm is None else fwhm,
+        noise_uk_arcmin=0.0 if noise_uk_arcmin is None else noise_uk_arcmin,
+    )
+    theory = known.cl
+    if theory.size < 3 or not theory[2:].any():
+        raise ValueError("C_l must have power at l = 2 and beyond, to fit anything")
     free = {"fwhm": fwhm is None, "noise_uk_arcmin": noise_uk_arcmin is None}
     free["calibration"] = any(free.values())
     names = tuple(name for name, is_free in free.items() if is_free)
@@ -81,8 +91,8 @@ def fit(
     start = Prior(
         nside,
         theory,
-        fwhm or 0.0,
-        noise_uk_arcmin or 0.0,
+        known.fwhm,
+        known.noise_uk_arcmin,
         pixel_window is not False,
         theory=LCDM if cl is None else Prior.theory,
         fitted=(*names, "pixel_window") if either else names,

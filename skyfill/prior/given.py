@@ -89,6 +89,13 @@ class Given:
     base: Prior | None = None
     fit: bool = True
 
+    def __post_init__(self) -> None:
+        if self.base is not None and not isinstance(self.base, Prior):
+            raise ValueError(
+                f"base must be a skyfill.Prior, got {type(self.base).__name__}; a file of one is"
+                " read by skyfill.prior.read_prior"
+            )
+
     @property
     def named(self) -> str:
         """Name of the spectrum that holds."""
@@ -136,6 +143,9 @@ class Given:
         known = self.complete(nside_of(values.size, "the map to fit"))
         if known is not None:
             return known
+        observed = observed & np.isfinite(values)
+        if not observed.any():
+            raise ValueError("no pixel is observed: there is nothing to fit a prior to")
         clean = np.where(observed, values, 0.0)
         dipole = Dipole(observed, threads=threads)
         clean -= np.where(observed, dipole.of(clean), 0.0)

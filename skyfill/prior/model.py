@@ -10,12 +10,13 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
+from numbers import Real
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill._checks import check_angle, check_nside
+from skyfill._checks import check_angle, check_nside, check_whole
 
 __all__ = ["ARCMIN", "LCDM", "NUMBERS", "Prior", "gaussian_beam", "lcdm", "pixel_window"]
 
@@ -57,17 +58,21 @@ def lcdm(
     ValueError
         ``lmax`` is beyond the table.
     """
+    if spectrum not in ("TT", "EE", "BB", "TE"):
+        raise ValueError(f"`spectrum` must be TT, EE, BB or TE, got {spectrum!r}")
     cl = _table(_TABLE)[spectrum]
     if lmax is None:
         return cl.copy()
-    if not 0 <= lmax < cl.size:
+    lmax = check_whole(lmax, "lmax")
+    if lmax >= cl.size:
         raise ValueError(f"the ΛCDM table ends at l = {cl.size - 1}, got lmax {lmax}")
     return cl[: lmax + 1].copy()
 
 
 def gaussian_beam(fwhm: float, lmax: int) -> NDArray[np.float64]:
     """Give b_l = exp(-l (l + 1) σ² / 2) of a Gaussian beam, fwhm in radians, ``(lmax + 1,)``."""
-    ell = np.arange(lmax + 1)
+    fwhm = check_angle(fwhm, "fwhm")
+    ell = np.arange(check_whole(lmax, "lmax") + 1)
     return np.asarray(np.exp(-0.5 * ell * (ell + 1) * fwhm**2 / (8 * math.log(2))))
 
 
@@ -142,8 +147,12 @@ class Prior:
         object.__setattr__(self, "cl", np.asarray(self.cl, dtype=np.float64))
         for name in ("noise_uk_arcmin", "calibration"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} must be a number, zero or more, got {value}")
+            if name == "noise_uk_arcmin" and hasattr(value, "to_value"):  # an astropy Quantity
+                value = value.to_value("uK arcmin")
+            number = isinstance(value, Real) and not isinstance(value, bool)
+            if not (number and math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} must be a number, zero or more, got {value!r}")
+            object.__setattr__(self, name, float(value))
         object.__setattr__(self, "fwhm", check_angle(self.fwhm, "fwhm"))
         if self.cl.ndim != 1:
             raise ValueError(

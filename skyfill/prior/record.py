@@ -45,6 +45,10 @@ def save_prior(path: str | os.PathLike[str], prior: Prior, *, overwrite: bool = 
     OSError
         The file exists already or cannot be written.
     """
+    if not isinstance(prior, Prior):
+        raise ValueError(  # noqa: TRY004 (as all that does not fit)
+            f"prior must be a skyfill.Prior, got {type(prior).__name__}"
+        )
     record = _numbers(prior) | {"cl": prior.cl.tolist()}
     with atomic_write(path, overwrite) as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

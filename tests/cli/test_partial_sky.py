@@ -82,7 +82,8 @@ def test_only_the_holes_in_the_patch_change(verb, folder, tmp_path, method, word
 def test_what_is_missing_outside_stays_missing(verb, folder, tmp_path):
     words = ("--holes", "enclosed", "--std", "std.fits", "--std-draws", 2, "--report", "r.html")
     outcome = verb("inpaint", "lost.fits", "mask.fits", "-o", "out.fits", *PRIOR, *words)
-    assert outcome == (0, "", "")
+    assert outcome.status == 0
+    assert outcome.err == ""
     observed = skyfill.read_mask(folder / "mask.fits")
     inside = skyfill.read_mask(folder / "footprint.fits") & ~observed
     for name in ("out.fits", "std.fits"):
@@ -91,6 +92,7 @@ def test_what_is_missing_outside_stays_missing(verb, folder, tmp_path):
     assert "outside of the patch" in (tmp_path / "r.html").read_text()
 
 
+@pytest.mark.filterwarnings("ignore:.* of the sky is filled:UserWarning")
 @pytest.mark.parametrize("more", [(), ("--dry-run",)])
 def test_a_decision_is_asked_for(verb, tmp_path, more):
     outcome = verb("inpaint", "map.fits", "mask.fits", "-o", "out.fits", *PRIOR, *more)
@@ -115,7 +117,7 @@ def test_contradictions_and_footprints_of_another_size_are_refused(verb, folder,
     skyfill.write_map(tmp_path / "small.fits", small, column="M", unit="", dtype="uint8")
     outcome = verb(*words, "--footprint", "small.fits")
     assert outcome.status == 2
-    assert "the footprint has Nside 8" in outcome.err
+    assert "small.fits has Nside 8, mask.fits has Nside 16" in outcome.err
     outcome = verb(
         "batch", "map.fits", "mask.fits", "-o", "many", *PRIOR, "--footprint", "small.fits"
     )
@@ -190,6 +192,7 @@ def test_the_manifest_tells_of_what_was_accepted(verb, tmp_path):
     records = [one for one in lines if one["status"] != "begun"]
     assert [one["status"] for one in records] == ["failed", "done"]
     assert "the fill has not converged" in records[0]["error"]
+    assert records[0]["converged"] is None
     assert records[1]["converged"] is False
 
 
@@ -213,3 +216,45 @@ def test_a_batch_of_patches_stays_in_them(verb, folder, tmp_path):
     np.testing.assert_array_equal(before != after, inside)
     header = str(fits.getheader(tmp_path / "many" / "map.fits", 1)["HISTORY"])
     assert "--holes enclosed" in " ".join(header.split())
+
+
+def test_a_footprint_of_weights_says_how_to_make_it_one(verb, folder, tmp_path):
+    """The mend works: the options about the mask are not about the footprint."""
+    footprint = skyfill.read_mask(folder / "footprint.fits")
+    skyfill.write_map(tmp_path / "weights.fits", np.where(footprint, 0.7, 0.0), unit="")
+    words = ("inpaint", "map.fits", "mask.fits", "-o", "out.fits", *PRIOR)
+    outcome = verb(*words, "--footprint", "weights.fits", "--threshold", 0.5)
+    assert outcome.status == 2
+    assert "pass the output of skyfill mask weights.fits --threshold X" in outcome.err
+    assert verb("mask", "weights.fits", "--threshold", 0.5, "-o", "inside.fits").status == 0
+    assert verb(*words, "--footprint", "inside.fits").status == 0
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_fill_that_fails_leaves_no_prior_behind(verb, tmp_path):
+    words = ("--method", "gaussian", *ROUGH, "--save-prior", "prior.json")
+    command = ("inpaint", "blue.fits", "band.fits", "-o", "out.fits", *words)
+    outcome = verb(*command)
+    assert outcome.status == 2
+    assert "has not converged" in outcome.err
+    assert not (tmp_path / "prior.json").exists()
+    assert verb(*command, "--accept").status == 0
+    assert (tmp_path / "prior.json").exists()
+
+
+def test_a_refilled_map_tells_of_its_last_fill_alone(verb, folder, tmp_path):
+    words = ("inpaint", "map.fits", "mask.fits", "-o", "out.fits", "--holes", "enclosed")
+    assert verb(*words, "--method", "gaussian", *PRIOR).status == 0
+    path = tmp_path / "out.fits"
+    header = fits.getheader(path, 1)
+    assert {"SFCL", "SFBEAM", "SFITER", "SFLIKE", "SFORIGIN"} <= set(header)
+    written = {key for key in header if key.startswith("SF")}
+    assert written <= set(skyfill.maps.FILL_CARDS)
+    sky = skyfill.read_map(path)
+    holes = np.zeros(sky.values.size, bool)
+    holes[:3] = True
+    skyfill.write_filled(tmp_path / "again.fits", sky, np.zeros(3), holes)
+    with fits.open(tmp_path / "again.fits") as hdus:
+        assert [hdu.name for hdu in hdus if hdu.name == skyfill.maps.FILL_PRIOR] == []
+        assert not any(key.startswith("SF") for key in hdus[1].header)
+    assert skyfill.prior.PRIOR_HDU == skyfill.maps.FILL_PRIOR
