@@ -82,13 +82,10 @@ def _kind(data: bytes, ending: str = "") -> str:
         return "CRTF regions"
     if ending == ".reg" or text.startswith("# Region file") or _REGION.search(text):
         return "DS9 regions"
-    if text.startswith(("|", "\\")) and any(not x.startswith(("|", "\\")) for x in _lines(text)):
+    rows = [line for line in text.splitlines() if line.strip() and not line.startswith("\\")]
+    if rows and rows[0].startswith("|") and not all(row.startswith("|") for row in rows):
         return "IPAC"
     return next((kind for sign, kind in _BY_SIGHT if re.search(sign, text[:100_000])), "text")
-
-
-def _lines(text: str) -> list[str]:
-    return [line for line in text.splitlines() if line.strip()]
 
 
 def _text(data: bytes) -> str:
@@ -169,7 +166,7 @@ def _from_ipac(data: bytes) -> list[Table]:
     astropy drops what stands there, a minus sign for one.
     """
     text = _text(data)
-    lines = [line for line in _lines(text) if not line.startswith("\\")]
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("\\")]
     bars = [place for place, letter in enumerate(lines[0]) if letter == "|"]
     for row in (line for line in lines if not line.startswith("|")):
         if any(row[place : place + 1].strip() for place in bars):
