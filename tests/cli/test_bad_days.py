@@ -283,7 +283,7 @@ def test_files_without_checksums(skyfill_main, folder):
 
 def test_filled_maps_show_their_provenance(skyfill_main, folder):
     words = ("inpaint", "map.fits", "mask.fits", "-o", "out.fits", "--mean", "-q")
-    given = ("--beam-arcmin", 600, "--noise-uk-arcmin", 100, "--std", "std.fits")
+    given = ("--beam-arcmin", 1031, "--noise-uk-arcmin", 100, "--std", "std.fits")
     assert skyfill_main(*words, *given).status == 0
     for name in ("out.fits", "std.fits"):
         outcome = skyfill_main("info", name)
