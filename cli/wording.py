@@ -16,12 +16,16 @@ __all__ = ["OTHER_NAMES", "as_options", "naming"]
 #: Parameters whose option has another name.
 OTHER_NAMES = {
     "apodize": "--apodize-deg",
+    "by": "--rotate-by",
+    "coord": "--frame",
+    "extend": "--cl-extend",
     "fwhm": "--beam-arcmin",
     "half_width": "--band-deg",
     "latitude": "--galactic-cut",
     "max_pixels": "--fill-islands",
     "n_holes": "--holes",
     "noise_rms": "--noise-map",
+    "observed": "--mask",
     "radii": "--radius-arcmin",
     "radius": "--radius-arcmin",
     "test_values": "--test-map",

@@ -78,6 +78,7 @@ def test_bits_mean_masked(tmp_path_factory, kind, bits, seed):
     assert np.array_equal(read_mask(path, bits=tuple(bits), invert=True), flagged.all(1))
 
 
+@pytest.mark.filterwarnings("ignore:.*set in no pixel")
 def test_pixels_without_a_code_are_unobserved(tmp_path):
     codes = np.where(MASK, 4.0, hp.UNSEEN)
     path = table(tmp_path / "m.fits", {"FLAGS": codes})
@@ -143,3 +144,11 @@ def test_weights_by_name_beside_a_mask_are_weights(tmp_path):
 
 def test_logical_columns_are_masks(tmp_path):
     assert np.array_equal(read_mask(table(tmp_path / "m.fits", {"M": MASK})), MASK)
+
+
+def test_bits_that_mask_nothing_are_doubted(tmp_path):
+    """Some count bits from 1."""
+    path = table(tmp_path / "m.fits", {"FLAGS": np.where(MASK, 0, 4).astype(np.int16)})
+    with pytest.warns(UserWarning, match="has bit 3 set in no pixel; set somewhere are 2"):
+        assert read_mask(path, bits=3).all()
+    assert np.array_equal(read_mask(path, bits=(2, 3)), MASK)
