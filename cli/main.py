@@ -10,10 +10,9 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from typing import TextIO
 
 import skyfill
 
@@ -86,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if others:
                 verb.error(f"there are too many arguments: {' '.join(others)}")
             args.command = shlex.join(["skyfill", *argv])  # recorded in what is written
-            warnings.showwarning = _warn
+            warnings.showwarning = _teller()
             return int(args.run(args))
         except BrokenPipeError:  # `skyfill info ... | head`: nobody is reading any more
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -141,13 +140,14 @@ def _fail(message: str) -> int:
     return WRONG_INPUT
 
 
-def _warn(  # the signature is `warnings.showwarning`'s
-    message: Warning | str,
-    category: type[Warning],  # noqa: ARG001
-    filename: str,  # noqa: ARG001
-    lineno: int,  # noqa: ARG001
-    file: TextIO | None = None,  # noqa: ARG001
-    line: str | None = None,  # noqa: ARG001
-) -> None:
-    """Show a warning as a sentence, not as a place in somebody's source."""
-    print("skyfill: warning:", " ".join(as_options(str(message)).split()), file=sys.stderr)
+def _teller() -> Callable[..., None]:
+    """Show warnings as sentences, not as places in somebody's source, each of them once."""
+    shown: set[str] = set()
+
+    def tell(message: Warning | str, *_: object) -> None:
+        text = " ".join(as_options(str(message)).split())
+        if text not in shown:
+            print("skyfill: warning:", text, file=sys.stderr)
+        shown.add(text)
+
+    return tell

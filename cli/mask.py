@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import warnings
 from functools import reduce
 from operator import mul
 from pathlib import Path
@@ -164,6 +165,12 @@ def run(args: argparse.Namespace) -> int:
         listener.done(str(args.output))
         listener.stage("holes")
         observed = values > 0
+        if not observed.any():
+            warnings.warn(
+                f"{args.output} leaves no pixel observed: look at what was asked for,"
+                " at --threshold and --invert first",
+                stacklevel=2,
+            )
         holes = skyfill.label_holes(observed)
         listener.done()
     result: dict[str, Any] = {

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -155,7 +156,17 @@ def _prior(args: argparse.Namespace, sky: skyfill.SkyMap) -> skyfill.Prior:
 
     header = None if args.no_fit else skyfill.prior.recorded_prior(sky.path)
     known = theory.given(args, header)
-    return known.of_map(sky.values, np.isfinite(sky.values), threads=args.threads or 0)
+    there = np.isfinite(sky.values)
+    prior = known.of_map(sky.values, there, threads=args.threads or 0)
+    if prior.fitted and there.all():  # else it is refused soon
+        found = skyfill.prior.judge(sky.values, there, prior)
+        if found.verdict == "refused":
+            warnings.warn(
+                f"{sky.path}: what is fitted does not describe the sky, so the theory below is not"
+                f" its own: {found}",
+                stacklevel=2,
+            )
+    return prior
 
 
 def _mask(

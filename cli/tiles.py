@@ -74,6 +74,8 @@ def run(args: argparse.Namespace) -> int:
     theory.check(args)
     if args.pixel_arcmin is not None and args.projection != "gnomonic":
         raise ValueError("--pixel-arcmin is for gnomonic tiles; pass --projection gnomonic")
+    if args.pixel_arcmin == 0:
+        raise ValueError("--pixel-arcmin must be above 0, got 0")
     if (args.split == "sky") != (args.test_map is not None):
         raise ValueError("--test-map and --split sky go together; pass both, or neither")
     skyfill.dataset.check_store(args.output, overwrite=args.overwrite)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 __all__ = ["Parser", "check_words"]
@@ -35,6 +35,8 @@ _VERBS = {
 _OPTIONS = {
     "apod": ("--apodize-deg",),
     "apodize": ("--apodize-deg",),
+    "apodise": ("--apodize-deg",),
+    "apodisation": ("--apodize-deg",),
     "apodization": ("--apodize-deg",),
     "b": ("--batch-size",),
     "batch": ("--batch-size",),
@@ -173,7 +175,7 @@ def check_words(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argpars
         if below is None:
             break
         place = next((i for i, word in enumerate(rest) if not word.startswith("-")), None)
-        _check_options(parser, rest if place is None else rest[:place])
+        _check_options(parser, rest if place is None else rest[:place], below)
         if place is None:
             return parser  # --help, or no verb: argparse's own words will do
         word = rest[place]
@@ -184,8 +186,12 @@ def check_words(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argpars
     return parser
 
 
-def _check_options(parser: argparse.ArgumentParser, words: Iterable[str]) -> None:
-    """Refuse what looks like an option and is none of this parser's."""
+def _check_options(
+    parser: argparse.ArgumentParser,
+    words: Iterable[str],
+    verbs: Mapping[str, argparse.ArgumentParser] | None = None,
+) -> None:
+    """Refuse what looks like an option and is none of this parser's; `verbs` may have it."""
     known = {
         option: action
         for action in parser._actions  # noqa: SLF001 - argparse has no other way
@@ -203,7 +209,16 @@ def _check_options(parser: argparse.ArgumentParser, words: Iterable[str]) -> Non
             long = f"-{name}"
             if word[:2] in known and long not in known and name[1:] not in _OPTIONS:
                 continue  # -ofile, -qo file
+        theirs = [verb for verb, below in (verbs or {}).items() if name in _names(below)]
+        if theirs and name not in ("-v", "-V"):
+            parser.error(f"{name} stands behind the verb; give one of {', '.join(theirs)} first")
         parser.error(f"there is no option {name}{_meant_option(name.lstrip('-'), known)}")
+
+
+def _names(parser: argparse.ArgumentParser) -> set[str]:
+    """Give the options of a parser, and of those below it."""
+    names = set(parser._option_string_actions)  # noqa: SLF001 - argparse has no other way
+    return names.union(*map(_names, (_below(parser) or {}).values()))
 
 
 def _meant_verb(word: str, verbs: Iterable[str]) -> str:
@@ -219,6 +234,8 @@ def _meant_verb(word: str, verbs: Iterable[str]) -> str:
 
 def _meant_option(name: str, known: Iterable[str]) -> str:
     """Say what an unknown option is called here; nothing if it is like none."""
+    if name == "V" and "--version" in known:
+        return "; did you mean --version?"
     name = name.lower().replace("_", "-")
     options = [option for option in known if option.startswith("--")]
     every = {*known}
@@ -229,7 +246,7 @@ def _meant_option(name: str, known: Iterable[str]) -> str:
         return f": {_NOT_HERE[name]}"
     if not meant:
         meant = [option for option in options if option.startswith(f"--{name}-")]
-    if not meant:
+    if not meant and not _OPTIONS.get(name):  # else it means what this verb does not have
         like = difflib.get_close_matches(name, [each[2:] for each in options], n=1, cutoff=_LIKE)
         meant = [f"--{each}" for each in like]
     return f"; did you mean {' or '.join(meant)}?" if meant else ""

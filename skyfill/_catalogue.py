@@ -17,6 +17,7 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from skyfill._angles import angle_unit, is_unsaid, radians
+from skyfill._frames import frame_of_word
 from skyfill._sourcetable import read_tables
 from skyfill._sourcewords import (
     EQUATORIAL,
@@ -195,6 +196,9 @@ def _chosen(
             f" {', '.join(columns) or 'nothing'}"
         )
     frame = columns.get("frame")
+    if frame is not None and str(frame).upper() not in _FRAMES:
+        frame = frame_of_word(str(frame)) or frame
+    frame = str(frame).upper() if len(str(frame)) == 1 else frame
     if frame not in (None, *_FRAMES):
         raise ValueError(f"`columns`: frame must be G, E, C or B (B1950), got {frame!r}")
     wanted = [columns[key] for key in ("lon", "lat", "radius") if key in columns]

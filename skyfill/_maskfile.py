@@ -196,6 +196,15 @@ def _bit_code(read: Read, bits: int | Sequence[int]) -> int:
         raise ValueError(f"{read} holds no whole numbers, so no bit codes; drop `bits`")
     if known.size and np.abs(known).max() > 2.0**_FLOAT_BITS:
         raise ValueError(f"{read} holds numbers beyond 2^{_FLOAT_BITS}, too large for bit codes")
+    codes = known.astype(np.int64)
+    never = [str(bit) for bit in sorted(set(map(int, numbers))) if not (codes >> bit & 1).any()]
+    if len(never) == len(set(map(int, numbers))):  # nothing is masked
+        there = [str(bit) for bit in range(width) if (codes >> bit & 1).any()]
+        warnings.warn(
+            f"{read} has bit {', '.join(never)} set in no pixel; set somewhere are"
+            f" {', '.join(there) or 'none'}, counted from 0",
+            stacklevel=3,
+        )
     return int(sum(1 << int(bit) for bit in set(map(int, numbers))))
 
 

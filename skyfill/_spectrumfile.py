@@ -335,7 +335,7 @@ def _suspect(
             warnings.warn(
                 f"{what}, far from the CMB's power, and as {'D_l' if dl else 'C_l'} in {unit} it"
                 f" would be near to it; pass {' and '.join(mends)} if that is what it is",
-                stacklevel=3,
+                stacklevel=2,  # one place, so that it is shown once
             )
             return
 
@@ -380,6 +380,9 @@ def _every_l(
     if theory is not None and (theory.ndim != 1 or not np.isfinite(theory).all()):
         raise ValueError("`extend` must be C_l from l = 0, (lmax + 1,) finite numbers")
     first, last = int(np.ceil(ell[ell >= 2][0])), int(ell[-1])
+    if 2 < ell[0] < 3:  # the bin of l = 2 and 3
+        ell, cl = np.insert(ell, 0, 2.0), np.insert(cl, 0, cl[0] * ell[0] * (ell[0] + 1) / 6)
+        first = 2
     wide = (np.diff(ell) > _BIN_WIDTH) & (ell[1:] > _BIN_FACTOR * ell[:-1]) & (ell[:-1] >= 2)
     gaps = [(int(ell[i]) + 1, int(np.ceil(ell[i + 1])) - 1) for i in np.flatnonzero(wide)]
     if first > 2:
@@ -392,7 +395,7 @@ def _every_l(
         words = ", ".join(f"{low}-{high}" for low, high in gaps)
         raise ValueError(
             f"{path}: {'only zeros' if zeros else 'no rows'} for l = {words}, where a prior would"
-            " have no power; pass `extend` to take them from another theory (ΛCDM), or give a table"
+            " have no power; pass `extend` to take them from a theory such as ΛCDM, or give a table"
             " that has them"
         )
     every = np.arange(last + 1)
@@ -403,13 +406,21 @@ def _every_l(
     kept = np.count_nonzero(ell >= 2)
     if last + 1 - first != kept or rows.size != ell.size:
         said.append("D_l interpolated between the rows")
-    if theory is not None:
-        if theory.size <= max((high for _, high in gaps), default=0):
-            raise ValueError(f"`extend` ends at l = {theory.size - 1}, before the table begins")
-        for low, high in gaps:
-            whole[low : high + 1] = theory[low : high + 1]
-        if theory.size > whole.size:
-            gaps.append((whole.size, theory.size - 1))
-            whole = np.concatenate([whole, theory[whole.size :]])
-        said += [f"l = {low} to {high} not from the file but from `extend`" for low, high in gaps]
-    return np.asarray(whole), said
+    if theory is None:
+        return whole, said
+    whole, more = _completed(whole, theory, gaps)
+    return whole, said + more
+
+
+def _completed(
+    whole: NDArray[np.float64], theory: NDArray[np.float64], gaps: list[tuple[int, int]]
+) -> tuple[NDArray[np.float64], list[str]]:
+    """Take from theory what is in no row, and what is beyond the last one."""
+    if theory.size <= max((high for _, high in gaps), default=0):
+        raise ValueError(f"`extend` ends at l = {theory.size - 1}, before the table begins")
+    for low, high in gaps:
+        whole[low : high + 1] = theory[low : high + 1]
+    if theory.size > whole.size:
+        gaps.append((whole.size, theory.size - 1))
+        whole = np.concatenate([whole, theory[whole.size :]])
+    return whole, [f"l = {low} to {high} not from the file but from `extend`" for low, high in gaps]

@@ -65,7 +65,7 @@ def simulate_sky(
         Beam or noise is negative, or `lmax` is beyond 3 nside - 1 or the spectrum.
 
     """
-    nside, seed = check_nside(nside), check_seed(seed)
+    nside, seed = check_nside(nside, what="`nside`"), check_seed(seed)
     fwhm = check_angle(fwhm, "fwhm", most=np.pi / 2)
     theory = lcdm() if cl is None else np.asarray(cl, dtype=np.float64)
     if theory.ndim != 1:
@@ -73,7 +73,7 @@ def simulate_sky(
     largest = min(3 * nside, theory.size) - 1
     lmax = None if lmax is None else check_whole(lmax, "lmax")
     if lmax is not None and not 0 <= lmax <= largest:
-        raise ValueError(f"lmax must be from 0 to {largest} here, got {lmax}")
+        raise ValueError(f"`lmax` must be from 0 to {largest} here, got {lmax}")
     prior = Prior(
         nside,
         theory,
@@ -129,16 +129,16 @@ def simulate_mask(
         A width, number or radius is out of range, or `kind` is unknown.
 
     """
-    nside, seed = check_nside(nside), check_seed(seed)
+    nside, seed = check_nside(nside, what="`nside`"), check_seed(seed)
     n_holes = check_whole(n_holes, "n_holes")
     half_width = check_angle(half_width, "half_width", most=np.pi / 2)
     smallest, largest = (check_angle(radius, "radii") for radius in radii)
     if kind not in ("band", "holes", "both"):
         raise ValueError(f"kind must be band, holes or both, got {kind!r}")
     if not 0 < half_width < np.pi / 2 or raggedness < 0:
-        raise ValueError("a band needs 0 < half_width < 90 degrees and raggedness >= 0")
+        raise ValueError("a band needs 0 < `half_width` < 90 degrees and raggedness >= 0")
     if not 0 < smallest <= largest < np.pi:
-        raise ValueError("holes need 0 < smallest radius <= largest radius")
+        raise ValueError("holes need 0 < smallest <= largest of `radii`")
     edge, sources = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
     observed = np.ones(12 * nside * nside, dtype=np.bool_)
     if kind != "holes":

@@ -207,7 +207,7 @@ def test_columns_can_be_chosen(tmp_path: Path) -> None:
         ({"lon": "ra"}, "needs lon and lat"),
         ({"lon": "ra", "lat": "dec", "size": "r"}, "needs lon and lat, and takes radius"),
         ({"lon": "ra", "lat": "delta"}, "no column 'delta'; there are ra, dec"),
-        ({"lon": "ra", "lat": "dec", "frame": "ICRF"}, "frame must be G, E, C or B"),
+        ({"lon": "ra", "lat": "dec", "frame": "FK9"}, "frame must be G, E, C or B"),
     ],
 )
 def test_columns_that_are_not_there(tmp_path: Path, columns: Any, why: str) -> None:
@@ -442,3 +442,10 @@ def test_catalogues_that_are_not_there(tmp_path: Path) -> None:
             read_catalogue(written(tmp_path, name, content))
     with pytest.raises(ValueError, match="damaged or truncated gzip"):
         read_catalogue(written(tmp_path, "a.csv.gz", gzip.compress(b"ra,dec\n1,2\n")[:-9]))
+
+
+@pytest.mark.parametrize("word", ["C", "c", "icrs", "Equatorial"])
+def test_a_frame_is_chosen_by_any_word_for_it(tmp_path: Path, word: str) -> None:
+    path = written(tmp_path, "a.csv", "x,y\n188.73625,-5.391111\n15.5125,4.085\n")
+    turned = degrees(path, RADIUS, columns={"lon": "x", "lat": "y", "frame": word})
+    assert np.allclose(turned[0], SKY.galactic.l.deg, atol=1e-4)

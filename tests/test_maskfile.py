@@ -78,6 +78,7 @@ def test_bits_mean_masked(tmp_path_factory, kind, bits, seed):
     assert np.array_equal(read_mask(path, bits=tuple(bits), invert=True), flagged.all(1))
 
 
+@pytest.mark.filterwarnings("ignore:.*set in no pixel")
 def test_pixels_without_a_code_are_unobserved(tmp_path):
     codes = np.where(MASK, 4.0, hp.UNSEEN)
     path = table(tmp_path / "m.fits", {"FLAGS": codes})
@@ -156,3 +157,11 @@ def test_a_name_that_says_masked_is_told(tmp_path, name):
 @pytest.mark.parametrize("name", ["TMASK", "MASK", "NOT_MASKED", "OBSERVED", "GOOD"])
 def test_other_names_of_masks_are_not_told(tmp_path, name):
     assert np.array_equal(read_mask(table(tmp_path / "m.fits", {name: MASK.astype("u1")})), MASK)
+
+
+def test_bits_that_mask_nothing_are_doubted(tmp_path):
+    """Some count bits from 1."""
+    path = table(tmp_path / "m.fits", {"FLAGS": np.where(MASK, 0, 4).astype(np.int16)})
+    with pytest.warns(UserWarning, match="has bit 3 set in no pixel; set somewhere are 2"):
+        assert read_mask(path, bits=3).all()
+    assert np.array_equal(read_mask(path, bits=(2, 3)), MASK)

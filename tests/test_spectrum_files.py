@@ -239,7 +239,7 @@ def test_gzip_and_other_encodings(tmp_path: Path) -> None:
 def test_what_the_table_lacks_comes_from_theory_only_if_asked(tmp_path: Path) -> None:
     theory = lcdm(80)
     late = text(tmp_path / "late", [ELL[45:], DL[45:]], "l Dl\n")
-    with pytest.raises(ValueError, match=r"no rows for l = 2-46, .*pass `extend`"):
+    with pytest.raises(ValueError, match=r"no rows for l = 2-46, .*pass `extend` to"):
         read_cl(late)
     found = read_spectrum(late, extend=2 * theory)
     np.testing.assert_allclose(found.cl[:47], 2 * theory[:47])
@@ -389,3 +389,9 @@ def test_plancks_own_tables() -> None:
     assert np.abs(measured.cl[100:1000] / lcdm(999)[100:] - 1).max() < 0.15
     with pytest.raises(ValueError, match="negative at l = 2302"):
         read_cl(Path(REAL) / "planck2018_TT_full_R3.01.txt")
+
+
+def test_a_first_bin_of_two_multipoles_reaches_to_l_2(tmp_path: Path) -> None:
+    ell = np.r_[2.5, np.arange(4, 60)]
+    path = text(tmp_path / "a", [ell, np.interp(ell, ELL, DL)], "ell Dl\n")
+    np.testing.assert_allclose(read_cl(path)[2:], WHOLE[2:], rtol=0.05)

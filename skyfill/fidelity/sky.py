@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 
@@ -20,6 +21,10 @@ from skyfill.fidelity.onepoint import OnePoint, one_point
 from skyfill.fidelity.seams import patches, seams
 
 __all__ = ["SkyScores", "score_sky"]
+
+#: Differences of observed pixels over their rms: of a truth with other noise, and of one map that
+#: programs have rounded.
+_ANOTHER, _SAME = 0.5, 0.01
 
 Map = NDArray[np.float64]
 
@@ -150,7 +155,8 @@ def score_sky(
         judged = np.flatnonzero(holes & np.isfinite(truth))
         if not judged.size:
             raise ValueError("the truth is missing in every hole: there is nothing to compare with")
-    skies = _Skies(filled, nside_of(observed.size, "mask"), judged, outside, threads, listener)
+    nside = nside_of(observed.size, "mask")
+    skies = _Skies(filled, nside, judged, observed, outside, threads, listener)
     calibration, whole_truth = None, None
     if truth is None:
         for _ in skies:  # each is looked at as it passes
@@ -162,6 +168,7 @@ def score_sky(
             mean = next(fills, None)
             if next(fills, None) is not None:
                 raise ValueError("a spread belongs to one mean; give one fill with it")
+            _check_std(std[judged])
         calibration = calibrate(
             truth[judged],
             fills,
@@ -176,6 +183,7 @@ def score_sky(
     first = skies.first
     if first is None:
         raise ValueError("there is no fill to judge")
+    _check_truth(first, truth, observed, judged)
     listener.stage("judge")
     figures = dict(calibration.figures if calibration else {})
     figures |= seams(first, observed, outside)
@@ -212,6 +220,43 @@ def _check(observed: NDArray[np.bool_], maps: dict[str, Map | None]) -> None:
             raise ValueError(f"the {name} has Nside {theirs}, the mask has Nside {nside}")
 
 
+def _check_std(std: Map) -> None:
+    """Refuse a spread that is negative, or 0 in all pixels of holes."""
+    if np.any(std < 0) or not np.any(std > 0):
+        raise ValueError(
+            "a spread is not negative, and above 0 in holes; give the one that belongs to the mean"
+        )
+
+
+def _check_truth(
+    first: Map, truth: Map | None, observed: NDArray[np.bool_], judged: NDArray[np.int64]
+) -> None:
+    """Refuse a fill that is the truth, and warn of a truth that is not that of the map."""
+    if truth is None:
+        return
+    if np.array_equal(first[judged], truth[judged]):
+        raise ValueError(
+            "the fill is the truth in every pixel that the mask calls a hole, so that nothing was"
+            " filled there; if the mask's 1 means masked, read it with `invert=True`"
+        )
+    both = observed & np.isfinite(truth)
+    away = _apart(first[both], truth[both])
+    if away > _ANOTHER:
+        warnings.warn(
+            f"where the mask calls the sky observed, fill and truth differ by {away:.2g} times the"
+            " truth's rms; is this the truth of this map, in its unit?",
+            stacklevel=3,
+        )
+
+
+def _apart(one: Map, other: Map) -> float:
+    """Give the rms of a difference over the rms of the second; 0 for no pixels."""
+    scatter = float(np.std(other)) if other.size else 0.0
+    if scatter == 0:
+        return 0.0
+    return float(np.sqrt(np.mean((one - other) ** 2))) / scatter
+
+
 class _Skies:
     """Hand out the judged pixels of skies, and remember what is asked of each as a whole."""
 
@@ -220,6 +265,7 @@ class _Skies:
         filled: ArrayLike | Iterable[ArrayLike],
         nside: int,
         judged: NDArray[np.int64],
+        observed: NDArray[np.bool_],
         outside: NDArray[np.bool_] | None,
         threads: int,
         listener: Progress,
@@ -229,6 +275,7 @@ class _Skies:
         self.count = 0
         self.nside = nside
         self._outside = outside
+        self._observed = observed
         self._filled, self._judged = filled, judged
         self._threads, self._listener = threads, listener
 
@@ -245,6 +292,14 @@ class _Skies:
                 raise ValueError(f"a fill misses {missing} pixels; fill them (skyfill inpaint)")
             if self.first is None:
                 self.first = sky
+            else:
+                away = _apart(sky[self._observed], self.first[self._observed])
+                if away > _SAME:
+                    warnings.warn(
+                        f"fill {self.count + 1} differs from the first by {away:.2g} times its rms"
+                        " where the mask calls the sky observed; realizations are of one map",
+                        stacklevel=3,
+                    )
             self.count += 1
             if self._outside is None:
                 self.low.append(low_cl(sky, threads=self._threads))

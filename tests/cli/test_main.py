@@ -166,3 +166,20 @@ OPTIONS = {
     "--max-steps "
     "--perceptual --vgg-weights --regulariser",
 }
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("simulate", "--nside", "32", "sky"), "--nside stands behind the verb; give one of sky"),
+        (("--quiet", "info", "a.fits"), "--quiet stands behind the verb; give one of inpaint"),
+        (("-V",), "did you mean --version?"),
+        (("spectrum", "a.fits", "--apodise", "2"), "did you mean --apodize-deg?"),
+        (("inpaint", "a.fits", "b.fits", "--apodise", "2"), "no option --apodise; see"),
+    ],
+)
+def test_an_option_in_the_wrong_place_is_told_its_place(skyfill_main, words, said):
+    outcome = skyfill_main(*words)
+    assert outcome.status == 2
+    assert said in outcome.err
+    assert outcome.err.count("\n") == 1

@@ -173,3 +173,15 @@ def test_wrong_input_is_one_line(skyfill_main, folder, monkeypatch, words, messa
     assert message in outcome.err
     assert outcome.out == ""
     assert sorted(path.name for path in folder.iterdir()) == before
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_fit_that_does_not_describe_the_sky_is_said(skyfill_main, tmp_path):
+    """K taken for µK, for one."""
+    values = skyfill.simulate_sky(32, seed=1, fwhm=0.05)
+    skyfill.write_map(tmp_path / "right.fits", values)
+    skyfill.write_map(tmp_path / "wrong.fits", values * 1e-6)
+    assert skyfill_main("spectrum", tmp_path / "right.fits", "-q").err == ""
+    outcome = skyfill_main("spectrum", tmp_path / "wrong.fits", "-q")
+    assert outcome.status == 0
+    assert "what is fitted does not describe the sky" in outcome.err

@@ -193,3 +193,37 @@ def test_bad_input(observed, skies):
         one_point(np.where(observed, sky, np.nan), observed)
     with pytest.raises(ValueError, match="not filled"):
         asymmetries(np.where(observed, sky, np.nan))
+
+
+def test_a_fill_that_is_the_truth_is_no_fill(observed, skies):
+    """As where a mask is taken the wrong way round."""
+    truth, other = skies[:2]
+    filled = np.where(observed, truth, other)
+    with pytest.raises(ValueError, match=r"nothing was filled there; .*`invert=True`"):
+        score_sky([filled], ~observed, truth=truth)
+
+
+@pytest.mark.parametrize("change", [lambda sky: 1e-3 * sky, lambda sky: sky[::-1]])
+def test_a_truth_of_another_map_is_doubted(observed, skies, change):
+    truth, other = skies[:2]
+    filled = np.where(observed, truth, other)
+    with pytest.warns(UserWarning, match="is this the truth of this map, in its unit"):
+        score_sky([filled], observed, truth=change(truth))
+    noisy = truth + np.random.default_rng(0).normal(0, 0.2 * truth.std(), truth.size)
+    score_sky([filled], observed, truth=noisy)  # nothing is said of other noise
+
+
+def test_realizations_are_of_one_map(observed, skies):
+    truth, *others = skies
+    fills = [np.where(observed, truth, other).astype(np.float32) for other in others[:3]]
+    score_sky(fills, observed, truth=truth)
+    with pytest.warns(UserWarning, match="fill 4 differs from the first by"):
+        score_sky([*fills, others[3]], observed, truth=truth)
+
+
+@pytest.mark.parametrize("std", [np.zeros, lambda n: -np.ones(n)])
+def test_a_spread_is_not_negative(observed, skies, std):
+    truth, other = skies[:2]
+    filled = np.where(observed, truth, other)
+    with pytest.raises(ValueError, match="a spread is not negative, and above 0 in holes"):
+        score_sky([filled], observed, truth=truth, std=std(truth.size))
