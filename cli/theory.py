@@ -164,7 +164,7 @@ def lines(args: argparse.Namespace, prior: skyfill.Prior | None) -> list[str]:
     if prior is None:
         return ["prior    none: this method has no prior"]
     known = spectrum(args)
-    said = [] if known is None else [f"{args.cl.name}: {line}" for line in known.said]
+    said = [f"{args.cl.name}: {line}" for line in _said(known)]
     return [f"prior    {skyfill.inpaint.describe_prior(prior)}", *[f"         {x}" for x in said]]
 
 
@@ -181,8 +181,13 @@ def as_json(args: argparse.Namespace, prior: skyfill.Prior | None) -> dict[str, 
         "calibration": prior.calibration,
         "pixel_window": prior.pixel_window,
         "origin": {name: prior.origin(name) for name in skyfill.prior.NUMBERS},
-        "said": [] if known is None else list(known.said),
+        "said": _said(known),
     }
+
+
+def _said(known: skyfill.prior.SpectrumFile | None) -> list[str]:
+    """Say what was taken for what in the file of --cl, in the words of the command line."""
+    return [] if known is None else [wording.as_options(line) for line in known.said]
 
 
 def cards(prior: skyfill.Prior) -> Cards:

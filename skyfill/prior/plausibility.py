@@ -423,6 +423,12 @@ def _causes(measured: list[_Scatter], prior: Prior, noise: float) -> tuple[str, 
     ]
     if causes:
         return tuple(causes)
+    *large, small = _compare(measured, prior, noise)[0]
+    if small.ratio < 1 / _FAR and not any(band.off(_OFF, _OFF_SIGMA) for band in large):
+        causes.append(
+            f"the map has too little power about l = {small.ell:.0f} alone: a sky that was"
+            " simulated to a smaller l than its pixels show needs its spectrum as `cl`, to that l"
+        )
     unsaid = {"fwhm": prior.fwhm, "noise_uk_arcmin": prior.noise_uk_arcmin}
     for name, value in unsaid.items():
         if prior.origin(name) == "assumed" and value == 0:
