@@ -104,7 +104,7 @@ def _maps(args: argparse.Namespace) -> int:
         )
         std, draws = _spread(args, sky)
         more = (*args.filled[1:], args.mask, args.truth, args.std, args.optimum)
-        listener.done(f"nside {sky.nside}, {sky.unit}{reading.assumed(sky, *more)}")
+        listener.done(f"nside {sky.nside}, {sky.unit}{reading.assumed(args, sky, *more)}")
         listener.stage("fills", len(args.filled))
 
         def skies() -> Iterator[NDArray[np.float64]]:

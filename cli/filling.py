@@ -153,15 +153,18 @@ def has_scalar_prior(args: argparse.Namespace) -> bool:
     return args.method != "diffuse" or bool(args.polish) or bool(vars(args).get("report"))
 
 
-def footprint_of(args: argparse.Namespace) -> NDArray[np.bool_] | None:
-    """Read --footprint."""
+def footprint_of(
+    args: argparse.Namespace, sky: skyfill.SkyMap | None = None
+) -> NDArray[np.bool_] | None:
+    """Read --footprint, in the frame of the map, or of the mask where the map names none."""
     if args.footprint is None:
         return None
+    like = args.mask if sky is None or not sky.frame.named else sky
     # The options about the mask are not about the footprint, which another verb prepares.
     verb = f"the output of skyfill mask {args.footprint}"
     names = ("threshold", "field", "bits", "invert", "hdu")
     with wording.naming(**{name: f"{verb} --{name}" for name in names}):
-        return skyfill.read_mask(args.footprint, frame=args.frame, like=args.mask)
+        return skyfill.read_mask(args.footprint, frame=args.frame, like=like)
 
 
 def request_of(args: argparse.Namespace, *, maps: int = 1) -> skyfill.plan.Request:
@@ -204,7 +207,7 @@ def inpainter_of(
             trust_prior=args.trust_prior,
             noise_rms=reading.noise_of(args, sky),
             holes=args.holes,
-            footprint=footprint_of(args),
+            footprint=footprint_of(args, sky),
             accept=args.accept,
             fill=args.fill,
             dipole=args.dipole,

@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         filling.stay_within(args, observed)
         scalar = filling.has_scalar_prior(args)
         sky = reading.map_of(args, args.map, like=args.mask, single=True, scalar=scalar)
-        frame = reading.assumed(sky, args.mask)
+        frame = reading.assumed(args, sky, args.mask)
         if args.threshold is not None:
             sense = "at or below" if args.invert else "above"
             words = f"observed where the mask is {sense} {args.threshold}"

@@ -221,6 +221,7 @@ def noise_of(args: argparse.Namespace, sky: skyfill.SkyMap) -> NDArray[np.float6
     refuse_without_noise_map(args)
     if args.noise_map is None:
         return None
+    _check_among(args, sky, args.mask, args.noise_map)
     with wording.naming(field="--noise-field", unit="--noise-unit"):
         return skyfill.read_noise(
             args.noise_map,
@@ -248,9 +249,25 @@ def known_of(args: argparse.Namespace, path: Path) -> tuple[NDArray[np.bool_], s
     return known, skyfill.maps.place_of(path, frame=args.frame).frame.coord
 
 
-def assumed(sky: skyfill.SkyMap, *paths: Path | None) -> str:
-    """Say in words which frame is assumed, and for which files; "" where none has to be."""
-    places = [skyfill.maps.place_of(path) for path in paths if path is not None]
+def _check_among(
+    args: argparse.Namespace, sky: skyfill.SkyMap, *paths: Path | None
+) -> list[skyfill.maps.Place]:
+    """Find the places of the files beside a map; refuse them in two frames if it names none."""
+    masks = (args.mask, vars(args).get("footprint"))
+    places = [skyfill.maps.place_of(path, mask=path in masks) for path in paths if path is not None]
+    said = [place for place in places if place.frame.named]
+    if not sky.frame.named:
+        for other in said[1:]:
+            skyfill.maps.check_alike(said[0], other)
+    return places
+
+
+def assumed(args: argparse.Namespace, sky: skyfill.SkyMap, *paths: Path | None) -> str:
+    """Say in words which frame is assumed, and for which files; "" where none has to be.
+
+    Files beside a map without a named frame must not be in two.
+    """
+    places = _check_among(args, sky, *paths)
     said = [place.frame for place in places if place.frame.named]
     silent = [place.path.name for place in places if not place.frame.named]
     if sky.coord and silent:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import warnings
 
 import skyfill
 
@@ -16,6 +17,9 @@ from . import options, records, theory
 from .progress import progress
 
 __all__ = ["configure", "run"]
+
+#: Factor of the beam beyond which an end of the spectrum shows in the map.
+_SHOWN = 1e-3
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -81,6 +85,7 @@ def _sky(args: argparse.Namespace) -> str:
     prior = theory.given(args).complete(args.nside)
     if prior is None:
         raise ValueError("a prior to simulate from cannot be fitted; give all of it")
+    _warn_of_short(args, prior)
     values = skyfill.simulate_sky(
         args.nside,
         seed=args.seed,
@@ -100,6 +105,20 @@ def _sky(args: argparse.Namespace) -> str:
         overwrite=args.overwrite,
     )
     return f"Nside {args.nside}, rms {values.std():.1f} µK"
+
+
+def _warn_of_short(args: argparse.Namespace, prior: skyfill.Prior) -> None:
+    """Warn where --cl ends before what beam and pixels would show."""
+    last, shown = prior.cl.size - 1, 2 * args.nside
+    if args.cl is None or args.lmax is not None or last >= shown:
+        return
+    if math.exp(-last * (last + 1) * prior.fwhm**2 / (8 * math.log(2))) > _SHOWN:
+        warnings.warn(
+            f"{args.cl} ends at l = {last}, and Nside {args.nside} shows l to {shown}: the sky has"
+            " no power beyond; pass --cl-extend to take it from ΛCDM, or --lmax"
+            f" {last} if that is meant",
+            stacklevel=2,
+        )
 
 
 def _mask(args: argparse.Namespace) -> str:

@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
         listener.stage("read")
         sky = reading.map_of(args, args.maps[0], like=args.mask)
         more = f" and {len(args.maps) - 1} more" if len(args.maps) > 1 else ""
-        frame = reading.assumed(sky, *args.maps[1:], args.mask)
+        frame = reading.assumed(args, sky, *args.maps[1:], args.mask)
         listener.done(f"{args.maps[0]}{more}, Nside {sky.nside}, {sky.column}{frame}")
         if args.mask is not None:
             listener.stage("mask")

@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         other = None
         if args.test_map is not None:
             other = reading.map_of(args, args.test_map, like=sky).values
-        frame = reading.assumed(sky, args.mask, args.test_map)
+        frame = reading.assumed(args, sky, args.mask, args.test_map)
         listener.done(f"{args.map}, Nside {sky.nside}, {sky.column}{frame}")
         header = None if args.no_fit else skyfill.prior.recorded_prior(sky.path)
         known = theory.given(args, header)

@@ -89,14 +89,14 @@ def run(args: argparse.Namespace) -> int:
         listener.stage("read")
         sky = reading.map_of(args, args.map, like=args.mask)
         observed = reading.mask_of(args, args.mask, like=sky)
-        listener.done(f"nside {sky.nside}, {sky.unit}{reading.assumed(sky, args.mask)}")
+        listener.done(f"nside {sky.nside}, {sky.unit}{reading.assumed(args, sky, args.mask)}")
         found = skyfill.fidelity.validate(
             sky.values,
             observed,
             realizations=args.realizations,
             holes=args.holes,
             share=args.share,
-            footprint=filling.footprint_of(args),
+            footprint=filling.footprint_of(args, sky),
             accept=args.accept,
             seed=args.seed,
             threads=args.threads or 0,

@@ -14,15 +14,21 @@ from numpy.typing import NDArray
 __all__ = ["angle_unit", "is_unsaid", "radians"]
 
 _WORDS = {
-    "deg degs degree degrees degr decimaldegrees d:m:s dms ° angle[deg]": units.deg,
+    "deg degs degree degrees degr decimaldegrees ° angle[deg]": units.deg,
+    "d:m:s dms dd:mm:ss dd:mm:ss.s ±dd:mm:ss": units.deg,
     "rad rads radian radians": units.rad,
-    "h hr hrs hour hours hourangle h:m:s hms": units.hourangle,
+    "h hr hrs hour hours hourangle h:m:s hms hh:mm:ss hh:mm:ss.s hh:mm:ss.ss": units.hourangle,
     "arcmin arcmins arcminute arcminutes amin '": units.arcmin,
     'arcsec arcsecs arcsecond arcseconds asec as "': units.arcsec,
     "mas milliarcsec milliarcsecond milliarcseconds": units.mas,
 }
 _UNITS = {word: unit for words, unit in _WORDS.items() for word in words.split()}
 _UNSAID = {"", "none", "-", "--", "---", "unitless", "unknown", "n/a", "char"}
+
+#: What editors and journals write for a minus sign.
+_MINUS = str.maketrans("\u2212\u2013\u2012", "---")
+#: What tables write where there is no value.
+_MISSING = {"-", "--", "---", "...", "n/a", "na", "none", "null", "*"}
 
 
 def angle_unit(word: object) -> Any:  # noqa: ANN401
@@ -72,9 +78,10 @@ def radians(
         numbers = np.ma.filled(values.astype(np.float64), np.nan)
         return (numbers * unit).to_value(units.rad), False
     words = [
-        word.decode("latin-1").strip() if isinstance(word, bytes) else str(word).strip()
+        (word.decode("latin-1") if isinstance(word, bytes) else str(word)).translate(_MINUS).strip()
         for word in np.ma.filled(values.astype(object), "")
     ]
+    words = ["" if word.lower() in _MISSING else word for word in words]
     plain = [_number(word) if word else np.nan for word in words]
     if None not in plain:
         return (np.array(plain, dtype=np.float64) * unit).to_value(units.rad), False

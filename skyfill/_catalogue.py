@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,15 @@ from numpy.typing import NDArray
 
 from skyfill._angles import angle_unit, is_unsaid, radians
 from skyfill._sourcetable import read_tables
-from skyfill._sourcewords import EQUATORIAL, POSITIONS, RADII, frame_of, split_name
+from skyfill._sourcewords import (
+    EQUATORIAL,
+    POSITIONS,
+    RADII,
+    UNDATED,
+    frame_of,
+    frame_said,
+    split_name,
+)
 
 __all__ = ["Sources", "pole_of_galaxy", "read_catalogue", "read_sources"]
 
@@ -119,7 +128,7 @@ def read_sources(
     if coord not in (None, "G", "E", "C"):
         raise ValueError(f"`coord` must be G, E, C or None, got {coord!r}")
     kind, tables = read_tables(path)
-    table, places = _table_with_positions(path, tables, columns)
+    table, places = _table_with_positions(path, tables, columns, coord)
     lon, lat, frame, said = places
     if frame is not None and coord is None:
         raise ValueError(
@@ -157,13 +166,13 @@ _Places = tuple[NDArray[np.float64], NDArray[np.float64], str | None, str]
 
 
 def _table_with_positions(
-    path: Path, tables: list[Table], columns: Mapping[str, str | int] | None
+    path: Path, tables: list[Table], columns: Mapping[str, str | int] | None, coord: str | None
 ) -> tuple[Table, _Places]:
     """Find the table that has positions, and read them."""
     if columns is not None:
-        return _chosen(path, tables, columns)
+        return _chosen(path, tables, columns, coord)
     for number, table in enumerate(tables, 1):
-        places = _positions(path, table)
+        places = _positions(path, table, coord)
         if places is not None:
             lon, lat, frame, said = places
             which = f"table {number} of {len(tables)}, " * (len(tables) > 1)
@@ -176,7 +185,7 @@ def _table_with_positions(
 
 
 def _chosen(
-    path: Path, tables: list[Table], columns: Mapping[str, str | int]
+    path: Path, tables: list[Table], columns: Mapping[str, str | int], coord: str | None
 ) -> tuple[Table, _Places]:
     """Read the positions that `columns` names."""
     unknown = [key for key in columns if key not in _KEYS]
@@ -186,15 +195,16 @@ def _chosen(
             f" {', '.join(columns) or 'nothing'}"
         )
     frame = columns.get("frame")
-    if frame not in (None, "G", "E", "C"):
-        raise ValueError(f"`columns`: frame must be G, E or C, got {frame!r}")
+    if frame not in (None, *_FRAMES):
+        raise ValueError(f"`columns`: frame must be G, E, C or B (B1950), got {frame!r}")
     wanted = [columns[key] for key in ("lon", "lat", "radius") if key in columns]
     for table in tables:
         found = [_name(table, which) for which in wanted]
         if None not in found:
             lon, lat = str(found[0]), str(found[1])
-            frame = str(frame) if frame else frame_of(lon, lat)
-            return table, _pair(path, table, lon, lat, frame)
+            if frame:
+                return table, _pair(path, table, lon, lat, str(frame))
+            return table, _pair_of_table(path, table, lon, lat, frame_of(lon, lat), coord)
     missing = next(which for which in wanted if _name(tables[0], which) is None)
     raise ValueError(f"{path}: no column {missing!r}; there are {', '.join(tables[0].colnames)}")
 
@@ -212,7 +222,7 @@ def _name(table: Table, which: str | int) -> str | None:
     return None
 
 
-def _positions(path: Path, table: Table) -> _Places | None:
+def _positions(path: Path, table: Table, coord: str | None) -> _Places | None:
     """Read the first pair of columns that is known; None where there is none."""
     for name in table.colnames:
         if isinstance(table[name], SkyCoord):
@@ -227,26 +237,85 @@ def _positions(path: Path, table: Table) -> _Places | None:
             plain[base] = name
     for lon, lat, frame in POSITIONS:
         if lon in plain and lat in plain:
-            return _pair(path, table, plain[lon], plain[lat], frame)
+            return _pair_of_table(path, table, plain[lon], plain[lat], frame, coord)
     if table.colnames[:2] == ["col1", "col2"]:
-        if len(table.colnames) > 3:
-            raise ValueError(
-                f"{path}: {len(table.colnames)} columns without names; put a line of names above"
-                " them, or pass `columns` with lon=0, lat=1 and the others by number"
-            )
-        return _pair(path, table, "col1", "col2", None)
+        _refuse_nameless(path, table)
+        return _pair_of_table(path, table, "col1", "col2", None, coord)
     return None
+
+
+def _refuse_nameless(path: Path, table: Table) -> None:
+    """Refuse columns without names that may be other ones than lon, lat and perhaps radius."""
+    if len(table.colnames) > 3:
+        raise ValueError(
+            f"{path}: {len(table.colnames)} columns without names; put a line of names above"
+            " them, or pass `columns` with lon=0, lat=1 and the others by number"
+        )
+    first = np.ma.filled(np.ma.asarray(table["col1"]), -1)
+    if len(table.colnames) == 3 and _counts(first):
+        raise ValueError(
+            f"{path}: the first of 3 columns without names counts by one, so it may number the"
+            " rows; put a line of names above them, or pass `columns` with lon=1, lat=2"
+        )
+
+
+def _counts(values: NDArray[Any]) -> bool:
+    """Tell whether a column counts 0, 1, 2 ... or 1, 2, 3 ..."""
+    if values.size < 3 or values.dtype.kind not in "iuf" or values[0] not in (0, 1):
+        return False
+    return bool((np.diff(values) == 1).all())
+
+
+def _pair_of_table(
+    path: Path, table: Table, lon: str, lat: str, frame: str | None, coord: str | None
+) -> _Places:
+    """Read longitude and latitude in the frame that names, header and comments say."""
+    if frame is not None and not (frame == "C" and split_name(lon)[0] in UNDATED):
+        return _pair(path, table, lon, lat, frame)
+    meta = {**table.meta, **(table[lon].info.meta or {})}  # a VOTable says it of each column
+    lines = meta.get("comments", [])
+    said, where = frame_said(
+        {str(key).upper(): str(value) for key, value in meta.items()},
+        lines if isinstance(lines, str) else "\n".join(map(str, lines)),
+    )
+    if said == "":
+        raise ValueError(
+            f"{path}: {lon}, {lat} are in a frame that is not understood ({where}); pass `columns`"
+            f" with lon={lon}, lat={lat} and frame=G, E, C or B (B1950)"
+        )
+    if frame == "C":
+        return _pair(path, table, lon, lat, said if said == "B" else "C")
+    if said is None or said == coord:
+        return _pair(path, table, lon, lat, None)
+    if "comments" in where and coord is not None:
+        raise ValueError(
+            f"{path}: the comments speak of {_FRAME_NAMES[said]} positions, {lon}, {lat} say no"
+            f" frame, and that of the map is {_FRAME_NAMES[coord]}; pass `columns` with lon={lon},"
+            f" lat={lat} and frame={said}, or frame={coord}"
+        )
+    return _pair(path, table, lon, lat, None if "comments" in where else said)
 
 
 def _pair(path: Path, table: Table, lon: str, lat: str, frame: str | None) -> _Places:
     """Read longitude and latitude, and say in which unit."""
     hours = frame in EQUATORIAL
     x, unit, assumed = _angles(path, table, lon, units.deg, hours=hours)
+    if frame is None and unit == "sexagesimal" and not _says_unit(table[lon]):
+        raise ValueError(
+            f"{path}: column {lon} is sexagesimal and may be hours or degrees; name it ra or glon,"
+            f" or pass `columns` with lon={lon}, lat={lat} and frame=C for hours, G or E for"
+            " degrees"
+        )
     y, _, _ = _angles(path, table, lat, units.deg)
     said = f"{lon}, {lat} ({unit})"
     if assumed and x.size >= _MANY:
         _suspect(path, said, np.degrees(x), np.degrees(y), hours=hours)
     return x, y, frame, said
+
+
+def _says_unit(column: Any) -> bool:  # noqa: ANN401
+    """Tell whether sexagesimal words say that they are hours or degrees: 12h34m, 188d44m."""
+    return all(re.match(r"\s*[-+]?\d+\s*[hd°]", str(word), re.IGNORECASE) for word in column)
 
 
 def _suspect(
@@ -361,6 +430,8 @@ def _check_positions(path: Path, lon: NDArray[np.float64], lat: NDArray[np.float
     there = (np.abs(lat) <= 0.5 * np.pi + slack) & (lon >= -turn) & (lon <= 2 * turn)
     if not there.all():  # NaN is nowhere, either
         row = _first(~there)
+        if np.isnan(lon[row - 1]) or np.isnan(lat[row - 1]):
+            raise ValueError(f"{path}: row {row} has no position; take it out")
         place = f"{np.degrees(lon[row - 1]):g}, {np.degrees(lat[row - 1]):g}"
         raise ValueError(
             f"{path}: row {row} has no position with longitude within -360 to 720 and latitude"

@@ -144,7 +144,11 @@ def _table_info(stream: BinaryIO, table: SkyTable) -> TableInfo:
         unknown_frame=table.unknown_frame,
         orders=of_cells,
         columns=tuple(
-            ColumnInfo(column.name, column.unit, column.dtype.name if column.numeric else "other")
+            ColumnInfo(
+                column.name,
+                column.unit or table.unit(column)[0],
+                column.dtype.name if column.numeric else "other",
+            )
             for column in table.fields
         ),
         keywords=MappingProxyType(_keywords(table.hdu)),

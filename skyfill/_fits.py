@@ -38,6 +38,8 @@ _WHOLE = 2.0**53  # beyond it, a float does not tell one integer from the next
 _MOST_FIELDS = 999  # columns, and axes (standard, 4.4.1.1 and 7.2.1)
 # A mask comes near what gzip packs at most; a file of GBs that does is meant to do harm.
 _BOMB_BYTES, _BOMB_RATIO = 1 << 32, 100
+#: Cards that decide what a number means: two of them that differ leave it open.
+_DECISIVE = re.compile(r"ORDERING|COORDSYS|COORD|SKYCOORD|NSIDE|INDXSCHM|(TUNIT|TSCAL|TZERO)\d+")
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,22 @@ class Hdu:
         """Return the value of a keyword as text, "" where it is absent or cannot be parsed."""
         try:
             value = self.header.get(key)
+            if _DECISIVE.fullmatch(key) and key in self.header and self.header.count(key) > 1:
+                self._refuse_two(key)
         except fits.VerifyError:
             return ""
         return "" if value is None or isinstance(value, fits.card.Undefined) else str(value).strip()
+
+    def _refuse_two(self, key: str) -> None:
+        """Refuse a keyword that says two things."""
+        said = dict.fromkeys(
+            str(self.header[key, i]).strip() for i in range(self.header.count(key))
+        )
+        if len(said) > 1:
+            raise ValueError(
+                f"{self.path}: HDU {self.index} has {key} more than once, with different values"
+                f" ({', '.join(said)}); delete the wrong card"
+            )
 
     def number(self, key: str, default: float) -> float:
         """Return the value of a keyword as a number, `default` where it is absent or none."""

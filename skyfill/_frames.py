@@ -27,7 +27,10 @@ _BESIDE = {
 _SILENT = {"unknown", "none", "undefined", "unspecified", "null", "nan", "n/a", "na", "-", "?", "u"}
 _FRAME_KEYS = ("COORDSYS", "COORD", "SKYCOORD")
 #: These have other meanings, too, so only a word that is understood counts.
-_RARE_KEYS = ("COORSYS", "COORTYPE", "COORDTYP", "SKYFRAME", "FRAME")
+_RARE_KEYS = (
+    *("COORSYS", "COORTYPE", "COORDTYP", "COORDTYPE", "COORDS", "COORD_SYS", "COORDREF"),
+    *("SKYFRAME", "SKYSYS", "FRAME", "REFFRAME", "SYSTEM", "HPXFRAME", "HPXCOORD"),
+)
 _EQUATORIAL_KEYS = ("RADESYS", "RADECSYS")
 _EQUINOX_KEYS = ("EQUINOX", "EPOCH")
 _YEAR = 0.01  # in 4 days the equinox moves by 0.5 arcseconds

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,13 @@ from skyfill._reading import Placed, Read, read_file
 
 __all__ = ["ApodisedMaskError", "read_mask", "read_weights"]
 
+#: Words of names of masks that have 1 where the sky is masked, and words that turn them round.
+_MASKED_NAMES = {
+    *("MASKED", "MASKEDPIX", "BAD", "BADPIX", "BADPIXELS", "EXCLUDED", "EXCLUSION", "EXCLUDE"),
+    *("HOLE", "HOLES", "FLAG", "FLAGS", "FLAGGED", "REJECT", "REJECTED", "INVALID", "MISSING"),
+    *("UNOBSERVED", "CONTAMINATED", "CONTAMINATION", "VETO", "MASKBITS", "BITMASK"),
+}
+_NOT = {"NOT", "NO", "UN", "INV", "INVERTED"}
 _PART = 2**22  # pixels that are compared at a time
 _FLOAT_BITS = 53  # bits of a whole number that a float64 holds
 #: Units of maps: a column that has one is no mask, whatever its numbers are.
@@ -93,6 +101,8 @@ def read_mask(
     by_name = isinstance(field, str) and not field.isdecimal()
     if threshold is None and chosen is None:
         _refuse_no_mask(read, by_name=by_name)
+        if not invert:
+            _warn_of_name(read)
     observed = np.empty(values.size, np.bool_)
     for start in range(0, values.size, _PART):
         part = values[start : start + _PART]
@@ -143,9 +153,23 @@ def _refuse_no_mask(read: Read, *, by_name: bool) -> None:
     raise ValueError(f"{read} {what}")
 
 
+def _warn_of_name(read: Read) -> None:
+    """Warn where the name of a column says that 1 means masked."""
+    words = re.findall(r"[A-Z0-9]+", read.column.name.upper())
+    said = [word for word in words if word in _MASKED_NAMES]
+    if said and not _NOT & set(words):
+        warnings.warn(
+            f"{read} is read with 1 for observed sky, though its name may say that 1 means masked;"
+            " if so, pass `invert=True`",
+            stacklevel=3,
+        )
+
+
 def _mask_beside(read: Read) -> str | None:
     """Find another column of the file that holds 0 and 1, both of them."""
-    for column in () if read.table.multiorder else read.table.fields:
+    if read.found.flattened:  # a cell of a multi-order mask is no pixel
+        return None
+    for column in read.table.fields:
         if column == read.column or not column.numeric:
             continue
         if read.table.stored(column) != read.table.stored(read.column):

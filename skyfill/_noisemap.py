@@ -12,18 +12,21 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill._quantity import Noise, Unit, noise_of_name, parse_unit, stated_unit, stokes_of
+from skyfill._quantity import Noise, Unit, noise_of_name, parse_unit, stokes_of
 from skyfill._reading import Read, read_file
+from skyfill._sentinels import find_sentinel
 from skyfill.maps import SkyMap
 
 __all__ = ["read_noise"]
 
 _KINDS: dict[int, Noise] = {1: "rms", 2: "variance", -2: "inverse variance"}
 _POWERS: dict[Noise, int] = {kind: power for power, kind in _KINDS.items()}
+_SPELLED = {1: "uK", 2: "uK^2", -2: "1/uK^2"}
 _WORDS: dict[Noise, str] = {
     "rms": "a standard deviation",
     "variance": "a variance",
@@ -84,7 +87,7 @@ def read_noise(
     read = read_file(Path(path), field, hdu=hdu, missing=missing, frame=frame, like=like)
     _refuse_other_columns(read, by_name=isinstance(field, str) and not field.isdecimal())
     scale, kind = _scale_of(read, unit, like, variance=variance)
-    values = read.values
+    values = _without_sentinel(read)
     low = float(np.fmin.reduce(values, initial=np.inf))
     if low == np.inf:
         raise ValueError(f"{read} has no valid pixel at all")
@@ -104,10 +107,30 @@ def read_noise(
     return values
 
 
+def _without_sentinel(read: Read) -> NDArray[Any]:
+    """Return the values, missing where one value seems to mean "no data", with a warning."""
+    values = read.values
+    found = find_sentinel(values)
+    negative = np.unique(values[values < 0])
+    if found is None and negative.size != 1:
+        return values
+    value = float(negative[0]) if found is None else found.value
+    here = values == value
+    rest = values[~here & ~np.isnan(values)]
+    low, high = (float(limit(rest, initial=np.nan)) for limit in (np.fmin.reduce, np.fmax.reduce))
+    warnings.warn(
+        f"{read}: {np.count_nonzero(here)} pixels hold exactly {value:.9g}, while the others lie"
+        f" between {low:.4g} and {high:.4g}; it is taken to mean that nothing is known there",
+        stacklevel=3,
+    )
+    cleared: NDArray[Any] = np.where(here, np.nan, values)
+    return cleared
+
+
 def _refuse_other_columns(read: Read, *, by_name: bool) -> None:
     """Refuse the noise of polarization, and a map where its noise stands beside it."""
     name = read.column.name
-    stokes = stokes_of(name)
+    stokes = stokes_of(name, [other.name for other in read.table.fields])
     if stokes not in (None, "T", "TT"):
         raise ValueError(
             f"{read} is about Stokes {stokes}, not about temperature; choose another column by"
@@ -157,17 +180,21 @@ def _scale_of(
         contrary = None
     if contrary is not None and contrary != kind:
         by = "`variance=True` says" if variance else "its name says"
+        mend = _mend_unit(read)
+        if given is not None and not variance and contrary in _POWERS:
+            mend = f"pass `unit='{_SPELLED[_POWERS[contrary]]}'`, say, or rename the column"
         raise ValueError(
             f"{read} is {_WORDS[kind]} by its unit, {said.words}, and {by} {_WORDS[contrary]};"
-            f" {_mend_unit(read)}"
+            f" {mend}"
         )
     return float(said.unit.uk ** (1 / said.unit.power)), kind
 
 
 def _said(read: Read, given: str | None, named: Noise | None, *, variance: bool) -> _Said | None:
     """Read the unit of the file or of the caller; None where neither has one."""
-    own = stated_unit(read.column.unit)
-    key = f"TUNIT{read.column.number}"
+    own, key = read.table.unit(read.column)
+    if key not in ("its name", f"TUNIT{read.column.number}") and named not in (None, "rms"):
+        own = ""  # the unit of a map, said for all columns
     asked = None if given is None else _noise_unit(read, given)
     if own:
         unit = parse_unit(own)
@@ -205,9 +232,17 @@ def _noise_unit(read: Read, given: str) -> Unit:
 
 def _refuse_without_unit(read: Read, kind: Noise, *, known: bool) -> None:
     """Refuse numbers that say nothing of the noise unless a unit is known."""
-    whole = read.column.dtype.kind in "iu" and (read.column.scale, read.column.zero) == (1.0, 0.0)
+    named = noise_of_name(read.column.name)
+    integers = read.column.dtype.kind in "iu"
+    whole = integers and (read.column.scale, read.column.zero) == (1.0, 0.0)
     if kind == "hits" or (kind == "rms" and whole):
         _refuse_hits(read)
+    if kind == "rms" and named is None and _counts(read.values):
+        raise ValueError(
+            f"{read} has no unit (TUNIT{read.column.number}) and holds whole numbers, as counts of"
+            " observations are; pass `unit` K, mK or uK if it is the standard deviation, or give"
+            " sigma_0 / sqrt(N_obs) as a map"
+        )
     if kind in ("weights", "inverse variance"):
         raise ValueError(
             f"{read} is {_WORDS[kind]} without a unit (TUNIT{read.column.number}); pass"
@@ -218,6 +253,12 @@ def _refuse_without_unit(read: Read, kind: Noise, *, known: bool) -> None:
             f"{read} has no unit (TUNIT{read.column.number}); pass `unit` K, mK or uK,"
             " `unit='uK^2'` if it is a variance"
         )
+
+
+def _counts(values: NDArray[np.floating]) -> bool:
+    """Tell whether values are whole numbers, and not one alone."""
+    known = values[~np.isnan(values)]
+    return bool(known.size and (known == np.rint(known)).all() and known.min() < known.max())
 
 
 def _refuse_hits(read: Read) -> None:

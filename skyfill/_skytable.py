@@ -16,6 +16,16 @@ from skyfill._checks import MAX_NSIDE, check_nside, nside_of
 from skyfill._fits import Hdu, walk
 from skyfill._fits_column import Column, equal
 from skyfill._frames import frame_of_cards
+from skyfill._pixellist import (
+    check_name,
+    is_pixel_name,
+    order_of_word,
+    pixel_column,
+    refuse_hidden_list,
+    said_ordering,
+    uniq_column,
+)
+from skyfill._quantity import parse_unit, stated_unit, unit_in_name
 
 __all__ = ["UNSEEN", "SkyTable", "find_table", "missing", "sky_tables"]
 
@@ -23,21 +33,16 @@ UNSEEN = -1.6375e30
 """What HEALPix files hold in missing pixels; it stays in files, arrays have NaN."""
 
 _PART = 1 << 16  # pixels that are decoded at a time
-_PEEK = 1 << 12  # rows that show whether a column lists pixels
 _EXACT = {"b1", "u1", "i2", "f4"}  # float32 holds their numbers
 _LARGEST_SINGLE = 1 << 24  # beyond it, float32 does not tell one pixel from the next
 
-#: Names of columns that list pixels, without what stands between letters: PIXEL, IPIX, HPX_INDEX,
-#: healpix_id, HPIX64, PIX_NEST and the like.
-_PIXEL_NAME = re.compile(
-    r"(I|H|HP|HPX|HEALPIX)?(PIX|PIXEL|PIXELS)(INDEX|INDICES|IDX|ID|NUM|NUMBER|NO|NR)?"
-    r"|HP(INDEX|IDX|ID|NUM|NUMBER|NO|NR)|(HPX|HEALPIX)(INDEX|IDX|ID|NUM|NUMBER|NO|NR)?"
-)
-#: Names that say so only where the header does, too (INDXSCHM = 'EXPLICIT').
-_LIST_NAMES = {"INDEX", "INDICES", "IDX", "ID", "NUMBER"}
-_UNIQ_NAME = re.compile(r"N?UNIQ(UE)?(ID|INDEX|PIX|PIXEL)?")
-_ORDER_NAME = re.compile(r"(?<=[^A-Z])(RING|NEST(?:ED)?)\d*$")
-_LIST_FORMS = set("BIJKED")
+#: Cards of the resolution; DESI writes the second.
+_NSIDE_KEYS = ("NSIDE", "HPXNSIDE")
+#: Numbers in a row, fewer than files have of one map, with which a whole sky of Nside n has as many
+#: as one map of another Nside.
+_FEW_IN_ROW = (4, 16, 64)
+#: Cards that give the unit of all columns where TUNITn is silent.
+_UNIT_KEYS = ("BUNIT", "UNITS", "UNIT", "TEMPUNIT")
 _HIGHEST_ORDER = 29  # of pixel numbers in 64 bits
 #: Cards with the number that means "missing". Planck and healpy write BAD_DATA; where one of the
 #: others is 0, it may count pixels instead.
@@ -94,7 +99,9 @@ class SkyTable:
     @property
     def ordering(self) -> str | None:
         """RING, NESTED or NUNIQ (multi-order); None where the header does not say."""
-        return "NUNIQ" if self.multiorder or self.offset else _ordering(self.text("ORDERING"))
+        if self.multiorder or self.offset:
+            return "NUNIQ"
+        return order_of_word(said_ordering(self.hdu, self.primary))
 
     @property
     def nest(self) -> bool:
@@ -145,6 +152,23 @@ class SkyTable:
         stored = self.stored(column)
         return stored == last - first + 1 and first >= 0 and last < self.npix
 
+    def unit(self, column: Column) -> tuple[str, str]:
+        """Return the unit that the file states for a column, "" for none, and where it does.
+
+        TUNITn says it; where it is silent, the column's name, "T [mK]" or T_uK, and then BUNIT and
+        the like, if that is a unit of temperature.
+        """
+        own = stated_unit(column.unit)
+        if own or not column.numeric:
+            return own, f"TUNIT{column.number}"
+        in_name = unit_in_name(column.name)
+        if in_name:
+            return in_name, "its name"
+        for key in _UNIT_KEYS:
+            if parse_unit(self.text(key)):
+                return self.text(key), key
+        return "", f"TUNIT{column.number}"
+
     def stored(self, column: Column) -> int:
         """Count the elements that the file has in a column."""
         return self.hdu.integer("NAXIS2") * column.repeat
@@ -165,6 +189,13 @@ class SkyTable:
                 f"{self.path}: {card} says {self.text(card)}, yet no column lists the pixels;"
                 f" there are: {known}; give that with the list the name {name}"
             )
+        bounds = self.integer("FIRSTPIX", 0), self.integer("LASTPIX", 0)
+        if self.pixel is not None and not self.multiorder and bounds == (1, self.npix):
+            raise ValueError(
+                f"{self.path}: FIRSTPIX = 1 and LASTPIX = {self.npix} say that {self.pixel.name}"
+                " counts pixels from 1, HEALPix counts them from 0; subtract 1 from the list and"
+                " the cards"
+            )
         names = [column.name.upper() for column in self.fields]
         if isinstance(field, str) and field.upper() in names:
             number = names.index(field.upper())
@@ -184,9 +215,28 @@ class SkyTable:
         if count > self.npix or (count < self.npix and not self.partial) or not count:
             raise ValueError(
                 f"{self.path}: column {column.name!r} has {count} pixels,"
-                f" Nside {self.nside} has {self.npix}"
+                f" Nside {self.nside} has {self.npix}{self._mend(column, count)}"
             )
         return column
+
+    def _mend(self, column: Column, count: int) -> str:
+        """Say how a column comes to have as many pixels as its Nside."""
+        rows = self.hdu.integer("NAXIS2")
+        if count > self.npix and rows == self.npix:
+            return (
+                f"; it has {column.repeat} numbers for each pixel: give each of them a column of"
+                " its own"
+            )
+        if count > self.npix or self.pixel is not None or column.repeat != 1:
+            return ""
+        whole = [other.name for other in self.fields if other.form in "BIJK"]
+        if whole and len(self.fields) > 1:
+            which = whole[0] if len(whole) == 1 else f"one of {', '.join(whole)}"
+            return f"; if {which} lists the pixels of a partial sky, give it the name PIXEL"
+        return (
+            "; a partial sky needs FIRSTPIX and LASTPIX, if its rows are all pixels from one to"
+            " another, or a column PIXEL that lists them"
+        )
 
     @property
     def _scheme(self) -> str:
@@ -339,6 +389,12 @@ def sky_tables(stream: BinaryIO, path: Path, wanted: int | str | None = None) ->
     primary = None
     for hdu in walk(stream, path):
         primary = primary or hdu
+        if hdu.text("PIXTYPE").upper() == "HEALSPARSE":
+            raise ValueError(
+                f"{path}: a HealSparse map; write it as a HEALPix table first, in Python:"
+                " healpy.write_map(name, healsparse.HealSparseMap.read("
+                f"{str(path)!r}).generate_healpix_map(), nest=True)"
+            )
         if (wanted is None or _is(hdu, wanted)) and hdu.is_table and hdu.columns:
             table = _sky_table(stream, hdu, primary)
             if table is not None:
@@ -347,13 +403,13 @@ def sky_tables(stream: BinaryIO, path: Path, wanted: int | str | None = None) ->
 
 def _sky_table(stream: BinaryIO, hdu: Hdu, primary: Hdu) -> SkyTable | None:
     """Return a table as one of sky maps, None where it is none."""
-    said = hdu.text("ORDERING") or primary.text("ORDERING")
-    multiorder = _ordering(said) == "NUNIQ" or not said
-    pixel = _uniq_column(hdu) if multiorder else None
+    said = said_ordering(hdu, primary)
+    multiorder = order_of_word(said) == "NUNIQ" or not said
+    pixel = uniq_column(hdu) if multiorder else None
     multiorder = multiorder and (pixel is not None or bool(said))
     if not multiorder:
-        pixel = _pixel_column(stream, hdu, primary)
-        _check_name(hdu, pixel, _ordering(said))
+        pixel = pixel_column(stream, hdu, primary)
+        check_name(hdu, pixel, order_of_word(said))
     fields = tuple(column for column in hdu.columns if column is not pixel)
     if not fields:
         return None
@@ -363,6 +419,8 @@ def _sky_table(stream: BinaryIO, hdu: Hdu, primary: Hdu) -> SkyTable | None:
         nside = _nside(hdu, primary, hdu.integer("NAXIS2") * fields[0].repeat, pixel)
     if not nside:
         return None
+    if pixel is None and not multiorder:
+        refuse_hidden_list(stream, hdu, primary, nside)
     for column in fields:
         if column.repeat > 12 * MAX_NSIDE**2:  # a row of it would fill any memory
             raise ValueError(
@@ -375,10 +433,10 @@ def _sky_table(stream: BinaryIO, hdu: Hdu, primary: Hdu) -> SkyTable | None:
 def _nside(hdu: Hdu, primary: Hdu, count: int, pixel: Column | None) -> int:
     """Return the resolution of a table of so many pixels; 0 where it is not known to be a sky."""
     own = any(hdu.text(key) for key in ("NSIDE", "ORDERING", "PIXTYPE"))
-    for source in (hdu, primary):
-        if source.text("NSIDE"):
-            nside = check_nside(source.integer("NSIDE"), what=f"{hdu.path}: keyword NSIDE")
-            # That of the first HDU may be meant for another table.
+    for key, source in ((key, source) for key in _NSIDE_KEYS for source in (hdu, primary)):
+        if source.text(key):
+            nside = check_nside(source.integer(key), what=f"{hdu.path}: keyword {key}")
+            # That of the first HDU, or of a catalogue, may be meant for something else.
             fits = own or pixel is not None or count == 12 * nside**2
             return nside if fits else 0
     if not own and not any(primary.text(key) for key in ("ORDERING", "PIXTYPE")):
@@ -389,6 +447,13 @@ def _nside(hdu: Hdu, primary: Hdu, count: int, pixel: Column | None) -> int:
             f" Python: astropy.io.fits.setval({str(hdu.path)!r}, 'NSIDE', value=...,"
             f" ext={hdu.index})"
         )
+    repeat = hdu.columns[0].repeat
+    if own and repeat in _FEW_IN_ROW and _is_sky(count // repeat):
+        raise ValueError(
+            f"{hdu.path}: no NSIDE keyword, and {repeat} numbers in a row may be {repeat} pixels,"
+            f" or {repeat} maps; set it, in Python: astropy.io.fits.setval({str(hdu.path)!r},"
+            f" 'NSIDE', value=..., ext={hdu.index})"
+        )
     try:
         return nside_of(count, str(hdu.path))
     except ValueError:
@@ -397,79 +462,12 @@ def _nside(hdu: Hdu, primary: Hdu, count: int, pixel: Column | None) -> int:
         return 0
 
 
-def _uniq_column(hdu: Hdu) -> Column | None:
-    """Find the column that lists pixels of several orders."""
-    able = [column for column in hdu.columns if column.form in _LIST_FORMS]
-    names = {"UNIQ", "NUNIQ"}  # a catalogue may have a UNIQUE_ID
-    if _ordering(hdu.text("ORDERING")) == "NUNIQ":
-        names |= {_letters(column) for column in able if _UNIQ_NAME.fullmatch(_letters(column))}
-    return next((column for column in able if _letters(column) in names), None)
-
-
-def _pixel_column(stream: BinaryIO, hdu: Hdu, primary: Hdu) -> Column | None:
-    """Find the column that lists pixels; None where there is none."""
-    able = [column for column in hdu.columns if column.form in _LIST_FORMS]
-    scheme = (hdu.text("INDXSCHM") or primary.text("INDXSCHM")).upper()
-    named = [column for column in able if _PIXEL_NAME.fullmatch(_letters(column))]
-    if scheme == "EXPLICIT":
-        first = hdu.columns[0]
-        standard = [first] if first.dtype.kind in "iu" and first in able else []
-        for choice in (named, [c for c in able if _letters(c) in _LIST_NAMES], standard):
-            if choice:
-                return _the_one(hdu, choice)
-        return None
-    # The rows may be the pixels, whatever a column is called, so its numbers are looked at.
-    named = [column for column in named if _lists_pixels(stream, hdu, column)]
-    return _the_one(hdu, named) if named else None
-
-
-def _check_name(hdu: Hdu, pixel: Column | None, ordering: str | None) -> None:
-    """Refuse a list whose name says another order than the header."""
-    match = _ORDER_NAME.search(pixel.name.upper()) if pixel is not None else None
-    if match and ordering not in (None, _ordering(match[1])):
-        raise ValueError(
-            f"{hdu.path}: ORDERING says {ordering}, the name of the list of pixels,"
-            f" {pixel.name if pixel else ''!r}, another order; correct the one that is wrong"
-        )
-
-
-def _the_one(hdu: Hdu, columns: list[Column]) -> Column:
-    """Return the only column that may list pixels, or that with the name of the standard."""
-    standard = [column for column in columns if _letters(column) in {"PIXEL", "PIXELS"}]
-    choice = standard or columns
-    if len(choice) > 1:
-        names = ", ".join(column.name for column in choice)
-        raise ValueError(
-            f"{hdu.path}: {names} may each list the pixels; give the right one the name PIXEL"
-        )
-    return choice[0]
-
-
-def _lists_pixels(stream: BinaryIO, hdu: Hdu, column: Column) -> bool:
-    """Tell whether the first numbers of a column are whole, not negative, and all different."""
-    rows = next(hdu.rows(stream), None) if column.width else None
-    if rows is None or not rows.size:
-        return False
+def _is_sky(count: int) -> bool:
+    """Tell whether there are so many pixels in a sky of some Nside."""
     try:
-        numbers = column.whole(column.of(rows[:_PEEK]))
+        return nside_of(count, "") > 0
     except ValueError:
         return False
-    ordered = np.sort(numbers, axis=None)
-    return bool(ordered[0] >= 0 and (np.diff(ordered) > 0).all())
-
-
-def _letters(column: Column) -> str:
-    """Return a column's name in large letters, without what separates them, order and Nside."""
-    name = re.sub(r"[^A-Z0-9]", "", column.name.upper())
-    return re.sub(r"(?<=.)(NESTED|NEST|RING)?\d*$", "", name)
-
-
-def _ordering(text: str) -> str | None:
-    word = re.sub(r"[^A-Z]", "", text.upper())
-    for start, ordering in (("RING", "RING"), ("NEST", "NESTED"), ("NUNIQ", "NUNIQ")):
-        if word.startswith(start):
-            return ordering
-    return "NUNIQ" if word.startswith("UNIQ") else None
 
 
 def _is(hdu: Hdu, wanted: int | str) -> bool:
@@ -488,8 +486,19 @@ def _kind(hdu: Hdu) -> str:
     axes = hdu.axes
     if hdu.text("ZIMAGE") == "True":
         return "a compressed image"
-    if hdu.is_table and len(hdu.columns) == 1 and _ordering(hdu.text("ORDERING")) == "NUNIQ":
+    if hdu.is_table and len(hdu.columns) == 1 and order_of_word(hdu.text("ORDERING")) == "NUNIQ":
         return "a coverage map (MOC) without values"
     if hdu.text("XTENSION").endswith("TABLE"):
-        return f"a table of {axes[-1] if axes else 0} rows"
-    return f"an image of {' x '.join(map(str, axes))} pixels" if axes else "is empty"
+        kind = "a table" if hdu.text("XTENSION") == "BINTABLE" else "an ASCII table"
+        said = f"{kind} of {axes[-1] if axes else 0} rows"
+        if hdu.is_table and len(hdu.columns) == 1 and is_pixel_name(hdu.columns[0]):
+            said += " that lists pixels and has no values"
+        return said
+    if not axes:
+        return "is empty"
+    said = f"an image of {' x '.join(map(str, axes))} pixels"
+    if len(axes) > 1 and re.match(r"(RA|GLON|ELON|SLON)-", hdu.text("CTYPE1").upper()):
+        return f"{said} on a flat projection (bring it onto HEALPix first, by reproject or pixell)"
+    # One row of so many is no picture.
+    as_map = len(axes) == 1 and _is_sky(axes[0])
+    return f"{said} (a map as an image: write it as a table, by healpy.write_map)" * as_map or said

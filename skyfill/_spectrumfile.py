@@ -6,6 +6,7 @@ comments. What the file does not say is assumed, and the assumption is put into 
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,12 +15,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from skyfill._spectrumtable import ADVICE, Columns, read_columns
 from skyfill._spectrumwords import (
+    BIN_EDGES,
     L_NAMES,
     T_CMB,
+    cmb_power,
     comments_say_dl,
     compact,
     in_uk2,
     is_other,
+    is_scaled,
     is_unsaid,
     meaning,
     units_in,
@@ -32,6 +36,9 @@ _LARGEST_L = 1_000_000
 #: A step between two rows is a bin up to this factor in l, or up to this many multipoles; beyond
 #: both nothing is known between them, and a straight line would be an invention.
 _BIN_FACTOR, _BIN_WIDTH = 2.0, 10
+#: A spectrum within the first factor of the CMB's is not suspected; within the second, it is taken
+#: for the CMB's. C_l and D_l, and units, differ by more; D_l in K² and ΔT/T by 7.4.
+_FAR, _NEAR = 5.0, 2.5
 #: Two columns that hold C_l and D_l of one spectrum agree to this, as printed digits do.
 _SAME = 0.01
 
@@ -142,7 +149,18 @@ def read_spectrum(
     cl = values * factor
     if is_dl:
         cl = cl * 2 * np.pi / np.maximum(ell * (ell + 1), 1)
-    whole, more = _every_l(path, ell, cl, extend)
+    _suspect(
+        f"{path}: {said[0]}",
+        ell,
+        values,
+        (is_dl, factor),
+        kinds=(False, True) if "assumed" in why_dl else (is_dl,),
+        units=("µK^2", "mK^2", "K^2", "dimensionless") if why_unit == "assumed" else (name,),
+    )
+    if at_l is None:
+        said.append("no column of l, so the rows count from l = 0 (assumed)")
+    power = (ell < 2) | (np.cumsum(cl * (ell >= 2)) > 0)  # zeros at the lowest l stand for no row
+    whole, more = _every_l(path, ell[power], cl[power], extend, zeros=not power.all())
     label = table.names[which] if table.names else str(which)
     return SpectrumFile(whole, label, is_dl, name, tuple(said + more))
 
@@ -156,6 +174,10 @@ def _find_l(path: Path, table: Columns) -> tuple[int | None, NDArray[np.float64]
     for name in L_NAMES:
         if name in plain:
             return plain.index(name), table.numbers[plain.index(name)]
+    for low, high in BIN_EDGES:
+        if low in plain and high in plain:
+            first, last = (table.numbers[plain.index(name)] for name in (low, high))
+            return plain.index(low), (first + last) / 2
     for number, values in enumerate(table.numbers):
         counted = values.size > 1 and values[0] in (0, 1, 2) and (np.diff(values) == 1).all()
         if counted and (table.fits or number == 0):
@@ -169,7 +191,12 @@ def _find_l(path: Path, table: Columns) -> tuple[int | None, NDArray[np.float64]
 
 def _find_column(path: Path, table: Columns, at_l: int | None, column: int | str | None) -> int:
     """Find the spectrum's column: by order, by its name, or as the only one."""
-    others = [number for number in range(len(table.numbers)) if number != at_l]
+    edges = {edge for pair in BIN_EDGES for edge in pair}
+    others = [
+        number
+        for number in range(len(table.numbers))
+        if number != at_l and not (table.names and compact(table.names[number]) in edges)
+    ]
     names = ", ".join(table.names[i] for i in others) if table.names else f"{len(others)} unnamed"
     if isinstance(column, str):
         same = [i for i, name in enumerate(table.names) if name == column]
@@ -225,6 +252,11 @@ def _is_dl(
 ) -> tuple[bool, str]:
     """Tell C_l from D_l, and how that is known."""
     name = table.names[which] if table.names else ""
+    if dl is None and is_scaled(name if meaning(name) or len(name) > 2 else table.comments):
+        raise ValueError(
+            f"{path}: column {table.label(which)} is neither C_l nor D_l = l (l + 1) C_l / 2π by"
+            " its name or the comments; write one of them, or pass `dl=True` if it is D_l"
+        )
     found = meaning(name)
     says = found[0] if found else None
     why = "by its name"
@@ -275,6 +307,39 @@ def _unit(path: Path, table: Columns, which: int, given: str | None) -> tuple[fl
     return factor, given, "as given"
 
 
+def _suspect(
+    what: str,
+    ell: NDArray[np.float64],
+    values: NDArray[np.float64],
+    taken: tuple[bool, float],
+    *,
+    kinds: tuple[bool, ...],
+    units: tuple[str, ...],
+) -> None:
+    """Warn where what is assumed is far from the CMB, and something else would be near to it."""
+    scale = 2 * np.pi / np.maximum(ell * (ell + 1), 1)
+
+    def is_cmb(dl: bool, factor: float, within: float) -> bool | None:
+        return cmb_power(ell, values * factor * (scale if dl else 1.0), within=within)
+
+    if is_cmb(*taken, within=_FAR) is not False:
+        return
+    for dl in kinds:
+        for unit in units:
+            factor = in_uk2(unit)
+            if factor is None or (dl, factor) == taken or not is_cmb(dl, factor, within=_NEAR):
+                continue
+            mends = [f"`dl={dl}`"] * (dl != taken[0]) + [f"{unit} as its unit"] * (
+                factor != taken[1]
+            )
+            warnings.warn(
+                f"{what}, far from the CMB's power, and as {'D_l' if dl else 'C_l'} in {unit} it"
+                f" would be near to it; pass {' and '.join(mends)} if that is what it is",
+                stacklevel=3,
+            )
+            return
+
+
 # --- from rows to every l -----------------------------------------------------------------------
 
 
@@ -297,36 +362,46 @@ def _checked(
         raise ValueError(f"{path}: C_l is not finite at l = {ell[~np.isfinite(values)][0]:g}")
     if np.any(values < 0):
         raise ValueError(f"{path}: C_l is negative at l = {ell[values < 0][0]:g}")
-    if not values.any():
-        raise ValueError(f"{path}: C_l is zero at every l; a prior needs power")
+    if not values[ell >= 2].any():
+        raise ValueError(f"{path}: C_l is zero at every l from 2; a prior needs power")
     return ell
 
 
 def _every_l(
-    path: Path, ell: NDArray[np.float64], cl: NDArray[np.float64], extend: ArrayLike | None
+    path: Path,
+    ell: NDArray[np.float64],
+    cl: NDArray[np.float64],
+    extend: ArrayLike | None,
+    *,
+    zeros: bool,
 ) -> tuple[NDArray[np.float64], list[str]]:
     """Give C_l at every l from 0, and say what of it is in no row."""
     theory = None if extend is None else np.asarray(extend, dtype=np.float64)
     if theory is not None and (theory.ndim != 1 or not np.isfinite(theory).all()):
         raise ValueError("`extend` must be C_l from l = 0, (lmax + 1,) finite numbers")
-    first, last = int(np.ceil(ell[0])), int(ell[-1])
-    wide = (np.diff(ell) > _BIN_WIDTH) & (ell[1:] > _BIN_FACTOR * ell[:-1])
+    first, last = int(np.ceil(ell[ell >= 2][0])), int(ell[-1])
+    wide = (np.diff(ell) > _BIN_WIDTH) & (ell[1:] > _BIN_FACTOR * ell[:-1]) & (ell[:-1] >= 2)
     gaps = [(int(ell[i]) + 1, int(np.ceil(ell[i + 1])) - 1) for i in np.flatnonzero(wide)]
     if first > 2:
         gaps.insert(0, (2, first - 1))
     said = [f"l = {ell[0]:g} to {ell[-1]:g}"]
+    nonzero = ell[np.flatnonzero(cl)[-1]]
+    if nonzero < ell[-1]:
+        said.append(f"no power above l = {nonzero:g}, where the file has zeros")
     if gaps and theory is None:
         words = ", ".join(f"{low}-{high}" for low, high in gaps)
         raise ValueError(
-            f"{path}: no rows for l = {words}, where a prior would have no power; pass"
-            " `extend` to take them from another theory (ΛCDM), or give a table that has them"
+            f"{path}: {'only zeros' if zeros else 'no rows'} for l = {words}, where a prior would"
+            " have no power; pass `extend` to take them from another theory (ΛCDM), or give a table"
+            " that has them"
         )
     every = np.arange(last + 1)
     scale = np.maximum(every * (every + 1.0), 1.0)
     whole = np.interp(every, ell, cl * np.maximum(ell * (ell + 1), 1.0), left=0.0) / scale
     rows = np.flatnonzero(ell == np.rint(ell))
     whole[ell[rows].astype(np.int64)] = cl[rows]  # as in the file, to the last bit
-    if last + 1 - first != ell.size or rows.size != ell.size:
+    kept = np.count_nonzero(ell >= 2)
+    if last + 1 - first != kept or rows.size != ell.size:
         said.append("D_l interpolated between the rows")
     if theory is not None:
         if theory.size <= max((high for _, high in gaps), default=0):

@@ -7,13 +7,14 @@ import re
 import warnings
 from collections import Counter
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill._spectrumwords import L_NAMES, compact, in_uk2, is_known, meaning
+from skyfill._spectrumwords import BIN_EDGES, L_NAMES, compact, in_uk2, is_known, meaning
 from skyfill._textfile import content, text_of
 
 __all__ = ["ADVICE", "Columns", "read_columns"]
@@ -181,7 +182,7 @@ def _named(path: Path, before: list[tuple[str, bool]], count: int) -> tuple[list
             if len(cells) > count:  # names with a remark behind them
                 kept = cells[:count] if all(map(is_known, cells[:count])) else []
             names, units = zip(*map(_name_and_unit, kept), strict=True) if kept else ((), ())
-            of_l = any(compact(name) in L_NAMES for name in names)
+            of_l = any(compact(name) in {*L_NAMES, *chain(*BIN_EDGES)} for name in names)
             meanings = [meaning(name) for name in names]
             all_known = all(map(is_known, names))
             of_tt = all_known and any(m and m[1] for m in meanings)
@@ -209,6 +210,8 @@ def _name_and_unit(cell: str) -> tuple[str, str]:
     match = re.fullmatch(r"(.+?)\s*([\[(].*[\])]\S*)", cell)
     if match:
         inner = match[2].strip("[]() ")
+        if re.match(r"[\[(](?:[munµμk]|mu|micro|M)?[ -]?(?:K|Jy|erg|W)(?![a-z])", match[2]):
+            return match[1], inner  # perhaps none of a spectrum, which is refused later
         for unit in (match[2], inner):
             if in_uk2(unit) is not None and inner != "1":
                 return match[1], unit

@@ -5,14 +5,20 @@ from __future__ import annotations
 import re
 import unicodedata
 
+import numpy as np
+from numpy.typing import NDArray
+
 __all__ = [
+    "BIN_EDGES",
     "L_NAMES",
     "T_CMB",
+    "cmb_power",
     "comments_say_dl",
     "compact",
     "in_uk2",
     "is_known",
     "is_other",
+    "is_scaled",
     "is_unsaid",
     "meaning",
     "units_in",
@@ -22,6 +28,14 @@ __all__ = [
 L_NAMES: tuple[str, ...] = ("l", "ell", "ells", "multipole", "multipoles", "multipolemoment")
 L_NAMES += ("multipolel", "leff", "elleff", "lmean", "ellmean", "lcenter", "lcentre")
 L_NAMES += ("ellcenter", "ellcentre", "lbin", "ellbin", "lavg", "lb")
+#: Names of the first and the last l of bins.
+BIN_EDGES: tuple[tuple[str, str], ...] = (("lmin", "lmax"), ("ellmin", "ellmax"), ("llo", "lhi"))
+BIN_EDGES += (("lstart", "lend"), ("elllow", "ellhigh"), ("lfirst", "llast"), ("llow", "lhigh"))
+#: D_l of the CMB at some l, µK² (Planck 2018 ΛCDM).
+_CMB = (
+    (2, 10, 30, 60, 100, 150, 220, 300),
+    (1020.0, 820.0, 1050.0, 1630.0, 2700.0, 4380.0, 5730.0, 4080.0),
+)
 
 #: µK: the CMB's mean temperature, by which CLASS and CAMB divide (Fixsen 2009).
 T_CMB = 2.7255e6
@@ -37,6 +51,17 @@ _NUMBER_OF_ITS_OWN = re.compile(r"dimensionless|unitless|1|dT/T|\(dT/T\)\^?2", r
 _UNSAID_UNITS = {"", "unknown", "none", "?", "n/a", "na", "-", "--"}
 #: l (l + 1), by which C_l is multiplied in D_l, and words that deny it.
 _L_L1 = re.compile(r"(?:l|ell)[ *]*[(\[] *(?:l|ell) *\+ *1 *[)\]]", re.IGNORECASE)
+#: Other powers of l, roots and logarithms of C_l or D_l: neither of both.
+_CL = r"[cd]_?\^?(?:l|ell|tt)"
+_SCALED = re.compile(
+    r"(?:l|ell) ?(?:\^|\*\*) ?[1-9](?:\.\d)? ?[*]? ?(?:\([^()]*\)(?:\^2)? ?[*]? ?)?" + _CL
+    + r"|(?:^|[\s,;:])(?:l|ell) ?[*] ?" + _CL
+    + r"|\((?:2 ?[*]? ?(?:l|ell) ?\+ ?1|(?:l|ell) ?\+ ?1/2)\) ?[*]? ?" + _CL
+    + r"|[\[(](?:l|ell) ?\((?:l|ell) ?\+ ?1\)[\])] ?(?:\^|\*\*) ?2"
+    + r"|(?:sqrt|log(?:_?10)?|ln) ?[\[(]?[^,;\s]*?" + _CL,
+    re.IGNORECASE,
+)  # fmt: skip
+_TWO_PI = re.compile(r"2 ?[*·]? ?(?:pi|π)|twopi|6\.28", re.IGNORECASE)
 _DENIED = re.compile(
     r"\b(?:not?|without|un-?(?:multiplied|scaled|weighted|normali[sz]ed)|divided? by|never"
     r"|multiply|convert|to (?:get|obtain))\b[^.;\n]{0,30}$",
@@ -61,12 +86,37 @@ _OTHERS += r"|gradient|curl|gt|ct|cg|exe|bxb|txe|kk|kappakappa)(?:[cd]l|[cd]ell)
 
 def comments_say_dl(comments: str) -> bool | None:
     """Look for l (l + 1) or D_l in the comments; denied, it is C_l."""
-    comments = unicodedata.normalize("NFKC", comments)
+    comments = _plain(comments)
     found = [*_L_L1.finditer(comments), *_D_WORD.finditer(comments)]
     if not found:
         return None
     denied = {bool(_DENIED.search(comments[: match.start()])) for match in found}
     return None if len(denied) == 2 else denied == {False}
+
+
+def _plain(text: str) -> str:
+    """Write TeX and symbols as letters."""
+    text = re.sub(r"\\(?:mathcal|mathrm|rm|left|right|,|;)", "", text)
+    return unicodedata.normalize("NFKC", re.sub(r"[\\${}]", "", text))
+
+
+def is_scaled(text: str) -> bool:
+    """Tell whether words speak of C_l times something else than l (l + 1) / 2π."""
+    text = _plain(text)
+    if _SCALED.search(text):
+        return True
+    return _L_L1.search(text) is not None and not _TWO_PI.search(text)
+
+
+def cmb_power(ell: NDArray[np.float64], cl: NDArray[np.float64], *, within: float) -> bool | None:
+    """Tell whether C_l is the CMB's to within a factor, at l of 2 to 300; None for too few."""
+    there = (ell >= 2) & (ell <= _CMB[0][-1])
+    if np.count_nonzero(there) < 3:
+        return None
+    ell, cl = ell[there], cl[there]
+    known = np.interp(np.log(ell), np.log(_CMB[0]), _CMB[1]) * 2 * np.pi / (ell * (ell + 1))
+    near = (cl < within * known) & (cl > known / within)
+    return bool(near.mean() > 0.8)
 
 
 def in_uk2(unit: str) -> float | None:
@@ -100,7 +150,7 @@ def compact(name: str) -> str:
 
 def meaning(name: str) -> tuple[bool | None, bool] | None:
     """Tell of a temperature's column whether it is D_l (None: it does not say) and is called TT."""
-    name = unicodedata.normalize("NFKC", name)
+    name = _plain(name)
     if _L_L1.search(name):
         rest = compact(_L_L1.sub("", name))
         return None if re.search(r"ee|bb|te|pp|phi", rest) else (True, "tt" in rest)
@@ -118,4 +168,5 @@ def is_other(name: str) -> bool:
 
 def is_known(name: str) -> bool:
     """Tell whether a name is that of l or of any spectrum."""
-    return compact(name) in L_NAMES or meaning(name) is not None or is_other(name)
+    edges = {edge for pair in BIN_EDGES for edge in pair}
+    return compact(name) in {*L_NAMES, *edges} or meaning(name) is not None or is_other(name)

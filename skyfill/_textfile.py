@@ -1,12 +1,14 @@
-"""What small files hold: their bytes, gzipped or not, and their text in any usual encoding."""
+"""What small files hold: their bytes, compressed or not, and their text in any usual encoding."""
 
 from __future__ import annotations
 
+import bz2
 import codecs
-import gzip
 import re
 import zlib
 from pathlib import Path
+
+from skyfill._packing import expanded
 
 __all__ = ["content", "text_of"]
 
@@ -15,7 +17,7 @@ _LARGEST = 1 << 30
 
 
 def content(path: Path) -> bytes:
-    """Read a whole file and undo gzip.
+    """Read a whole file and undo gzip or bzip2.
 
     Raises
     ------
@@ -26,13 +28,14 @@ def content(path: Path) -> bytes:
 
     """
     with path.open("rb") as plain:
-        packed = plain.read(2) == b"\x1f\x8b"
-        plain.seek(0)
-        stream = gzip.GzipFile(fileobj=plain) if packed else plain
+        stream = expanded(plain)
         try:
             data = stream.read(_LARGEST + 1)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise ValueError(f"{path}: damaged or truncated gzip file; fetch it again") from error
+        except (EOFError, zlib.error, OSError) as error:
+            if stream is plain:
+                raise
+            kind = "bzip2" if isinstance(stream, bz2.BZ2File) else "gzip"
+            raise ValueError(f"{path}: damaged or truncated {kind} file; fetch it again") from error
     if len(data) > _LARGEST:
         raise ValueError(f"{path}: more than {_LARGEST >> 20} MiB, so it is no such table")
     return data

@@ -26,8 +26,8 @@ from skyfill._fits_column import equal
 from skyfill._fits_write import Card, edit, new_table, replaced, save
 from skyfill._frames import frame_of_word
 from skyfill._multiorder import at_one_order
-from skyfill._quantity import parse_unit, stated_unit, stokes_of, unit_in_uk
-from skyfill._reading import Frame, Place, Read, place_of, read_file
+from skyfill._quantity import parse_unit, stokes_of, unit_in_uk
+from skyfill._reading import Frame, Place, Read, check_alike, place_of, read_file
 from skyfill._sentinels import find_sentinel
 from skyfill._skyrows import layout
 from skyfill._skytable import UNSEEN, find_table
@@ -43,6 +43,7 @@ __all__ = [
     "SkyMap",
     "TableInfo",
     "add_up",
+    "check_alike",
     "describe",
     "frame_of_word",
     "known_pixels",
@@ -94,6 +95,8 @@ class SkyMap:
     """The cards that name the frame, where they cannot be understood; then `coord` is None."""
     flattened: bool = False
     """Whether the file is a multi-order map, read at one resolution; it cannot be written back."""
+    columns: tuple[str, ...] = ()
+    """Names of all columns of the table, without the one that lists pixels."""
 
     @property
     def frame(self) -> Frame:
@@ -102,8 +105,8 @@ class SkyMap:
 
     @property
     def stokes(self) -> str | None:
-        """Stokes parameter by the column's name: "T", "Q", "U", ...; None where it does not say."""
-        return stokes_of(self.column)
+        """Stokes parameter by the names of columns: "T", "Q", "U", ...; None where none says it."""
+        return stokes_of(self.column, self.columns)
 
     @property
     def n_missing(self) -> int:
@@ -202,6 +205,7 @@ def read_map(
         partial=table.partial,
         unknown_frame=read.frame.unknown,
         flattened=read.found.flattened,
+        columns=tuple(other.name for other in table.fields),
     )
 
 
@@ -286,9 +290,8 @@ def _spellings(value: float) -> Iterator[str]:
 def _unit_of(read: Read, given: str | None, like: SkyMap | None) -> str:
     """Decide on the unit of a map: the file's own, the given one, or that of another map."""
     path, column = read.table.path, read.column
-    own = stated_unit(column.unit)
-    key = f"TUNIT{column.number}"
-    where = f"{str(path)!r}, {key!r}, value='uK', ext={read.table.hdu.index}"
+    own, key = read.table.unit(column)
+    where = f"{str(path)!r}, 'TUNIT{column.number}', value='uK', ext={read.table.hdu.index}"
     mend = f"if the header is wrong, set it, in Python: astropy.io.fits.setval({where})"
     if given is not None:
         try:

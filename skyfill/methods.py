@@ -134,8 +134,13 @@ def noise_variance(noise_rms: Map | None, seen: Mask) -> Map | None:
             f"{nside_of(seen.size, 'map')}"
         )
     known = np.isfinite(noise_rms) & (noise_rms > 0)
-    if not np.all(known[seen]):
-        raise ValueError("the noise map must be a positive number in every observed pixel")
+    unknown = int(np.count_nonzero(seen & ~known))
+    if unknown:
+        raise ValueError(
+            f"the noise map must be a positive number in every observed pixel; in {unknown} of"
+            f" {np.count_nonzero(seen)} it is 0, negative or missing: mask these pixels, or put"
+            " their noise into the map"
+        )
     return np.where(known, noise_rms, np.median(noise_rms[seen])) ** 2
 
 

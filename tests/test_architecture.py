@@ -14,7 +14,7 @@ ROWS = (
     | {"_sentinels", "flatsky"},
     {"_angles", "_sourcewords", "_spectrumwords", "_textfile"},
     {"_arrays", "_fits", "_kept", "_pixels", "_ranks", "_sourcetable", "_spectrumtable"},
-    {"_fits_sums", "_laplace", "healpix"},
+    {"_fits_sums", "_laplace", "_pixellist", "healpix"},
     {"_fits_write"},
     {"_catalogue", "_regions", "_runs", "_skytable", "_spectrumfile"},
     {"_multiorder", "_skyrows"},

@@ -1,6 +1,8 @@
 """Lists of sources in every format that people have them in."""
 
+import bz2
 import gzip
+import io
 import math
 import warnings
 from pathlib import Path
@@ -111,6 +113,19 @@ SOURCES = {
     "circle(12:34:56.7,-05:23:28,60') # text={a}\ncircle(15.5125,4.085,1d)\n",
     "latin1.csv": "# café\nra,dec\n188.73625,-5.391111\n15.5125,4.085\n".encode("latin-1"),
     "windows.csv": "ra,dec\r\n188.73625,-5.391111\r\n15.5125,4.085\r\n".encode("utf-8-sig"),
+    "brackets.csv": "RA (J2000),Dec (J2000)\n188.73625,-5.391111\n15.5125,4.085\n",
+    "words.csv": "ra (hh:mm:ss),dec (dd:mm:ss)\n12:34:56.7,\u22125:23:28\n1:2:3,4:5:6\n",
+    "comma.csv": 'name,ra,dec\n"A, 1",188.73625,-5.391111\n"B, 2",15.5125,4.085\n',
+    "topcat.txt": "+---+-----------+-----------+\n| n | ra        | dec       |\n"
+    "+---+-----------+-----------+\n| a | 188.73625 | -5.391111 |\n| b | 15.5125   | 4.085     |\n"
+    "+---+-----------+-----------+\n",
+    "restructured.txt": "========= =========\nra dec\n========= =========\n188.73625 -5.391111\n"
+    "15.5125 4.085\n========= =========\n",
+    "ds9.txt": "fk5\ncircle(12:34:56.7,-05:23:28,3600\")\ncircle(15.5125,4.085,60')\n",
+    "casa.crtf": "#CRTFv0\nglobal coord=J2000\ncircle[[188.73625deg, -5.391111deg], 1deg]\n"
+    "circle[[15.5125deg, 4.085deg], 1deg]\n",
+    "missing.csv": "ra,dec,radius\n188.73625,-5.391111,-\n15.5125,4.085,60\n",
+    "c.csv.bz2": bz2.compress(b"ra,dec\n188.73625,-5.391111\n15.5125,4.085\n"),
     "b.csv.gz": gzip.compress(b"ra,dec\n188.73625,-5.391111\n15.5125,4.085\n"),
     "b.txt.gz": gzip.compress(b"ra dec\n188.73625 -5.391111\n15.5125 4.085\n"),
 }
@@ -192,7 +207,7 @@ def test_columns_can_be_chosen(tmp_path: Path) -> None:
         ({"lon": "ra"}, "needs lon and lat"),
         ({"lon": "ra", "lat": "dec", "size": "r"}, "needs lon and lat, and takes radius"),
         ({"lon": "ra", "lat": "delta"}, "no column 'delta'; there are ra, dec"),
-        ({"lon": "ra", "lat": "dec", "frame": "ICRF"}, "frame must be G, E or C"),
+        ({"lon": "ra", "lat": "dec", "frame": "ICRF"}, "frame must be G, E, C or B"),
     ],
 )
 def test_columns_that_are_not_there(tmp_path: Path, columns: Any, why: str) -> None:
@@ -238,7 +253,129 @@ def test_radians_and_hours_without_a_unit_are_suspected(tmp_path: Path) -> None:
         read_catalogue(tmp_path / "a.csv", RADIUS)
 
 
+SKY = SkyCoord(RA, DEC, unit="deg")
+
+
+@pytest.mark.parametrize(
+    ("cards", "frame"),
+    [
+        ({"RADESYS": "FK4", "EQUINOX": 1950.0}, "fk4"),
+        ({"EQUINOX": 1950.0}, "fk4"),
+        ({"RADECSYS": "FK5", "EQUINOX": 2000.0}, "icrs"),
+        ({"COMMENT": "positions of equinox B1950"}, "fk4"),
+        ({"COMMENT": "precessed from B1950 to J2000"}, "icrs"),
+        ({"COORDSYS": "GALACTIC"}, "icrs"),
+    ],
+)
+def test_right_ascension_has_the_equinox_of_the_header(
+    tmp_path: Path, cards: dict[str, Any], frame: str
+) -> None:
+    places = SKY.transform_to(frame)
+    table = fits.table_to_hdu(Table({"RA": places.ra.deg, "DEC": places.dec.deg}))
+    table.header.update(cards)
+    table.writeto(tmp_path / "a.fits")
+    lon, lat, _ = degrees(tmp_path / "a.fits", RADIUS, coord="C")
+    assert np.allclose([lon, lat], [RA, DEC], atol=1e-3)
+
+
+@pytest.mark.parametrize("word", ["C", "EQUATORIAL", "ICRS"])
+def test_lon_and_lat_have_the_frame_of_the_header(tmp_path: Path, word: str) -> None:
+    table = fits.table_to_hdu(Table({"LON": RA, "LAT": DEC}))
+    table.header["COORDSYS"] = word
+    table.writeto(tmp_path / "a.fits")
+    lon, lat, _ = degrees(tmp_path / "a.fits", RADIUS)
+    assert np.allclose([lon, lat], [SKY.galactic.l.deg, SKY.galactic.b.deg])
+    with pytest.raises(ValueError, match="frame of the map is unknown"):
+        read_sources(tmp_path / "a.fits", RADIUS, coord=None)
+    table.header["COORDSYS"] = "supergalactic"
+    table.writeto(tmp_path / "b.fits")
+    with pytest.raises(ValueError, match=r"not understood \(COORDSYS = 'supergalactic'\); pass"):
+        read_sources(tmp_path / "b.fits", RADIUS)
+
+
+@pytest.mark.parametrize(
+    ("system", "frame"),
+    [
+        ('system="eq_FK4" equinox="B1950"', "fk4"),
+        ('system="eq_FK5" equinox="J2000"', "icrs"),
+        ('system="galactic"', "galactic"),
+        ('system="ICRS"', "icrs"),
+    ],
+)
+def test_a_votable_says_its_frame(tmp_path: Path, system: str, frame: str) -> None:
+    places = SKY.transform_to(frame).spherical
+    names = ["lon", "lat"] if frame == "galactic" else ["RA", "DEC"]
+    text = io.BytesIO()
+    Table([places.lon.deg, places.lat.deg], names=names, units=["deg", "deg"]).write(
+        text, format="votable"
+    )
+    content = text.getvalue().decode().replace("<FIELD ", '<FIELD ref="s" ')
+    content = content.replace("<TABLE", f'<COOSYS ID="s" {system}/><TABLE', 1)
+    other = "<TABLE><FIELD name='flux' datatype='double'/></TABLE>"
+    content = content.replace("</COOSYS>", "").replace("</TABLE>", f"</TABLE>{other}")
+    lon, lat, _ = degrees(written(tmp_path, "a.vot", content), RADIUS, coord="C")
+    assert np.allclose([lon, lat], [RA, DEC], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("comment", "frame"),
+    [
+        ("galactic coordinates", "G"),
+        ("Positions: J2000", "C"),
+        ("by right ascension and declination, all in degrees", "C"),
+        ("ecliptic", "E"),
+    ],
+)
+def test_comments_that_name_another_frame_ask_for_it(
+    tmp_path: Path, comment: str, frame: str
+) -> None:
+    path = written(tmp_path, "a.txt", f"# {comment}\n188.7 -5.4\n15.5 4.1\n")
+    other = "C" if frame == "G" else "G"
+    with pytest.raises(ValueError, match=rf"and frame={frame}, or frame={other}"):
+        read_catalogue(path, RADIUS, coord=other)
+    chosen = {"lon": "col1", "lat": "col2", "frame": frame}
+    assert np.allclose(
+        degrees(path, RADIUS, coord=other, columns=chosen),
+        degrees(
+            written(tmp_path, "b.txt", "188.7 -5.4\n15.5 4.1\n"),
+            RADIUS,
+            coord=other,
+            columns=chosen,
+        ),
+    )
+    assert np.allclose(degrees(path, RADIUS, coord=frame)[0], [188.7, 15.5])
+
+
+@pytest.mark.parametrize("comment", ["extragalactic sources", "galactic plane excluded", ""])
+def test_comments_that_name_no_frame_are_none(tmp_path: Path, comment: str) -> None:
+    path = written(tmp_path, "a.txt", f"# {comment}\n188.7 -5.4\n15.5 4.1\n")
+    assert np.allclose(degrees(path, RADIUS, coord="C")[0], [188.7, 15.5])
+
+
+def test_sexagesimal_longitudes_without_a_frame_are_hours_or_degrees(tmp_path: Path) -> None:
+    for names in ("", "lon lat\n"):
+        path = written(tmp_path, "a.txt", f"{names}12:34:56.7 -5:23:28\n1:2:3 4:5:6\n")
+        with pytest.raises(ValueError, match="frame=C for hours, G or E for degrees"):
+            read_catalogue(path, RADIUS, coord="C")
+        chosen = {"lon": 0, "lat": 1, "frame": "C"}
+        assert np.allclose(degrees(path, RADIUS, coord="C", columns=chosen)[:2], [RA, DEC])
+        assert np.allclose(degrees(path, RADIUS, columns=chosen | {"frame": "G"})[0, 0], 12.582417)
+    path = written(tmp_path, "a.txt", "12h34m56.7s -5d23m28s\n1h2m3s 4d5m6s\n")
+    assert np.allclose(degrees(path, RADIUS, coord="C")[:2], [RA, DEC])
+
+
+@pytest.mark.parametrize(
+    ("lon", "lat"), [("ra_1", "dec_1"), ("TARGET_RA", "TARGET_DEC"), ("raMean", "decMean")]
+)
+def test_a_name_with_more_in_it_says_its_frame(tmp_path: Path, lon: str, lat: str) -> None:
+    path = written(tmp_path, "a.csv", f"{lon},{lat}\n188.73625,-5.391111\n15.5125,4.085\n")
+    turned = degrees(path, RADIUS, columns={"lon": lon, "lat": lat})
+    assert np.allclose(turned[0], SKY.galactic.l.deg, atol=1e-4)
+
+
 BAD = {
+    "1 10 20\n2 30 40\n3 50 60\n": "counts by one, so it may number the rows; .* lon=1, lat=2",
+    "name ra dec\nM31 1 2\nM 31 1 2\n": "row 2 has 4 columns and not 3: 'M 31 1 2'; put quotes",
     "lon lat\n1 2\n": "not every source has a radius .*; pass `radius`",
     "name flux\na 2\n": "no positions; name columns lon and lat.*there are name, flux",
     "lon lat radius\n1 95 3\n": "latitude within ±90 degrees, but 1, 95",
@@ -296,7 +433,11 @@ def test_regions_have_radii_and_frames(tmp_path: Path) -> None:
 def test_catalogues_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such file"):
         read_catalogue(tmp_path / "a.txt")
-    for name, content in (("a.fits", b"no"), ("a.csv", bytes(range(256)))):
+    for name, content in (
+        ("a.fits", b"no"),
+        ("a.csv", bytes(range(256))),
+        ("a.html", b"<!DOCTYPE html><html><body>404</body></html>"),
+    ):
         with pytest.raises(ValueError, match="cannot be read as a table"):
             read_catalogue(written(tmp_path, name, content))
     with pytest.raises(ValueError, match="damaged or truncated gzip"):

@@ -83,6 +83,10 @@ def header_file(
         ({"COORDSYS": "C", "RADESYS": "FK4"}, None, "COORDSYS = 'C', RADESYS = 'FK4'"),
         ({"COORDSYS": "G", "SKYCOORD": "C"}, None, "COORDSYS = 'G', SKYCOORD = 'C'"),
         ({"RADESYS": "FK4"}, None, "RADESYS = 'FK4'"),
+        ({"COORDS": "Galactic"}, "G", None),
+        ({"HPXFRAME": "icrs"}, "C", None),
+        ({"SYSTEM": "GALACTIC"}, "G", None),
+        ({"SYSTEM": "Linux"}, None, None),
         ({}, None, None),
     ],
 )

@@ -143,3 +143,16 @@ def test_weights_by_name_beside_a_mask_are_weights(tmp_path):
 
 def test_logical_columns_are_masks(tmp_path):
     assert np.array_equal(read_mask(table(tmp_path / "m.fits", {"M": MASK})), MASK)
+
+
+@pytest.mark.parametrize("name", ["MASKED", "BADPIX", "FLAG", "excluded"])
+def test_a_name_that_says_masked_is_told(tmp_path, name):
+    path = table(tmp_path / "m.fits", {name: (~MASK).astype("u1")})
+    with pytest.warns(UserWarning, match="may say that 1 means masked; if so, pass `invert=True`"):
+        read_mask(path)
+    assert np.array_equal(read_mask(path, invert=True), MASK)
+
+
+@pytest.mark.parametrize("name", ["TMASK", "MASK", "NOT_MASKED", "OBSERVED", "GOOD"])
+def test_other_names_of_masks_are_not_told(tmp_path, name):
+    assert np.array_equal(read_mask(table(tmp_path / "m.fits", {name: MASK.astype("u1")})), MASK)

@@ -166,3 +166,44 @@ def test_noise_of_another_place_is_refused(tmp_path, sky):
     write_map(path, np.ones(48), column="STD")
     with pytest.raises(ValueError, match=re.escape("has Nside 2, ")):
         skyfill.read_noise(path, like=sky)
+
+
+@pytest.mark.parametrize("value", [1e30, 9999.0, 1.6375e30, -1.0])
+def test_a_value_that_means_no_data_is_missing(tmp_path, value):
+    rng = np.random.default_rng(3)
+    sigma = rng.uniform(3, 6, 3072)
+    out = rng.random(3072) < 0.1
+    numbers = np.where(out, value, sigma)
+    write_map(tmp_path / "n.fits", numbers, column="STD", unit="uK_CMB", dtype="float64")
+    with pytest.warns(UserWarning, match=f"{out.sum()} pixels hold exactly .* nothing is known"):
+        found = skyfill.read_noise(tmp_path / "n.fits")
+    np.testing.assert_allclose(found, np.where(out, np.nan, sigma))
+
+
+def test_whole_numbers_in_floats_are_counts_too(tmp_path, sky):
+    hits = 5.0 + np.arange(NPIX) % 9
+    path = noise_file(tmp_path / "n.fits", hits, name="SCAN")
+    with pytest.raises(ValueError, match="holds whole numbers, as counts of observations are"):
+        skyfill.read_noise(path, like=sky)
+    np.testing.assert_allclose(np.sort(skyfill.read_noise(path, unit="uK")), np.sort(hits))
+    path = noise_file(tmp_path / "n.fits", np.full(NPIX, 4.0), name="SCAN")
+    with pytest.warns(UserWarning, match="has no unit"):
+        np.testing.assert_allclose(skyfill.read_noise(path, like=sky), 4000.0)
+
+
+def test_a_given_unit_against_the_name_is_refused_with_the_mend(tmp_path):
+    path = noise_file(tmp_path / "n.fits", nested(SIGMA**-2), name="IVAR")
+    with pytest.raises(ValueError, match=re.escape("pass `unit='1/uK^2'`")):
+        skyfill.read_noise(path, unit="uK")
+    np.testing.assert_allclose(skyfill.read_noise(path, unit="1/uK^2"), SIGMA)
+
+
+def test_the_unit_of_a_map_is_not_that_of_its_variance(tmp_path, sky):
+    """BUNIT is said of the whole table."""
+    path = noise_file(tmp_path / "n.fits", nested(SIGMA**2 * 1e-6), name="II_COV")
+    fits.setval(path, "BUNIT", value="K", ext=1)
+    with pytest.warns(UserWarning, match="has no unit"):
+        np.testing.assert_allclose(skyfill.read_noise(path, like=sky), SIGMA)
+    path = noise_file(tmp_path / "n.fits", nested(SIGMA * 1e-6), name="STD")
+    fits.setval(path, "BUNIT", value="K", ext=1)
+    np.testing.assert_allclose(skyfill.read_noise(path, like=sky), SIGMA)

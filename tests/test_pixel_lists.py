@@ -15,6 +15,7 @@ from skyfill.maps import describe, read_map, write_filled
 NAMES = (
     *("PIXEL", "PIXELS", "pix", "IPIX", "HPIX", "hpxindex", "PIXEL_INDEX", "PIXNUM", "HEALPIX"),
     *("HPX", "PIXEL_NO", "HEALPIX_INDEX", "PIXIDX", "hpx_pixel", "healpix_id", "HPX64", "Pix_Id"),
+    *("HPXPIXEL", "healpixel", "healpix_cell"),
 )
 FORMS = {"B": "u1", "I": "i2", "J": "i4", "K": "i8", "E": "f4", "D": "f8"}
 UNSIGNED = {"I": (32768, "u2"), "J": (2147483648, "u4"), "K": (9223372036854775808, "u8")}
@@ -147,6 +148,78 @@ def test_lists_that_cannot_be_used_are_refused(
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "order"),
+    [
+        *(
+            ("nest_ipix", "NESTED"),
+            ("RINGPIX", "RING"),
+            ("ring_index", "RING"),
+            ("IPNEST", "NESTED"),
+        ),
+        *(("nested_id", "NESTED"), ("pixnest16", "NESTED"), ("NEST_PIXEL", "NESTED")),
+    ],
+)
+def test_names_of_lists_say_their_order(tmp_path: Path, name: str, order: str) -> None:
+    pixels = np.random.default_rng(8).permutation(NPIX)[:500]
+    columns = [signal(np.arange(500.0)), list_column(name, "J", pixels)]
+    path = listed_file(tmp_path / "a.fits", columns, ORDERING=order, INDXSCHM=None)
+    ring = hp.nest2ring(NSIDE, pixels) if order == "NESTED" else pixels
+    assert np.array_equal(read_map(path).values[ring], np.arange(500.0))
+    other = "RING" if order == "NESTED" else "NESTED"
+    path = listed_file(tmp_path / "b.fits", columns, ORDERING=other, INDXSCHM=None)
+    with pytest.raises(ValueError, match=f"ORDERING says {other}, the name of the list"):
+        read_map(path)
+
+
+@pytest.mark.parametrize("form", ["J", "D"])
+def test_a_list_of_all_pixels_under_any_name_is_not_passed_over(tmp_path: Path, form: str) -> None:
+    """Without INDXSCHM nobody knows whether the rows follow it."""
+    perm = np.random.default_rng(9).permutation(NPIX)
+    columns = [signal(perm * 1.0), list_column("CELL", form, perm)]
+    path = listed_file(tmp_path / "a.fits", columns, INDXSCHM=None)
+    with pytest.raises(ValueError, match="'CELL' lists all pixels in another order than the rows"):
+        read_map(path)
+    renamed = [columns[0], list_column("PIXEL", form, perm)]
+    path = listed_file(tmp_path / "a.fits", renamed, INDXSCHM=None)
+    assert np.array_equal(read_map(path).values, np.arange(NPIX))
+    path = listed_file(tmp_path / "a.fits", columns, INDXSCHM="IMPLICIT")
+    assert np.array_equal(read_map(path).values, perm)
+    for harmless in (np.arange(NPIX), np.arange(NPIX)[::-1] // 2, perm * 2):
+        columns[1] = list_column("CELL", form, harmless)
+        path = listed_file(tmp_path / "a.fits", columns, INDXSCHM=None)
+        assert np.array_equal(read_map(path).values, perm)
+
+
+def test_a_partial_sky_without_a_list_is_refused_with_the_mend(tmp_path: Path) -> None:
+    columns = [signal(np.arange(100.0)), list_column("WHERE", "J", np.arange(100))]
+    path = listed_file(tmp_path / "a.fits", columns, INDXSCHM=None)
+    with pytest.raises(ValueError, match=r"if WHERE lists the pixels .* give it the name PIXEL"):
+        read_map(path)
+    path = listed_file(tmp_path / "a.fits", columns[:1], INDXSCHM=None)
+    with pytest.raises(ValueError, match="needs FIRSTPIX and LASTPIX"):
+        read_map(path)
+
+
+def test_lists_that_count_from_one_are_refused(tmp_path: Path) -> None:
+    pixels = np.arange(10, 110)
+    columns = [signal(np.arange(100.0)), list_column("PIXEL", "J", pixels + 1)]
+    path = listed_file(tmp_path / "a.fits", columns, FIRSTPIX=1, LASTPIX=NPIX)
+    with pytest.raises(ValueError, match="counts pixels from 1, HEALPix counts them from 0"):
+        read_map(path)
+
+
+def test_several_numbers_a_pixel_are_refused(tmp_path: Path) -> None:
+    stacked = np.arange(4.0 * NPIX).reshape(NPIX, 4)
+    column = fits.Column("TQUV", "4D", unit="uK", array=stacked)
+    path = listed_file(tmp_path / "a.fits", [column], INDXSCHM=None)
+    with pytest.raises(ValueError, match=r"4 numbers for each pixel: give each .* a column"):
+        read_map(path)
+    path = listed_file(tmp_path / "a.fits", [column], INDXSCHM=None, NSIDE=None)
+    with pytest.raises(ValueError, match="may be 4 pixels, or 4 maps; set it"):
+        read_map(path)
+
+
 def test_large_numbers_in_float32_are_refused(tmp_path: Path) -> None:
     pixels = np.arange(2**24, 2**24 + 200, 2)
     columns = [list_column("PIXEL", "E", pixels), signal(np.arange(100.0))]
@@ -205,6 +278,73 @@ def test_words_for_the_ordering(tmp_path: Path, word: str) -> None:
     assert read_map(listed_file(tmp_path / "a.fits", columns, ORDERING=word, INDXSCHM=None)).nest
     path = listed_file(tmp_path / "b.fits", columns, ORDERING="ring    ", INDXSCHM=None)
     assert not read_map(path).nest
+
+
+@pytest.mark.parametrize("nest", [True, False])
+def test_cards_of_desi_say_nside_and_ordering(tmp_path: Path, nest: bool) -> None:
+    none = dict.fromkeys(("ORDERING", "NSIDE", "PIXTYPE", "INDXSCHM"))
+    perm = np.random.default_rng(10).permutation(NPIX)[:700]
+    columns = [list_column("HPXPIXEL", "J", perm), signal(np.arange(700.0))]
+    path = listed_file(tmp_path / "a.fits", columns, HPXNSIDE=NSIDE, HPXNEST=nest, **none)
+    sky = read_map(path)
+    assert (sky.nside, sky.nest) == (NSIDE, nest)
+    ring = hp.nest2ring(NSIDE, perm) if nest else perm
+    assert np.array_equal(sky.values[ring], np.arange(700.0))
+
+
+@pytest.mark.parametrize(
+    "cards", [{"NEST": True}, {"HPXNEST": True}, {"SCHEME": "NESTED"}, {"PIXORDER": "nest"}]
+)
+def test_two_cards_of_different_orders_are_refused(
+    tmp_path: Path, cards: dict[str, object]
+) -> None:
+    columns = [signal(np.arange(3072.0))]
+    path = listed_file(tmp_path / "a.fits", columns, INDXSCHM=None, **cards)
+    (key,) = cards
+    with pytest.raises(ValueError, match=f"ORDERING = 'RING', and {key} = .*; delete the wrong"):
+        read_map(path)
+    path = listed_file(tmp_path / "a.fits", columns, INDXSCHM=None, ORDERING="NESTED", **cards)
+    assert read_map(path).nest
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [("ORDERING", ("RING", "NESTED")), ("COORDSYS", ("G", "C")), ("TUNIT1", ("uK", "K"))],
+)
+def test_a_card_that_is_there_twice_must_say_the_same(
+    tmp_path: Path, key: str, values: tuple[str, str]
+) -> None:
+    path = listed_file(tmp_path / "a.fits", [signal(np.arange(3072.0))], INDXSCHM=None)
+    for second in values:
+        with fits.open(path) as file:
+            header = file[1].header
+            header[key] = values[0]
+            header.append((key, second), end=True)
+            file.writeto(tmp_path / "b.fits", overwrite=True)
+        if second == values[0]:
+            read_map(tmp_path / "b.fits")
+        else:
+            with pytest.raises(ValueError, match=f"has {key} more than once"):
+                read_map(tmp_path / "b.fits")
+
+
+def test_what_is_no_table_of_pixels_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.fits"
+    fits.PrimaryHDU(np.arange(3072.0)).writeto(path)
+    with pytest.raises(ValueError, match="a map as an image: write it as a table"):
+        read_map(path)
+    image = fits.PrimaryHDU(np.ones((10, 20)))
+    image.header["CTYPE1"] = "RA---CAR"
+    image.writeto(path, overwrite=True)
+    with pytest.raises(ValueError, match="20 x 10 pixels on a flat projection"):
+        read_map(path)
+    image.header["PIXTYPE"] = "HEALSPARSE"
+    image.writeto(path, overwrite=True)
+    with pytest.raises(ValueError, match="a HealSparse map"):
+        read_map(path)
+    path = listed_file(path, [list_column("PIXEL", "J", np.arange(9))])
+    with pytest.raises(ValueError, match="a table of 9 rows that lists pixels and has no values"):
+        read_map(path)
 
 
 def test_keywords_of_the_first_hdu_count_where_the_table_has_none(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Theory spectra in every form that people have them in."""
 
 import gzip
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -276,6 +277,81 @@ BAD = {
     "2 1 1\n3 1\n": "line 2 is no pair of numbers",
     "2,1\n3,\n": "not finite at l = 3|line 2 is no pair",
 }
+
+
+@pytest.mark.parametrize(
+    ("name", "factor"),
+    [
+        ("l^2 C_l/2pi", 1.0),
+        ("l(l+1)C_l", 1.0),
+        ("l(2l+1)C_l/4pi", 1.0),
+        ("l*C_l", 1.0),
+        ("sqrt(D_l)", 1.0),
+        (r"[\ell(\ell+1)]^2 C_\ell/2\pi", 1.0),
+    ],
+)
+def test_other_powers_of_l_are_refused(tmp_path: Path, name: str, factor: float) -> None:
+    path = text(tmp_path / "a", [ELL, DL * factor], f"# l, {name}\n", ", ")
+    with pytest.raises(ValueError, match="neither C_l nor D_l = l"):
+        read_cl(path)
+    is_right(read_cl(path, dl=True))
+
+
+@pytest.mark.parametrize(
+    "name", [r"\ell(\ell+1)C_\ell/2\pi", r"$\ell(\ell+1)C_\ell/(2\pi)$", r"$\mathcal{D}_\ell$"]
+)
+def test_tex_is_understood(tmp_path: Path, name: str) -> None:
+    is_right(read_cl(text(tmp_path / "a", [ELL, DL], f"# \\ell  {name}\n")))
+
+
+def test_bins_by_their_edges(tmp_path: Path) -> None:
+    """The second column is the last l of the bins, and no D_l."""
+    low, high = np.arange(2.0, 58, 4), np.arange(5.0, 60, 4)
+    middle = (low + high) / 2
+    path = text(tmp_path / "a", [low, high, np.interp(middle, ELL, DL)], "# l_min l_max D_l\n")
+    found = read_spectrum(path, extend=lcdm(59))
+    assert found.dl
+    np.testing.assert_allclose(found.cl[10:56], WHOLE[10:56], rtol=0.02)
+
+
+def test_zeros_at_the_lowest_l_are_no_power(tmp_path: Path) -> None:
+    path = text(tmp_path / "a", [np.arange(60.0), np.where(np.arange(60) < 30, 0, WHOLE)])
+    with pytest.raises(ValueError, match="only zeros for l = 2-29, where a prior"):
+        read_cl(path)
+    is_right(read_cl(path, extend=lcdm(59)))
+    end = text(tmp_path / "b", [ELL, np.where(ELL > 40, 0, CL)])
+    assert "no power above l = 40" in " ".join(read_spectrum(end).said)
+
+
+@pytest.mark.parametrize(
+    ("values", "mend"),
+    [
+        (DL, r"as D_l in µK\^2 .*; pass `dl=True` if"),
+        (CL * 1e-12, r"as C_l in K\^2 .*; pass K\^2 as its unit if"),
+        (DL / T2, "as D_l in dimensionless .*; pass `dl=True` and dimensionless as its unit if"),
+    ],
+)
+def test_an_assumption_that_is_far_off_is_doubted(
+    tmp_path: Path, values: Values, mend: str
+) -> None:
+    with pytest.warns(UserWarning, match=rf"far from the CMB's power, and {mend}"):
+        read_cl(text(tmp_path / "a", [ELL, values]))
+
+
+@pytest.mark.parametrize("factor", [0.3, 1.0, 3.0])
+def test_what_is_near_the_cmb_is_not_doubted(tmp_path: Path, factor: float) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_cl(text(tmp_path / "a", [ELL, factor * CL]))
+        read_cl(text(tmp_path / "a", [ELL, factor * DL]), dl=True)
+        read_cl(text(tmp_path / "a", [ELL, 1e-7 / ELL]))  # of lensing, and nothing else
+
+
+def test_a_unit_that_is_none_of_a_spectrum_is_refused(tmp_path: Path) -> None:
+    for unit in ("MJy^2/sr", "uK", "K_RJ"):
+        path = text(tmp_path / "a", [ELL, CL], f"# ell, Cl [{unit}]\n", ", ")
+        with pytest.raises(ValueError, match="none of a spectrum; pass `unit="):
+            read_cl(path)
 
 
 @pytest.mark.parametrize(("content", "why"), BAD.items())

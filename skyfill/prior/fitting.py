@@ -18,6 +18,8 @@ __all__ = ["fit"]
 
 #: How well the power of a map is known before it is fitted (Planck's releases differ by 2%).
 _CALIBRATION = 0.03
+#: Where else a descent begins: at wider beams, and less noise, than those that are likely.
+_ELSEWHERE = ({"fwhm": 4.0}, {"fwhm": 10.0}, {"fwhm": 2.0, "noise_uk_arcmin": 0.05})
 #: Misfit of parameters that no map has: finite, as the optimiser takes differences.
 _IMPOSSIBLE = 1e30
 
@@ -140,17 +142,21 @@ def fit(
         "calibration": 0.0,
     }
     steps = {"fwhm": -0.5, "noise_uk_arcmin": -1.0, "calibration": 0.1}
-    first = np.array([guesses[n] for n in names])
-    simplex = np.vstack([first, first + np.diag([steps[n] for n in names])])
-    fits = {
-        window: optimize.minimize(
-            misfit,
-            first,
-            args=(window,),
-            method="Nelder-Mead",
-            options={"xatol": 1e-3, "fatol": 1e-2, "initial_simplex": simplex},
-        )
-        for window in ((True, False) if either else (start.pixel_window,))
-    }
-    window = min(fits, key=lambda key: float(fits[key].fun))
-    return model(fits[window].x, window=window)
+    windows = (True, False) if either else (start.pixel_window,)
+
+    def descend(**factors: float) -> tuple[float, NDArray[np.float64], bool]:
+        """Find the best parameters from the guesses times factors, and the window they go with."""
+        first = np.array([guesses[n] + math.log(factors.get(n, 1.0)) for n in names])
+        simplex = np.vstack([first, first + np.diag([steps[n] for n in names])])
+        options = {"xatol": 1e-3, "fatol": 1e-2, "initial_simplex": simplex}
+        fits = [
+            (optimize.minimize(misfit, first, (window,), "Nelder-Mead", options=options), window)
+            for window in windows
+        ]
+        return min(((float(fit.fun), fit.x, window) for fit, window in fits), key=lambda f: f[0])
+
+    best = descend()
+    if best[0] > data.size:  # a good fit has half as much; the descent may end in a side valley
+        others = [descend(**factors) for factors in _ELSEWHERE]
+        best = min([best, *others], key=lambda found: found[0])
+    return model(best[1], window=best[2])

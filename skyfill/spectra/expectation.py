@@ -65,7 +65,10 @@ def expectation(theory: Prior | ArrayLike, nside: int, lmax: int) -> Expectation
         given = np.array(theory, dtype=np.float64)
         known, white, signal = given.size, 0.0, given[: 3 * nside].copy()
     if known <= lmax:
-        raise ValueError(f"the theory ends at ell = {known - 1}, before lmax = {lmax}")
+        raise ValueError(
+            f"the theory ends at ell = {known - 1}, before lmax = {lmax}; pass `lmax={known - 1}`,"
+            " or a theory that goes on"
+        )
     total = signal[2 : lmax + 1] + white
     if not np.all(np.isfinite(signal[2:])) or not np.all(total > 0) or np.any(signal[2:] < 0):
         raise ValueError("the theory must be positive and finite at every ell from 2 to lmax")

@@ -96,6 +96,44 @@ def test_files_of_two_frames_are_refused(call, tmp_path, words):
     assert not any(tmp_path.iterdir())
 
 
+SILENT = {
+    "inpaint noise": (
+        *("inpaint", "n_sky.fits", "g_mask.fits", "-o", "out.fit", *GAUSSIAN),
+        *("--noise-map", "c_std.fits"),
+    ),
+    "inpaint footprint": (
+        *("inpaint", "g_sky.fits", "n_mask.fits", "-o", "out.fit", *PRIOR),
+        *("--footprint", "c_mask.fits"),
+    ),
+    "validate noise": (
+        *("validate", "n_sky.fits", "g_mask.fits", *GAUSSIAN, "--noise-map", "c_std.fits"),
+    ),
+    "batch noise": (
+        *("batch", "n_sky.fits", "g_mask.fits", "-o", "out", *GAUSSIAN),
+        *("--noise-map", "c_std.fits"),
+    ),
+    "spectrum": ("spectrum", "n_sky.fits", "g_more.fits", "--mask", "c_mask.fits", *PRIOR),
+    "evaluate": (*("evaluate", "n_sky.fits", "--mask", "g_mask.fits", "--truth", "c_truth.fits"),),
+    "tiles": (
+        *("tiles", "n_sky.fits", "g_mask.fits", "-o", "out", "--size", 16, *PRIOR),
+        *("--split", "sky", "--test-map", "c_more.fits"),
+    ),
+}
+
+
+@pytest.mark.parametrize("words", SILENT.values(), ids=SILENT.keys())
+def test_a_file_without_a_frame_does_not_join_two(call, folder, tmp_path, words):
+    for name in ("sky", "mask"):
+        path = tmp_path / f"n_{name}.fits"
+        path.write_bytes((folder / f"g_{name}.fits").read_bytes())
+        fits.delval(path, "COORDSYS", ext=1)
+    words = [tmp_path / word if str(word).startswith("n_") else word for word in words]
+    outcome = call(*words)
+    assert outcome.status == (1 if words[0] == "batch" else 2)
+    assert "(G)" in outcome.err
+    assert "(C)" in outcome.err
+
+
 def test_batch_refuses_each_map_of_another_frame(call, folder, tmp_path):
     words = ("batch", "g_sky.fits", "c_more.fits", "g_mask.fits", "-o", "out", *PRIOR)
     outcome = call(*words)

@@ -238,3 +238,20 @@ def test_info_tells_what_it_does_not_understand(skyfill_main, folder, tmp_path):
     hdu.writeto(tmp_path / "cells.fits")
     outcome = skyfill_main("info", tmp_path / "cells.fits")
     assert "Nside 4, 120 cells of orders 1 to 2, NUNIQ, frame C" in outcome.out
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_theory_that_ends_too_early_is_said(skyfill_main, tmp_path):
+    """A sky without small scales is no sky of its theory."""
+    cl = skyfill.lcdm(40)
+    np.savetxt(tmp_path / "cl.txt", np.c_[np.arange(41), cl], header="ell cl")
+    words = ("simulate", "sky", "--nside", 32, "-o", tmp_path / "a.fits", "--overwrite", "-q")
+    short = (*words, "--cl", tmp_path / "cl.txt")
+    outcome = skyfill_main(*short)
+    assert outcome.status == 0
+    assert "ends at l = 40, and Nside 32 shows l to 64" in outcome.err
+    for more in (("--cl-extend",), ("--lmax", 40), ("--beam-arcmin", 1200)):
+        assert skyfill_main(*short, *more).err == ""
+    outcome = skyfill_main("spectrum", tmp_path / "a.fits", "--cl", tmp_path / "cl.txt", "-q")
+    assert outcome.status == 2
+    assert "pass --lmax 40" in outcome.err
