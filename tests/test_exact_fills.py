@@ -161,6 +161,7 @@ def test_it_says_where_it_does_not_converge(values, observed):
         fitter.mean()
 
 
+@pytest.mark.filterwarnings("ignore:.*of the sky is filled")
 @pytest.mark.parametrize("nside", [1, 2, 4, 8, 16])
 @pytest.mark.parametrize("seed", range(6))
 def test_small_spheres(nside, seed):

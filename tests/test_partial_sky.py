@@ -14,6 +14,8 @@ from skyfill.mosaic import MosaicConfig
 from skyfill.plan import Request, make_plan
 from skyfill.prior import Prior, draw, lcdm
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*of the sky is filled")
+
 NSIDE = 32
 NPIX = 12 * NSIDE**2
 KNOWN = Prior(NSIDE, lcdm(), fwhm=math.radians(4), noise_uk_arcmin=600.0)
@@ -155,7 +157,7 @@ def test_a_decision_is_asked_for_above_sixty_per_cent():
     "options",
     [
         {"method": "gaussian"},
-        {"method": "gaussian", "fill": "signal", "noise_rms": np.full(NPIX, 60.0)},
+        {"method": "gaussian", "fill": "signal", "noise_rms": np.full(NPIX, 5.5)},
         {"method": "vae"},  # the sphere as a whole
         {"method": "vae", "config": MosaicConfig(**TILES)},
         {"method": "diffuse", "polish": 3},

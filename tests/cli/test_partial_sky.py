@@ -117,7 +117,7 @@ def test_contradictions_and_footprints_of_another_size_are_refused(verb, folder,
     skyfill.write_map(tmp_path / "small.fits", small, column="M", unit="", dtype="uint8")
     outcome = verb(*words, "--footprint", "small.fits")
     assert outcome.status == 2
-    assert "small.fits has Nside 8, mask.fits has Nside 16" in outcome.err
+    assert "small.fits has Nside 8, map.fits has Nside 16" in outcome.err
     outcome = verb(
         "batch", "map.fits", "mask.fits", "-o", "many", *PRIOR, "--footprint", "small.fits"
     )

@@ -159,7 +159,7 @@ def test_the_verb_names_the_librarys_binnings(entry):
         (("--range", 9, 3), "got 9 to 3"),
         (("--range", 2, 40), "2 ... lmax = 32"),
         (("--lmax", 48), "3 Nside - 1"),
-        (("-o", "a.png", "--plot", "a.png"), "cannot write a.png: it is a table"),
+        (("-o", "a.png", "--plot", "a.png"), "-o and --plot both name a.png"),
         (("low.fits",), "low.fits has Nside 8, sky_0.fits has Nside 16; give files of one"),
     ],
 )
