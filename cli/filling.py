@@ -25,12 +25,16 @@ __all__ = [
     "inpainter_of",
     "outside_of",
     "refuse",
+    "refuse_same_files",
     "request_of",
     "stay_within",
     "whole_of",
     "write",
 ]
 
+#: Files that a fill writes beside the map, and those that it reads.
+_WRITTEN = ("std", "report", "save_prior")
+_READ = ("map", "mask", "noise_map", "footprint", "cl")
 STD_DRAWS = 16  # realizations behind --std where fewer are written
 
 
@@ -123,6 +127,25 @@ def refuse(args: argparse.Namespace) -> None:
         )
     if args.cache is not None and args.cache.exists() and not args.cache.is_dir():
         raise NotADirectoryError(f"{args.cache} is a file; --cache takes a folder")
+
+
+def refuse_same_files(args: argparse.Namespace, outputs: list[Path]) -> None:
+    """Refuse two outputs of one name, and outputs that would replace what is read."""
+    named: list[tuple[str, Path | None]] = [("--output", path) for path in outputs]
+    named += [(f"--{name.replace('_', '-')}", vars(args).get(name)) for name in _WRITTEN]
+    written: dict[Path, str] = {}
+    for flag, path in named:
+        if path is not None and written.setdefault(path.resolve(), flag) != flag:
+            raise ValueError(
+                f"{written[path.resolve()]} and {flag} are both {path}; give two names"
+            )
+    for name in _READ:
+        found: Path | None = vars(args).get(name)
+        owner = None if found is None else written.get(found.resolve())
+        if owner is not None and (owner, name) != ("--output", "map"):  # that is filled in place
+            raise ValueError(f"{owner} {found} is read here, too; give another name")
+    if args.save_prior is not None:
+        skyfill.check_writable(args.save_prior, overwrite=args.overwrite, kind="prior")
 
 
 def has_scalar_prior(args: argparse.Namespace) -> bool:

@@ -66,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
     options.set_threads(args.threads)
     _refuse(args)
     outputs = skyfill.batch.outputs_of(args.output, args.realizations)
+    filling.refuse_same_files(args, outputs)
     for path in [*outputs, *filter(None, (args.std,))]:
         skyfill.check_writable(path, overwrite=args.overwrite, kind="map")
     if args.report:

@@ -82,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
     if args.method == "gaussian" and args.polish:
         raise ValueError("gaussian is exact already; drop --polish, or pass a smaller --tolerance")
     reading.refuse_without_noise_map(args)
+    filling.refuse_same_files(args, [])
     if args.report:
         skyfill.check_writable(args.report, overwrite=args.overwrite, kind="page")
     with progress(quiet=args.quiet) as listener:

@@ -13,7 +13,7 @@ from typing import Literal
 
 __all__ = ["atomic_write", "check_ending", "check_writable"]
 
-Kind = Literal["map", "table", "picture", "page", "weights"]
+Kind = Literal["map", "table", "picture", "page", "weights", "prior"]
 
 _UNFINISHED = re.compile(r"\.skyfill-[0-9a-f]{12}(\..+)?")
 _FORGOTTEN = 3600.0  # seconds: a file that nobody has written to for so long is nobody's
@@ -28,6 +28,7 @@ _ENDINGS: dict[Kind, tuple[str, tuple[str, ...]]] = {
     "picture": ("a picture, PNG or PDF", (".png", ".pdf")),
     "page": ("a page, HTML", (".html", ".htm")),
     "weights": ("weights, safetensors", (".safetensors",)),
+    "prior": ("a prior, JSON", (".json",)),
 }
 
 
@@ -39,7 +40,7 @@ def check_ending(path: str | os.PathLike[str], kind: Kind) -> None:
     path
         The destination.
     kind
-        What will be written: a map, table, picture, page or weights.
+        What will be written: a map, table, picture, page, weights or a prior.
 
     Raises
     ------
@@ -68,8 +69,8 @@ def check_writable(
     overwrite
         Whether a file that is already there may be replaced.
     kind
-        What will be written, ``map``, ``table``, ``picture``, ``page`` or ``weights``: its name
-        must not end like another format's. Not looked at if not given.
+        What will be written, ``map``, ``table``, ``picture``, ``page``, ``weights`` or ``prior``:
+        its name must not end like another format's. Not looked at if not given.
 
     Returns
     -------

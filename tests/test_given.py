@@ -183,3 +183,32 @@ def test_damaged_numbers_are_refused(tmp_path):
     path.write_text(json.dumps(record), encoding="utf-8")
     with pytest.raises(OSError, match="exists already"):
         save_prior(path, TRUE)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("fwhm_arcmin", 5.0, "change both, or leave the file"),
+        ("fwhm_radians", True, "fwhm_radians is no number"),
+        ("nside", 16.5, "power of two"),
+        ("noise_uk_arcmin", "3", "noise_uk_arcmin is no number"),
+        ("cl", [[1.0, 2.0]], "one spectrum"),
+    ],
+)
+def test_an_edited_prior_is_refused_where_it_contradicts_itself(tmp_path, name, value, message):
+    path = tmp_path / "prior.json"
+    skyfill.prior.save_prior(path, TRUE)
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {name: value}))
+    with pytest.raises(ValueError, match=message) as caught:
+        skyfill.prior.read_prior(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_header_of_impossible_numbers_is_refused_by_file(tmp_path):
+    path = tmp_path / "map.fits"
+    cards = {"SFCL": (skyfill.prior.LCDM, ""), "SFBEAM": (1e5, ""), "SFNOISE": (1.0, "")}
+    skyfill.write_map(path, SKY, provenance=cards)
+    with pytest.raises(ValueError, match="its header holds no prior") as caught:
+        skyfill.prior.recorded_prior(path)
+    assert str(path) in str(caught.value)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from skyfill._files import atomic_write
+from skyfill._files import atomic_write, check_ending
 from skyfill._fits import Hdu, open_fits, walk
 from skyfill._fits_write import edit, extension, table_cards
 from skyfill.prior.model import ARCMIN, LCDM, NUMBERS, Prior, lcdm
@@ -24,6 +24,8 @@ PRIOR_HDU = "SKYFILL_PRIOR"
 _KIND = "skyfill prior"
 #: Raised where the same words come to mean something else.
 _FORMAT = 1
+#: The beam in arcmin is rounded to so many of them, and it is large for some maps.
+_BEAM_ROUNDING = 1e-4
 #: The card with all but the spectrum, as JSON.
 _CARD = "SFPRIOR"
 
@@ -42,6 +44,8 @@ def save_prior(path: str | os.PathLike[str], prior: Prior, *, overwrite: bool = 
 
     Raises
     ------
+    ValueError
+        It is no prior, or the name ends like that of another format.
     OSError
         The file exists already or cannot be written.
     """
@@ -49,6 +53,7 @@ def save_prior(path: str | os.PathLike[str], prior: Prior, *, overwrite: bool = 
         raise ValueError(  # noqa: TRY004 (as all that does not fit)
             f"prior must be a skyfill.Prior, got {type(prior).__name__}"
         )
+    check_ending(path, "prior")
     record = _numbers(prior) | {"cl": prior.cl.tolist()}
     with atomic_write(path, overwrite) as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -140,24 +145,39 @@ def _prior_of(record: Mapping[str, Any], cl: object, path: Path) -> Prior:
                 f"{path}: a prior of format {record['format']}, this version reads {_FORMAT};"
                 " update skyfill"
             )
-        window = record["pixel_window"]
-        if not isinstance(window, bool):
+        if not isinstance(record["pixel_window"], bool):
             raise TypeError("pixel_window is neither true nor false")
-        return Prior(
-            int(record["nside"]),
-            np.asarray(cl, dtype=np.float64),
-            fwhm=float(record["fwhm_radians"]),
-            noise_uk_arcmin=float(record["noise_uk_arcmin"]),
-            pixel_window=window,
-            calibration=float(record["calibration"]),
-            theory=str(record["theory"]),
-        )
+        for name in ("nside", "fwhm_radians", "noise_uk_arcmin", "calibration"):
+            number = record[name]
+            if isinstance(number, bool) or not isinstance(number, int | float):
+                raise TypeError(f"{name} is no number")
+        return _checked(record, cl, path)
     except KeyError as error:
         raise ValueError(f"{path}: the prior in it lacks {error}; write it again") from None
     except (TypeError, ValueError) as error:
         if str(error).startswith(str(path)):
             raise
         raise ValueError(f"{path}: the prior in it is damaged ({error}); write it again") from None
+
+
+def _checked(record: Mapping[str, Any], cl: object, path: Path) -> Prior:
+    """Build a prior whose beam is one number, in both units."""
+    prior = Prior(
+        record["nside"],
+        np.asarray(cl, dtype=np.float64),
+        fwhm=float(record["fwhm_radians"]),
+        noise_uk_arcmin=float(record["noise_uk_arcmin"]),
+        pixel_window=record["pixel_window"],
+        calibration=float(record["calibration"]),
+        theory=str(record["theory"]),
+    )
+    said = float(record.get("fwhm_arcmin", prior.fwhm / ARCMIN))  # for people, who may edit it
+    if abs(prior.fwhm / ARCMIN - said) > _BEAM_ROUNDING * (1 + said):
+        raise ValueError(
+            f"{path}: fwhm_arcmin is {said}, but fwhm_radians is {prior.fwhm / ARCMIN:.4f} arcmin;"
+            " change both, or leave the file as it is and pass `fwhm`"
+        )
+    return prior
 
 
 def _from_json(path: Path) -> Prior | None:
@@ -209,12 +229,18 @@ def _from_cards(cards: Mapping[str, Any], path: Path) -> Prior | None:
     nside = cards["nside"]
     if not nside:
         raise ValueError(f"{path}: its prior is of no Nside; the header lacks NSIDE")
-    return Prior(
-        nside,
-        lcdm(),
-        fwhm=math.radians(beam / 60),
-        noise_uk_arcmin=noise,
-        pixel_window=window is not False,
-        calibration=float(calibration if isinstance(calibration, float) else 1.0),
-        theory=LCDM,
-    )
+    try:
+        return Prior(
+            nside,
+            lcdm(),
+            fwhm=math.radians(beam / 60),
+            noise_uk_arcmin=noise,
+            pixel_window=window is not False,
+            calibration=float(calibration if isinstance(calibration, float) else 1.0),
+            theory=LCDM,
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"{path}: its header holds no prior ({error}); correct SFBEAM or SFNOISE,"
+            " or remove SFCL"
+        ) from None

@@ -258,3 +258,25 @@ def test_a_refilled_map_tells_of_its_last_fill_alone(verb, folder, tmp_path):
         assert [hdu.name for hdu in hdus if hdu.name == skyfill.maps.FILL_PRIOR] == []
         assert not any(key.startswith("SF") for key in hdus[1].header)
     assert skyfill.prior.PRIOR_HDU == skyfill.maps.FILL_PRIOR
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--save-prior", "out.fits"), "--output and --save-prior are both out.fits"),
+        (("--save-prior", "map.fits"), "--save-prior map.fits is read here, too"),
+        (("--save-prior", "prior.fits"), "whose name ends in .json"),
+        (("--std", "out.fits"), "--output and --std are both out.fits"),
+        (("--std", "mask.fits"), "--std mask.fits is read here, too"),
+        (("--output", "mask.fits"), "--output mask.fits is read here, too"),
+        (("--output", "x.fits", "--cl", "x.fits"), "--output x.fits is read here, too"),
+    ],
+)
+def test_nothing_that_is_read_is_overwritten(verb, folder, tmp_path, words, message):
+    before = (folder / "map.fits").read_bytes(), (folder / "mask.fits").read_bytes()
+    command = ("inpaint", "map.fits", "mask.fits", "-o", "out.fits", "--holes", "enclosed")
+    outcome = verb(*command, *PRIOR, "--method", "gaussian", "--overwrite", *words)
+    assert outcome.status == 2
+    assert message in outcome.err
+    assert not (tmp_path / "out.fits").exists()
+    assert before == ((folder / "map.fits").read_bytes(), (folder / "mask.fits").read_bytes())

@@ -110,7 +110,8 @@ def test_validation_needs_no_truth():
     assert math.sqrt(sum(squares) / sum(pixels)) == pytest.approx(said["rms_uk"], rel=0.05)
     # A prior that believes in four times the power has error bars too wide.
     loud = Prior(nside, 4 * lcdm(), fwhm=300 * ARCMIN, noise_uk_arcmin=600)
-    wide = validate(sky, observed, seed=2, **{**words, "prior": loud})
+    with pytest.warns(UserWarning, match="the prior may not describe the observed sky"):
+        wide = validate(sky, observed, seed=2, **{**words, "prior": loud, "trust_prior": True})
     assert wide.figures["z_width"].value < 0.65
     assert wide.figures["z_width"].verdict == wide.verdict == "bad"
 
