@@ -304,7 +304,7 @@ def write(
         fitter.holes,
         provenance=cards_of(args, fitter) | {"SFFILL": (kind, "what stands in the holes")},
         history=[args.command, f"map {args.map.name}, mask {args.mask.name}"],
-        attached=theory.attached(fitter.prior),
+        attached=theory.attached(theory.used(args, fitter.prior)),
         overwrite=args.overwrite,
     )
     listener.done(f"{path}, {kind}")

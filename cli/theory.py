@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ __all__ = [
     "lines",
     "save",
     "spectrum",
+    "used",
 ]
 
 Cards = dict[str, tuple[str | int | float | bool, str]]
@@ -114,7 +116,10 @@ def check(args: argparse.Namespace) -> None:
 
 def given(args: argparse.Namespace, header: skyfill.Prior | None = None) -> skyfill.prior.Given:
     """Collect what the options say; what they leave open is the header's, if there is one."""
-    base = skyfill.prior.read_prior(args.prior) if args.prior is not None else header
+    base = header
+    if args.prior is not None:
+        base = skyfill.prior.read_prior(args.prior)
+        _ask_for_noise(args, base)
     known = spectrum(args)
     words = {} if known is None else {"cl": known.cl, "theory": args.cl.name}
     return skyfill.prior.Given(
@@ -125,6 +130,24 @@ def given(args: argparse.Namespace, header: skyfill.Prior | None = None) -> skyf
         base=base,
         fit=not getattr(args, "no_fit", True),
     )
+
+
+def _ask_for_noise(args: argparse.Namespace, base: skyfill.Prior) -> None:
+    """Refuse a prior that was used with a noise map where no noise is given."""
+    takes_maps = "noise_map" in args
+    if base.noise_map and takes_maps and args.noise_map is None and args.noise_uk_arcmin is None:
+        raise ValueError(
+            f"{args.prior} was used with the noise map {base.noise_map}; pass --noise-map as well,"
+            " or --noise-uk-arcmin for white noise in its place"
+        )
+
+
+def used(args: argparse.Namespace, prior: skyfill.Prior | None) -> skyfill.Prior | None:
+    """Give the prior in use with the name of the noise map, which stands for its white noise."""
+    noise = vars(args).get("noise_map")
+    if prior is None:
+        return None
+    return replace(prior, noise_map="" if noise is None else noise.name)
 
 
 def spectrum(args: argparse.Namespace) -> skyfill.prior.SpectrumFile | None:
@@ -165,6 +188,8 @@ def lines(args: argparse.Namespace, prior: skyfill.Prior | None) -> list[str]:
         return ["prior    none: this method has no prior"]
     known = spectrum(args)
     said = [f"{args.cl.name}: {line}" for line in _said(known)]
+    if vars(args).get("noise_map") is not None:
+        said.append(f"{args.noise_map.name}: the noise, in place of the white noise above")
     return [f"prior    {skyfill.inpaint.describe_prior(prior)}", *[f"         {x}" for x in said]]
 
 
@@ -180,6 +205,7 @@ def as_json(args: argparse.Namespace, prior: skyfill.Prior | None) -> dict[str, 
         "noise_uk_arcmin": prior.noise_uk_arcmin,
         "calibration": prior.calibration,
         "pixel_window": prior.pixel_window,
+        "noise_map": str(vars(args).get("noise_map") or "") or None,
         "origin": {name: prior.origin(name) for name in skyfill.prior.NUMBERS},
         "said": _said(known),
     }

@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
             device=args.device,
             batch_size=args.batch_size,
         )
-        theory.save(args, found.filler.prior)
+        theory.save(args, theory.used(args, found.filler.prior))
         if args.report:
             listener.stage("report")
             page = pages.validation_page(args, sky, found)

@@ -120,7 +120,6 @@ def fields():
         "a Galaxy that is not masked": SKY + 3000 * np.exp(-lat / 12),
         "a convergence": hp.synfast(kappa, NSIDE),
         "dust": 1e3 * np.exp(SKY / 40),
-        "white noise": np.random.default_rng(1).normal(size=SKY.size) * 100,
     }
 
 
@@ -128,6 +127,31 @@ def fields():
 def test_a_map_that_is_no_cmb_finds_no_fit(name):
     with pytest.raises(UnlikelyPriorError, match="no fit describes this map"):
         skyfill.Inpainter(fields()[name], OBSERVED)
+
+
+def test_a_fit_that_finds_hardly_any_signal_is_doubted():
+    noise = np.random.default_rng(1).normal(size=SKY.size) * 100
+    with pytest.warns(UserWarning, match="nearly all of the map for white noise"):
+        fill = skyfill.Inpainter(noise, OBSERVED)
+    assert fill.plausibility.verdict == "doubtful"
+
+
+def test_a_fitted_power_that_no_calibration_explains_is_doubted():
+    with pytest.warns(UserWarning, match="times the power of the spectrum"):
+        skyfill.Inpainter(1.25 * SKY, OBSERVED)
+
+
+@pytest.mark.parametrize("take", [list, lambda a: a.astype(">f8"), hp.ma])
+def test_maps_are_taken_as_users_hold_them(take):
+    assert judge(take(SKY), take(OBSERVED * 1.0), PRIOR) == judge(SKY, OBSERVED, PRIOR)
+
+
+def test_what_is_no_pair_is_refused():
+    for values, observed in ((SKY, OBSERVED[:768]), (SKY[None], OBSERVED), (SKY, 255 * OBSERVED)):
+        with pytest.raises(ValueError, match="Nside|shape|mask"):
+            judge(values, observed, PRIOR)
+    with pytest.raises(ValueError, match="the prior has Nside 32"):
+        judge(SKY, OBSERVED, Prior(32, lcdm()))
 
 
 def test_noise_that_was_left_out_is_named():

@@ -121,6 +121,8 @@ class Prior:
         Factor of the signal's power, for a map whose amplitude is not that of ``cl``.
     theory
         Name of ``cl``, for headers and messages.
+    noise_map
+        Name of the map of noise that was used in place of the white noise, if any.
     fitted, recorded, assumed
         Names, of `NUMBERS`, of what was fitted to the map, read from the header of a file, or taken
         because nothing else was said. All others were given.
@@ -141,6 +143,7 @@ class Prior:
     fitted: tuple[str, ...] = ()
     recorded: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
+    noise_map: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nside", check_nside(self.nside))
@@ -153,6 +156,8 @@ class Prior:
             if not (number and math.isfinite(value) and value >= 0):
                 raise ValueError(f"{name} must be a number, zero or more, got {value!r}")
             object.__setattr__(self, name, float(value))
+        if not self.calibration:
+            raise ValueError("calibration must be above zero: the sky has power")
         object.__setattr__(self, "fwhm", check_angle(self.fwhm, "fwhm"))
         if self.cl.ndim != 1:
             raise ValueError(

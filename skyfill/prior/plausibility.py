@@ -15,8 +15,9 @@ from functools import lru_cache
 
 import numpy as np
 from numba import prange
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from skyfill._arrays import pair_of
 from skyfill._checks import nside_of
 from skyfill._jit import compiled, parallel
 from skyfill._pixels import nest2ring
@@ -38,6 +39,8 @@ _SUMMED = ("observed", "predicted")
 _FAR, _FAR_SIGMA = 2.0, 6.0
 #: And worth a warning beyond these.
 _OFF, _OFF_SIGMA = 1.25, 6.0
+#: A fitted power is off beyond this factor: maps are calibrated to some per cent.
+_POWER = 1.12
 #: Bands that hold less of the variance, observed and predicted, are no reason to refuse or to warn.
 _MINOR = 0.02
 #: An alternative explains a map whose bands all agree with it to within this factor.
@@ -144,8 +147,8 @@ class Plausibility:
 
 
 def judge(
-    values: Map,
-    observed: Mask,
+    values: ArrayLike,
+    observed: ArrayLike,
     prior: Prior,
     *,
     noise_variance: Map | None = None,
@@ -163,8 +166,16 @@ def judge(
         Given or fitted.
     noise_variance
         ``(npix,)``, µK², in place of the prior's white noise.
+
+    Raises
+    ------
+    ValueError
+        Map, mask and prior are not of one Nside, or no map and no mask.
     """
+    values, observed = pair_of(values, observed)
     nside = nside_of(values.size, "map")
+    if prior.nside != nside:
+        raise ValueError(f"the prior has Nside {prior.nside}, the map has Nside {nside}")
     measured = _measure(values, observed, nside)
     if not measured:
         nothing = Band(nside, 0.0, 0.0, 0.0, math.inf)
@@ -175,11 +186,13 @@ def judge(
     bands, total = _compare(measured, prior, noise)
     if wrong_order(values, observed):
         return Plausibility(total, tuple(bands), "refused", (WRONG_ORDER,))
-    empty = _empty_fit(prior, bands, noise)
-    if empty or _any_off(bands, total, _FAR, _FAR_SIGMA) or not 1 / _FAR < prior.calibration < _FAR:
+    power = prior.calibration if "calibration" in prior.fitted else 1.0
+    blind = "fwhm" in prior.fitted and prior.fwhm > _WIDEST and not _noisy(prior, bands, noise)
+    if blind or _any_off(bands, total, _FAR, _FAR_SIGMA) or not 1 / _FAR < power < _FAR:
         return Plausibility(total, tuple(bands), "refused", _causes(measured, prior, noise))
-    if _any_off(bands, total, _OFF, _OFF_SIGMA) or not 1 / _OFF < prior.calibration < _OFF:
-        return Plausibility(total, tuple(bands), "doubtful", ())
+    causes = tuple(_doubts(prior, bands, noise))
+    if causes or _any_off(bands, total, _OFF, _OFF_SIGMA):
+        return Plausibility(total, tuple(bands), "doubtful", causes)
     return Plausibility(total, tuple(bands), "good", ())
 
 
@@ -406,12 +419,21 @@ def _any_off(bands: list[Band], total: Band, factor: float, sigma: float) -> boo
     )
 
 
-def _empty_fit(prior: Prior, bands: list[Band], noise: float) -> bool:
-    """Tell whether a fit has found no signal in the map."""
-    if "fwhm" not in prior.fitted:
-        return False
+def _noisy(prior: Prior, bands: list[Band], noise: float) -> bool:
+    """Tell whether nearly all of what is predicted is white noise."""
     white = noise * (1 - (bands[0].nside / prior.nside) ** 2)
-    return prior.fwhm > _WIDEST or white > (1 - _MINOR) * sum(band.predicted for band in bands)
+    return white > (1 - _MINOR) * sum(band.predicted for band in bands)
+
+
+def _doubts(prior: Prior, bands: list[Band], noise: float) -> Iterator[str]:
+    """Say what is odd about a fit that describes the map."""
+    if "fwhm" in prior.fitted and _noisy(prior, bands, noise):
+        yield f"the fit takes nearly all of the map for white noise, {1 - _MINOR:.0%} at least"
+    if "calibration" in prior.fitted and not 1 / _POWER < prior.calibration < _POWER:
+        yield (
+            f"the map has {prior.calibration:.3g} times the power of the spectrum, where maps are"
+            " calibrated to some per cent: another spectrum, or foregrounds that are not masked"
+        )
 
 
 def _causes(measured: list[_Scatter], prior: Prior, noise: float) -> tuple[str, ...]:
@@ -492,7 +514,7 @@ def _explains(measured: list[_Scatter], factor: float, prior: Prior, noise: floa
     return total.predicted > 0 and not _any_off(bands, total, factor, 0.0)
 
 
-def wrong_order(values: NDArray[np.floating], observed: Mask) -> bool:
+def wrong_order(values: ArrayLike, observed: ArrayLike) -> bool:
     """Tell whether a map is smooth in the other pixel order and not in its own.
 
     Parameters
@@ -502,6 +524,7 @@ def wrong_order(values: NDArray[np.floating], observed: Mask) -> bool:
     observed
         ``(npix,)``.
     """
+    values, observed = pair_of(values, observed)
     nside = nside_of(values.size, "map")
     if nside < 8:
         return False

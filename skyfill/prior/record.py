@@ -133,6 +133,7 @@ def _numbers(prior: Prior) -> dict[str, Any]:
         "noise_uk_arcmin": prior.noise_uk_arcmin,
         "calibration": prior.calibration,
         "pixel_window": prior.pixel_window,
+        "noise_map": prior.noise_map,
         "origin": {name: prior.origin(name) for name in NUMBERS},
     }
 
@@ -170,6 +171,7 @@ def _checked(record: Mapping[str, Any], cl: object, path: Path) -> Prior:
         pixel_window=record["pixel_window"],
         calibration=float(record["calibration"]),
         theory=str(record["theory"]),
+        noise_map=str(record.get("noise_map", "")),
     )
     said = float(record.get("fwhm_arcmin", prior.fwhm / ARCMIN))  # for people, who may edit it
     if abs(prior.fwhm / ARCMIN - said) > _BEAM_ROUNDING * (1 + said):

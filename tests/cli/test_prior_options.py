@@ -160,6 +160,26 @@ def test_batches_record_what_they_used(run, tmp_path):
         assert 0 < each["filled"] < 0.5
 
 
+def test_a_prior_that_went_with_a_noise_map_asks_for_it(run, skyfill_main, tmp_path):
+    skyfill.write_map("sigma.fits", np.full(12 * NSIDE**2, 5.5), column="SIGMA")
+    saved, out = tmp_path / "p.json", tmp_path / "a.fits"
+    told = run(
+        *("inpaint", "sky.fits", "mask.fits", "-o", out, "--method", "gaussian"),
+        *("--noise-map", "sigma.fits", "--save-prior", saved),
+    )
+    assert "sigma.fits: the noise, in place of the white noise above" in told.out
+    for source in (saved, out):
+        words = ("inpaint", "sky.fits", "mask.fits", "-o", tmp_path / "b.fits", "--prior", source)
+        outcome = skyfill_main(*words, "--method", "gaussian", "-q")
+        assert outcome.status == 2
+        assert "was used with the noise map sigma.fits; pass --noise-map as well" in outcome.err
+        again = run(*words, "--method", "gaussian", "--noise-map", "sigma.fits", "--overwrite")
+        assert again.status == 0
+        values = [fits.getdata(path, 1).tobytes() for path in (out, tmp_path / "b.fits")]
+        assert values[0] == values[1]
+        (tmp_path / "b.fits").unlink()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
