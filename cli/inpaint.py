@@ -99,9 +99,8 @@ def run(args: argparse.Namespace) -> int:
             pass
         if args.std:
             _write_std(args, sky, fitter, spread, listener)
-        theory.save(
-            args, theory.used(args, fitter.prior)
-        )  # last: a fill that fails leaves nothing behind
+        # Last: a fill that fails leaves nothing behind.
+        theory.save(args, theory.used(args, fitter.prior))
     if args.json:
         print(json.dumps(_summary(args, sky, fitter, outputs, time.perf_counter() - begun)))
     else:
