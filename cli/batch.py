@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
             listener.done(f"{before} of {len(tasks)} maps are done")
         if left:
             manifest.begin(left)
-        failed = _fill(left, _Job(args, manifest.digest), crew, manifest, listener)
+        failed = _fill(left, _Job(args, manifest.digest), crew, manifest, listener, quiet=args.json)
         if not failed:
             manifest.forget()
         done = manifest.done(tasks)
@@ -120,6 +120,8 @@ def _fill(
     crew: skyfill.batch.Here | skyfill.batch.Processes | skyfill.batch.Cluster,
     manifest: skyfill.batch.Manifest,
     listener: skyfill.Progress,
+    *,
+    quiet: bool,
 ) -> int:
     """Fill the maps; give the number of those that failed."""
     failed = number = 0
@@ -139,7 +141,7 @@ def _fill(
                     failed += 1
                     why = wording.as_options(record.error)
                     print(f"skyfill: failed: {record.name}: {why}", file=sys.stderr)
-                told = _told(record, told, quiet=job.args.json)
+                told = _told(record, told, quiet=quiet)
                 left = (time.perf_counter() - begun) / number * (len(tasks) - number)
                 listener.done(f"{record.name}, {number} of {len(tasks)}, {_span(left)} left")
                 listener.stage("fill")

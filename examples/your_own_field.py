@@ -30,13 +30,15 @@ holed = np.where(observed, field, np.nan)
 
 # %%
 # The prior holds the spectrum and the noise; on the command line it is
-# ``--cl cl.txt --noise-uk-arcmin 100``, with the columns ell and C_ell.
+# ``--cl cl.txt --noise-uk-arcmin 100``, with the columns ell and C_ell. The observed field contradicts ΛCDM's
+# spectrum, which is refused unless ``trust_prior`` (``--trust-prior``) says otherwise.
 
 prior = skyfill.Prior(nside, cl, noise_uk_arcmin=100)
 wrong = skyfill.Prior(nside, skyfill.lcdm(), noise_uk_arcmin=100)
+words = {"method": "gaussian", "seed": 1}
 fills = {
-    name: skyfill.Inpainter(holed, observed, method="gaussian", prior=each, seed=1)
-    for name, each in [("own spectrum", prior), ("ΛCDM's", wrong)]
+    "own spectrum": skyfill.Inpainter(holed, observed, prior=prior, **words),
+    "ΛCDM's": skyfill.Inpainter(holed, observed, prior=wrong, trust_prior=True, **words),
 }
 for name, fill in fills.items():
     error = fill.mean() - field[~observed]

@@ -59,7 +59,7 @@ def lcdm(
         ``lmax`` is beyond the table.
     """
     if spectrum not in ("TT", "EE", "BB", "TE"):
-        raise ValueError(f"`spectrum` must be TT, EE, BB or TE, got {spectrum!r}")
+        raise ValueError(f"spectrum must be TT, EE, BB or TE, got {spectrum!r}")
     cl = _table(_TABLE)[spectrum]
     if lmax is None:
         return cl.copy()

@@ -232,9 +232,11 @@ def test_an_output_that_is_the_input(refused, folder):
     """It needs --overwrite, by whatever name."""
     (folder / "link.fits").symlink_to("map.fits")
     (folder / "hard.fits").hardlink_to("map.fits")
-    for name in ("map.fits", "./map.fits", "link.fits", "hard.fits", "mask.fits"):
+    for name in ("map.fits", "./map.fits", "link.fits", "hard.fits"):
         words = ("inpaint", "map.fits", "mask.fits", "-o", name, *DIFFUSE)
         refused(*words, why="exists already; pass --overwrite to replace it", name=name[-8:])
+    words = ("inpaint", "map.fits", "mask.fits", "-o", "mask.fits", "--overwrite", *DIFFUSE)
+    refused(*words, why="is read here, too", name="mask.fits")
 
 
 def test_the_input_overwritten(skyfill_main, folder):

@@ -105,8 +105,13 @@ def test_missing_values_of_other_programs(run, out, name, value):
     assert 30 < spread(out) < 150
 
 
+@pytest.mark.filterwarnings("default")
 def test_d_l_given_as_c_l_is_refused(run, out):
-    refused(run("inpaint", "map.fits", "mask.fits", "--cl", "dl_camb.txt"), out, "pass --dl")
+    outcome = run("inpaint", "map.fits", "mask.fits", "--cl", "dl_camb.txt")
+    assert outcome.status == 2
+    assert "error: map.fits and mask.fits: the prior does not describe" in outcome.err
+    assert "holds D_l = l (l + 1) C_l / 2 pi: pass --dl." in outcome.err
+    assert not out.exists()
     assert run("inpaint", "map.fits", "mask.fits", "--cl", "dl_camb.txt", "--dl").status == 0
     assert 50 < spread(out) < 100
 

@@ -44,7 +44,7 @@ def test_inpaint(skyfill_main, files, tmp_path, words, judged, said):
     assert said in text
     assert "map.fits, filled" in text
     assert f"--report {page}" in text
-    assert ("good" in text.split()) == judged
+    assert (text.split().count("good") > 1) == judged  # the check of the prior is one
     assert page.read_text(encoding="utf-8").count("data:image/png") >= 5
     again = skyfill_main("inpaint", *files, "-o", tmp_path / "b.fits", "--report", page, "-q")
     assert again.status == 2

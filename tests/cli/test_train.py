@@ -156,7 +156,7 @@ def test_bad_input_is_one_line(skyfill_main, tmp_path, sky):
         "--mask speaks of maps": ("-o", out, "--mask", sky / "mask.fits"),
         "--nonlinear speaks of maps": ("-o", out, "--nonlinear"),
         "--beam-arcmin speaks of maps": ("-o", out, "--beam-arcmin", 5),
-        "--dl says what --cl FILE holds": ("-o", out, "--dl"),
+        "--dl says how --cl FILE is read": ("-o", out, "--dl"),
         "none.txt": ("-o", out, "--cl", tmp_path / "none.txt"),
         "no such file of weights": ("-o", out, "--weights", tmp_path / "none.safetensors"),
         "pass --device auto": ("-o", out, "--device", "abacus"),
