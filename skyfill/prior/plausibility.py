@@ -29,12 +29,14 @@ __all__ = ["WRONG_ORDER", "Band", "Plausibility", "UnlikelyPriorError", "judge",
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-#: Parents that a band needs, and the share of a coarse pixel that must be observed. Where pixels
-#: are few, the noise of a mean depends on how many there are: then all of them.
-_FEWEST, _SHARE, _ALL_BELOW = 40, 0.8, 64
-#: Errors of a band over those that are computed, which know the shape of the mask roughly.
+#: Groups of four pixels that a band needs.
+_FEWEST = 40
+#: Share of a coarse pixel that must be observed.
+_SHARE = 0.8
+#: All of it below this number of fine pixels: the noise of a mean depends on how many there are.
+_ALL_BELOW = 64
+#: Errors of a band over those that are computed, which know the shape of the mask only roughly.
 _INFLATION = 1.5
-_SUMMED = ("observed", "predicted")
 #: A variance is far off beyond this factor, and this many errors.
 _FAR, _FAR_SIGMA = 2.0, 6.0
 #: And worth a warning beyond these.
@@ -47,15 +49,24 @@ _MINOR = 0.02
 _EXPLAINS = 1.7
 #: From this Nside on, pixels differ in size only.
 _ALIKE = 64
-#: Sizes of blocks that are summed over their pairs, blocks that are looked at, bins of distances.
-_SIZES, _BLOCKS, _DISTANCES = 4, 200, 400
+#: Blocks of 1, 4, 16 and 64 pixels are summed over their pairs: finer ones change nothing.
+_SIZES = 4
+#: Blocks that stand for those of the whole sky.
+_BLOCKS = 200
+#: Bins of the distance between two pixels of a block.
+_DISTANCES = 400
 #: The square of a unit in µK²; the last one is a fraction of the temperature of the CMB.
 _UNITS = {"": 1.0, "in mK": 1e6, "in K": 1e12, "relative to 2.7255 K": (2.7255e6) ** 2}
-#: A fitted beam that is wider shows nothing of the sky. Below this l hardly a beam is felt.
-_WIDEST, _LARGE_SCALES = math.radians(30), 30.0
-#: Blocks looked at to tell RING from NESTED, and how much smoother the other order must be. NESTED
-#: numbers taken for RING scatter in a block by more than this share of the map's variance.
-_SAMPLE, _SMOOTHER, _ROUGH = 1 << 14, 0.8, 0.5
+#: A fitted beam that is wider than this shows nothing of the sky.
+_WIDEST = math.radians(30)
+#: Hardly a beam is felt below this l.
+_LARGE_SCALES = 30.0
+#: Blocks of 4 x 4 pixels looked at to tell RING from NESTED.
+_SAMPLE = 1 << 14
+#: The other order is right if the scatter in a block is smaller in it by this factor.
+_SMOOTHER = 0.8
+#: NESTED numbers taken for RING scatter in a block by more than this share of the map's variance.
+_ROUGH = 0.5
 
 
 class UnlikelyPriorError(ValueError):
@@ -71,7 +82,7 @@ class Band:
     nside
         Resolution of the pixels whose four children are compared.
     ell
-        The mean multipole of what is predicted there.
+        The multipole that it is most sensitive to, 2.5 nside.
     observed, predicted
         Variance of the children about their mean, µK².
     error
@@ -315,7 +326,8 @@ def _compare(measured: list[_Scatter], prior: Prior, noise: float) -> tuple[list
         bands.append(Band(each.nside, 2.5 * each.nside, each.power, predicted, error))
         squares += share * (signal / max(float(share.sum()), 1e-300))
         white += own
-    observed, predicted = (sum(getattr(b, name) for b in bands) for name in _SUMMED)
+    observed = sum(band.observed for band in bands)
+    predicted = sum(band.predicted for band in bands)
     centre = sum(band.ell * band.predicted for band in bands) / max(predicted, 1e-300)
     seen = min(each.parents / (12 * each.nside**2) for each in measured)
     count = 3 * measured[-1].parents
