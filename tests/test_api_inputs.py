@@ -535,7 +535,7 @@ def test_fills_of_any_form_are_written(tmp_path):
         (lambda: skyfill.gaussian_beam(300.0, 10), "fwhm must be in radians"),
         (lambda: skyfill.gaussian_beam(-0.1, 10), "fwhm must be in radians"),
         (lambda: skyfill.lcdm(10.5), "lmax must be an integer"),
-        (lambda: skyfill.lcdm(10, "XX"), "`spectrum` must be TT"),
+        (lambda: skyfill.lcdm(10, "XX"), "spectrum must be TT"),
         (lambda: skyfill.Prior(NSIDE, skyfill.lcdm(), fwhm="5"), "fwhm must be in radians"),
         (
             lambda: skyfill.Prior(NSIDE, skyfill.lcdm(), noise_uk_arcmin="5"),

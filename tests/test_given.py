@@ -42,7 +42,7 @@ def same(one: Prior, other: Prior, *, but: tuple[str, ...] = ()) -> None:
             np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name))
 
 
-@settings(max_examples=16, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.sets(st.sampled_from(sorted(CHOICES))))
 def test_what_is_given_is_held_and_the_rest_is_fitted(names):
     known = {name: CHOICES[name] for name in names}

@@ -50,7 +50,7 @@ def filled(run, out, *words, sky="sky.fits"):
 
 
 @settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.sets(st.sampled_from(sorted(GIVEN))), st.sampled_from(["json", "fits"]))
 def test_the_rest_is_fitted_and_all_of_it_comes_back(run, tmp_path, names, kind):
