@@ -131,15 +131,14 @@ def _spectrum(
     filled: NDArray[np.float64],
 ) -> skyfill.SpectrumComparison:
     """Measure C_l; where the fill had no prior, beside one fitted to the observed sky."""
-    prior = fitter.prior or skyfill.prior.fit(
-        sky.values, fitter.observed, threads=args.threads or 0
-    )
+    threads = args.threads or 0
+    prior = skyfill.prior.for_map(fitter.prior, sky.values, fitter.observed, threads=threads)
     return skyfill.spectra.compare(
         filled,
         prior,
         lmax=min(2 * sky.nside, prior.cl.size - 1),
         observed=fitter.observed if sky.nside <= CUT_NSIDE else None,
-        threads=args.threads or 0,
+        threads=threads,
     )
 
 

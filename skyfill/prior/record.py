@@ -26,6 +26,8 @@ _KIND = "skyfill prior"
 _FORMAT = 1
 #: The beam in arcmin is rounded to so many of them, and it is large for some maps.
 _BEAM_ROUNDING = 1e-4
+#: How files begin that are packed: gzip and bzip2.
+_PACKED = (b"\x1f\x8b", b"BZh")
 #: The card with all but the spectrum, as JSON.
 _CARD = "SFPRIOR"
 
@@ -86,7 +88,8 @@ def read_prior(path: str | os.PathLike[str]) -> Prior:
         raise FileNotFoundError(f"{path}: no such file") from error
     except OSError as error:
         raise OSError(f"{path}: cannot be read: {error.strerror}") from error
-    found = _from_fits(path) if head == b"SIMPLE" or head[:2] == b"\x1f\x8b" else _from_json(path)
+    is_fits = head == b"SIMPLE" or head.startswith(_PACKED)
+    found = _from_fits(path) if is_fits else _from_json(path)
     if found is None:
         raise ValueError(
             f"{path}: no prior in it; give a file of `save_prior`, or a map that skyfill filled"
