@@ -65,8 +65,7 @@ def read_catalogue(
 
     Returns
     -------
-    lon, lat, radius
-        (n,) each, in the frame of the map, radians.
+        Longitudes, latitudes and radii: (n,) each, in the frame of the map, radians.
 
     Raises
     ------
