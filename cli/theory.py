@@ -99,7 +99,7 @@ def add_save(parser: argparse.ArgumentParser) -> None:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse options that say nothing, before anything is read."""
+    """Refuse options that have no effect, before anything is read."""
     about = {
         "--dl": args.dl,
         "--cl-column": args.cl_column is not None,

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from skyfill._arrays import UNSEEN
 from skyfill._checks import MAX_NSIDE, check_nside, nside_of
 from skyfill._fits import Hdu, walk
 from skyfill._fits_column import Column, equal
@@ -28,9 +29,6 @@ from skyfill._pixellist import (
 from skyfill._quantity import parse_unit, stated_unit, unit_in_name
 
 __all__ = ["UNSEEN", "SkyTable", "find_table", "missing", "sky_tables"]
-
-UNSEEN = -1.6375e30
-"""What HEALPix files hold in missing pixels; it stays in files, arrays have NaN."""
 
 _PART = 1 << 16  # pixels that are decoded at a time
 _EXACT = {"b1", "u1", "i2", "f4"}  # float32 holds their numbers

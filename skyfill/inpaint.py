@@ -361,23 +361,23 @@ class Inpainter:
         return other
 
     def _judge(self, seen: Mask) -> Plausibility | None:
-        """Hold the observed sky against the prior; refuse, or warn, where they do not agree."""
-        found = None
-        if self.prior is not None:
-            noise = self._noise_variance
-            found = judge(self._data(), seen, self.prior, noise_variance=noise)
-            trouble = "" if found.verdict in ("good", "unknown") else str(found)
-            refused = found.verdict == "refused"
-        else:
-            refused = wrong_order(self._values, seen)
-            trouble = WRONG_ORDER if refused else ""
-        if refused and not self._trust_prior:
+        """Compare the observed sky with the prior; refuse, or warn, where they disagree."""
+        if self.prior is None:
+            if wrong_order(self._values, seen):
+                if not self._trust_prior:
+                    raise UnlikelyPriorError(
+                        f"{WRONG_ORDER}. To fill all the same, pass `trust_prior=True`"
+                    )
+                warnings.warn(WRONG_ORDER, stacklevel=4)
+            return None
+        found = judge(self._data(), seen, self.prior, noise_variance=self._noise_variance)
+        if found.verdict == "refused" and not self._trust_prior:
             raise UnlikelyPriorError(
-                f"the prior does not describe the observed sky: {trouble}. To fill all the same,"
+                f"the prior does not describe the observed sky: {found}. To fill all the same,"
                 " pass `trust_prior=True`"
             )
-        if trouble:
-            warnings.warn(f"the prior may not describe the observed sky: {trouble}", stacklevel=4)
+        if found.verdict in ("doubtful", "refused"):
+            warnings.warn(f"the prior may not describe the observed sky: {found}", stacklevel=4)
         return found
 
     def _take(self, values: Map) -> None:

@@ -1,4 +1,4 @@
-"""Hold an observed sky against what a prior predicts, before anything is filled with it.
+"""Compare an observed sky with what a prior predicts, before anything is filled.
 
 What is compared is local, so that any mask will do: the scatter of four sibling pixels about their
 mean, at the map's own resolution and then, with pixels averaged four by four, at ever coarser ones.
@@ -484,7 +484,7 @@ def _causes(measured: list[_Scatter], prior: Prior, noise: float) -> tuple[str, 
 
 
 def _alternatives(prior: Prior, noise: float) -> Iterator[tuple[str, float, Prior, float]]:
-    """Give what is often mistaken: a cause, a factor of the map's variance, prior and noise."""
+    """List common mistakes: the cause, a factor of the map's variance, the prior and the noise."""
     ell = np.arange(prior.cl.size)
     to_dl = np.maximum(ell * (ell + 1), 1) / (2 * math.pi)
     if prior.origin("cl") in ("given", "header") and prior.theory != LCDM:
@@ -501,9 +501,9 @@ def _alternatives(prior: Prior, noise: float) -> Iterator[tuple[str, float, Prio
                     yield f"the spectrum {words}", 1.0, cl, noise
     for unit, square in _UNITS.items():
         if unit:
-            yield f"the map is {unit}, but taken for µK: give its unit", square, prior, noise
+            yield f"the map is {unit}, but taken for µK: correct its unit", square, prior, noise
     for power in (1e-6, 1e-12):
-        yield "the map is in µK, but taken for a larger unit: give its unit", power, prior, noise
+        yield "the map is in µK, but taken for a larger unit: correct its unit", power, prior, noise
     if prior.origin("noise_uk_arcmin") == "given" and prior.noise_uk_arcmin:
         words = "`noise_uk_arcmin` is the noise of a square arcminute, not that of a pixel"
         yield words, 1.0, prior, prior.noise_uk_arcmin**2

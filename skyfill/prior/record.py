@@ -125,7 +125,7 @@ def prior_hdu(prior: Prior) -> bytes:
 
 
 def _numbers(prior: Prior) -> dict[str, Any]:
-    """Give all but the spectrum as JSON has it, which keeps every bit of a number."""
+    """Return all but the spectrum, for JSON, which keeps every bit of a number."""
     return {
         "kind": _KIND,
         "format": _FORMAT,
