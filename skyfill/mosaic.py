@@ -5,8 +5,13 @@ with independent spectra h_l C_l and (1 - h_l) C_l, so E[s|d] = m_L + W_H (d - M
 m_L = E[s_L|d]: the coarse level solves for m_L on a degraded map, tiles do the rest. Holes that are
 small are filled first, and are data to the coarse level and to the wide ones, as their surroundings
 show them better than a degraded map does: by their blocks where the exact solver is there for the
-polish at the end, else from tiles with the whole C_l. What is left of the error is the gather's; a
-step towards the exact mean of the sphere takes it out.
+polish at the end, else from tiles with the whole C_l. What is left of the error is the gather's,
+the borders of tiles and the coarse pixels': steps towards the exact mean of the sphere take it out.
+Up to `MosaicConfig.polished_nside` they are of all holes together, beyond of the wide ones, on
+whose rings alone they are taken, and then of the small ones.
+
+Every scalar of the solves, where conjugate gradients would take it from the map, is that of a
+sky which depends on mask and prior alone (`skyfill.gaussian.Course`): the mean is linear in the map.
 """
 
 from __future__ import annotations
@@ -24,7 +29,16 @@ from skyfill._progress import Progress, Silent
 from skyfill._runs import Runs
 from skyfill._tileset import FlatEngine, MosaicConfig, TileMean, TileSet, pixel_size, plan_tiles
 from skyfill.flatsky import coarse_share
-from skyfill.gaussian import Certificate, CoarseModel, Solver, degrade, freed
+from skyfill.gaussian import (
+    Certificate,
+    CoarseModel,
+    Course,
+    Polish,
+    Solver,
+    degrade,
+    drawn,
+    freed,
+)
 from skyfill.gaussian.blocks import affordable
 from skyfill.masks import grow
 from skyfill.prior import Prior
@@ -41,8 +55,12 @@ __all__ = [
 
 #: HEALPix pixels around holes that are gathered twice where no polish follows.
 _NEAR = 8.0
-#: Steps of polish where every hole is polished, and how much less exact the coarse level is then.
-_POLISH, _ROUGH = 8, 6.0
+#: Steps of polish where every hole is polished, how much less exact the coarse level is then, and
+#: steps where wide holes are.
+_POLISH, _ROUGH, _WIDE_POLISH = 8, 6.0, 5
+#: Distance at which the coarse level of a map has not converged, in units of the tolerance at which
+#: that of a drawn sky ended.
+_SLACK = 3.0
 
 #: Relative residual of a tile beyond which it has not converged: three times the largest of healthy
 #: runs (docs/measured.md, "Convergence").
@@ -116,7 +134,8 @@ class Mosaic:
         self._nside = nside_of(observed.size, "mask")
         self._sets: dict[str, TileSet] = {}
         self._coarse: Solver | None = None
-        self._polisher: Solver | None = None
+        self._course: Map | None = None
+        self._polisher: Polish | None = None
         self.polish = 0
         self.whole = self._nside <= self._config.whole_nside
         if self.whole:
@@ -124,14 +143,14 @@ class Mosaic:
         every = self._nside <= self._config.polished_nside
         polish = usual_polish(self._nside, self._config)
         self._near = None if holes is None or every else _near(observed, holes, self._config)
-        solver = self._solver(small_only=not every) if polish else None
-        if solver is not None:
-            self._polisher, self.polish = solver, polish
+        if polish:
+            self._polisher = self._prepared(polish, every=every)
         self._progress.stage("plan")
         small, wide = _small_and_wide(observed, self._config, self._near)
         blocks = np.zeros_like(observed)
-        if solver is not None:
-            blocks[solver.small] = True
+        if self._polisher is not None:
+            self.polish = polish
+            blocks[self._polisher.small] = True
             small &= ~blocks
             wide &= ~blocks
         kept = self._kept.of(observed, np.packbits(blocks), self._config)
@@ -159,24 +178,26 @@ class Mosaic:
         tiles = [f"{tiles} for {name} holes" for name, tiles in self._sets.items()]
         self._progress.done(", ".join(tiles))
 
-    def _solver(self, *, small_only: bool) -> Solver | None:
-        """Prepare the exact solver; None where there is no memory for it, or nothing to solve."""
+    def _prepared(self, steps: int, *, every: bool) -> Polish | None:
+        """Prepare polish; None where there is no memory for it."""
         self._progress.stage("prepare")
         try:
-            solver = Solver(
+            polish = Polish(
                 self._observed,
                 signal_cl=self._signal,
                 noise_cl=self._prior.white_cl,
-                small_only=small_only,
-                among=self._near,
+                steps=steps,
+                every=every,
+                near=self._near,
                 threads=self._threads,
                 kept=self._kept,
+                progress=self._progress,
             )
         except MemoryError:
             self._progress.done("no polish: this machine has too little memory for it")
             return None
-        self._progress.done(str(solver) if solver.holes.size else "nothing to polish")
-        return solver if solver.holes.size else None
+        self._progress.done(str(polish))
+        return polish
 
     def mean(self, values: Map, *, overwrite: bool = False) -> Map:
         """Give the posterior mean in the holes.
@@ -200,7 +221,7 @@ class Mosaic:
         if self._polisher is not None and self._polisher.small.size:
             # Nearer to the exact mean than from tiles, and sooner.
             self._progress.stage("blocks")
-            work[self._polisher.small] = self._polisher.small_fill(work)
+            self._polisher.fill_small(work)
             self._progress.done(f"{self._polisher.small.size} pixels")
         if "small" in self._sets:
             self._fill("small", work)
@@ -215,12 +236,7 @@ class Mosaic:
             for part, sky in harmonics.parts_of(large, self._nside, threads=self._threads):
                 work[part] += sky
         if self._polisher is not None:
-            self._progress.stage("polish", self.polish)
-            work[self._polisher.holes] = self._polisher.improve(
-                work, iterations=self.polish, progress=self._progress
-            )
-            self._progress.done()
-            self._note(self._polisher.unpolished())
+            self._note(self._polisher.finish(work))
         return np.asarray(work[~self._observed if self._holes is None else self._holes])
 
     def _solve(self, values: Map) -> Map:
@@ -271,23 +287,41 @@ class Mosaic:
             )
         every = self._polisher is not None and self._nside <= self._config.polished_nside
         tolerance = self._config.tolerance * (_ROUGH if every else 1.0)
-        solution = self._coarse.mean(coarse, tolerance=tolerance, progress=self._progress)
+        if self._course is None:
+            self._course = self._rehearsed(self._coarse, model, tolerance)
+        solution = self._coarse.mean(
+            coarse, tolerance=tolerance, course=Course(self._course), progress=self._progress
+        )
         lmax = model.window.size - 1
         tile = self._config.side * self._config.pixel * pixel_size(self._nside)
         h = coarse_share(np.arange(lmax + 1, dtype=float), tile)
         last = int(np.flatnonzero(h > 1e-9)[-1])
         alm = harmonics.almxfl(solution.whitened, h * model.window * signal[: lmax + 1])
         self._progress.done(f"nside {nside}, l up to {last}, {solution.certificate}")
-        if not solution.certificate.converged:
+        if not solution.certificate.distance <= _SLACK * tolerance * self._coarse.rms:
             self._note(f"the coarse level ({solution.certificate})")
         return harmonics.truncated(alm, last)
+
+    def _rehearsed(self, solver: Solver, model: CoarseModel, tolerance: float) -> Map:
+        """Give the course of the coarse level: that of a sky drawn from its model."""
+
+        def make() -> Map:
+            course = Course()
+            sky = drawn(model.nside, model.signal_cl, model.noise_cl)
+            solver.mean(sky, tolerance=tolerance, course=course)
+            return np.array(course.numbers)
+
+        known = self._kept.of(
+            self._observed, np.packbits(self._seen), model.signal_cl, model.noise_cl, tolerance
+        )
+        return known.of_prior().array("course", make, dtype=np.float64, shape=(-1,))
 
 
 def usual_polish(nside: int, config: MosaicConfig) -> int:
     """Give the exact iterations at the end: what is asked for, or what pays at an Nside."""
     if config.polish is not None:
         return config.polish
-    return _POLISH if nside <= config.polished_nside else 1
+    return _POLISH if nside <= config.polished_nside else _WIDE_POLISH
 
 
 def count_tiles(

@@ -8,7 +8,7 @@ import pytest
 
 from skyfill import flatsky, vae
 from skyfill._runs import Runs
-from skyfill.gaussian import Solver, degrade, solver
+from skyfill.gaussian import Solver, degrade, freed, solver
 from skyfill.masks import discs
 from skyfill.mosaic import Mosaic, MosaicConfig, count_tiles, wide_holes
 from skyfill.prior import ARCMIN, Prior, draw, lcdm
@@ -122,7 +122,7 @@ def test_what_is_in_the_holes_is_not_read(observed, truth):
     ("worse", "better", "gain"),
     [
         ({"polish": 0, "near": 0.0}, {"polish": 0}, 0.95),
-        ({"polish": 0}, {"polish": 1}, 0.1),
+        ({"polish": 0}, {"polish": 4}, 0.05),
     ],
 )
 def test_what_small_holes_gain_by(observed, truth, exact, worse, better, gain):
@@ -135,14 +135,23 @@ def test_what_small_holes_gain_by(observed, truth, exact, worse, better, gain):
     assert errors[1] < gain * errors[0]
 
 
-def test_polish_of_large_maps_leaves_wide_holes_alone(observed, truth, monkeypatch):
+def test_large_maps_are_polished_in_wide_holes_and_in_small_ones(observed, monkeypatch):
+    """Beyond ``polished_nside``: wide holes by steps, small ones by their blocks."""
     monkeypatch.setattr(solver, "affordable", lambda sizes: sizes < 200)
+    prior = Prior(NSIDE, lcdm(), fwhm=80 * ARCMIN, noise_uk_arcmin=400.0)
+    sky = draw(prior, seed=1, threads=1)
+    best = Solver(observed, signal_cl=freed(prior.signal_cl()), noise_cl=prior.white_cl, threads=1)
+    exact = best.mean(sky, tolerance=1e-4).fill
     wide = wide_holes(observed, 7.5 * hp.nside2resol(NSIDE))[~observed]
-    once, twice = (
-        mosaic_of(observed, config={"polished_nside": 0, "polish": n}).mean(truth) for n in (1, 2)
+    none, some, more = (
+        mosaic_of(observed, prior=prior, config={"polished_nside": 0, "polish": n}).mean(sky)
+        - exact
+        for n in (0, 3, 8)
     )
-    np.testing.assert_array_equal(once[wide], twice[wide])
-    assert np.all(once[~wide] != twice[~wide])
+    for where, gain in ((wide, 0.3), (~wide, 0.05)):
+        before, after, last = (np.mean(error[where] ** 2) for error in (none, some, more))
+        assert after < gain * before
+        assert last < after
 
 
 def test_blocks_take_the_place_of_tiles(observed, truth, exact, monkeypatch):

@@ -1,7 +1,10 @@
 """The exact fill of a Gaussian sky: posterior mean, and with it realizations, on the sphere."""
 
 from skyfill.gaussian.coarse import CoarseModel, degrade
+from skyfill.gaussian.loops import Course
 from skyfill.gaussian.pinned import freed, unpinned
+from skyfill.gaussian.polish import Polish
+from skyfill.gaussian.rehearsal import drawn
 from skyfill.gaussian.solution import Certificate, ConvergenceWarning, Solution
 from skyfill.gaussian.solver import Solver
 
@@ -9,9 +12,12 @@ __all__ = [
     "Certificate",
     "CoarseModel",
     "ConvergenceWarning",
+    "Course",
+    "Polish",
     "Solution",
     "Solver",
     "degrade",
+    "drawn",
     "freed",
     "unpinned",
 ]

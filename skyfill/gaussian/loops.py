@@ -6,13 +6,13 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from skyfill._jit import compiled
 from skyfill._progress import Progress
 from skyfill.harmonics import Covariance
 
-__all__ = ["Inner", "Outer", "rms"]
+__all__ = ["Course", "Inner", "Outer", "rms"]
 
 Map = NDArray[np.float64]
 
@@ -22,6 +22,33 @@ _FEWEST = 3
 _WORSE = 10.0
 #: Share of the first residual's square that is rounding.
 _ROUNDING = 1e-24
+
+
+class Course:
+    """What the loops decide on the way: lengths of steps, and whether to go on.
+
+    Conjugate gradients take it from their own data, so that what they give is not linear in these.
+    Along the course of another solve they are: whatever the data, the same polynomial of the same
+    operators is applied.
+
+    Parameters
+    ----------
+    numbers
+        Of the solve to follow; none if not given, then `numbers` are recorded.
+    """
+
+    def __init__(self, numbers: ArrayLike | None = None) -> None:
+        self._follows = numbers is not None
+        self.numbers = [] if numbers is None else list(np.asarray(numbers, dtype=np.float64))
+        self._at = 0
+
+    def take(self, own: float) -> float:
+        """Give a number of the course: the data's own, if there is none to follow."""
+        if not self._follows:
+            self.numbers.append(float(own))
+            return own
+        self._at += 1
+        return float(self.numbers[self._at - 1])
 
 
 class Model(Protocol):
@@ -76,9 +103,10 @@ def _ahead(moves: list[float]) -> float:
 class Inner:
     """Solve for the holes with the nearly exact Q; counts its iterations."""
 
-    def __init__(self, model: Model, progress: Progress, limit: int) -> None:
+    def __init__(self, model: Model, progress: Progress, limit: int, course: Course) -> None:
         self._model = model
         self._progress = progress
+        self._course = course
         self.left = limit
         self.taken = 0
 
@@ -101,6 +129,7 @@ class Inner:
         x, and its estimated rms distance from the solution (`_ahead`).
         """
         precision, precondition = self._model.inner.inverse, self._model.precondition
+        take = self._course.take
         x = np.zeros_like(right) if start is None else np.array(start, dtype=np.float64)
         rest = right.copy() if start is None else right - precision(x)
         z = precondition(rest)
@@ -110,10 +139,10 @@ class Inner:
         moves: list[float] = []
         first = rho
         for _ in range(self.left):
-            if rho <= _ROUNDING * first:
+            if take(rho <= _ROUNDING * first):
                 return x, 0.0
             image = precision(direction)
-            step = rho / _dot(direction, image)
+            step = take(rho / _dot(direction, image))
             x += step * direction
             rest -= step * image
             self.left -= 1
@@ -121,11 +150,11 @@ class Inner:
             self._progress.advance()
             moves.append(abs(step) * rms(direction))
             distance = _ahead(moves)
-            if not self.left or distance <= max(allowed, relative * rms(x)):
+            if take(not self.left or distance <= max(allowed, relative * rms(x))):
                 break
             z = precondition(rest)
             rho, last = _dot(rest, z), rho
-            direction *= rho / last
+            direction *= take(rho / last)
             direction += z
         return x, distance
 
@@ -138,8 +167,9 @@ class Outer:
     step, so a step is made conjugate to the one before explicitly.
     """
 
-    def __init__(self, model: Model, filled: Map, y: Map) -> None:
+    def __init__(self, model: Model, filled: Map, y: Map, course: Course) -> None:
         self._model = model
+        self._course = course
         self._filled = filled
         self._y = y
         self.whitened, image = model.covariance(y)
@@ -174,15 +204,15 @@ class Outer:
         padded[s.holes] = step
         z += s.sky.inverse(padded)
         if self._step is not None:
-            conjugate = -_dot(z, self._image) / self._curvature
+            conjugate = self._course.take(-_dot(z, self._image) / self._curvature)
             z += conjugate * self._direction
             step = step + conjugate * self._step
         alm, image = s.covariance(z)
         image[s.holes] -= step
         curvature = _dot(z, image)
-        if curvature <= 0:
+        if self._course.take(curvature <= 0):
             return 0.0
-        length = _dot(z, self._rest) / curvature
+        length = self._course.take(_dot(z, self._rest) / curvature)
         self._rest -= length * image
         self._y += length * z
         self._filled[s.holes] += length * step
@@ -192,4 +222,6 @@ class Outer:
         self.steps += 1
         self.residual = s.size(self._rest) / self._scale
         self._least = min(self._least, before, self.residual)
-        return min(self.residual / before, 1.0) if self.residual < _WORSE * self._least else 0.0
+        if self._course.take(self.residual >= _WORSE * self._least):
+            return 0.0
+        return min(self.residual / before, 1.0)

@@ -8,12 +8,14 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["block_bytes", "check_memory", "fits", "polish_bytes", "solve_bytes"]
+__all__ = ["block_bytes", "check_memory", "fits", "polish_bytes", "solve_bytes", "wide_bytes"]
 
 #: Bytes for each pixel of the map and for each hole pixel: of a solve, of it while blocks are made,
 #: and of polish of small holes. Measured (docs/measured.md, "Memory") at Nside 512 to 2048, with 1%
 #: to 55% in holes, of polish to 4096.
 _SOLVE, _MAKING, _POLISH = (82.0, 165.0), (66.0, 66.0), (33.0, 16.0)
+#: The same of polish of wide holes.
+_WIDE = (33.0, 120.0)
 #: Bytes of a solve that do not grow with the map.
 _FIXED = 0.06e9
 #: Bytes of a block of n hole pixels, over n², and while the largest is made.
@@ -45,13 +47,18 @@ def polish_bytes(nside: int, holes: int, blocks: NDArray[np.int64]) -> float:
     return _POLISH[0] * 12 * nside**2 + _POLISH[1] * holes + sum(block_bytes(blocks))
 
 
+def wide_bytes(nside: int, holes: int, blocks: NDArray[np.int64]) -> float:
+    """Estimate the peak of polish of wide holes alone, bytes, as `solve_bytes` does."""
+    return _WIDE[0] * 12 * nside**2 + _WIDE[1] * holes + sum(block_bytes(blocks))
+
+
 def block_bytes(blocks: NDArray[np.int64]) -> tuple[float, float]:
     """Give what all blocks take, and the largest while it is made."""
     n = blocks.astype(np.float64)
     return _BLOCK * float(n @ n), _LARGEST * float(n.max(initial=0.0)) ** 2
 
 
-def check_memory(nside: int, holes: int, blocks: NDArray[np.int64], *, small_only: bool) -> None:
+def check_memory(nside: int, holes: int, blocks: NDArray[np.int64], *, only: str | None) -> None:
     """Refuse what would end in the operating system's killing us, hours later.
 
     Raises
@@ -59,7 +66,8 @@ def check_memory(nside: int, holes: int, blocks: NDArray[np.int64], *, small_onl
     MemoryError
         The machine has less than the law and a quarter of it.
     """
-    need = _MARGIN * (polish_bytes if small_only else solve_bytes)(nside, holes, blocks)
+    law = {None: solve_bytes, "small": polish_bytes, "wide": wide_bytes}[only]
+    need = _MARGIN * law(nside, holes, blocks)
     have = _machine_memory()
     if need > have:
         raise MemoryError(

@@ -15,6 +15,7 @@ is lost.
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,7 +27,7 @@ from skyfill._kept import Kept
 from skyfill._progress import Progress, Silent
 from skyfill.gaussian.bands import TaperedBands
 from skyfill.gaussian.blocks import HoleBlocks, affordable
-from skyfill.gaussian.loops import Inner, Outer, rms
+from skyfill.gaussian.loops import Course, Inner, Outer, rms
 from skyfill.gaussian.memory import check_memory
 from skyfill.gaussian.pinned import Pinned, unpinned
 from skyfill.gaussian.solution import Certificate, Solution
@@ -80,10 +81,14 @@ class Solver:
     noise_variance
         ``(npix,)``, RING: variance of the noise in each pixel, µK², in place of ``noise_cl``; not
         read in the holes.
-    small_only
-        Fill the small holes alone, whose blocks are affordable, and take the others as observed.
+    only
+        ``small``: fill the small holes alone, whose blocks are affordable, and take the others as
+        observed. ``wide``: take none for small; `improve` without corrections is then all that
+        there is memory for.
     among
-        ``(npix,)``, RING: then only those of them that have one of these pixels.
+        ``(npix,)``, RING: of small holes, only those that have one of these pixels.
+    weights
+        ``(npix,)``, RING: `harmonics.pixel_weights`, where they are at hand.
     threads
         Of the transforms.
     kept
@@ -98,6 +103,8 @@ class Solver:
 
     Attributes
     ----------
+    resolved
+        Whether the pixels resolve the sky, so that the inner loop is nearly exact.
     left
         Estimated rms distance to the exact mean after `improve`, µK; from its last step alone where
         that has no more than two.
@@ -110,8 +117,9 @@ class Solver:
         signal_cl: Map,
         noise_cl: float = 0.0,
         noise_variance: ArrayLike | None = None,
-        small_only: bool = False,
+        only: Literal["small", "wide"] | None = None,
         among: Mask | None = None,
+        weights: Map | None = None,
         threads: int = 0,
         kept: Kept | None = None,
     ) -> None:
@@ -123,7 +131,7 @@ class Solver:
             raise ValueError("no pixel is observed: nothing is known of the sky")
         # Before anything large is made; what blocks take comes on top.
         nhole = observed.size - int(np.count_nonzero(observed))
-        check_memory(self._nside, nhole, np.empty(0, np.int64), small_only=small_only)
+        check_memory(self._nside, nhole, np.empty(0, np.int64), only=only)
         self._threads = threads
         area = 4 * np.pi / observed.size
         modes = (2 * np.arange(signal_cl.size) + 1) / (4 * np.pi)
@@ -143,26 +151,31 @@ class Solver:
         self.rms = (signal + white) ** 0.5
         lmax = _inner_lmax(signal_cl, white * area, self._nside)
         beyond = float(np.sum((modes * signal_cl)[lmax + 1 :]))
-        self._resolved = beyond < _UNRESOLVED * white
+        self.resolved = beyond < _UNRESOLVED * white
         white += beyond
         pixels = np.flatnonzero(~observed)
         kept = (kept or Kept()).of(observed)
-        labels = _labels(observed, pixels, _APART / (lmax + 1), kept)
-        sizes = np.bincount(labels)
-        if small_only and among is not None:
-            sizes[np.bincount(labels, among[pixels]) == 0] = observed.size  # too many for a block
-        small = affordable(sizes)[labels]
+        if only == "wide":
+            labels = np.zeros(pixels.size, np.int32)
+            small = labels > 0
+        else:
+            labels = _labels(observed, pixels, _APART / (lmax + 1), kept)
+            sizes = np.bincount(labels)
+            if only and among is not None:
+                sizes[np.bincount(labels, among[pixels]) == 0] = observed.size  # no block for these
+            small = affordable(sizes)[labels]
         self.left = 0.0
-        if small_only and not small.all():
+        if only == "small" and not small.all():
             observed = observed.copy()
             observed[pixels[~small]] = True
             # Small holes must not make up for the monopole of a wide one's error.
             signal_cl = unpinned(signal_cl)
             pixels, labels, small = pixels[small], labels[small], small[small]
-        check_memory(self._nside, nhole, np.bincount(labels[small]), small_only=small_only)
+        check_memory(self._nside, nhole, np.bincount(labels[small]), only=only)
         self._observed, self.holes, self._cl = observed, pixels, signal_cl
         self._free_dipole = bool(np.all(signal_cl[:2] > signal_cl[min(2, signal_cl.size - 1)]))
-        weights = harmonics.pixel_weights(self._nside, threads=threads)
+        if weights is None:
+            weights = harmonics.pixel_weights(self._nside, threads=threads)
         self.sky = Covariance(weights, signal_cl[: lmax + 1], white, threads=threads)
         self.small = self.holes[:0]
         self._blocks: HoleBlocks | None = None
@@ -218,6 +231,7 @@ class Solver:
         start: Map | None = None,
         tolerance: float = 3e-3,
         max_iterations: int = 1000,
+        course: Course | None = None,
         progress: Progress | None = None,
     ) -> Solution:
         """Fill the holes with the mean of what they can be, given the rest.
@@ -232,6 +246,9 @@ class Solver:
             Estimated rms distance to the exact mean to stop at, in units of the rms of the map.
         max_iterations
             Steps of the inner loop, all told, after which to stop anyway.
+        course
+            To be recorded, or followed: then the fill is linear in the map, and the tolerance says
+            no more than whether it is met.
         progress
             Told of every step.
 
@@ -239,7 +256,7 @@ class Solver:
         -------
         The solution; ``certificate.converged`` says whether the tolerance was met.
         """
-        progress = progress or Silent()
+        progress, course = progress or Silent(), course or Course()
         data = np.where(self._observed, values, 0.0)
         if not self.holes.size or not data.any():
             nalm = self._cl.size * (self._cl.size + 1) // 2
@@ -247,20 +264,20 @@ class Solver:
             nothing = np.zeros(nalm, dtype=np.complex128)
             return Solution(fill, nothing, Certificate(0, 0, 0.0, 0.0, converged=True))
         allowed = tolerance * self.rms
-        inner = Inner(self, progress, max_iterations)
+        inner = Inner(self, progress, max_iterations, course)
         fill, distance = inner.solve(
             -self.sky.inverse(data)[self.holes], start, allowed=_INNER * allowed
         )
         data[self.holes] = fill
         y = self.sky.inverse(data)
-        outer = Outer(self, data, y)
+        outer = Outer(self, data, y, course)
         relative = _RELATIVE
-        while inner.left > 0 and (outer.steps == 0 or distance > allowed):
+        while course.take(inner.left > 0 and (outer.steps == 0 or distance > allowed)):
             step, z, left = outer.correction(inner, _INNER * allowed, relative)
             shrunk = outer.advance(step, z)
             if shrunk > _SLOW:  # it may be the inner loop that holds it up
                 relative = max(0.3 * relative, 1e-5)
-            if not shrunk:
+            if course.take(not shrunk):
                 break
             distance = left + rms(step) * shrunk
         certificate = Certificate(
@@ -286,7 +303,15 @@ class Solver:
         fill = self._blocks.solve(right)
         return np.delete(fill, self._wide)
 
-    def improve(self, filled: Map, *, iterations: int, progress: Progress | None = None) -> Map:
+    def improve(
+        self,
+        filled: Map,
+        *,
+        iterations: int,
+        corrections: int | None = None,
+        course: Course | None = None,
+        progress: Progress | None = None,
+    ) -> Map:
         """Bring a fill nearer to the mean.
 
         By steps of the inner loop, and one of the outer for every four of these: the inner loop's
@@ -300,6 +325,10 @@ class Solver:
             ``(npix,)``, µK, RING; the holes hold the fill. It is not changed.
         iterations
             How many steps of the inner loop.
+        corrections
+            How many of the outer, at most, in place of these numbers.
+        course
+            To be recorded, or followed: then it is linear in the map.
         progress
             Told of every step.
 
@@ -307,31 +336,34 @@ class Solver:
         -------
         ``(nhole,)``; how far it is from the mean, says ``left`` then.
         """
-        inner = Inner(self, progress or Silent(), iterations)
+        course = course or Course()
+        inner = Inner(self, progress or Silent(), iterations, course)
         y = self.sky.inverse(filled)
         step, self.left = inner.solve(-y[self.holes], allowed=0.0)
+        del y
         if math.isinf(self.left):  # so few steps tell no more than how far they went
             self.left = rms(step)
         fill = np.asarray(filled[self.holes] + step)
-        if self._resolved and iterations < _ROUND:
+        if corrections is None:
+            rounds = iterations // _ROUND, _MANY * -(-iterations // _ROUND)
+            corrections = rounds[not self.resolved]
+        if not corrections:
             return fill
-        corrections, steps = iterations // _ROUND, _SHORT
-        if not self._resolved:
-            corrections, steps = _MANY * -(-iterations // _ROUND), _LONG
+        steps = _SHORT if self.resolved else _LONG
         data = filled.copy()
         data[self.holes] = fill
-        outer = Outer(self, data, self.sky.inverse(data))
+        outer = Outer(self, data, self.sky.inverse(data), course)
         for number in range(1, corrections + 1):
             inner.left = steps
             step, z, left = outer.correction(inner, 0.0, _RELATIVE)
-            if self._resolved and number == corrections:
+            if self.resolved and number == corrections:
                 # Nothing follows, and its length is right to some percent.
                 data[self.holes] += step
                 self.left = rms(step)
                 continue
             moved = rms(step) * outer.advance(step, z)
             self.left = moved + (left if math.isfinite(left) else rms(step))
-            if left + moved <= _ENOUGH * self.rms:
+            if course.take(left + moved <= _ENOUGH * self.rms):
                 break
         return data[self.holes]
 
