@@ -151,7 +151,7 @@ def test_large_maps_are_polished_in_wide_holes_and_in_small_ones(observed, monke
     for where, gain in ((wide, 0.3), (~wide, 0.05)):
         before, after, last = (np.mean(error[where] ** 2) for error in (none, some, more))
         assert after < gain * before
-        assert last < after
+        assert last < 1.01 * after  # blocks have no further to go
 
 
 def test_blocks_take_the_place_of_tiles(observed, truth, exact, monkeypatch):
