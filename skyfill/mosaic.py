@@ -329,17 +329,22 @@ def planned_regions(
 
     Returns
     -------
-    ``(npix,)``, RING; None where no hole has tiles, as on maps that are solved as a whole.
+    ``(npix,)``, RING; None where no hole has tiles, as on maps that are solved as a whole, and
+    where memory is too small to tell which holes have.
     """
     observed = as_mask(observed)
     config = MosaicConfig() if polished else MosaicConfig(polish=0)
     if nside_of(observed.size, "mask") <= config.whole_nside:
         return None
-    plan = Mosaic(
-        observed, prior, _no_engine, config=config, threads=threads, progress=progress
-    )
+    plan = Mosaic(observed, prior, _no_engine, config=config, threads=threads, progress=progress)
+    if polished and not plan.polish:
+        return None
+    listener = progress or Silent()
+    listener.stage("tile borders")
     regions = plan.tile_regions()
-    return regions if np.any(regions >= 0) else None
+    count = int(np.count_nonzero(np.bincount(regions[regions >= 0])))
+    listener.done(f"{count} tiles" if count else "no tiles")
+    return regions if count else None
 
 
 def _no_engine(
