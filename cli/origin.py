@@ -22,8 +22,8 @@ __all__ = ["exact_of", "keywords_of", "tiles_of"]
 _AFFORDABLE = 512
 #: Relative difference of priors that were fitted to one map with other numbers of threads.
 _SAME = 1e-4
-#: SFFILLED has six digits behind the point.
-_ROUNDED = 1e-6
+#: SFFILLED has six digits behind the point, and is off by half of the last one.
+_ROUNDED = 0.51e-6
 
 
 def keywords_of(sky: skyfill.SkyMap) -> Mapping[str, object]:
@@ -162,6 +162,13 @@ def tiles_of(
             f"{sky.path}: {other}; so nothing is said of the borders of its tiles", stacklevel=2
         )
         return None
+    made, now = said.get("CREATOR"), f"skyfill {skyfill.__version__}"
+    if made != now:
+        warnings.warn(
+            f"{sky.path} was written by {made}, and its tiles are planned again by {now}: those"
+            " that filled it may have had other borders",
+            stacklevel=2,
+        )
     return skyfill.mosaic.planned_regions(
         observed,
         prior,

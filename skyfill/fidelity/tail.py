@@ -41,14 +41,14 @@ def tail(fill: ArrayLike, exact: ArrayLike) -> dict[str, Figure]:
     ValueError
         There is no pixel, one lacks a value, or they are not as many.
     """
+    if not np.size(fill) or not np.size(exact):
+        raise ValueError("there is no pixel to compare; give those of the holes")
     fill, exact = as_map(fill, "fill", whole=False), as_map(exact, "exact", whole=False)
     if fill.shape != exact.shape:
         raise ValueError(
             f"the fill has {fill.size} pixels and the exact one {exact.size}; give those of the"
             " same holes"
         )
-    if not fill.size:
-        raise ValueError("there is no pixel to compare; give those of the holes")
     away = np.abs(np.subtract(fill, exact, dtype=np.float64))
     missing = int(np.count_nonzero(~np.isfinite(away)))
     if missing:
