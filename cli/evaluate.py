@@ -1,7 +1,8 @@
 """Judge filled maps, or a network of tiles, by a truth that is known.
 
 Maps: what `skyfill inpaint` wrote, several realizations, one, or a mean (with --std its spread), is
-held against the true map; without --truth it is judged by what a filled sky says of itself.
+held against the true map; without --truth it is judged by what a filled sky says of itself, and
+with --exact by its distance from the exact fill of the same draw.
 Tiles: clean tiles of a data set are covered with the masks of others, filled, and held against the
 truth: errors of whole tiles that run from 0 to 1, as the CosmoVAE paper has them, and errors in the
 holes, in µK.
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import skyfill
 
-from . import judgement, options, reading
+from . import judgement, options, origin, reading
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -55,7 +56,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--optimum",
         type=Path,
         metavar="FILE",
-        help="the exact mean, by `inpaint --method gaussian --mean`, to compare errors with",
+        help="the exact mean, by `inpaint --method gaussian --mean`, which errors against --truth "
+        "are compared with",
+    )
+    maps.add_argument(
+        "--exact",
+        type=Path,
+        nargs="?",
+        const=True,
+        metavar="FILE",
+        help="how far the fill is from the exact one of the same seed (its mean from the exact "
+        "mean), worst pixels included: FILE by `inpaint --method gaussian`, or, without FILE, "
+        "solved for here (a map filled by vae, up to Nside 512)",
     )
     reading.add_map(parser)
     reading.add_mask(parser)
@@ -80,7 +92,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     options.set_threads(args.threads)
-    if args.filled or args.mask or args.truth or args.std or args.optimum:
+    if args.filled or args.mask or args.truth or args.std or args.optimum or args.exact:
         return _maps(args)
     if args.tiles is None or args.weights is None:
         raise ValueError(
@@ -104,7 +116,10 @@ def _maps(args: argparse.Namespace) -> int:
         )
         std, draws = _spread(args, sky)
         more = (*args.filled[1:], args.mask, args.truth, args.std, args.optimum)
+        more += () if args.exact is True else (args.exact,)
         listener.done(f"nside {sky.nside}, {sky.unit}{reading.assumed(args, sky, *more)}")
+        exact = origin.exact_of(args, sky, observed, prior, listener)
+        tiles = origin.tiles_of(args, sky, observed, prior, listener)
         listener.stage("fills", len(args.filled))
 
         def skies() -> Iterator[NDArray[np.float64]]:
@@ -120,16 +135,22 @@ def _maps(args: argparse.Namespace) -> int:
             std=std,
             std_draws=draws,
             optimum=optimum,
+            exact=exact,
+            tiles=tiles,
             seed=args.seed,
             threads=args.threads or 0,
             progress=listener,
         )
     if args.json:
+        import numpy as np
+
         named = {
             "filled": [str(path) for path in args.filled],
             "prior": None if prior is None else skyfill.inpaint.describe_prior(prior),
             "mask": str(args.mask),
             "truth": str(args.truth) if args.truth else None,
+            "exact": "solved" if args.exact is True else str(args.exact) if args.exact else None,
+            "tiles": None if tiles is None else int(np.unique(tiles[tiles >= 0]).size),
             "seconds": round(time.perf_counter() - begun, 2),
         }
         print(json.dumps(found.as_dict() | named))
@@ -154,12 +175,16 @@ def _refuse(args: argparse.Namespace) -> None:
     """Refuse options that say nothing together."""
     if args.tiles or args.weights or args.limit or args.sample:
         raise ValueError("filled maps and tiles are judged one at a time; drop one or the other")
+    if not args.filled and args.exact not in (None, True):
+        raise ValueError(f"--exact took {args.exact} for the exact fill; give FILLED before it")
     if not args.filled or args.mask is None:
         raise ValueError(
             "filled maps are judged with their mask; give both, FILLED and --mask MASK"
         )
     if args.truth is None and (args.std or args.optimum):
         raise ValueError("--std and --optimum are held against the truth; pass --truth TRUTH")
+    if args.exact and len(args.filled) > 1:
+        raise ValueError("--exact is compared with one fill, that of its seed; give one FILLED")
     if args.std and len(args.filled) > 1:
         raise ValueError("--std belongs to one mean; realizations have their own spread, drop it")
 
@@ -171,8 +196,7 @@ def _spread(
     if args.std is None:
         return None, None
     sky = reading.beside_of(args, args.std, filled)
-    tables = skyfill.describe(args.std).tables
-    said = next((table.keywords for table in tables if table.hdu == sky.hdu), {}).get("SFDRAWS")
+    said = origin.keywords_of(sky).get("SFDRAWS")
     return sky.values, said if isinstance(said, int) and said > 1 else None
 
 

@@ -249,6 +249,8 @@ def cards_of(
     cards["SFMETHOD"] = (args.method, "how the holes were filled")
     if args.method in ("vae", "gaussian") and not args.mean:
         cards["SFLIKE"] = (args.fill, "what realizations are like: data or signal")
+    if args.method in ("vae", "gaussian") and args.dipole != "marginalise":
+        cards["SFDIPOLE"] = (args.dipole, "what became of monopole and dipole")
     if fitter.prior is not None:
         cards |= theory.cards(fitter.prior)
     if args.noise_map is not None:

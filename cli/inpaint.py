@@ -163,6 +163,7 @@ def _report(
         chain([first], skies),
         fitter.observed,
         outside=filling.outside_of(fitter),
+        tiles=fitter.tile_regions(),
         seed=args.seed,
         threads=args.threads or 0,
         progress=listener,

@@ -177,6 +177,17 @@ class TileSet:
         progress.done(f"{self}, {filled} pixels")
         return left
 
+    def owners(self, pixels: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Find the tile that has most weight at each RING pixel, ``(n,)``; -1 beyond all tiles."""
+        if not self._layouts:
+            return np.full(pixels.size, -1, dtype=np.int64)
+        return tiling.owners(self._layouts, pixels, window=self._window)
+
+    def regions(self, among: Mask | None = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Give the hole pixels, RING, of ``among`` alone if given, and their `owners`."""
+        pixels = np.flatnonzero(self._holes if among is None else self._holes & among)
+        return pixels, self.owners(pixels)
+
     def _cuts(self, data: NDArray[Any]) -> Iterator[tuple[NDArray[np.int64], Map, Map]]:
         """Cut tiles, the next ones while these are being filled."""
 

@@ -547,6 +547,19 @@ class Inpainter:
                 variance = variance - self._noise_variance[self.holes]
         return np.sqrt(np.maximum(variance, 0.0))
 
+    def tile_regions(self) -> NDArray[np.int64] | None:
+        """Divide holes among the tiles that fill them, each pixel to that with most weight.
+
+        Returns
+        -------
+        ``(npix,)``, RING: number of the tile, -1 where nothing is filled from tiles; None where
+        that is everywhere, as for another method than ``vae``, and up to Nside 128.
+        """
+        if not isinstance(self._fill, Mosaic) or self._fill.whole:
+            return None
+        regions = self._fill.tile_regions()
+        return regions if np.any(regions >= 0) else None
+
     def _known_prior(self) -> Prior:
         if self.prior is None:
             raise ValueError("the method has no prior")

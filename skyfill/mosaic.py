@@ -49,6 +49,7 @@ __all__ = [
     "MosaicConfig",
     "TileMean",
     "count_tiles",
+    "planned_regions",
     "usual_polish",
     "wide_holes",
 ]
@@ -239,6 +240,26 @@ class Mosaic:
             self._note(self._polisher.finish(work))
         return np.asarray(work[~self._observed if self._holes is None else self._holes])
 
+    def tile_regions(self) -> NDArray[np.int64]:
+        """Divide the holes that have tiles among these, each pixel to that with most weight.
+
+        The borders between such regions are where an error of tiles shows
+        (`skyfill.fidelity.border_seams`). It takes some seconds at Nside 2048, and is done anew at
+        every call.
+
+        Returns
+        -------
+        ``(npix,)``, RING: number of the tile; -1 where nothing is filled from tiles: where
+        observed, in small holes that are solved as blocks, and on maps solved as a whole.
+        """
+        regions = np.full(self._observed.size, -1, dtype=np.int64)
+        count = 0
+        for tiles in self._sets.values():
+            pixels, owners = tiles.regions(self._holes)
+            regions[pixels] = np.where(owners < 0, -1, owners + count)
+            count = int(regions.max(initial=count - 1)) + 1
+        return regions
+
     def _solve(self, values: Map) -> Map:
         """Give the exact mean in the holes."""
         self._progress.stage("whole sky")
@@ -315,6 +336,66 @@ class Mosaic:
             self._observed, np.packbits(self._seen), model.signal_cl, model.noise_cl, tolerance
         )
         return known.of_prior().array("course", make, dtype=np.float64, shape=(-1,))
+
+
+def planned_regions(
+    observed: ArrayLike,
+    prior: Prior,
+    *,
+    polished: bool = True,
+    threads: int = 0,
+    progress: Progress | None = None,
+) -> NDArray[np.int64] | None:
+    """Plan the tiles of a fill again, without filling: as `Mosaic.tile_regions` gives them.
+
+    Parameters
+    ----------
+    observed
+        ``(npix,)``, RING, True where observed; all else was filled.
+    prior
+        That of the fill.
+    polished
+        Whether exact iterations followed; if none did, small holes had tiles, not blocks.
+    threads
+        Of the transforms; 0 for all.
+    progress
+        Told of every stage.
+
+    Returns
+    -------
+    ``(npix,)``, RING; None where no hole has tiles, as on maps that are solved as a whole, and
+    where memory is too small to tell which holes have.
+    """
+    observed = as_mask(observed)
+    config = MosaicConfig() if polished else MosaicConfig(polish=0)
+    if nside_of(observed.size, "mask") <= config.whole_nside:
+        return None
+    plan = Mosaic(observed, prior, _no_engine, config=config, threads=threads, progress=progress)
+    if polished and not plan.polish:
+        return None
+    listener = progress or Silent()
+    listener.stage("tile borders")
+    regions = plan.tile_regions()
+    count = int(np.count_nonzero(np.bincount(regions[regions >= 0])))
+    listener.done(f"{count} tiles" if count else "no tiles")
+    return regions if count else None
+
+
+def _no_engine(
+    cl: Map,  # noqa: ARG001
+    *,
+    side: int,  # noqa: ARG001
+    pixel: float,  # noqa: ARG001
+    share: bool,  # noqa: ARG001
+    sky_pixel: float,  # noqa: ARG001
+    guard: int,  # noqa: ARG001
+) -> TileMean:
+    """Stand in for an engine where tiles are planned, and none is filled."""
+
+    def mean(tiles: NDArray[np.float64], observed: Mask) -> NDArray[np.float32]:  # noqa: ARG001
+        raise ValueError("these tiles were planned to be looked at, not to be filled")
+
+    return mean
 
 
 def usual_polish(nside: int, config: MosaicConfig) -> int:

@@ -10,8 +10,9 @@ from skyfill.fidelity.figures import THRESHOLDS, Figure, Threshold, judge
 from skyfill.fidelity.heldout import HeldOut, held_out_holes
 from skyfill.fidelity.isotropy import LowMultipoles, asymmetries, asymmetry_scatter, multipoles
 from skyfill.fidelity.onepoint import OnePoint, one_point
-from skyfill.fidelity.seams import border_seams, seams
+from skyfill.fidelity.seams import NoEdgeError, border_seams, seams
 from skyfill.fidelity.sky import SkyScores, score_sky
+from skyfill.fidelity.tail import tail
 from skyfill.fidelity.tiles import TileScores, hole_power, score_tiles, ssim
 from skyfill.fidelity.validation import Validation, validate
 
@@ -21,6 +22,7 @@ __all__ = [
     "Figure",
     "HeldOut",
     "LowMultipoles",
+    "NoEdgeError",
     "OnePoint",
     "SkyScores",
     "Threshold",
@@ -39,5 +41,6 @@ __all__ = [
     "score_tiles",
     "seams",
     "ssim",
+    "tail",
     "validate",
 ]

@@ -73,6 +73,7 @@ _STRIKE = "the share that error bars 3% off leave out; ten times the noise of 20
 _SHAPE = "judged against rotated copies of the same mask, which know the chance"
 _EVEN = "judged against the scatter of a Gaussian sky of the same spectrum"
 _EDGE = "5% more or less in the differences over an edge is no line that an eye or a filter sees"
+_LINE = "2% more in the mean square is a step of a seventh of what neighbours differ by"
 
 THRESHOLDS: dict[str, Threshold] = {
     "z_mean": Threshold(0.05, "an offset of a twentieth of the error bar is lost in it", 0.25),
@@ -86,6 +87,8 @@ THRESHOLDS: dict[str, Threshold] = {
     "hole_power": Threshold(0.05, "holes are a tenth of the sky: 5% in them is 0.5% of C_l", 0.25),
     "seam_step": Threshold(0.05, _EDGE, 0.25),
     "seam_slope": Threshold(0.05, _EDGE, 0.25),
+    "border_step": Threshold(0.02, _LINE, 0.25),
+    "border_slope": Threshold(0.02, _LINE, 0.25),
     "onepoint_ks": Threshold(0.0, _SHAPE, above=True),
     "onepoint_variance": Threshold(0.02, _SHAPE, 0.5),
     "onepoint_skewness": Threshold(0.0, _SHAPE),

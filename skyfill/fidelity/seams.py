@@ -3,7 +3,8 @@
 Two neighbours on either side of a hole's edge should differ as much as any two neighbours of the
 observed sky, and so should the slopes on either side. The mean squares of both, first and second
 differences over the edge, are divided by those in the observed sky, at the same distance from the
-equator, where HEALPix pixels have the same shapes.
+equator, where HEALPix pixels have the same shapes. The borders of tiles inside holes are looked at
+in the same way, beside lines inside holes that are no border.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from skyfill._checks import nside_of
 from skyfill.fidelity.figures import Figure, jackknife, judge
 from skyfill.healpix import neighbours, pixel_directions, pixels_towards
 
-__all__ = ["PATCH_NSIDE", "border_seams", "patches", "seams"]
+__all__ = ["PATCH_NSIDE", "NoEdgeError", "border_seams", "patches", "seams"]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -28,6 +29,10 @@ _BELTS = 24
 _PIECE = 1 << 19
 #: Pixels of the observed sky that are looked at, at most.
 _SAMPLE = 1 << 21
+
+
+class NoEdgeError(ValueError):
+    """There is no edge, or nothing away from edges to compare it with."""
 
 
 def patches(nside: int, pixels: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -66,7 +71,7 @@ def seams(values: ArrayLike, observed: ArrayLike, outside: Mask | None = None) -
     regions = (~observed).astype(np.int64)
     if outside is not None:
         regions[outside] = -1
-    return _compare(values, regions, regions == 1, observed)
+    return _compare("seam", values, regions, regions == 1, observed)
 
 
 def border_seams(values: ArrayLike, regions: NDArray[np.int64]) -> dict[str, Figure]:
@@ -77,24 +82,34 @@ def border_seams(values: ArrayLike, regions: NDArray[np.int64]) -> dict[str, Fig
     values
         ``(npix,)``, µK, RING.
     regions
-        ``(npix,)``, RING: number of the region (of the tile that has most weight); -1 where
-        nothing is to be looked at.
+        ``(npix,)``, RING: number of the region (of the tile that has most weight, as
+        `skyfill.Inpainter.tile_regions` gives it); -1 where nothing is to be looked at.
 
     Returns
     -------
-    As for `seams`.
+    ``border_step`` and ``border_slope``: mean squares of first and second differences over the
+    borders between regions, over those inside regions; one where a border is like any other line,
+    errors jackknifed over patches of 15°.
 
     Raises
     ------
     ValueError
-        There is one region only, or none has an inside.
+        The regions are not whole numbers, or of another Nside; there is one region only, or none
+        has an inside (`NoEdgeError`).
     """
-    values = as_map(values)
-    return _compare(values, regions, regions >= 0, regions >= 0)
+    values, regions = as_map(values), np.asarray(regions)
+    if regions.dtype.kind not in "iu" or regions.shape != values.shape:
+        raise ValueError(
+            f"regions must be whole numbers, one for each of the {values.size} pixels of the map;"
+            f" got {regions.dtype} of shape {regions.shape}"
+        )
+    looked_at = (regions >= 0) & np.isfinite(values)
+    regions = np.where(looked_at, regions, -1).astype(np.int64, copy=False)
+    return _compare("border", values, regions, looked_at, looked_at)
 
 
 def _compare(
-    values: Map, regions: NDArray[np.int64], border: Mask, inside: Mask
+    family: str, values: Map, regions: NDArray[np.int64], border: Mask, inside: Mask
 ) -> dict[str, Figure]:
     """Sum squares over borders from the pixels of one mask, and elsewhere from those of another."""
     over = np.flatnonzero(border)
@@ -107,9 +122,10 @@ def _compare(
     for where, kind, square, crosses in _differences(values, regions, within):
         _add(sky[kind], where, square, ~crosses)
     figures = {}
-    for name, ours, theirs in zip(("seam_step", "seam_slope"), edge, sky, strict=True):
+    names = (f"{family}_step", f"{family}_slope")
+    for name, ours, theirs in zip(names, edge, sky, strict=True):
         if not ours[..., 1].any() or not theirs[..., 1].any():
-            raise ValueError("there is no edge, or no sky away from edges to compare it with")
+            raise NoEdgeError("there is no edge, or no sky away from edges to compare it with")
         used = (ours + theirs)[..., 1].any(axis=1)
         value, error = jackknife(_ratio, ours[used], theirs[used])
         figures[name] = judge(name, value, 1.0, error)

@@ -18,13 +18,16 @@ from skyfill.fidelity.calibration import Calibration, calibrate
 from skyfill.fidelity.figures import Figure, worst
 from skyfill.fidelity.isotropy import LowMultipoles, asymmetries, low_cl, multipoles
 from skyfill.fidelity.onepoint import OnePoint, one_point
-from skyfill.fidelity.seams import patches, seams
+from skyfill.fidelity.seams import NoEdgeError, border_seams, patches, seams
+from skyfill.fidelity.tail import tail
 
 __all__ = ["SkyScores", "score_sky"]
 
 #: Differences of observed pixels over their rms: of a truth with other noise, and of one map that
 #: programs have rounded.
 _ANOTHER, _SAME = 0.5, 0.01
+#: What files of one map in float32 and other units differ by, over the pixel's value and the rms.
+_FLOAT32, _ROUNDED = 1e-6, 1e-4
 
 Map = NDArray[np.float64]
 
@@ -36,8 +39,8 @@ class SkyScores:
     Attributes
     ----------
     figures
-        Every figure, by name: those of `Calibration`, `seams`, `OnePoint`, `asymmetries` and
-        `LowMultipoles`.
+        Every figure, by name: those of `Calibration`, `tail`, `seams`, `border_seams`, `OnePoint`,
+        `asymmetries` and `LowMultipoles`.
     calibration
         Against the truth; None where there is none.
     one_point
@@ -99,6 +102,8 @@ def score_sky(
     std: ArrayLike | None = None,
     std_draws: int | None = None,
     optimum: ArrayLike | None = None,
+    exact: ArrayLike | None = None,
+    tiles: NDArray[np.int64] | None = None,
     groups: NDArray[np.int64] | None = None,
     outside: NDArray[np.bool_] | None = None,
     seed: int = 0,
@@ -107,8 +112,8 @@ def score_sky(
 ) -> SkyScores:
     """Judge the fills of one map.
 
-    Seams, distribution and isotropy are those of the first fill. Of a part of the sky there are
-    seams, and what the truth tells.
+    Seams, distribution, isotropy and the distance from ``exact`` are those of the first fill. Of a
+    part of the sky there are seams, the distance, and what the truth tells.
 
     Parameters
     ----------
@@ -124,7 +129,14 @@ def score_sky(
         ``(npix,)``, µK, RING: spread that belongs to the one fill, which is then taken for the
         posterior mean, and the number of realizations behind it (None: it is exact).
     optimum
-        ``(npix,)``, µK, RING: a sky filled with the exact mean.
+        ``(npix,)``, µK, RING: a sky filled with the exact mean, for errors against the truth to be
+        compared with.
+    exact
+        ``(npix,)``, µK, RING: the same sky with the exact fill that the first fill should be: the
+        mean, or the realization of the same seed and index.
+    tiles
+        ``(npix,)``, RING: which tile has most weight, -1 where none has any, as
+        `skyfill.Inpainter.tile_regions` gives it. Figures are left out where no tiles meet.
     groups
         ``(npix,)``, RING: what errors are jackknifed over, for pixels that have a truth; patches of
         15° if not given.
@@ -139,16 +151,17 @@ def score_sky(
     ------
     ValueError
         Maps of different Nside, a fill with missing pixels, no hole, no fill, no truth in the
-        holes, or fills that do not differ.
+        holes, fills that do not differ, or an exact fill of another map or mask.
     """
     listener = progress or Silent()
     seed = check_seed(seed)
     observed = as_mask(observed)
-    truth = None if truth is None else as_map(truth, "truth")
-    std = None if std is None else as_map(std, "std")
-    optimum = None if optimum is None else as_map(optimum, "optimum")
+    given = {"truth": truth, "std": std, "optimum": optimum, "exact": exact}
+    truth, std, optimum, exact = (
+        None if each is None else as_map(each, name) for name, each in given.items()
+    )
     known = observed if outside is None else observed | outside
-    _check(known, {"truth": truth, "spread": std, "optimum": optimum})
+    _check(known, {"truth": truth, "spread": std, "optimum": optimum, "exact fill": exact})
     holes = ~known
     judged = np.empty(0, np.int64)
     if truth is not None:
@@ -186,7 +199,8 @@ def score_sky(
     _check_truth(first, truth, observed, judged)
     listener.stage("judge")
     figures = dict(calibration.figures if calibration else {})
-    figures |= seams(first, observed, outside)
+    figures |= _distance(first, exact, observed, holes)
+    figures |= seams(first, observed, outside) | _borders(first, exact, tiles)
     low = multipoles(np.array(skies.low), whole_truth) if skies.low else None
     spread = None
     if low is not None:
@@ -247,6 +261,45 @@ def _check_truth(
             " truth's rms; is this the truth of this map, in its unit?",
             stacklevel=3,
         )
+
+
+def _distance(
+    first: Map, exact: Map | None, observed: NDArray[np.bool_], holes: NDArray[np.bool_]
+) -> dict[str, Figure]:
+    """Give the figures of `tail`; refuse an exact fill of another map or mask."""
+    if exact is None:
+        return {}
+    missing = int(np.count_nonzero(~np.isfinite(exact[holes])))
+    if missing:
+        raise ValueError(
+            f"the exact fill misses {missing} of {np.count_nonzero(holes)} hole pixels: it was"
+            " filled with another mask; fill the same map with the same mask"
+        )
+    away = np.abs(first[observed] - exact[observed])
+    allowed = _FLOAT32 * np.abs(first[observed]) + _ROUNDED * np.std(first[observed])
+    changed = int(np.count_nonzero(~(away <= allowed)))  # what is not known there is changed, too
+    if changed:
+        raise ValueError(
+            f"the exact fill differs from the fill in {changed} observed pixels, so it is of"
+            " another map or mask; fill the same map with the same mask"
+        )
+    return tail(first[holes], exact[holes])
+
+
+def _borders(first: Map, exact: Map | None, tiles: NDArray[np.int64] | None) -> dict[str, Figure]:
+    """Give the figures of `border_seams`, and of the distance from an exact fill; or none."""
+    if tiles is None:
+        return {}
+    try:
+        figures = border_seams(first, tiles)
+        if exact is not None:
+            # The sky, which is in both, hides a step that this shows. Without a verdict: far
+            # below the noise a step does no harm however it stands out.
+            found = border_seams(first - exact, tiles)["border_step"]
+            figures["exact_border_step"] = Figure(found.value, error=found.error)
+    except NoEdgeError:
+        return {}
+    return figures
 
 
 def _apart(one: Map, other: Map) -> float:

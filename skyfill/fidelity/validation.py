@@ -186,6 +186,7 @@ def validate(
         truth=np.where(known, values, np.nan),
         groups=copies.labels,
         outside=outside if outside is not None and outside.any() else None,
+        tiles=filler.tile_regions(),
         seed=seed,
         threads=threads,
         progress=listener,

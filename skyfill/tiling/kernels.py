@@ -200,3 +200,54 @@ def add_tiles(
                     total,
                     weight,
                 )
+
+
+@parallel
+def heaviest_tiles(
+    nside: int,
+    pixels: Integers,
+    bounds: Integers,
+    cells: Floats,
+    near: Floats,
+    slack: Floats,
+    axes: Floats,
+    step: Floats,
+    origin: Floats,
+    car: Flags,
+    centres: Floats,
+    window: Floats,
+    heaviest: Floats,
+    owners: Integers,
+) -> None:
+    """Find the tile whose window weighs most at each pixel; of equals the first.
+
+    All but ``heaviest``, the weights (zero at the start), and ``owners`` (-1 at the start) are as
+    for `add_tiles`.
+    """
+    ny, nx = window.shape
+    for cell in prange(cells.shape[0]):
+        c = int(np.int64(cell))
+        i, j, k = cells[c, 0], cells[c, 1], cells[c, 2]
+        for t in range(centres.shape[0]):
+            if i * centres[t, 0] + j * centres[t, 1] + k * centres[t, 2] < near[t]:
+                continue
+            x, y = project(axes[t], step[t], origin[t], car[t], nx, i, j, k)
+            if max(-x, x - (nx - 1), -y, y - (ny - 1)) > slack[t]:
+                continue
+            for p in range(bounds[c], bounds[c + 1]):
+                z, s, phi = pix2zsphi_nest(nside, pixels[p])
+                x, y = project(
+                    axes[t],
+                    step[t],
+                    origin[t],
+                    car[t],
+                    nx,
+                    s * math.cos(phi),
+                    s * math.sin(phi),
+                    z,
+                )
+                if 0.0 <= x <= nx - 1 and 0.0 <= y <= ny - 1:
+                    weight = bilinear_value(window, x, y)
+                    if weight > heaviest[p]:
+                        heaviest[p] = weight
+                        owners[p] = t

@@ -155,7 +155,7 @@ OPTIONS = {
     "tiles": f"map mask {COMMON} {PRIOR} {MAP} {MASK} --size "
     "--projection --no-fit "
     "--pixel-arcmin --spacing-deg --split --test-map --limit",
-    "evaluate": f"filled --mask --truth --std --optimum {MAP} {MASK} "
+    "evaluate": f"filled --mask --truth --std --optimum --exact {MAP} {MASK} "
     " --tiles --weights --limit --sample --seed --device --threads --json -q --quiet",
     "validate": f"map mask {PRIOR} {MAP} {MASK} --seed "
     f"--report --overwrite --method --polish --realizations --holes --share --dipole {NOISE} "

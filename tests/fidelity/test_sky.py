@@ -64,7 +64,7 @@ def test_borders_of_tiles(skies):
     clean = border_seams(skies[1], tiles)
     assert {each.verdict for each in clean.values()} == {"good"}
     steps = border_seams(skies[1] + 60 * (tiles % 2), tiles)
-    assert steps["seam_step"].verdict == "bad"
+    assert steps["border_step"].verdict == "bad"
     with pytest.raises(ValueError, match="no edge"):
         border_seams(skies[1], np.zeros(tiles.size, np.int64))
 

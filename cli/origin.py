@@ -1,0 +1,228 @@
+"""What a filled map's header says of its fill, and what is found again from that."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import skyfill
+
+from . import reading
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["exact_of", "keywords_of", "tiles_of"]
+
+#: Largest Nside at which `--exact` solves for the exact fill itself: a minute or so.
+_AFFORDABLE = 512
+#: Relative difference of priors that were fitted to one map with other numbers of threads.
+_SAME = 1e-4
+#: SFFILLED has six digits behind the point, and is off by half of the last one.
+_ROUNDED = 0.51e-6
+
+
+def keywords_of(sky: skyfill.SkyMap) -> Mapping[str, object]:
+    """Give the keywords of the table that a map was read from."""
+    tables = skyfill.describe(sky.path).tables
+    return next((table.keywords for table in tables if table.hdu == sky.hdu), {})
+
+
+def exact_of(
+    args: argparse.Namespace,
+    sky: skyfill.SkyMap,
+    observed: NDArray[np.bool_],
+    prior: skyfill.Prior | None,
+    listener: skyfill.Progress,
+) -> NDArray[np.float64] | None:
+    """Read the map of --exact, or solve for it; ``(npix,)``, µK; None where it is not given."""
+    if args.exact is None:
+        return None
+    if args.exact is True:
+        return _solved(args, sky, observed, prior, listener)
+    other = reading.beside_of(args, args.exact, sky, field=args.field)
+    _refuse_another(sky, prior, other)
+    return other.values
+
+
+def _solved(
+    args: argparse.Namespace,
+    sky: skyfill.SkyMap,
+    observed: NDArray[np.bool_],
+    prior: skyfill.Prior | None,
+    listener: skyfill.Progress,
+) -> NDArray[np.float64]:
+    """Solve for the exact fill of the map's own draw."""
+    import numpy as np
+
+    said = keywords_of(sky)
+    method, path = said.get("SFMETHOD"), sky.path
+    mend = f"write it with `{_command(said)}`, and pass --exact FILE"
+    if method == "gaussian":
+        raise ValueError(f"{path} is the exact fill already; drop --exact")
+    if method != "vae" or prior is None:
+        raise ValueError(
+            f"{path} is no map that skyfill filled by vae, with its prior in it, so its exact fill"
+            f" cannot be solved for; {mend}"
+        )
+    if sky.nside > _AFFORDABLE:
+        raise ValueError(
+            f"{path} has Nside {sky.nside}, and an exact fill is solved for here up to"
+            f" {_AFFORDABLE}; {mend}"
+        )
+    other = _other_holes(said, observed)
+    if other is not None:
+        raise ValueError(
+            f"{path}: {other}; pass the --mask that it was filled with, or {mend} (same map and"
+            " mask)"
+        )
+    index = _index(said)
+    seed = said.get("SFSEED")
+    if index is None or (index >= 0 and not isinstance(seed, int)):
+        raise ValueError(
+            f"{path} does not say which draw it is: its header lacks SFFILL or SFSEED; {mend}"
+        )
+    fitter = skyfill.Inpainter(
+        np.where(observed, sky.values, np.nan),
+        observed,
+        method="gaussian",
+        prior=prior,
+        trust_prior=True,  # as the fill did; what there is to warn of it has said
+        holes="all",
+        fill=str(said.get("SFLIKE", "data")),
+        dipole=str(said.get("SFDIPOLE", "marginalise")),
+        seed=seed if isinstance(seed, int) else 0,
+        threads=args.threads or 0,
+        progress=listener,
+    )
+    try:
+        fill = fitter.mean() if index < 0 else fitter.realization(index)
+    except skyfill.inpaint.ConvergenceError:
+        raise ValueError(
+            f"{path}: its exact fill has not converged; try a larger --tolerance: {mend}"
+        ) from None
+    exact = sky.values.astype(np.float64)
+    exact[fitter.holes] = fill
+    return exact
+
+
+def _refuse_another(
+    sky: skyfill.SkyMap, prior: skyfill.Prior | None, other: skyfill.SkyMap
+) -> None:
+    """Refuse a map for --exact that was not filled as the other, but exactly."""
+    if other.path.resolve() == sky.path.resolve():
+        raise ValueError(f"--exact {other.path} is the filled map itself; give its exact fill")
+    ours, theirs = keywords_of(sky), keywords_of(other)
+    mend = f"write it with `{_command(ours)}`"
+    method = theirs.get("SFMETHOD", "gaussian")
+    if method != "gaussian":
+        raise ValueError(f"--exact {other.path} was filled by {method}, not exactly; {mend}")
+    names = ["SFFILL", "SFFILLED"]
+    if _index(ours) != -1:  # of a realization
+        names += ["SFSEED", "SFLIKE"]
+    for name in names:
+        one, two = ours.get(name), theirs.get(name)
+        if one is not None and two is not None and one != two:
+            raise ValueError(
+                f"--exact {other.path} is of another fill: its {name} is {two}, that of {sky.path}"
+                f" is {one}; {mend}"
+            )
+    one, two = (each.get("SFDIPOLE", "marginalise") for each in (ours, theirs))
+    if "SFMETHOD" in ours and "SFMETHOD" in theirs and one != two:
+        raise ValueError(
+            f"--exact {other.path} was filled with --dipole {two}, {sky.path} with --dipole {one};"
+            f" {mend}"
+        )
+    known = skyfill.prior.recorded_prior(other.path)
+    if prior is not None and known is not None and not _alike(prior, known):
+        raise ValueError(
+            f"--exact {other.path} was filled with another prior than {sky.path}; {mend}"
+            f" --prior {sky.path}"
+        )
+
+
+def tiles_of(
+    args: argparse.Namespace,
+    sky: skyfill.SkyMap,
+    observed: NDArray[np.bool_],
+    prior: skyfill.Prior | None,
+    listener: skyfill.Progress,
+) -> NDArray[np.int64] | None:
+    """Plan the tiles that a map was filled from; ``(npix,)``, None where it was from none."""
+    said = keywords_of(sky)
+    if said.get("SFMETHOD") != "vae" or prior is None or "SFHOLES" in said:
+        return None
+    other = _other_holes(said, observed)
+    if other is not None:
+        warnings.warn(
+            f"{sky.path}: {other}; so nothing is said of the borders of its tiles", stacklevel=2
+        )
+        return None
+    made, now = said.get("CREATOR"), f"skyfill {skyfill.__version__}"
+    if made != now:
+        warnings.warn(
+            f"{sky.path} was written by {made}, and its tiles are planned again by {now}: those"
+            " that filled it may have had other borders",
+            stacklevel=2,
+        )
+    return skyfill.mosaic.planned_regions(
+        observed,
+        prior,
+        polished="SFPOLISH" in said,
+        threads=args.threads or 0,
+        progress=listener,
+    )
+
+
+def _other_holes(said: Mapping[str, object], observed: NDArray[np.bool_]) -> str | None:
+    """Say that a mask has other holes than were filled, or only some of its holes were."""
+    if "SFHOLES" in said:
+        return f"only some of its holes were filled (SFHOLES is {said['SFHOLES']})"
+    share, filled = float((~observed).mean()), said.get("SFFILLED")
+    if isinstance(filled, float | int) and abs(share - filled) > _ROUNDED:
+        return (
+            f"{filled:.4%} of the sky was filled (SFFILLED), and the mask's holes are {share:.4%}"
+        )
+    return None
+
+
+def _index(said: Mapping[str, object]) -> int | None:
+    """Give the index of a realization, -1 of a mean, None where SFFILL does not say."""
+    word, _, number = str(said.get("SFFILL", "")).partition(" ")
+    if word == "mean":
+        return -1
+    return int(number) if word == "realization" and number.isdecimal() else None
+
+
+def _command(said: Mapping[str, object]) -> str:
+    """Give the command that writes the exact fill of a draw."""
+    words = "skyfill inpaint MAP MASK --method gaussian"
+    index = _index(said)
+    if index == -1:
+        words += " --mean"
+    elif index is not None:
+        words += f" --seed {said.get('SFSEED', 'SEED')}"
+        if index:
+            words += f" --realizations {index + 1}"
+    if said.get("SFLIKE") == "signal":
+        words += " --fill signal"
+    if "SFDIPOLE" in said:
+        words += f" --dipole {said['SFDIPOLE']}"
+    return f"{words} -o FILE"
+
+
+def _alike(one: skyfill.Prior, two: skyfill.Prior) -> bool:
+    """Tell whether two priors are the same but for the rounding of a fit."""
+    import numpy as np
+
+    numbers = ("fwhm", "noise_uk_arcmin", "calibration")
+    return (
+        (one.pixel_window, one.noise_map) == (two.pixel_window, two.noise_map)
+        and one.cl.shape == two.cl.shape
+        and np.allclose(one.cl, two.cl, rtol=_SAME, atol=0.0)
+        and all(math.isclose(getattr(one, x), getattr(two, x), rel_tol=_SAME) for x in numbers)
+    )
