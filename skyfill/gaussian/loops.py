@@ -42,11 +42,11 @@ class Course:
         self.numbers = [] if numbers is None else list(np.asarray(numbers, dtype=np.float64))
         self._at = 0
 
-    def take(self, own: float) -> float:
-        """Give a number of the course: the data's own, if there is none to follow."""
+    def take(self, own: float, over: float = 1.0) -> float:
+        """Give a quotient of the course: the data's own, if there is none to follow."""
         if not self._follows:
-            self.numbers.append(float(own))
-            return own
+            self.numbers.append(float(own / over))
+            return self.numbers[-1]
         self._at += 1
         return float(self.numbers[self._at - 1])
 
@@ -142,7 +142,7 @@ class Inner:
             if take(rho <= _ROUNDING * first):
                 return x, 0.0
             image = precision(direction)
-            step = take(rho / _dot(direction, image))
+            step = take(rho, _dot(direction, image))
             x += step * direction
             rest -= step * image
             self.left -= 1
@@ -154,7 +154,7 @@ class Inner:
                 break
             z = precondition(rest)
             rho, last = _dot(rest, z), rho
-            direction *= take(rho / last)
+            direction *= take(rho, last)
             direction += z
         return x, distance
 
@@ -187,7 +187,7 @@ class Outer:
 
     @cached_property
     def _scale(self) -> float:
-        return self._model.size(self._filled)
+        return self._model.size(self._filled) or 1.0
 
     def correction(self, inner: Inner, allowed: float, relative: float) -> tuple[Map, Map, float]:
         """Give what x lacks, what y lacks beside what follows of it, and how well x is known."""
@@ -204,7 +204,7 @@ class Outer:
         padded[s.holes] = step
         z += s.sky.inverse(padded)
         if self._step is not None:
-            conjugate = self._course.take(-_dot(z, self._image) / self._curvature)
+            conjugate = self._course.take(-_dot(z, self._image), self._curvature)
             z += conjugate * self._direction
             step = step + conjugate * self._step
         alm, image = s.covariance(z)
@@ -212,7 +212,7 @@ class Outer:
         curvature = _dot(z, image)
         if self._course.take(curvature <= 0):
             return 0.0
-        length = self._course.take(_dot(z, self._rest) / curvature)
+        length = self._course.take(_dot(z, self._rest), curvature)
         self._rest -= length * image
         self._y += length * z
         self._filled[s.holes] += length * step
@@ -222,6 +222,6 @@ class Outer:
         self.steps += 1
         self.residual = s.size(self._rest) / self._scale
         self._least = min(self._least, before, self.residual)
-        if self._course.take(self.residual >= _WORSE * self._least):
+        if self._course.take(self.residual > _WORSE * self._least):
             return 0.0
-        return min(self.residual / before, 1.0)
+        return min(self.residual / before, 1.0) if before else 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -63,44 +64,53 @@ class Polish:
         kept: Kept,
         progress: Progress,
     ) -> None:
-        self._progress, self._every = progress, every
-        prior: dict[str, Any] = {"signal_cl": signal_cl, "noise_cl": noise_cl, "threads": threads}
-        #: Solvers, the arguments of their `Solver.improve`, and the course that each follows.
-        self._stages: list[tuple[Solver, dict[str, int], NDArray[np.float64]]] = []
-
-        def add(solver: Solver, steps: dict[str, int], seen: Mask, **only: Any) -> None:
-            known = kept.of(seen, signal_cl, noise_cl, steps, only).of_prior()
-            numbers = known.array(
-                "course",
-                lambda: rehearse(seen, **prior, **steps, **only),
-                dtype=np.float64,
-                shape=(-1,),
-            )
-            self._stages.append((solver, steps, numbers))
-
-        if every:
-            self._first = Solver(observed, **prior, kept=kept)
-            if self._first.holes.size:
-                add(self._first, {"iterations": steps}, observed)
-        else:
-            self._first = Solver(observed, **prior, only="small", among=near, kept=kept)
+        self._progress, self._every, self._near = progress, every, near
+        self._observed, self._kept, self._steps = observed, kept, steps
+        self._prior: dict[str, Any] = {
+            "signal_cl": signal_cl,
+            "noise_cl": noise_cl,
+            "threads": threads,
+        }
+        some: dict[str, Any] = {} if every else {"only": "small", "among": near}
+        self._first = Solver(observed, **self._prior, **some, kept=kept)
         self.small = self._first.small
-        if every:
-            return
-        seen = observed.copy()
+        self._told = ""
+
+    @cached_property
+    def _stages(self) -> list[tuple[Solver, dict[str, int], NDArray[np.float64]]]:
+        """Solvers, the arguments of their `Solver.improve`, and the course that each follows."""
+        stages = []
+
+        def add(solver: Solver, seen: Mask, **steps: int) -> None:
+            prior = self._prior["signal_cl"], self._prior["noise_cl"]
+            known = self._kept.of(seen, *prior, self._every, steps).of_prior()
+            numbers = known.array(
+                "course", lambda: rehearse(solver, **steps), dtype=np.float64, shape=(-1,)
+            )
+            stages.append((solver, steps, numbers))
+
+        if self._every:
+            add(self._first, self._observed, iterations=self._steps)
+            return stages
+        seen = self._observed.copy()
         seen[self.small] = True
-        if near is not None:
-            seen |= ~near
+        if self._near is not None:
+            seen |= ~self._near
         if not seen.all():
             weights = self._first.sky.weights
-            wide = Solver(seen, **prior, only="wide", weights=weights, kept=kept)
-            add(wide, {"iterations": steps, "corrections": 0}, seen, only="wide")
+            try:
+                wide = Solver(seen, **self._prior, only="wide", weights=weights, kept=self._kept)
+            except MemoryError:
+                self._told = "wide holes left as they are: this machine has too little memory"
+            else:
+                add(wide, seen, iterations=self._steps, corrections=0)
         if self.small.size and not self._first.resolved:
-            add(self._first, {"iterations": 1}, observed, only="small")
+            add(self._first, self._observed, iterations=1)
+        return stages
 
     def __str__(self) -> str:
         """Say in a few words what was prepared."""
-        return str(self._stages[0][0] if self._stages and not self._every else self._first)
+        return str(self._first)
 
     def fill_small(self, values: Map) -> None:
         """Fill the small holes as if all others held what is in ``values``, which is changed."""
@@ -118,5 +128,5 @@ class Polish:
             trouble = trouble or solver.unpolished()
         if not self._every and self._first.resolved:
             self.fill_small(values)
-        self._progress.done()
+        self._progress.done(self._told)
         return trouble

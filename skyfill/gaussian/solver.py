@@ -103,6 +103,10 @@ class Solver:
 
     Attributes
     ----------
+    nside, signal_cl, noise_cl
+        As they were given.
+    holes
+        ``(n,)``, RING: the pixels that are filled.
     resolved
         Whether the pixels resolve the sky, so that the inner loop is nearly exact.
     left
@@ -126,12 +130,12 @@ class Solver:
         observed = as_mask(observed, "the map to fill")
         if noise_variance is not None:
             noise_variance = as_map(noise_variance, "noise_variance")
-        self._nside = nside_of(observed.size, "the map to fill")
+        self.nside = nside_of(observed.size, "the map to fill")
         if not observed.any():
             raise ValueError("no pixel is observed: nothing is known of the sky")
         # Before anything large is made; what blocks take comes on top.
         nhole = observed.size - int(np.count_nonzero(observed))
-        check_memory(self._nside, nhole, np.empty(0, np.int64), only=only)
+        check_memory(self.nside, nhole, np.empty(0, np.int64), only=only)
         self._threads = threads
         area = 4 * np.pi / observed.size
         modes = (2 * np.arange(signal_cl.size) + 1) / (4 * np.pi)
@@ -149,7 +153,7 @@ class Solver:
             self._noise = np.where(observed, np.maximum(noise_variance, floor), white)
             white = float(np.median(self._noise[observed]))
         self.rms = (signal + white) ** 0.5
-        lmax = _inner_lmax(signal_cl, white * area, self._nside)
+        lmax = _inner_lmax(signal_cl, white * area, self.nside)
         beyond = float(np.sum((modes * signal_cl)[lmax + 1 :]))
         self.resolved = beyond < _UNRESOLVED * white
         white += beyond
@@ -171,11 +175,12 @@ class Solver:
             # Small holes must not make up for the monopole of a wide one's error.
             signal_cl = unpinned(signal_cl)
             pixels, labels, small = pixels[small], labels[small], small[small]
-        check_memory(self._nside, nhole, np.bincount(labels[small]), only=only)
-        self._observed, self.holes, self._cl = observed, pixels, signal_cl
+        check_memory(self.nside, nhole, np.bincount(labels[small]), only=only)
+        self._observed, self.holes = observed, pixels
+        self.signal_cl, self.noise_cl = signal_cl, noise_cl
         self._free_dipole = bool(np.all(signal_cl[:2] > signal_cl[min(2, signal_cl.size - 1)]))
         if weights is None:
-            weights = harmonics.pixel_weights(self._nside, threads=threads)
+            weights = harmonics.pixel_weights(self.nside, threads=threads)
         self.sky = Covariance(weights, signal_cl[: lmax + 1], white, threads=threads)
         self.small = self.holes[:0]
         self._blocks: HoleBlocks | None = None
@@ -193,7 +198,7 @@ class Solver:
             order = order[np.argsort(labels[order], kind="stable")]
             cuts = np.flatnonzero(np.diff(labels[order])) + 1
             self._blocks = HoleBlocks(
-                self.inner, self._nside, self.holes, np.split(order, cuts), kept=kept.of_prior()
+                self.inner, self.nside, self.holes, np.split(order, cuts), kept=kept.of_prior()
             )
         if self._wide.size:
             self._bands = self._tapered(weights, kept)
@@ -203,7 +208,7 @@ class Solver:
         wide = self._wide.size if self._bands is not None else 0
         return (
             f"{self.holes.size - wide} pixels in small holes, {wide} in wide ones, l up to "
-            f"{self.sky.signal_cl.size - 1} of {self._cl.size - 1}"
+            f"{self.sky.signal_cl.size - 1} of {self.signal_cl.size - 1}"
         )
 
     def _tapered(self, weights: Map, kept: Kept) -> TaperedBands:
@@ -259,7 +264,7 @@ class Solver:
         progress, course = progress or Silent(), course or Course()
         data = np.where(self._observed, values, 0.0)
         if not self.holes.size or not data.any():
-            nalm = self._cl.size * (self._cl.size + 1) // 2
+            nalm = self.signal_cl.size * (self.signal_cl.size + 1) // 2
             fill = np.zeros(self.holes.size)
             nothing = np.zeros(nalm, dtype=np.complex128)
             return Solution(fill, nothing, Certificate(0, 0, 0.0, 0.0, converged=True))
@@ -380,25 +385,25 @@ class Solver:
         the signal (signal above noise at `harmonics.quadrature_lmax`), so that Σ⁻¹ is not known.
         """
         nothing = np.full(self.holes.size, np.nan)
-        lmax = min(harmonics.quadrature_lmax(self._nside), self._cl.size - 1)
+        lmax = min(harmonics.quadrature_lmax(self.nside), self.signal_cl.size - 1)
         if self._blocks is None or isinstance(self._noise, np.ndarray):
             return nothing
-        if self._cl[lmax] > self._noise * self.sky.area:
+        if self.signal_cl[lmax] > self._noise * self.sky.area:
             return nothing
-        modes = (2 * np.arange(self._cl.size) + 1) / (4 * np.pi)
-        beyond = float(np.sum((modes * self._cl)[lmax + 1 :]))
+        modes = (2 * np.arange(self.signal_cl.size) + 1) / (4 * np.pi)
+        beyond = float(np.sum((modes * self.signal_cl)[lmax + 1 :]))
         exact = Covariance(
-            self.sky.weights, self._cl[: lmax + 1], self._noise + beyond, pixels=self.holes
+            self.sky.weights, self.signal_cl[: lmax + 1], self._noise + beyond, pixels=self.holes
         )
-        variance = HoleBlocks(exact, self._nside, self.holes, self._blocks.holes).variance()
+        variance = HoleBlocks(exact, self.nside, self.holes, self._blocks.holes).variance()
         # A pixel's own noise is σ², not σ² / w.
         return variance + self._noise * (1 - 1 / exact.weights)
 
     def covariance(self, y: Map) -> tuple[NDArray[np.complex128], Map]:
         """Give Yᵀ y and Σ y, exactly."""
-        alm = harmonics.adjoint(y, lmax=self._cl.size - 1, threads=self._threads)
+        alm = harmonics.adjoint(y, lmax=self.signal_cl.size - 1, threads=self._threads)
         image = harmonics.synthesis(
-            harmonics.almxfl(alm, self._cl), self._nside, threads=self._threads
+            harmonics.almxfl(alm, self.signal_cl), self.nside, threads=self._threads
         )
         image += self._noise * y
         return alm, image
@@ -412,13 +417,13 @@ class Solver:
         if not self._free_dipole:
             return rms(rest)
         alm = harmonics.adjoint(rest * self.sky.weights, lmax=1, threads=self._threads)
-        free = harmonics.synthesis(alm * self.sky.area, self._nside, threads=self._threads)
+        free = harmonics.synthesis(alm * self.sky.area, self.nside, threads=self._threads)
         return rms(rest - free)
 
     def precondition(self, values: Map) -> Map:
         """Apply nearly (Q_hh)⁻¹."""
         if self._pinned is None:
-            self._pinned = Pinned(self._free, self.inner, self._nside, self.holes)
+            self._pinned = Pinned(self._free, self.inner, self.nside, self.holes)
         return self._pinned.apply(values)
 
     def _free(self, values: Map) -> Map:
