@@ -15,7 +15,7 @@ from scipy import linalg
 
 from skyfill._jit import compiled
 from skyfill._kept import Kept
-from skyfill.gaussian.cholesky import factor, for_each, invert
+from skyfill.gaussian.cholesky import factorise, for_each, invert
 from skyfill.harmonics import Covariance, correlation
 from skyfill.healpix import pixel_directions
 
@@ -131,7 +131,7 @@ class HoleBlocks:
             _fill(directions, weights, self._table, scales, matrix)
             if ridge:
                 matrix[np.diag_indices(size)] *= 1 + ridge
-            if factor(matrix):
+            if factorise(matrix):
                 return matrix
             # Signal over noise is so large that the table's interpolation shows.
             ridge = max(10 * ridge, _RIDGE)

@@ -20,7 +20,7 @@ from numba.extending import get_cython_function_address
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-__all__ = ["factor", "for_each", "invert"]
+__all__ = ["factorise", "for_each", "invert"]
 
 Map = NDArray[np.float64]
 
@@ -45,8 +45,8 @@ def for_each(sizes: NDArray[np.int64], work: Callable[[int], None], *, threads: 
     threads
         How many; 0 for all there are.
     """
-    order = iter(np.argsort(-sizes, kind="stable").tolist())
-    threads = min(threads or numba.get_num_threads(), sizes.size)
+    waiting = np.argsort(sizes, kind="stable").tolist()
+    threads = min(threads or numba.get_num_threads(), len(waiting))
     room = _ROOM * int(sizes.max(initial=0)) ** 2
     gate = Condition()
 
@@ -54,29 +54,38 @@ def for_each(sizes: NDArray[np.int64], work: Callable[[int], None], *, threads: 
         nonlocal room
         while True:
             with gate:
-                k = next(order, None)
-                if k is None:
+                if not waiting:
                     return
+                k = waiting.pop()
                 entries = int(sizes[k]) ** 2
-                gate.wait_for(lambda: entries <= room)
+                while entries > room:
+                    gate.wait()
                 room -= entries
             try:
                 work(k)
+            except BaseException:
+                with gate:
+                    waiting.clear()  # nobody will use what the others would go on to make
+                raise
             finally:
                 with gate:
                     room += entries
                     gate.notify_all()
 
     with _BLAS, threadpool_limits(1, user_api="blas"):
-        if threads == 1:
+        if threads <= 1:
             take()
             return
         with ThreadPoolExecutor(threads) as pool:
-            for done in [pool.submit(take) for _ in range(threads)]:
-                done.result()
+            try:
+                for done in [pool.submit(take) for _ in range(threads)]:
+                    done.result()
+            finally:
+                with gate:
+                    waiting.clear()  # interrupted
 
 
-def factor(matrix: Map) -> bool:
+def factorise(matrix: Map) -> bool:
     """Replace the lower triangle by its Cholesky factor; the upper one is not touched.
 
     Parameters
@@ -92,7 +101,7 @@ def factor(matrix: Map) -> bool:
 
 
 def invert(matrix: Map) -> None:
-    """Replace a Cholesky factor, see `factor`, by the lower triangle of the matrix' inverse."""
+    """Replace a Cholesky factor, see `factorise`, by the lower triangle of the matrix' inverse."""
     _lower("dpotri", matrix)
 
 
