@@ -15,7 +15,7 @@ from scipy import linalg
 
 from skyfill._jit import compiled
 from skyfill._kept import Kept
-from skyfill.gaussian.cholesky import factorise, for_each, invert
+from skyfill.gaussian.cholesky import Each, factorise, for_each, invert
 from skyfill.harmonics import Covariance, correlation
 from skyfill.healpix import pixel_directions
 
@@ -27,6 +27,8 @@ Map = NDArray[np.float64]
 _FINE = 32
 #: Added to the diagonal, in units of it, where that is not enough; ten times as much, and so on.
 _RIDGE = 1e-5
+#: Columns that are filled at a time, long and short ones: what threads share of a large hole.
+_FILLED = 500
 
 
 def affordable(
@@ -112,13 +114,13 @@ class HoleBlocks:
         """Make them, some at the same time."""
         out = np.empty(self._cuts[-1], dtype=np.float32)
 
-        def make(k: int) -> None:
-            _pack(self._factor(k), out[self._cuts[k] : self._cuts[k + 1]])
+        def make(k: int, each: Each) -> None:
+            _pack(self._factor(k, each), out[self._cuts[k] : self._cuts[k + 1]])
 
         for_each(self._sizes, make, threads=self._threads)
         return out
 
-    def _factor(self, k: int) -> Map:
+    def _factor(self, k: int, each: Each) -> Map:
         """Give the lower Cholesky factor of (Σ⁻¹)_hh of one hole; the upper triangle is not set."""
         size = int(self._sizes[k])
         directions = np.ascontiguousarray(self._directions[k].T)
@@ -126,12 +128,17 @@ class HoleBlocks:
         scales = 1 / self._step, 1 / self._covariance.variance
         # The upper triangle is never written: for a large hole it takes no memory.
         matrix = np.empty((size, size), order="F")
+        parts = -(-size // _FILLED)
         ridge = 0.0
+
+        def fill(part: int) -> None:
+            _fill(directions, weights, self._table, scales, (part, parts), matrix)
+
         while True:
-            _fill(directions, weights, self._table, scales, matrix)
+            each(fill, range(parts))
             if ridge:
                 matrix[np.diag_indices(size)] *= 1 + ridge
-            if factorise(matrix):
+            if factorise(matrix, each):
                 return matrix
             # Signal over noise is so large that the table's interpolation shows.
             ridge = max(10 * ridge, _RIDGE)
@@ -153,8 +160,8 @@ class HoleBlocks:
         """
         out = np.full(self._covariance.weights.size, np.nan)
 
-        def invert_one(k: int) -> None:
-            matrix = self._factor(k)
+        def invert_one(k: int, each: Each) -> None:
+            matrix = self._factor(k, each)
             invert(matrix)
             out[self.holes[k]] = matrix.diagonal()
 
@@ -168,14 +175,22 @@ def _diameter(directions: Map) -> float:
 
 
 @compiled
-def _fill(directions: Map, weights: Map, table: Map, scales: tuple[float, float], out: Map) -> None:
+def _fill(
+    directions: Map,
+    weights: Map,
+    table: Map,
+    scales: tuple[float, float],
+    columns: tuple[int, int],
+    out: Map,
+) -> None:
     """Fill the lower triangle with (w_p δ_pq - w_p w_q K(θ_pq)) / σ²; table[1] is at zero.
 
-    ``directions`` is ``(3, n)``. The column itself holds what is on the way from directions to K,
-    in loops so short that the first and the last work on several entries at once.
+    ``directions`` is ``(3, n)``; ``columns`` are the first to fill and the step to the next. A
+    column itself holds what is on the way from directions to K, in loops so short that the first
+    and the last work on several entries at once.
     """
     inverse_step, precision = scales
-    for j in range(weights.size):
+    for j in range(columns[0], weights.size, columns[1]):
         column = out[:, j]
         for i in range(j, weights.size):
             x = directions[0, i] - directions[0, j]

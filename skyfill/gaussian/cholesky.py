@@ -1,14 +1,15 @@
-"""Factor many dense matrices at once, each in one thread.
+"""Factor many dense matrices at the same time.
 
 BLAS divides a factorisation among threads of its own, which rounds in another way for each number
 of them, is slow for matrices of some hundred rows, and very slow where other programs share the
-cores. So BLAS gets one thread here, and several matrices are worked on at the same time.
+cores. So BLAS gets one thread here, and several matrices are worked on at the same time. The few
+that are so large that all would wait for one are divided into tiles, always the same ones.
 """
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from threading import Condition, Lock
@@ -20,19 +21,25 @@ from numba.extending import get_cython_function_address
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-__all__ = ["factorise", "for_each", "invert"]
+__all__ = ["Each", "factorise", "for_each", "invert"]
 
 Map = NDArray[np.float64]
+#: Calls a function with each of some values, and returns when all are done.
+Each = Callable[[Callable[..., None], Iterable[Any]], None]
 
 #: Entries of all matrices that are worked on at the same time, over those of the largest. The upper
 #: triangle is never touched and takes no memory, so that this is one matrix of float64, and less
 #: than `skyfill.gaussian.memory` counts for the largest.
 _ROOM = 2
+#: Rows from which a matrix is divided, a third of a second of one thread; and rows of a tile.
+_LARGE, _TILE = 4000, 512
 #: The number of BLAS's threads belongs to the whole process: one at a time changes it.
 _BLAS = Lock()
 
 
-def for_each(sizes: NDArray[np.int64], work: Callable[[int], None], *, threads: int = 0) -> None:
+def for_each(
+    sizes: NDArray[np.int64], work: Callable[[int, Each], None], *, threads: int = 0
+) -> None:
     """Work on matrices in several threads, the largest first, with BLAS in one thread.
 
     Parameters
@@ -40,8 +47,8 @@ def for_each(sizes: NDArray[np.int64], work: Callable[[int], None], *, threads: 
     sizes
         ``(n,)``, rows of each matrix.
     work
-        Called once with the number of each. It writes to places that no other writes to, and has
-        no other matrix in memory when it returns.
+        Called once with the number of each, and with what it may share parts of its work with. It
+        writes to places that no other writes to, and holds no matrix when it returns.
     threads
         How many; 0 for all there are.
     """
@@ -62,7 +69,7 @@ def for_each(sizes: NDArray[np.int64], work: Callable[[int], None], *, threads: 
                     gate.wait()
                 room -= entries
             try:
-                work(k)
+                work(k, _in_turn)
             except BaseException:
                 with gate:
                     waiting.clear()  # nobody will use what the others would go on to make
@@ -77,6 +84,12 @@ def for_each(sizes: NDArray[np.int64], work: Callable[[int], None], *, threads: 
             take()
             return
         with ThreadPoolExecutor(threads) as pool:
+
+            def share(do: Callable[..., None], values: Iterable[Any]) -> None:
+                list(pool.map(do, values))
+
+            while waiting and sizes[waiting[-1]] >= _LARGE:
+                work(waiting.pop(), share)
             try:
                 for done in [pool.submit(take) for _ in range(threads)]:
                     done.result()
@@ -85,19 +98,47 @@ def for_each(sizes: NDArray[np.int64], work: Callable[[int], None], *, threads: 
                     waiting.clear()  # interrupted
 
 
-def factorise(matrix: Map) -> bool:
+def _in_turn(do: Callable[..., None], values: Iterable[Any]) -> None:
+    for value in values:
+        do(value)
+
+
+def factorise(matrix: Map, each: Each = _in_turn) -> bool:
     """Replace the lower triangle by its Cholesky factor; the upper one is not touched.
 
     Parameters
     ----------
     matrix
         ``(n, n)``, in Fortran's order.
+    each
+        Shares the work on a large one.
 
     Returns
     -------
     Whether the matrix is positive; if not, the triangle is spoilt.
     """
-    return _lower("dpotrf", matrix) == 0
+    n = matrix.shape[0]
+    if n < _LARGE:
+        return _lower("dpotrf", matrix) == 0
+    tiles = [slice(start, min(start + _TILE, n)) for start in range(0, n, _TILE)]
+    for number, now in enumerate(tiles):
+        if _lower("dpotrf", matrix[now, now]):
+            return False
+        below = tiles[number + 1 :]
+
+        def solve(rows: slice, now: slice = now) -> None:
+            _solve_right(matrix[now, now], matrix[rows, now])
+
+        def subtract(pair: tuple[slice, slice], now: slice = now) -> None:
+            i, j = pair
+            if i == j:
+                _subtract_square(matrix[i, now], matrix[pair])
+            else:
+                _subtract(matrix[i, now], matrix[j, now], matrix[pair])
+
+        each(solve, below)
+        each(subtract, [(i, j) for k, j in enumerate(below) for i in below[k:]])
+    return True
 
 
 def invert(matrix: Map) -> None:
@@ -107,16 +148,49 @@ def invert(matrix: Map) -> None:
 
 def _lower(name: str, matrix: Map) -> int:
     """Call a routine of LAPACK on a lower triangle, and give its ``info``."""
-    if not matrix.flags.f_contiguous:
-        raise ValueError("the matrix must be in Fortran's order")
-    n, info, uplo = ctypes.c_int(matrix.shape[0]), ctypes.c_int(0), ctypes.c_char(b"L")
-    pointers = (uplo, n, matrix.ctypes.data_as(ctypes.c_void_p), n, info)
-    _lapack(name)(*(p if isinstance(p, ctypes.c_void_p) else ctypes.byref(p) for p in pointers))
+    info = ctypes.c_int(0)
+    _call("lapack", name, b"L", matrix.shape[0], matrix, info)
     return info.value
 
 
+def _solve_right(lower: Map, out: Map) -> None:
+    """Replace X by X L⁻ᵀ."""
+    _call("blas", "dtrsm", b"R", b"L", b"T", b"N", *out.shape, 1.0, lower, out)
+
+
+def _subtract(left: Map, right: Map, out: Map) -> None:
+    """Subtract A Bᵀ."""
+    sizes = *out.shape, left.shape[1]
+    _call("blas", "dgemm", b"N", b"T", *sizes, -1.0, left, right, 1.0, out)
+
+
+def _subtract_square(left: Map, out: Map) -> None:
+    """Subtract A Aᵀ from the lower triangle."""
+    _call("blas", "dsyrk", b"L", b"N", *left.shape, -1.0, left, 1.0, out)
+
+
+def _call(library: str, name: str, *arguments: bytes | float | Map | ctypes.c_int) -> None:
+    """Call a routine; a matrix stands for its address and its leading dimension."""
+    given: list[Any] = []
+    for one in arguments:
+        if isinstance(one, np.ndarray):
+            if one.strides[0] != one.itemsize or one.dtype != np.float64:
+                raise ValueError("the matrix must be float64 in Fortran's order")
+            given.append(one.ctypes.data_as(ctypes.c_void_p))
+            given.append(ctypes.c_int(max(one.strides[1] // one.itemsize, 1)))
+        elif isinstance(one, bytes):
+            given.append(ctypes.c_char(one))
+        elif isinstance(one, float):
+            given.append(ctypes.c_double(one))
+        else:
+            given.append(ctypes.c_int(one) if isinstance(one, int) else one)
+    _routine(library, name, len(given))(
+        *(one if isinstance(one, ctypes.c_void_p) else ctypes.byref(one) for one in given)
+    )
+
+
 @cache
-def _lapack(name: str) -> Callable[..., Any]:
-    """Find scipy's LAPACK; `scipy.linalg.lapack` itself holds Python's lock while it computes."""
-    address = get_cython_function_address("scipy.linalg.cython_lapack", name)
-    return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5)(address)
+def _routine(library: str, name: str, arguments: int) -> Callable[..., Any]:
+    """Find scipy's BLAS and LAPACK; `scipy.linalg` holds Python's lock while it computes."""
+    address = get_cython_function_address(f"scipy.linalg.cython_{library}", name)
+    return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * arguments)(address)

@@ -32,12 +32,20 @@ def blocks_of(radii, threads):
     return HoleBlocks(covariance, NSIDE, pixels, holes, threads=threads), covariance, pixels
 
 
+def in_turn(do, values):
+    for value in values:
+        do(value)
+
+
 def blas_threads():
     return [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
 
 
-def test_factors_are_the_same_for_any_number_of_threads():
+@pytest.mark.parametrize(("large", "tile"), [(4000, 512), (400, 64), (1, 100)])
+def test_factors_are_the_same_for_any_number_of_threads(large, tile, monkeypatch):
     """BLAS with two threads rounds otherwise from some 150 rows on: it must never get them."""
+    monkeypatch.setattr(cholesky, "_LARGE", large)
+    monkeypatch.setattr(cholesky, "_TILE", tile)
     radii = [0.2, 0.03, 0.25, 0.05, 0.22, 0.15, 0.04]
     found = []
     for threads, of_blas in ((1, 1), (1, 2), (2, 2), (5, 4)):
@@ -71,7 +79,7 @@ def test_each_matrix_is_worked_on_once_the_largest_first_within_the_room():
     sizes = np.array([3, 100, 40, 99, 1, 98, 40, 97])
     lock, running, most, began = threading.Lock(), [], [], []
 
-    def work(k):
+    def work(k, each):
         with lock:
             running.append(k)
             began.append(k)
@@ -88,7 +96,7 @@ def test_each_matrix_is_worked_on_once_the_largest_first_within_the_room():
 
 
 def test_blas_gets_its_threads_back_even_if_work_fails():
-    def work(k):
+    def work(k, each):
         assert set(blas_threads()) == {1}
         if k == 2:
             raise MemoryError("no room for a matrix")
@@ -101,10 +109,13 @@ def test_blas_gets_its_threads_back_even_if_work_fails():
 
 
 def test_no_matrix_no_work():
-    cholesky.for_each(np.empty(0, np.int64), lambda k: pytest.fail("called"), threads=2)
+    cholesky.for_each(np.empty(0, np.int64), lambda k, each: pytest.fail("called"), threads=2)
 
 
-def test_factor_and_inverse_of_a_lower_triangle():
+@pytest.mark.parametrize(("large", "tile"), [(31, 8), (30, 8), (2, 7), (2, 1), (2, 30), (2, 50)])
+def test_factor_and_inverse_of_a_lower_triangle(large, tile, monkeypatch):
+    monkeypatch.setattr(cholesky, "_LARGE", large)
+    monkeypatch.setattr(cholesky, "_TILE", tile)
     rng = np.random.default_rng(1)
     root = rng.normal(size=(30, 60))
     matrix = np.asfortranarray(root @ root.T)
@@ -115,7 +126,8 @@ def test_factor_and_inverse_of_a_lower_triangle():
     cholesky.invert(matrix)
     assert np.tril(matrix) == pytest.approx(np.tril(np.linalg.inv(known)))
     assert np.isnan(matrix[np.triu_indices(30, 1)]).all()
-    assert not cholesky.factorise(np.asfortranarray(-known))
+    known[29, 29] = -1.0  # in the last tile
+    assert not cholesky.factorise(np.asfortranarray(known))
     with pytest.raises(ValueError, match="Fortran"):
         cholesky.factorise(np.ascontiguousarray(known[:, ::-1]))
 
@@ -123,12 +135,13 @@ def test_factor_and_inverse_of_a_lower_triangle():
 def test_a_block_that_is_not_quite_positive_gets_a_ridge(monkeypatch):
     """The matrix is made anew: a factorisation that fails has spoilt it."""
     blocks, *_ = blocks_of([0.05, 0.02], 1)
-    plain = np.tril(blocks._factor(0))
+    plain = np.tril(blocks._factor(0, in_turn))
     known = plain @ plain.T
     tries = iter([False, False])
     real = cholesky.factorise
     monkeypatch.setattr(
-        "skyfill.gaussian.blocks.factorise", lambda matrix: real(matrix) and next(tries, True)
+        "skyfill.gaussian.blocks.factorise",
+        lambda matrix, each: real(matrix, each) and next(tries, True),
     )
-    ridged = np.tril(blocks._factor(0))
+    ridged = np.tril(blocks._factor(0, in_turn))
     assert ridged @ ridged.T == pytest.approx(known + 1e-4 * np.diag(np.diag(known)), rel=1e-9)
