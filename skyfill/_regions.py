@@ -34,23 +34,30 @@ def _begin(
     queued: NDArray[np.bool_],
     around: NDArray[np.int64],
 ) -> int:
-    """Make every pixel outside its own source, and queue those that have neighbours inside."""
-    waiting = 0
+    """Make every pixel outside its own source, and queue those that have neighbours inside.
+
+    Neighbours are looked for from whichever side has fewer pixels; the queue is the same.
+    """
+    within = 0
     for p in range(inside.size):
         queued[p] = False
-        source[p] = -1
-        chord[p] = np.inf
-        if inside[p]:
+        source[p] = -1 if inside[p] else p
+        chord[p] = np.inf if inside[p] else 0.0
+        within += inside[p]
+    fewer = 2 * within <= inside.size
+    for p in range(inside.size):
+        if inside[p] != fewer:
             continue
-        chord[p] = 0.0
-        source[p] = p
         neighbours_ring(nside, p, around)
         for k in range(8):
-            if around[k] >= 0 and inside[around[k]]:
-                queue[waiting] = p
-                queued[p] = True
-                waiting += 1
-                break
+            q = around[k]
+            if q >= 0 and inside[q] != fewer:
+                queued[q if fewer else p] = True
+    waiting = 0
+    for p in range(inside.size):
+        if queued[p]:
+            queue[waiting] = p
+            waiting += 1
     return waiting
 
 

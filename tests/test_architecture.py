@@ -67,6 +67,7 @@ KEPT_IN = {
     "safetensors": {"vae"},
     "pymaster": {"harmonics"},
     "scipy": {"_tileset", "diffuse", "fidelity", "gaussian", "prior", "spectra", "tiling"},
+    "threadpoolctl": {"gaussian"},
     "torch": {"cosmovae", "vae"},
     "zarr": {"dataset"},
 }

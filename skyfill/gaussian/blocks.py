@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
-from numba import prange
 from numpy.typing import NDArray
 from scipy import linalg
 
-from skyfill._jit import compiled, parallel
+from skyfill._jit import compiled
 from skyfill._kept import Kept
+from skyfill.gaussian.cholesky import Each, factorise, for_each, invert
 from skyfill.harmonics import Covariance, correlation
 from skyfill.healpix import pixel_directions
 
@@ -28,6 +27,8 @@ Map = NDArray[np.float64]
 _FINE = 32
 #: Added to the diagonal, in units of it, where that is not enough; ten times as much, and so on.
 _RIDGE = 1e-5
+#: Columns that are filled at a time, long and short ones: what threads share of a large hole.
+_FILLED = 500
 
 
 def affordable(
@@ -65,6 +66,9 @@ class HoleBlocks:
         ``(n,)``, RING: what the covariance is of.
     holes
         For each hole the positions of its pixels within ``pixels``.
+    threads
+        How many holes are factored at the same time; 0 for as many as there are cores. The factors
+        do not depend on it.
     kept
         Where factors are kept, and looked for.
     """
@@ -76,13 +80,15 @@ class HoleBlocks:
         pixels: NDArray[np.int64],
         holes: list[NDArray[np.int64]],
         *,
+        threads: int = 0,
         kept: Kept | None = None,
     ) -> None:
         self.holes = holes
+        self._threads = threads
         self._covariance = covariance
         # All at once: a call that starts threads takes longer than a hole of some pixels.
         every = np.concatenate(holes)
-        sizes = np.array([hole.size for hole in holes])
+        self._sizes = sizes = np.array([hole.size for hole in holes])
         directions = pixel_directions(nside, pixels[every])
         self._directions = np.split(directions, np.cumsum(sizes)[:-1])
         self._cuts = np.append(0, np.cumsum(sizes * (sizes + 1) // 2))
@@ -105,33 +111,37 @@ class HoleBlocks:
         return np.split(packed, self._cuts[1:-1])
 
     def _packed(self) -> NDArray[np.float32]:
-        """Make them, one after the other."""
+        """Make them, some at the same time."""
         out = np.empty(self._cuts[-1], dtype=np.float32)
-        for k, (start, stop) in enumerate(pairwise(self._cuts)):
-            factor = self._factor(k).astype(np.float32)
-            out[start:stop], _ = linalg.lapack.strttp(factor, uplo="L")
+
+        def make(k: int, each: Each) -> None:
+            _pack(self._factor(k, each), out[self._cuts[k] : self._cuts[k + 1]])
+
+        for_each(self._sizes, make, threads=self._threads)
         return out
 
-    def _factor(self, k: int) -> Map:
-        """Give the lower Cholesky factor of (Σ⁻¹)_hh of one hole."""
-        hole = self.holes[k]
-        matrix = np.empty((hole.size, hole.size), order="F")
-        _FILL[hole.size > _LARGE](
-            self._directions[k],
-            self._covariance.weights[hole],
-            self._table,
-            (1 / self._step, 1 / self._covariance.variance),
-            matrix,
-        )
-        diagonal = matrix.diagonal().copy()
+    def _factor(self, k: int, each: Each) -> Map:
+        """Give the lower Cholesky factor of (Σ⁻¹)_hh of one hole; the upper triangle is not set."""
+        size = int(self._sizes[k])
+        directions = np.ascontiguousarray(self._directions[k].T)
+        weights = self._covariance.weights[self.holes[k]]
+        scales = 1 / self._step, 1 / self._covariance.variance
+        # The upper triangle is never written: for a large hole it takes no memory.
+        matrix = np.empty((size, size), order="F")
+        parts = -(-size // _FILLED)
         ridge = 0.0
+
+        def fill(part: int) -> None:
+            _fill(directions, weights, self._table, scales, (part, parts), matrix)
+
         while True:
-            matrix[np.diag_indices_from(matrix)] = diagonal * (1 + ridge)
-            try:
-                return np.asarray(linalg.cholesky(matrix, lower=True, check_finite=False))
-            except linalg.LinAlgError:
-                # Signal over noise is so large that the table's interpolation shows.
-                ridge = max(10 * ridge, _RIDGE)
+            each(fill, range(parts))
+            if ridge:
+                matrix[np.diag_indices(size)] *= 1 + ridge
+            if factorise(matrix, each):
+                return matrix
+            # Signal over noise is so large that the table's interpolation shows.
+            ridge = max(10 * ridge, _RIDGE)
 
     def solve(self, values: Map) -> Map:
         """Solve for each hole; ``(n,)``, zero outside the holes."""
@@ -149,9 +159,13 @@ class HoleBlocks:
         holes.
         """
         out = np.full(self._covariance.weights.size, np.nan)
-        for k, hole in enumerate(self.holes):
-            inverse, _ = linalg.lapack.dpotri(self._factor(k), lower=1, overwrite_c=1)
-            out[hole] = np.diag(inverse)
+
+        def invert_one(k: int, each: Each) -> None:
+            matrix = self._factor(k, each)
+            invert(matrix)
+            out[self.holes[k]] = matrix.diagonal()
+
+        for_each(self._sizes, invert_one, threads=self._threads)
         return out
 
 
@@ -161,46 +175,49 @@ def _diameter(directions: Map) -> float:
 
 
 @compiled
-def _angle(directions: Map, i: int, j: int) -> float:
-    x = directions[i, 0] - directions[j, 0]
-    y = directions[i, 1] - directions[j, 1]
-    z = directions[i, 2] - directions[j, 2]
-    return 2 * math.asin(min(0.5 * math.sqrt(x * x + y * y + z * z), 1.0))
+def _fill(
+    directions: Map,
+    weights: Map,
+    table: Map,
+    scales: tuple[float, float],
+    columns: tuple[int, int],
+    out: Map,
+) -> None:
+    """Fill the lower triangle with (w_p δ_pq - w_p w_q K(θ_pq)) / σ²; table[1] is at zero.
+
+    ``directions`` is ``(3, n)``; ``columns`` are the first to fill and the step to the next. A
+    column itself holds what is on the way from directions to K, in loops so short that the first
+    and the last work on several entries at once.
+    """
+    inverse_step, precision = scales
+    for j in range(columns[0], weights.size, columns[1]):
+        column = out[:, j]
+        for i in range(j, weights.size):
+            x = directions[0, i] - directions[0, j]
+            y = directions[1, i] - directions[1, j]
+            z = directions[2, i] - directions[2, j]
+            column[i] = min(0.5 * math.sqrt(x * x + y * y + z * z), 1.0)
+        for i in range(j, weights.size):
+            column[i] = 2 * math.asin(column[i]) * inverse_step
+        for i in range(j, weights.size):
+            k = min(int(column[i]), table.size - 4)
+            t = column[i] - k
+            # Lagrange's cubic through the points k - 1 ... k + 2 (Abramowitz & Stegun 25.2.13)
+            kernel = (
+                table[k] * (-t * (t - 1) * (t - 2) / 6)
+                + table[k + 1] * ((t * t - 1) * (t - 2) / 2)
+                - table[k + 2] * (t * (t + 1) * (t - 2) / 2)
+                + table[k + 3] * (t * (t * t - 1) / 6)
+            )
+            column[i] = -weights[i] * weights[j] * kernel * precision
+        column[j] += weights[j] * precision
 
 
 @compiled
-def _fill_column(
-    directions: Map, weights: Map, table: Map, scales: tuple[float, float], j: int, out: Map
-) -> None:
-    inverse_step, precision = scales
-    for i in range(j, weights.size):
-        place = _angle(directions, i, j) * inverse_step
-        k = min(int(place), table.size - 4)
-        t = place - k
-        # Lagrange's cubic through the points k - 1 ... k + 2 (Abramowitz & Stegun 25.2.13)
-        kernel = (
-            table[k] * (-t * (t - 1) * (t - 2) / 6)
-            + table[k + 1] * ((t * t - 1) * (t - 2) / 2)
-            - table[k + 2] * (t * (t + 1) * (t - 2) / 2)
-            + table[k + 3] * (t * (t * t - 1) / 6)
-        )
-        out[i, j] = -weights[i] * weights[j] * kernel * precision
-    out[j, j] += weights[j] * precision
-
-
-def _fill(directions: Map, weights: Map, table: Map, scales: tuple[float, float], out: Map) -> None:
-    """Fill the lower triangle with (w_p δ_pq - w_p w_q K(θ_pq)) / σ²; table[1] is at zero.
-
-    Each turn takes a long column and a short one, so that threads have equal shares.
-    """
-    last = weights.size - 1
-    for k in prange(last // 2 + 1):
-        j = int(k)
-        _fill_column(directions, weights, table, scales, j, out)
-        if last - j > j:
-            _fill_column(directions, weights, table, scales, last - j, out)
-
-
-# Threads cost some milliseconds, see `skyfill.harmonics.transforms`.
-_FILL = {False: compiled(_fill), True: parallel(_fill)}
-_LARGE = 1000
+def _pack(factor: Map, out: NDArray[np.float32]) -> None:
+    """Write a lower triangle column by column, as LAPACK packs it."""
+    place = 0
+    for j in range(factor.shape[0]):
+        for i in range(j, factor.shape[0]):
+            out[place] = factor[i, j]
+            place += 1

@@ -35,8 +35,8 @@ class Polish:
         wide ones are, on whose rings alone the steps are taken, and then the small ones, each by
         its block: so many pixels resolve the sky, or the small ones have corrections.
     near
-        ``(npix,)``, RING: unobserved pixels that are polished, if not all; the others are taken as
-        they are.
+        ``(npix,)``, RING: small holes that have one of these pixels are polished, if not all holes
+        are. Wide ones are not then: what lies beyond is no sky that steps could take for data.
     progress
         Told of every stage.
 
@@ -94,9 +94,7 @@ class Polish:
             return stages
         seen = self._observed.copy()
         seen[self.small] = True
-        if self._near is not None:
-            seen |= ~self._near
-        if not seen.all():
+        if self._near is None and not seen.all():
             weights = self._first.sky.weights
             try:
                 wide = Solver(seen, **self._prior, only="wide", weights=weights, kept=self._kept)

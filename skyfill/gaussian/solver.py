@@ -198,7 +198,12 @@ class Solver:
             order = order[np.argsort(labels[order], kind="stable")]
             cuts = np.flatnonzero(np.diff(labels[order])) + 1
             self._blocks = HoleBlocks(
-                self.inner, self.nside, self.holes, np.split(order, cuts), kept=kept.of_prior()
+                self.inner,
+                self.nside,
+                self.holes,
+                np.split(order, cuts),
+                threads=threads,
+                kept=kept.of_prior(),
             )
         if self._wide.size:
             self._bands = self._tapered(weights, kept)
@@ -395,7 +400,9 @@ class Solver:
         exact = Covariance(
             self.sky.weights, self.signal_cl[: lmax + 1], self._noise + beyond, pixels=self.holes
         )
-        variance = HoleBlocks(exact, self.nside, self.holes, self._blocks.holes).variance()
+        variance = HoleBlocks(
+            exact, self.nside, self.holes, self._blocks.holes, threads=self._threads
+        ).variance()
         # A pixel's own noise is σ², not σ² / w.
         return variance + self._noise * (1 - 1 / exact.weights)
 
