@@ -310,16 +310,19 @@ class Mosaic:
         tolerance = self._config.tolerance * (_ROUGH if every else 1.0)
         if self._course is None:
             self._course = self._rehearsed(self._coarse, model, tolerance)
+        most = _SLACK * tolerance * self._coarse.rms
         solution = self._coarse.mean(
             coarse, tolerance=tolerance, course=Course(self._course), progress=self._progress
         )
+        if not solution.certificate.distance <= most:  # a map so unlike the prior
+            solution = self._coarse.mean(coarse, tolerance=tolerance, progress=self._progress)
         lmax = model.window.size - 1
         tile = self._config.side * self._config.pixel * pixel_size(self._nside)
         h = coarse_share(np.arange(lmax + 1, dtype=float), tile)
         last = int(np.flatnonzero(h > 1e-9)[-1])
         alm = harmonics.almxfl(solution.whitened, h * model.window * signal[: lmax + 1])
         self._progress.done(f"nside {nside}, l up to {last}, {solution.certificate}")
-        if not solution.certificate.distance <= _SLACK * tolerance * self._coarse.rms:
+        if not solution.certificate.distance <= most:
             self._note(f"the coarse level ({solution.certificate})")
         return harmonics.truncated(alm, last)
 

@@ -118,13 +118,17 @@ class Polish:
     def finish(self, values: Map) -> str | None:
         """Polish the holes of a filled map, which is changed; say what is far from its end."""
         self._progress.stage("polish", sum(steps["iterations"] for _, steps, _ in self._stages))
-        trouble = None
+        trouble, told = None, self._told
         for solver, steps, numbers in self._stages:
-            values[solver.holes] = solver.improve(
+            fill = solver.improve(
                 values, **steps, course=Course(numbers), progress=self._progress
             )
+            if solver.unpolished():  # a map so unlike the prior has a course of its own
+                fill = solver.improve(values, **steps, progress=self._progress)
+                told = "not along the prior's course, which led astray"
+            values[solver.holes] = fill
             trouble = trouble or solver.unpolished()
         if not self._every and self._first.resolved:
             self.fill_small(values)
-        self._progress.done(self._told)
+        self._progress.done(told)
         return trouble

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from skyfill import harmonics
 from skyfill.gaussian.loops import Course
-from skyfill.gaussian.pinned import unpinned
 from skyfill.gaussian.solver import Solver
 
 __all__ = ["drawn", "rehearse"]
@@ -44,11 +43,11 @@ def rehearse(
 
 
 def drawn(nside: int, signal_cl: Map, noise_cl: float) -> Map:
-    """Draw a sky, always the same, with a monopole and dipole as bright as the quadrupole."""
+    """Draw a sky, always the same."""
     lmax, npix = signal_cl.size - 1, 12 * nside**2
     rng = np.random.default_rng(_SEED)
     alm = rng.standard_normal((lmax + 1) * (lmax + 2)).view(np.complex128) * 0.5**0.5
     alm[: lmax + 1] = alm[: lmax + 1].real * 2**0.5
-    sky = harmonics.synthesis(harmonics.almxfl(alm, np.sqrt(unpinned(signal_cl))), nside)
+    sky = harmonics.synthesis(harmonics.almxfl(alm, np.sqrt(signal_cl)), nside)
     sky += np.sqrt(noise_cl * npix / (4 * np.pi)) * rng.standard_normal(npix)
     return sky
