@@ -138,6 +138,7 @@ class TileSet:
         self._mean = engine(
             cl, side=config.side, pixel=pixel, share=share, sky_pixel=sky_pixel, guard=config.guard
         )
+        self._kept = (kept or Kept()).of_prior()
         self._window = blending.window((config.side, config.side), guard=config.guard + 1)
         self._again = again
 
@@ -150,6 +151,8 @@ class TileSet:
         Gives the largest relative residual of a tile, 0 where the engine tells none.
         """
         engine: Any = self._mean
+        if getattr(engine, "scalars", self) is None:
+            self._prepare(values)
         told = hasattr(engine, "left")
         if told:
             engine.left = 0.0
@@ -187,6 +190,22 @@ class TileSet:
         """Give the hole pixels, RING, of ``among`` alone if given, and their `owners`."""
         pixels = np.flatnonzero(self._holes if among is None else self._holes & among)
         return pixels, self.owners(pixels)
+
+    def _prepare(self, values: Map) -> None:
+        """Show the engine some of the masks: what it makes of them serves all tiles and maps."""
+        engine: Any = self._mean
+
+        def make() -> NDArray[np.float64]:
+            number = min(engine.probes, self._useful.size)
+            some = self._useful[np.linspace(0, self._useful.size - 1, number).astype(int)]
+            _, weight = tiling.cut(values, self._seen, [self._layouts[i] for i in some])
+            engine.prepare(weight >= self._threshold)
+            return np.zeros((0, engine.terms)) if engine.scalars is None else engine.scalars
+
+        if self._useful.size:
+            engine.scalars = self._kept.of(*engine.deciding).array(
+                "steps", make, dtype=np.float64, shape=(-1, engine.terms)
+            )
 
     def _cuts(self, data: NDArray[Any]) -> Iterator[tuple[NDArray[np.int64], Map, Map]]:
         """Cut tiles, the next ones while these are being filled."""

@@ -123,14 +123,15 @@ class Inpainter:
     seed
         Of the realizations: an integer, 0 or more.
     weights
-        File of weights for ``vae``, the shipped ones if not given, or for ``cosmovae``; of the
+        File of weights for ``vae``, see ``network``, or for ``cosmovae``; of the
         latter several, of which realizations take turns, and the mean is the first's.
     network
-        Whether the network makes the first guess of a tile; if not, exact steps begin from nothing.
+        Whether a network goes on where the fixed steps on a tile end. If not given: where
+        ``weights`` are; the steps alone do without.
     accept
         Whether a fill that has not converged is given, with a `ConvergenceWarning`, not refused.
     refine
-        Exact steps on each tile and pass, at most: few tiles need them after the network.
+        Fixed steps on each tile and pass, at most.
     device, batch_size, threads
         Where and how tiles are filled, as many at once as free memory allows if not given; they
         change nothing but rounding.
@@ -192,7 +193,7 @@ class Inpainter:
         tolerance: float = 3e-3,
         seed: int = 0,
         weights: str | Path | Sequence[str | Path] | None = None,
-        network: bool = True,
+        network: bool | None = None,
         refine: int = 40,
         device: str = "auto",
         batch_size: int | None = None,
@@ -288,7 +289,8 @@ class Inpainter:
             )
             self._fill = self._ensemble[0]
         elif method == "vae":
-            engine, self.card = tile_engine(files, network, refine, device, batch_size, threads)
+            learned = bool(files) if network is None else network
+            engine, self.card = tile_engine(files, learned, refine, device, batch_size, threads)
             config = config or MosaicConfig()
             if polish is not None:
                 config = replace(config, polish=polish)

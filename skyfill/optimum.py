@@ -36,7 +36,7 @@ def tile_mean(
     """Give the posterior mean of holes in flat tiles, given the rest of each tile alone.
 
     By conjugate gradients on a wider periodic domain, of which all that is not the tile is
-    unobserved (`skyfill.vae.network.conjugate_gradient`). The sky is flat, and the map was
+    unobserved (`skyfill.vae.steps.conjugate_gradient`). The sky is flat, and the map was
     interpolated once, as `skyfill.dataset` does.
 
     Parameters
@@ -75,7 +75,9 @@ def tile_mean(
         sky_pixel=math.sqrt(4 * math.pi / 12) / prior.nside,
         passes=1,
     )
-    filler = TileFiller(None, field, guard=0, refine=_STEPS, tolerance=_ENOUGH, device=device)
+    filler = TileFiller(
+        None, field, guard=0, refine=_STEPS, tolerance=_ENOUGH, adaptive=True, device=device
+    )
     data = np.zeros((len(tiles), side, side), dtype=np.float32)
     known = np.zeros(data.shape, dtype=bool)
     data[:, :ny, :nx] = np.where(observed, tiles, 0)

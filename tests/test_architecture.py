@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 # A room imports only from rows above its own. Files of a package share the package's row.
 ROWS = (
     {"_checks", "_files", "_fits_column", "_frames", "_jit", "_packing", "_progress", "_quantity"}
-    | {"_sentinels", "flatsky"},
+    | {"_sentinels", "_tapers", "flatsky"},
     {"_angles", "_sourcewords", "_spectrumwords", "_textfile"},
     {"_arrays", "_fits", "_kept", "_pixels", "_ranks", "_sourcetable", "_spectrumtable"},
     {"_fits_sums", "_laplace", "_pixellist", "healpix"},

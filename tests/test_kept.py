@@ -239,11 +239,11 @@ def test_another_mask_or_prior_has_its_own(skies, observed, tmp_path, monkeypatc
     fill(skies[0], observed, "vae", tmp_path)
     first = kinds(tmp_path)
     # two: coarse, where all small ones are filled, and polish
-    assert first == {"course": 2, "depths": 2, "factors": 1, "labels": 2, "tiles": 1}
+    assert first == {"course": 2, "depths": 2, "factors": 1, "labels": 2, "steps": 1, "tiles": 1}
     louder = Prior(NSIDE, lcdm(), fwhm=100 * ARCMIN, noise_uk_arcmin=801.0)
     plain = fill(skies[0], observed, "vae", None, louder)
     assert np.array_equal(fill(skies[0], observed, "vae", tmp_path, louder), plain)
-    assert kinds(tmp_path) == first | {"course": 4, "factors": 2}
+    assert kinds(tmp_path) == first | {"course": 4, "factors": 2, "steps": 2}
     another = observed.copy()
     another[np.flatnonzero(observed)[1000]] = False
     plain = fill(skies[0], another, "vae", None)
@@ -254,6 +254,7 @@ def test_another_mask_or_prior_has_its_own(skies, observed, tmp_path, monkeypatc
         "depths": 3,
         "factors": 3,
         "labels": 3,
+        "steps": 3,
         "tiles": 2,
     }
 

@@ -20,9 +20,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from skyfill.vae.network import TileVAE, conjugate_gradient
+from skyfill.vae.network import TileVAE
 from skyfill.vae.objective import blending_weight, hole_error
 from skyfill.vae.simulation import FAMILIES, draw_mask
+from skyfill.vae.steps import conjugate_gradient
 from skyfill.vae.unet import Architecture
 
 SIDE, GUARD = 128, 24

@@ -16,54 +16,19 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from skyfill._tapers import bands_of
 from skyfill.harmonics import Covariance
 
-__all__ = ["TaperedBands", "bands_of"]
+__all__ = ["TaperedBands"]
 
 Map = NDArray[np.float64]
 
-#: Lower edge of the first band in units of lmax, and of each band in units of the one above.
-_FIRST, _NEXT = 0.2, 0.1
-#: Depth of a taper in wavelengths of the band's middle, and its power.
-_TAPER, _POWER = 0.25, 0.8
-#: Bands whose tapers would reach further than this many depths are one with the last.
-_SHALLOW = 10
+#: Power of a taper.
+_POWER = 0.8
 #: Share of the prior's power in B: a little less than all costs fewer iterations than all.
 _SHARE = 0.4
 #: What is fainter than this against the noise is left to the noise.
 _FAINT = 0.1
-
-
-def bands_of(lmax: int, depth: float) -> list[tuple[Map, float]]:
-    """Divide the multipoles.
-
-    Parameters
-    ----------
-    lmax
-        Largest multipole.
-    depth
-        Of the deepest pixel, radians: a band whose taper would reach much further is none.
-
-    Returns
-    -------
-    Pairs of a band's share of C_l, ``(lmax + 1,)``, and the depth of its taper, radians; the shares
-    add up to one.
-    """
-    ell = np.log2(np.maximum(np.arange(lmax + 1), 1))
-    width = -np.log2(_NEXT)
-    rest = np.ones(lmax + 1)
-    bands = []
-    edge = _FIRST * lmax
-    taper = _TAPER * 2 * np.pi / max(1.25 * edge, 1.0)
-    while edge > 3:
-        below = _TAPER * 2 * np.pi / (edge * _NEXT**0.5)
-        if below > _SHALLOW * depth:
-            break
-        share = rest * np.sin(0.5 * np.pi * np.clip((ell - np.log2(edge)) / width + 0.5, 0, 1)) ** 2
-        bands.append((share, taper))
-        rest, taper = rest - share, below
-        edge *= _NEXT
-    return [*bands, (rest, taper)]
 
 
 class TaperedBands:

@@ -120,9 +120,7 @@ class Polish:
         self._progress.stage("polish", sum(steps["iterations"] for _, steps, _ in self._stages))
         trouble, told = None, self._told
         for solver, steps, numbers in self._stages:
-            fill = solver.improve(
-                values, **steps, course=Course(numbers), progress=self._progress
-            )
+            fill = solver.improve(values, **steps, course=Course(numbers), progress=self._progress)
             if solver.unpolished():  # a map so unlike the prior has a course of its own
                 fill = solver.improve(values, **steps, progress=self._progress)
                 told = "not along the prior's course, which led astray"

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from skyfill._checks import device_name
 from skyfill.flatsky import TileField
-from skyfill.vae.network import TileVAE, conjugate_gradient
+from skyfill.vae.network import TileVAE
+from skyfill.vae.steps import BandedSteps, conjugate_gradient, fit_weights, terms
 
 __all__ = ["TileFiller", "affordable_batch", "fewer"]
 
@@ -25,23 +27,28 @@ _MOST_CPU, _MOST = 64, 1024
 
 
 class TileFiller:
-    """Fill tiles of one prior: the network first, then a few exact steps.
+    """Fill tiles of one prior by steps whose weights depend on masks and prior alone.
 
-    The network's answer is where conjugate gradients on the same posterior begin (a semi-amortised
-    autoencoder, Kim et al. 2018): what the network has not learned, they finish.
+    The fill is linear in the data, to rounding: `prepare` finds the weights of the steps on tiles
+    that it draws, and every tile is then filled with them. A network, if given, goes on from where
+    the steps end; it is linear, too.
 
     Parameters
     ----------
     network
-        From `skyfill.vae.load`; None to begin from nothing, which shows what the network buys.
+        From `skyfill.vae.load`; None for the steps alone.
     field
         Prior of the tiles.
     guard
         Pixels around a tile that are taken as unobserved, so that its periodic images stay apart.
     refine
-        Conjugate-gradient steps after the network, at most.
+        Steps at most.
     tolerance
-        Relative residual at which a tile needs no further step.
+        Relative residual that suffices: of the tiles that are drawn, or, if ``adaptive``, of every
+        tile.
+    adaptive
+        Take conjugate-gradient steps instead, on each tile as many as it needs. The mean is as
+        exact as the tolerance says, and as linear: what is left of the residual is not.
     batch_size
         Tiles at once, which changes nothing but rounding; None for what memory allows
         (`affordable_batch`).
@@ -55,10 +62,14 @@ class TileFiller:
 
     Attributes
     ----------
+    probes
+        Masks that `prepare` looks at, at most.
     left
         The largest relative residual of all tiles since it was last set to zero; NaN where numbers
-        have overflowed. Above the tolerance where ``refine`` steps were too few.
+        have overflowed. Much above the tolerance where the steps do not serve a tile.
     """
+
+    probes = 64
 
     def __init__(
         self,
@@ -68,6 +79,7 @@ class TileFiller:
         guard: int,
         refine: int,
         tolerance: float,
+        adaptive: bool = False,
         batch_size: int | None = None,
         device: str = "auto",
     ) -> None:
@@ -75,17 +87,75 @@ class TileFiller:
         self._network: TileVAE | None = None
         if network is not None:
             self._network = network.halved().to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            refine = min(refine, network.arch.warm)
         self._spectrum = torch.from_numpy(field.spectrum.astype(np.float32))[None].to(self.device)
         self._rms = field.rms
         self._guard = guard
         self._refine = refine
         self._tolerance = tolerance
+        self._adaptive = adaptive
+        self._weights: Tensor | None = None
         size = batch_size or affordable_batch(self.device, field.spectrum.shape[0])
         self._batch = size + size % 2  # `colour` takes tiles in pairs
         self.left = 0.0
 
+    @property
+    def scalars(self) -> NDArray[np.float64] | None:
+        """The weights of the steps, ``(steps, terms)``; None before they are known."""
+        return None if self._weights is None else self._weights.cpu().numpy()
+
+    @scalars.setter
+    def scalars(self, values: NDArray[np.float64]) -> None:
+        terms = self.terms
+        if values.ndim != 2 or values.shape[1] != terms:
+            raise ValueError(f"`scalars` of shape {values.shape}; give (steps, {terms})")
+        self._weights = torch.tensor(values, dtype=torch.float64)  # a few, and not to be rounded
+
+    @property
+    def terms(self) -> int:
+        """Numbers that say how to make a step."""
+        return terms(self._spectrum.shape[-2])
+
+    @property
+    def deciding(self) -> tuple[object, ...]:
+        """What decides the scalars, but for the masks."""
+        spectrum = self._spectrum.cpu().numpy()
+        return spectrum, self._guard, self._refine, self._tolerance, self.probes
+
+    def prepare(self, observed: NDArray[np.bool_]) -> None:
+        """Find the weights of the steps for tiles under masks like these.
+
+        Parameters
+        ----------
+        observed
+            ``(ntile, side, side)``; of more than `probes` useful ones some are taken, evenly.
+        """
+        seen = self._inside(observed)
+        useful = np.flatnonzero(seen.any(axis=(1, 2)))
+        if not useful.size:
+            return
+        number = min(useful.size, self.probes)
+        some = seen[useful[np.linspace(0, useful.size - 1, number + number % 2).astype(int)]]
+        mask = torch.from_numpy(some.astype(np.float32))[:, None].to(self.device)
+        with torch.inference_mode():
+            self._weights = fit_weights(
+                mask,
+                self._spectrum,
+                iterations=self._refine,
+                tolerance=self._tolerance,
+            )
+
+    def _inside(self, observed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Give what is observed and not in the guard."""
+        inner = slice(self._guard, observed.shape[-1] - self._guard)
+        seen = np.zeros_like(observed)
+        seen[:, inner, inner] = observed[:, inner, inner]
+        return seen
+
     def __call__(self, tiles: NDArray[Any], observed: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Give the posterior mean of every pixel of every tile.
+
+        Where neither `prepare` was called nor `scalars` set, these tiles' masks are prepared for.
 
         Parameters
         ----------
@@ -105,9 +175,9 @@ class TileFiller:
             The device has no memory for two tiles. Where it has none for a batch, smaller ones
             follow, with a warning.
         """
-        inner = slice(self._guard, tiles.shape[-1] - self._guard)
-        seen = np.zeros_like(observed)
-        seen[:, inner, inner] = observed[:, inner, inner]
+        if self._weights is None and not self._adaptive:
+            self.prepare(observed)
+        seen = self._inside(observed)
         out = np.zeros(tiles.shape, dtype=np.float32)
         useful = np.flatnonzero(seen.any(axis=(1, 2)))
         if useful.size % 2:  # the last one makes a pair with itself
@@ -129,24 +199,33 @@ class TileFiller:
     def _mean(self, tiles: NDArray[Any], seen: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Give the mean of one batch, µK."""
         mask = torch.from_numpy(seen.astype(np.float32))[:, None].to(self.device)
-        data = np.where(seen, tiles / self._rms, 0).astype(np.float32)
+        exact = not self._adaptive and self._network is None and self.device.type != "mps"
+        data = np.where(seen, tiles / self._rms, 0).astype(np.float64 if exact else np.float32)
         tile = torch.from_numpy(data)[:, None].to(self.device)
         with torch.inference_mode():
-            first = None
-            if self._network is not None:
-                first = self._network(tile, mask, self._spectrum)
             left = torch.zeros(tile.shape[0], device=self.device)
-            mean = conjugate_gradient(
+            mean = self._solve(tile, mask, left)
+        self.left = float(np.maximum(self.left, left.max().item()))  # keeps NaN
+        return np.asarray(mean[:, 0].cpu().numpy() * self._rms)
+
+    def _solve(self, tile: Tensor, mask: Tensor, left: Tensor) -> Tensor:
+        """Give the mean of one batch in units of the rms, and write what is left of residuals."""
+        if self._adaptive:
+            return conjugate_gradient(
                 tile,
                 mask,
                 self._spectrum,
                 iterations=self._refine,
                 tolerance=self._tolerance,
-                start=first,
                 left=left,
             )
-        self.left = float(np.maximum(self.left, left.max().item()))  # keeps NaN
-        return np.asarray(mean[:, 0].cpu().numpy() * self._rms)
+        steps, weights = BandedSteps(mask, self._spectrum), self._weights
+        if weights is None:
+            raise RuntimeError("the weights of the steps are not known")
+        if self._network is None:
+            return steps(tile, weights, left=left)
+        first = self._network(tile, mask, self._spectrum, weights)
+        return steps(tile, weights[:0], start=first, left=left)
 
 
 def fewer(batch: int, least: int, device: torch.device) -> int:

@@ -28,159 +28,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from skyfill.vae.modes import colour, split_power
+from skyfill.vae.steps import BandedSteps, conjugate_gradient
 from skyfill.vae.unet import Architecture, MaskPath, Projector
-
-#: Variance of the white part of a tile, as a share of the least power of its spectrum.
-NUGGET = 0.5
-
-
-def split_power(spectrum: Tensor) -> tuple[Tensor, Tensor]:
-    """Part a tile's spectrum into that of the signal and the white variance ν² of a pixel.
-
-    Parameters
-    ----------
-    spectrum
-        ``(batch or 1, side, side // 2 + 1)``.
-
-    Returns
-    -------
-    Σ_s and ν², shaped to be broadcast against modes and pixels, ``(batch or 1, 1, ...)``.
-    """
-    white = NUGGET * spectrum.amin((-1, -2), keepdim=True)
-    return (spectrum - white)[:, None], white[:, None]
-
-
-def colour(tile: Tensor, amplitude: Tensor) -> Tensor:
-    """Multiply every Fourier mode of a tile by an amplitude.
-
-    Parameters
-    ----------
-    tile
-        ``(..., side, side)``.
-    amplitude
-        ``(..., side, side // 2 + 1)``, broadcast against the modes.
-
-    Notes
-    -----
-    Where all tiles share the amplitude they are taken two by two as the parts of a complex field,
-    which a transform without symmetries does in less than half the time. Neighbours make a pair, so
-    that batches of even size change not even rounding.
-    """
-    if _share(tile, amplitude):
-        return _apart(_colour_pairs(_pairs(tile), _all_modes(amplitude, tile.shape[-1])))
-    field: Tensor = torch.fft.irfft2(torch.fft.rfft2(tile) * amplitude, s=tile.shape[-2:])
-    return field
-
-
-def _share(tile: Tensor, amplitude: Tensor) -> bool:
-    """Tell whether tiles can be taken two by two."""
-    return not tile.shape[0] % 2 and amplitude.shape[0] == 1 and tile.dtype == amplitude.dtype
-
-
-def _pairs(tile: Tensor) -> Tensor:
-    """Take tiles as parts of complex fields, ``(batch / 2, ..., side, side, 2)``."""
-    return torch.stack([tile[::2], tile[1::2]], -1)
-
-
-def _apart(pairs: Tensor) -> Tensor:
-    """Undo `_pairs`."""
-    return pairs.movedim(-1, 1).flatten(0, 1)
-
-
-def _all_modes(amplitude: Tensor, side: int) -> Tensor:
-    """Give the amplitude of the modes with kx < 0, too, ``(..., side, side)``."""
-    mirrored = amplitude[..., 1 : (side + 1) // 2].flip(-1, -2).roll(1, -2)
-    return torch.cat([amplitude, mirrored], -1)
-
-
-def _colour_pairs(pairs: Tensor, amplitude: Tensor) -> Tensor:
-    field: Tensor = torch.fft.ifft2(torch.fft.fft2(torch.view_as_complex(pairs)) * amplitude)
-    return torch.view_as_real(field)
-
-
-def conjugate_gradient(
-    tile: Tensor,
-    observed: Tensor,
-    spectrum: Tensor,
-    *,
-    iterations: int,
-    tolerance: float = 0.0,
-    start: Tensor | None = None,
-    left: Tensor | None = None,
-) -> Tensor:
-    """Refine the posterior mean of masked tiles by conjugate gradients on their holes.
-
-    Solves Q_hh x = -Q_hM d, Q = Σ⁻¹ on the periodic tile, preconditioned by Σ_hh.
-
-    Parameters
-    ----------
-    tile, observed, spectrum
-        As for `TileVAE.forward`.
-    iterations
-        Steps to take at most; two Fourier transforms and back in each.
-    tolerance
-        A tile stands still once its preconditioned residual is below this share of that of an
-        empty start; each tile for itself, so that the others of its batch change nothing.
-    start
-        A tile like the result to start from; nothing in the holes if not given.
-    left
-        ``(batch,)``, written to if given: the preconditioned residual at the end, as a share of
-        that of an empty start. NaN where numbers have overflowed.
-
-    Returns
-    -------
-    ``(batch, 1, side, side)``: the tile where observed, its posterior mean elsewhere.
-    """
-    spectrum = spectrum[:, None]
-    holes = 1 - observed
-    mean = tile * observed
-    filtered: Callable[[Tensor, Tensor], Tensor] = colour
-    axes = -2, -1
-    shared = _share(tile, spectrum)
-    if shared:  # tiles stay two by two from the first transform to the last
-        spectrum = _all_modes(spectrum, tile.shape[-1])
-        holes, mean = _pairs(holes), _pairs(mean)
-        start = None if start is None else _pairs(start)
-        filtered, axes = _colour_pairs, (-3, -2)
-    precision = 1 / spectrum
-
-    def residual_of(mean: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        residual = -holes * filtered(mean, precision)
-        z = holes * filtered(residual, spectrum)
-        return residual, z, _dot(residual, z, axes)
-
-    residual, z, rho = residual_of(mean)
-    empty = rho
-    enough = tolerance**2 * rho
-    if start is not None:
-        mean = mean + holes * start
-        residual, z, rho = residual_of(mean)
-    direction = z
-    active = torch.ones_like(rho, dtype=torch.bool)
-    for _ in range(iterations):
-        active = active & (rho > enough)
-        if not active.any():
-            break
-        image = holes * filtered(direction, precision)
-        curvature = _dot(direction, image, axes)
-        # Where rounding has eaten the curvature nothing is left to gain.
-        active = active & (curvature > 0)
-        alpha = torch.where(active, rho / curvature, 0)
-        mean = mean + alpha * direction
-        residual = residual - alpha * image
-        z = holes * filtered(residual, spectrum)
-        rho, last = _dot(residual, z, axes), rho
-        direction = z + torch.where(active, rho / last, 0) * direction
-    if left is not None:
-        # Data of zero ask for nothing. Rounding may leave a square below zero.
-        share = torch.where(empty == 0, empty, rho / empty).clamp(min=0).sqrt()
-        left.copy_((_apart(share) if shared else share).flatten())
-    return _apart(mean) if shared else mean
-
-
-def _dot(one: Tensor, other: Tensor, axes: tuple[int, int]) -> Tensor:
-    """Multiply tile by tile."""
-    return (one * other).sum(axes, keepdim=True)
 
 
 @dataclass(frozen=True)
@@ -257,7 +107,9 @@ class TileVAE(nn.Module):
         half.steps.bfloat16()
         return half
 
-    def forward(self, tile: Tensor, observed: Tensor, spectrum: Tensor) -> Tensor:
+    def forward(
+        self, tile: Tensor, observed: Tensor, spectrum: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
         """Give the posterior mean of the whole tile.
 
         Parameters
@@ -268,8 +120,15 @@ class TileVAE(nn.Module):
             ``(batch, 1, side, side)``, 1 where observed, else 0.
         spectrum
             ``(batch or 1, side, side // 2 + 1)``: `TileField.spectrum`.
+        weights
+            Of the steps before the network's (`skyfill.vae.steps.fit_weights`). Where they are not
+            given, conjugate gradients on the data take ``warm`` steps, and the answer is linear as
+            far as they have converged.
         """
-        mean = conjugate_gradient(tile, observed, spectrum, iterations=self.arch.warm)
+        if weights is None:
+            mean = conjugate_gradient(tile, observed, spectrum, iterations=self.arch.warm)
+        else:
+            mean = BandedSteps(observed, spectrum)(tile, weights)
         ladder = 10.0 ** torch.arange(self.arch.scales, device=tile.device).view(1, -1, 1, 1)
         _, white = split_power(spectrum)
         shared = spectrum[:, None]

@@ -28,7 +28,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from skyfill.vae.network import Posterior, colour, split_power
+from skyfill.vae.modes import colour, split_power
+from skyfill.vae.network import Posterior
 
 
 @dataclass(frozen=True)

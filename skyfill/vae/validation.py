@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skyfill.vae.network import TileVAE, conjugate_gradient
+from skyfill.vae.network import TileVAE
 from skyfill.vae.objective import blending_weight, negative_elbo
 from skyfill.vae.recipe import TrainConfig
 from skyfill.vae.simulation import FAMILIES, Simulator, Tiles, draw_fields, draw_mask
+from skyfill.vae.steps import conjugate_gradient
 
 __all__ = ["HeldOut", "held_out", "measure"]
 

@@ -11,8 +11,8 @@ from numpy.polynomial.legendre import legval
 from scipy.linalg import solve
 
 from skyfill import harmonics
+from skyfill._tapers import bands_of
 from skyfill.gaussian import Solver
-from skyfill.gaussian.bands import bands_of
 from skyfill.gaussian.blocks import affordable
 from skyfill.gaussian.pinned import Pinned, unpinned
 from skyfill.harmonics import Covariance

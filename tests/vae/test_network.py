@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from skyfill import flatsky
-from skyfill.vae.network import NUGGET, TileVAE, colour, conjugate_gradient, split_power
+from skyfill.vae.modes import NUGGET, colour, split_power
+from skyfill.vae.network import TileVAE
+from skyfill.vae.steps import conjugate_gradient
 from skyfill.vae.unet import Architecture, band_powers
 
 SIDE = 32

@@ -6,14 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from skyfill.vae.network import (
-    Posterior,
-    TileVAE,
-    colour,
-    conjugate_gradient,
-    latent_of,
-    split_power,
-)
+from skyfill.vae.modes import colour, split_power
+from skyfill.vae.network import Posterior, TileVAE, latent_of
 from skyfill.vae.objective import (
     blending_weight,
     data_term,
@@ -21,6 +15,7 @@ from skyfill.vae.objective import (
     information,
     negative_elbo,
 )
+from skyfill.vae.steps import conjugate_gradient
 from skyfill.vae.unet import Architecture
 
 SIDE = 12
