@@ -14,7 +14,7 @@ from torch import Tensor
 from skyfill._checks import device_name
 from skyfill.flatsky import TileField
 from skyfill.vae.network import TileVAE
-from skyfill.vae.steps import BandedSteps, conjugate_gradient, fit_weights, terms
+from skyfill.vae.steps import BandedSteps, conjugate_gradient, draw_periodic, terms
 
 __all__ = ["TileFiller", "affordable_batch", "fewer"]
 
@@ -30,8 +30,8 @@ class TileFiller:
     """Fill tiles of one prior by steps whose weights depend on masks and prior alone.
 
     The fill is linear in the data, to rounding: `prepare` finds the weights of the steps on tiles
-    that it draws, and every tile is then filled with them. A network, if given, goes on from where
-    the steps end; it is linear, too.
+    that it draws, and every tile is then filled with them. A network, if given, takes over after as
+    many steps as it was trained behind, and more steps follow; it is linear, too.
 
     Parameters
     ----------
@@ -87,7 +87,6 @@ class TileFiller:
         self._network: TileVAE | None = None
         if network is not None:
             self._network = network.halved().to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            refine = min(refine, network.arch.warm)
         self._spectrum = torch.from_numpy(field.spectrum.astype(np.float32))[None].to(self.device)
         self._rms = field.rms
         self._guard = guard
@@ -120,7 +119,10 @@ class TileFiller:
     def deciding(self) -> tuple[object, ...]:
         """What decides the scalars, but for the masks."""
         spectrum = self._spectrum.cpu().numpy()
-        return spectrum, self._guard, self._refine, self._tolerance, self.probes
+        deciding = spectrum, self._guard, self._refine, self._tolerance, self.probes
+        if self._network is None:
+            return deciding
+        return *deciding, *(one.float().cpu().numpy() for one in self._network.parameters())
 
     def prepare(self, observed: NDArray[np.bool_]) -> None:
         """Find the weights of the steps for tiles under masks like these.
@@ -137,13 +139,16 @@ class TileFiller:
         number = min(useful.size, self.probes)
         some = seen[useful[np.linspace(0, useful.size - 1, number + number % 2).astype(int)]]
         mask = torch.from_numpy(some.astype(np.float32))[:, None].to(self.device)
+        steps, tile = BandedSteps(mask, self._spectrum), draw_periodic(mask, self._spectrum)
         with torch.inference_mode():
-            self._weights = fit_weights(
-                mask,
-                self._spectrum,
-                iterations=self._refine,
-                tolerance=self._tolerance,
-            )
+            found = mask.new_zeros(0, self.terms)
+            first = None
+            if self._network is not None:
+                found = steps.fit(tile, iterations=min(self._refine, self._network.arch.warm))
+                first = self._network(tile, mask, self._spectrum, found)
+            rest = self._refine - len(found)
+            more = steps.fit(tile, iterations=rest, tolerance=self._tolerance, start=first)
+            self._weights = torch.cat([found, more])
 
     def _inside(self, observed: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Give what is observed and not in the guard."""
@@ -224,8 +229,9 @@ class TileFiller:
             raise RuntimeError("the weights of the steps are not known")
         if self._network is None:
             return steps(tile, weights, left=left)
-        first = self._network(tile, mask, self._spectrum, weights)
-        return steps(tile, weights[:0], start=first, left=left)
+        warm = self._network.arch.warm
+        first = self._network(tile, mask, self._spectrum, weights[:warm])
+        return steps(tile, weights[warm:], start=first, left=left)
 
 
 def fewer(batch: int, least: int, device: torch.device) -> int:

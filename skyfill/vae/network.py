@@ -15,8 +15,8 @@ whose every scale is gated by a description of the mask. It sees the gradient th
 S / (S + n) for a ladder of noise levels n, which keeps its input within the range of the tile
 itself, and answers through the same filters. Such steps, each given the gradient at the point that
 the step before has reached, are an *iterative amortised* encoder (Marino, Yue & Mandt 2018). They
-begin where a few conjugate-gradient steps on the same density end, and leave to them what such
-steps do well. The network is linear in the data; the warm start is, as far as it has converged.
+begin where a few fixed steps on the same density end (`skyfill.vae.steps`), and leave to them what
+such steps do well. All of it is linear in the data.
 """
 
 from __future__ import annotations
@@ -78,16 +78,18 @@ class TileVAE(nn.Module):
         self.mask_path = MaskPath(arch)
         self.steps = nn.ModuleList(Projector(arch) for _ in range(arch.steps))
 
-    def encode(self, tile: Tensor, observed: Tensor, spectrum: Tensor) -> Posterior:
+    def encode(
+        self, tile: Tensor, observed: Tensor, spectrum: Tensor, weights: Tensor | None = None
+    ) -> Posterior:
         """Give the posterior of the latent field ξ given the observed pixels.
 
         Shapes are as in `forward`. `skyfill.inpaint` samples it with one ζ for the whole sphere.
         """
-        mean = self._latent_mean(tile, observed, spectrum)
-        return Posterior(mean, self._latent_mean, tile, observed, spectrum)
 
-    def _latent_mean(self, tile: Tensor, observed: Tensor, spectrum: Tensor) -> Tensor:
-        return latent_of(self(tile, observed, spectrum), spectrum)
+        def infer(tile: Tensor, observed: Tensor, spectrum: Tensor) -> Tensor:
+            return latent_of(self(tile, observed, spectrum, weights), spectrum)
+
+        return Posterior(infer(tile, observed, spectrum), infer, tile, observed, spectrum)
 
     def decode(self, latent: Tensor, tile: Tensor, observed: Tensor, spectrum: Tensor) -> Tensor:
         """Give the tile of a latent field: the data where observed, the signal Σ_s^½ ξ elsewhere.
@@ -121,9 +123,10 @@ class TileVAE(nn.Module):
         spectrum
             ``(batch or 1, side, side // 2 + 1)``: `TileField.spectrum`.
         weights
-            Of the steps before the network's (`skyfill.vae.steps.fit_weights`). Where they are not
-            given, conjugate gradients on the data take ``warm`` steps, and the answer is linear as
-            far as they have converged.
+            Of the steps before the network's (`skyfill.vae.steps.fit_weights`), ``(steps, terms)``,
+            or ``(batch, steps, terms)`` where spectra differ. Where they are not given, conjugate
+            gradients on the data take ``warm`` steps, and the answer is linear as far as they have
+            converged.
         """
         if weights is None:
             mean = conjugate_gradient(tile, observed, spectrum, iterations=self.arch.warm)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from skyfill.flatsky import ARCMIN, TileField, power, tile_cl, wavenumbers
 from skyfill.vae.recipe import NOISE_GROWTH, TrainConfig
+from skyfill.vae.steps import fit_each
 
 __all__ = ["FAMILIES", "Simulator", "Tiles", "draw_fields", "draw_mask", "load_lcdm"]
 
@@ -31,6 +32,8 @@ _OFTEN = (0.45, 0.3, 0.18, 0.07)
 _LCDM = Path(__file__).parents[1] / "data" / "lcdm_planck2018.npz"
 #: Steps for which a pool of priors and masks is drawn from.
 _POOL = 250
+#: Masks on which the weights of the steps before the network are found.
+_PROBES = 16
 
 
 def load_lcdm() -> NDArray[np.float64]:
@@ -173,8 +176,10 @@ class Simulator:
         shown = tile_cl(cl, tile=c.side * pixel, pixel=pixel, share=share, sky_pixel=sky_pixel)
         return tile.spectrum, power(shown, 2 * c.side, pixel) / tile.rms**2
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Give the truth and observed pixels ``(batch, 1, side, side)`` and the spectrum of a step.
+    def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Give truth, observed pixels ``(batch, 1, side, side)``, spectrum and weights.
+
+        The weights are those of the steps before the network's, as for `TileVAE.forward`.
 
         They depend on the seed and the step alone, so that training may stop anywhere.
         """
@@ -188,10 +193,12 @@ class Simulator:
             chosen = rng.integers(0, len(self._truth), c.batch)
             turns, flip = int(rng.integers(4)), rng.random() < 0.5
             truth = _turned(self._truth[torch.from_numpy(chosen)], turns, flip=flip)
-            return truth, observed, self._spectra[torch.from_numpy(self._source[chosen])]
+            source = torch.from_numpy(self._source[chosen]).to(self.device)
+            return truth, observed, self._spectra[source], self._weights[source]
         prior = torch.from_numpy(rng.integers(0, len(self._spectra), c.batch)).to(self.device)
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
-        return draw_fields(self._domains[prior], generator), observed, self._spectra[prior]
+        truth = draw_fields(self._domains[prior], generator)
+        return truth, observed, self._spectra[prior], self._weights[prior]
 
     def _fill_pool(self, pool: int) -> None:
         if pool == self._pool:
@@ -204,6 +211,8 @@ class Simulator:
             pairs = [self.prior(rng) for _ in range(64)]
             self._spectra = self._tensor(np.stack([p[0] for p in pairs]))
             self._domains = self._tensor(np.stack([p[1] for p in pairs]))
+        warm = c.architecture.warm
+        self._weights = fit_each(self._masks[:_PROBES], self._spectra, iterations=warm)
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array.astype(np.float32)).to(self.device)

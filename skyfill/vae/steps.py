@@ -27,7 +27,15 @@ from torch import Tensor
 from skyfill._tapers import bands_of
 from skyfill.vae.modes import all_modes, apart, colour, colour_pairs, pairs_of, shared, split_power
 
-__all__ = ["BandedSteps", "conjugate_gradient", "depth_of", "draw_periodic", "fit_weights", "terms"]
+__all__ = [
+    "BandedSteps",
+    "conjugate_gradient",
+    "depth_of",
+    "draw_periodic",
+    "fit_each",
+    "fit_weights",
+    "terms",
+]
 
 #: Depth of a band's taper in wavelengths of its middle, and its power. The weights are free: these
 #: keep the largest eigenvalues of tiles alike, which conjugate gradients need less.
@@ -73,7 +81,7 @@ def depth_of(observed: Tensor, reach: float) -> Tensor:
     return square.sqrt()
 
 
-def draw_periodic(observed: Tensor, spectrum: Tensor, seed: int) -> Tensor:
+def draw_periodic(observed: Tensor, spectrum: Tensor, seed: int = 0) -> Tensor:
     """Draw a periodic tile of the prior under each mask, zero in the holes.
 
     Drawn on the CPU in double precision, so that every device has the same.
@@ -179,11 +187,18 @@ class BandedSteps:
             left.copy_((apart(share) if self._together else share).flatten())
         return apart(mean) if self._together else mean
 
-    def fit(self, tile: Tensor, *, iterations: int, tolerance: float) -> Tensor:
-        """Find the weights that serve these tiles best, all together; see `fit_weights`."""
+    def fit(
+        self, tile: Tensor, *, iterations: int, tolerance: float = 0.0, start: Tensor | None = None
+    ) -> Tensor:
+        """Find the weights that serve these tiles best, all together; see `fit_weights`.
+
+        They are those of the steps after ``start``, if it is given.
+        """
         mean = self._tiles(tile) * (1 - self._holes)
         residual = -self._image(mean)
         enough = tolerance**2 * self._size(residual).double().sum()
+        if start is not None:
+            residual = -self._image(mean + self._holes * self._tiles(start))
         step = image = torch.zeros_like(mean)
         found = []
         for _ in range(iterations):
@@ -256,6 +271,30 @@ def fit_weights(
     """
     tile = draw_periodic(observed, spectrum, seed)
     return BandedSteps(observed, spectrum).fit(tile, iterations=iterations, tolerance=tolerance)
+
+
+def fit_each(observed: Tensor, spectra: Tensor, *, iterations: int) -> Tensor:
+    """Find the weights for tiles of several priors, as `fit_weights` does for one.
+
+    Parameters
+    ----------
+    observed
+        ``(batch, 1, side, side)``: masks of tiles of every prior.
+    spectra
+        ``(priors, side, side // 2 + 1)``.
+    iterations
+        Steps.
+
+    Returns
+    -------
+    ``(priors, iterations, terms)``: steps that a prior does not need are zero.
+    """
+    found = spectra.new_zeros(len(spectra), iterations, terms(spectra.shape[-2]))
+    with torch.no_grad():
+        for one, spectrum in zip(found, spectra, strict=True):
+            weights = fit_weights(observed, spectrum[None], iterations=iterations)
+            one[: len(weights)] = weights.to(one)
+    return found
 
 
 def conjugate_gradient(

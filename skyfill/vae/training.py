@@ -172,7 +172,7 @@ class _Session:
         self.step, self._spent = state["step"], state["seconds"]
         self._saved = self.step
 
-    def take(self, truth: Tensor, observed: Tensor, spectrum: Tensor) -> None:
+    def take(self, truth: Tensor, observed: Tensor, spectrum: Tensor, weights: Tensor) -> None:
         """Take one step, on this process's part of the batch."""
         config = self.config
         rate = 0.5 * (1 + math.cos(math.pi * self.step / config.steps)) + _LAST_RATE
@@ -180,7 +180,7 @@ class _Session:
             group["lr"] = config.learning_rate * rate * min(1, (self.step + 1) / _WARM_UP)
         data = truth * observed
         with torch.autocast(self.device.type, torch.bfloat16):
-            mean = self._shared(data, observed, spectrum)
+            mean = self._shared(data, observed, spectrum, weights)
         weight = (1 - observed) * self._weight
         total = self.ranks.mean(weight.sum())
         if config.architecture.linear:

@@ -16,12 +16,14 @@ from skyfill.vae.network import TileVAE
 from skyfill.vae.objective import blending_weight, negative_elbo
 from skyfill.vae.recipe import TrainConfig
 from skyfill.vae.simulation import FAMILIES, Simulator, Tiles, draw_fields, draw_mask
-from skyfill.vae.steps import conjugate_gradient
+from skyfill.vae.steps import conjugate_gradient, fit_each
 
 __all__ = ["HeldOut", "held_out", "measure"]
 
 #: Tiles that a network sees at once.
 _BATCH = 30
+#: Masks on which the weights of the steps before it are found.
+_PROBES = 16
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class HeldOut:
         ``(n, 1, side, side)``; `exact` is the posterior mean.
     spectrum
         ``(n, side, side // 2 + 1)``.
+    weights
+        ``(n, steps, terms)``: of the steps before the network's (`skyfill.vae.steps.fit_each`).
     weight
         How much a pixel counts (`blending_weight`).
     draws
@@ -48,6 +52,7 @@ class HeldOut:
     observed: Tensor
     exact: Tensor
     spectrum: Tensor
+    weights: Tensor
     weight: Tensor
     draws: Tensor
     family: tuple[str, ...]
@@ -100,11 +105,19 @@ def held_out(
     draws = torch.randn(2, *truth.shape, generator=generator).to(device)
     labels = [(family, nside) for family in FAMILIES for nside in every]
     labels = [label for label in labels for _ in range(config.held_out)]
+    rng = np.random.default_rng((config.seed, 3))
+    probes = np.stack([draw_mask(config.side, config.guard, rng) for _ in range(_PROBES)])
+    weights = fit_each(
+        torch.from_numpy(probes).to(spectrum)[:, None],
+        spectrum,
+        iterations=config.architecture.warm,
+    )
     return HeldOut(
         truth,
         observed,
         torch.cat(exact),
         spectrum,
+        weights,
         blending_weight(config.side, config.guard, device=device),
         draws,
         tuple(label[0] for label in labels),
@@ -131,7 +144,8 @@ def measure(network: TileVAE, tiles: HeldOut) -> dict[str, Any]:
     for first in range(0, len(tiles.truth), _BATCH):
         at = slice(first, first + _BATCH)
         with torch.no_grad():
-            data = tiles.truth[at] * tiles.observed[at], tiles.observed[at], tiles.spectrum[at]
+            seen = tiles.observed[at]
+            data = tiles.truth[at] * seen, seen, tiles.spectrum[at], tiles.weights[at]
             answers.append(network(*data))
             posterior = network.encode(*data)
             bound = negative_elbo(posterior, posterior.sample(*tiles.draws[:, at]))

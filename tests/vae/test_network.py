@@ -7,7 +7,7 @@ import torch
 from skyfill import flatsky
 from skyfill.vae.modes import NUGGET, colour, split_power
 from skyfill.vae.network import TileVAE
-from skyfill.vae.steps import conjugate_gradient
+from skyfill.vae.steps import BandedSteps, conjugate_gradient, fit_each, fit_weights
 from skyfill.vae.unet import Architecture, band_powers
 
 SIDE = 32
@@ -294,3 +294,60 @@ def test_nothing_observed_gives_nothing():
     field, observed, spectrum = tiles(2)
     mean = conjugate_gradient(field, 0 * observed, spectrum, iterations=20, tolerance=1e-3)
     assert not mean.any()
+
+
+def test_with_weights_the_network_is_linear():
+    """In double precision, where conjugate gradients on the data are not by far."""
+    network = stirred(Architecture(**{**SMALL.as_dict(), "warm": 5})).double()
+    field, observed, spectrum = tiles(4, dtype=torch.float64)
+    other = tiles(4, seed=3, dtype=torch.float64)[0]
+    weights = fit_weights(observed, spectrum[:1], iterations=5)
+    assert weights.shape == (5, 4)
+
+    def away(*more):
+        one, two, both = (
+            network(tile, observed, spectrum[:1], *more) for tile in (field, other, field + other)
+        )
+        return float((both - one - two).std())
+
+    assert away(weights) < 1e-12
+    assert away() > 1e-6
+
+
+def test_tiles_of_several_priors_have_weights_of_their_own():
+    field, observed, spectrum = tiles(4, dtype=torch.float64)
+    weights = fit_each(observed, spectrum, iterations=6)
+    assert weights.shape == (4, 6, 4)
+    together = BandedSteps(observed, spectrum)(field, weights)
+    for i in range(4):
+        alone = BandedSteps(observed[i : i + 1], spectrum[i : i + 1])
+        np.testing.assert_allclose(
+            alone(field[i : i + 1], weights[i])[0], together[i], rtol=0, atol=1e-12
+        )
+        np.testing.assert_array_equal(
+            weights[i], fit_weights(observed, spectrum[i : i + 1], iterations=6)
+        )
+    # one prior, tiles two by two, and the weights of each tile given
+    same = BandedSteps(observed, spectrum[:1])
+    np.testing.assert_allclose(
+        same(field, weights[:1].expand(4, -1, -1)), same(field, weights[0]), rtol=0, atol=1e-12
+    )
+    assert not np.allclose(same(field, weights), same(field, weights[0]))
+
+
+def test_steps_with_weights_come_to_a_dense_solve():
+    field, observed, spectrum = tiles(2, dtype=torch.float64)
+    spectrum = spectrum[:1]
+    exact = conjugate_gradient(field, observed, spectrum, iterations=400, tolerance=1e-12)
+    left = torch.zeros(2, dtype=torch.float64)
+    away = []
+    for number in (4, 12, 36):
+        weights = fit_weights(observed, spectrum, iterations=number, seed=1)
+        mean = BandedSteps(observed, spectrum)(field, weights, left=left)
+        away.append(float((mean - exact).std()))
+    assert away[0] > 3 * away[1] > 9 * away[2]
+    assert away[2] < 1e-2
+    assert 0 < left.max() < 1e-2
+    begun = BandedSteps(observed, spectrum)(field, weights[:0], start=exact, left=left)
+    np.testing.assert_allclose(begun, exact, atol=1e-12)
+    assert left.max() < 1e-9

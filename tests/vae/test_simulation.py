@@ -28,7 +28,8 @@ def test_batches_are_tiles_of_their_prior():
     simulator = Simulator(replace(TINY, batch=16), device=CPU)
     variance = []
     for step in range(30):
-        truth, observed, spectrum = simulator.batch(step)
+        truth, observed, spectrum, weights = simulator.batch(step)
+        assert weights.shape == (16, 1, 4)
         assert truth.shape == observed.shape == (16, 1, 32, 32)
         assert spectrum.shape == (16, 32, 17)
         assert set(observed.unique().tolist()) <= {0.0, 1.0}
@@ -97,7 +98,7 @@ def test_tiles_of_several_sources_keep_their_prior():
         (np.full((3, 32, 32), 2.0), flatsky.TileField(flat, rms=2.0)),
         (np.full((9, 32, 32), -5.0), flatsky.TileField(3 * flat, rms=5.0)),
     ]
-    truth, _, spectrum = Simulator(replace(TINY, batch=64), device=CPU, tiles=sources).batch(0)
+    truth, _, spectrum, _ = Simulator(replace(TINY, batch=64), device=CPU, tiles=sources).batch(0)
     first = truth[:, 0, 0, 0] > 0
     assert 0 < int(first.sum()) < 40
     torch.testing.assert_close(
@@ -116,7 +117,7 @@ class Told(TileVAE):
         super().__init__(TINY.architecture)
         self.answer = answer
 
-    def forward(self, tile, observed, spectrum):
+    def forward(self, tile, observed, spectrum, weights):
         return self.answer[: len(tile)]
 
 
