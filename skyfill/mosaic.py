@@ -65,7 +65,7 @@ _SLACK = 3.0
 
 #: Relative residual of a tile beyond which it has not converged: three times the largest of healthy
 #: runs (docs/measured.md, "Convergence").
-_UNSOLVED = 0.5
+_UNSOLVED = 0.1
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]

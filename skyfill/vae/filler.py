@@ -148,7 +148,7 @@ class TileFiller:
                 first = self._network(tile, mask, self._spectrum, found)
             rest = self._refine - len(found)
             more = steps.fit(tile, iterations=rest, tolerance=self._tolerance, start=first)
-            self._weights = torch.cat([found, more])
+            self._weights = torch.cat([found.cpu(), more.cpu()])
 
     def _inside(self, observed: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Give what is observed and not in the guard."""
