@@ -10,8 +10,8 @@ the borders of tiles and the coarse pixels': steps towards the exact mean of the
 Up to `MosaicConfig.polished_nside` they are of all holes together, beyond of the wide ones, on
 whose rings alone they are taken, and then of the small ones.
 
-Every scalar of the solves, where conjugate gradients would take it from the map, is that of a
-sky which depends on mask and prior alone (`skyfill.gaussian.Course`): the mean is linear in the map.
+Every scalar of the solves that conjugate gradients would take from the map is that of a sky which
+depends on mask and prior alone (`skyfill.gaussian.Course`): the mean is linear in the map.
 """
 
 from __future__ import annotations

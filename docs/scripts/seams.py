@@ -17,6 +17,7 @@ import argparse
 import json
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,8 @@ import numpy as np
 
 from skyfill import Inpainter
 from skyfill.fidelity import border_seams
-from skyfill.gaussian import Solver, freed
 from skyfill.mosaic import MosaicConfig
-from skyfill.prior import ARCMIN, Prior, draw, lcdm
+from skyfill.prior import ARCMIN, Prior, lcdm
 from skyfill.simulate import simulate_mask
 
 #: How deep the digit is that is changed.
@@ -90,7 +90,7 @@ def run(kind: str, args: argparse.Namespace) -> dict[str, Any]:
 def sky_of(prior: Prior, seed: int) -> np.ndarray:
     """Synthesise a sky by healpy, to 8 Nside or the end of the table."""
     lmax = min(8 * prior.nside, lcdm().size - 1)
-    np.random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - what healpy draws from
     cl = prior.cl[: lmax + 1] * hp.gauss_beam(prior.fwhm, lmax) ** 2
     sky = hp.synfast(cl, prior.nside, lmax=lmax, new=True)
     noise = np.sqrt(prior.noise_cl * sky.size / (4 * np.pi))
@@ -106,7 +106,7 @@ def filled(sky: np.ndarray, observed: np.ndarray, settings: dict[str, Any]) -> I
     return fitter
 
 
-def timed(work: Any) -> tuple[Any, float]:
+def timed(work: Callable[[], Any]) -> tuple[Any, float]:
     """Give a result and its seconds."""
     begun = time.perf_counter()
     return work(), round(time.perf_counter() - begun, 1)
@@ -136,10 +136,14 @@ def against_exact(
     }
     regions = fitter.tile_regions()
     if regions is not None:
-        whole, error = sky.copy(), np.zeros(sky.size)
-        whole[~observed], error[~observed] = fill, away
-        for name, values in (("border", whole), ("border_of_the_error", error)):
-            step = border_seams(values, regions)["border_step"]
+        for name, values in (
+            ("border", fill),
+            ("border_of_the_exact_fill", best),
+            ("border_of_the_error", away),
+        ):
+            whole = np.zeros(sky.size)
+            whole[~observed] = values
+            step = border_seams(whole, regions)["border_step"]
             found[name] = [round(step.value, 4), round(step.error, 4)]
     if args.picture:
         whole = np.zeros(sky.size)

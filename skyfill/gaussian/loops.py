@@ -39,7 +39,7 @@ class Course:
 
     def __init__(self, numbers: ArrayLike | None = None) -> None:
         self._follows = numbers is not None
-        self.numbers = [] if numbers is None else list(np.asarray(numbers, dtype=np.float64))
+        self.numbers: list[float] = [] if numbers is None else np.asarray(numbers, float).tolist()
         self._at = 0
 
     def take(self, own: float, over: float = 1.0) -> float:
@@ -48,7 +48,7 @@ class Course:
             self.numbers.append(float(own / over))
             return self.numbers[-1]
         self._at += 1
-        return float(self.numbers[self._at - 1])
+        return self.numbers[self._at - 1]
 
 
 class Model(Protocol):

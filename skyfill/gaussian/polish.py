@@ -1,4 +1,4 @@
-"""Bring a fill that is nearly right to the exact mean, in a few steps that are linear in the map."""
+"""Bring a fill that is nearly right to the exact mean, in steps that are linear in the map."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill._checks import nside_of
 from skyfill._kept import Kept
 from skyfill._progress import Progress
 from skyfill.gaussian.loops import Course
@@ -77,7 +76,7 @@ class Polish:
         self._told = ""
 
     @cached_property
-    def _stages(self) -> list[tuple[Solver, dict[str, int], NDArray[np.float64]]]:
+    def _stages(self) -> list[tuple[Solver, dict[str, Any], NDArray[np.float64]]]:
         """Solvers, the arguments of their `Solver.improve`, and the course that each follows."""
         stages = []
 
@@ -117,7 +116,7 @@ class Polish:
 
     def finish(self, values: Map) -> str | None:
         """Polish the holes of a filled map, which is changed; say what is far from its end."""
-        self._progress.stage("polish", sum(steps["iterations"] for _, steps, _ in self._stages))
+        self._progress.stage("polish", self._steps)
         trouble, told = None, self._told
         for solver, steps, numbers in self._stages:
             fill = solver.improve(values, **steps, course=Course(numbers), progress=self._progress)

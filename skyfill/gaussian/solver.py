@@ -145,11 +145,7 @@ class Solver:
         self._noise: Map | float = max(noise_cl / area, floor)
         white = self._noise
         if noise_variance is not None:
-            seen = noise_variance[observed]
-            if not np.all(np.isfinite(seen)) or np.any(seen < 0):
-                raise ValueError(
-                    "the noise variance must be finite and not negative where observed"
-                )
+            _check_variance(noise_variance[observed])
             self._noise = np.where(observed, np.maximum(noise_variance, floor), white)
             white = float(np.median(self._noise[observed]))
         self.rms = (signal + white) ** 0.5
@@ -159,16 +155,11 @@ class Solver:
         white += beyond
         pixels = np.flatnonzero(~observed)
         kept = (kept or Kept()).of(observed)
-        if only == "wide":
-            labels = np.zeros(pixels.size, np.int32)
-            small = labels > 0
-        else:
+        labels = np.zeros(pixels.size, np.int32)
+        small = labels > 0
+        if only != "wide":
             labels = _labels(observed, pixels, _APART / (lmax + 1), kept)
-            sizes = np.bincount(labels)
-            if only and among is not None:
-                sizes[np.bincount(labels, among[pixels]) == 0] = observed.size  # no block for these
-            small = affordable(sizes)[labels]
-        self.left = 0.0
+            small = _affordable(labels, None if among is None else among[pixels])
         if only == "small" and not small.all():
             observed = observed.copy()
             observed[pixels[~small]] = True
@@ -185,6 +176,7 @@ class Solver:
         self.small = self.holes[:0]
         self._blocks: HoleBlocks | None = None
         self._bands: TaperedBands | None = None
+        self.left = 0.0
         self._pinned: Pinned | None = None
         if not self.holes.size:
             return
@@ -450,6 +442,21 @@ def _labels(observed: Mask, pixels: NDArray[np.int64], apart: float, kept: Kept)
         shape=pixels.shape,
     )
     return labels
+
+
+def _check_variance(seen: Map) -> None:
+    """Refuse a variance that is none."""
+    if not np.all(np.isfinite(seen)) or np.any(seen < 0):
+        raise ValueError("the noise variance must be finite and not negative where observed")
+
+
+def _affordable(labels: Labels, among: Mask | None) -> Mask:
+    """Mark the pixels of holes that get a block; of those alone that have one ``among`` them."""
+    sizes = np.bincount(labels)
+    if among is not None:
+        sizes[np.bincount(labels, among) == 0] = np.iinfo(np.int32).max  # too many for a block
+    chosen: Mask = affordable(sizes)[labels]
+    return chosen
 
 
 def _inner_lmax(signal_cl: Map, noise_cl: float, nside: int) -> int:

@@ -90,7 +90,7 @@ def test_observed_pixels_and_holes_that_are_not_near_stay_what_they_are(observed
     polish = polish_of(observed, KNOWN, near=~observed & (lon < 180))
     polish.finish(filled)
     changed = np.flatnonzero(filled != before)
-    assert 0 < changed.size
+    assert changed.size > 0
     np.testing.assert_array_equal(changed, polish.small)
 
 
