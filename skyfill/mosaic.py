@@ -58,7 +58,7 @@ __all__ = [
 _NEAR = 8.0
 #: Steps of polish where every hole is polished, how much less exact the coarse level is then, and
 #: steps where wide holes are.
-_POLISH, _ROUGH, _WIDE_POLISH = 8, 6.0, 5
+_POLISH, _ROUGH, _WIDE_POLISH = 8, 6.0, 4
 #: Distance at which the coarse level of a map has not converged, in units of the tolerance at which
 #: that of a drawn sky ended.
 _SLACK = 3.0
@@ -310,11 +310,13 @@ class Mosaic:
         tolerance = self._config.tolerance * (_ROUGH if every else 1.0)
         if self._course is None:
             self._course = self._rehearsed(self._coarse, model, tolerance)
-        most = _SLACK * tolerance * self._coarse.rms
         solution = self._coarse.mean(
-            coarse, tolerance=tolerance, course=Course(self._course), progress=self._progress
+            coarse,
+            tolerance=_SLACK * tolerance,
+            course=Course(self._course),
+            progress=self._progress,
         )
-        if not solution.certificate.distance <= most:  # a map so unlike the prior
+        if not solution.certificate.converged:  # a map so unlike the prior
             solution = self._coarse.mean(coarse, tolerance=tolerance, progress=self._progress)
         lmax = model.window.size - 1
         tile = self._config.side * self._config.pixel * pixel_size(self._nside)
@@ -322,7 +324,7 @@ class Mosaic:
         last = int(np.flatnonzero(h > 1e-9)[-1])
         alm = harmonics.almxfl(solution.whitened, h * model.window * signal[: lmax + 1])
         self._progress.done(f"nside {nside}, l up to {last}, {solution.certificate}")
-        if not solution.certificate.distance <= most:
+        if not solution.certificate.converged:
             self._note(f"the coarse level ({solution.certificate})")
         return harmonics.truncated(alm, last)
 

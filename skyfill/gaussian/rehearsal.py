@@ -20,6 +20,8 @@ __all__ = ["drawn", "rehearse"]
 Map = NDArray[np.float64]
 
 _SEED = 0x5F119
+#: Pixels of which random numbers are drawn at a time.
+_AT_ONCE = 2**22
 #: Steps before the rehearsal begins.
 _BEFORE = 2
 
@@ -49,5 +51,8 @@ def drawn(nside: int, signal_cl: Map, noise_cl: float) -> Map:
     alm = rng.standard_normal((lmax + 1) * (lmax + 2)).view(np.complex128) * 0.5**0.5
     alm[: lmax + 1] = alm[: lmax + 1].real * 2**0.5
     sky = harmonics.synthesis(harmonics.almxfl(alm, np.sqrt(signal_cl)), nside)
-    sky += np.sqrt(noise_cl * npix / (4 * np.pi)) * rng.standard_normal(npix)
+    rms = np.sqrt(noise_cl * npix / (4 * np.pi))
+    for start in range(0, npix, _AT_ONCE):
+        part = sky[start : start + _AT_ONCE]
+        part += rms * rng.standard_normal(part.size)
     return sky
