@@ -46,15 +46,15 @@ def add_fill(parser: argparse.ArgumentParser) -> None:
         "--method",
         choices=("vae", "gaussian", "diffuse", "cosmovae"),
         default="vae",
-        help="vae: posterior under the prior, by the network; gaussian: the same, exactly; "
+        help="vae: posterior under the prior, from tiles; gaussian: the same, exactly; "
         "diffuse: neighbour means; cosmovae: the published network, for comparison (default: vae)",
     )
     parser.add_argument(
         "--polish",
         type=options.whole,
         metavar="N",
-        help="N exact iterations after vae or diffuse (default: for vae 8 up to Nside 512, 1 in "
-        "small holes beyond; for diffuse 0)",
+        help="N exact iterations after vae or diffuse (default: for vae 8 up to Nside 512, 5 "
+        "beyond; for diffuse 0)",
     )
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--mean", action="store_true", help="the posterior mean, not a realization")

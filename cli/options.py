@@ -65,8 +65,9 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         type=Path,
         action="append",
         metavar="FILE",
-        help="weights (default: shipped); of several for cosmovae (--weights A --weights B), "
-        "realizations take turns",
+        help="vae: a network that goes on where the steps on tiles end (default: none); cosmovae: "
+        "its network (default: shipped), of several (--weights A --weights B) realizations take "
+        "turns",
     )
     add_device(engine)
     engine.add_argument(

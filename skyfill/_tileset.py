@@ -63,12 +63,12 @@ class MosaicConfig:
     small
         Largest radius of a hole that is filled with the whole C_l, before wide ones; 0 for none.
     polish
-        Exact iterations at the end, see `skyfill.gaussian.Solver.improve`; None for 8 up to
-        ``polished_nside``, where they cost little, and 1 beyond.
+        Exact iterations at the end, see `skyfill.gaussian.Polish`; None for 8 up to
+        ``polished_nside``, where they cost little, and 5 beyond.
     polished_nside
-        Largest resolution at which every hole is polished, since tiles are curved. Beyond it only
-        small ones are, whose blocks make one step as good as all: the tiles' own error is small,
-        and a single step may leave wide holes worse than it finds them.
+        Largest resolution at which all holes are polished together, with corrections. Beyond it
+        wide holes are polished without corrections, on whose rings alone the steps are taken; small
+        ones are filled by their blocks again.
     near
         Observed pixels this far from a hole (in HEALPix pixels) are gathered a second time; 0 for
         one pass only, None for 8 where no polish follows and 0 where one does.
