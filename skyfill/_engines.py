@@ -25,7 +25,7 @@ Mask = NDArray[np.bool_]
 
 #: Residual of the probes of `TileFiller` at which its steps end: single tiles keep up to ten times
 #: as much, and their error in the holes is a few per cent.
-_GOOD = 1.5e-3
+_GOOD = 5e-4
 
 
 def published_fills(

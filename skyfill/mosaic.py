@@ -58,7 +58,7 @@ __all__ = [
 _NEAR = 8.0
 #: Steps of polish where every hole is polished, how much less exact the coarse level is then, and
 #: steps where wide holes are.
-_POLISH, _ROUGH, _WIDE_POLISH = 8, 6.0, 4
+_POLISH, _ROUGH, _WIDE_POLISH = 8, 6.0, 5
 #: Distance at which the coarse level of a map has not converged, in units of the tolerance at which
 #: that of a drawn sky ended.
 _SLACK = 3.0
