@@ -316,14 +316,16 @@ class Mosaic:
             course=Course(self._course),
             progress=self._progress,
         )
+        told = ""
         if not solution.certificate.converged:  # a map so unlike the prior
             solution = self._coarse.mean(coarse, tolerance=tolerance, progress=self._progress)
+            told = ", not along the prior's course, which led astray"
         lmax = model.window.size - 1
         tile = self._config.side * self._config.pixel * pixel_size(self._nside)
         h = coarse_share(np.arange(lmax + 1, dtype=float), tile)
         last = int(np.flatnonzero(h > 1e-9)[-1])
         alm = harmonics.almxfl(solution.whitened, h * model.window * signal[: lmax + 1])
-        self._progress.done(f"nside {nside}, l up to {last}, {solution.certificate}")
+        self._progress.done(f"nside {nside}, l up to {last}, {solution.certificate}{told}")
         if not solution.certificate.converged:
             self._note(f"the coarse level ({solution.certificate})")
         return harmonics.truncated(alm, last)

@@ -19,7 +19,7 @@ from skyfill._checks import nside_of
 from skyfill._runs import Runs
 from skyfill.diffuse import TABLE
 from skyfill.gaussian.blocks import affordable
-from skyfill.gaussian.memory import block_bytes, fits, polish_bytes, solve_bytes
+from skyfill.gaussian.memory import block_bytes, fits, polish_bytes, solve_bytes, wide_bytes
 from skyfill.mosaic import MosaicConfig, count_tiles, usual_polish
 
 __all__ = ["Plan", "Request", "make_plan", "within"]
@@ -50,6 +50,8 @@ _SECONDS = {
     "diffuse": ((2.0, 0.12, 0.04, 0.0), (0.5, 0.1, 0.04, 0.0)),
     "cosmovae": ((5.0, 0.2, 0.0, 50.0), (1.0, 0.2, 0.0, 50.0)),
 }
+#: What polish of wide holes adds to these.
+_POLISH = np.array([(0.0, 0.0, 0.36, 0.0), (0.0, 0.0, 0.12, 0.0)])
 #: Seconds for each million of pixels that fitting beam and noise takes.
 _FIT = 0.25
 
@@ -134,8 +136,10 @@ def make_plan(observed: ArrayLike, request: Request, *, holes: Mask | None = Non
         stages=_stages(request, worked, tiles, nside=nside, polish=bool(polish)),
         tiles=tiles,
         polish=polish,
-        memory=_memory(request, nside, worked, sum(tiles.values())),
-        seconds=_seconds(request, nside, sum(tiles.values())),
+        memory=_memory(request, nside, worked, sum(tiles.values()), wide="wide" in tiles),
+        seconds=_seconds(
+            request, nside, sum(tiles.values()), wide=bool(polish) and "wide" in tiles
+        ),
     )
 
 
@@ -210,13 +214,16 @@ def _amount(memory: float) -> str:
     return f"{memory / GIB:.1f} GiB" if memory >= GIB else f"{memory / 2**20:.0f} MiB"
 
 
-def _memory(request: Request, nside: int, sizes: NDArray[np.int64], tiles: int) -> float:
+def _memory(
+    request: Request, nside: int, sizes: NDArray[np.int64], tiles: int, *, wide: bool = True
+) -> float:
     """Estimate the peak, bytes: that of the stage which takes most."""
     npix, holes = 12 * nside**2, int(sizes.sum())
     polish = bool(_polish(request, nside, holes))
     work = float(_TILE_WORK * (request.batch_size or _BATCH))
     small = sizes[affordable(sizes)]
-    polishing = _PLAIN + polish_bytes(nside, holes, small)
+    law = wide_bytes if wide and nside > MosaicConfig.polished_nside else polish_bytes
+    polishing = _PLAIN + law(nside, holes, small)
     exact = _PLAIN + solve_bytes(nside, holes, small)
     if request.method == "diffuse":
         hole = _DIFFUSE_HOLE + (_TABLE_HOLE if holes <= TABLE else 0.0)
@@ -236,12 +243,14 @@ def _memory(request: Request, nside: int, sizes: NDArray[np.int64], tiles: int) 
     return max(tiling + kept, polishing + _TORCH - _PLAIN + _KEPT)
 
 
-def _seconds(request: Request, nside: int, tiles: int) -> float:
+def _seconds(request: Request, nside: int, tiles: int, *, wide: bool = False) -> float:
     """Estimate the time from start to end."""
     whole = request.method == "vae" and nside <= MosaicConfig.whole_nside
     begin, further = _SECONDS["gaussian" if whole else request.method]
     million = 12 * nside**2 / 1e6
     terms = np.array([1.0, million, million * nside / 1000, tiles / 1000])
+    if wide and not whole and nside > MosaicConfig.polished_nside:
+        begin, further = np.array(begin) + _POLISH[0], np.array(further) + _POLISH[1]
     fit = 0.0 if request.known or request.method in ("diffuse", "cosmovae") else _FIT * million
     return float(terms @ begin + (request.maps - 1) * (terms @ further) + fit)
 

@@ -107,7 +107,7 @@ class TileFiller:
     def scalars(self, values: NDArray[np.float64]) -> None:
         terms = self.terms
         if values.ndim != 2 or values.shape[1] != terms:
-            raise ValueError(f"`scalars` of shape {values.shape}; give (steps, {terms})")
+            raise ValueError(f"scalars of shape {values.shape}; give (steps, {terms})")
         self._weights = torch.tensor(values, dtype=torch.float64)  # a few, and not to be rounded
 
     @property

@@ -187,7 +187,7 @@ def test_the_scalars_depend_on_masks_alone(field, tiles):
     given = fixed(field, batch_size=4)
     given.scalars = some
     np.testing.assert_array_equal(given(values, observed), usual)
-    with pytest.raises(ValueError, match=r"`scalars` of shape \(3, 9\)"):
+    with pytest.raises(ValueError, match=r"scalars of shape \(3, 9\)"):
         given.scalars = np.zeros((3, 9))
 
 
