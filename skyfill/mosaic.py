@@ -63,8 +63,8 @@ _POLISH, _ROUGH, _WIDE_POLISH = 8, 6.0, 5
 #: that of a drawn sky ended.
 _SLACK = 3.0
 
-#: Relative residual of a tile beyond which it has not converged: three times the largest of healthy
-#: runs (docs/measured.md, "Convergence").
+#: Relative residual of a tile beyond which it has not converged: over four times the largest of
+#: healthy runs (docs/measured.md, "Convergence").
 _UNSOLVED = 0.1
 
 Map = NDArray[np.float64]

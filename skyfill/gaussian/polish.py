@@ -30,9 +30,9 @@ class Polish:
     steps
         Of the inner loop, see `Solver.improve`.
     every
-        Whether all holes are polished together, with corrections by the outer loop. If not, the
-        wide ones are, on whose rings alone the steps are taken, and then the small ones, each by
-        its block: so many pixels resolve the sky, or the small ones have corrections.
+        Whether all holes are polished together, with corrections by the outer loop. If not, wide
+        holes are polished first, on their own rings alone and without corrections. Small holes are
+        then filled by their blocks; where the pixels do not resolve the sky they have corrections.
     near
         ``(npix,)``, RING: small holes that have one of these pixels are polished, if not all holes
         are. Wide ones are not then: what lies beyond is no sky that steps could take for data.
@@ -42,7 +42,7 @@ class Polish:
     Raises
     ------
     MemoryError
-        There is no memory for it, not for the small holes alone.
+        There is too little memory even for the small holes alone.
 
     Attributes
     ----------
