@@ -11,6 +11,8 @@ Array = NDArray[np.float64]
 
 #: Lower edge of the first band in units of lmax, and of each band in units of the one above.
 _FIRST, _NEXT = 0.2, 0.1
+#: Multipole down to which bands are divided: one for the few below costs more than it saves.
+_LOWEST = 6
 #: Bands whose tapers would reach further than this many depths are one with the last.
 _SHALLOW = 10
 
@@ -42,7 +44,7 @@ def bands_of(
     bands = []
     edge = _FIRST * lmax
     reach = taper * 2 * np.pi / max(1.25 * edge, 1.0)
-    while edge > 3:
+    while edge > _LOWEST:
         below = taper * 2 * np.pi / (edge * _NEXT**0.5)
         if below > _SHALLOW * depth:
             break

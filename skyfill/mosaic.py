@@ -215,6 +215,8 @@ class Mosaic:
         ``(nhole,)``, µK, in RING order.
         """
         self.trouble = self.certificate = None
+        if self._polisher is not None:
+            self._polisher.rehearse()  # before the copy, which it would keep waiting in memory
         work = values if overwrite else values.copy()
         work[~self._observed] = 0.0
         if self.whole:

@@ -59,5 +59,5 @@ class TaperedBands:
         """Give B v, ``(n,)``."""
         out = self._noise * values
         for cl, factor in self._bands:
-            out += self._covariance.tapered(values, cl, factor.astype(np.float64))
+            out += self._covariance.tapered(values, cl, factor)
         return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import Protocol
 
@@ -78,6 +79,24 @@ def _dot(a: Map, b: Map) -> float:
     return total
 
 
+@compiled
+def _advance(x: Map, rest: Map, direction: Map, image: Map, step: float) -> float:
+    """Go a step along a direction, once through memory; give the rms of the direction."""
+    total = 0.0
+    for i in range(x.size):
+        x[i] += step * direction[i]
+        rest[i] -= step * image[i]
+        total += direction[i] * direction[i]
+    return math.sqrt(total / x.size)
+
+
+@compiled
+def _turn(direction: Map, z: Map, factor: float) -> None:
+    """Make z + factor times the direction the next one."""
+    for i in range(z.size):
+        direction[i] = z[i] + factor * direction[i]
+
+
 def rms(values: Map) -> float:
     """Give the root of the mean square."""
     return float(np.sqrt(_dot(values, values) / values.size))
@@ -143,19 +162,16 @@ class Inner:
                 return x, 0.0
             image = precision(direction)
             step = take(rho, _dot(direction, image))
-            x += step * direction
-            rest -= step * image
+            moves.append(abs(step) * _advance(x, rest, direction, image, step))
             self.left -= 1
             self.taken += 1
             self._progress.advance()
-            moves.append(abs(step) * rms(direction))
             distance = _ahead(moves)
             if take(not self.left or distance <= max(allowed, relative * rms(x))):
                 break
             z = precondition(rest)
             rho, last = _dot(rest, z), rho
-            direction *= take(rho, last)
-            direction += z
+            _turn(direction, z, take(rho, last))
         return x, distance
 
 

@@ -14,8 +14,8 @@ __all__ = ["block_bytes", "check_memory", "fits", "polish_bytes", "solve_bytes",
 #: and of polish of small holes. Measured (docs/measured.md, "Memory") at Nside 512 to 2048, with 1%
 #: to 55% in holes, of polish to 4096.
 _SOLVE, _MAKING, _POLISH = (82.0, 165.0), (66.0, 66.0), (33.0, 16.0)
-#: The same of polish of wide holes, measured at Nside 1024 and 2048 with a quarter in holes.
-_WIDE = (66.0, 160.0)
+#: The same of polish of wide holes, measured at Nside 1024 and 2048 with 5% to 57% in holes.
+_WIDE = (32.0, 140.0)
 #: Bytes of a solve that do not grow with the map.
 _FIXED = 0.06e9
 #: Bytes of a block of n hole pixels, over n², and while the largest is made.

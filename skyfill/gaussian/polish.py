@@ -75,6 +75,12 @@ class Polish:
         self.small = self._first.small
         self._told = ""
 
+    def rehearse(self) -> None:
+        """Prepare what `finish` follows, if that is not done; takes as long as some polish does."""
+        if "_stages" not in self.__dict__:
+            self._progress.stage("rehearsal")
+            self._progress.done(f"{len(self._stages)} courses")
+
     @cached_property
     def _stages(self) -> list[tuple[Solver, dict[str, Any], NDArray[np.float64]]]:
         """Solvers, the arguments of their `Solver.improve`, and the course that each follows."""
@@ -114,8 +120,17 @@ class Polish:
         values[self.small] = 0.0
         values[self.small] = self._first.small_fill(values)
 
+    def _fill_again(self, values: Map) -> None:
+        """Fill the small holes once more, now that the others are filled."""
+        if not self._stages:
+            self.fill_small(values)
+            return
+        ((wide, *_),) = self._stages
+        values[self.small] += self._first.small_change(wide, values[wide.holes])
+
     def finish(self, values: Map) -> str | None:
         """Polish the holes of a filled map, which is changed; say what is far from its end."""
+        self.rehearse()
         self._progress.stage("polish", self._steps)
         trouble, told = None, self._told
         for solver, steps, numbers in self._stages:
@@ -126,6 +141,6 @@ class Polish:
             values[solver.holes] = fill
             trouble = trouble or solver.unpolished()
         if not self._every and self._first.resolved:
-            self.fill_small(values)
+            self._fill_again(values)
         self._progress.done(told)
         return trouble

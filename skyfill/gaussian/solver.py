@@ -183,7 +183,8 @@ class Solver:
         self.inner = Covariance(
             weights, signal_cl[: lmax + 1], white, pixels=self.holes, threads=threads
         )
-        self._wide = np.flatnonzero(~small)
+        # Of the holes, those that have no block; as a slice, they are not copied at every step.
+        self._wide = np.flatnonzero(~small) if small.any() else slice(None)
         self.small = self.holes[small]
         if small.any():
             order = np.flatnonzero(small)
@@ -197,27 +198,27 @@ class Solver:
                 threads=threads,
                 kept=kept.of_prior(),
             )
-        if self._wide.size:
+        if not small.all():
             self._bands = self._tapered(weights, kept)
 
     def __str__(self) -> str:
         """Say in a few words what was prepared."""
-        wide = self._wide.size if self._bands is not None else 0
+        small, wide = self.small.size, self.holes.size - self.small.size
         return (
-            f"{self.holes.size - wide} pixels in small holes, {wide} in wide ones, l up to "
+            f"{small} pixels in small holes, {wide} in wide ones, l up to "
             f"{self.sky.signal_cl.size - 1} of {self.signal_cl.size - 1}"
         )
 
     def _tapered(self, weights: Map, kept: Kept) -> TaperedBands:
         """Prepare the wide holes."""
-        pixels = self.holes[self._wide]
-        covariance = Covariance(
-            weights,
-            unpinned(self.inner.signal_cl),
-            self.inner.variance,
-            pixels=pixels,
-            threads=self._threads,
-        )
+        signal_cl = unpinned(self.inner.signal_cl)
+        if self.small.size:
+            pixels = self.holes[self._wide]
+            covariance = Covariance(
+                weights, signal_cl, self.inner.variance, pixels=pixels, threads=self._threads
+            )
+        else:
+            covariance = self.inner.with_signal(signal_cl)
         depth = kept.array(
             "depths",
             lambda: distance_to_edge(self._observed)[self.holes],
@@ -268,7 +269,7 @@ class Solver:
         allowed = tolerance * self.rms
         inner = Inner(self, progress, max_iterations, course)
         fill, distance = inner.solve(
-            -self.sky.inverse(data)[self.holes], start, allowed=_INNER * allowed
+            -self.inner.inverse_of(self.sky, data), start, allowed=_INNER * allowed
         )
         data[self.holes] = fill
         y = self.sky.inverse(data)
@@ -299,11 +300,29 @@ class Solver:
         -------
         ``(nsmall,)``, of the pixels ``small``.
         """
+        return self._small(self.inner.inverse_of(self.sky, values))
+
+    def small_change(self, other: Solver, values: Map) -> Map:
+        """Give what `small_fill` changes by if the holes of another solver hold something else.
+
+        Parameters
+        ----------
+        other
+            Of the same sky, with none of these small holes.
+        values
+            ``(n,)``: by how much its holes change.
+
+        Returns
+        -------
+        ``(nsmall,)``, of the pixels ``small``.
+        """
+        return self._small(self.inner.inverse_of(other.inner, values))
+
+    def _small(self, image: Map) -> Map:
+        """Fill the small holes from Σ⁻¹ d at all ``holes``."""
         if self._blocks is None:
             return np.empty(0)
-        right = -self.sky.inverse(values)[self.holes]
-        fill = self._blocks.solve(right)
-        return np.delete(fill, self._wide)
+        return np.delete(self._blocks.solve(-image), self._wide)
 
     def improve(
         self,
@@ -340,9 +359,9 @@ class Solver:
         """
         course = course or Course()
         inner = Inner(self, progress or Silent(), iterations, course)
-        y = self.sky.inverse(filled)
-        step, self.left = inner.solve(-y[self.holes], allowed=0.0)
-        del y
+        right = -self.inner.inverse_of(self.sky, filled)
+        step, self.left = inner.solve(right, allowed=0.0)
+        del right
         if math.isinf(self.left):  # so few steps tell no more than how far they went
             self.left = rms(step)
         fill = np.asarray(filled[self.holes] + step)
@@ -427,6 +446,8 @@ class Solver:
 
     def _free(self, values: Map) -> Map:
         """Apply nearly (Q_hh)⁻¹ of a sky whose monopole and dipole are free."""
+        if self._blocks is None and self._bands is not None:
+            return self._bands.apply(values)
         out = np.zeros_like(values) if self._blocks is None else self._blocks.solve(values)
         if self._bands is not None:
             out[self._wide] = self._bands.apply(values[self._wide])

@@ -15,16 +15,21 @@ far this noise is from being white.
 
 from __future__ import annotations
 
+from copy import copy
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from skyfill._checks import nside_of
 from skyfill.harmonics.sphere import adjoint_of, parts_of
-from skyfill.harmonics.transforms import Rings, almxfl
+from skyfill.harmonics.transforms import Rings, filtered
 
 __all__ = ["Covariance"]
 
+Alm = NDArray[np.complex128]
 Map = NDArray[np.float64]
+Factor = NDArray[Any]  # float32 or float64
 
 #: Pixels of which products are held at a time.
 _AT_ONCE = 2**22
@@ -49,15 +54,17 @@ class _Sphere:
         self._nside = nside
         self._threads = threads
 
-    def filtered(self, values: Map, fl: Map, factor: Map) -> Map:
-        alm = adjoint_of(
+    def adjoint(self, values: Map, factor: Factor, lmax: int) -> Alm:
+        return adjoint_of(
             lambda part: values[part] * factor[part],
             self._nside,
-            lmax=fl.size - 1,
+            lmax=lmax,
             threads=self._threads,
         )
-        out = np.empty(values.size)
-        for part, sky in parts_of(almxfl(alm, fl), self._nside, threads=self._threads):
+
+    def synthesis(self, alm: Alm, factor: Factor) -> Map:
+        out = np.empty(factor.size)
+        for part, sky in parts_of(alm, self._nside, threads=self._threads):
             np.multiply(sky, factor[part], out=out[part])
         return out
 
@@ -89,17 +96,19 @@ class Covariance:
         pixels: NDArray[np.int64] | None = None,
         threads: int = 0,
     ) -> None:
-        nside = nside_of(weights.size, "the weights")
-        self.signal_cl = signal_cl
+        self._nside = nside = nside_of(weights.size, "the weights")
         self.variance = variance
         self.weights = weights if pixels is None else weights[pixels]
         self.area = 4 * np.pi / weights.size
-        self.gain = signal_cl / (
-            signal_cl * (1 + _excess(signal_cl.size - 1, nside)) + self.area * variance
-        )
+        self.signal_cl, self.gain = signal_cl, self._gain(signal_cl)
+        self._pixels = pixels
         self._rings: Rings | _Sphere = (
             _Sphere(nside, threads) if pixels is None else Rings(nside, pixels, threads=threads)
         )
+
+    def _gain(self, signal_cl: Map) -> Map:
+        excess = _excess(signal_cl.size - 1, self._nside)
+        return np.asarray(signal_cl / (signal_cl * (1 + excess) + self.area * self.variance))
 
     def apply(self, values: Map) -> Map:
         """Give Σ v, ``(n,)``."""
@@ -108,7 +117,33 @@ class Covariance:
 
     def inverse(self, values: Map) -> Map:
         """Give Σ⁻¹ v, ``(n,)``."""
-        smooth = self.tapered(values, self.gain, self.weights)
+        return self._inverse(self.tapered(values, self.gain, self.weights), values)
+
+    def inverse_of(self, other: Covariance, values: Map) -> Map:
+        """Give what a map v that is zero but at other pixels has at these in Σ⁻¹ v, ``(n,)``.
+
+        Parameters
+        ----------
+        other
+            The same covariance on the whole sphere, or between pixels that are none of these.
+        values
+            v, at the pixels of ``other``.
+        """
+        alm = other._rings.adjoint(values, other.weights, self.gain.size - 1)
+        smooth = self._rings.synthesis(filtered(alm, self.gain), self.weights)
+        if other._pixels is not None:
+            smooth *= -self.area / self.variance
+            return smooth
+        return self._inverse(smooth, values if self._pixels is None else values[self._pixels])
+
+    def with_signal(self, signal_cl: Map) -> Covariance:
+        """Give the covariance of another signal, ``(lmax + 1,)``, between the same pixels."""
+        new = copy(self)
+        new.signal_cl, new.gain = signal_cl, self._gain(signal_cl)
+        return new
+
+    def _inverse(self, smooth: Map, values: Map) -> Map:
+        """Give Σ⁻¹ v from W Y g Yᵀ W v, which is overwritten."""
         smooth *= -self.area
         for start in range(0, values.size, _AT_ONCE):
             here = slice(start, start + _AT_ONCE)
@@ -116,6 +151,7 @@ class Covariance:
         smooth /= self.variance
         return smooth
 
-    def tapered(self, values: Map, fl: Map, factor: Map) -> Map:
+    def tapered(self, values: Map, fl: Map, factor: Factor) -> Map:
         """Give F Y f Yᵀ F v with a diagonal F, all ``(n,)`` but f, ``(lmax + 1,)``."""
-        return self._rings.filtered(values, fl, factor)
+        alm = self._rings.adjoint(values, factor, fl.size - 1)
+        return self._rings.synthesis(filtered(alm, fl), factor)

@@ -23,11 +23,13 @@ __all__ = [
     "cl_of",
     "correlation",
     "coupling",
+    "filtered",
     "truncated",
 ]
 
 Alm = NDArray[np.complex128]
 Map = NDArray[np.float64]
+Factor = NDArray[Any]  # float32 or float64
 
 #: Pixels of the rings that `Rings` transforms at a time, about.
 _PIXELS = 2**24
@@ -55,7 +57,7 @@ class Rings:
         ring = np.searchsorted(first, pixels, side="right") - 1
         used = np.unique(ring)
         length = table["nphi"].astype(np.int64)
-        self._index = pixels - first[ring]
+        index = pixels - first[ring]
         # Rings go together with those that mirror them, some at a time.
         depth = np.minimum(used, first.size - 1 - used)
         depth, inverse = np.unique(depth, return_inverse=True)
@@ -72,27 +74,16 @@ class Rings:
             for run in np.split(mine, np.flatnonzero(np.diff(mine) > 1) + 1) if mine.size else []:
                 part = slice(*np.searchsorted(ring, [run[0], run[-1] + 1]))
                 where = np.searchsorted(mine, ring[part])
-                self._index[part] += (stop - length[mine])[where]
+                index[part] += (stop - length[mine])[where]
                 parts.append(part)
             if parts:
                 self._blocks.append((geometry | {"spin": 0, "nthreads": threads}, parts))
                 size = max(size, int(stop[-1]))
+        self._index = index.astype(np.int32)  # among the pixels of some rings
         self._padded = np.zeros((1, size))  # zero between two uses, always
-        self._scratch = np.empty((1, size))
 
-    def filtered(self, values: Map, fl: Map, factor: Map) -> Map:
-        """Give F Y f Yᵀ F v.
-
-        Parameters
-        ----------
-        values
-            ``(n,)``: v, zero outside the pixels.
-        fl
-            ``(lmax + 1,)``: f.
-        factor
-            ``(n,)``: the diagonal F.
-        """
-        lmax = fl.size - 1
+    def adjoint(self, values: Map, factor: Factor, lmax: int) -> Alm:
+        """Give Yᵀ F v, with v ``(n,)`` zero outside the pixels and the diagonal F ``(n,)``."""
         total: Alm = np.zeros((lmax + 1) * (lmax + 2) // 2 if not self._blocks else 0, complex)
         for geometry, parts in self._blocks:
             for part in parts:
@@ -105,16 +96,27 @@ class Rings:
             total = np.add(total, alm, out=total) if total.size else alm
             for part in parts:
                 self._padded[0, self._index[part]] = 0.0
-        _almxfl(total, fl, total)
-        out = np.empty(values.size)
+        return total
+
+    def synthesis(self, alm: Alm, factor: Factor) -> Map:
+        """Give F Y a at the pixels, ``(n,)``, with the diagonal F ``(n,)``."""
+        lmax = lmax_of(alm)
+        out = np.empty(factor.size)
         for geometry, parts in self._blocks:
             size = int(geometry["ringstart"][-1] + geometry["nphi"][-1])
-            sky = self._scratch[:, :size]
-            ducc0.sht.synthesis(alm=total[None], map=sky, lmax=lmax, mmax=lmax, **geometry)
+            sky = self._padded[:, :size]
+            ducc0.sht.synthesis(alm=alm[None], map=sky, lmax=lmax, mmax=lmax, **geometry)
             for part in parts:
                 long = part.stop - part.start > _LONG
                 _COLLECT[long](sky[0], factor[part], self._index[part], out[part])
+            sky[:] = 0.0
         return out
+
+
+def filtered(alm: Alm, fl: Map) -> Alm:
+    """Multiply a_lm by f_l in place; ``fl`` is ``(lmax + 1,)``."""
+    _almxfl(alm, fl, alm)
+    return alm
 
 
 def almxfl(alm: Alm, fl: NDArray[np.float64]) -> Alm:
@@ -128,12 +130,12 @@ def almxfl(alm: Alm, fl: NDArray[np.float64]) -> Alm:
     return out
 
 
-def _spread(values: Map, factor: Map, index: NDArray[np.int64], out: Map) -> None:
+def _spread(values: Map, factor: Map, index: NDArray[np.int32], out: Map) -> None:
     for i in prange(index.size):
         out[index[i]] = factor[i] * values[i]
 
 
-def _collect(values: Map, factor: Map, index: NDArray[np.int64], out: Map) -> None:
+def _collect(values: Map, factor: Map, index: NDArray[np.int32], out: Map) -> None:
     for i in prange(index.size):
         out[i] = factor[i] * values[index[i]]
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.polynomial.legendre import legval
 
 from skyfill import harmonics
-from skyfill.harmonics import Covariance, Rings
+from skyfill.harmonics import Covariance
 from skyfill.prior import Prior, lcdm
 
 NSIDE = 16
@@ -72,9 +72,19 @@ def test_a_taper_is_applied_twice():
     rng = np.random.default_rng(2)
     values, factor = rng.standard_normal((2, pixels.size))
     fl = rng.random(20)
-    rings = Rings(NSIDE, pixels)
-    expected = factor * rings.filtered(factor * values, fl, np.ones(pixels.size))
-    np.testing.assert_allclose(rings.filtered(values, fl, factor), expected, rtol=1e-10, atol=1e-12)
+    part = covariance(pixels=pixels)
+    expected = factor * part.tapered(factor * values, fl, np.ones(pixels.size))
+    np.testing.assert_allclose(part.tapered(values, fl, factor), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_the_inverse_of_a_map_at_some_pixels_is_that_of_the_whole():
+    pixels = np.concatenate([np.arange(30, 40), np.arange(500, 900)])
+    values = np.random.default_rng(3).standard_normal(NPIX)
+    whole, part = covariance(), covariance(pixels=pixels)
+    expected = whole.inverse(values)
+    tolerance = 1e-12 * np.abs(expected).max()
+    np.testing.assert_allclose(part.inverse_of(whole, values), expected[pixels], atol=tolerance)
+    np.testing.assert_allclose(whole.inverse_of(whole, values), expected, atol=tolerance)
 
 
 def test_correlation_is_a_sum_of_legendre_polynomials():
