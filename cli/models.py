@@ -1,7 +1,7 @@
 """List models: where their weights lie, how they were trained, how good they are.
 
-Every file is read as `skyfill inpaint` reads it: each tensor and its shape must fit, and the sha256
-must be the one that the card beside the file names.
+The sha256 of a file must be the one that the card beside it names. A file without a card is read
+as `skyfill inpaint` reads it: each tensor and its shape must fit.
 """
 
 from __future__ import annotations
@@ -29,13 +29,16 @@ def run(args: argparse.Namespace) -> int:
     models = []
     for path in args.files or [*skyfill.vae.shipped(), *skyfill.cosmovae.shipped()]:
         published = skyfill.vae.model_of(path) == "cosmovae"
-        _, card = (skyfill.cosmovae if published else skyfill.vae).load(path)
+        room = skyfill.cosmovae if published else skyfill.vae
+        beside = path.with_suffix(".json").exists()
+        # The hash on the card proves every tensor; without one they are read, which loads torch.
+        card = room.read_card(path) if beside else room.load(path)[1]
         models.append(
             {
                 "path": str(path),
                 "bytes": path.stat().st_size,
                 "default": card.name == skyfill.vae.DEFAULT,
-                "card": path.with_suffix(".json").exists(),
+                "card": beside,
                 **vars(card),
             }
         )

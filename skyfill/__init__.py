@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from skyfill.lazy import keep_names
+
 if TYPE_CHECKING:  # `name as name` is how type checkers are told of a re-export
     from skyfill import batch as batch
-    from skyfill import blending as blending
     from skyfill import cosmovae as cosmovae
     from skyfill import dataset as dataset
     from skyfill import diffuse as diffuse
@@ -20,55 +21,57 @@ if TYPE_CHECKING:  # `name as name` is how type checkers are told of a re-export
     from skyfill import gaussian as gaussian
     from skyfill import harmonics as harmonics
     from skyfill import healpix as healpix
+    from skyfill import holes as holes
     from skyfill import inpaint as inpaint
     from skyfill import maps as maps
-    from skyfill import masks as masks
-    from skyfill import methods as methods
     from skyfill import mosaic as mosaic
-    from skyfill import optimum as optimum
-    from skyfill import owntiles as owntiles
-    from skyfill import pictures as pictures
-    from skyfill import plan as plan
     from skyfill import prior as prior
     from skyfill import report as report
-    from skyfill import simulate as simulate
     from skyfill import spectra as spectra
-    from skyfill import tilefill as tilefill
     from skyfill import tiling as tiling
     from skyfill import vae as vae
-    from skyfill._files import check_writable as check_writable
-    from skyfill._noisemap import read_noise as read_noise
-    from skyfill._progress import Progress as Progress
-    from skyfill._progress import Silent as Silent
+    from skyfill.cosmovae import tilefill as tilefill
+    from skyfill.dataset import owntiles as owntiles
+    from skyfill.fidelity import optimum as optimum
+    from skyfill.files.atomic import check_writable as check_writable
+    from skyfill.holes import Holes as Holes
+    from skyfill.holes import discs as discs
+    from skyfill.holes import distance_to_edge as distance_to_edge
+    from skyfill.holes import enclosed_holes as enclosed_holes
+    from skyfill.holes import fill_islands as fill_islands
+    from skyfill.holes import find_holes as find_holes
+    from skyfill.holes import galactic_cut as galactic_cut
+    from skyfill.holes import grow as grow
+    from skyfill.holes import label_holes as label_holes
+    from skyfill.holes import masks as masks
+    from skyfill.holes import read_catalogue as read_catalogue
+    from skyfill.holes import read_mask as read_mask
+    from skyfill.holes import read_weights as read_weights
+    from skyfill.holes import regrade_mask as regrade_mask
+    from skyfill.holes import rotate_mask as rotate_mask
     from skyfill.inpaint import Inpainter as Inpainter
+    from skyfill.inpaint import methods as methods
+    from skyfill.inpaint import plan as plan
     from skyfill.maps import MapInfo as MapInfo
     from skyfill.maps import SkyMap as SkyMap
     from skyfill.maps import describe as describe
     from skyfill.maps import read_map as read_map
     from skyfill.maps import write_filled as write_filled
     from skyfill.maps import write_map as write_map
-    from skyfill.masks import Holes as Holes
-    from skyfill.masks import discs as discs
-    from skyfill.masks import distance_to_edge as distance_to_edge
-    from skyfill.masks import enclosed_holes as enclosed_holes
-    from skyfill.masks import fill_islands as fill_islands
-    from skyfill.masks import find_holes as find_holes
-    from skyfill.masks import galactic_cut as galactic_cut
-    from skyfill.masks import grow as grow
-    from skyfill.masks import label_holes as label_holes
-    from skyfill.masks import read_catalogue as read_catalogue
-    from skyfill.masks import read_mask as read_mask
-    from skyfill.masks import read_weights as read_weights
-    from skyfill.masks import regrade_mask as regrade_mask
-    from skyfill.masks import rotate_mask as rotate_mask
+    from skyfill.maps.noise import read_noise as read_noise
     from skyfill.prior import Prior as Prior
     from skyfill.prior import gaussian_beam as gaussian_beam
     from skyfill.prior import lcdm as lcdm
     from skyfill.prior import read_cl as read_cl
-    from skyfill.simulate import simulate_mask as simulate_mask
-    from skyfill.simulate import simulate_sky as simulate_sky
+    from skyfill.prior import simulate as simulate
+    from skyfill.prior.simulate import simulate_mask as simulate_mask
+    from skyfill.prior.simulate import simulate_sky as simulate_sky
+    from skyfill.progress import Progress as Progress
+    from skyfill.progress import Silent as Silent
+    from skyfill.report import pictures as pictures
     from skyfill.spectra import SpectrumComparison as SpectrumComparison
     from skyfill.tiling import Layout as Layout
+    from skyfill.tiling import blending as blending
     from skyfill.tiling import read_tile as read_tile
     from skyfill.tiling import write_tile as write_tile
 
@@ -77,32 +80,32 @@ if TYPE_CHECKING:  # `name as name` is how type checkers are told of a re-export
 # name -> room it lives in; a room is listed with itself. No name may equal a room's: importing the
 # room would silently put the module in the function's place.
 _HOMES = {
-    "Progress": "_progress",
-    "Silent": "_progress",
+    "Progress": "progress",
+    "Silent": "progress",
     # files
-    "check_writable": "_files",
+    "check_writable": "files.atomic",
     "MapInfo": "maps",
     "SkyMap": "maps",
     "describe": "maps",
     "read_map": "maps",
-    "read_noise": "_noisemap",
+    "read_noise": "maps.noise",
     "write_filled": "maps",
     "write_map": "maps",
     # holes
-    "Holes": "masks",
-    "discs": "masks",
-    "distance_to_edge": "masks",
-    "enclosed_holes": "masks",
-    "fill_islands": "masks",
-    "find_holes": "masks",
-    "galactic_cut": "masks",
-    "grow": "masks",
-    "label_holes": "masks",
-    "read_catalogue": "masks",
-    "read_mask": "masks",
-    "read_weights": "masks",
-    "regrade_mask": "masks",
-    "rotate_mask": "masks",
+    "Holes": "holes",
+    "discs": "holes",
+    "distance_to_edge": "holes",
+    "enclosed_holes": "holes",
+    "fill_islands": "holes",
+    "find_holes": "holes",
+    "galactic_cut": "holes",
+    "grow": "holes",
+    "label_holes": "holes",
+    "read_catalogue": "holes",
+    "read_mask": "holes",
+    "read_weights": "holes",
+    "regrade_mask": "holes",
+    "rotate_mask": "holes",
     # filling
     "Inpainter": "inpaint",
     # tiles
@@ -115,12 +118,11 @@ _HOMES = {
     "gaussian_beam": "prior",
     "lcdm": "prior",
     "read_cl": "prior",
-    "simulate_mask": "simulate",
-    "simulate_sky": "simulate",
+    "simulate_mask": "prior.simulate",
+    "simulate_sky": "prior.simulate",
 }
 _ROOMS = (
     "batch",
-    "blending",
     "cosmovae",
     "dataset",
     "diffuse",
@@ -129,25 +131,33 @@ _ROOMS = (
     "gaussian",
     "harmonics",
     "healpix",
+    "holes",
     "inpaint",
     "maps",
-    "masks",
-    "methods",
     "mosaic",
-    "optimum",
-    "owntiles",
-    "pictures",
-    "plan",
     "prior",
     "report",
-    "simulate",
     "spectra",
-    "tilefill",
     "tiling",
     "vae",
 )
+# Modules that have names of their own here, wherever they lie: `skyfill.masks` is the module
+# `skyfill.holes.masks`, also for `import` and `from ... import`.
+_MODULES = {
+    "blending": "tiling.blending",
+    "masks": "holes.masks",
+    "methods": "inpaint.methods",
+    "optimum": "fidelity.optimum",
+    "owntiles": "dataset.owntiles",
+    "pictures": "report.pictures",
+    "plan": "inpaint.plan",
+    "simulate": "prior.simulate",
+    "tilefill": "cosmovae.tilefill",
+}
 
-__all__ = [*_HOMES, *_ROOMS]
+__all__ = [*_HOMES, *_ROOMS, *_MODULES]
+
+keep_names({f"skyfill.{name}": f"skyfill.{home}" for name, home in _MODULES.items()})
 
 if not TYPE_CHECKING:  # hidden from type checkers, which would accept any name otherwise
 
@@ -162,6 +172,8 @@ if not TYPE_CHECKING:  # hidden from type checkers, which would accept any name 
             value = getattr(import_module(f"skyfill.{_HOMES[name]}"), name)
         elif name in _ROOMS:
             value = import_module(f"skyfill.{name}")
+        elif name in _MODULES:
+            value = import_module(f"skyfill.{_MODULES[name]}")
         else:
             raise AttributeError(f"module 'skyfill' has no attribute {name!r}")
         globals()[name] = value

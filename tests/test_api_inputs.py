@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import skyfill
-from skyfill import blending, tiling
-from skyfill._arrays import as_map, as_mask, as_skies
-from skyfill._checks import check_nside, check_seed, device_name
+from skyfill import tiling
+from skyfill.healpix.arrays import as_map, as_mask, as_skies
+from skyfill.healpix.checks import check_nside, check_seed, device_name
+from skyfill.tiling import blending
 
 NSIDE = 16
 NPIX = 12 * NSIDE**2

@@ -35,10 +35,21 @@ def test_public_names_are_frozen():
     assert sorted(skyfill.__all__) == sorted(PUBLIC.split())
 
 
+@pytest.mark.parametrize(("name", "home"), skyfill._MODULES.items())
+@pytest.mark.parametrize("first", ["import", "attribute"])
+def test_modules_of_other_names_are_one_with_their_own(name, home, first):
+    lines = [f"from skyfill.{name} import __all__ as names", f"import skyfill.{name}"]
+    lines += [f"assert all(hasattr(skyfill.{name}, one) for one in names)"]
+    lines += [f"import skyfill.{home} as own", f"assert skyfill.{name} is own"]
+    lines += [f"assert own.__name__ == own.__spec__.name == 'skyfill.{home}'"]
+    before = ["import skyfill", *([f"skyfill.{name}"] if first == "attribute" else [])]
+    subprocess.run([sys.executable, "-c", "\n".join([*before, *lines])], check=True)
+
+
 PUBLIC = """
     Holes Inpainter Layout MapInfo Prior Progress Silent SkyMap SpectrumComparison batch blending
     check_writable cosmovae dataset describe diffuse discs distance_to_edge enclosed_holes fidelity
-    fill_islands find_holes flatsky galactic_cut gaussian gaussian_beam grow harmonics healpix
+    fill_islands find_holes flatsky galactic_cut gaussian gaussian_beam grow harmonics healpix holes
     inpaint label_holes lcdm maps masks methods mosaic optimum owntiles pictures plan prior
     read_catalogue read_cl read_map read_mask read_noise read_tile read_weights regrade_mask report
     rotate_mask simulate simulate_mask simulate_sky spectra tilefill tiling vae write_filled

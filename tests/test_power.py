@@ -10,7 +10,7 @@ from skyfill import flatsky, harmonics, vae
 from skyfill.gaussian import Solver
 from skyfill.mosaic import Mosaic
 from skyfill.prior import ARCMIN, Prior, draw, lcdm
-from skyfill.simulate import simulate_mask
+from skyfill.prior.simulate import simulate_mask
 
 NSIDE, LMAX, SKIES, MEANS = 256, 512, 20, 4
 

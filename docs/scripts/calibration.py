@@ -30,7 +30,7 @@ import numpy as np
 from skyfill import Inpainter
 from skyfill.fidelity import calibrate
 from skyfill.prior import ARCMIN, Prior, draw, lcdm
-from skyfill.simulate import simulate_mask
+from skyfill.prior.simulate import simulate_mask
 
 EDGES = (2, 5, 10, 20, 40, 80, 120, 160, 200, 250, 300, 350, 400, 450, 513)
 #: What is asked of the averages: expected value, and how far it may be off.

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import skyfill
-from skyfill.methods import Exact
+from skyfill.inpaint.methods import Exact
 
 
 def main() -> None:

@@ -22,9 +22,9 @@ from skyfill import cosmovae
 from skyfill.cosmovae.training import train
 from skyfill.dataset import TileDataset, TileGeometry, write_tiles
 from skyfill.fidelity import score_tiles
-from skyfill.optimum import dataset_mean
+from skyfill.fidelity.optimum import dataset_mean
 from skyfill.prior import ARCMIN, Prior, draw, lcdm
-from skyfill.simulate import simulate_mask
+from skyfill.prior.simulate import simulate_mask
 
 NSIDE, SIZE, PIXEL = 128, 64, 20.0
 

@@ -25,7 +25,7 @@ import numpy as np
 from skyfill import Inpainter
 from skyfill.mosaic import MosaicConfig
 from skyfill.prior import ARCMIN, Prior, draw, lcdm
-from skyfill.simulate import simulate_mask
+from skyfill.prior.simulate import simulate_mask
 
 #: What differs from the default: arguments of `Inpainter`, and of `MosaicConfig` under "config".
 VARIANTS: dict[str, dict[str, Any]] = {

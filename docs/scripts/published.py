@@ -25,9 +25,9 @@ import numpy as np
 from skyfill import Inpainter, cosmovae, read_mask
 from skyfill.dataset import TileGeometry
 from skyfill.fidelity import score_tiles
-from skyfill.optimum import tile_mean
+from skyfill.fidelity.optimum import tile_mean
 from skyfill.prior import ARCMIN, Prior, draw, lcdm
-from skyfill.simulate import simulate_mask
+from skyfill.prior.simulate import simulate_mask
 
 METHODS = ("cosmovae", "vae", "gaussian", "diffuse")
 EDGES = (2, 10, 30, 60, 100, 150, 200, 250, 300, 350, 400, 450, 500, 600, 700, 800, 900, 1000)

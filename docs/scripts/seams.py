@@ -28,7 +28,7 @@ from skyfill import Inpainter
 from skyfill.fidelity import border_seams
 from skyfill.mosaic import MosaicConfig
 from skyfill.prior import ARCMIN, Prior, lcdm
-from skyfill.simulate import simulate_mask
+from skyfill.prior.simulate import simulate_mask
 
 #: How deep the digit is that is changed.
 _DIGIT = 1e-12

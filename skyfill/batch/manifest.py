@@ -22,7 +22,7 @@ from skyfill.batch.task import Output, Record, Task, sha256_of, stat_of
 
 __all__ = ["Manifest", "digest_of"]
 
-#: How `skyfill._files.atomic_write` begins the names of unfinished files.
+#: How `skyfill.files.atomic.atomic_write` begins the names of unfinished files.
 _UNFINISHED = ".skyfill-*"
 
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skyfill import harmonics
-from skyfill._arrays import as_map
-from skyfill._checks import nside_of
-from skyfill._files import atomic_write
+from skyfill.files.atomic import atomic_write
+from skyfill.healpix.arrays import as_map
+from skyfill.healpix.checks import nside_of
 from skyfill.spectra import default_edges
 
 __all__ = ["binned_cl", "write_summary"]

@@ -18,9 +18,9 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill._checks import check_seed, nside_of
 from skyfill.batch.summary import binned_cl
 from skyfill.gaussian import ConvergenceWarning
+from skyfill.healpix.checks import check_seed, nside_of
 
 __all__ = [
     "Job",

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from skyfill.cosmovae.batches import normalised
 from skyfill.cosmovae.network import CosmoVAE
+from skyfill.vae.card import ModelCard
 from skyfill.vae.filler import fewer, pick_device
-from skyfill.vae.weights import ModelCard
 
 __all__ = ["CosmoFiller"]
 

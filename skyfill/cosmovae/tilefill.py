@@ -14,12 +14,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skyfill import blending, tiling
-from skyfill._arrays import as_mask
-from skyfill._checks import nside_of
-from skyfill._progress import Progress, Silent
+from skyfill import tiling
 from skyfill.gaussian import Certificate
-from skyfill.tiling import Layout, Paster
+from skyfill.healpix.arrays import as_mask
+from skyfill.healpix.checks import nside_of
+from skyfill.progress import Progress, Silent
+from skyfill.tiling import Layout, Paster, blending
 
 __all__ = ["TileEngine", "TileFill"]
 

@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from skyfill._progress import Progress, Silent
 from skyfill.cosmovae.adversary import Adversary
 from skyfill.cosmovae.batches import BETWEEN, LATENT, PRIOR, Batches
 from skyfill.cosmovae.losses import kl_divergence, perceptual, reconstruction, total_variation
@@ -31,6 +30,7 @@ from skyfill.cosmovae.network import CosmoArchitecture, CosmoVAE
 from skyfill.cosmovae.recipe import CosmoConfig
 from skyfill.cosmovae.vgg import VGGFeatures
 from skyfill.dataset import TileDataset
+from skyfill.progress import Progress, Silent
 from skyfill.vae.ranks import Ranks, joined
 
 __all__ = ["TERMS", "latent_prior", "train"]

@@ -7,13 +7,12 @@ from typing import Any
 
 import torch
 
+from skyfill.cosmovae.card import MODEL
 from skyfill.cosmovae.network import CosmoArchitecture, CosmoVAE
-from skyfill.vae.weights import ModelCard, read, write
+from skyfill.vae.card import ModelCard
+from skyfill.vae.weights import read, write
 
-__all__ = ["MODEL", "load", "save", "shipped"]
-
-MODEL = "cosmovae"
-_WEIGHTS = Path(__file__).parent / "weights"
+__all__ = ["load", "save"]
 
 
 def save(
@@ -39,11 +38,6 @@ def save(
     """
     card = ModelCard(Path(path).stem, "", about["training"], about["measured"])
     return write(network, path, card, network.arch.as_dict(), model=MODEL, overwrite=overwrite)
-
-
-def shipped() -> list[Path]:
-    """Name the files of weights that come with skyfill."""
-    return sorted(_WEIGHTS.glob("*.safetensors"))
 
 
 def load(path: str | Path) -> tuple[CosmoVAE, ModelCard]:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skyfill import tiling
-from skyfill._arrays import pair_of
-from skyfill._checks import check_nside, check_whole
+from skyfill.healpix.arrays import pair_of
+from skyfill.healpix.checks import check_nside, check_whole
 from skyfill.tiling import Layout
 from skyfill.tiling.layout import frames
 

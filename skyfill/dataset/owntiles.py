@@ -7,13 +7,14 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skyfill import blending, tiling
-from skyfill._arrays import as_map, as_mask
-from skyfill._checks import check_seed, check_whole, nside_of
+from skyfill import tiling
 from skyfill.flatsky import TileField
 from skyfill.healpix import pixel_directions
+from skyfill.healpix.arrays import as_map, as_mask
+from skyfill.healpix.checks import check_seed, check_whole, nside_of
 from skyfill.mosaic import MosaicConfig
 from skyfill.prior import Given, Prior, for_map
+from skyfill.tiling import blending
 
 __all__ = ["cut_tiles"]
 

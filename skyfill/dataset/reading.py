@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill._checks import check_seed
 from skyfill.dataset.geometry import TileGeometry
+from skyfill.healpix.checks import check_seed
 from skyfill.prior import Prior
 
 if TYPE_CHECKING:

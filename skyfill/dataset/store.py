@@ -15,9 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skyfill._arrays import as_map, as_mask
-from skyfill._checks import check_whole, nside_of
-from skyfill._progress import Progress, Silent
 from skyfill.dataset.geometry import TileGeometry
 from skyfill.dataset.reading import (
     FORMAT,
@@ -30,7 +27,10 @@ from skyfill.dataset.reading import (
     open_group,
     open_tiles,
 )
+from skyfill.healpix.arrays import as_map, as_mask
+from skyfill.healpix.checks import check_whole, nside_of
 from skyfill.prior import Given, Prior, for_map
+from skyfill.progress import Progress, Silent
 
 __all__ = [
     "SPLITS",

@@ -17,9 +17,7 @@ import numpy as np
 from scipy.sparse import csc_array
 from scipy.sparse.linalg import splu
 
-from ._arrays import as_map, as_mask
-from ._checks import nside_of
-from ._laplace import (
+from skyfill.diffuse.laplace import (
     add_known,
     coarsen,
     connect,
@@ -33,7 +31,9 @@ from ._laplace import (
     square,
     to_ring,
 )
-from ._ranks import ranks
+from skyfill.healpix.arrays import as_map, as_mask
+from skyfill.healpix.checks import nside_of
+from skyfill.healpix.ranks import ranks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import prange
 
-from ._jit import parallel
-from ._pixels import neighbour_xyf, nest2ring, nest2xyf, xyf2nest
-from ._ranks import chosen, rank
+from skyfill.healpix.jit import parallel
+from skyfill.healpix.pixel import neighbour_xyf, nest2ring, nest2xyf, xyf2nest
+from skyfill.healpix.ranks import chosen, rank
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skyfill._arrays import as_mask
-from skyfill._checks import check_seed, check_whole, nside_of
 from skyfill.healpix import pixel_directions, pixel_radius, pixels_towards
-from skyfill.masks import disc_pixels, distance_to_edge, label_holes
+from skyfill.healpix.arrays import as_mask
+from skyfill.healpix.checks import check_seed, check_whole, nside_of
+from skyfill.holes import disc_pixels, distance_to_edge, label_holes
 
 __all__ = ["HeldOut", "held_out_holes"]
 

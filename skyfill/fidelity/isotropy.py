@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from skyfill import harmonics
-from skyfill._arrays import as_map
-from skyfill._checks import nside_of
 from skyfill.fidelity.figures import Figure, judge
 from skyfill.healpix import pixel_directions
+from skyfill.healpix.arrays import as_map
+from skyfill.healpix.checks import nside_of
 
 __all__ = [
     "MULTIPOLES",

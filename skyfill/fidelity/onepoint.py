@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from skyfill._arrays import pair_of
-from skyfill._checks import check_seed, check_whole, nside_of
 from skyfill.fidelity.figures import Figure, judge
 from skyfill.healpix import pixel_directions, pixels_towards
+from skyfill.healpix.arrays import pair_of
+from skyfill.healpix.checks import check_seed, check_whole, nside_of
 
 __all__ = ["OnePoint", "one_point", "random_rotation"]
 

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skyfill._arrays import as_map, pair_of
-from skyfill._checks import nside_of
 from skyfill.fidelity.figures import Figure, jackknife, judge
 from skyfill.healpix import neighbours, pixel_directions, pixels_towards
+from skyfill.healpix.arrays import as_map, pair_of
+from skyfill.healpix.checks import nside_of
 
 __all__ = ["PATCH_NSIDE", "NoEdgeError", "border_seams", "patches", "seams"]
 

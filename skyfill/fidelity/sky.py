@@ -10,16 +10,16 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skyfill._arrays import as_map, as_mask, as_skies
-from skyfill._checks import check_seed, nside_of
-from skyfill._progress import Progress, Silent
-from skyfill.dipole import Dipole
 from skyfill.fidelity.calibration import Calibration, calibrate
 from skyfill.fidelity.figures import Figure, worst
 from skyfill.fidelity.isotropy import LowMultipoles, asymmetries, low_cl, multipoles
 from skyfill.fidelity.onepoint import OnePoint, one_point
 from skyfill.fidelity.seams import NoEdgeError, border_seams, patches, seams
 from skyfill.fidelity.tail import tail
+from skyfill.healpix.arrays import as_map, as_mask, as_skies
+from skyfill.healpix.checks import check_seed, nside_of
+from skyfill.prior.dipole import Dipole
+from skyfill.progress import Progress, Silent
 
 __all__ = ["SkyScores", "score_sky"]
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from skyfill._arrays import as_map
 from skyfill.fidelity.figures import Figure
+from skyfill.healpix.arrays import as_map
 
 __all__ = ["tail"]
 

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skyfill._arrays import as_map, as_mask
-from skyfill._checks import check_seed, check_whole
-from skyfill._progress import Progress, Silent
 from skyfill.fidelity.figures import Figure
 from skyfill.fidelity.heldout import HeldOut, held_out_holes
 from skyfill.fidelity.sky import SkyScores, score_sky
+from skyfill.healpix.arrays import as_map, as_mask
+from skyfill.healpix.checks import check_seed, check_whole
+from skyfill.holes import MOST_MISSING, find_holes, holes_to_fill
 from skyfill.inpaint import Inpainter
-from skyfill.masks import MOST_MISSING, find_holes, holes_to_fill
-from skyfill.methods import held_to_noise, noise_variance
+from skyfill.inpaint.methods import held_to_noise, noise_variance
 from skyfill.prior import as_given, for_map
+from skyfill.progress import Progress, Silent
 
 __all__ = ["Validation", "validate"]
 

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from skyfill._files import atomic_write
+from skyfill.files.atomic import atomic_write
 
 __all__ = ["Kept"]
 

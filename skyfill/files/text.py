@@ -8,7 +8,7 @@ import re
 import zlib
 from pathlib import Path
 
-from skyfill._packing import expanded
+from skyfill.files.packing import expanded
 
 __all__ = ["content", "text_of"]
 

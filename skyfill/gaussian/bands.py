@@ -16,8 +16,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill._tapers import bands_of
 from skyfill.harmonics import Covariance
+from skyfill.tapers import bands_of
 
 __all__ = ["TaperedBands"]
 

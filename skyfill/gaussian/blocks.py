@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from skyfill._jit import compiled
-from skyfill._kept import Kept
+from skyfill.files.cache import Kept
 from skyfill.gaussian.cholesky import Each, factorise, for_each, invert
 from skyfill.harmonics import Covariance, correlation
 from skyfill.healpix import pixel_directions
+from skyfill.healpix.jit import compiled
 
 __all__ = ["HoleBlocks", "affordable"]
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skyfill._arrays import pair_of
-from skyfill._checks import check_nside, nside_of
 from skyfill.healpix import reorder, ring_to_nest
+from skyfill.healpix.arrays import pair_of
+from skyfill.healpix.checks import check_nside, nside_of
 from skyfill.prior import pixel_window
 
 __all__ = ["CoarseModel", "degrade"]

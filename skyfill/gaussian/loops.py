@@ -9,9 +9,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skyfill._jit import compiled
-from skyfill._progress import Progress
 from skyfill.harmonics import Covariance
+from skyfill.healpix.jit import compiled
+from skyfill.progress import Progress
 
 __all__ = ["Course", "Inner", "Outer", "rms"]
 

@@ -18,9 +18,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill._jit import compiled
 from skyfill.harmonics import Covariance
 from skyfill.healpix import pixel_directions
+from skyfill.healpix.jit import compiled
 
 __all__ = ["Pinned", "freed", "unpinned"]
 

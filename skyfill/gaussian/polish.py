@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill._kept import Kept
-from skyfill._progress import Progress
+from skyfill.files.cache import Kept
 from skyfill.gaussian.loops import Course
 from skyfill.gaussian.rehearsal import rehearse
 from skyfill.gaussian.solver import Solver
+from skyfill.progress import Progress
 
 __all__ = ["Polish"]
 

@@ -21,10 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skyfill import harmonics
-from skyfill._arrays import as_map, as_mask
-from skyfill._checks import nside_of
-from skyfill._kept import Kept
-from skyfill._progress import Progress, Silent
+from skyfill.files.cache import Kept
 from skyfill.gaussian.bands import TaperedBands
 from skyfill.gaussian.blocks import HoleBlocks, affordable
 from skyfill.gaussian.loops import Course, Inner, Outer, rms
@@ -32,7 +29,10 @@ from skyfill.gaussian.memory import check_memory
 from skyfill.gaussian.pinned import Pinned, unpinned
 from skyfill.gaussian.solution import Certificate, Solution
 from skyfill.harmonics import Covariance
-from skyfill.masks import distance_to_edge, grow, label_holes
+from skyfill.healpix.arrays import as_map, as_mask
+from skyfill.healpix.checks import nside_of
+from skyfill.holes import distance_to_edge, grow, label_holes
+from skyfill.progress import Progress, Silent
 
 __all__ = ["Solver"]
 

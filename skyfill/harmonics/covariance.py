@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill._checks import nside_of
 from skyfill.harmonics.sphere import adjoint_of, parts_of
 from skyfill.harmonics.transforms import Rings, filtered
+from skyfill.healpix.checks import nside_of
 
 __all__ = ["Covariance"]
 

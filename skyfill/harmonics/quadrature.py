@@ -19,9 +19,9 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
-from skyfill._checks import check_nside
-from skyfill._files import atomic_write
+from skyfill.files.atomic import atomic_write
 from skyfill.harmonics.sphere import rings as rings_of
+from skyfill.healpix.checks import check_nside
 
 __all__ = ["cache_folder", "pixel_weights", "quadrature_lmax"]
 

@@ -16,8 +16,8 @@ import ducc0
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skyfill._arrays import as_mask, as_sums
-from skyfill._checks import check_nside, nside_of
+from skyfill.healpix.arrays import as_mask, as_sums
+from skyfill.healpix.checks import check_nside, nside_of
 
 __all__ = ["adjoint", "adjoint_of", "analysis", "lmax_of", "parts_of", "rings", "synthesis"]
 

@@ -13,9 +13,9 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from skyfill._checks import check_nside
-from skyfill._jit import compiled, parallel
 from skyfill.harmonics.sphere import lmax_of, rings
+from skyfill.healpix.checks import check_nside
+from skyfill.healpix.jit import compiled, parallel
 
 __all__ = [
     "Rings",

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skyfill._checks import check_angle, in_radians, nside_of
+from skyfill.healpix.checks import check_angle, in_radians, nside_of
 
 __all__ = [
     "MASK_ROUNDING",

@@ -1,7 +1,7 @@
 """HEALPix pixels: directions, neighbours, ordering.
 
 Each function works on arrays, in parallel, and its result does not depend on the number of
-threads.  The arithmetic of one pixel, for use in other kernels, is in ``_pixels``.
+threads.  The arithmetic of one pixel, for use in other kernels, is in ``skyfill.healpix.pixel``.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numba import prange
 
-from ._checks import check_nside, nside_of
-from ._jit import compiled, parallel
-from ._pixels import (
+from skyfill.healpix.checks import check_nside, nside_of
+from skyfill.healpix.jit import compiled, parallel
+from skyfill.healpix.pixel import (
     ang2pix_ring,
     neighbours_nest,
     neighbours_ring,
@@ -235,7 +235,7 @@ def pixel_radius(nside: int) -> float:
 
 @lru_cache(maxsize=8)
 def ring_table(nside: int) -> NDArray[np.float64]:
-    """Tabulate the rings for `_pixels.interpolate_ring`, a pole before and after them.
+    """Tabulate the rings for `pixel.interpolate_ring`, a pole before and after them.
 
     (4 nside + 1, 4): colatitude in radians, its cosine and sine, 1 / (distance to the next ring).
     """

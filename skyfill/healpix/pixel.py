@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ._jit import compiled
+from skyfill.healpix.jit import compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

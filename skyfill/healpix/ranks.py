@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numba import prange
 
-from ._jit import compiled, parallel
+from skyfill.healpix.jit import compiled, parallel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

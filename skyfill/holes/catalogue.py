@@ -16,10 +16,9 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from skyfill._angles import angle_unit, is_unsaid, radians
-from skyfill._frames import frame_of_word
-from skyfill._sourcetable import read_tables
-from skyfill._sourcewords import (
+from skyfill.holes.angles import angle_unit, is_unsaid, radians
+from skyfill.holes.sourcetable import read_tables
+from skyfill.holes.sourcewords import (
     EQUATORIAL,
     POSITIONS,
     RADII,
@@ -28,6 +27,7 @@ from skyfill._sourcewords import (
     frame_said,
     split_name,
 )
+from skyfill.maps.frames import frame_of_word
 
 __all__ = ["Sources", "pole_of_galaxy", "read_catalogue", "read_sources"]
 

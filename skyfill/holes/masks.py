@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skyfill._arrays import as_map, as_mask, check_angles
-from skyfill._catalogue import Sources, pole_of_galaxy, read_catalogue, read_sources
-from skyfill._checks import check_angle, check_nside, check_whole, nside_of
-from skyfill._maskfile import ApodisedMaskError, read_mask, read_weights
-from skyfill._regions import spread
-from skyfill._runs import Runs
-from skyfill._sentinels import repeated_value
-from skyfill._weights import frame_letter, regrade_mask, rotate_mask
 from skyfill.healpix import pixel_directions
+from skyfill.healpix.arrays import as_map, as_mask, check_angles
+from skyfill.healpix.checks import check_angle, check_nside, check_whole, nside_of
+from skyfill.holes.catalogue import Sources, pole_of_galaxy, read_catalogue, read_sources
+from skyfill.holes.reading import ApodisedMaskError, read_mask, read_weights
+from skyfill.holes.runs import Runs
+from skyfill.holes.spread import spread
+from skyfill.holes.weights import frame_letter, regrade_mask, rotate_mask
+from skyfill.maps.sentinels import repeated_value
 
 __all__ = [
     "HOLES",

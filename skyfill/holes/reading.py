@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill._arrays import MASK_ROUNDING
-from skyfill._fits import open_fits
-from skyfill._reading import Placed, Read, read_file
+from skyfill.healpix.arrays import MASK_ROUNDING
+from skyfill.maps.hdu import open_fits
+from skyfill.maps.reading import Placed, Read, read_file
 
 __all__ = ["ApodisedMaskError", "read_mask", "read_weights"]
 

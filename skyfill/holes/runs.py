@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skyfill._checks import nside_of
-from skyfill._jit import compiled
-from skyfill._pixels import (
+from skyfill.healpix import neighbours
+from skyfill.healpix.checks import nside_of
+from skyfill.healpix.jit import compiled
+from skyfill.healpix.pixel import (
     TWO_PI,
     neighbours_ring,
     pix2zsphi_ring,
@@ -24,7 +25,6 @@ from skyfill._pixels import (
     ring_start,
     xyf2ring,
 )
-from skyfill.healpix import neighbours
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,10 +15,10 @@ import numpy as np
 from astropy import units
 from astropy.table import Table
 
-from skyfill._angles import angle_unit
-from skyfill._packing import kind_of
-from skyfill._sourcewords import is_position
-from skyfill._textfile import content, text_of
+from skyfill.files.packing import kind_of
+from skyfill.files.text import content, text_of
+from skyfill.holes.angles import angle_unit
+from skyfill.holes.sourcewords import is_position
 
 __all__ = ["read_tables"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from skyfill._frames import frame_of_cards, frame_of_word
+from skyfill.maps.frames import frame_of_cards, frame_of_word
 
 __all__ = [
     "EQUATORIAL",

@@ -11,8 +11,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill._jit import compiled
-from skyfill._pixels import (
+from skyfill.healpix.jit import compiled
+from skyfill.healpix.pixel import (
     neighbour_xyf,
     neighbours_ring,
     pix2zsphi_ring,

@@ -7,11 +7,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skyfill._arrays import MASK_ROUNDING
-from skyfill._checks import check_nside, nside_of
-from skyfill._frames import frame_of_word
-from skyfill._skytable import missing
 from skyfill.healpix import pixel_directions, pixels_towards, reorder
+from skyfill.healpix.arrays import MASK_ROUNDING
+from skyfill.healpix.checks import check_nside, nside_of
+from skyfill.maps.frames import frame_of_word
+from skyfill.maps.table import missing
 
 __all__ = ["By", "frame_letter", "mask_or_weights", "regrade_mask", "rotate_mask"]
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill._checks import nside_of
-from skyfill._progress import Progress
+from skyfill.cosmovae.tilefill import TileFill
 from skyfill.flatsky import TileField
+from skyfill.healpix.checks import nside_of
 from skyfill.mosaic import FlatEngine, TileMean
-from skyfill.tilefill import TileFill
+from skyfill.progress import Progress
 
 if TYPE_CHECKING:
     from skyfill.vae import ModelCard

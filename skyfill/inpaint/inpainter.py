@@ -20,16 +20,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skyfill._arrays import as_map, as_mask
-from skyfill._checks import check_seed, check_whole, device_name, nside_of
-from skyfill._engines import published_fills, tile_engine
-from skyfill._kept import Kept
-from skyfill._latent import latent_seed, latent_sky
-from skyfill._progress import Progress, Silent
-from skyfill.dipole import Dipole
+from skyfill.cosmovae.tilefill import TileFill
+from skyfill.files.cache import Kept
 from skyfill.gaussian import Certificate, ConvergenceWarning, Solver, freed
-from skyfill.masks import MOST_MISSING, find_holes, holes_to_fill, regions_with
-from skyfill.methods import (
+from skyfill.healpix.arrays import as_map, as_mask
+from skyfill.healpix.checks import check_seed, check_whole, device_name, nside_of
+from skyfill.holes import MOST_MISSING, find_holes, holes_to_fill, regions_with
+from skyfill.inpaint.engines import published_fills, tile_engine
+from skyfill.inpaint.methods import (
     DIPOLES,
     FILLS,
     METHODS,
@@ -55,7 +53,9 @@ from skyfill.prior import (
     judge,
     wrong_order,
 )
-from skyfill.tilefill import TileFill
+from skyfill.prior.dipole import Dipole
+from skyfill.prior.latent import latent_seed, latent_sky
+from skyfill.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from skyfill.vae import ModelCard

@@ -9,12 +9,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill._checks import nside_of
-from skyfill._progress import Progress
 from skyfill.diffuse import diffuse_holes
 from skyfill.gaussian import Certificate, Solver
-from skyfill.masks import UnusableSkyError
+from skyfill.healpix.checks import nside_of
+from skyfill.holes import UnusableSkyError
 from skyfill.prior import ARCMIN, Given
+from skyfill.progress import Progress
 
 __all__ = [
     "DIPOLES",

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skyfill._arrays import as_mask
-from skyfill._checks import nside_of
-from skyfill._runs import Runs
-from skyfill.diffuse import TABLE
+from skyfill.diffuse.fill import TABLE
 from skyfill.gaussian.blocks import affordable
 from skyfill.gaussian.memory import block_bytes, fits, polish_bytes, solve_bytes, wide_bytes
+from skyfill.healpix.arrays import as_mask
+from skyfill.healpix.checks import nside_of
+from skyfill.holes.runs import Runs
 from skyfill.mosaic import MosaicConfig, count_tiles, usual_polish
 
 __all__ = ["Plan", "Request", "make_plan", "within"]

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from skyfill._fits import Hdu, padded, pieces
+from skyfill.maps.hdu import Hdu, padded, pieces
 
 __all__ = ["WordSum", "add_words", "is_right", "spell"]
 

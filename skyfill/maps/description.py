@@ -12,10 +12,10 @@ from typing import BinaryIO
 
 from astropy.io.fits import VerifyError
 
-from skyfill._fits import Hdu, finish, open_fits, walk
-from skyfill._fits_sums import is_right
-from skyfill._multiorder import orders
-from skyfill._skytable import SkyTable, find_table, sky_tables
+from skyfill.maps.checksum import is_right
+from skyfill.maps.hdu import Hdu, finish, open_fits, walk
+from skyfill.maps.multiorder import orders
+from skyfill.maps.table import SkyTable, find_table, sky_tables
 
 __all__ = ["Checksums", "ColumnInfo", "MapInfo", "TableInfo", "add_up", "describe"]
 

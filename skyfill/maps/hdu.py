@@ -25,8 +25,8 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from skyfill._fits_column import DTYPES, WIDTHS, Column
-from skyfill._packing import expanded, is_packed, kind_of, most_packed
+from skyfill.files.packing import expanded, is_packed, kind_of, most_packed
+from skyfill.maps.column import DTYPES, WIDTHS, Column
 
 __all__ = ["PIECE", "Hdu", "finish", "is_packed", "open_fits", "padded", "pieces", "walk"]
 

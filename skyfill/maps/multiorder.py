@@ -13,9 +13,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill._checks import MAX_NSIDE, check_nside
-from skyfill._fits_column import Column
-from skyfill._skytable import SkyTable
+from skyfill.healpix.checks import MAX_NSIDE, check_nside
+from skyfill.maps.column import Column
+from skyfill.maps.table import SkyTable
 
 __all__ = ["at_one_order", "orders", "read_flat"]
 

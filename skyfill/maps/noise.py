@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill._quantity import Noise, Unit, noise_of_name, parse_unit, stokes_of
-from skyfill._reading import Read, read_file
-from skyfill._sentinels import find_sentinel
-from skyfill.maps import SkyMap
+from skyfill.maps.reading import Read, read_file
+from skyfill.maps.sentinels import find_sentinel
+from skyfill.maps.skymap import SkyMap
+from skyfill.maps.units import Noise, Unit, noise_of_name, parse_unit, stokes_of
 
 __all__ = ["read_noise"]
 

@@ -7,8 +7,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from skyfill._fits import Hdu
-from skyfill._fits_column import Column
+from skyfill.maps.column import Column
+from skyfill.maps.hdu import Hdu
 
 __all__ = [
     "check_name",
@@ -64,6 +64,7 @@ def said_ordering(hdu: Hdu, primary: Hdu) -> str:
 
 
 def order_of_word(text: str) -> str | None:
+    """Understand the word of a header for the order of pixels; None for others."""
     word = re.sub(r"[^A-Z]", "", text.upper())
     for start, ordering in (("RING", "RING"), ("NEST", "NESTED"), ("NUNIQ", "NUNIQ")):
         if word.startswith(start):

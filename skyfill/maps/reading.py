@@ -14,12 +14,12 @@ from typing import Any, NamedTuple, Protocol
 
 from numpy.typing import NDArray
 
-from skyfill._fits import open_fits
-from skyfill._fits_column import Column
-from skyfill._frames import frame_of_word
-from skyfill._skycolumn import SkyColumn, read_column
-from skyfill._skytable import SkyTable, find_table
 from skyfill.healpix import reorder
+from skyfill.maps.column import Column
+from skyfill.maps.frames import frame_of_word
+from skyfill.maps.hdu import open_fits
+from skyfill.maps.table import SkyTable, find_table
+from skyfill.maps.values import SkyColumn, read_column
 
 __all__ = ["Frame", "Place", "Placed", "Read", "check_alike", "place_of", "read_file"]
 
@@ -161,7 +161,7 @@ def read_file(
     Parameters
     ----------
     path, field, hdu, missing, nside, single
-        As for `skyfill._skycolumn.read_column`.
+        As for `skyfill.maps.values.read_column`.
     frame
         The frame where the file names none or an unknown one.
     like

@@ -9,10 +9,10 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill._fits import PIECE
-from skyfill._fits_column import WIDTHS, Column
-from skyfill._fits_write import Card, edit
-from skyfill._skytable import SkyTable
+from skyfill.maps.column import WIDTHS, Column
+from skyfill.maps.hdu import PIECE
+from skyfill.maps.table import SkyTable
+from skyfill.maps.writing import Card, edit
 
 __all__ = ["Layout", "Pixels", "layout"]
 

@@ -17,21 +17,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from skyfill._arrays import as_map, as_mask
-from skyfill._checks import check_frame, nside_of
-from skyfill._describe import Checksums, ColumnInfo, MapInfo, TableInfo, add_up, describe
-from skyfill._files import check_ending
-from skyfill._fits import open_fits, pieces
-from skyfill._fits_column import equal
-from skyfill._fits_write import Card, edit, new_table, replaced, save
-from skyfill._frames import frame_of_word
-from skyfill._multiorder import at_one_order
-from skyfill._quantity import parse_unit, stokes_of, unit_in_uk
-from skyfill._reading import Frame, Place, Read, check_alike, place_of, read_file
-from skyfill._sentinels import find_sentinel
-from skyfill._skyrows import layout
-from skyfill._skytable import UNSEEN, find_table
+from skyfill.files.atomic import check_ending
 from skyfill.healpix import reorder
+from skyfill.healpix.arrays import as_map, as_mask
+from skyfill.healpix.checks import check_frame, nside_of
+from skyfill.maps.column import equal
+from skyfill.maps.description import Checksums, ColumnInfo, MapInfo, TableInfo, add_up, describe
+from skyfill.maps.frames import frame_of_word
+from skyfill.maps.hdu import open_fits, pieces
+from skyfill.maps.multiorder import at_one_order
+from skyfill.maps.reading import Frame, Place, Read, check_alike, place_of, read_file
+from skyfill.maps.rows import layout
+from skyfill.maps.sentinels import find_sentinel
+from skyfill.maps.table import UNSEEN, find_table
+from skyfill.maps.units import parse_unit, stokes_of, unit_in_uk
+from skyfill.maps.writing import Card, edit, new_table, replaced, save
 
 __all__ = [
     "FILL_CARDS",

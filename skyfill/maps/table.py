@@ -12,12 +12,12 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill._arrays import UNSEEN
-from skyfill._checks import MAX_NSIDE, check_nside, nside_of
-from skyfill._fits import Hdu, walk
-from skyfill._fits_column import Column, equal
-from skyfill._frames import frame_of_cards
-from skyfill._pixellist import (
+from skyfill.healpix.arrays import UNSEEN
+from skyfill.healpix.checks import MAX_NSIDE, check_nside, nside_of
+from skyfill.maps.column import Column, equal
+from skyfill.maps.frames import frame_of_cards
+from skyfill.maps.hdu import Hdu, walk
+from skyfill.maps.pixellist import (
     check_name,
     is_pixel_name,
     order_of_word,
@@ -26,7 +26,7 @@ from skyfill._pixellist import (
     said_ordering,
     uniq_column,
 )
-from skyfill._quantity import parse_unit, stated_unit, unit_in_name
+from skyfill.maps.units import parse_unit, stated_unit, unit_in_name
 
 __all__ = ["UNSEEN", "SkyTable", "find_table", "missing", "sky_tables"]
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skyfill._fits import finish, open_fits
-from skyfill._fits_column import Column
-from skyfill._multiorder import at_one_order, read_flat
-from skyfill._skytable import SkyTable, find_table
+from skyfill.maps.column import Column
+from skyfill.maps.hdu import finish, open_fits
+from skyfill.maps.multiorder import at_one_order, read_flat
+from skyfill.maps.table import SkyTable, find_table
 
 __all__ = ["SkyColumn", "read_column"]
 

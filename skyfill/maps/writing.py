@@ -14,10 +14,10 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from skyfill._files import atomic_write
-from skyfill._fits import PIECE, Hdu, is_packed, open_fits, padded, pieces, walk
-from skyfill._fits_column import DTYPES
-from skyfill._fits_sums import WordSum, add_words, spell
+from skyfill.files.atomic import atomic_write
+from skyfill.maps.checksum import WordSum, add_words, spell
+from skyfill.maps.column import DTYPES
+from skyfill.maps.hdu import PIECE, Hdu, is_packed, open_fits, padded, pieces, walk
 
 __all__ = ["Card", "edit", "extension", "new_table", "replaced", "save", "table_cards"]
 

@@ -22,12 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skyfill import harmonics
-from skyfill._arrays import as_mask
-from skyfill._checks import nside_of
-from skyfill._kept import Kept
-from skyfill._progress import Progress, Silent
-from skyfill._runs import Runs
-from skyfill._tileset import FlatEngine, MosaicConfig, TileMean, TileSet, pixel_size, plan_tiles
+from skyfill.files.cache import Kept
 from skyfill.flatsky import coarse_share
 from skyfill.gaussian import (
     Certificate,
@@ -40,8 +35,20 @@ from skyfill.gaussian import (
     freed,
 )
 from skyfill.gaussian.blocks import affordable
-from skyfill.masks import grow
+from skyfill.healpix.arrays import as_mask
+from skyfill.healpix.checks import nside_of
+from skyfill.holes import grow
+from skyfill.holes.runs import Runs
+from skyfill.mosaic.tileset import (
+    FlatEngine,
+    MosaicConfig,
+    TileMean,
+    TileSet,
+    pixel_size,
+    plan_tiles,
+)
 from skyfill.prior import Prior
+from skyfill.progress import Progress, Silent
 
 __all__ = [
     "FlatEngine",

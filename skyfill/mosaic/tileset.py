@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from skyfill import blending, tiling
-from skyfill._checks import nside_of
-from skyfill._kept import Kept
-from skyfill._progress import Progress
-from skyfill._runs import Runs
+from skyfill import tiling
+from skyfill.files.cache import Kept
 from skyfill.healpix import pixel_directions
+from skyfill.healpix.checks import nside_of
+from skyfill.holes.runs import Runs
 from skyfill.prior import Prior
-from skyfill.tiling import Layout
+from skyfill.progress import Progress
+from skyfill.tiling import Layout, blending
 
 __all__ = ["FlatEngine", "MosaicConfig", "TileMean", "TileSet", "pixel_size", "plan_tiles"]
 

@@ -1,6 +1,5 @@
 """What is known of a sky before it is seen: its spectrum, beam, pixel window and noise."""
 
-from skyfill._spectrumfile import SpectrumFile, read_cl, read_spectrum
 from skyfill.prior.drawing import draw, draw_signal, draw_white
 from skyfill.prior.fitting import fit
 from skyfill.prior.given import Given, as_given, for_map
@@ -28,6 +27,7 @@ from skyfill.prior.record import (
     recorded_prior,
     save_prior,
 )
+from skyfill.prior.spectrumfile import SpectrumFile, read_cl, read_spectrum
 
 __all__ = [
     "ARCMIN",

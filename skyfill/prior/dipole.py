@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill import harmonics
-from skyfill._checks import nside_of
+from skyfill.healpix.checks import nside_of
 
 __all__ = ["Dipole"]
 

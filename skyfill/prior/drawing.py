@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill import harmonics
-from skyfill._checks import check_seed
-from skyfill._jit import compiled
+from skyfill.healpix.checks import check_seed
+from skyfill.healpix.jit import compiled
 from skyfill.prior.model import Prior
 
 __all__ = ["draw", "draw_signal", "draw_white"]

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize
 
 from skyfill import harmonics
-from skyfill._arrays import as_map, as_mask
-from skyfill._checks import nside_of
+from skyfill.healpix.arrays import as_map, as_mask
+from skyfill.healpix.checks import nside_of
 from skyfill.prior.model import ARCMIN, LCDM, Prior, lcdm
 
 __all__ = ["fit"]

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill._arrays import as_map, as_mask
-from skyfill._checks import nside_of
-from skyfill.dipole import Dipole
+from skyfill.healpix.arrays import as_map, as_mask
+from skyfill.healpix.checks import nside_of
+from skyfill.prior.dipole import Dipole
 from skyfill.prior.fitting import fit
 from skyfill.prior.model import LCDM, NUMBERS, Prior, lcdm
 

@@ -7,8 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill.dipole import Dipole
 from skyfill.prior import Prior, draw_signal, draw_white
+from skyfill.prior.dipole import Dipole
 
 __all__ = ["latent_seed", "latent_sky"]
 

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill._checks import check_angle, check_nside, check_whole
+from skyfill.healpix.checks import check_angle, check_nside, check_whole
 
 __all__ = ["ARCMIN", "LCDM", "NUMBERS", "Prior", "gaussian_beam", "lcdm", "pixel_window"]
 

@@ -17,11 +17,11 @@ import numpy as np
 from numba import prange
 from numpy.typing import ArrayLike, NDArray
 
-from skyfill._arrays import pair_of
-from skyfill._checks import nside_of
-from skyfill._jit import compiled, parallel
-from skyfill._pixels import nest2ring
 from skyfill.healpix import pixel_directions
+from skyfill.healpix.arrays import pair_of
+from skyfill.healpix.checks import nside_of
+from skyfill.healpix.jit import compiled, parallel
+from skyfill.healpix.pixel import nest2ring
 from skyfill.prior.model import ARCMIN, LCDM, Prior, pixel_window
 
 __all__ = ["WRONG_ORDER", "Band", "Plausibility", "UnlikelyPriorError", "judge", "wrong_order"]

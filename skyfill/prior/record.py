@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from skyfill._files import atomic_write, check_ending
-from skyfill._fits import Hdu, open_fits, walk
-from skyfill._fits_write import edit, extension, table_cards
+from skyfill.files.atomic import atomic_write, check_ending
+from skyfill.maps.hdu import Hdu, open_fits, walk
+from skyfill.maps.writing import edit, extension, table_cards
 from skyfill.prior.model import ARCMIN, LCDM, NUMBERS, Prior, lcdm
 
 __all__ = ["PRIOR_HDU", "prior_hdu", "read_prior", "recorded_prior", "save_prior"]

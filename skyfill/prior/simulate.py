@@ -7,10 +7,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skyfill._checks import check_angle, check_nside, check_seed, check_whole
 from skyfill.harmonics import synthesis
 from skyfill.healpix import pixel_directions
-from skyfill.masks import discs
+from skyfill.healpix.checks import check_angle, check_nside, check_seed, check_whole
+from skyfill.holes import discs
 from skyfill.prior import Prior, draw, lcdm
 
 __all__ = ["simulate_mask", "simulate_sky"]

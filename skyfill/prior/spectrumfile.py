@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skyfill._spectrumtable import ADVICE, Columns, read_columns
-from skyfill._spectrumwords import (
+from skyfill.prior.spectrumtable import ADVICE, Columns, read_columns
+from skyfill.prior.spectrumwords import (
     BIN_EDGES,
     L_NAMES,
     T_CMB,

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill._spectrumwords import BIN_EDGES, L_NAMES, compact, in_uk2, is_known, meaning
-from skyfill._textfile import content, text_of
+from skyfill.files.text import content, text_of
+from skyfill.prior.spectrumwords import BIN_EDGES, L_NAMES, compact, in_uk2, is_known, meaning
 
 __all__ = ["ADVICE", "Columns", "read_columns"]
 

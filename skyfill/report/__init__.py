@@ -1,19 +1,41 @@
 """One page that says whether a fill can be believed: a self-contained HTML file."""
 
-from skyfill.report.findings import Finding, chi2_findings, findings
-from skyfill.report.page import Plate, Report
-from skyfill.report.plates import close_ups, histogram, skies, spectrum
-from skyfill.report.uses import uses
+from __future__ import annotations
 
-__all__ = [
-    "Finding",
-    "Plate",
-    "Report",
-    "chi2_findings",
-    "close_ups",
-    "findings",
-    "histogram",
-    "skies",
-    "spectrum",
-    "uses",
-]
+from typing import TYPE_CHECKING
+
+from skyfill.lazy import on_first_use
+
+if TYPE_CHECKING:
+    from skyfill.report.findings import Finding as Finding
+    from skyfill.report.findings import chi2_findings as chi2_findings
+    from skyfill.report.findings import findings as findings
+    from skyfill.report.page import Plate as Plate
+    from skyfill.report.page import Report as Report
+    from skyfill.report.plates import close_ups as close_ups
+    from skyfill.report.plates import histogram as histogram
+    from skyfill.report.plates import skies as skies
+    from skyfill.report.plates import spectrum as spectrum
+    from skyfill.report.uses import uses as uses
+
+# name -> the module that holds it
+_HOMES = {
+    "Finding": "findings",
+    "chi2_findings": "findings",
+    "findings": "findings",
+    "Plate": "page",
+    "Report": "page",
+    "close_ups": "plates",
+    "histogram": "plates",
+    "skies": "plates",
+    "spectrum": "plates",
+    "uses": "uses",
+}
+
+__all__ = [*_HOMES]
+
+if not TYPE_CHECKING:  # hidden from type checkers, which would accept any name otherwise
+    __getattr__ = on_first_use(__name__, _HOMES)
+
+    def __dir__() -> list[str]:
+        return sorted([*globals(), *__all__])

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from importlib import resources
 from os import PathLike
 
-from skyfill._files import atomic_write
 from skyfill.fidelity.figures import VERDICTS
+from skyfill.files.atomic import atomic_write
 from skyfill.report.findings import Finding
 
 __all__ = ["Plate", "Report"]

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skyfill import tiling
-from skyfill._arrays import as_map
-from skyfill._checks import check_angle, nside_of
+from skyfill.healpix.arrays import as_map
+from skyfill.healpix.checks import check_angle, nside_of
 from skyfill.tiling import Layout
 
 if TYPE_CHECKING:

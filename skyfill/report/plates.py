@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skyfill._arrays import as_map, as_mask
-from skyfill._checks import nside_of
 from skyfill.healpix import pixel_directions
-from skyfill.masks import distance_to_edge
-from skyfill.pictures import close_up, mollweide, show
+from skyfill.healpix.arrays import as_map, as_mask
+from skyfill.healpix.checks import nside_of
+from skyfill.holes import distance_to_edge
 from skyfill.report.page import Plate
+from skyfill.report.pictures import close_up, mollweide, show
 from skyfill.spectra import SpectrumComparison
 
 if TYPE_CHECKING:

@@ -13,9 +13,10 @@ from skyfill.spectra.binning import (
     log_edges,
     planck_edges,
 )
-from skyfill.spectra.comparison import SpectrumComparison, compare
+from skyfill.spectra.comparison import SpectrumComparison
 from skyfill.spectra.estimators import CutSky, FullSky
 from skyfill.spectra.expectation import Expectation, expectation
+from skyfill.spectra.measure import compare
 from skyfill.spectra.windows import apodized
 
 __all__ = [

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill import harmonics
-from skyfill._checks import nside_of
+from skyfill.healpix.checks import nside_of
 from skyfill.spectra.bandpowers import BandPowers, Bins
 from skyfill.spectra.binning import Edges, averaged, summed
 from skyfill.spectra.expectation import Cl, Expectation

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skyfill._files import atomic_write
+from skyfill.files.atomic import atomic_write
 from skyfill.spectra.bandpowers import BandPowers
+from skyfill.spectra.compared import ComparedSpectra
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from skyfill.spectra.comparison import SpectrumComparison
 
 __all__ = ["draw", "save"]
 
@@ -23,7 +22,7 @@ CUT: dict[str, Any] = {"fmt": "s", "ms": 3.5, "lw": 1.0, "color": "#2a7f9e", "mf
 
 
 def save(
-    comparison: SpectrumComparison, path: str | PathLike[str], *, overwrite: bool = False
+    comparison: ComparedSpectra, path: str | PathLike[str], *, overwrite: bool = False
 ) -> None:
     """Save the picture as PDF or PNG, by the name's end."""
     from matplotlib.figure import Figure  # no pyplot: no window system, no state
@@ -36,7 +35,7 @@ def save(
         picture.savefig(temporary, format=kind, dpi=160)
 
 
-def draw(comparison: SpectrumComparison, upper: Axes, lower: Axes) -> None:
+def draw(comparison: ComparedSpectra, upper: Axes, lower: Axes) -> None:
     """Draw D_ell with error bars on one pair of axes and residuals on the other.
 
     Bins whose error is larger than all of the theory say nothing and are left to the residuals.

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill._files import atomic_write
+from skyfill.files.atomic import atomic_write
+from skyfill.spectra.compared import ComparedSpectra
 
 if TYPE_CHECKING:
     from astropy.table import QTable
-
-    from skyfill.spectra.comparison import SpectrumComparison
 
 __all__ = ["dict_of", "table_of", "write"]
 
@@ -25,7 +24,7 @@ FITS = (".fits", ".fit", ".fits.gz", ".fit.gz")
 _BARE = ("ell_min", "ell_max", "ell", "modes", "ratio", "residual")
 
 
-def columns_of(comparison: SpectrumComparison) -> dict[str, NDArray[Any]]:
+def columns_of(comparison: ComparedSpectra) -> dict[str, NDArray[Any]]:
     """Name the columns: those of the cut sky begin with cut_."""
     named: dict[str, NDArray[Any]] = {
         name: getattr(comparison, name) for name in ("ell_min", "ell_max", "ell")
@@ -36,7 +35,7 @@ def columns_of(comparison: SpectrumComparison) -> dict[str, NDArray[Any]]:
     return named
 
 
-def about(comparison: SpectrumComparison) -> dict[str, Any]:
+def about(comparison: ComparedSpectra) -> dict[str, Any]:
     """Say what the columns are, and how well sky and theory agree."""
     cut = {
         "cut": "sky behind the mask, coupling undone (MASTER, Hivon et al. 2002), monopole and "
@@ -58,7 +57,7 @@ def about(comparison: SpectrumComparison) -> dict[str, Any]:
     }
 
 
-def table_of(comparison: SpectrumComparison) -> QTable:
+def table_of(comparison: ComparedSpectra) -> QTable:
     """Return an astropy table with units, one row a bin."""
     from astropy import units as u  # half a second, for those who write
     from astropy.table import QTable
@@ -71,7 +70,7 @@ def table_of(comparison: SpectrumComparison) -> QTable:
     return QTable(columns, meta=about(comparison))
 
 
-def dict_of(comparison: SpectrumComparison) -> dict[str, Any]:
+def dict_of(comparison: ComparedSpectra) -> dict[str, Any]:
     """Return what JSON can hold."""
     tests = {"full": comparison.full_tests}
     if comparison.cut is not None:
@@ -90,7 +89,7 @@ def dict_of(comparison: SpectrumComparison) -> dict[str, Any]:
 
 
 def write(
-    comparison: SpectrumComparison, path: str | PathLike[str], *, overwrite: bool = False
+    comparison: ComparedSpectra, path: str | PathLike[str], *, overwrite: bool = False
 ) -> None:
     """Write FITS or ECSV, by the name's end."""
     table = table_of(comparison)

@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skyfill._weights import mask_or_weights
-from skyfill.masks import distance_to_edge
+from skyfill.holes import distance_to_edge
+from skyfill.holes.weights import mask_or_weights
 
 __all__ = ["apodized", "window_of"]
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skyfill._arrays import as_map, as_mask, as_sums
-from skyfill._checks import nside_of
-from skyfill._runs import Runs
 from skyfill.healpix import nest_to_ring, pixel_radius, ring_table
+from skyfill.healpix.arrays import as_map, as_mask, as_sums
+from skyfill.healpix.checks import nside_of
+from skyfill.holes.runs import Runs
 from skyfill.tiling import kernels, search
 from skyfill.tiling.layout import Frames, frames
 from skyfill.tiling.pasting import paste, pixels_near

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skyfill._files import atomic_write
+from skyfill.files.atomic import atomic_write
 from skyfill.tiling.layout import AXES, Layout
 
 if TYPE_CHECKING:

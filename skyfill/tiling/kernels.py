@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import prange
 
-from skyfill._jit import compiled, parallel
-from skyfill._pixels import (
+from skyfill.healpix.jit import compiled, parallel
+from skyfill.healpix.pixel import (
     ang2pix_ring,
     interpolate_ring,
     longitude,

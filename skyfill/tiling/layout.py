@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from skyfill._checks import check_nside, check_whole
+from skyfill.healpix.checks import check_nside, check_whole
 from skyfill.tiling.projections import deproject_all
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skyfill._checks import check_nside
 from skyfill.healpix import check_pixels, pixel_directions, pixel_radius, ring_to_nest
+from skyfill.healpix.checks import check_nside
 from skyfill.tiling import kernels
 from skyfill.tiling.layout import frames
 from skyfill.tiling.splines import spline_coefficients

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial import KDTree
 
-from skyfill._arrays import as_mask
-from skyfill._checks import check_whole
-from skyfill._runs import Runs
 from skyfill.healpix import nest_to_ring, pixel_directions, pixel_radius, ring_to_nest
+from skyfill.healpix.arrays import as_mask
+from skyfill.healpix.checks import check_whole
+from skyfill.holes.runs import Runs
 from skyfill.tiling.layout import Layout
 from skyfill.tiling.search import nearest_points
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import prange
 
-from skyfill._jit import compiled, parallel
-from skyfill._pixels import TWO_PI, longitude
+from skyfill.healpix.jit import compiled, parallel
+from skyfill.healpix.pixel import TWO_PI, longitude
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

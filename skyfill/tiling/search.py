@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import prange
 
-from skyfill._jit import compiled, parallel
-from skyfill._pixels import (
-    TWO_PI,
-    interpolate_ring,
-    longitude,
-    pix2zsphi_ring,
-    ring_start,
-)
+from skyfill.healpix.jit import compiled, parallel
+from skyfill.healpix.pixel import TWO_PI, interpolate_ring, longitude, pix2zsphi_ring, ring_start
 from skyfill.tiling.projections import deproject
 
 if TYPE_CHECKING:

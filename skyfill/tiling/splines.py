@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import prange
 
-from skyfill._jit import compiled, parallel
+from skyfill.healpix.jit import compiled, parallel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

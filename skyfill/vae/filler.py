@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skyfill._checks import device_name
 from skyfill.flatsky import TileField
+from skyfill.healpix.checks import device_name
 from skyfill.vae.network import TileVAE
 from skyfill.vae.steps import BandedSteps, conjugate_gradient, draw_periodic, terms
 

@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skyfill._tapers import bands_of
+from skyfill.tapers import bands_of
 from skyfill.vae.modes import all_modes, apart, colour, colour_pairs, pairs_of, shared, split_power
 
 __all__ = [

@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from skyfill._progress import Progress, Silent
+from skyfill.progress import Progress, Silent
+from skyfill.vae.card import ModelCard
 from skyfill.vae.network import TileVAE
 from skyfill.vae.objective import blending_weight, data_term
 from skyfill.vae.ranks import Ranks, first_process, joined
@@ -36,7 +37,7 @@ from skyfill.vae.recipe import TrainConfig
 from skyfill.vae.simulation import Simulator, Tiles
 from skyfill.vae.steps import conjugate_gradient
 from skyfill.vae.validation import HeldOut, held_out, measure
-from skyfill.vae.weights import ModelCard, save
+from skyfill.vae.weights import save
 
 __all__ = ["Ranks", "TrainConfig", "export", "first_process", "train"]
 

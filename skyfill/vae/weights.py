@@ -7,90 +7,34 @@ Nothing is ever unpickled.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from skyfill._files import atomic_write
+from skyfill.files.atomic import atomic_write
+from skyfill.vae.card import (
+    ADVICE,
+    DEFAULT,
+    FORMAT,
+    MODEL,
+    WEIGHTS,
+    ModelCard,
+    card_of,
+    opened,
+    sha256_of,
+)
 from skyfill.vae.network import TileVAE
-from skyfill.vae.recipe import NOISE_GROWTH
 from skyfill.vae.unet import Architecture
 
-__all__ = ["DEFAULT", "ModelCard", "load", "model_of", "read", "save", "shipped", "write"]
+__all__ = ["load", "read", "save", "write"]
 
-FORMAT = 1
-MODEL = "tilevae"
-DEFAULT = "tilevae-2"
-_ADVICE = "give a .safetensors file that skyfill wrote"
-_WEIGHTS = Path(__file__).parent / "weights"
 
 Network = TypeVar("Network", bound=nn.Module)
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """Say what a file of weights is.
-
-    Attributes
-    ----------
-    name
-        Of the model.
-    sha256
-        Of the file.
-    training
-        What it was trained on, and for how long.
-    measured
-        Errors on held-out tiles, in units of the prior's variance; of all and of some kinds.
-    """
-
-    name: str
-    sha256: str
-    training: dict[str, Any] = field(repr=False)
-    measured: dict[str, Any]
-
-    def outside(self, *, nside: int, fwhm: float, noise_uk_arcmin: float) -> str | None:
-        """Say in one line how a map lies outside what the network was trained on; None if inside.
-
-        Less noise than in training is no fault: what it leaves of a tile's power lies below the
-        floor that `skyfill.flatsky` puts under it.
-
-        Parameters
-        ----------
-        nside
-            Resolution of the map.
-        fwhm
-            Of its beam, radians, with the pixel window.
-        noise_uk_arcmin
-            Its white noise.
-        """
-        if "nside" not in self.training:  # tiles of somebody's own maps, which have no ranges
-            return None
-        pixel = math.sqrt(4 * math.pi / 12) / nside
-        growth = max((2048 / nside) ** exponent for exponent in NOISE_GROWTH)
-        low_nside, high_nside = self.training["nside"]
-        low_beam, high_beam = self.training["beam"]
-        loudest = self.training["noise_uk_arcmin"][1] * growth
-        beam = fwhm / pixel
-        said = []
-        if not low_nside <= nside <= high_nside:
-            said.append(f"Nside {nside} (trained on {low_nside} to {high_nside})")
-        if not low_beam <= beam <= high_beam:
-            said.append(f"a beam of {beam:.2g} pixels (trained on {low_beam:g} to {high_beam:g})")
-        if noise_uk_arcmin > loudest:
-            said.append(f"noise of {noise_uk_arcmin:.3g} µK·arcmin (trained up to {loudest:.3g})")
-        if not said:
-            return None
-        return (
-            f"{self.name} does not know {' and '.join(said)}; pass `method='gaussian'`, or train "
-            "weights with skyfill train"
-        )
 
 
 def save(
@@ -149,15 +93,10 @@ def write(
     with atomic_write(path, overwrite) as temporary:
         # Not `save_file`, whose files only their owner may read.
         temporary.write_bytes(to_bytes(tensors, metadata={"skyfill": json.dumps(about)}))
-    card = replace(card, sha256=_sha256(path))
+    card = replace(card, sha256=sha256_of(path))
     with atomic_write(path.with_suffix(".json"), overwrite) as temporary:
         temporary.write_text(json.dumps(vars(card), indent=2) + "\n", encoding="utf-8")
     return card
-
-
-def shipped() -> list[Path]:
-    """Name the files of weights that come with skyfill."""
-    return sorted(_WEIGHTS.glob("*.safetensors"))
 
 
 def load(path: str | Path | None = None) -> tuple[TileVAE, ModelCard]:
@@ -179,7 +118,7 @@ def load(path: str | Path | None = None) -> tuple[TileVAE, ModelCard]:
     ValueError
         The file is not skyfill's, is damaged, or is not the one that its card describes.
     """
-    path = _WEIGHTS / f"{DEFAULT}.safetensors" if path is None else Path(path)
+    path = WEIGHTS / f"{DEFAULT}.safetensors" if path is None else Path(path)
     return read(path, lambda fields: TileVAE(Architecture.of(fields)), model=MODEL)
 
 
@@ -198,21 +137,12 @@ def read(
         Which kind of network it must be.
     """
     about, tensors = _contents(path)
-    if about.get("format") != FORMAT:
-        raise ValueError(f"{path}: format {about.get('format')}, this skyfill reads {FORMAT}")
-    if missing := {"name", "architecture", "training", "measured"} - about.keys():
-        raise ValueError(f"{path}: its header has no {', '.join(sorted(missing))}; {_ADVICE}")
-    if (kind := about.get("model", MODEL)) != model:
-        raise ValueError(f"{path}: weights of a {kind}, not of a {model}; give others")
-    sha256 = _sha256(path)
-    beside = path.with_suffix(".json")
-    if beside.exists() and _hash_in(beside) != sha256:
-        raise ValueError(f"{path}: not the file that {beside.name} describes; fetch it again")
+    card = card_of(path, about, model=model)
     try:
         with torch.device("meta"):  # shapes alone: what a header asks for may fill any memory
             expected = build(about["architecture"]).state_dict()
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
-        raise ValueError(f"{path}: its architecture makes no network; {_ADVICE}") from None
+        raise ValueError(f"{path}: its architecture makes no network; {ADVICE}") from None
     for key in expected.keys() | tensors.keys():
         ours, theirs = (tuple(t[key].shape) if key in t else None for t in (expected, tensors))
         if ours != theirs:
@@ -221,48 +151,10 @@ def read(
     network.load_state_dict(tensors)
     network.requires_grad_(requires_grad=False)
     network.eval()
-    return network, ModelCard(about["name"], sha256, about["training"], about["measured"])
-
-
-def model_of(path: str | Path) -> str:
-    """Say what kind of network a file of weights is of, as far as it says so itself."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            return str(json.loads((file.metadata() or {})["skyfill"]).get("model", MODEL))
-    except (SafetensorError, OSError, KeyError, AttributeError, TypeError, ValueError):
-        return MODEL
+    return network, card
 
 
 def _contents(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Read what a file of weights says of itself, and its tensors."""
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file of weights")
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = dict(json.loads((file.metadata() or {})["skyfill"]))
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except OSError as error:
-        raise OSError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: no skyfill weights ({error}); {_ADVICE}") from None
-    return about, tensors
-
-
-def _hash_in(card: Path) -> object:
-    """Give the hash that a model card names; None where it is no such card."""
-    try:
-        return json.loads(card.read_text(encoding="utf-8"))["sha256"]
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    with opened(path, "pt") as (file, about):
+        return about, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118

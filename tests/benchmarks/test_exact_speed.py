@@ -18,7 +18,7 @@ from skyfill import harmonics
 from skyfill.gaussian import Solver
 from skyfill.gaussian import blocks as blocks_module
 from skyfill.prior import ARCMIN, Prior, draw, lcdm
-from skyfill.simulate import simulate_mask
+from skyfill.prior.simulate import simulate_mask
 
 NSIDE = 512
 PATIENCE = 90.0  # seconds after which a peer has lost

@@ -7,7 +7,7 @@ import pytest
 from astropy.io import fits
 
 import skyfill
-from skyfill.masks import discs
+from skyfill.holes import discs
 
 NSIDE = 16
 PRIOR = ("--beam-arcmin", 500, "--noise-uk-arcmin", 600, "-q")

@@ -32,9 +32,9 @@ setattr(getattr(thing, kind) if kind else thing, name, hold)
 sys.exit(command.load()(sys.argv[1:]))
 """
 STAGES = {
-    "read": "skyfill._skytable/SkyTable:read",
+    "read": "skyfill.maps.table/SkyTable:read",
     "fill": "skyfill.methods:diffuse_holes",
-    "write": "skyfill._files:_flush",  # all is written, nothing is in place
+    "write": "skyfill.files.atomic:_flush",  # all is written, nothing is in place
 }
 WORDS = ("map.fits", "mask.fits", "-o", "out.fits", "--method", "diffuse", "-q")
 

@@ -8,7 +8,7 @@ from skyfill.cosmovae import CosmoArchitecture, CosmoVAE, load, save
 from skyfill.cosmovae.batches import normalised
 from skyfill.prior import lcdm
 from skyfill.vae import load as load_tile_vae
-from skyfill.vae.weights import model_of
+from skyfill.vae.card import model_of
 
 SMALL = CosmoArchitecture(widths=(4, 5, 6, 7, 8, 9), latent=12)
 

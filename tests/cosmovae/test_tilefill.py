@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from skyfill import Inpainter, cosmovae, tilefill
-from skyfill.cosmovae import CosmoArchitecture, CosmoVAE
-from skyfill.masks import discs
-from skyfill.tilefill import TileFill
+from skyfill import Inpainter, cosmovae
+from skyfill.cosmovae import CosmoArchitecture, CosmoVAE, tilefill
+from skyfill.cosmovae.tilefill import TileFill
+from skyfill.holes import discs
 
 NSIDE = 64
 

@@ -19,7 +19,7 @@ from skyfill.cosmovae import CosmoConfig, load, train, training
 from skyfill.cosmovae.batches import Batches
 from skyfill.cosmovae.vgg import VGGFeatures
 from skyfill.dataset import TileGeometry, write_tiles
-from skyfill.masks import discs
+from skyfill.holes import discs
 from skyfill.prior import ARCMIN, Prior, draw, lcdm
 
 NSIDE = 32

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from skyfill import dataset
 from skyfill.dataset import Role, TileGeometry, open_tiles, store, write_tiles
-from skyfill.masks import discs
+from skyfill.holes import discs
 from skyfill.prior import ARCMIN, Prior, draw, lcdm
 
 NSIDE = 32

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import skyfill
+from skyfill.dataset.owntiles import cut_tiles
 from skyfill.healpix import pixel_directions
-from skyfill.owntiles import cut_tiles
 
 NSIDE = 256
 PRIOR = skyfill.Prior(NSIDE, skyfill.lcdm(), fwhm=np.radians(0.6), noise_uk_arcmin=40.0)

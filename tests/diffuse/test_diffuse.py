@@ -58,7 +58,7 @@ def sky() -> np.ndarray:
 @pytest.mark.parametrize("direct", [20, 20_000])
 def test_solves_the_neighbour_mean_equations(sky, seed, direct, monkeypatch):
     """By multigrid over four levels, and by elimination on the only one."""
-    monkeypatch.setattr("skyfill.diffuse.DIRECT", direct)
+    monkeypatch.setattr("skyfill.diffuse.fill.DIRECT", direct)
     observed = ragged(32, seed=seed)
     truth = exactly(np.where(observed, sky, 0), observed)
     scale = sky[observed].std()
@@ -84,7 +84,7 @@ def test_a_fill_stays_between_what_surrounds_it(sky):
 
 
 def test_threads_do_not_matter(sky, monkeypatch):
-    monkeypatch.setattr("skyfill.diffuse.DIRECT", 20)
+    monkeypatch.setattr("skyfill.diffuse.fill.DIRECT", 20)
     observed = ragged(32)
     several = diffuse(sky, observed)
     threads = numba.get_num_threads()
@@ -142,9 +142,9 @@ def test_a_wide_band_at_high_resolution_converges():
 @pytest.mark.parametrize("at_once", [64, 2**22])
 def test_without_tables_of_neighbours_nothing_changes(sky, at_once, monkeypatch):
     """Long lists of holes are worked on piece by piece; here every list is long."""
-    monkeypatch.setattr("skyfill.diffuse.DIRECT", 20)
+    monkeypatch.setattr("skyfill.diffuse.fill.DIRECT", 20)
     observed = ragged(32)
     usual = diffuse(sky, observed)
-    monkeypatch.setattr("skyfill.diffuse.TABLE", 20)
-    monkeypatch.setattr("skyfill.diffuse.AT_ONCE", at_once)
+    monkeypatch.setattr("skyfill.diffuse.fill.TABLE", 20)
+    monkeypatch.setattr("skyfill.diffuse.fill.AT_ONCE", at_once)
     np.testing.assert_allclose(diffuse(sky, observed), usual, atol=1e-12)

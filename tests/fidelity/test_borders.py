@@ -5,7 +5,7 @@ import pytest
 
 import skyfill
 from skyfill.fidelity import border_seams, score_sky, seams, validate
-from skyfill.masks import distance_to_edge
+from skyfill.holes import distance_to_edge
 from skyfill.mosaic import planned_regions
 from skyfill.prior import ARCMIN, Prior, draw, lcdm
 

@@ -8,7 +8,7 @@ import pytest
 
 import skyfill
 from skyfill.fidelity import held_out_holes, validate
-from skyfill.masks import label_holes
+from skyfill.holes import label_holes
 from skyfill.prior import ARCMIN, Prior, draw, lcdm
 
 NSIDE = 64

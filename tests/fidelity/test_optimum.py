@@ -7,8 +7,8 @@ import pytest
 from numpy.polynomial.legendre import legval
 
 from skyfill.dataset import TileGeometry
+from skyfill.fidelity.optimum import dataset_mean, tile_mean
 from skyfill.flatsky import TileField, tile_cl
-from skyfill.optimum import dataset_mean, tile_mean
 from skyfill.prior import ARCMIN, Prior, lcdm
 
 PRIOR = Prior(64, lcdm(), fwhm=120 * ARCMIN, noise_uk_arcmin=300.0)

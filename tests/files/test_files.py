@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from skyfill import _files
-from skyfill._checks import check_nside, nside_of
-from skyfill._files import atomic_write, check_writable
+from skyfill.files import atomic
+from skyfill.files.atomic import atomic_write, check_writable
+from skyfill.healpix.checks import check_nside, nside_of
 
 
 def leftovers(folder: Path) -> list[str]:
@@ -101,7 +101,7 @@ def test_file_and_folder_are_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_of_two_writers_one_succeeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even where both have looked and seen nothing."""
-    monkeypatch.setattr(_files, "check_writable", lambda path, **_: Path(path))
+    monkeypatch.setattr(atomic, "check_writable", lambda path, **_: Path(path))
     with pytest.raises(FileExistsError, match=r"a has been written by another run meanwhile"):
         put(tmp_path / "a", lambda _: put(tmp_path / "a", lambda second: second.write_text("2")))
     assert (tmp_path / "a").read_text() == "2"

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 import skyfill
-from skyfill import _kept, _tileset
-from skyfill._kept import Kept
+from skyfill.files import cache
+from skyfill.files.cache import Kept
 from skyfill.gaussian import blocks, solver
-from skyfill.masks import discs
-from skyfill.mosaic import MosaicConfig
+from skyfill.holes import discs
+from skyfill.mosaic import MosaicConfig, tileset
 from skyfill.prior import ARCMIN, Prior, draw, lcdm
 
 VALUES = np.linspace(0, 1, 12).reshape(-1, 3)
@@ -133,13 +133,13 @@ def test_where_nothing_can_be_written_it_is_made(tmp_path, monkeypatch):
         assert np.array_equal(kept(tmp_path / "foreign"), VALUES)
     with monkeypatch.context() as patch:
         usage = shutil.disk_usage(tmp_path)._replace(free=9 * VALUES.nbytes)
-        patch.setattr(_kept.shutil, "disk_usage", lambda _: usage)
+        patch.setattr(cache.shutil, "disk_usage", lambda _: usage)
         assert np.array_equal(kept(tmp_path / "full"), VALUES)
     assert not list((tmp_path / "foreign").iterdir())
     assert not list((tmp_path / "full").iterdir())
     if Path("/dev/full").exists():
         with monkeypatch.context() as patch:
-            whole = _kept.atomic_write
+            whole = cache.atomic_write
 
             def full(path):
                 manager = whole(path)
@@ -149,7 +149,7 @@ def test_where_nothing_can_be_written_it_is_made(tmp_path, monkeypatch):
                 manager.__enter__ = lambda: temporary
                 return _Full(manager, temporary)
 
-            patch.setattr(_kept, "atomic_write", full)
+            patch.setattr(cache, "atomic_write", full)
             assert np.array_equal(kept(tmp_path / "filled"), VALUES)
         assert not list((tmp_path / "filled").iterdir())
 
@@ -190,7 +190,7 @@ METHODS = {
 #: What takes the time of a set-up.
 SLOW = (
     *((solver, "label_holes"), (solver, "grow"), (solver, "distance_to_edge")),
-    *((_tileset, "_worth_it"), (blocks.HoleBlocks, "_factor")),
+    *((tileset, "_worth_it"), (blocks.HoleBlocks, "_factor")),
 )
 
 

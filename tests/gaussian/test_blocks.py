@@ -12,7 +12,7 @@ from skyfill import harmonics
 from skyfill.gaussian import cholesky
 from skyfill.gaussian.blocks import HoleBlocks
 from skyfill.harmonics import Covariance
-from skyfill.masks import disc_pixels
+from skyfill.holes import disc_pixels
 from skyfill.prior import ARCMIN, Prior, lcdm
 
 NSIDE = 64

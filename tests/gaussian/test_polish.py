@@ -6,12 +6,12 @@ import healpy as hp
 import numpy as np
 import pytest
 
-from skyfill._kept import Kept
-from skyfill._progress import Silent
+from skyfill.files.cache import Kept
 from skyfill.gaussian import Course, Polish, Solver, freed
 from skyfill.gaussian.rehearsal import rehearse
 from skyfill.prior import Prior, draw, lcdm
-from skyfill.simulate import simulate_mask
+from skyfill.prior.simulate import simulate_mask
+from skyfill.progress import Silent
 
 NSIDE = 64
 KNOWN = Prior(NSIDE, lcdm(), fwhm=math.radians(2.7), noise_uk_arcmin=900.0)

@@ -11,12 +11,12 @@ from numpy.polynomial.legendre import legval
 from scipy.linalg import solve
 
 from skyfill import harmonics
-from skyfill._tapers import bands_of
 from skyfill.gaussian import Solver
 from skyfill.gaussian.blocks import affordable
 from skyfill.gaussian.pinned import Pinned, unpinned
 from skyfill.harmonics import Covariance
 from skyfill.prior import Prior, draw, lcdm
+from skyfill.tapers import bands_of
 
 NSIDE = 16
 UNSHRUNK = (Phase.explicit, Phase.generate)  # dense solves take a second each

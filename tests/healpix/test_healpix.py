@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit, prange
 
-from skyfill import _pixels as kernels
 from skyfill import healpix as px
+from skyfill.healpix import pixel as kernels
 
 NSIDES = [1, 2, 4, 16, 64, 512, 2048, 8192]
 nsides = st.sampled_from([2**k for k in range(14)])

@@ -16,7 +16,7 @@ from astropy.table import Table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skyfill.masks import galactic_cut, read_catalogue, read_sources
+from skyfill.holes import galactic_cut, read_catalogue, read_sources
 
 RADIUS = math.radians(1.0)
 RA, DEC = [188.73625, 15.5125], [-5.391111, 4.085]

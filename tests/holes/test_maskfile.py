@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import skyfill
-from skyfill.masks import ApodisedMaskError, read_mask
+from skyfill.holes import ApodisedMaskError, read_mask
 
 NSIDE = 4
 NPIX = 12 * NSIDE**2

@@ -15,8 +15,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from skyfill.maps import write_map
-from skyfill.masks import (
+from skyfill.holes import (
     discs,
     distance_to_edge,
     fill_islands,
@@ -26,6 +25,7 @@ from skyfill.masks import (
     label_holes,
     read_mask,
 )
+from skyfill.maps import write_map
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 

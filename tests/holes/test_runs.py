@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skyfill._runs import Runs
+from skyfill.holes.runs import Runs
 
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 

@@ -7,11 +7,12 @@ from functools import partialmethod
 import numpy as np
 import pytest
 
-from skyfill import gaussian, masks
+from skyfill import gaussian
+from skyfill.holes import masks
 from skyfill.inpaint import ConvergenceError, ConvergenceWarning, Inpainter
 from skyfill.mosaic import MosaicConfig
 from skyfill.prior import ARCMIN, Prior, draw, lcdm
-from skyfill.simulate import simulate_mask
+from skyfill.prior.simulate import simulate_mask
 
 NSIDE = 32
 NPIX = 12 * NSIDE**2

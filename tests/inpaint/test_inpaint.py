@@ -12,7 +12,7 @@ from skyfill.diffuse import diffuse
 from skyfill.inpaint import Inpainter, describe_prior
 from skyfill.mosaic import MosaicConfig
 from skyfill.prior import Prior, draw, lcdm
-from skyfill.simulate import simulate_mask
+from skyfill.prior.simulate import simulate_mask
 
 NSIDE = 16
 NPIX = 12 * NSIDE**2

@@ -8,10 +8,10 @@ import pytest
 
 import skyfill
 from skyfill.fidelity import score_sky, validate
+from skyfill.holes import UnusableSkyError, discs, enclosed_holes, holes_to_fill, label_holes
 from skyfill.inpaint import Inpainter
-from skyfill.masks import UnusableSkyError, discs, enclosed_holes, holes_to_fill, label_holes
+from skyfill.inpaint.plan import Request, make_plan
 from skyfill.mosaic import MosaicConfig
-from skyfill.plan import Request, make_plan
 from skyfill.prior import Prior, draw, lcdm
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*of the sky is filled")
@@ -250,7 +250,7 @@ def test_a_plan_counts_the_holes_that_are_filled():
 
 @pytest.mark.parametrize("polish", [0, 1])
 def test_the_tiles_counted_are_those_of_enclosed_holes(polish):
-    from skyfill._runs import Runs
+    from skyfill.holes.runs import Runs
     from skyfill.mosaic import count_tiles
 
     nside = 128

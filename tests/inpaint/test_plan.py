@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import skyfill
-from skyfill.plan import GIB, Request, make_plan, within
-from skyfill.simulate import simulate_mask
+from skyfill.inpaint.plan import GIB, Request, make_plan, within
+from skyfill.prior.simulate import simulate_mask
 
 NSIDE = 256
 

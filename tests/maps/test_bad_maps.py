@@ -16,8 +16,8 @@ import pytest
 from astropy.io import fits
 from map_files import NPIX, NSIDE, fill_of, names, planck_like
 
-from skyfill import _fits_write, maps
-from skyfill.maps import SkyMap, describe, read_map, write_filled, write_map
+from skyfill import maps
+from skyfill.maps import SkyMap, describe, read_map, skymap, write_filled, write_map, writing
 
 
 def sky_file(path: Path, *, unit: str | None = "uK", form: str = "E", **header: object) -> Path:
@@ -320,7 +320,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(maps, "pieces", full)  # fails after the rows have been written
+    monkeypatch.setattr(skymap, "pieces", full)  # fails after the rows have been written
     with pytest.raises(OSError, match=r"^cannot write .*out.fits: No space left on device$"):
         write_filled(tmp_path / "out.fits", sky, *fill_of(sky), provenance={}, history=[])
     assert names(tmp_path) == ["in.fits"]
@@ -329,7 +329,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize("name", ["a.fits", "a.fits.gz"])
 def test_a_disk_that_forgets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """What is written is read back before it takes its place."""
-    read_back = _fits_write._read_back
+    read_back = writing._read_back
 
     def forget(temporary: Path, *more: Any) -> None:
         content = bytearray(temporary.read_bytes())
@@ -338,7 +338,7 @@ def test_a_disk_that_forgets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, na
         temporary.write_bytes(gzip.compress(whole) if name.endswith("gz") else whole)
         read_back(temporary, *more)
 
-    monkeypatch.setattr(_fits_write, "_read_back", forget)
+    monkeypatch.setattr(writing, "_read_back", forget)
     with pytest.raises(OSError, match=f"cannot write .*{name}: the disk gives back other bytes"):
         write_map(tmp_path / name, np.ones(NPIX))
     assert names(tmp_path) == []

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from map_files import NPIX, NSIDE, REAL, cards, fill_of, in_file_order, names, planck_like, raw
 
-from skyfill import _fits, _fits_write, _skyrows
-from skyfill.maps import SkyMap, describe, read_map, write_filled, write_map
+from skyfill.maps import SkyMap, describe, read_map, rows, write_filled, write_map, writing
+from skyfill.maps import hdu as hdu_module
 
 PROVENANCE = {"SF_SEED": (3, "seed of the realization"), "SF_METH": ("vae", "")}
 
@@ -22,7 +22,7 @@ PROVENANCE = {"SF_SEED": (3, "seed of the realization"), "SF_METH": ("vae", "")}
 @pytest.fixture(autouse=True, params=[1 << 24, 5000], ids=["whole", "pieces"])
 def piece(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Move files at once, and piece by piece as large ones are."""
-    for module in (_fits, _fits_write, _skyrows):
+    for module in (hdu_module, writing, rows):
         monkeypatch.setattr(module, "PIECE", request.param)
 
 

@@ -9,9 +9,9 @@ from astropy.io import fits
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from skyfill._sentinels import find_sentinel, repeated_value
+from skyfill.holes import find_holes
 from skyfill.maps import read_map, write_filled
-from skyfill.masks import find_holes
+from skyfill.maps.sentinels import find_sentinel, repeated_value
 
 SENTINELS = (
     *(hp.UNSEEN * scale for scale in (1e6, 1e3, 1e-3, 1e-6, 1e-9, -1.0)),

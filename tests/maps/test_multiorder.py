@@ -9,8 +9,8 @@ from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from skyfill.holes import read_mask
 from skyfill.maps import describe, read_map, write_filled
-from skyfill.masks import read_mask
 
 
 def uniq(order: int, pixels: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skyfill._quantity import (
+from skyfill.maps.units import (
     noise_of_name,
     parse_unit,
     stated_unit,

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from skyfill import flatsky, vae
-from skyfill._runs import Runs
 from skyfill.gaussian import Solver, degrade, freed, solver
-from skyfill.masks import discs
+from skyfill.holes import discs
+from skyfill.holes.runs import Runs
 from skyfill.mosaic import Mosaic, MosaicConfig, count_tiles, wide_holes
 from skyfill.prior import ARCMIN, Prior, draw, lcdm
-from skyfill.simulate import simulate_mask
+from skyfill.prior.simulate import simulate_mask
 
 NSIDE = 128
 KNOWN = Prior(NSIDE, lcdm(), fwhm=50 * ARCMIN, noise_uk_arcmin=400.0)

@@ -4,8 +4,8 @@ import healpy as hp
 import numpy as np
 import pytest
 
-from skyfill.dipole import Dipole
-from skyfill.simulate import simulate_mask
+from skyfill.prior.dipole import Dipole
+from skyfill.prior.simulate import simulate_mask
 
 NSIDE = 32
 PIXELS = np.array(hp.pix2vec(NSIDE, np.arange(12 * NSIDE**2)))

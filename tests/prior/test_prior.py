@@ -10,7 +10,7 @@ from astropy.table import Table
 
 from skyfill import harmonics
 from skyfill.prior import ARCMIN, Prior, draw, fit, gaussian_beam, lcdm, pixel_window, read_cl
-from skyfill.simulate import simulate_mask
+from skyfill.prior.simulate import simulate_mask
 
 
 def d_ell(cl):

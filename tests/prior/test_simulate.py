@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from skyfill.prior import lcdm
-from skyfill.simulate import simulate_mask, simulate_sky
+from skyfill.prior.simulate import simulate_mask, simulate_sky
 
 NSIDE = 64
 

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from map_files import REAL
 
-from skyfill._spectrumfile import read_cl, read_spectrum
 from skyfill.prior import lcdm
+from skyfill.prior.spectrumfile import read_cl, read_spectrum
 
 Values = np.ndarray[Any, np.dtype[np.float64]]
 ELL = np.arange(2, 60)

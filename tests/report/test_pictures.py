@@ -4,7 +4,7 @@ import healpy as hp
 import numpy as np
 import pytest
 
-from skyfill.pictures import close_up, mollweide, planck_colours, show
+from skyfill.report.pictures import close_up, mollweide, planck_colours, show
 
 NSIDE = 64
 LON, LAT = hp.pix2ang(NSIDE, np.arange(hp.nside2npix(NSIDE)), lonlat=True)

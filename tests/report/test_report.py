@@ -12,7 +12,7 @@ import pytest
 
 from skyfill import report
 from skyfill.fidelity import judge, score_sky
-from skyfill.masks import discs
+from skyfill.holes import discs
 from skyfill.prior import Prior, draw, lcdm
 from skyfill.report.plates import hardest
 from skyfill.spectra import compare

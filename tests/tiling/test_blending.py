@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skyfill.blending import window
 from skyfill.tiling import Layout, Paster, plan
+from skyfill.tiling.blending import window
 
 NSIDE = 64
 SIDE = 64

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skyfill.blending import window
 from skyfill.healpix import reorder
 from skyfill.tiling import Layout, cut, cut_nearest, gather, paste, plan, sees
+from skyfill.tiling.blending import window
 
 NSIDE = 64
 RNG = np.random.default_rng(11)

@@ -8,8 +8,8 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from skyfill.blending import window
 from skyfill.tiling import Layout, cut, paste, plan, read_tile, write_tile
+from skyfill.tiling.blending import window
 
 NSIDE = 32
 SIDE = 24

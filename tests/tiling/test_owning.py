@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from skyfill import Layout, blending, tiling
+from skyfill import Layout, tiling
+from skyfill.tiling import blending
 
 NSIDE = 64
 LAYOUTS = [

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates, spline_filter
 
-from skyfill.blending import window
 from skyfill.healpix import ring_to_nest
 from skyfill.tiling import Layout, Paster, paste
+from skyfill.tiling.blending import window
 from skyfill.tiling.splines import spline_coefficients
 
 NSIDE = 64

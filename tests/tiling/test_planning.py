@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skyfill._runs import Runs
+from skyfill.holes.runs import Runs
 from skyfill.tiling import Layout, plan
 from skyfill.tiling.planning import _columns
 from skyfill.tiling.search import nearest_points

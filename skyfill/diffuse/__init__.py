@@ -1,0 +1,8 @@
+"""Fill holes by diffusion: the solution of Laplace's equation, by multigrid."""
+
+from skyfill.diffuse.fill import diffuse, diffuse_holes
+
+__all__ = [
+    "diffuse",
+    "diffuse_holes",
+]

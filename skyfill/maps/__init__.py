@@ -1,0 +1,49 @@
+"""Read sky maps from FITS files and write them back with every observed pixel as it was.
+
+Inside the library a map is (npix,), µK, RING, NaN where missing. This room is the border:
+files keep their own unit, dtype, ordering, frame, other columns and header cards.
+"""
+
+from skyfill.maps.skymap import (
+    FILL_CARDS,
+    FILL_PRIOR,
+    Checksums,
+    ColumnInfo,
+    MapInfo,
+    Place,
+    SkyMap,
+    TableInfo,
+    add_up,
+    check_alike,
+    describe,
+    frame_of_word,
+    known_pixels,
+    place_of,
+    read_map,
+    refuse_flattened,
+    unit_in_uk,
+    write_filled,
+    write_map,
+)
+
+__all__ = [
+    "FILL_CARDS",
+    "FILL_PRIOR",
+    "Checksums",
+    "ColumnInfo",
+    "MapInfo",
+    "Place",
+    "SkyMap",
+    "TableInfo",
+    "add_up",
+    "check_alike",
+    "describe",
+    "frame_of_word",
+    "known_pixels",
+    "place_of",
+    "read_map",
+    "refuse_flattened",
+    "unit_in_uk",
+    "write_filled",
+    "write_map",
+]

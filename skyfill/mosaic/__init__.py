@@ -1,0 +1,23 @@
+"""Find the posterior mean of a map from tiles and a coarse solve of the whole sphere."""
+
+from skyfill.mosaic.mosaic import (
+    FlatEngine,
+    Mosaic,
+    MosaicConfig,
+    TileMean,
+    count_tiles,
+    planned_regions,
+    usual_polish,
+    wide_holes,
+)
+
+__all__ = [
+    "FlatEngine",
+    "Mosaic",
+    "MosaicConfig",
+    "TileMean",
+    "count_tiles",
+    "planned_regions",
+    "usual_polish",
+    "wide_holes",
+]

@@ -1,0 +1,166 @@
+"""Compare the power spectrum of skies with a theory, bin by bin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from skyfill.healpix.arrays import as_skies
+from skyfill.healpix.checks import check_whole, nside_of
+from skyfill.prior import Prior
+from skyfill.spectra.bandpowers import BandPowers, RangeTest, checked_ranges, within
+from skyfill.spectra.binning import Binning, averaged, bin_edges
+from skyfill.spectra.comparison import SpectrumComparison
+from skyfill.spectra.estimators import CutSky, Estimator, FullSky
+from skyfill.spectra.expectation import expectation
+from skyfill.spectra.windows import window_of
+
+__all__ = ["compare"]
+
+Map = NDArray[np.float64]
+
+
+def compare(
+    values: ArrayLike | Iterable[ArrayLike],
+    theory: Prior | ArrayLike,
+    *,
+    lmax: int | None = None,
+    bins: int | Binning | Sequence[int] | NDArray[np.int64] | None = None,
+    observed: ArrayLike | None = None,
+    apodize: float = 0.0,
+    apodization: Literal["C1", "C2"] = "C2",
+    ranges: Iterable[Sequence[int]] | None = None,
+    settings: Mapping[str, str | float] | None = None,
+    threads: int = 0,
+) -> SpectrumComparison:
+    """Measure the spectrum of one or several whole skies and set it beside a theory.
+
+    The whole sky is measured by `FullSky`; with a mask, what it leaves is measured by `CutSky`,
+    too. `docs/spectra.md` says what each is good for.
+
+    Parameters
+    ----------
+    values
+        ``(npix,)``, µK, RING: a whole sky; or ``(n, npix)``, or anything that gives ``(npix,)``
+        one after the other and is held one at a time: realizations, of which the mean is taken.
+    theory
+        What the sky should have: a prior; or ``(>= lmax + 1,)`` C_ell in µK², from ell = 0, beam,
+        pixel window and noise included, of which nothing can then be divided out or subtracted
+        (give it to 3 nside - 1 with a mask, which brings power in from beyond lmax).
+    lmax
+        Largest ell; 2 nside where not given, beyond which equal pixel weights lose accuracy.
+    bins
+        Width of all bins; default, linear (30 wide), log or planck; or the first ell of each bin
+        and one past the last. See `bin_edges`.
+    observed
+        ``(npix,)``, RING: True or 1 where observed; or weights of 0 or more, such as an apodised
+        mask. Their common factor does not matter.
+    apodize, apodization
+        Width (radians) and kind of the soft edge of a mask of 0 and 1, see `apodized`.
+    ranges
+        Lowest and highest ell of each χ²; 2 to 29, 30 to lmax and all where not given.
+    settings
+        Remembered in the result.
+    threads
+        Of the transforms behind the mask; 0 for all there are.
+
+    Raises
+    ------
+    ValueError
+        Pixels are missing; lmax is beyond 3 nside - 1 or beyond the theory; the theory is not
+        positive and finite from ell = 2; bins or ranges are out of order or outside 2 ... lmax; the
+        mask has another Nside, leaves nothing, or too little for these bins; weights are negative,
+        or shall be apodised again.
+
+    """
+    skies = as_skies(values)
+    first = next(skies, None)
+    if first is None:
+        raise ValueError("the spectrum needs a sky, none was given")
+    nside = nside_of(first.size, "sky")
+    lmax = 2 * nside if lmax is None else check_whole(lmax, "lmax")
+    if not 2 <= lmax < 3 * nside:
+        raise ValueError(f"lmax must be from 2 to 3 Nside - 1 = {3 * nside - 1}, got {lmax}")
+    expected = expectation(theory, nside, lmax)
+    edges = bin_edges(bins, lmax)
+    ell = averaged(np.arange(lmax + 1), edges)
+    wanted = checked_ranges(ranges, ell, lmax)
+    estimators: list[Estimator] = [FullSky(expected, edges)]
+    about = dict(settings or {})
+    if observed is not None:
+        if np.size(observed) != first.size:
+            pair = nside, nside_of(np.size(observed), "mask")
+            raise ValueError(
+                "the sky has Nside {}, the mask has Nside {}; give a pair".format(*pair)
+            )
+        window, weighted = window_of(observed, apodize, apodization)
+        edge = f"{apodization}, {np.degrees(apodize):g} deg" if apodize else "none"
+        behind = CutSky(window, expected, edges, threads=threads)
+        estimators.append(behind)
+        about |= {
+            "coupling": behind.library,
+            "mask_mean": float(window.mean()),
+            "apodization": "as given: the mask holds weights" if weighted else edge,
+        }
+
+    measured: list[list[NDArray[np.float64]]] = [[] for _ in estimators]
+    sky: Map | None = first
+    while sky is not None:
+        _check_whole(sky, first.size)
+        for estimator, found in zip(estimators, measured, strict=True):
+            found.append(estimator.powers(sky))
+        sky = next(skies, None)
+
+    bands = [e.band_powers(found) for e, found in zip(estimators, measured, strict=True)]
+    tests = [tuple(_test(band, pair, ell, edges) for pair in wanted) for band in bands]
+    every = np.arange(lmax + 1)
+    return SpectrumComparison(
+        ell_min=edges[:-1],
+        ell_max=edges[1:] - 1,
+        ell=ell,
+        full=bands[0],
+        cut=bands[1] if observed is not None else None,
+        full_tests=tests[0],
+        cut_tests=tests[1] if observed is not None else (),
+        theory_cl=expected.total_cl,
+        theory_dl=every * (every + 1) / (2 * np.pi) * expected.sky_cl,
+        lmax=lmax,
+        nside=nside,
+        realizations=len(measured[0]),
+        settings=about,
+    )
+
+
+def _check_whole(sky: Map, npix: int) -> None:
+    """Refuse a sky of another resolution, or one with holes."""
+    if sky.size != npix:
+        pair = nside_of(npix, "sky"), nside_of(sky.size, "sky")
+        raise ValueError("realizations must have one Nside, got {} and {}".format(*pair))
+    missing = int(sky.size - np.count_nonzero(np.isfinite(sky)))
+    if missing:
+        raise ValueError(
+            f"the spectrum needs a whole sky, {missing} pixels are missing; fill them first "
+            "(skyfill inpaint)"
+        )
+
+
+def _test(
+    band: BandPowers, pair: tuple[int, int], ell: NDArray[np.float64], edges: NDArray[np.int64]
+) -> RangeTest:
+    """Test the bins with their mean ell in a range."""
+    low, high = pair
+    chosen = within(ell, low, high)
+    inside = np.flatnonzero(chosen)
+    chi2, pte = band.test(chosen)
+    return RangeTest(
+        low=low,
+        high=high,
+        ell_min=int(edges[inside[0]]),
+        ell_max=int(edges[inside[-1] + 1]) - 1,
+        bins=inside.size,
+        chi2=chi2,
+        pte=pte,
+    )
