@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from skyfill.cosmovae.batches import normalised
 from skyfill.cosmovae.network import CosmoVAE
+from skyfill.cosmovae.tilefill import USUAL_BATCH
 from skyfill.vae.card import ModelCard
 from skyfill.vae.filler import fewer, pick_device
 
@@ -35,7 +36,12 @@ class CosmoFiller:
     """
 
     def __init__(
-        self, network: CosmoVAE, card: ModelCard, *, device: str = "auto", batch_size: int = 8
+        self,
+        network: CosmoVAE,
+        card: ModelCard,
+        *,
+        device: str = "auto",
+        batch_size: int = USUAL_BATCH,
     ) -> None:
         self.card = card
         self._device = pick_device(device)

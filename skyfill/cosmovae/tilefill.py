@@ -21,7 +21,7 @@ from skyfill.healpix.checks import nside_of
 from skyfill.progress import Progress, Silent
 from skyfill.tiling import Layout, Paster, blending
 
-__all__ = ["TileEngine", "TileFill"]
+__all__ = ["USUAL_BATCH", "TileEngine", "TileFill"]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -34,6 +34,8 @@ _MARGIN, _GUARD = 1 / 8, 1 / 16
 _COVER = 2.0
 #: Tiles that are cut at once.
 _AT_ONCE = 64
+#: Tiles that the network fills at once where nothing is said.
+USUAL_BATCH = 8
 
 
 class TileEngine(Protocol):

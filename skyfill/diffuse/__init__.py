@@ -1,8 +1,9 @@
 """Fill holes by diffusion: the solution of Laplace's equation, by multigrid."""
 
-from skyfill.diffuse.fill import diffuse, diffuse_holes
+from skyfill.diffuse.fill import diffuse, diffuse_bytes, diffuse_holes
 
 __all__ = [
     "diffuse",
+    "diffuse_bytes",
     "diffuse_holes",
 ]

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     Slots = NDArray[np.int32]
     Counts = NDArray[np.int8]
 
-__all__ = ["diffuse", "diffuse_holes"]
+__all__ = ["diffuse", "diffuse_bytes", "diffuse_holes"]
 
 SWEEPS = 2
 # A level with so few unknowns is the coarsest. It is solved by elimination, and so is one that has
@@ -55,6 +55,9 @@ SPARSE = 100_000
 TABLE = 2**25
 # Pixels that are looked at together.
 AT_ONCE = 2**22
+#: Bytes for each pixel of the map, for each hole pixel, and for each in a table of neighbours;
+#: measured (docs/measured.md, "Memory").
+_PIXEL, _HOLE, _TABLED = 12.0, 58.0, 32.0
 
 
 def diffuse(
@@ -129,6 +132,20 @@ def _spread(values: NDArray[Any], observed: NDArray[np.bool_]) -> tuple[float, f
         here = values[part][observed[part]] - total / number
         square += float(np.vdot(here, here))
     return math.sqrt(square / number), largest
+
+
+def diffuse_bytes(nside: int, holes: int) -> float:
+    """Estimate the peak of `diffuse_holes`, bytes, the program's own apart.
+
+    Parameters
+    ----------
+    nside
+        Resolution.
+    holes
+        Pixels in all holes.
+    """
+    hole = _HOLE + (_TABLED if holes <= TABLE else 0.0)
+    return _PIXEL * 12 * nside**2 + hole * holes
 
 
 # --- multigrid --------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.checks import check_seed, check_whole
 from skyfill.holes import MOST_MISSING, find_holes, holes_to_fill
 from skyfill.inpaint import Inpainter
-from skyfill.inpaint.methods import held_to_noise, noise_variance
+from skyfill.inpaint.fills import held_to_noise, noise_variance
 from skyfill.prior import as_given, for_map
 from skyfill.progress import Progress, Silent
 

@@ -26,12 +26,13 @@ from skyfill.gaussian.bands import TaperedBands
 from skyfill.gaussian.blocks import HoleBlocks, affordable
 from skyfill.gaussian.loops import Course, Inner, Outer, rms
 from skyfill.gaussian.memory import check_memory
-from skyfill.gaussian.pinned import Pinned, unpinned
+from skyfill.gaussian.pinned import Pinned, freed, unpinned
 from skyfill.gaussian.solution import Certificate, Solution
 from skyfill.harmonics import Covariance
 from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.checks import nside_of
 from skyfill.holes import distance_to_edge, grow, label_holes
+from skyfill.prior import Prior
 from skyfill.progress import Progress, Silent
 
 __all__ = ["Solver"]
@@ -200,6 +201,42 @@ class Solver:
             )
         if not small.all():
             self._bands = self._tapered(weights, kept)
+
+    @classmethod
+    def for_prior(
+        cls,
+        observed: ArrayLike,
+        prior: Prior,
+        *,
+        marginal: bool = True,
+        noise_variance: Map | None = None,
+        threads: int = 0,
+        kept: Kept | None = None,
+    ) -> Solver:
+        """Prepare to fill all holes of maps that a prior describes.
+
+        Parameters
+        ----------
+        observed, threads, kept
+            As for `Solver`.
+        prior
+            What the maps are made of.
+        marginal
+            Whether monopole and dipole are unconstrained; if not, they have the prior's spectrum.
+        noise_variance
+            ``(npix,)``, RING, µK²: of the noise in each pixel, in place of the prior's; signal that
+            the pixels do not resolve is added.
+        """
+        if noise_variance is not None:
+            noise_variance = noise_variance + prior.aliased_cl * noise_variance.size / (4 * np.pi)
+        return cls(
+            observed,
+            signal_cl=freed(prior.signal_cl()) if marginal else prior.signal_cl(),
+            noise_cl=prior.white_cl,
+            noise_variance=noise_variance,
+            threads=threads,
+            kept=kept,
+        )
 
     def __str__(self) -> str:
         """Say in a few words what was prepared."""

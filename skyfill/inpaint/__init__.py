@@ -14,6 +14,7 @@ from skyfill.inpaint.inpainter import (
     Inpainter,
     describe_prior,
 )
+from skyfill.inpaint.options import FillOptions
 
 __all__ = [
     "DIPOLES",
@@ -22,6 +23,7 @@ __all__ = [
     "ConvergenceError",
     "ConvergenceWarning",
     "Fill",
+    "FillOptions",
     "Inpainter",
     "describe_prior",
 ]

@@ -12,7 +12,6 @@ import copy
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,27 +19,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skyfill.cosmovae.tilefill import TileFill
 from skyfill.files.cache import Kept
-from skyfill.gaussian import Certificate, ConvergenceWarning, Solver, freed
+from skyfill.gaussian import Certificate, ConvergenceWarning
 from skyfill.healpix.arrays import as_map, as_mask
-from skyfill.healpix.checks import check_seed, check_whole, device_name, nside_of
-from skyfill.holes import MOST_MISSING, find_holes, holes_to_fill, regions_with
-from skyfill.inpaint.engines import published_fills, tile_engine
-from skyfill.inpaint.methods import (
-    DIPOLES,
-    FILLS,
-    METHODS,
+from skyfill.healpix.checks import check_seed, nside_of
+from skyfill.holes import MOST_MISSING, find_holes, holes_to_fill
+from skyfill.inpaint.fills import (
     ConvergenceError,
-    Diffuse,
-    Exact,
     Fill,
-    Polished,
-    check_words,
+    Setup,
     held_to_noise,
     noise_variance,
     refuse_flat,
 )
+from skyfill.inpaint.methods import Ensemble, Exact, method_of
+from skyfill.inpaint.options import DIPOLES, FILLS, METHODS, FillOptions
 from skyfill.mosaic import Mosaic, MosaicConfig
 from skyfill.prior import (
     ARCMIN,
@@ -149,6 +142,8 @@ class Inpainter:
     observed
         ``(npix,)``, RING, True where there are data; what is neither this nor a hole stays as it
         is.
+    options
+        The keywords above, as a `FillOptions`.
     converged
         Whether the last fill is as near to what its method aims at as it should be; None before
         there is one, and of ``cosmovae``, which aims at nothing.
@@ -180,47 +175,32 @@ class Inpainter:
         values: ArrayLike,
         observed: ArrayLike,
         *,
-        method: str = "vae",
+        method: str = FillOptions.method,
         prior: Prior | Given | None = None,
-        trust_prior: bool = False,
+        trust_prior: bool = FillOptions.trust_prior,
         noise_rms: ArrayLike | None = None,
         holes: str | None = None,
         footprint: ArrayLike | None = None,
-        fill: str = "data",
-        dipole: str = "marginalise",
+        fill: str = FillOptions.fill,
+        dipole: str = FillOptions.dipole,
         polish: int | None = None,
-        accept: bool = False,
-        tolerance: float = 3e-3,
+        accept: bool = FillOptions.accept,
+        tolerance: float = FillOptions.tolerance,
         seed: int = 0,
         weights: str | Path | Sequence[str | Path] | None = None,
         network: bool | None = None,
-        refine: int = 40,
-        device: str = "auto",
+        refine: int = FillOptions.refine,
+        device: str = FillOptions.device,
         batch_size: int | None = None,
-        threads: int = 0,
+        threads: int = FillOptions.threads,
         config: MosaicConfig | None = None,
         cache: str | Path | None = None,
         progress: Progress | None = None,
     ) -> None:
-        check_words(method, fill, dipole, polish)
-        values, observed = as_map(values), as_mask(observed)
-        noise_rms = None if noise_rms is None else as_map(noise_rms, "noise_rms")
-        footprint = None if footprint is None else as_mask(footprint, "footprint")
-        _check_counts(threads=(threads, 0), polish=(polish, 0), refine=(refine, 0))
-        _check_counts(batch_size=(batch_size, 1))
-        _check_tolerance(tolerance)
-        device = device_name(device)
-        if method != "gaussian" and noise_rms is not None:
-            raise ValueError(f"{method} knows nothing of a noise map; use method gaussian")
-        self._anew = partial(
-            Inpainter,
-            observed=observed,
+        self.options = options = FillOptions(
             method=method,
-            prior=prior,
             trust_prior=trust_prior,
-            noise_rms=noise_rms,
             holes=holes,
-            footprint=footprint,
             fill=fill,
             dipole=dipole,
             polish=polish,
@@ -234,15 +214,26 @@ class Inpainter:
             threads=threads,
             config=config,
             cache=cache,
+        )
+        values, observed = as_map(values), as_mask(observed)
+        noise_rms = None if noise_rms is None else as_map(noise_rms, "noise_rms")
+        footprint = None if footprint is None else as_mask(footprint, "footprint")
+        nside = nside_of(values.size, "map")
+        self._method = method_of(options, nside)
+        if noise_rms is not None and not self._method.noisy:
+            raise ValueError(f"{method} knows nothing of a noise map; use method gaussian")
+        self._anew = partial(
+            Inpainter.of,
+            observed=observed,
+            options=options,
+            prior=prior,
+            noise_rms=noise_rms,
+            footprint=footprint,
             progress=progress,
         )
-        self._trust_prior = trust_prior
         self._progress = progress or Silent()
         self._seed = latent_seed(check_seed(seed))
-        self._threads = threads
-        self._data_like = fill == "data"
         self._mask = observed
-        self._accept = accept
         self.certificate: Certificate | None = None
         self.converged: bool | None = None
         self.unconverged = 0
@@ -256,78 +247,74 @@ class Inpainter:
                 stacklevel=2,
             )
         some = None if np.count_nonzero(self.holes) == np.count_nonzero(~seen) else self.holes
-        #: Of what a method fills, that which is asked for; None where it is the same.
-        self._chosen: Mask | None = None
         #: What no method reads, where that is more than the holes.
         self._unread = None if some is None else ~seen
-        self.card: ModelCard | None = None
         self._dipole = Dipole(seen, threads=threads)
-        self._marginal = dipole == "marginalise"
         self._take(values)
-        self._stochastic = method != "diffuse"
-        self._single = method == "diffuse" and not polish
-        informed = method in ("vae", "gaussian") or bool(polish)
         self._noise_variance = noise_variance(noise_rms, seen)
-        given = held_to_noise(as_given(prior), self._noise_variance, seen)
-        complete = given.complete(nside_of(values.size, "map"))
-        self._fits = complete is None
-        self._kept = Kept(cache, fitted=self._fits)
-        self.prior = complete if informed else None
-        if self.prior is None and informed:
-            refuse_flat(values, seen)
-            self._progress.stage("prior")
-            self.prior = given.fitted_to(self._data(), seen, threads=threads)
-            self._progress.done(describe_prior(self.prior))
+        self._fits, self.prior = self._prior_of(prior)
         self.plausibility = self._judge(seen)
+        setup = Setup(
+            observed=seen,
+            holes=some,
+            prior=self.prior,
+            noise_variance=self._noise_variance,
+            options=options,
+            kept=Kept(options.cache, fitted=self._fits),
+            progress=self._progress,
+        )
         self._fill: Fill
-        self._ensemble: list[TileFill] = []
-        self.polish = polish or 0
-        files = [weights] if isinstance(weights, str | Path) else list(weights or ())
-        if method == "cosmovae":
-            self._ensemble, self.card = published_fills(
-                seen, some, files, device, batch_size, self._progress
-            )
-            self._fill = self._ensemble[0]
-        elif method == "vae":
-            learned = bool(files) if network is None else network
-            engine, self.card = tile_engine(files, learned, refine, device, batch_size, threads)
-            config = config or MosaicConfig()
-            if polish is not None:
-                config = replace(config, polish=polish)
-            self._fill = mosaic = Mosaic(
-                seen,
-                self._known_prior(),
-                engine,
-                holes=some,
-                marginal=self._marginal,
-                config=config,
-                threads=threads,
-                progress=self._progress,
-                kept=self._kept,
-            )
-            self.polish = mosaic.polish
-            if mosaic.whole:
-                self.card = None
-        elif method == "gaussian":
-            solver = self._solver(seen)
-            self._fill = Exact(solver, tolerance=tolerance, progress=self._progress)
-        else:
-            self._fill = self._diffusion(seen, some, polish)
-        if some is not None and isinstance(self._fill, Exact | Polished):
-            self._chosen = some[~seen]
+        self.card: ModelCard | None
+        self._fill, self.card = self._method.prepare(setup)
+        self.polish = self._fill.polish
 
-    def _diffusion(self, seen: Mask, some: Mask | None, polish: int | None) -> Fill:
-        """Prepare ``diffuse``."""
-        if polish:
-            first = Diffuse(seen, progress=self._progress)
-            solver = self._solver(seen)
-            return Polished(first, solver, iterations=polish, progress=self._progress)
-        if some is None:
-            return Diffuse(seen, progress=self._progress)
-        # Regions without a pixel to be filled have no part in the others' equations.
-        within = regions_with(~seen, some)
-        self._chosen = some[within]
-        return Diffuse(~within, progress=self._progress)
+    @classmethod
+    def of(
+        cls,
+        values: ArrayLike,
+        observed: ArrayLike,
+        options: FillOptions,
+        *,
+        prior: Prior | Given | None = None,
+        noise_rms: ArrayLike | None = None,
+        footprint: ArrayLike | None = None,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> Inpainter:
+        """Prepare to fill a map as a record of options says; the others are as for the class.
+
+        Parameters
+        ----------
+        values, observed, prior, noise_rms, footprint, seed, progress
+            As for `Inpainter`.
+        options
+            How the map is filled.
+        """
+        return cls(
+            values,
+            observed,
+            prior=prior,
+            noise_rms=noise_rms,
+            footprint=footprint,
+            seed=seed,
+            progress=progress,
+            **vars(options),
+        )
+
+    def _prior_of(self, prior: Prior | Given | None) -> tuple[bool, Prior | None]:
+        """Say whether a prior is to be fitted; give it, None where the method needs none."""
+        seen = self.observed
+        given = held_to_noise(as_given(prior), self._noise_variance, seen)
+        complete = given.complete(nside_of(seen.size, "map"))
+        if not self._method.informed:
+            return complete is None, None
+        if complete is not None:
+            return False, complete
+        refuse_flat(self._values, seen)
+        self._progress.stage("prior")
+        fitted = given.fitted_to(self._data(), seen, threads=self.options.threads)
+        self._progress.done(describe_prior(fitted))
+        return True, fitted
 
     def with_map(self, values: ArrayLike, *, seed: int = 0) -> Inpainter:
         """Give the same for another map: its fills are, bit by bit, those of a new `Inpainter`.
@@ -366,14 +353,14 @@ class Inpainter:
         """Compare the observed sky with the prior; refuse, or warn, where they disagree."""
         if self.prior is None:
             if wrong_order(self._values, seen):
-                if not self._trust_prior:
+                if not self.options.trust_prior:
                     raise UnlikelyPriorError(
                         f"{WRONG_ORDER}. To fill all the same, pass `trust_prior=True`"
                     )
                 warnings.warn(WRONG_ORDER, stacklevel=4)
             return None
         found = judge(self._data(), seen, self.prior, noise_variance=self._noise_variance)
-        if found.verdict == "refused" and not self._trust_prior:
+        if found.verdict == "refused" and not self.options.trust_prior:
             raise UnlikelyPriorError(
                 f"the prior does not describe the observed sky: {found}. To fill all the same,"
                 " pass `trust_prior=True`"
@@ -397,8 +384,7 @@ class Inpainter:
 
     def _data(self, latent: Map | None = None) -> Map:
         """Give the map without monopole and dipole, less a latent sky (changed); 0 if missing."""
-        # Neighbours' means of numbers that the file has as float32 need no better ones.
-        kind = self._values.dtype if self._single else np.float64
+        kind = self._values.dtype if self._method.single else np.float64
         out = np.zeros(self._values.size, kind) if latent is None else latent
         for part, low in self._dipole.parts(self._low):
             np.subtract(low, self._values[part], out=low)
@@ -421,10 +407,10 @@ class Inpainter:
         self.unconverged += not self.converged
         if trouble is not None:
             message = f"the fill has not converged: {trouble}{self._cause()}"
-            if not self._accept:
+            if not self.options.accept:
                 raise ConvergenceError(f"{message}; or take it as it is: `accept=True`")
             warnings.warn(message, ConvergenceWarning, stacklevel=3)
-        return fill if self._chosen is None else fill[self._chosen]
+        return fill
 
     def _cause(self) -> str:
         """Say why a fill may not converge and what mends it, as far as prior and method tell."""
@@ -445,30 +431,10 @@ class Inpainter:
             f"{words.replace('; pass', ', or')}"
         )
 
-    def _solver(self, seen: Mask) -> Solver:
-        prior = self._known_prior()
-        self._progress.stage("prepare")
-        signal = prior.signal_cl()
-        if self._marginal:
-            signal = freed(signal)
-        variance = self._noise_variance
-        if variance is not None:
-            variance = variance + prior.aliased_cl * seen.size / (4 * math.pi)
-        solver = Solver(
-            seen,
-            signal_cl=signal,
-            noise_cl=prior.white_cl,
-            noise_variance=variance,
-            threads=self._threads,
-            kept=self._kept,
-        )
-        self._progress.done(str(solver))
-        return solver
-
     @property
     def stochastic(self) -> bool:
         """Whether `realization` gives posterior samples, not the same fill again."""
-        return self._stochastic
+        return self._method.stochastic
 
     def mean(self) -> Map:
         """Give the posterior mean (or the one fill of a method that has no posterior).
@@ -504,23 +470,22 @@ class Inpainter:
             The method has no posterior.
         """
         index = check_seed(index, what="index")
-        if not self._stochastic:
+        if not self.stochastic:
             raise ValueError(
                 "diffuse has no realizations; use `method='vae'`, or its one fill (`mean`)"
             )
-        if self._ensemble:
-            member = self._ensemble[index % len(self._ensemble)]
+        if isinstance(self._fill, Ensemble):
             self.converged = None
-            return self._restored(member.sample(self._data(), (self._seed, index)))
+            return self._restored(self._fill.sample(self._data(), self._seed, index))
         self._progress.stage("latent sky")
         sky, in_holes = latent_sky(
             self._known_prior(),
             self.holes,
             seed=(self._seed, index),
             noise_variance=self._noise_variance,
-            data_like=self._data_like,
-            dipole=None if self._marginal else self._dipole,
-            threads=self._threads,
+            data_like=self.options.fill == "data",
+            dipole=None if self.options.marginal else self._dipole,
+            threads=self.options.threads,
         )
         self._progress.done(f"seed {self._seed}, index {index}")
         in_holes += self._filled(self._data(sky))
@@ -538,16 +503,37 @@ class Inpainter:
         """
         if not isinstance(self._fill, Exact):
             return np.full(int(self.holes.sum()), np.nan)
-        variance = self._fill.solver.variance()
-        if self._chosen is not None:
-            variance = variance[self._chosen]
-        if not self._data_like:
+        variance = self._fill.variance()
+        if self.options.fill == "signal":
             if self._noise_variance is None:
                 noise = self._known_prior().noise_cl * self.holes.size / (4 * math.pi)
                 variance = variance - noise
             else:
                 variance = variance - self._noise_variance[self.holes]
         return np.sqrt(np.maximum(variance, 0.0))
+
+    @property
+    def outside(self) -> Mask | None:
+        """``(npix,)``, RING, True where neither observed nor filled; None where nothing is so."""
+        outside: Mask = ~(self.observed | self.holes)
+        return outside if outside.any() else None
+
+    def whole(self, fill: Map) -> Map:
+        """Give the map with a fill in its holes.
+
+        Parameters
+        ----------
+        fill
+            ``(nhole,)``, µK, in RING order of `holes`, as `mean` and `realization` give it.
+
+        Returns
+        -------
+        ``(npix,)``, µK, RING; NaN where neither observed nor filled.
+        """
+        whole = self._values.astype(np.float64)
+        whole[~self.observed] = np.nan
+        whole[self.holes] = fill
+        return whole
 
     def tile_regions(self) -> NDArray[np.int64] | None:
         """Divide holes among the tiles that fill them, each pixel to that with most weight.
@@ -566,20 +552,6 @@ class Inpainter:
         if self.prior is None:
             raise ValueError("the method has no prior")
         return self.prior
-
-
-def _check_counts(**counts: tuple[int | None, int]) -> None:
-    """Refuse what is no whole number, or less than its least; None is not looked at."""
-    for name, (count, least) in counts.items():
-        if count is not None:
-            check_whole(count, name, least=least)
-
-
-def _check_tolerance(tolerance: object) -> None:
-    """Refuse a distance that cannot be reached, or that is no number."""
-    real = isinstance(tolerance, float | int | np.number) and not isinstance(tolerance, bool)
-    if not (real and 0 < float(tolerance) <= 1):  # type: ignore[arg-type]
-        raise ValueError(f"tolerance must be a number above 0 and at most 1, got {tolerance!r}")
 
 
 def describe_prior(prior: Prior) -> str:

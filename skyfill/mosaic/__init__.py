@@ -7,6 +7,7 @@ from skyfill.mosaic.mosaic import (
     TileMean,
     count_tiles,
     planned_regions,
+    tiles_bytes,
     usual_polish,
     wide_holes,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "TileMean",
     "count_tiles",
     "planned_regions",
+    "tiles_bytes",
     "usual_polish",
     "wide_holes",
 ]

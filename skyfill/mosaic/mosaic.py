@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from skyfill import harmonics
 from skyfill.files.cache import Kept
-from skyfill.flatsky import coarse_share
+from skyfill.flatsky import TileField, coarse_share
 from skyfill.gaussian import (
     Certificate,
     CoarseModel,
@@ -46,6 +46,7 @@ from skyfill.mosaic.tileset import (
     TileSet,
     pixel_size,
     plan_tiles,
+    tiles_bytes,
 )
 from skyfill.prior import Prior
 from skyfill.progress import Progress, Silent
@@ -57,6 +58,7 @@ __all__ = [
     "TileMean",
     "count_tiles",
     "planned_regions",
+    "tiles_bytes",
     "usual_polish",
     "wide_holes",
 ]
@@ -135,6 +137,7 @@ class Mosaic:
         self.trouble: str | None = None
         self._kept = kept or Kept()
         self._prior = prior
+        self._marginal = marginal
         self._signal = freed(prior.signal_cl()) if marginal else prior.signal_cl()
         self._config = config or MosaicConfig()
         self._threads = threads
@@ -273,11 +276,12 @@ class Mosaic:
         """Give the exact mean in the holes."""
         self._progress.stage("whole sky")
         if self._coarse is None:
-            self._coarse = Solver(
+            self._coarse = Solver.for_prior(
                 self._observed,
-                signal_cl=self._signal,
-                noise_cl=self._prior.white_cl,
+                self._prior,
+                marginal=self._marginal,
                 threads=self._threads,
+                kept=self._kept,
             )
         solution = self._coarse.mean(
             values, tolerance=0.1 * self._config.tolerance, progress=self._progress
@@ -397,15 +401,7 @@ def planned_regions(
     return regions if count else None
 
 
-def _no_engine(
-    cl: Map,  # noqa: ARG001
-    *,
-    side: int,  # noqa: ARG001
-    pixel: float,  # noqa: ARG001
-    share: bool,  # noqa: ARG001
-    sky_pixel: float,  # noqa: ARG001
-    guard: int,  # noqa: ARG001
-) -> TileMean:
+def _no_engine(field: TileField, *, guard: int) -> TileMean:  # noqa: ARG001
     """Stand in for an engine where tiles are planned, and none is filled."""
 
     def mean(tiles: NDArray[np.float64], observed: Mask) -> NDArray[np.float32]:  # noqa: ARG001

@@ -14,6 +14,7 @@ from scipy.spatial import KDTree
 
 from skyfill import tiling
 from skyfill.files.cache import Kept
+from skyfill.flatsky import TileField
 from skyfill.healpix import pixel_directions
 from skyfill.healpix.checks import nside_of
 from skyfill.holes.runs import Runs
@@ -21,12 +22,25 @@ from skyfill.prior import Prior
 from skyfill.progress import Progress
 from skyfill.tiling import Layout, blending
 
-__all__ = ["FlatEngine", "MosaicConfig", "TileMean", "TileSet", "pixel_size", "plan_tiles"]
+__all__ = [
+    "AT_ONCE",
+    "FlatEngine",
+    "MosaicConfig",
+    "TileMean",
+    "TileSet",
+    "pixel_size",
+    "plan_tiles",
+    "tiles_bytes",
+]
 
 #: Tiles that are cut at once.
-_AT_ONCE = 256
+AT_ONCE = 256
 #: Pixels of the map that tiles are pasted to at once.
 _PIXELS = 2**23
+#: Bytes for each pixel of the map and for each hole pixel, measured (docs/measured.md, "Memory").
+_MAP, _HOLE = 21.0, 8.0
+#: Bytes of a tile that is cut, and of a pixel that is pasted.
+_CUT, _PASTED = 1.0e6, 64.0
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -105,10 +119,8 @@ class MosaicConfig:
 class FlatEngine(Protocol):
     """What a mosaic asks for: posterior means on flat tiles of a given prior."""
 
-    def __call__(
-        self, cl: Map, *, side: int, pixel: float, share: bool, sky_pixel: float, guard: int
-    ) -> TileMean:
-        """Prepare for tiles: the arguments are those of `skyfill.flatsky.TileField.of`."""
+    def __call__(self, field: TileField, *, guard: int) -> TileMean:
+        """Prepare for tiles of which ``guard`` pixels along each border are not used."""
 
 
 class TileSet:
@@ -135,9 +147,8 @@ class TileSet:
         self._layouts, self._useful = plan_tiles(holes, seen, config, kept)
         self._reach = math.sqrt(2) * config.side * pixel
         cl = np.append(prior.total_cl(), prior.white_cl)
-        self._mean = engine(
-            cl, side=config.side, pixel=pixel, share=share, sky_pixel=sky_pixel, guard=config.guard
-        )
+        field = TileField.of(cl, side=config.side, pixel=pixel, share=share, sky_pixel=sky_pixel)
+        self._mean = engine(field, guard=config.guard)
         self._kept = (kept or Kept()).of_prior()
         self._window = blending.window((config.side, config.side), guard=config.guard + 1)
         self._again = again
@@ -301,7 +312,25 @@ def _worth_it(
 
 
 def _batches(n: int) -> list[slice]:
-    return [slice(i, i + _AT_ONCE) for i in range(0, n, _AT_ONCE)]
+    return [slice(i, i + AT_ONCE) for i in range(0, n, AT_ONCE)]
+
+
+def tiles_bytes(nside: int, holes: int, tiles: int, *, side: int) -> float:
+    """Estimate the peak of filling from tiles, bytes, the program and the engine apart.
+
+    Parameters
+    ----------
+    nside
+        Resolution.
+    holes
+        Pixels in all holes.
+    tiles
+        How many there are, float32.
+    side
+        Of each, in pixels.
+    """
+    work = _CUT * min(tiles, AT_ONCE) + _PASTED * min(holes, _PIXELS)
+    return _MAP * 12 * nside**2 + _HOLE * holes + 4.0 * side**2 * tiles + work
 
 
 def pixel_size(nside: int) -> float:

@@ -13,17 +13,14 @@ from torch import Tensor
 
 from skyfill.flatsky import TileField
 from skyfill.healpix.checks import device_name
+from skyfill.vae.memory import MOST, MOST_CPU, batch_bytes
 from skyfill.vae.network import TileVAE
 from skyfill.vae.steps import BandedSteps, conjugate_gradient, draw_periodic, terms
 
 __all__ = ["TileFiller", "affordable_batch", "fewer"]
 
-#: Bytes for each pixel of a tile in work, as measured with the shipped network.
-_BYTES = 200
 #: Share of the free memory that a batch may take.
 _SHARE = 0.5
-#: Tiles beyond which a batch gains nothing: on a CPU it leaves the caches, and is slower.
-_MOST_CPU, _MOST = 64, 1024
 
 
 class TileFiller:
@@ -269,13 +266,13 @@ def affordable_batch(device: torch.device, side: int) -> int:
 
     At least two, even where there is no room for them: the error is then torch's, and says so.
     """
-    most = _MOST_CPU if device.type == "cpu" else _MOST
-    free = most * _BYTES * side**2 / _SHARE
+    most = MOST_CPU if device.type == "cpu" else MOST
+    free = batch_bytes(most, side) / _SHARE
     if device.type == "cuda":
         free = torch.cuda.mem_get_info(device)[0]
     elif device.type == "cpu" and "SC_AVPHYS_PAGES" in getattr(os, "sysconf_names", ()):
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return max(2, min(most, int(_SHARE * free / (_BYTES * side**2))))
+    return max(2, min(most, int(_SHARE * free / batch_bytes(1, side))))
 
 
 def pick_device(name: str, *, threads: int = 0) -> torch.device:

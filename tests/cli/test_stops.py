@@ -33,7 +33,7 @@ sys.exit(command.load()(sys.argv[1:]))
 """
 STAGES = {
     "read": "skyfill.maps.table/SkyTable:read",
-    "fill": "skyfill.methods:diffuse_holes",
+    "fill": "skyfill.inpaint.diffusing:diffuse_holes",
     "write": "skyfill.files.atomic:_flush",  # all is written, nothing is in place
 }
 WORDS = ("map.fits", "mask.fits", "-o", "out.fits", "--method", "diffuse", "-q")

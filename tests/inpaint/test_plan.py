@@ -11,6 +11,7 @@ import pytest
 
 import skyfill
 from skyfill.inpaint.plan import GIB, Request, make_plan, within
+from skyfill.mosaic import MosaicConfig
 from skyfill.prior.simulate import simulate_mask
 
 NSIDE = 256
@@ -88,6 +89,34 @@ def test_a_limit_lets_fewer_tiles_in_at_once(observed):
     assert sizes[-1] == 64
     assert any(0 < size < 64 for size in sizes)
     assert within(observed, replace(request, batch_size=8), 32 * GIB).batch_size == 8
+
+
+def test_a_limit_raises_no_batch_beyond_the_usual(observed):
+    """cosmovae fills eight tiles at once where nothing is said, with a limit no more."""
+    assert within(observed, Request("cosmovae"), 32 * GIB).batch_size == 8
+
+
+def test_no_polish_is_planned_where_none_is_done(observed):
+    """gaussian has none, nor vae where the sphere is solved as a whole."""
+    coarse = skyfill.simulate_mask(64, seed=3, half_width=0.15)
+    for method, mask in (("gaussian", observed), ("vae", coarse)):
+        plan = make_plan(mask, Request(method, known=True, polish=3))
+        assert plan.polish == 0
+        assert "polish" not in plan.stages
+        sky = skyfill.simulate_sky(plan.nside, seed=1, fwhm=0.02, noise_uk_arcmin=300)
+        prior = skyfill.Prior(plan.nside, skyfill.lcdm(), fwhm=0.02, noise_uk_arcmin=300)
+        fitter = skyfill.Inpainter(sky, mask, method=method, prior=prior, polish=3)
+        assert fitter.polish == 0
+
+
+def test_a_plan_follows_the_division_into_tiles(observed):
+    """Fewer, larger tiles; and none where the map is solved as a whole."""
+    usual = make_plan(observed, Request(known=True))
+    larger = make_plan(observed, Request(known=True, config=MosaicConfig(side=192)))
+    assert 0 < larger.tiles["wide"] < usual.tiles["wide"]
+    whole = make_plan(observed, Request(known=True, config=MosaicConfig(whole_nside=NSIDE)))
+    assert not whole.tiles
+    assert "whole sky" in whole.stages
 
 
 @pytest.mark.slow

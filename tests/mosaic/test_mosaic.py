@@ -23,8 +23,7 @@ CONFIG = {"side": 96, "guard": 8, "margin": 24, "whole_nside": 64, "small": 10.0
 def engine_of(network=None, *, tolerance=3e-3, refine=100, batch_size=64):
     """Make an engine, as `skyfill.Inpainter` does; without a network, exact steps alone."""
 
-    def engine(cl, *, guard, **geometry):
-        field = flatsky.TileField.of(cl, **geometry)
+    def engine(field, *, guard):
         options = {"refine": refine, "tolerance": tolerance, "batch_size": batch_size}
         return vae.TileFiller(network, field, guard=guard, device="cpu", **options)
 
@@ -160,9 +159,9 @@ def test_blocks_take_the_place_of_tiles(observed, truth, exact, monkeypatch):
     small = ~wide_holes(observed, 7.5 * hp.nside2resol(NSIDE))[~observed]
     asked = []
 
-    def engine(cl, *, share, **geometry):
-        asked.append(share)
-        return engine_of()(cl, share=share, **geometry)
+    def engine(field, *, guard):
+        asked.append(field.rms)
+        return engine_of()(field, guard=guard)
 
     def error(**config):
         config = MosaicConfig(**CONFIG | config)
@@ -170,9 +169,10 @@ def test_blocks_take_the_place_of_tiles(observed, truth, exact, monkeypatch):
         return np.mean((fill - exact)[small] ** 2)
 
     tiles = error(polish=0)
-    assert asked == [False, True]
+    whole, rest = asked
+    assert rest < whole
     blocks = error(polish=1, polished_nside=0)
-    assert asked == [False, True, True]
+    assert asked == [whole, rest, rest]
     assert blocks < 0.05 * tiles
 
 
@@ -252,15 +252,26 @@ def test_tiles_are_made_for_the_holes_there_are(kind):
         seen &= discs(NSIDE, [4.0], [-0.5], 15 * size)
     asked = []
 
-    def engine(cl, *, share, sky_pixel, pixel, side, guard):
-        asked.append(share)
-        assert cl[-1] == pytest.approx(KNOWN.white_cl)
-        assert pixel == pytest.approx(0.75 * hp.nside2resol(NSIDE), rel=1e-12)
-        assert sky_pixel == pytest.approx(hp.nside2resol(NSIDE), rel=1e-12)
-        assert (side, guard) == (96, 8)
+    def engine(field, *, guard):
+        assert guard == 8
+        asked.append(field)
 
     Mosaic(seen, KNOWN, engine, config=MosaicConfig(**CONFIG, polish=0))
-    assert asked == {"small": [False], "wide": [True], "both": [False, True]}[kind]
+    whole, rest = (
+        flatsky.TileField.of(
+            np.append(KNOWN.total_cl(), KNOWN.white_cl),
+            side=96,
+            pixel=0.75 * hp.nside2resol(NSIDE),
+            share=share,
+            sky_pixel=hp.nside2resol(NSIDE),
+        )
+        for share in (False, True)
+    )
+    expected = {"small": [whole], "wide": [rest], "both": [whole, rest]}[kind]
+    assert len(asked) == len(expected)
+    for field, known in zip(asked, expected, strict=True):
+        assert field.rms == pytest.approx(known.rms, rel=1e-9)
+        np.testing.assert_allclose(field.spectrum, known.spectrum, rtol=1e-9)
 
 
 def test_degrading_is_healpys(observed, truth):

@@ -1,0 +1,106 @@
+"""Say how a map is filled: one record for the inpainter, the plan and the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from skyfill.healpix.checks import check_whole, device_name
+from skyfill.mosaic import MosaicConfig
+
+__all__ = ["DIPOLES", "FILLS", "METHODS", "FillOptions"]
+
+METHODS = ("vae", "gaussian", "diffuse", "cosmovae")
+FILLS = ("data", "signal")
+DIPOLES = ("marginalise", "fit")
+
+
+@dataclass(frozen=True)
+class FillOptions:
+    """How a map is filled, apart from the map, its mask, its prior and its noise.
+
+    The attributes are keywords of `skyfill.Inpainter`, which describes them. They are checked and
+    normalised here: ``weights`` becomes a tuple of paths, ``cache`` a path, ``device`` the name
+    that torch uses.
+
+    Raises
+    ------
+    ValueError
+        A value is unknown or out of range, or two of them exclude each other.
+
+    Examples
+    --------
+    >>> from skyfill.inpaint import FillOptions
+    >>> FillOptions(method="gaussian", tolerance=0.01).tolerance
+    0.01
+    >>> FillOptions(method="nearest")
+    Traceback (most recent call last):
+    ...
+    ValueError: method 'nearest' is unknown; choose one of vae, gaussian, diffuse, cosmovae
+    """
+
+    method: str = "vae"
+    trust_prior: bool = False
+    holes: str | None = None
+    fill: str = "data"
+    dipole: str = "marginalise"
+    polish: int | None = None
+    accept: bool = False
+    tolerance: float = 3e-3
+    weights: str | Path | Sequence[str | Path] | None = None
+    network: bool | None = None
+    refine: int = 40
+    device: str = "auto"
+    batch_size: int | None = None
+    threads: int = 0
+    config: MosaicConfig | None = None
+    cache: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        for name, known in (("method", METHODS), ("fill", FILLS), ("dipole", DIPOLES)):
+            value = getattr(self, name)
+            if value not in known:
+                raise ValueError(f"{name} {value!r} is unknown; choose one of {', '.join(known)}")
+        if self.method == "cosmovae" and self.polish:
+            raise ValueError("cosmovae knows no prior to polish with; use vae, or drop `polish`")
+        for name, least in (("threads", 0), ("polish", 0), ("refine", 0), ("batch_size", 1)):
+            count = getattr(self, name)
+            if count is not None:
+                check_whole(count, name, least=least)
+        _check_tolerance(self.tolerance)
+        cache = None if self.cache is None else Path(self.cache)
+        for name, value in (
+            ("device", device_name(self.device)),
+            ("weights", self.files),
+            ("cache", cache),
+        ):
+            object.__setattr__(self, name, value)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files of weights."""
+        if self.weights is None:
+            return ()
+        some = [self.weights] if isinstance(self.weights, str | Path) else self.weights
+        return tuple(map(Path, some))
+
+    @property
+    def marginal(self) -> bool:
+        """Whether the fit of monopole and dipole is uncertain in the holes."""
+        return self.dipole == "marginalise"
+
+    @property
+    def mosaic(self) -> MosaicConfig:
+        """How the sphere is divided into tiles, and how often ``vae`` is polished."""
+        config = self.config or MosaicConfig()
+        return config if self.polish is None else replace(config, polish=self.polish)
+
+
+def _check_tolerance(tolerance: object) -> None:
+    """Refuse a distance that cannot be reached, or that is no number."""
+    real = isinstance(tolerance, float | int | np.number) and not isinstance(tolerance, bool)
+    if not (real and 0 < float(tolerance) <= 1):  # type: ignore[arg-type]
+        raise ValueError(f"tolerance must be a number above 0 and at most 1, got {tolerance!r}")

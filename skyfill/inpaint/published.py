@@ -1,0 +1,104 @@
+"""``cosmovae``: the published network alone, for comparison."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skyfill.cosmovae.tilefill import USUAL_BATCH, TileFill
+from skyfill.gaussian import Certificate
+from skyfill.inpaint.fills import PROGRAM, Fill, Method, Pace, Setup
+from skyfill.mosaic import tiles_bytes
+from skyfill.mosaic.tileset import AT_ONCE
+from skyfill.vae.memory import MOST_CPU, TORCH, batch_bytes
+
+if TYPE_CHECKING:
+    from skyfill.vae import ModelCard
+
+__all__ = ["Ensemble", "PublishedMethod"]
+
+Map = NDArray[np.float64]
+Sizes = NDArray[np.int64]
+
+
+class Ensemble:
+    """The fills of one network or several, which take turns; the mean is the first's."""
+
+    certificate: Certificate | None = None
+    trouble: str | None = None
+    polish = 0
+
+    def __init__(self, members: list[TileFill]) -> None:
+        self._members = members
+
+    def mean(self, values: Map, *, overwrite: bool = False) -> Map:
+        """Give the fill of the latent mean of the first, ``(nhole,)`` in RING order."""
+        return self._members[0].mean(values, overwrite=overwrite)
+
+    def sample(self, values: Map, seed: int, index: int) -> Map:
+        """Give the fill of a latent sample for each tile, ``(nhole,)`` in RING order."""
+        return self._members[index % len(self._members)].sample(values, (seed, index))
+
+
+class PublishedMethod(Method):
+    """``cosmovae``."""
+
+    batch = USUAL_BATCH
+    paces = Pace(5.0, 0.2, 0.0, 50.0), Pace(1.0, 0.2, 0.0, 50.0)
+
+    @property
+    def informed(self) -> bool:
+        """Whether it needs a prior: it has none."""
+        return False
+
+    def prepare(self, setup: Setup) -> tuple[Fill, ModelCard | None]:
+        """Load the networks, and plan the tiles of each; torch is loaded here."""
+        from skyfill import cosmovae
+
+        members, cards = [], []
+        for file in self.options.files or cosmovae.shipped():
+            network, card = cosmovae.load(file)
+            about = card.training
+            trained = about.get("nside")
+            if trained not in (None, self.nside):
+                warnings.warn(
+                    f"{card.name} was trained at Nside {trained}, the map has Nside {self.nside}; "
+                    "train weights with skyfill train (`model='cosmovae'`)",
+                    stacklevel=3,
+                )
+            boxes = about["projection"] == "cartesian"
+            engine = cosmovae.CosmoFiller(
+                network,
+                card,
+                device=self.options.device,
+                batch_size=self.options.batch_size or USUAL_BATCH,
+            )
+            members.append(
+                TileFill(
+                    setup.observed,
+                    engine,
+                    holes=setup.holes,
+                    side=about["size"],
+                    pixel_arcmin=600 / about["size"] if boxes else about["pixel_arcmin"],
+                    boxes=boxes,
+                    progress=setup.progress,
+                )
+            )
+            cards.append(card)
+        return Ensemble(members), cards[0]
+
+    def stages(self, sizes: Sizes, tiles: Mapping[str, int]) -> list[str]:  # noqa: ARG002
+        """Name the stages."""
+        return ["plan", "tiles"]
+
+    def memory(self, sizes: Sizes, tiles: Mapping[str, int]) -> float:  # noqa: ARG002
+        """Estimate the peak, bytes: as of a mosaic, of which no more tiles than a cut are kept."""
+        side = self.options.mosaic.side
+        work = batch_bytes(self.options.batch_size or MOST_CPU, side)
+        return (
+            PROGRAM + TORCH + tiles_bytes(self.nside, int(sizes.sum()), AT_ONCE, side=side) + work
+        )

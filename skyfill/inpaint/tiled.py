@@ -1,0 +1,155 @@
+"""``vae``: a mosaic of tiles with a coarse level and polish; the whole sphere where it is small."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skyfill.flatsky import TileField
+from skyfill.gaussian.blocks import affordable
+from skyfill.gaussian.memory import block_bytes, fits, polish_bytes, wide_bytes
+from skyfill.holes.runs import Runs
+from skyfill.inpaint.exact import ExactMethod, exact_bytes
+from skyfill.inpaint.fills import PROGRAM, Fill, Method, Pace, Setup
+from skyfill.inpaint.options import FillOptions
+from skyfill.mosaic import FlatEngine, Mosaic, TileMean, count_tiles, tiles_bytes, usual_polish
+from skyfill.vae.memory import LEFT, MOST_CPU, TORCH, batch_bytes
+
+if TYPE_CHECKING:
+    from skyfill.vae import ModelCard
+
+__all__ = ["TileMethod"]
+
+Mask = NDArray[np.bool_]
+Sizes = NDArray[np.int64]
+
+#: Residual of the probes of `TileFiller` at which its steps end: single tiles keep up to ten times
+#: as much, and their error in the holes is a few per cent.
+_GOOD = 5e-4
+#: What polish of wide holes adds to the seconds of a first map and of each further one.
+_WIDE = Pace(transforms=0.36), Pace(transforms=0.12)
+#: Nside of a cell, as a share of the map's, and tiles a cell in which holes and data meet.
+_CELL, _A_CELL = 1 / 64, 1.5
+
+
+class TileMethod(Method):
+    """``vae``."""
+
+    batch = MOST_CPU
+    paces = Pace(5.0, 0.33, 0.0, 5.6), Pace(1.0, 0.17, 0.003, 5.6)
+
+    @property
+    def _whole(self) -> bool:
+        """Whether the map is solved as a whole, without tiles."""
+        return self.nside <= self.options.mosaic.whole_nside
+
+    @property
+    def _every(self) -> bool:
+        """Whether all holes are polished together."""
+        return self.nside <= self.options.mosaic.polished_nside
+
+    @property
+    def exact(self) -> bool:
+        """Whether it solves for all unobserved pixels: where they are polished together."""
+        return self._every
+
+    def polish(self, holes: int) -> int:
+        """Give the exact iterations at the end; none where memory is too small for them."""
+        if self._whole or not fits(self.nside, holes):
+            return 0
+        return usual_polish(self.nside, self.options.mosaic)
+
+    def count_tiles(self, observed: Mask, holes: Mask | None, polish: int) -> dict[str, int]:
+        """Count the tiles."""
+        if self._whole:
+            return {}
+        runs, config = Runs.of(observed, False), self.options.mosaic
+        return count_tiles(observed, runs, config, polished=bool(polish), wanted=holes)
+
+    def guess_tiles(self, observed: Mask, holes: Runs) -> dict[str, int]:
+        """Guess the number of tiles: from the cells where holes and data meet."""
+        cell = max(int(holes.nside * _CELL), 1)
+        data = Runs.of(observed).degraded(cell)
+        both = np.intersect1d(holes.degraded(cell).pixels(), data.pixels(), assume_unique=True)
+        return {"wide": math.ceil(_A_CELL * both.size)}
+
+    def prepare(self, setup: Setup) -> tuple[Fill, ModelCard | None]:
+        """Prepare the mosaic and what fills its tiles."""
+        engine, card = tile_engine(self.options)
+        mosaic = Mosaic(
+            setup.observed,
+            setup.known_prior,
+            engine,
+            holes=setup.holes,
+            marginal=self.options.marginal,
+            config=self.options.mosaic,
+            threads=self.options.threads,
+            progress=setup.progress,
+            kept=setup.kept,
+        )
+        return mosaic, None if mosaic.whole else card
+
+    def stages(self, sizes: Sizes, tiles: Mapping[str, int]) -> list[str]:
+        """Name the stages."""
+        if self._whole:
+            return ["latent sky", "whole sky"]
+        polish = bool(self.polish(int(sizes.sum())))
+        stages = ["prepare"] * polish + ["plan", "latent sky"]
+        stages += ["blocks"] * (polish and bool(affordable(sizes).any()))
+        stages += ["small holes"] * ("small" in tiles)
+        stages += ["coarse level", "wide holes"] * ("wide" in tiles)
+        return stages + ["polish"] * polish
+
+    def memory(self, sizes: Sizes, tiles: Mapping[str, int]) -> float:
+        """Estimate the peak, bytes: that of the stage which takes most."""
+        if self._whole:
+            return exact_bytes(self.nside, sizes) + TORCH
+        holes, side = int(sizes.sum()), self.options.mosaic.side
+        work = batch_bytes(self.options.batch_size or MOST_CPU, side)
+        mosaic = tiles_bytes(self.nside, holes, sum(tiles.values()), side=side)
+        tiling = PROGRAM + TORCH + mosaic + work
+        if not self.polish(holes):
+            return tiling
+        small = sizes[affordable(sizes)]
+        law = wide_bytes if "wide" in tiles and not self._every else polish_bytes
+        solver = 8.0 * 12 * self.nside**2 + block_bytes(small)[0]
+        polishing = PROGRAM + TORCH + LEFT + law(self.nside, holes, small)
+        return max(tiling + solver, polishing)
+
+    def seconds(self, maps: int, tiles: Mapping[str, int], polish: int) -> float:
+        """Estimate the time of so many maps."""
+        if self._whole:
+            return ExactMethod(self.options, self.nside).seconds(maps, tiles, polish)
+        total = super().seconds(maps, tiles, polish)
+        if not polish or "wide" not in tiles or self._every:
+            return total
+        first, further = (pace.seconds(self.nside, 0) for pace in _WIDE)
+        return total + first + (maps - 1) * further
+
+
+def tile_engine(options: FillOptions) -> tuple[FlatEngine, ModelCard | None]:
+    """Make what fills the tiles of a mosaic, with or without the network; torch is loaded here."""
+    from skyfill import vae
+
+    vae.pick_device(options.device, threads=options.threads)
+    if len(options.files) > 1:
+        raise ValueError("vae has one file of weights, cosmovae may have several; pass one")
+    learned = bool(options.files) if options.network is None else options.network
+    network, card = vae.load(*options.files) if learned else (None, None)
+
+    def engine(field: TileField, *, guard: int) -> TileMean:
+        return vae.TileFiller(
+            network,
+            field,
+            guard=guard,
+            refine=options.refine,
+            tolerance=_GOOD,
+            batch_size=options.batch_size,
+            device=options.device,
+        )
+
+    return engine, card
