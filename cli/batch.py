@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     )
     settings = _settings(args)
     observed = reading.mask_of(args, args.mask)  # a bad mask or spectrum is no map's fault
-    filling.stay_within(args, observed, shares=args.workers)
+    args = filling.stay_within(args, observed, shares=args.workers)
     if args.footprint is not None:
         skyfill.masks.enclosed_holes(observed, filling.footprint_of(args))
     del observed
@@ -237,7 +237,7 @@ class _Job:
         for index, path in enumerate(task.outputs):
             fill = fitter.mean() if mean else fitter.realization(index)
             filling.write(args, sky, fitter, path, fill, None if mean else index, silent)
-            yield filling.whole_of(sky, fitter, fill)
+            yield fitter.whole(fill)
         return {
             "prior": theory.as_json(args, fitter.prior),
             "check": None if fitter.plausibility is None else fitter.plausibility.as_dict(),

@@ -23,12 +23,11 @@ __all__ = [
     "footprint_of",
     "has_scalar_prior",
     "inpainter_of",
-    "outside_of",
+    "options_of",
     "refuse",
     "refuse_same_files",
     "request_of",
     "stay_within",
-    "whole_of",
     "write",
 ]
 
@@ -169,25 +168,42 @@ def footprint_of(
 
 def request_of(args: argparse.Namespace, *, maps: int = 1) -> skyfill.plan.Request:
     """Say what is asked for."""
-    return skyfill.plan.Request(
+    known = not theory.given(args).fits
+    return skyfill.plan.Request.of(options_of(args), known=known, maps=maps)
+
+
+def stay_within(
+    args: argparse.Namespace, observed: NDArray[np.bool_], *, shares: int = 1
+) -> argparse.Namespace:
+    """Refuse what takes more than a share of --memory-limit; else give options that fit into it."""
+    if args.memory_limit is None:
+        return args
+    limit = args.memory_limit / shares
+    holes = None
+    if args.footprint is not None or args.holes == "enclosed":
+        holes = skyfill.masks.enclosed_holes(observed, footprint_of(args))
+    with wording.naming(limit="--memory-limit"):
+        request = skyfill.plan.within(observed, request_of(args), limit, holes=holes)
+    return argparse.Namespace(**vars(args) | {"batch_size": request.batch_size})
+
+
+def options_of(args: argparse.Namespace) -> skyfill.inpaint.FillOptions:
+    """Say how maps are filled."""
+    return skyfill.inpaint.FillOptions(
         method=args.method,
-        known=not theory.given(args).fits,
+        trust_prior=args.trust_prior,
+        holes=args.holes,
+        fill=args.fill,
+        dipole=args.dipole,
         polish=args.polish,
+        accept=args.accept,
+        tolerance=args.tolerance,
+        weights=args.weights,
+        device=args.device,
         batch_size=args.batch_size,
-        maps=maps,
+        threads=args.threads or 0,
+        cache=args.cache,
     )
-
-
-def stay_within(args: argparse.Namespace, observed: NDArray[np.bool_], *, shares: int = 1) -> None:
-    """Refuse what takes more than a share of --memory-limit; let so many tiles in as it allows."""
-    if args.memory_limit is not None:
-        limit = args.memory_limit / shares
-        holes = None
-        if args.footprint is not None or args.holes == "enclosed":
-            holes = skyfill.masks.enclosed_holes(observed, footprint_of(args))
-        with wording.naming(limit="--memory-limit"):
-            request = skyfill.plan.within(observed, request_of(args), limit, holes=holes)
-        args.batch_size = request.batch_size
 
 
 def inpainter_of(
@@ -199,46 +215,18 @@ def inpainter_of(
     """Prepare to fill a map as the options say."""
     skyfill.maps.refuse_flattened(sky)
     try:
-        return skyfill.Inpainter(
+        return skyfill.Inpainter.of(
             sky.values,
             observed,
-            method=args.method,
+            options_of(args),
             prior=theory.given(args),
-            trust_prior=args.trust_prior,
             noise_rms=reading.noise_of(args, sky),
-            holes=args.holes,
             footprint=footprint_of(args, sky),
-            accept=args.accept,
-            fill=args.fill,
-            dipole=args.dipole,
-            polish=args.polish,
-            tolerance=args.tolerance,
             seed=args.seed,
-            weights=args.weights,
-            device=args.device,
-            batch_size=args.batch_size,
-            threads=args.threads or 0,
-            cache=args.cache,
             progress=listener,
         )
     except (skyfill.masks.UnusableSkyError, skyfill.prior.UnlikelyPriorError) as error:
         raise ValueError(f"{args.map} and {args.mask}: {error}") from None
-
-
-def whole_of(
-    sky: skyfill.SkyMap, fitter: skyfill.Inpainter, fill: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Give the sky with a fill in its holes; NaN where it is neither observed nor filled."""
-    whole = sky.values.astype("float64")
-    whole[~fitter.observed] = float("nan")
-    whole[fitter.holes] = fill
-    return whole
-
-
-def outside_of(fitter: skyfill.Inpainter) -> NDArray[np.bool_] | None:
-    """Mark what is neither observed nor filled; None where there is no such pixel."""
-    outside: NDArray[np.bool_] = ~(fitter.observed | fitter.holes)
-    return outside if outside.any() else None
 
 
 def cards_of(
@@ -259,7 +247,7 @@ def cards_of(
         cards["SFCHECK"] = (fitter.plausibility.verdict, "observed sky beside the prior")
     cards["SFFILLED"] = (round(float(fitter.holes.mean()), 6), "share of the sky that is filled")
     cards |= _accuracy(fitter)
-    if outside_of(fitter) is not None:
+    if fitter.outside is not None:
         how = "footprint" if args.footprint is not None else "enclosed"
         cards["SFHOLES"] = (how, "which holes were filled; the others stay")
     if fitter.card is not None:

@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         listener.stage("read")
         # The mask first: while it is read it takes as much as the map, and the limit asks for it.
         observed = reading.mask_of(args, args.mask)
-        filling.stay_within(args, observed)
+        args = filling.stay_within(args, observed)
         scalar = filling.has_scalar_prior(args)
         sky = reading.map_of(args, args.map, like=args.mask, single=True, scalar=scalar)
         frame = reading.assumed(args, sky, args.mask)
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
         fitter = filling.inpainter_of(args, sky, observed, listener)
         if args.save_prior is not None and fitter.prior is None:
             theory.save(args, None)  # refuses
-        spread = _Spread()
+        spread = skyfill.inpaint.Spread(fitter)
         skies = _fills(args, sky, fitter, outputs, spread, listener)
         if args.report:
             _report(args, sky, fitter, skies, spread, listener)
@@ -122,7 +122,7 @@ def _fills(
     sky: skyfill.SkyMap,
     fitter: skyfill.Inpainter,
     outputs: list[Path],
-    spread: _Spread,
+    spread: skyfill.inpaint.Spread,
     listener: skyfill.Progress,
 ) -> Iterator[NDArray[np.float64]]:
     """Fill and write what was asked for, and what the spread needs; give whole skies to report."""
@@ -130,23 +130,21 @@ def _fills(
     if written == 0:
         fill = fitter.mean()
         filling.write(args, sky, fitter, outputs[0], fill, None, listener)
-        yield filling.whole_of(sky, fitter, fill) if args.report else fill
-    for index in range(max(written, _draws_for_spread(args, fitter))):
+        yield fitter.whole(fill) if args.report else fill
+    for index in range(max(written, _draws_for_spread(args, spread))):
         fill = fitter.realization(index)
         if args.std or args.report:
             spread.add(fill)
         if index < written:
             filling.write(args, sky, fitter, outputs[index], fill, index, listener)
-            yield filling.whole_of(sky, fitter, fill) if args.report else fill
+            yield fitter.whole(fill) if args.report else fill
 
 
-def _draws_for_spread(args: argparse.Namespace, fitter: skyfill.Inpainter) -> int:
+def _draws_for_spread(args: argparse.Namespace, spread: skyfill.inpaint.Spread) -> int:
     """Say how many realizations the spread needs: none where it is known everywhere."""
-    import numpy as np
-
     if args.method == "diffuse" or not (args.std or args.report):
         return 0
-    return 0 if np.all(np.isfinite(fitter.std())) else args.std_draws or filling.STD_DRAWS
+    return 0 if spread.known else args.std_draws or filling.STD_DRAWS
 
 
 def _report(
@@ -154,7 +152,7 @@ def _report(
     sky: skyfill.SkyMap,
     fitter: skyfill.Inpainter,
     skies: Iterator[NDArray[np.float64]],
-    spread: _Spread,
+    spread: skyfill.inpaint.Spread,
     listener: skyfill.Progress,
 ) -> None:
     """Judge the fills as they come, and write the page."""
@@ -162,27 +160,17 @@ def _report(
     scores = skyfill.fidelity.score_sky(
         chain([first], skies),
         fitter.observed,
-        outside=filling.outside_of(fitter),
+        outside=fitter.outside,
         tiles=fitter.tile_regions(),
         seed=args.seed,
         threads=args.threads or 0,
         progress=listener,
     )
     listener.stage("report")
-    std = None if args.method == "diffuse" else _std(fitter, spread)
+    std = None if args.method == "diffuse" else spread.map()
     page = pages.fill_page(args, sky, fitter, first, std, scores, filling.cards_of(args, fitter))
     page.write(args.report, overwrite=args.overwrite)
     listener.done(f"{args.report}, {page.verdict or 'not judged'}")
-
-
-def _std(fitter: skyfill.Inpainter, spread: _Spread) -> NDArray[np.float64]:
-    """Give the uncertainty map, µK: zero where observed, NaN where neither that nor filled."""
-    import numpy as np
-
-    std = np.where(fitter.observed, 0.0, np.nan)
-    exact = fitter.std()
-    std[fitter.holes] = np.where(np.isfinite(exact), exact, spread.std())
-    return std
 
 
 def _refuse(args: argparse.Namespace) -> None:
@@ -196,42 +184,18 @@ def _refuse(args: argparse.Namespace) -> None:
         )
 
 
-class _Spread:
-    """Running mean and variance (Welford), so that realizations need not be kept."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._mean: NDArray[np.float64] | float = 0.0
-        self._squares: NDArray[np.float64] | float = 0.0
-
-    def add(self, fill: NDArray[np.float64]) -> None:
-        """Count one more realization."""
-        self.count += 1
-        away = fill - self._mean
-        self._mean = self._mean + away / self.count
-        self._squares = self._squares + away * (fill - self._mean)
-
-    def std(self) -> NDArray[np.float64]:
-        """Give the standard deviation, with n - 1; NaN of fewer than two."""
-        import numpy as np
-
-        if self.count < 2:
-            return np.asarray(np.nan)
-        return np.sqrt(np.asarray(self._squares) / (self.count - 1))
-
-
 def _write_std(
     args: argparse.Namespace,
     sky: skyfill.SkyMap,
     fitter: skyfill.Inpainter,
-    spread: _Spread,
+    spread: skyfill.inpaint.Spread,
     listener: skyfill.Progress,
 ) -> None:
     """Write the uncertainty map."""
     listener.stage("write")
     skyfill.write_map(
         args.std,
-        _std(fitter, spread),
+        spread.map(),
         column="STD",
         unit=sky.unit,
         nest=sky.nest,

@@ -15,6 +15,7 @@ from skyfill.inpaint.inpainter import (
     describe_prior,
 )
 from skyfill.inpaint.options import FillOptions
+from skyfill.inpaint.spread import Spread
 
 __all__ = [
     "DIPOLES",
@@ -25,5 +26,6 @@ __all__ = [
     "Fill",
     "FillOptions",
     "Inpainter",
+    "Spread",
     "describe_prior",
 ]
