@@ -1,7 +1,7 @@
 """Fill tiles with a conditional variational autoencoder. The only room that knows torch.
 
 It knows squares of pixels and their spectrum, not the sphere: `skyfill.inpaint` cuts the tiles.
-Training is imported on first use: filling needs none of it, and it is a program of its own.
+Training is imported on first use: filling needs none of it.
 """
 
 from __future__ import annotations

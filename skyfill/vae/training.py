@@ -1,9 +1,7 @@
 """Train the tile network on simulated skies: simulate, step, average, checkpoint.
 
 Runs on torch and numpy alone, on a CPU or a GPU, and resumes from its last checkpoint as if it had
-never stopped:
-
-    python -m skyfill.vae.training --out run/ --export tilevae.safetensors
+never stopped. `skyfill train` is its command line.
 
 Under `torchrun` the batch is shared between processes: each draws the whole of it, which costs
 little, and takes its part, so that their number changes nothing but rounding. They must see the
@@ -12,7 +10,6 @@ same folder.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import hashlib
 import json
@@ -296,25 +293,3 @@ def export(
     return save(
         network, path, name=path.stem, training=training, measured=last, overwrite=overwrite
     )
-
-
-def main() -> None:
-    """Train from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder of checkpoint and log")
-    parser.add_argument("--steps", type=int, default=TrainConfig.steps, help="of the schedule")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so long")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    parser.add_argument("--threads", type=int, default=0, help="of the CPU; 0 for all")
-    parser.add_argument("--export", type=Path, help="write the weights here at the end")
-    args = parser.parse_args()
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    config = TrainConfig(steps=args.steps)
-    network = train(config, args.out, device=args.device, minutes=args.minutes)
-    if args.export and first_process():
-        export(network, config, args.out, args.export)
-
-
-if __name__ == "__main__":
-    main()
