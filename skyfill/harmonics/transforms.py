@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from skyfill.harmonics.sphere import lmax_of, rings
 from skyfill.healpix.checks import check_nside
-from skyfill.healpix.jit import compiled, parallel
+from skyfill.healpix.jit import compiled, parallel, parallel_beyond
 
 __all__ = [
     "Rings",
@@ -33,6 +33,9 @@ Factor = NDArray[Any]  # float32 or float64
 
 #: Pixels of the rings that `Rings` transforms at a time, about.
 _PIXELS = 2**24
+#: Pixels that take one thread longer than the milliseconds for which waiting threads spin and hold
+#: the cores that the transforms' own threads need.
+_LONG = 2_000_000
 
 
 class Rings:
@@ -87,8 +90,8 @@ class Rings:
         total: Alm = np.zeros((lmax + 1) * (lmax + 2) // 2 if not self._blocks else 0, complex)
         for geometry, parts in self._blocks:
             for part in parts:
-                long = part.stop - part.start > _LONG
-                _SPREAD[long](values[part], factor[part], self._index[part], self._padded[0])
+                spread = _spread(part.stop - part.start)
+                spread(values[part], factor[part], self._index[part], self._padded[0])
             size = int(geometry["ringstart"][-1] + geometry["nphi"][-1])
             alm = ducc0.sht.adjoint_synthesis(
                 map=self._padded[:, :size], lmax=lmax, mmax=lmax, **geometry
@@ -107,8 +110,8 @@ class Rings:
             sky = self._padded[:, :size]
             ducc0.sht.synthesis(alm=alm[None], map=sky, lmax=lmax, mmax=lmax, **geometry)
             for part in parts:
-                long = part.stop - part.start > _LONG
-                _COLLECT[long](sky[0], factor[part], self._index[part], out[part])
+                collect = _collect(part.stop - part.start)
+                collect(sky[0], factor[part], self._index[part], out[part])
             sky[:] = 0.0
         return out
 
@@ -130,21 +133,16 @@ def almxfl(alm: Alm, fl: NDArray[np.float64]) -> Alm:
     return out
 
 
+@parallel_beyond(_LONG)
 def _spread(values: Map, factor: Map, index: NDArray[np.int32], out: Map) -> None:
     for i in prange(index.size):
         out[index[i]] = factor[i] * values[i]
 
 
+@parallel_beyond(_LONG)
 def _collect(values: Map, factor: Map, index: NDArray[np.int32], out: Map) -> None:
     for i in prange(index.size):
         out[i] = factor[i] * values[index[i]]
-
-
-# Threads that wait for work spin for some milliseconds and hold the cores that the transforms' own
-# threads need: loops that take no longer than that run on one thread.
-_SPREAD = {False: compiled(_spread), True: parallel(_spread)}
-_COLLECT = {False: compiled(_collect), True: parallel(_collect)}
-_LONG = 2_000_000
 
 
 @compiled

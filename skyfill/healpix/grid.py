@@ -14,7 +14,7 @@ import numpy as np
 from numba import prange
 
 from skyfill.healpix.checks import check_nside, nside_of
-from skyfill.healpix.jit import compiled, parallel
+from skyfill.healpix.jit import compiled, parallel, parallel_beyond
 from skyfill.healpix.pixel import (
     ang2pix_ring,
     neighbours_nest,
@@ -43,17 +43,14 @@ __all__ = [
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
+# Threads that wait for each other cost more than some thousand pixels do.
+@parallel_beyond(100_000)
 def _directions(nside: int, ipix: NDArray[np.int64], nest: bool, out: NDArray[np.float64]) -> None:
     for i in prange(ipix.size):
         z, s, phi = pix2zsphi_nest(nside, ipix[i]) if nest else pix2zsphi_ring(nside, ipix[i])
         out[i, 0] = s * math.cos(phi)
         out[i, 1] = s * math.sin(phi)
         out[i, 2] = z
-
-
-# Threads that wait for each other cost more than some thousand pixels do.
-_DIRECTIONS = {False: compiled(_directions), True: parallel(_directions)}
-_LONG = 100_000
 
 
 @compiled  # called often, for few pixels: on one thread
@@ -122,7 +119,7 @@ def pixel_directions(nside: int, ipix: ArrayLike, nest: bool = False) -> NDArray
     """
     pixels = check_pixels(check_nside(nside), ipix)
     out = np.empty((pixels.size, 3))
-    _DIRECTIONS[pixels.size > _LONG](nside, pixels, nest, out)
+    _directions(pixels.size)(nside, pixels, nest, out)
     return out
 
 
