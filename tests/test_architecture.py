@@ -37,7 +37,7 @@ KEPT_IN = {
     "matplotlib": {"report", "spectra"},
     "numba": {"diffuse", "gaussian", "harmonics", "healpix", "prior", "tiling"},
     "reproject": set(),
-    "platformdirs": {"harmonics"},
+    "platformdirs": {"files"},
     "regions": {"holes"},
     "rich": set(),
     "safetensors": {"vae"},

@@ -1,4 +1,4 @@
-"""Keep on disk what is made of a mask or a prior alone, so that other maps and processes find it.
+"""Keep on disk arrays that take long to make, so that other processes find them.
 
 Each thing is one array in a file of its own: the bytes, then the key, a sha256 of all that decides
 them, by which the file is named, then their crc32. The key fixes dtype and shape, nothing in a file
@@ -14,7 +14,7 @@ import mmap
 import os
 import shutil
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import cache
 from importlib import metadata
@@ -22,11 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import platformdirs
 from numpy.typing import DTypeLike, NDArray
 
 from skyfill.files.atomic import atomic_write
 
-__all__ = ["Kept"]
+__all__ = ["Kept", "cache_folder"]
 
 #: To be raised where the same inputs come to mean another array.
 _VERSION = 1
@@ -36,6 +37,12 @@ _PROGRAMS = ("skyfill", "numpy", "scipy", "numba", "ducc0")
 _SHARE = 0.1
 
 
+def cache_folder() -> Path:
+    """Give the folder of this user's cache: ``SKYFILL_CACHE``, or that of the system."""
+    given = os.environ.get("SKYFILL_CACHE")
+    return Path(given) if given else Path(platformdirs.user_cache_dir("skyfill"))
+
+
 class Kept:
     """A folder of arrays, found again by what decides them.
 
@@ -43,28 +50,28 @@ class Kept:
     ----------
     folder
         Made at its first use; None keeps nothing.
-    fitted
-        Whether the prior is fitted to one map: what it decides will not be asked for again.
+    passing
+        Names of inputs that will not come again: arrays that need one of them are not kept.
     """
 
-    def __init__(self, folder: str | Path | None = None, *, fitted: bool = False) -> None:
+    def __init__(self, folder: str | Path | None = None, *, passing: Collection[str] = ()) -> None:
         self._folder = None if folder is None else Path(folder)
-        self._fitted = fitted
+        self._passing = frozenset(passing)
         self._key = hashlib.sha256(b"" if folder is None else _programs())
 
     def of(self, *deciding: object) -> Kept:
         """Give the same folder for what these arrays and values decide, beside others."""
         if self._folder is None:
             return self
-        other = Kept(self._folder, fitted=self._fitted)
+        other = Kept(self._folder, passing=self._passing)
         other._key = self._key.copy()
         for one in deciding:
             _add(other._key, one)
         return other
 
-    def of_prior(self) -> Kept:
-        """Give the same folder for what the prior decides, none where that is not worth it."""
-        return Kept() if self._fitted else self
+    def needing(self, name: str) -> Kept:
+        """Give the same folder for arrays that need a named input; none where it is passing."""
+        return Kept() if name in self._passing else self
 
     def array(
         self,
@@ -81,7 +88,7 @@ class Kept:
         name
             What it is, for the name of the file.
         make
-            Makes it, of nothing but what the key is of.
+            Computes the array from the keyed inputs only.
         dtype, shape
             Of it; -1 for a length that only `make` knows.
         """

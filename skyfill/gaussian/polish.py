@@ -88,7 +88,7 @@ class Polish:
 
         def add(solver: Solver, seen: Mask, **steps: int) -> None:
             prior = self._prior["signal_cl"], self._prior["noise_cl"]
-            known = self._kept.of(seen, *prior, self._every, steps).of_prior()
+            known = self._kept.of(seen, *prior, self._every, steps).needing("prior")
             numbers = known.array(
                 "course", lambda: rehearse(solver, **steps), dtype=np.float64, shape=(-1,)
             )

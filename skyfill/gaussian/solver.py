@@ -197,7 +197,7 @@ class Solver:
                 self.holes,
                 np.split(order, cuts),
                 threads=threads,
-                kept=kept.of_prior(),
+                kept=kept.needing("prior"),
             )
         if not small.all():
             self._bands = self._tapered(weights, kept)

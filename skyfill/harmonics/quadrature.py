@@ -9,32 +9,21 @@ harmonics of even l and of m = 0, 4, 8, ... only, and one quarter of the norther
 
 from __future__ import annotations
 
-import hashlib
-import os
-from pathlib import Path
 from typing import Any
 
 import ducc0
 import numpy as np
-import platformdirs
 from numpy.typing import NDArray
 
-from skyfill.files.atomic import atomic_write
+from skyfill.files.cache import Kept, cache_folder
 from skyfill.harmonics.sphere import rings as rings_of
 from skyfill.healpix.checks import check_nside
 
-__all__ = ["cache_folder", "pixel_weights", "quadrature_lmax"]
+__all__ = ["pixel_weights", "quadrature_lmax"]
 
 #: Largest error of the integral of a harmonic, relative to the norm of the constant.
 _TOLERANCE = 3e-8
 _MAX_ITERATIONS = 60
-_VERSION = 1
-
-
-def cache_folder() -> Path:
-    """Say where what is slow to compute is kept: ``SKYFILL_CACHE``, or the user's cache folder."""
-    given = os.environ.get("SKYFILL_CACHE")
-    return Path(given) if given else Path(platformdirs.user_cache_dir("skyfill"))
 
 
 def quadrature_lmax(nside: int) -> int:
@@ -74,37 +63,17 @@ def pixel_weights(
     lmax = largest if lmax is None else lmax
     if not 0 <= lmax <= largest:
         raise ValueError(f"weights of nside {nside} reach lmax {largest}, not {lmax}")
-    path = cache_folder() / f"pixel_weights_v{_VERSION}_n{nside}_l{lmax}.npz"
-    part = _read(path) if cache else None
-    if part is None:
-        part = _solve(nside, 2 * lmax, threads).astype(np.float32)
-        if cache:
-            _keep(path, part)
+    part = (
+        Kept(cache_folder() if cache else None)
+        .of(nside, lmax)
+        .array(
+            f"pixel_weights_n{nside}_l{lmax}",
+            lambda: _solve(nside, 2 * lmax, threads).astype(np.float32),
+            dtype=np.float32,
+            shape=(nside * (nside + 1) // 2 + nside * nside,),
+        )
+    )
     return _unfold(1.0 + part.astype(np.float64), nside)
-
-
-def _read(path: Path) -> NDArray[np.float32] | None:
-    """Read weights that were kept; None where there are none, or not what was written."""
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            part, digest = file["excess"], str(file["sha256"])
-    except Exception:  # noqa: BLE001 - a damaged archive fails in many ways, and is replaced
-        return None
-    sound = hashlib.sha256(part.tobytes()).hexdigest() == digest
-    return np.asarray(part, dtype=np.float32) if sound else None
-
-
-def _keep(path: Path, part: NDArray[np.float32]) -> None:
-    """Write weights for the next time; a folder that cannot be written to is no error."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path, overwrite=True) as temporary:
-            np.savez(temporary, excess=part, sha256=hashlib.sha256(part.tobytes()).hexdigest())
-            written = temporary.with_name(temporary.name + ".npz")
-            if written.exists():  # savez adds a suffix it does not know
-                written.replace(temporary)
-    except OSError:
-        return
 
 
 def _solve(nside: int, degree: int, threads: int) -> NDArray[np.float64]:

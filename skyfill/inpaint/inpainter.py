@@ -260,7 +260,7 @@ class Inpainter:
             prior=self.prior,
             noise_variance=self._noise_variance,
             options=options,
-            kept=Kept(options.cache, fitted=self._fits),
+            kept=Kept(options.cache, passing=["prior"] if self._fits else []),
             progress=self._progress,
         )
         self._fill: Fill

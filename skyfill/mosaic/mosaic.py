@@ -355,7 +355,7 @@ class Mosaic:
         known = self._kept.of(
             self._observed, np.packbits(self._seen), model.signal_cl, model.noise_cl, tolerance
         )
-        return known.of_prior().array("course", make, dtype=np.float64, shape=(-1,))
+        return known.needing("prior").array("course", make, dtype=np.float64, shape=(-1,))
 
 
 def planned_regions(

@@ -149,7 +149,7 @@ class TileSet:
         cl = np.append(prior.total_cl(), prior.white_cl)
         field = TileField.of(cl, side=config.side, pixel=pixel, share=share, sky_pixel=sky_pixel)
         self._mean = engine(field, guard=config.guard)
-        self._kept = (kept or Kept()).of_prior()
+        self._kept = (kept or Kept()).needing("prior")
         self._window = blending.window((config.side, config.side), guard=config.guard + 1)
         self._again = again
 

@@ -60,10 +60,9 @@ def test_the_cache_gives_the_same_and_notices_damage(cache, monkeypatch):
     monkeypatch.setattr(quadrature, "_solve", lambda *_: pytest.fail("solved again"))
     np.testing.assert_array_equal(harmonics.pixel_weights(16), first)
     monkeypatch.setattr(quadrature, "_solve", solved)
-    with np.load(path) as file:
-        excess, digest = file["excess"].copy(), str(file["sha256"])
-    excess[3] += 0.01
-    np.savez(path, excess=excess, sha256=digest)
+    content = bytearray(path.read_bytes())
+    content[13] ^= 1
+    path.write_bytes(content)
     np.testing.assert_array_equal(harmonics.pixel_weights(16), first)
     path.write_bytes(path.read_bytes()[:200])
     np.testing.assert_array_equal(harmonics.pixel_weights(16), first)
