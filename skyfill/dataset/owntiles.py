@@ -9,11 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from skyfill import tiling
 from skyfill.flatsky import TileField
-from skyfill.healpix import pixel_directions
 from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.checks import check_seed, check_whole, nside_of
-from skyfill.mosaic import MosaicConfig
+from skyfill.mosaic import MosaicConfig, pixel_size, tile_field
 from skyfill.prior import Given, Prior, for_map
+from skyfill.prior.dipole import Dipole
 from skyfill.tiling import blending
 
 __all__ = ["cut_tiles"]
@@ -68,8 +68,8 @@ def cut_tiles(
             other = nside_of(observed.size, "mask")
             raise ValueError(f"the map has Nside {nside}, the mask has Nside {other}; give a pair")
         seen &= observed
-    sky_pixel = math.sqrt(4 * math.pi / 12) / nside
-    pixel = MosaicConfig.pixel * sky_pixel
+    config = MosaicConfig(side=side)
+    pixel = config.pixel * pixel_size(nside)
     if not seen.any() or side * pixel > 1:
         raise ValueError(f"Nside {nside} with {seen.mean():.1%} observed gives no flat tile")
     layouts = tiling.plan(
@@ -86,24 +86,9 @@ def cut_tiles(
         )
     chosen = np.random.default_rng(seed).permutation(whole)[:_MOST]
     sky = np.where(seen, values, 0.0)
-    sky -= np.where(seen, _dipole(sky, seen), 0.0)
+    sky -= np.where(seen, Dipole(seen, threads=threads).of(sky), 0.0)
     prior = for_map(prior, sky, seen, threads=threads)
     tiles = tiling.gather(
         sky, [layouts[i] for i in chosen], window=blending.window((side, side)), passes=2
     )
-    cl = np.append(prior.total_cl(), prior.white_cl)
-    return tiles, TileField.of(cl, side=side, pixel=pixel, share=False, sky_pixel=sky_pixel)
-
-
-def _dipole(sky: NDArray[np.float64], seen: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Fit monopole and dipole to the observed sky, pixel by pixel alike; give a whole map."""
-    nside = nside_of(sky.size, "map")
-    parts = [np.arange(i, min(i + 2**20, sky.size)) for i in range(0, sky.size, 2**20)]
-    normal, right = np.zeros((4, 4)), np.zeros(4)
-    for part in parts:
-        here = part[seen[part]]
-        base = np.column_stack([np.ones(here.size), pixel_directions(nside, here)])
-        normal += base.T @ base
-        right += base.T @ sky[here]
-    found = np.linalg.lstsq(normal, right, rcond=1e-10)[0]
-    return np.concatenate([found[0] + pixel_directions(nside, p) @ found[1:] for p in parts])
+    return tiles, tile_field(prior, config, share=False)

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from skyfill.cosmovae.tilefill import USUAL_BATCH, TileFill
 from skyfill.gaussian import Certificate
 from skyfill.inpaint.fills import PROGRAM, Fill, Method, Pace, Setup
-from skyfill.mosaic import tiles_bytes
-from skyfill.mosaic.tileset import AT_ONCE
+from skyfill.mosaic import AT_ONCE, tiles_bytes
 from skyfill.vae.memory import MOST_CPU, TORCH, batch_bytes
 
 if TYPE_CHECKING:

@@ -1,24 +1,26 @@
 """Find the posterior mean of a map from tiles and a coarse solve of the whole sphere."""
 
-from skyfill.mosaic.mosaic import (
+from skyfill.mosaic.config import MosaicConfig
+from skyfill.mosaic.mosaic import Mosaic, count_tiles, planned_regions, usual_polish, wide_holes
+from skyfill.mosaic.tileset import (
+    AT_ONCE,
     FlatEngine,
-    Mosaic,
-    MosaicConfig,
     TileMean,
-    count_tiles,
-    planned_regions,
+    pixel_size,
+    tile_field,
     tiles_bytes,
-    usual_polish,
-    wide_holes,
 )
 
 __all__ = [
+    "AT_ONCE",
     "FlatEngine",
     "Mosaic",
     "MosaicConfig",
     "TileMean",
     "count_tiles",
+    "pixel_size",
     "planned_regions",
+    "tile_field",
     "tiles_bytes",
     "usual_polish",
     "wide_holes",

@@ -39,29 +39,12 @@ from skyfill.healpix.arrays import as_mask
 from skyfill.healpix.checks import nside_of
 from skyfill.holes import grow
 from skyfill.holes.runs import Runs
-from skyfill.mosaic.tileset import (
-    FlatEngine,
-    MosaicConfig,
-    TileMean,
-    TileSet,
-    pixel_size,
-    plan_tiles,
-    tiles_bytes,
-)
+from skyfill.mosaic.config import MosaicConfig
+from skyfill.mosaic.tileset import FlatEngine, TileMean, TileSet, pixel_size, plan_tiles
 from skyfill.prior import Prior
 from skyfill.progress import Progress, Silent
 
-__all__ = [
-    "FlatEngine",
-    "Mosaic",
-    "MosaicConfig",
-    "TileMean",
-    "count_tiles",
-    "planned_regions",
-    "tiles_bytes",
-    "usual_polish",
-    "wide_holes",
-]
+__all__ = ["Mosaic", "count_tiles", "planned_regions", "usual_polish", "wide_holes"]
 
 #: HEALPix pixels around holes that are gathered twice where no polish follows.
 _NEAR = 8.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +17,7 @@ from skyfill.flatsky import TileField
 from skyfill.healpix import pixel_directions
 from skyfill.healpix.checks import nside_of
 from skyfill.holes.runs import Runs
+from skyfill.mosaic.config import MosaicConfig
 from skyfill.prior import Prior
 from skyfill.progress import Progress
 from skyfill.tiling import Layout, blending
@@ -25,11 +25,11 @@ from skyfill.tiling import Layout, blending
 __all__ = [
     "AT_ONCE",
     "FlatEngine",
-    "MosaicConfig",
     "TileMean",
     "TileSet",
     "pixel_size",
     "plan_tiles",
+    "tile_field",
     "tiles_bytes",
 ]
 
@@ -57,65 +57,6 @@ class TileMean(Protocol):
         """Fill tiles."""
 
 
-@dataclass(frozen=True)
-class MosaicConfig:
-    """Say how the sphere is divided; lengths are in tile pixels unless said.
-
-    Attributes
-    ----------
-    side
-        Of a tile.
-    pixel
-        Of a tile, in units of the HEALPix pixel.
-    guard
-        Pixels around a tile that are not used: its periodic images must not feel each other, nor
-        a hole that is cut by the border.
-    margin
-        Least distance of a hole pixel from the border of a tile that fills it.
-    cover
-        Mean number of tiles, less their margins, over a point of a wide hole.
-    small
-        Largest radius of a hole that is filled with the whole C_l, before wide ones; 0 for none.
-    polish
-        Exact iterations at the end, see `skyfill.gaussian.Polish`; None for 8 up to
-        ``polished_nside``, where they cost little, and 5 beyond.
-    polished_nside
-        Largest resolution at which all holes are polished together, with corrections. Beyond it
-        wide holes are polished without corrections, on whose rings alone the steps are taken; small
-        ones are filled by their blocks again.
-    near
-        Observed pixels this far from a hole (in HEALPix pixels) are gathered a second time; 0 for
-        one pass only, None for 8 where no polish follows and 0 where one does.
-    rim
-        Where not every hole is to be filled: other unobserved pixels this far from one that is (in
-        HEALPix pixels) have tiles, too, so that polish finds there what a hole can see.
-    threshold
-        Share of the interpolation weight that must be observed for a tile pixel to count as data.
-    coarse_nside
-        Largest resolution of the coarse level; 0 for none: tiles have the whole C_l.
-    whole_nside
-        Maps of this resolution or below, whose tiles would be curved, are solved as a whole.
-    tolerance
-        Distance to the exact mean at which the coarse solve stops, in units of the map's rms; six
-        times as much where polish of every hole follows, a tenth where maps are solved as a whole.
-    """
-
-    side: int = 128
-    pixel: float = 0.75
-    guard: int = 20
-    margin: int = 24
-    cover: float = 1.2
-    small: float = 20.0
-    polish: int | None = None
-    polished_nside: int = 512
-    near: float | None = None
-    rim: float = 64.0
-    threshold: float = 0.9
-    coarse_nside: int = 256
-    whole_nside: int = 128
-    tolerance: float = 3e-2
-
-
 class FlatEngine(Protocol):
     """What a mosaic asks for: posterior means on flat tiles of a given prior."""
 
@@ -139,16 +80,12 @@ class TileSet:
         kept: Kept | None = None,
     ) -> None:
         nside = nside_of(holes.size, "mask")
-        sky_pixel = pixel_size(nside)
-        pixel = config.pixel * sky_pixel
         self._seen = seen
         self._holes = holes
         self._threshold = config.threshold
         self._layouts, self._useful = plan_tiles(holes, seen, config, kept)
-        self._reach = math.sqrt(2) * config.side * pixel
-        cl = np.append(prior.total_cl(), prior.white_cl)
-        field = TileField.of(cl, side=config.side, pixel=pixel, share=share, sky_pixel=sky_pixel)
-        self._mean = engine(field, guard=config.guard)
+        self._reach = math.sqrt(2) * config.side * config.pixel * pixel_size(nside)
+        self._mean = engine(tile_field(prior, config, share=share), guard=config.guard)
         self._kept = (kept or Kept()).needing("prior")
         self._window = blending.window((config.side, config.side), guard=config.guard + 1)
         self._again = again
@@ -313,6 +250,28 @@ def _worth_it(
 
 def _batches(n: int) -> list[slice]:
     return [slice(i, i + AT_ONCE) for i in range(0, n, AT_ONCE)]
+
+
+def tile_field(prior: Prior, config: MosaicConfig, *, share: bool) -> TileField:
+    """Give the prior of the tiles of a mosaic.
+
+    Parameters
+    ----------
+    prior
+        Of the map.
+    config
+        How the sphere is divided.
+    share
+        Whether a coarse level has taken the large scales out.
+    """
+    sky_pixel = pixel_size(prior.nside)
+    return TileField.of(
+        np.append(prior.total_cl(), prior.white_cl),
+        side=config.side,
+        pixel=config.pixel * sky_pixel,
+        share=share,
+        sky_pixel=sky_pixel,
+    )
 
 
 def tiles_bytes(nside: int, holes: int, tiles: int, *, side: int) -> float:
