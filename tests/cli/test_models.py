@@ -22,7 +22,7 @@ def test_the_shipped_models_are_listed(skyfill_main):
     assert outcome.status == 0
     (path,) = vae.shipped()
     _, card = vae.load(path)
-    assert outcome.out.startswith(f"{vae.DEFAULT} (default)\n")
+    assert outcome.out.startswith(f"{vae.DEFAULT}\n")
     assert f"{path}, {path.stat().st_size} bytes" in outcome.out
     assert f"{card.sha256}, as its card says" in outcome.out
     assert f"excess: {card.measured['excess']:.4g}" in outcome.out
