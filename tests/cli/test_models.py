@@ -27,7 +27,7 @@ def test_the_shipped_models_are_listed(skyfill_main):
     assert f"{card.sha256}, as its card says" in outcome.out
     assert f"excess: {card.measured['excess']:.4g}" in outcome.out
     model, published = json.loads(skyfill_main("models", "--json").out)["models"]
-    assert (published["name"], published["default"]) == ("cosmovae-1", False)
+    assert published["name"] == "cosmovae-1"
     assert (model["name"], model["sha256"]) == (card.name, card.sha256)
     assert model["training"] == card.training
 
