@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from skyfill import tiling
 from skyfill.gaussian import Certificate
 from skyfill.healpix.arrays import as_mask
-from skyfill.healpix.checks import nside_of
+from skyfill.healpix.stokes import nside_of
 from skyfill.progress import Progress, Silent
 from skyfill.tiling import Layout, Paster, blending
 
@@ -117,7 +117,7 @@ class TileFill:
     def sample(self, values: Map, seed: tuple[int, ...] | None) -> Map:
         """Give the fill of a latent sample for each tile, ``(nhole,)`` in RING order."""
         self._progress.stage("tiles", len(self._layouts))
-        paster = Paster(nside_of(values.size, "map"), self._holes)
+        paster = Paster(nside_of(values, "values"), self._holes)
         for start in range(0, len(self._layouts), _AT_ONCE):
             some = self._layouts[start : start + _AT_ONCE]
             tiles, weight = tiling.cut(values, self._observed, some)

@@ -28,7 +28,8 @@ from skyfill.dataset.reading import (
     open_tiles,
 )
 from skyfill.healpix.arrays import as_map, as_mask
-from skyfill.healpix.checks import check_whole, nside_of
+from skyfill.healpix.checks import check_whole
+from skyfill.healpix.stokes import nside_of
 from skyfill.prior import Given, Prior, for_map
 from skyfill.progress import Progress, Silent
 
@@ -169,7 +170,7 @@ def _check(geometry: TileGeometry, maps: list[Map], observed: Mask, split: str) 
             "a split by sky, and no other, has a second map: pass `test_values` with it"
         )
     for name, array in (("mask", observed), *(("map", each) for each in maps)):
-        nside = nside_of(array.size, name)
+        nside = nside_of(array, name)
         if nside != geometry.nside:
             raise ValueError(f"the {name} has Nside {nside}, not {geometry.nside}; give a pair")
 

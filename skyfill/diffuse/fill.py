@@ -32,7 +32,7 @@ from skyfill.diffuse.laplace import (
     to_ring,
 )
 from skyfill.healpix.arrays import as_map, as_mask
-from skyfill.healpix.checks import nside_of
+from skyfill.healpix.stokes import nside_of
 from skyfill.healpix.ranks import ranks
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def diffuse_holes(
 ) -> NDArray[np.float64]:
     """Do as `diffuse`, without a copy of the map; give the holes alone, (nhole,) in RING order."""
     values, observed = as_map(values), as_mask(observed)
-    nside = nside_of(values.size, "map")
+    nside = nside_of(values, "values")
     if observed.shape != values.shape:
         raise ValueError(f"the mask has {observed.size} pixels, the map {values.size}")
     if not observed.any():

@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from skyfill.healpix import pixel_directions, pixel_radius, pixels_towards
 from skyfill.healpix.arrays import as_mask
-from skyfill.healpix.checks import check_seed, check_whole, nside_of
+from skyfill.healpix.checks import check_seed, check_whole
+from skyfill.healpix.stokes import nside_of
 from skyfill.holes import disc_pixels, distance_to_edge, label_holes
 
 __all__ = ["HeldOut", "held_out_holes"]
@@ -115,7 +116,7 @@ def held_out_holes(
         and 1/2.
     """
     observed, seed = as_mask(observed), check_seed(seed)
-    nside = nside_of(observed.size, "mask")
+    nside = nside_of(observed, "observed")
     if holes is not None:
         holes = check_whole(holes, "holes", least=1)
     if not 0 < share <= 0.5:

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from skyfill.fidelity.figures import Figure, jackknife, judge
 from skyfill.healpix import neighbours, pixel_directions, pixels_towards
 from skyfill.healpix.arrays import as_map, pair_of
-from skyfill.healpix.checks import nside_of
+from skyfill.healpix.stokes import nside_of
 
 __all__ = ["PATCH_NSIDE", "NoEdgeError", "border_seams", "patches", "seams"]
 
@@ -136,7 +136,7 @@ def _differences(
     values: Map, regions: NDArray[np.int64], pixels: NDArray[np.int64]
 ) -> Iterator[tuple[tuple[NDArray[np.int64], NDArray[np.int64]], int, Map, Mask]]:
     """Give patch and belt, kind (0 step, 1 slope), squares, and whether they cross a border."""
-    nside = nside_of(values.size, "map")
+    nside = nside_of(values, "values")
     for start in range(0, pixels.size, _PIECE):
         part = pixels[start : start + _PIECE]
         directions = pixel_directions(nside, part)

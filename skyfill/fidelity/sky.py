@@ -17,7 +17,8 @@ from skyfill.fidelity.onepoint import OnePoint, one_point
 from skyfill.fidelity.seams import NoEdgeError, border_seams, patches, seams
 from skyfill.fidelity.tail import tail
 from skyfill.healpix.arrays import as_map, as_mask, as_skies
-from skyfill.healpix.checks import check_seed, nside_of
+from skyfill.healpix.checks import check_seed
+from skyfill.healpix.stokes import nside_of
 from skyfill.prior.dipole import Dipole
 from skyfill.progress import Progress, Silent
 
@@ -168,7 +169,7 @@ def score_sky(
         judged = np.flatnonzero(holes & np.isfinite(truth))
         if not judged.size:
             raise ValueError("the truth is missing in every hole: there is nothing to compare with")
-    nside = nside_of(observed.size, "mask")
+    nside = nside_of(observed, "observed")
     skies = _Skies(filled, nside, judged, observed, outside, threads, listener)
     calibration, whole_truth = None, None
     if truth is None:
@@ -221,7 +222,7 @@ def score_sky(
 
 def _check(observed: NDArray[np.bool_], maps: dict[str, Map | None]) -> None:
     """Refuse a mask that is none, and maps of another resolution."""
-    nside = nside_of(observed.size, "mask")
+    nside = nside_of(observed, "observed")
     if observed.all():
         raise ValueError("the mask has no hole: there is nothing to judge")
     if not observed.any():
@@ -230,7 +231,7 @@ def _check(observed: NDArray[np.bool_], maps: dict[str, Map | None]) -> None:
         )
     for name, each in maps.items():
         if each is not None and each.shape != observed.shape:
-            theirs = nside_of(each.size, name)
+            theirs = nside_of(each, name)
             raise ValueError(f"the {name} has Nside {theirs}, the mask has Nside {nside}")
 
 
@@ -335,7 +336,7 @@ class _Skies:
     def __iter__(self) -> Iterator[Map]:
         for sky in as_skies(self._filled, "filled"):
             if sky.size != 12 * self.nside**2:
-                ours = nside_of(sky.size, "fill")
+                ours = nside_of(sky, "sky")
                 raise ValueError(f"a fill has Nside {ours}, the mask has Nside {self.nside}")
             lacking = ~np.isfinite(sky)
             missing = int(np.count_nonzero(lacking))

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skyfill.healpix.arrays import as_mask, as_sums
-from skyfill.healpix.checks import check_nside, nside_of
+from skyfill.healpix.checks import check_nside
+from skyfill.healpix.stokes import nside_of
 
 __all__ = ["adjoint", "adjoint_of", "analysis", "lmax_of", "parts_of", "rings", "synthesis"]
 
@@ -126,7 +127,7 @@ def adjoint(
     Pixels that are not ``observed`` count as zero and are not read. No copy of the map is made.
     """
     values = as_sums(values, "the map to transform")
-    nside = nside_of(values.size, "the map to transform")
+    nside = nside_of(values, "the map to transform")
     return adjoint_of(_seen(values, observed), nside, lmax=lmax, threads=threads)
 
 
@@ -173,7 +174,7 @@ def analysis(
         Number of threads; 0 for all there are.
     """
     values = as_sums(values, "the map to transform")
-    nside = nside_of(values.size, "the map to transform")
+    nside = nside_of(values, "the map to transform")
     area = 4 * np.pi / values.size
     seen = _seen(values, observed)
     alm = area * adjoint_of(seen, nside, lmax=lmax, threads=threads)

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skyfill.healpix.checks import check_angle, in_radians, nside_of
+from skyfill.healpix.checks import check_angle, in_radians
+from skyfill.healpix.stokes import nside_of
 
 __all__ = [
     "MASK_ROUNDING",
@@ -138,7 +139,7 @@ def pair_of(values: ArrayLike, observed: ArrayLike) -> tuple[Map, NDArray[np.boo
     """Return a map and its mask as the library holds them; ValueError where their Nside differ."""
     sky, seen = as_map(values), as_mask(observed)
     if sky.shape != seen.shape:
-        pair = nside_of(sky.size, "map"), nside_of(seen.size, "mask")
+        pair = nside_of(sky, "sky"), nside_of(seen, "observed")
         raise ValueError("the map has Nside {}, the mask has Nside {}; give a pair".format(*pair))
     return sky, seen
 
@@ -236,7 +237,7 @@ def _array(values: object, what: str, *, whole: bool = True) -> NDArray[Any]:
         )
         raise ValueError(f"{what}: it has the shape {array.shape}; {mend}")
     if whole:
-        nside_of(array.size, what)
+        nside_of(array, what)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 

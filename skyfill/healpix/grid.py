@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numba import prange
 
-from skyfill.healpix.checks import check_nside, nside_of
+from skyfill.healpix.checks import check_nside
+from skyfill.healpix.stokes import nside_of
 from skyfill.healpix.jit import compiled, parallel
 from skyfill.healpix.pixel import (
     ang2pix_ring,
@@ -216,7 +217,7 @@ def reorder(values: NDArray[Scalar], nest_in: bool, nest_out: bool) -> NDArray[S
     ValueError
         If the length is no 12 nside^2.
     """
-    nside = nside_of(values.size, "map")
+    nside = nside_of(values, "values")
     if nest_in == nest_out:
         return values.copy()
     out = np.empty(values.shape, values.dtype.newbyteorder("="))

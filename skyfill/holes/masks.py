@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from skyfill.healpix import pixel_directions
 from skyfill.healpix.arrays import as_map, as_mask, check_angles
-from skyfill.healpix.checks import check_angle, check_nside, check_whole, nside_of
+from skyfill.healpix.checks import check_angle, check_nside, check_whole
+from skyfill.healpix.stokes import nside_of
 from skyfill.holes.catalogue import Sources, pole_of_galaxy, read_catalogue, read_sources
 from skyfill.holes.reading import ApodisedMaskError, read_mask, read_weights
 from skyfill.holes.runs import Runs
@@ -99,7 +100,7 @@ def find_holes(values: ArrayLike, observed: ArrayLike) -> NDArray[np.bool_]:
     """
     values, observed = as_map(values), as_mask(observed)
     if values.shape != observed.shape:
-        pair = nside_of(values.size, "map"), nside_of(observed.size, "mask")
+        pair = nside_of(values, "values"), nside_of(observed, "observed")
         raise UnusableSkyError(
             "the map has Nside {}, the mask has Nside {}; give a pair".format(*pair)
         )
@@ -189,7 +190,7 @@ def enclosed_holes(
     nside, observed = _mask(observed)
     if footprint is not None:
         if footprint.shape != observed.shape:
-            other = nside_of(footprint.size, "footprint")
+            other = nside_of(footprint, "footprint")
             raise ValueError(
                 f"the footprint has Nside {other}, the mask has Nside {nside}; give a pair"
             )
@@ -509,4 +510,4 @@ def disc_pixels(nside: int, centre: NDArray[np.float64], radius: float) -> NDArr
 def _mask(observed: ArrayLike) -> tuple[int, NDArray[np.bool_]]:
     """Return the Nside of a mask, and the mask as the loops want it."""
     seen = as_mask(observed)
-    return nside_of(seen.size, "mask"), seen
+    return nside_of(seen, "observed"), seen

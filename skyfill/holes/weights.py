@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from skyfill.healpix import pixel_directions, pixels_towards, reorder
 from skyfill.healpix.arrays import MASK_ROUNDING
-from skyfill.healpix.checks import check_nside, nside_of
+from skyfill.healpix.checks import check_nside
+from skyfill.healpix.stokes import nside_of
 from skyfill.maps.frames import frame_of_word
 from skyfill.maps.table import missing
 
@@ -122,7 +123,7 @@ def rotate_mask(
 
     """
     given = mask_or_weights(observed)
-    nside = nside_of(given.size, "`observed`")
+    nside = nside_of(given, "observed")
     start, end = frame_letter(from_frame), frame_letter(to_frame)
     if by not in (None, "centres", "harmonics"):
         raise ValueError(f"`by` must be 'centres' or 'harmonics', got {by!r}")
@@ -188,7 +189,7 @@ def regrade_mask(observed: ArrayLike, nside: int, *, share: float = 1.0) -> Mask
 
     """
     given = mask_or_weights(observed)
-    old = nside_of(given.size, "`observed`")
+    old = nside_of(given, "observed")
     check_nside(nside, what="`nside`")
     if not 0 < share <= 1:
         raise ValueError(f"`share` must be above 0 and at most 1, got {share}")

@@ -24,7 +24,8 @@ from skyfill.cosmovae.tilefill import TileFill
 from skyfill.files.cache import Kept
 from skyfill.gaussian import Certificate, ConvergenceWarning, Solver, freed
 from skyfill.healpix.arrays import as_map, as_mask
-from skyfill.healpix.checks import check_seed, check_whole, device_name, nside_of
+from skyfill.healpix.checks import check_seed, check_whole, device_name
+from skyfill.healpix.stokes import nside_of
 from skyfill.holes import MOST_MISSING, find_holes, holes_to_fill, regions_with
 from skyfill.inpaint.engines import published_fills, tile_engine
 from skyfill.inpaint.methods import (
@@ -269,7 +270,7 @@ class Inpainter:
         informed = method in ("vae", "gaussian") or bool(polish)
         self._noise_variance = noise_variance(noise_rms, seen)
         given = held_to_noise(as_given(prior), self._noise_variance, seen)
-        complete = given.complete(nside_of(values.size, "map"))
+        complete = given.complete(nside_of(values, "values"))
         self._fits = complete is None
         self._kept = Kept(cache, fitted=self._fits)
         self.prior = complete if informed else None

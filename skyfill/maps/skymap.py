@@ -20,7 +20,8 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from skyfill.files.atomic import check_ending
 from skyfill.healpix import reorder
 from skyfill.healpix.arrays import as_map, as_mask
-from skyfill.healpix.checks import check_frame, nside_of
+from skyfill.healpix.checks import check_frame
+from skyfill.healpix.stokes import nside_of_length
 from skyfill.maps.column import equal
 from skyfill.maps.description import Checksums, ColumnInfo, MapInfo, TableInfo, add_up, describe
 from skyfill.maps.frames import frame_of_word
@@ -513,7 +514,7 @@ def write_map(
     npix, *others = {raw.size for raw in stored.values()}
     if others:
         raise ValueError(f"{path}: maps in one file must have one Nside, got {npix}, {others}")
-    nside = nside_of(npix, str(path))
+    nside = nside_of_length(npix, str(path))
     coverage: dict[str, Card] = {
         "PIXTYPE": ("HEALPIX", "HEALPIX pixelisation"),
         "ORDERING": ("NESTED" if nest else "RING", "Pixel ordering scheme, either RING or NESTED"),

@@ -11,7 +11,7 @@ from scipy import optimize
 
 from skyfill import harmonics
 from skyfill.healpix.arrays import as_map, as_mask
-from skyfill.healpix.checks import nside_of
+from skyfill.healpix.stokes import nside_of
 from skyfill.prior.model import ARCMIN, LCDM, Prior, lcdm
 
 __all__ = ["fit"]
@@ -68,7 +68,7 @@ def fit(
         No pixel is observed.
     """
     values, observed = as_map(values), as_mask(observed)
-    nside = nside_of(values.size, "the map to fit")
+    nside = nside_of(values, "values")
     observed = observed & np.isfinite(values)
     known = Prior(  # which checks them
         nside,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill.healpix.arrays import as_map, as_mask
-from skyfill.healpix.checks import nside_of
+from skyfill.healpix.stokes import nside_of
 from skyfill.prior.dipole import Dipole
 from skyfill.prior.fitting import fit
 from skyfill.prior.model import LCDM, NUMBERS, Prior, lcdm
@@ -140,7 +140,7 @@ class Given:
             As `complete`, or no pixel is observed.
         """
         values, observed = as_map(values), as_mask(observed)
-        known = self.complete(nside_of(values.size, "the map to fit"))
+        known = self.complete(nside_of(values, "values"))
         if known is not None:
             return known
         observed = observed & np.isfinite(values)

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from skyfill.healpix import pixel_directions
 from skyfill.healpix.arrays import pair_of
-from skyfill.healpix.checks import nside_of
+from skyfill.healpix.stokes import nside_of
 from skyfill.healpix.jit import compiled, parallel
 from skyfill.healpix.pixel import nest2ring
 from skyfill.prior.model import ARCMIN, LCDM, Prior, pixel_window
@@ -184,7 +184,7 @@ def judge(
         Map, mask and prior are not of one Nside, or no map and no mask.
     """
     values, observed = pair_of(values, observed)
-    nside = nside_of(values.size, "map")
+    nside = nside_of(values, "values")
     if prior.nside != nside:
         raise ValueError(f"the prior has Nside {prior.nside}, the map has Nside {nside}")
     measured = _measure(values, observed, nside)
@@ -537,7 +537,7 @@ def wrong_order(values: ArrayLike, observed: ArrayLike) -> bool:
         ``(npix,)``.
     """
     values, observed = pair_of(values, observed)
-    nside = nside_of(values.size, "map")
+    nside = nside_of(values, "values")
     if nside < 8:
         return False
     blocks = 12 * (nside // 4) ** 2

@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from skyfill import tiling
 from skyfill.healpix.arrays import as_map
-from skyfill.healpix.checks import check_angle, nside_of
+from skyfill.healpix.checks import check_angle
+from skyfill.healpix.stokes import nside_of
 from skyfill.tiling import Layout
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def mollweide(values: ArrayLike, *, height: int = 400) -> NDArray[np.float64]:
     lat = np.arcsin((2 * turned + np.sin(2 * turned)) / np.pi)
     lon = -np.pi * x[inside] / (2 * np.cos(turned))
     image = np.full(x.shape, np.nan)
-    image[inside] = values[healpy.ang2pix(nside_of(values.size, "map"), np.pi / 2 - lat, lon)]
+    image[inside] = values[healpy.ang2pix(nside_of(values, "values"), np.pi / 2 - lat, lon)]
     return image
 
 
@@ -82,7 +83,7 @@ def close_up(
     """
     values, width = as_map(values), check_angle(width, "width")
     step = math.degrees(width / pixels) * 60
-    layout = Layout(nside_of(values.size, "map"), lon, lat, (pixels, pixels), step)
+    layout = Layout(nside_of(values, "values"), lon, lat, (pixels, pixels), step)
     return np.asarray(tiling.cut_nearest(values, [layout])[0])
 
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from skyfill.healpix import pixel_directions
 from skyfill.healpix.arrays import as_map, as_mask
-from skyfill.healpix.checks import nside_of
+from skyfill.healpix.stokes import nside_of
 from skyfill.holes import distance_to_edge
 from skyfill.report.page import Plate
 from skyfill.report.pictures import close_up, mollweide, show
@@ -78,7 +78,7 @@ def close_ups(
     """
     observed = as_mask(observed)
     shown = {name: as_map(values, name) for name, values in images.items()}
-    nside = nside_of(observed.size, "map")
+    nside = nside_of(observed, "observed")
     reach = _reach(next(iter(shown.values())))
     plates = []
     for pixel, depth in hardest(observed, count):
@@ -112,7 +112,7 @@ def hardest(observed: ArrayLike, count: int) -> list[tuple[int, float]]:
     Pixels in RING order, and their distances from the nearest observed one, radians.
     """
     observed = as_mask(observed)
-    nside = nside_of(observed.size, "mask")
+    nside = nside_of(observed, "observed")
     depth = distance_to_edge(observed)
     holes = np.flatnonzero(~observed)
     where = pixel_directions(nside, holes)

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skyfill.healpix.arrays import as_skies
-from skyfill.healpix.checks import check_whole, nside_of
+from skyfill.healpix.checks import check_whole
+from skyfill.healpix.stokes import nside_of
 from skyfill.prior import Prior
 from skyfill.spectra.bandpowers import BandPowers, RangeTest, checked_ranges, within
 from skyfill.spectra.binning import Binning, averaged, bin_edges
@@ -80,7 +81,7 @@ def compare(
     first = next(skies, None)
     if first is None:
         raise ValueError("the spectrum needs a sky, none was given")
-    nside = nside_of(first.size, "sky")
+    nside = nside_of(first, "values")
     lmax = 2 * nside if lmax is None else check_whole(lmax, "lmax")
     if not 2 <= lmax < 3 * nside:
         raise ValueError(f"lmax must be from 2 to 3 Nside - 1 = {3 * nside - 1}, got {lmax}")
@@ -137,7 +138,7 @@ def compare(
 def _check_whole(sky: Map, npix: int) -> None:
     """Refuse a sky of another resolution, or one with holes."""
     if sky.size != npix:
-        pair = nside_of(npix, "sky"), nside_of(sky.size, "sky")
+        pair = nside_of(npix, "npix"), nside_of(sky, "sky")
         raise ValueError("realizations must have one Nside, got {} and {}".format(*pair))
     missing = int(sky.size - np.count_nonzero(np.isfinite(sky)))
     if missing:

@@ -9,7 +9,7 @@ import numpy as np
 
 from skyfill.healpix import nest_to_ring, pixel_radius, ring_table
 from skyfill.healpix.arrays import as_map, as_mask, as_sums
-from skyfill.healpix.checks import nside_of
+from skyfill.healpix.stokes import nside_of
 from skyfill.holes.runs import Runs
 from skyfill.tiling import kernels, search
 from skyfill.tiling.layout import Frames, frames
@@ -223,7 +223,7 @@ def gather(
         raise ValueError(
             f"a map to gather must be whole, {missing} pixels are missing; fill it first"
         )
-    nside = nside_of(values.size, "map")
+    nside = nside_of(values, "values")
     tiles = np.empty(_shape(layouts))
     residual = np.zeros(values.size if passes > 1 else 0)
     size = max(1, BATCH // window.size)
@@ -250,7 +250,7 @@ def _any_map(values: ArrayLike) -> NDArray[Any]:
 
 
 def _prepare(values: NDArray[Any], layouts: Sequence[Layout]) -> tuple[Frames, int]:
-    nside = nside_of(values.size, "map")
+    nside = nside_of(values, "values")
     if any(layout.nside != nside for layout in layouts):
         raise ValueError(f"the layouts are not for a map of Nside {nside}")
     return frames(layouts), nside
