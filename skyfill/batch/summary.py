@@ -32,7 +32,7 @@ def binned_cl(sky: ArrayLike, *, threads: int = 1) -> NDArray[np.float64]:
     ``(nbin,)``, µK², bins of `skyfill.spectra.default_edges` to `harmonics.quadrature_lmax`, each
     ell weighted by its modes.
     """
-    sky = as_map(sky, "sky")
+    sky = as_map(sky, "sky", taker="batch.binned_cl")
     missing = int(np.count_nonzero(np.isnan(sky)))
     if missing:
         raise ValueError(f"the spectrum needs a whole sky, {missing} pixels are missing")

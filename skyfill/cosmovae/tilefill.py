@@ -91,7 +91,7 @@ class TileFill:
         holes: Mask | None = None,
         progress: Progress | None = None,
     ) -> None:
-        observed = as_mask(observed)
+        observed = as_mask(observed, taker="cosmovae.TileFill")
         self._observed, self._engine, self._boxes = observed, engine, boxes
         holes = ~observed if holes is None else holes
         self._holes = np.flatnonzero(holes)

@@ -60,11 +60,12 @@ def cut_tiles(
     ValueError
         Map and mask do not fit, or no tile is wholly observed.
     """
-    values, seed, side = as_map(values), check_seed(seed), check_whole(side, "side", least=4)
+    values = as_map(values, taker="owntiles.cut_tiles")
+    seed, side = check_seed(seed), check_whole(side, "side", least=4)
     nside = nside_of(values, "values")
     seen = np.isfinite(values)
     if observed is not None:
-        observed = as_mask(observed)
+        observed = as_mask(observed, taker="owntiles.cut_tiles")
         if observed.shape != values.shape:
             other = nside_of(observed, "observed")
             raise ValueError(f"the map has Nside {nside}, the mask has Nside {other}; give a pair")

@@ -106,8 +106,12 @@ def write_tiles(
     """
     progress = progress or Silent()
     path = Path(path)
-    values, observed = as_map(values), as_mask(observed)
-    maps = [values] if test_values is None else [values, as_map(test_values, "test_values")]
+    values, observed = as_map(values, taker="write_tiles"), as_mask(observed, taker="write_tiles")
+    maps = (
+        [values]
+        if test_values is None
+        else [values, as_map(test_values, "test_values", taker="write_tiles")]
+    )
     if limit is not None:
         limit = check_whole(limit, "limit", least=1)
     _check(geometry, maps, observed, split)

@@ -115,7 +115,7 @@ def held_out_holes(
         The mask has no hole, or there is no clean place for any copy; or ``share`` is not between 0
         and 1/2.
     """
-    observed, seed = as_mask(observed), check_seed(seed)
+    observed, seed = as_mask(observed, taker="fidelity.held_out_holes"), check_seed(seed)
     nside = nside_of(observed, "observed")
     if holes is not None:
         holes = check_whole(holes, "holes", least=1)

@@ -54,7 +54,7 @@ def asymmetries(values: ArrayLike, *, threads: int = 0) -> dict[str, Figure]:
     ValueError
         A value is missing.
     """
-    values = as_map(values)
+    values = as_map(values, taker="fidelity.asymmetries")
     nside = nside_of(values, "values")
     if not np.all(np.isfinite(values)):
         raise ValueError("the map is not filled: values are missing")

@@ -91,7 +91,10 @@ def one_point(
     ValueError
         There is no hole or nothing else, or a value is missing.
     """
-    (values, observed), seed = pair_of(values, observed), check_seed(seed)
+    (values, observed), seed = (
+        pair_of(values, observed, taker="fidelity.one_point"),
+        check_seed(seed),
+    )
     rotations = check_whole(rotations, "rotations", least=2)
     nside = nside_of(values, "values")
     if observed.all() or not observed.any():

@@ -67,7 +67,7 @@ def seams(values: ArrayLike, observed: ArrayLike, outside: Mask | None = None) -
     ValueError
         There is no hole, or no observed pixel whose neighbours are all observed.
     """
-    values, observed = pair_of(values, observed)
+    values, observed = pair_of(values, observed, taker="fidelity.seams")
     regions = (~observed).astype(np.int64)
     if outside is not None:
         regions[outside] = -1
@@ -97,7 +97,7 @@ def border_seams(values: ArrayLike, regions: NDArray[np.int64]) -> dict[str, Fig
         The regions are not whole numbers, or of another Nside; there is one region only, or none
         has an inside (`NoEdgeError`).
     """
-    values, regions = as_map(values), np.asarray(regions)
+    values, regions = as_map(values, taker="fidelity.border_seams"), np.asarray(regions)
     if regions.dtype.kind not in "iu" or regions.shape != values.shape:
         raise ValueError(
             f"regions must be whole numbers, one for each of the {values.size} pixels of the map;"

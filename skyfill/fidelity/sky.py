@@ -156,10 +156,11 @@ def score_sky(
     """
     listener = progress or Silent()
     seed = check_seed(seed)
-    observed = as_mask(observed)
+    observed = as_mask(observed, taker="fidelity.score_sky")
     given = {"truth": truth, "std": std, "optimum": optimum, "exact": exact}
     truth, std, optimum, exact = (
-        None if each is None else as_map(each, name) for name, each in given.items()
+        None if each is None else as_map(each, name, taker="fidelity.score_sky")
+        for name, each in given.items()
     )
     known = observed if outside is None else observed | outside
     _check(known, {"truth": truth, "spread": std, "optimum": optimum, "exact fill": exact})
@@ -334,7 +335,7 @@ class _Skies:
         self._threads, self._listener = threads, listener
 
     def __iter__(self) -> Iterator[Map]:
-        for sky in as_skies(self._filled, "filled"):
+        for sky in as_skies(self._filled, "filled", taker="fidelity.score_sky"):
             if sky.size != 12 * self.nside**2:
                 ours = nside_of(sky, "sky")
                 raise ValueError(f"a fill has Nside {ours}, the mask has Nside {self.nside}")

@@ -68,7 +68,10 @@ def degrade(values: ArrayLike, observed: ArrayLike, nside: int) -> tuple[Map, Ma
     -------
     Two maps ``(12 nside²,)``, RING; the average is zero where nothing is observed.
     """
-    (values, observed), nside = pair_of(values, observed), check_nside(nside)
+    (values, observed), nside = (
+        pair_of(values, observed, taker="gaussian.degrade"),
+        check_nside(nside),
+    )
     fine = nside_of(values, "values")
     if nside > fine:
         raise ValueError(f"a map of Nside {fine} is not degraded to Nside {nside}")

@@ -127,9 +127,9 @@ class Solver:
         threads: int = 0,
         kept: Kept | None = None,
     ) -> None:
-        observed = as_mask(observed, "the map to fill")
+        observed = as_mask(observed, taker="gaussian.Solver")
         if noise_variance is not None:
-            noise_variance = as_map(noise_variance, "noise_variance")
+            noise_variance = as_map(noise_variance, "noise_variance", taker="gaussian.Solver")
         self.nside = nside_of(observed, "observed")
         if not observed.any():
             raise ValueError("no pixel is observed: nothing is known of the sky")

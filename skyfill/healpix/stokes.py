@@ -208,7 +208,8 @@ def one_component(values: NDArray[Any], what: str, taker: str = "") -> NDArray[A
         return values
     if shape[0] > 1:
         raise ValueError(_one_wanted(_BY_LENGTH[shape[0]], what, taker))
-    return np.asarray(values[0])
+    first: NDArray[Any] = values[0]
+    return first
 
 
 def same_sky(values: NDArray[Any], observed: NDArray[Any]) -> NDArray[Any]:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skyfill.healpix import neighbours
-from skyfill.healpix.stokes import nside_of
 from skyfill.healpix.jit import compiled
 from skyfill.healpix.pixel import (
     TWO_PI,
@@ -25,6 +24,7 @@ from skyfill.healpix.pixel import (
     ring_start,
     xyf2ring,
 )
+from skyfill.healpix.stokes import nside_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

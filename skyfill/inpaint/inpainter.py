@@ -204,9 +204,12 @@ class Inpainter:
         progress: Progress | None = None,
     ) -> None:
         check_words(method, fill, dipole, polish)
-        values, observed = as_map(values), as_mask(observed)
-        noise_rms = None if noise_rms is None else as_map(noise_rms, "noise_rms")
-        footprint = None if footprint is None else as_mask(footprint, "footprint")
+        values = as_map(values, taker="Inpainter")
+        observed = as_mask(observed, taker="Inpainter")
+        noise_rms = None if noise_rms is None else as_map(noise_rms, "noise_rms", taker="Inpainter")
+        footprint = (
+            None if footprint is None else as_mask(footprint, "footprint", taker="Inpainter")
+        )
         _check_counts(threads=(threads, 0), polish=(polish, 0), refine=(refine, 0))
         _check_counts(batch_size=(batch_size, 1))
         _check_tolerance(tolerance)
@@ -348,7 +351,7 @@ class Inpainter:
         ValueError
             As of a new one.
         """
-        values = as_map(values)
+        values = as_map(values, taker="Inpainter")
         fitted = self.prior is not None and self._fits
         alike = values.shape == self.holes.shape
         alike = alike and np.array_equal(self._mask & ~np.isnan(values), self.observed)

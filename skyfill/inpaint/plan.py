@@ -114,7 +114,7 @@ def make_plan(observed: ArrayLike, request: Request, *, holes: Mask | None = Non
     holes
         ``(npix,)``, RING: the unobserved pixels to be filled; all if not given.
     """
-    observed = as_mask(observed)
+    observed = as_mask(observed, taker="plan.make_plan")
     nside = nside_of(observed, "observed")
     config = MosaicConfig()
     runs = Runs.of(observed, False)
@@ -175,7 +175,7 @@ def within(
     ValueError
         It takes more; the message says how much, and what could be done.
     """
-    observed = as_mask(observed)
+    observed = as_mask(observed, taker="plan.make_plan")
     nside = nside_of(observed, "observed")
     sizes = _worked(observed, request, holes)
     wanted = Runs.of(observed, False) if holes is None else Runs.of(holes)

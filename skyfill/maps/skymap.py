@@ -21,7 +21,7 @@ from skyfill.files.atomic import check_ending
 from skyfill.healpix import reorder
 from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.checks import check_frame
-from skyfill.healpix.stokes import nside_of_length
+from skyfill.healpix.stokes import nside_of_length, one_component
 from skyfill.maps.column import equal
 from skyfill.maps.description import Checksums, ColumnInfo, MapInfo, TableInfo, add_up, describe
 from skyfill.maps.frames import frame_of_word
@@ -394,8 +394,8 @@ def write_filled(
 
     """
     check_ending(path, "map")
-    holes = as_mask(holes, "holes")
-    fill = as_map(fill, "fill", whole=False)
+    holes = as_mask(holes, "holes", taker="write_filled")
+    fill = as_map(fill, "fill", taker="write_filled", whole=False)
     alone = fill.shape == (np.count_nonzero(holes),)
     if holes.shape != sky.values.shape or not (alone or fill.shape == holes.shape):
         raise ValueError(
@@ -543,11 +543,9 @@ def _stored(
     """Convert a map to the numbers of a file, in its order."""
     numbers = values if isinstance(values, np.ndarray) else np.asarray(values)
     if numbers.dtype.kind not in "biu" or isinstance(values, np.ma.MaskedArray):
-        numbers = as_map(values, f"column {name!r}")
-    elif numbers.ndim != 1:
-        raise ValueError(
-            f"column {name!r}: it has the shape {numbers.shape}; give one map, (npix,)"
-        )
+        numbers = as_map(values, name, taker="a column of write_map")
+    else:
+        numbers = one_component(numbers, name, "a column of write_map")
     raw = np.empty(numbers.shape, dtype)
     for start in range(0, numbers.shape[0], 2**22):
         part = numbers[start : start + 2**22]

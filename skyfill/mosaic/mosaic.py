@@ -128,7 +128,7 @@ class Mosaic:
         progress: Progress | None = None,
         kept: Kept | None = None,
     ) -> None:
-        observed = as_mask(observed)
+        observed = as_mask(observed, taker="Mosaic")
         self._observed = observed
         self._holes = holes
         self.certificate: Certificate | None = None
@@ -382,7 +382,7 @@ def planned_regions(
     ``(npix,)``, RING; None where no hole has tiles, as on maps that are solved as a whole, and
     where memory is too small to tell which holes have.
     """
-    observed = as_mask(observed)
+    observed = as_mask(observed, taker="mosaic.planned_regions")
     config = MosaicConfig() if polished else MosaicConfig(polish=0)
     if nside_of(observed, "observed") <= config.whole_nside:
         return None
@@ -490,7 +490,7 @@ def wide_holes(observed: ArrayLike, radius: float) -> NDArray[np.bool_]:
     -------
     ``(npix,)``, RING.
     """
-    seen = as_mask(observed)
+    seen = as_mask(observed, taker="mosaic.wide_holes")
     holes = Runs.of(seen, False)
     marked = np.zeros_like(seen)
     holes.paint(_wide_runs(holes, radius), marked)

@@ -67,7 +67,7 @@ def fit(
     ValueError
         No pixel is observed.
     """
-    values, observed = as_map(values), as_mask(observed)
+    values, observed = as_map(values, taker="Prior.fit"), as_mask(observed, taker="Prior.fit")
     nside = nside_of(values, "values")
     observed = observed & np.isfinite(values)
     known = Prior(  # which checks them

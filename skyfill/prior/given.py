@@ -139,7 +139,7 @@ class Given:
         ValueError
             As `complete`, or no pixel is observed.
         """
-        values, observed = as_map(values), as_mask(observed)
+        values, observed = as_map(values, taker="Prior.fit"), as_mask(observed, taker="Prior.fit")
         known = self.complete(nside_of(values, "values"))
         if known is not None:
             return known

@@ -19,9 +19,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from skyfill.healpix import pixel_directions
 from skyfill.healpix.arrays import pair_of
-from skyfill.healpix.stokes import nside_of
 from skyfill.healpix.jit import compiled, parallel
 from skyfill.healpix.pixel import nest2ring
+from skyfill.healpix.stokes import nside_of
 from skyfill.prior.model import ARCMIN, LCDM, Prior, pixel_window
 
 __all__ = ["WRONG_ORDER", "Band", "Plausibility", "UnlikelyPriorError", "judge", "wrong_order"]
@@ -183,7 +183,7 @@ def judge(
     ValueError
         Map, mask and prior are not of one Nside, or no map and no mask.
     """
-    values, observed = pair_of(values, observed)
+    values, observed = pair_of(values, observed, taker="prior.judge")
     nside = nside_of(values, "values")
     if prior.nside != nside:
         raise ValueError(f"the prior has Nside {prior.nside}, the map has Nside {nside}")
@@ -536,7 +536,7 @@ def wrong_order(values: ArrayLike, observed: ArrayLike) -> bool:
     observed
         ``(npix,)``.
     """
-    values, observed = pair_of(values, observed)
+    values, observed = pair_of(values, observed, taker="prior.wrong_order")
     nside = nside_of(values, "values")
     if nside < 8:
         return False

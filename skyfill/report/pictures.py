@@ -50,7 +50,7 @@ def mollweide(values: ArrayLike, *, height: int = 400) -> NDArray[np.float64]:
     """
     import healpy
 
-    values = as_map(values)
+    values = as_map(values, taker="pictures.mollweide")
     y, x = np.mgrid[-1 : 1 : height * 1j, -2 : 2 : 2 * height * 1j]
     inside = x**2 / 4 + y**2 < 1
     turned = np.arcsin(y[inside])
@@ -81,7 +81,7 @@ def close_up(
     -------
     ``(pixels, pixels)``, first row at the bottom, longitude growing to the left.
     """
-    values, width = as_map(values), check_angle(width, "width")
+    values, width = as_map(values, taker="pictures.close_up"), check_angle(width, "width")
     step = math.degrees(width / pixels) * 60
     layout = Layout(nside_of(values, "values"), lon, lat, (pixels, pixels), step)
     return np.asarray(tiling.cut_nearest(values, [layout])[0])

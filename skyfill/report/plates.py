@@ -45,8 +45,11 @@ def skies(
     std
         ``(npix,)``, standard deviation, zero where observed; None where it is unknown.
     """
-    before, filled = as_map(before, "before"), as_map(filled, "filled")
-    std = None if std is None else as_map(std, "std")
+    before, filled = (
+        as_map(before, "before", taker="report"),
+        as_map(filled, "filled", taker="report"),
+    )
+    std = None if std is None else as_map(std, "std", taker="report")
     reach = _reach(before)
     part = not np.all(np.isfinite(filled))
     after = "Holes outside of the patch stay as they are, grey." if part else "The whole sky."
@@ -76,8 +79,8 @@ def close_ups(
     unit
         Of the images.
     """
-    observed = as_mask(observed)
-    shown = {name: as_map(values, name) for name, values in images.items()}
+    observed = as_mask(observed, taker="report")
+    shown = {name: as_map(values, name, taker="report") for name, values in images.items()}
     nside = nside_of(observed, "observed")
     reach = _reach(next(iter(shown.values())))
     plates = []
@@ -111,7 +114,7 @@ def hardest(observed: ArrayLike, count: int) -> list[tuple[int, float]]:
     -------
     Pixels in RING order, and their distances from the nearest observed one, radians.
     """
-    observed = as_mask(observed)
+    observed = as_mask(observed, taker="report")
     nside = nside_of(observed, "observed")
     depth = distance_to_edge(observed)
     holes = np.flatnonzero(~observed)
