@@ -152,6 +152,48 @@ def test_the_command_line_uses_public_names_only(path):
     assert used <= {*skyfill.__all__, "__version__"}
 
 
+def counted_pixels(tree: ast.AST) -> Iterator[str]:
+    """Give the calls that take the number of numbers in an array for a number of pixels."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func).rpartition(".")[2]
+        counts = any(
+            (isinstance(inner, ast.Attribute) and inner.attr == "size")
+            or (isinstance(inner, ast.Call) and ast.unparse(inner.func) in ("len", "np.size"))
+            for each in [*node.args, *(keyword.value for keyword in node.keywords)]
+            for inner in ast.walk(each)
+        )
+        if called in ("npix2nside", "get_nside") or (
+            called in ("nside_of", "nside_of_length", "isqrt") and counts
+        ):
+            yield ast.unparse(node)
+
+
+@pytest.mark.parametrize("path", [*sources("skyfill"), *sources("cli")], ids=name)
+def test_only_the_stokes_file_turns_arrays_into_resolutions(path):
+    """Four stacked maps of Nside 64 have as many numbers as one map of Nside 128."""
+    if name(path) == "skyfill/healpix/stokes.py":
+        return
+    found = list(counted_pixels(ast.parse(path.read_text(encoding="utf-8"))))
+    assert not found, f"use nside_of(values, name), or sky_shape: {found}"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "nside_of(values.size, 'map')",
+        "nside_of_length(len(values), what='map')",
+        "checks.nside_of(np.size(values), 'map')",
+        "math.isqrt(values.size // 12)",
+        "healpy.npix2nside(npix)",
+        "hp.get_nside(values)",
+    ],
+)
+def test_such_lines_are_found(line):
+    assert list(counted_pixels(ast.parse(f"nside = {line}"))) == [line]
+
+
 @pytest.mark.parametrize(
     "path", [*sources("skyfill"), *sources("cli"), *sources("tests")], ids=name
 )

@@ -21,7 +21,7 @@ from skyfill.files.atomic import check_ending
 from skyfill.healpix import reorder
 from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.checks import check_frame
-from skyfill.healpix.stokes import nside_of_length, one_component
+from skyfill.healpix.stokes import nside_of, one_component
 from skyfill.maps.column import equal
 from skyfill.maps.description import Checksums, ColumnInfo, MapInfo, TableInfo, add_up, describe
 from skyfill.maps.frames import frame_of_word
@@ -510,11 +510,16 @@ def write_map(
     maps = values if isinstance(values, Mapping) else {column: values}
     scale = 1.0 / unit_in_uk(unit) if unit else 1.0
     kind = np.dtype(dtype)
-    stored = {name: _stored(name, value, kind, scale, nest) for name, value in maps.items()}
-    npix, *others = {raw.size for raw in stored.values()}
+    stored = {}
+    for name, value in maps.items():
+        what = f"values[{name!r}]" if maps is values else "values"
+        stored[name] = _stored(name, value, kind, scale, nest, what)
+    nside, *others = sorted({nside_of(raw, str(path)) for raw in stored.values()})
     if others:
-        raise ValueError(f"{path}: maps in one file must have one Nside, got {npix}, {others}")
-    nside = nside_of_length(npix, str(path))
+        raise ValueError(
+            f"{path}: maps in one file must have one Nside, got {nside} and {others[0]}"
+        )
+    npix = 12 * nside**2
     coverage: dict[str, Card] = {
         "PIXTYPE": ("HEALPIX", "HEALPIX pixelisation"),
         "ORDERING": ("NESTED" if nest else "RING", "Pixel ordering scheme, either RING or NESTED"),
@@ -538,14 +543,14 @@ def write_map(
 
 
 def _stored(
-    name: str, values: ArrayLike, dtype: np.dtype[Any], scale: float, nest: bool
+    name: str, values: ArrayLike, dtype: np.dtype[Any], scale: float, nest: bool, what: str
 ) -> NDArray[Any]:
     """Convert a map to the numbers of a file, in its order."""
     numbers = values if isinstance(values, np.ndarray) else np.asarray(values)
     if numbers.dtype.kind not in "biu" or isinstance(values, np.ma.MaskedArray):
-        numbers = as_map(values, name, taker="a column of write_map")
+        numbers = as_map(values, what, taker="write_map")
     else:
-        numbers = one_component(numbers, name, "a column of write_map")
+        numbers = one_component(numbers, what, "write_map")
     raw = np.empty(numbers.shape, dtype)
     for start in range(0, numbers.shape[0], 2**22):
         part = numbers[start : start + 2**22]

@@ -12,7 +12,8 @@ import pytest
 
 from skyfill.files import atomic
 from skyfill.files.atomic import atomic_write, check_writable
-from skyfill.healpix.checks import check_nside, nside_of
+from skyfill.healpix.checks import check_nside
+from skyfill.healpix.stokes import nside_of_length
 
 
 def leftovers(folder: Path) -> list[str]:
