@@ -43,7 +43,7 @@ def test_one_component_may_have_its_leading_axis(name):
 
 @pytest.mark.parametrize("kind", [np.float64, np.int64])
 def test_a_column_of_a_file_holds_one_component(tmp_path, kind):
-    three, path = np.ones((3, NPIX), kind), tmp_path / "three.fits"
+    three, path = np.full((3, NPIX), 7, kind), tmp_path / "three.fits"
     with pytest.raises(ValueError, match=takes_one("values")):
         skyfill.write_map(path, three)
     with pytest.raises(ValueError, match=r"pass values\['Q'\]\[0\]$"):

@@ -1,5 +1,7 @@
 """The Stokes axis: one place turns arrays into resolutions, and three components travel as one."""
 
+import doctest
+
 import healpy as hp
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 
 import skyfill
 from skyfill import harmonics, healpix
+from skyfill.healpix import stokes
 from skyfill.healpix.arrays import as_map, as_mask, as_stokes_map, as_stokes_mask
 from skyfill.healpix.stokes import (
     INTENSITY,
@@ -336,3 +339,9 @@ def test_reordering_there_and_back_keeps_every_component(seed, lead, nside):
 def test_a_function_of_one_component_is_applied_to_each(lead, nside):
     values = sky_of(1, nside, lead[0])
     np.testing.assert_array_equal(by_component(lambda m: m[::-2], values), values[..., ::-2])
+
+
+def test_the_examples_are_right():
+    found = doctest.testmod(stokes)
+    assert found.attempted > 3
+    assert not found.failed
