@@ -12,7 +12,7 @@ from skyfill.flatsky import TileField
 from skyfill.healpix import pixel_directions
 from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.checks import check_seed, check_whole
-from skyfill.healpix.stokes import nside_of
+from skyfill.healpix.stokes import nside_of, same_sky
 from skyfill.mosaic import MosaicConfig
 from skyfill.prior import Given, Prior, for_map
 from skyfill.tiling import blending
@@ -65,11 +65,7 @@ def cut_tiles(
     nside = nside_of(values, "values")
     seen = np.isfinite(values)
     if observed is not None:
-        observed = as_mask(observed, taker="owntiles.cut_tiles")
-        if observed.shape != values.shape:
-            other = nside_of(observed, "observed")
-            raise ValueError(f"the map has Nside {nside}, the mask has Nside {other}; give a pair")
-        seen &= observed
+        seen &= same_sky(values, as_mask(observed, taker="owntiles.cut_tiles"))
     sky_pixel = math.sqrt(4 * math.pi / 12) / nside
     pixel = MosaicConfig.pixel * sky_pixel
     if not seen.any() or side * pixel > 1:

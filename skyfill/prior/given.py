@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill.healpix.arrays import as_map, as_mask
+from skyfill.healpix.arrays import pair_of
 from skyfill.healpix.stokes import nside_of
 from skyfill.prior.dipole import Dipole
 from skyfill.prior.fitting import fit
@@ -139,7 +139,7 @@ class Given:
         ValueError
             As `complete`, or no pixel is observed.
         """
-        values, observed = as_map(values, taker="Prior.fit"), as_mask(observed, taker="Prior.fit")
+        values, observed = pair_of(values, observed, taker="prior.fit")
         known = self.complete(nside_of(values, "values"))
         if known is not None:
             return known

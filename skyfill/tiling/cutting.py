@@ -9,7 +9,7 @@ import numpy as np
 
 from skyfill.healpix import nest_to_ring, pixel_radius, ring_table
 from skyfill.healpix.arrays import as_map, as_mask, as_sums
-from skyfill.healpix.stokes import nside_of, one_component
+from skyfill.healpix.stokes import nside_of, one_component, same_sky
 from skyfill.holes.runs import Runs
 from skyfill.tiling import kernels, search
 from skyfill.tiling.layout import Frames, frames
@@ -69,12 +69,7 @@ def cut(
     values = as_sums(values, taker="tiling.cut")
     where, nside = _prepare(values, layouts)
     observed = None if observed is None else as_mask(observed, taker="tiling.cut")
-    if observed is None:
-        seen = np.empty(0, dtype=np.bool_)
-    elif observed.shape != values.shape:
-        raise ValueError(f"the mask has {observed.size} pixels, the map {values.size}")
-    else:
-        seen = observed
+    seen = np.empty(0, dtype=np.bool_) if observed is None else same_sky(values, observed)
     dtype = np.float32 if values.dtype.type in (np.float32, np.bool_) else np.float64
     shape = _shape(layouts)
     tiles = np.empty(shape, dtype)

@@ -106,8 +106,8 @@ def test_who_takes_one_component_says_so(nside):
 def test_rows_of_one_spin_are_transformed_together():
     assert POLARIZED.rows() == ((0, slice(0, 1)), (2, slice(1, 3)))
     assert INTENSITY.rows() == ((0, slice(0, 1)),)
-    for stokes in (INTENSITY, POLARIZED):
-        assert len(stokes.components) == len(stokes.harmonics) == len(stokes.spins) == len(stokes)
+    for each in (INTENSITY, POLARIZED):
+        assert len(each.components) == len(each.harmonics) == len(each.spins) == len(each)
 
 
 @given(nside=NSIDES, sky=LEADS, seen=LEADS)
