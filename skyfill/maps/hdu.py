@@ -31,8 +31,8 @@ from skyfill.maps.column import DTYPES, WIDTHS, Column
 __all__ = ["PIECE", "Hdu", "finish", "is_packed", "open_fits", "padded", "pieces", "walk"]
 
 _BLOCK = 2880
-PIECE = 1 << 24
-"""Bytes moved at once: memory stays flat at any Nside."""
+PIECE = 1 << 20
+"""Bytes moved at once: memory stays flat at any Nside, and larger pieces are no faster."""
 _MOST_CARDS = 1 << 16  # Planck's longest headers have some hundreds
 _WHOLE = 2.0**53  # beyond it, a float does not tell one integer from the next
 _MOST_FIELDS = 999  # columns, and axes (standard, 4.4.1.1 and 7.2.1)
