@@ -56,11 +56,31 @@ __all__ = [
 ]
 
 FILL_CARDS = (
-    *("SFSEED", "SFMETHOD", "SFFILL", "SFLIKE", "SFFILLED", "SFHOLES", "SFCHECK"),
+    "SFSEED",
+    "SFMETHOD",
+    "SFFILL",
+    "SFLIKE",
+    "SFFILLED",
+    "SFHOLES",
+    "SFCHECK",
     "SFDIPOLE",
-    *("SFCL", "SFBEAM", "SFNOISE", "SFNOIMAP", "SFCALIB", "SFPIXWIN", "SFORIGIN", "SFFITTED"),
-    *("SFPOLISH", "SFITER", "SFCORR", "SFRESID", "SFDIST", "SFCONV"),
-    *("SFMODEL", "SFSHA256", "SFMODELS"),
+    "SFCL",
+    "SFBEAM",
+    "SFNOISE",
+    "SFNOIMAP",
+    "SFCALIB",
+    "SFPIXWIN",
+    "SFORIGIN",
+    "SFFITTED",
+    "SFPOLISH",
+    "SFITER",
+    "SFCORR",
+    "SFRESID",
+    "SFDIST",
+    "SFCONV",
+    "SFMODEL",
+    "SFSHA256",
+    "SFMODELS",
 )
 """Keywords that say how a map was filled."""
 FILL_PRIOR = "SKYFILL_PRIOR"
