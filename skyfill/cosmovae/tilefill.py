@@ -28,8 +28,10 @@ Mask = NDArray[np.bool_]
 
 #: Share of the interpolation weight that must be observed for a tile pixel to count as data.
 _KNOWN = 0.9
-#: Share of a tile's side that is margin, and its part that is not pasted at all.
-_MARGIN, _GUARD = 1 / 8, 1 / 16
+#: Share of a tile's side that is margin: holes lie within it.
+_MARGIN = 1 / 8
+#: Share of a tile's side that is not pasted at all: there the network sees too little around it.
+_GUARD = 1 / 16
 #: Mean number of tiles over a point of a wide hole.
 _COVER = 2.0
 #: Tiles that are cut at once.

@@ -47,8 +47,10 @@ Mask = NDArray[np.bool_]
 
 SPLITS = ("paper", "region", "sky")
 
-#: Middle (longitude, latitude) and radius, degrees, of the cap that a split by region holds out.
-_CAP, _CAP_RADIUS = (90.0, 45.0), 60.0
+#: Middle of the cap that a split by region holds out: longitude and latitude, degrees.
+_CAP = (90.0, 45.0)
+#: Radius of that cap, degrees: a quarter of the sphere lies in it.
+_CAP_RADIUS = 60.0
 #: Tiles that are cut and written at a time.
 _BATCH = 32
 

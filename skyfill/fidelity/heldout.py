@@ -29,7 +29,11 @@ Mask = NDArray[np.bool_]
 _GAP = 3.0
 #: A copy is at most this share of all that is held out: a jackknife needs many.
 _LARGEST = 0.1
-_TRIES, _ROUNDS = 512, 16
+#: Places that are tried together for a copy of a hole: testing many at once is what is fast.
+_TRIES = 512
+#: Rounds of such tries after which a hole is given up: the sky has no room for its copy.
+_ROUNDS = 16
+#: Keeps these random numbers apart from others that are drawn with the same seed.
 _TAG = 0x4E1D
 
 

@@ -24,11 +24,15 @@ from skyfill.progress import Progress, Silent
 
 __all__ = ["SkyScores", "score_sky"]
 
-#: Differences of observed pixels over their rms: of a truth with other noise, and of one map that
-#: programs have rounded.
-_ANOTHER, _SAME = 0.5, 0.01
-#: What files of one map in float32 and other units differ by, over the pixel's value and the rms.
-_FLOAT32, _ROUNDED = 1e-6, 1e-4
+#: Difference of observed pixels over their rms beyond which two maps show different skies; a truth
+#: with other noise stays below.
+_ANOTHER = 0.5
+#: Difference over the rms below which two maps are one that programs have rounded.
+_SAME = 0.01
+#: Difference of one map in two files, in units of the pixel's value: float32 rounds so.
+_FLOAT32 = 1e-6
+#: Difference of one map in two files, in units of the rms: conversions of units round so.
+_ROUNDED = 1e-4
 
 Map = NDArray[np.float64]
 

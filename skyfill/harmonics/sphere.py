@@ -28,9 +28,10 @@ Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Part = Callable[[slice], NDArray[Any]]
 
-#: Pixels of a block of rings, and bytes of the Fourier modes of its rings, at most. Maps up to
-#: Nside 1024 are one block.
-_PIXELS, _MODES = 2**25, 2**29
+#: Pixels of a block of rings at most: maps up to Nside 1024 are one block.
+_PIXELS = 2**25
+#: Bytes of the Fourier modes of a block's rings at most.
+_MODES = 2**29
 
 
 @lru_cache(maxsize=4)

@@ -37,10 +37,14 @@ _SHARE = 0.8
 _ALL_BELOW = 64
 #: Errors of a band over those that are computed, which know the shape of the mask only roughly.
 _INFLATION = 1.5
-#: A variance is far off beyond this factor, and this many errors.
-_FAR, _FAR_SIGMA = 2.0, 6.0
-#: And worth a warning beyond these.
-_OFF, _OFF_SIGMA = 1.25, 6.0
+#: A variance is far off, and the prior refused, beyond this factor and the next number of errors.
+_FAR = 2.0
+#: Errors by which a variance must be off, too, to be far off.
+_FAR_SIGMA = 6.0
+#: A variance is worth a warning beyond this factor and the next number of errors.
+_OFF = 1.25
+#: Errors by which a variance must be off, too, to be worth a warning.
+_OFF_SIGMA = 6.0
 #: A fitted power is off beyond this factor: maps are calibrated to some per cent.
 _POWER = 1.12
 #: Bands that hold less of the variance, observed and predicted, are no reason to refuse or to warn.

@@ -26,8 +26,12 @@ __all__ = ["close_ups", "hardest", "histogram", "skies", "spectrum"]
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-#: Width of a close-up in units of the depth of its hole, and its limits, radians.
-_WIDTH, _NARROWEST, _WIDEST = 6.0, math.radians(2), math.radians(40)
+#: Width of a close-up in units of the depth of its hole.
+_WIDTH = 6.0
+#: Width of the narrowest close-up, radians: some sky around the hole is to be seen.
+_NARROWEST = math.radians(2)
+#: Width of the widest close-up, radians: a flat picture of more would be distorted.
+_WIDEST = math.radians(40)
 _SPREAD: dict[str, Any] = {"cmap": "viridis", "vmin": 0}
 
 
