@@ -273,7 +273,7 @@ def _stokes_of(alm: Alm) -> Stokes:
         if alm.ndim == 2 and len(alm) == len(stokes):
             return stokes
     raise ValueError(
-        f"`alm` has the shape {alm.shape}; give (nalm,), (1, nalm), or (3, nalm) for T, E and B"
+        f"alm: it has the shape {alm.shape}; give (nalm,), (1, nalm), or (3, nalm) for T, E and B"
     )
 
 

@@ -320,7 +320,7 @@ def test_large_maps_are_transformed_in_blocks_of_rings(monkeypatch):
 
 @pytest.mark.parametrize("count", [0, 2, 4])
 def test_other_numbers_of_coefficients_are_refused(count):
-    with pytest.raises(ValueError, match=r"`alm` has the shape .*\(3, nalm\) for T, E and B"):
+    with pytest.raises(ValueError, match=r"alm: it has the shape .*\(3, nalm\) for T, E and B"):
         harmonics.synthesis(np.zeros((count, 45), complex), NSIDE)
 
 
