@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from skyfill import tiling
 from skyfill.flatsky import TileField
 from skyfill.healpix.arrays import as_map, as_mask
-from skyfill.healpix.checks import check_seed, check_whole, nside_of
+from skyfill.healpix.checks import check_seed, check_whole
+from skyfill.healpix.stokes import nside_of, same_sky
 from skyfill.mosaic import MosaicConfig, pixel_size, tile_field
 from skyfill.prior import Given, Prior, for_map
 from skyfill.prior.dipole import Dipole
@@ -59,15 +60,12 @@ def cut_tiles(
     ValueError
         Map and mask do not fit, or no tile is wholly observed.
     """
-    values, seed, side = as_map(values), check_seed(seed), check_whole(side, "side", least=4)
-    nside = nside_of(values.size, "map")
+    values = as_map(values, taker="owntiles.cut_tiles")
+    seed, side = check_seed(seed), check_whole(side, "side", least=4)
+    nside = nside_of(values, "values")
     seen = np.isfinite(values)
     if observed is not None:
-        observed = as_mask(observed)
-        if observed.shape != values.shape:
-            other = nside_of(observed.size, "mask")
-            raise ValueError(f"the map has Nside {nside}, the mask has Nside {other}; give a pair")
-        seen &= observed
+        seen &= same_sky(values, as_mask(observed, taker="owntiles.cut_tiles"))
     config = MosaicConfig(side=side)
     pixel = config.pixel * pixel_size(nside)
     if not seen.any() or side * pixel > 1:

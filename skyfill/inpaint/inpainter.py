@@ -22,7 +22,8 @@ from numpy.typing import ArrayLike, NDArray
 from skyfill.files.cache import Kept
 from skyfill.gaussian import Certificate, ConvergenceWarning
 from skyfill.healpix.arrays import as_map, as_mask
-from skyfill.healpix.checks import check_seed, nside_of
+from skyfill.healpix.checks import check_seed
+from skyfill.healpix.stokes import nside_of
 from skyfill.holes import MOST_MISSING, find_holes, holes_to_fill
 from skyfill.inpaint.fills import (
     ConvergenceError,
@@ -215,10 +216,13 @@ class Inpainter:
             config=config,
             cache=cache,
         )
-        values, observed = as_map(values), as_mask(observed)
-        noise_rms = None if noise_rms is None else as_map(noise_rms, "noise_rms")
-        footprint = None if footprint is None else as_mask(footprint, "footprint")
-        nside = nside_of(values.size, "map")
+        values = as_map(values, taker="Inpainter")
+        observed = as_mask(observed, taker="Inpainter")
+        noise_rms = None if noise_rms is None else as_map(noise_rms, "noise_rms", taker="Inpainter")
+        footprint = (
+            None if footprint is None else as_mask(footprint, "footprint", taker="Inpainter")
+        )
+        nside = nside_of(values, "values")
         self._method = method_of(options, nside)
         if noise_rms is not None and not self._method.noisy:
             raise ValueError(f"{method} knows nothing of a noise map; use method gaussian")
@@ -305,7 +309,7 @@ class Inpainter:
         """Say whether a prior is to be fitted; give it, None where the method needs none."""
         seen = self.observed
         given = held_to_noise(as_given(prior), self._noise_variance, seen)
-        complete = given.complete(nside_of(seen.size, "map"))
+        complete = given.complete(nside_of(seen, "observed"))
         if not self._method.informed:
             return complete is None, None
         if complete is not None:
@@ -334,7 +338,7 @@ class Inpainter:
         ValueError
             As of a new one.
         """
-        values = as_map(values)
+        values = as_map(values, taker="Inpainter")
         fitted = self.prior is not None and self._fits
         alike = values.shape == self.holes.shape
         alike = alike and np.array_equal(self._mask & ~np.isnan(values), self.observed)

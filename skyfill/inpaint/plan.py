@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skyfill.healpix.arrays import as_mask
-from skyfill.healpix.checks import nside_of
+from skyfill.healpix.stokes import nside_of
 from skyfill.holes.runs import Runs
 from skyfill.inpaint.fills import Method
 from skyfill.inpaint.methods import method_of
@@ -115,8 +115,8 @@ def make_plan(observed: ArrayLike, request: Request, *, holes: Mask | None = Non
     holes
         ``(npix,)``, RING: the unobserved pixels to be filled; all if not given.
     """
-    observed = as_mask(observed)
-    nside = nside_of(observed.size, "mask")
+    observed = as_mask(observed, taker="plan.make_plan")
+    nside = nside_of(observed, "observed")
     method = request.at(nside)
     worked = _worked(observed, method, holes)
     polish = method.polish(int(worked.sum()))
@@ -168,8 +168,8 @@ def within(
     ValueError
         It takes more; the message says how much, and what could be done.
     """
-    observed = as_mask(observed)
-    nside = nside_of(observed.size, "mask")
+    observed = as_mask(observed, taker="plan.make_plan")
+    nside = nside_of(observed, "observed")
     method = replace(request, batch_size=_LEAST).at(nside)
     sizes = _worked(observed, method, holes)
     wanted = Runs.of(observed, False) if holes is None else Runs.of(holes)
