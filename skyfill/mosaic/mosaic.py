@@ -264,7 +264,6 @@ class Mosaic:
                 self._prior,
                 marginal=self._marginal,
                 threads=self._threads,
-                kept=self._kept,
             )
         solution = self._coarse.mean(
             values, tolerance=0.1 * self._config.tolerance, progress=self._progress
