@@ -13,14 +13,12 @@ Array = NDArray[np.float64]
 _FIRST = 0.2
 #: Lower edge of each further band in units of the edge above.
 _NEXT = 0.1
-#: Multipole down to which bands are divided: one for the few below costs more than it saves.
-_LOWEST = 6
 #: Bands whose tapers would reach further than this many depths are one with the last.
 _SHALLOW = 10
 
 
 def bands_of(
-    lmax: int, depth: float, *, taper: float = 0.25, at: Array | None = None
+    lmax: int, depth: float, *, taper: float = 0.25, at: Array | None = None, most: int = 9
 ) -> list[tuple[Array, float]]:
     """Divide the multipoles.
 
@@ -34,6 +32,8 @@ def bands_of(
         Depth of a taper, in wavelengths of the band's middle.
     at
         The multipoles where the shares are wanted, any shape; 0 to lmax if not given.
+    most
+        Number of bands at most.
 
     Returns
     -------
@@ -46,7 +46,7 @@ def bands_of(
     bands = []
     edge = _FIRST * lmax
     reach = taper * 2 * np.pi / max(1.25 * edge, 1.0)
-    while edge > _LOWEST:
+    while edge > 3 and len(bands) < most - 1:
         below = taper * 2 * np.pi / (edge * _NEXT**0.5)
         if below > _SHALLOW * depth:
             break

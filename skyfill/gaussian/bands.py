@@ -40,14 +40,16 @@ class TaperedBands:
         Of the map, between the pixels of the holes.
     depth
         ``(n,)`` distance of each pixel from the observed sky, radians.
+    most
+        Number of bands at most.
     """
 
-    def __init__(self, covariance: Covariance, depth: Map) -> None:
+    def __init__(self, covariance: Covariance, depth: Map, *, most: int = 9) -> None:
         self._covariance = covariance
         self._noise = covariance.variance / covariance.weights
         cl = covariance.signal_cl
         self._bands = []
-        for share, taper in bands_of(cl.size - 1, float(depth.max())):
+        for share, taper in bands_of(cl.size - 1, float(depth.max()), most=most):
             power = _SHARE * share * cl
             holds = np.flatnonzero(power > _FAINT * covariance.area * covariance.variance)
             if holds.size:

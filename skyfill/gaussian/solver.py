@@ -61,6 +61,9 @@ _ENOUGH = 2e-3
 #: Distance to it at which polish has not converged: ten times that of healthy runs
 #: (docs/measured.md, "Convergence").
 _FAR = 0.3
+#: Bands of wide holes at most: of a solve of all holes, and of polish of wide ones alone, whose few
+#: steps gain less by one more band, of the lowest multipoles, than it costs.
+_BANDS = (9, 3)
 #: Holes nearer to each other than twice this over lmax, some seven pixels, are one.
 _APART = 2 * np.pi
 
@@ -200,7 +203,7 @@ class Solver:
                 kept=kept.needing("prior"),
             )
         if not small.all():
-            self._bands = self._tapered(weights, kept)
+            self._bands = self._tapered(weights, kept, _BANDS[only == "wide"])
 
     @classmethod
     def for_prior(
@@ -246,7 +249,7 @@ class Solver:
             f"{self.sky.signal_cl.size - 1} of {self.signal_cl.size - 1}"
         )
 
-    def _tapered(self, weights: Map, kept: Kept) -> TaperedBands:
+    def _tapered(self, weights: Map, kept: Kept, most: int) -> TaperedBands:
         """Prepare the wide holes."""
         signal_cl = unpinned(self.inner.signal_cl)
         if self.small.size:
@@ -262,7 +265,7 @@ class Solver:
             dtype=np.float64,
             shape=self.holes.shape,
         )
-        return TaperedBands(covariance, depth[self._wide])
+        return TaperedBands(covariance, depth[self._wide], most=most)
 
     def mean(
         self,

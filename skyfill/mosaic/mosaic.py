@@ -305,9 +305,11 @@ class Mosaic:
         tolerance = self._config.tolerance * (_ROUGH if every else 1.0)
         if self._course is None:
             self._course = self._rehearsed(self._coarse, model, tolerance)
+        # A brighter map is as much farther from its mean along the same course.
+        bright = max(float(np.std(coarse[share >= 0.5])) / self._coarse.rms, 1.0)
         solution = self._coarse.mean(
             coarse,
-            tolerance=_SLACK * tolerance,
+            tolerance=_SLACK * bright * tolerance,
             course=Course(self._course),
             progress=self._progress,
         )
