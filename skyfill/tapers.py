@@ -43,7 +43,7 @@ def bands_of(
     ell = np.log2(np.maximum(np.arange(lmax + 1) if at is None else at, 1))
     width = -np.log2(_NEXT)
     rest = np.ones(ell.shape)
-    bands = []
+    bands: list[tuple[Array, float]] = []
     edge = _FIRST * lmax
     reach = taper * 2 * np.pi / max(1.25 * edge, 1.0)
     while edge > 3 and len(bands) < most - 1:

@@ -74,6 +74,7 @@ class Polish:
         self._first = Solver(observed, **self._prior, **some, kept=kept)
         self.small = self._first.small
         self._told = ""
+        self._filled: Map | None = None
 
     def rehearse(self) -> None:
         """Prepare what `finish` follows, if that is not done; takes as long as some polish does."""
@@ -118,11 +119,15 @@ class Polish:
     def fill_small(self, values: Map) -> None:
         """Fill the small holes as if all others held what is in ``values``, which is changed."""
         values[self.small] = 0.0
-        values[self.small] = self._first.small_fill(values)
+        values[self.small] = fill = self._first.small_fill(values)
+        # What others change by is then what they hold: the fill after them costs less.
+        empty = bool(self._stages) and not values[self._stages[0][0].holes].any()
+        self._filled = fill if empty else None
 
     def _fill_again(self, values: Map) -> None:
         """Fill the small holes once more, now that the others are filled."""
-        if not self._stages:
+        filled = self._filled
+        if not self._stages or filled is None or not np.array_equal(values[self.small], filled):
             self.fill_small(values)
             return
         ((wide, *_),) = self._stages
