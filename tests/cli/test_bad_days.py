@@ -236,7 +236,7 @@ def test_an_output_that_is_the_input(refused, folder):
         words = ("inpaint", "map.fits", "mask.fits", "-o", name, *DIFFUSE)
         refused(*words, why="exists already; pass --overwrite to replace it", name=name[-8:])
     words = ("inpaint", "map.fits", "mask.fits", "-o", "mask.fits", "--overwrite", *DIFFUSE)
-    refused(*words, why="is read here, too", name="mask.fits")
+    refused(*words, why="is also an input", name="mask.fits")
 
 
 def test_the_input_overwritten(skyfill_main, folder):

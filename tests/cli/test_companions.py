@@ -242,7 +242,7 @@ def test_a_noise_map_without_unit_is_said_to_be_in_that_of_the_map(call, folder,
     assert "taken for a standard deviation in uK_CMB" in outcome.err
     outcome = call("inpaint", *words, "--overwrite", "--noise-variance")
     assert outcome.status == 2
-    assert "--noise-variance is about a noise map" in outcome.err
+    assert "--noise-variance is an option of the noise map" in outcome.err
 
 
 def test_hits_are_no_noise_map(call, tmp_path):
@@ -374,4 +374,4 @@ def test_options_about_a_mask_need_one(call):
     for words in (("--bits", "0"), ("--threshold", 0.5), ("--invert",), ("--mask-field", 1)):
         outcome = call("spectrum", "g_sky.fits", *words)
         assert outcome.status == 2
-        assert f"{words[0]} is about a mask; pass --mask as well" in outcome.err
+        assert f"{words[0]} is an option of the mask; pass --mask as well" in outcome.err

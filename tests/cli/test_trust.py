@@ -80,16 +80,16 @@ def test_words_for_people(evaluate):
     assert "without a truth" in alone.out
     assert "z_width" not in alone.out
     assert "seam_step" in alone.out
-    assert "give several, or a mean with --std" in evaluate(FILLS[0], *KNOWN).out
+    assert "give several fills, or a mean with --std" in evaluate(FILLS[0], *KNOWN).out
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "nothing to judge; give filled maps and --mask, or --tiles and --weights"),
+        ((), "nothing to evaluate; give filled maps and --mask, or --tiles and --weights"),
         (("--tiles", "tiles"), "nothing to judge"),
-        ((FILLS[0],), "judged with their mask"),
-        (KNOWN, "judged with their mask"),
+        ((FILLS[0],), "needs their mask"),
+        (KNOWN, "needs their mask"),
         ((*FILLS, *KNOWN, "--tiles", "tiles"), "one at a time"),
         ((*FILLS, *KNOWN, "--limit", 3), "one at a time"),
         ((*FILLS, *KNOWN, "--std", "std.fits"), "belongs to one mean"),

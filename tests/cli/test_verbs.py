@@ -194,7 +194,7 @@ def test_info_says_what_is_there(skyfill_main, folder):
         (("simulate", "sky", "-o", "new.fits", "--nside", 8, "--lmax", 90), "from 0 to 23"),
         (("mask", "-o", "new.fits"), "--nside"),
         (("mask", "-o", "new.fits", "--nside", 100), "power of two"),
-        (("mask", "-o", "new.fits", "--nside", 8, "--invert"), "name a mask"),
+        (("mask", "-o", "new.fits", "--nside", 8, "--invert"), "give MASK"),
         (("mask", "mask.fits", "-o", "new.fits", "--nside", 9), "power of two"),
         (("mask", "-o", "new.fits", "--nside", 8, "--radius-arcmin", 9), "--sources"),
         (("mask", "mask.fits", "-o", "new.fits", "--map", "small.fits"), "Nside"),
