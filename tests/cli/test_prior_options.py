@@ -184,7 +184,7 @@ def test_a_prior_that_went_with_a_noise_map_asks_for_it(run, skyfill_main, tmp_p
     ("words", "message"),
     [
         (("--dl",), "--dl is an option of --cl FILE; pass --cl as well"),
-        (("--cl-extend",), "--cl-extend says how"),
+        (("--cl-extend",), "--cl-extend is an option of"),
         (("--prior", "sky.fits"), "no prior in it"),
         (("--prior", "none.json"), "none.json: no such file"),
         (("--method", "diffuse", "--save-prior", "x.json"), "drop --save-prior"),
