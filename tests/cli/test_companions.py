@@ -186,7 +186,7 @@ def test_an_unknown_frame_is_refused_until_it_is_given(skyfill_main, folder, tmp
 def test_another_unit_than_the_maps_is_refused(call, tmp_path, words):
     outcome = call(*words)
     assert outcome.status == 2
-    assert "is in uK_CMB (TUNIT1) and not in mK; drop --unit" in outcome.err
+    assert "is in uK_CMB (TUNIT1), not in mK; drop --unit" in outcome.err
     assert not any(tmp_path.iterdir())
 
 

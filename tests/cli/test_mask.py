@@ -178,7 +178,7 @@ def test_an_unknown_frame_is_asked_for_where_it_matters(skyfill_main, folder, wo
     assert outcome.status == 2
     assert "pass --frame G" in outcome.err
     if "--sources" not in words:
-        assert "mask_g.fits is in a frame that is unknown" in outcome.err
+        assert "mask_g.fits is in an unknown frame" in outcome.err
         assert "SUPERGALACTIC" in outcome.err
     outcome = skyfill_main("mask", "mask_g.fits", *words, "--frame", "G", "-o", "out.fits", "-q")
     assert outcome.status == 0, outcome.err
