@@ -1,4 +1,4 @@
-"""Divide a spectrum into bands, each with the depth over which it is tapered to a hole's edge."""
+"""Divide a spectrum into bands, each tapered towards the edge of a hole over its own depth."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ __all__ = ["bands_of"]
 
 Array = NDArray[np.float64]
 
-#: Lower edge of the first band in units of lmax, and of each band in units of the one above.
+#: Lower edge of the first band in units of lmax, and ratio of the lower edges of successive bands.
 _FIRST, _NEXT = 0.2, 0.1
-#: Multipole down to which bands are divided: one for the few below costs more than it saves.
+#: Multipole down to which bands are divided: a band for the few below costs more than it saves.
 _LOWEST = 6
-#: Bands whose tapers would reach further than this many depths are one with the last.
+#: Bands whose tapers would be longer than this many depths are merged with the last.
 _SHALLOW = 10
 
 
 def bands_of(
     lmax: int, depth: float, *, taper: float = 0.25, at: Array | None = None
 ) -> list[tuple[Array, float]]:
-    """Divide the multipoles.
+    """Divide the multipoles into bands.
 
     Parameters
     ----------
     lmax
         Largest multipole.
     depth
-        Of the deepest pixel, radians: a band whose taper would reach much further is none.
+        Depth of the deepest pixel, radians. Bands with much longer tapers are merged.
     taper
-        Depth of a taper, in wavelengths of the band's middle.
+        Depth of a taper, in wavelengths at the middle of the band.
     at
-        The multipoles where the shares are wanted, any shape; 0 to lmax if not given.
+        Multipoles at which the shares are given, any shape; 0 to lmax if None.
 
     Returns
     -------
-    Pairs of a band's share of C_l, of the shape of ``at``, and the depth of its taper, radians; the
+    For each band its share of C_l, of the shape of ``at``, and the depth of its taper, radians. The
     shares add up to one.
     """
     ell = np.log2(np.maximum(np.arange(lmax + 1) if at is None else at, 1))

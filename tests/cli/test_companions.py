@@ -266,7 +266,7 @@ def test_a_truth_has_its_own_unit(call, folder, tmp_path):
         words = ("g_more.fits", "--mask", "g_mask.fits", "--truth", tmp_path / name, "--json")
         outcome = call("evaluate", *words)
         assert outcome.status == 0, outcome.err
-        assert ("taken for uK_CMB" in outcome.err) == (name == "bare")
+        assert ("; uK_CMB, the unit of" in outcome.err) == (name == "bare")
         found.append(json.loads(outcome.out)["figures"])
     assert found[0].keys() == found[1].keys()
     for name, figure in found[0].items():

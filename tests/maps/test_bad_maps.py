@@ -194,7 +194,7 @@ def test_units_that_are_not_there(tmp_path: Path) -> None:
     refuses(sky_file(tmp_path / "a.fits", unit=None), none)
     refuses(tmp_path / "a.fits", "'foo' is not a unit of CMB temperature; pass `unit`", unit="foo")
     wrong = (
-        r"is in MJy/sr \(TUNIT1\), no CMB temperature; .*setval\(.*'TUNIT1', value='uK', ext=1\)"
+        r"is in MJy/sr \(TUNIT1\), not a CMB temperature; .*setval\(.*'TUNIT1', value='uK', ext=1\)"
     )
     refuses(sky_file(tmp_path / "b.fits", unit="MJy/sr"), wrong)
     refuses(tmp_path / "b.fits", r"is in MJy/sr \(TUNIT1\), not in uK", unit="uK")
