@@ -23,7 +23,7 @@ CENTRAL = """
     inpaint/inpainter.py:Inpainter prior/model.py:Prior prior/model.py:lcdm
     prior/simulate.py:simulate_sky prior/simulate.py:simulate_mask spectra/measure.py:compare
     tiling/cutting.py:cut tiling/pasting.py:paste
-""".split()
+""".split()  # noqa: SIM905
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -65,6 +65,14 @@ def cut(
     ValueError
         If maps or layouts differ in resolution, or layouts in shape.
 
+    Examples
+    --------
+    >>> import numpy as np, skyfill
+    >>> layout = skyfill.Layout(64, 30.0, 45.0, shape=(32, 32), pixel_arcmin=30.0)
+    >>> tiles, weights = skyfill.tiling.cut(np.ones(12 * 64**2), None, [layout])
+    >>> tiles.shape, bool(np.allclose(tiles, 1))
+    ((1, 32, 32), True)
+
     """
     values = as_sums(values)
     where, nside = _prepare(values, layouts)

@@ -180,7 +180,19 @@ def paste(
     Raises
     ------
     ValueError
-        Without layouts, and as `Paster` does.
+        There are no layouts, or as for `Paster`.
+
+    Examples
+    --------
+    >>> import numpy as np, skyfill
+    >>> layout = skyfill.Layout(64, 30.0, 45.0, shape=(32, 32), pixel_arcmin=30.0)
+    >>> sky = skyfill.simulate_sky(64, seed=1, fwhm=0.05)
+    >>> tiles, _ = skyfill.tiling.cut(sky, None, [layout])
+    >>> ipix = np.flatnonzero(skyfill.discs(64, np.radians([30]), np.radians([45]), 0.05) == 0)
+    >>> window = skyfill.blending.window((32, 32))
+    >>> values, weight = skyfill.tiling.paste(tiles, [layout], ipix, window=window)
+    >>> bool(np.corrcoef(values, sky[ipix])[0, 1] > 0.99)
+    True
 
     """
     if not layouts:

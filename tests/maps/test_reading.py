@@ -66,7 +66,9 @@ def test_an_unknown_frame_matters_beside_another(tmp_path):
     read = read_map(odd)
     assert read.coord is None
     assert "Sideways" in read.unknown_frame
-    with pytest.raises(ValueError, match=r"odd.fits .*unknown frame \(COORDSYS = 'Sideways'\).*`frame`"):
+    with pytest.raises(
+        ValueError, match=r"odd.fits .*unknown frame \(COORDSYS = 'Sideways'\).*`frame`"
+    ):
         read_map(odd, like=known)
     assert read_map(odd, like=known, frame="galactic").coord == "G"
     with pytest.raises(ValueError, match="in equatorial coordinates"):
