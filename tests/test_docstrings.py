@@ -20,7 +20,7 @@ MODULES = list(with_examples())
 #: Functions and classes that users meet first: each shows how it is called.
 CENTRAL = """
     maps/skymap.py:read_map maps/skymap.py:write_map holes/reading.py:read_mask holes/masks.py:grow
-    inpaint/inpainter.py:Inpainter prior/model.py:Prior prior/model.py:lcdm
+    prior/model.py:Prior prior/model.py:lcdm
     prior/simulate.py:simulate_sky prior/simulate.py:simulate_mask spectra/measure.py:compare
     tiling/cutting.py:cut tiling/pasting.py:paste
 """.split()  # noqa: SIM905
