@@ -1,4 +1,4 @@
-"""Where the tiles of a data set lie, and cutting them."""
+"""Positions of the tiles of a data set, and cutting them from maps."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _WHOLE = 0.999
 
 @dataclass(frozen=True)
 class TileGeometry:
-    """Say where tiles lie.
+    """Grid of tiles on the sky.
 
     Attributes
     ----------

@@ -93,7 +93,7 @@ def write_tiles(
     overwrite
         Whether to replace a store that is there.
     progress
-        Told of every tile.
+        Listener, informed of every tile.
 
     Raises
     ------

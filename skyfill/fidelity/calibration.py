@@ -1,9 +1,9 @@
-"""Ask whether the truth could be one more realization: errors, z-scores, coverage, ranks.
+"""Test whether the truth is statistically like a realization: errors, z-scores, coverage, ranks.
 
-Of n realizations the truth is, if they are right, the (n + 1)-th: with their mean m and their
-variance s² (n - 1 in it), (truth - m) / (s √(1 + 1/n)) has Student's distribution of n - 1 degrees
-of freedom. Its quantile among normal ones is the z-score used here: normal with width one for any
-n, where the plain quotient would be too wide (by 6% for n = 20).
+If n realizations are right, the truth is distributed like one more. With their mean m and variance
+s² (with n - 1), (truth - m) / (s √(1 + 1/n)) has Student's distribution of n - 1 degrees of
+freedom. The z-score used here is the normal number at the same quantile: it is normal with width
+one for any n, while the plain quotient would be too wide (by 6% for n = 20).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BANDS = {"coverage_68": (0.68, special.ndtri(0.84)), "coverage_95": (0.95, spec
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """How the truth stands among the realizations of a fill, pixel by pixel and hole by hole.
+    """Comparison of the truth with the realizations of a fill, by pixel and by hole.
 
     Attributes
     ----------
@@ -91,7 +91,7 @@ def calibrate(
     std_draws: int | None = None,
     optimum: Map | None = None,
 ) -> Calibration:
-    """Hold realizations of some pixels, or their mean and spread, against the truth.
+    """Compare realizations of some pixels, or their mean and spread, with the truth.
 
     Parameters
     ----------

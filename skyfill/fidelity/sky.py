@@ -1,4 +1,4 @@
-"""Judge filled skies: all that can be said of them, with the truth or without."""
+"""Evaluate filled skies with all figures, with or without a truth."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Map = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class SkyScores:
-    """What is to be said of filled skies.
+    """All figures of filled skies.
 
     Attributes
     ----------
@@ -51,9 +51,9 @@ class SkyScores:
         ``(npixel,)`` RING pixels that were held against the truth, in the order of
         ``calibration.z``; empty without a truth.
     hole_pixels
-        How many pixels were filled.
+        Number of filled pixels.
     realizations
-        How many fills there were.
+        Number of fills.
     """
 
     figures: dict[str, Figure]
@@ -110,7 +110,7 @@ def score_sky(
     threads: int = 0,
     progress: Progress | None = None,
 ) -> SkyScores:
-    """Judge the fills of one map.
+    """Evaluate the fills of one map.
 
     Seams, distribution, isotropy and the distance from ``exact`` are those of the first fill. Of a
     part of the sky there are seams, the distance, and what the truth tells.
@@ -143,9 +143,9 @@ def score_sky(
     seed
         Of the rotations of `one_point`.
     threads
-        Of the transforms.
+        Threads of the transforms.
     progress
-        Told of every stage.
+        Listener, informed of every stage.
 
     Raises
     ------

@@ -119,7 +119,7 @@ def atomic_write(path: str | os.PathLike[str], overwrite: bool = False) -> Itera
     path
         The destination.
     overwrite
-        Whether a file that is already there may be replaced.
+        Whether an existing file may be replaced.
 
     Yields
     ------

@@ -92,7 +92,7 @@ def synthesis(alm: Alm, nside: int, *, threads: int = 0) -> Map:
     nside
         Resolution of the map.
     threads
-        Number of threads; 0 for all there are.
+        Number of threads; 0 for all cores.
     """
     out = np.empty(0)
     for part, values in parts_of(alm, nside, threads=threads):
@@ -105,7 +105,7 @@ def synthesis(alm: Alm, nside: int, *, threads: int = 0) -> Map:
 
 
 def parts_of(alm: Alm, nside: int, *, threads: int = 0) -> Iterator[tuple[slice, Map]]:
-    """Give the map of `synthesis` part by part: where, and its values, gone with the next part."""
+    """Yield the map of `synthesis` in parts: slice and values, valid until the next part."""
     lmax = lmax_of(alm)
     alm = np.ascontiguousarray(alm, dtype=np.complex128)[None]
     for block in _blocks(check_nside(nside), lmax):
@@ -131,7 +131,7 @@ def adjoint(
 
 
 def adjoint_of(values: Part, nside: int, *, lmax: int, threads: int = 0) -> Alm:
-    """Do as `adjoint` with a map that is told part by part: ``values(slice)`` gives one."""
+    """As `adjoint`, for a map that is read in parts: ``values(slice)`` gives one."""
     total: Alm | None = None
     for block in _blocks(nside, lmax):
         if len(block.parts) == 1:
@@ -170,7 +170,7 @@ def analysis(
     observed
         ``(npix,)``: the others count as zero and are not read; all if not given.
     threads
-        Number of threads; 0 for all there are.
+        Number of threads; 0 for all cores.
     """
     values = as_sums(values, "the map to transform")
     nside = nside_of(values.size, "the map to transform")

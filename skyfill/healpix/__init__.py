@@ -1,7 +1,8 @@
 """HEALPix pixels: arrays of them, their directions, neighbours and ordering.
 
-The lowest room. Its public names are those of `skyfill.healpix.grid`; `checks` and `arrays`
-take what users pass, `pixel` holds the arithmetic of one pixel for compiled loops.
+This package imports no other. Its public names are those of `skyfill.healpix.grid`; `checks` and
+`arrays` convert the arguments of users, `pixel` holds the arithmetic of one pixel for compiled
+loops.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from skyfill.healpix.grid import ring_table as ring_table
     from skyfill.healpix.grid import ring_to_nest as ring_to_nest
 
-# name -> the module that holds it
+# name -> the module that defines it
 _HOMES = {
     "check_pixels": "grid",
     "neighbours": "grid",
@@ -36,7 +37,7 @@ _HOMES = {
 
 __all__ = [*_HOMES]
 
-if not TYPE_CHECKING:  # hidden from type checkers, which would accept any name otherwise
+if not TYPE_CHECKING:  # hidden from type checkers, which otherwise would accept any name
     __getattr__ = on_first_use(__name__, _HOMES)
 
     def __dir__() -> list[str]:

@@ -107,13 +107,13 @@ def pixel_directions(nside: int, ipix: ArrayLike, nest: bool = False) -> NDArray
     nside
         Resolution.
     ipix
-        (n,), pixel indices, RING, or NESTED with ``nest``.
+        ``(n,)``, pixel indices, RING, or NESTED with ``nest``.
     nest
         Ordering of the indices.
 
     Returns
     -------
-    (n, 3), unit vectors.
+    ``(n, 3)``, unit vectors.
 
     Raises
     ------
@@ -134,11 +134,11 @@ def pixels_towards(nside: int, directions: ArrayLike) -> NDArray[np.int64]:
     nside
         Resolution.
     directions
-        (n, 3), unit vectors.
+        ``(n, 3)``, unit vectors.
 
     Returns
     -------
-    (n,), RING.
+    ``(n,)``, RING.
 
     Raises
     ------
@@ -161,14 +161,14 @@ def neighbours(nside: int, ipix: ArrayLike, nest: bool = False) -> NDArray[np.in
     nside
         Resolution.
     ipix
-        (n,), pixel indices, RING, or NESTED with ``nest``.
+        ``(n,)``, pixel indices, RING, or NESTED with ``nest``.
     nest
         Ordering of the indices, in and out.
 
     Returns
     -------
-    (n, 8), the neighbours SW, W, NW, N, NE, E, SE, S; -1 for the one that the pixels at a corner
-    of three faces lack.
+    ``(n, 8)``, the neighbours SW, W, NW, N, NE, E, SE, S; -1 for the one that the pixels at a
+    corner of three faces lack.
 
     Raises
     ------
@@ -203,13 +203,13 @@ def reorder(values: NDArray[Scalar], nest_in: bool, nest_out: bool) -> NDArray[S
     Parameters
     ----------
     values
-        (npix,), any dtype that numba knows (numbers and booleans).
+        ``(npix,)``, any dtype that numba knows (numbers and booleans).
     nest_in, nest_out
         Orderings of the input and the output.
 
     Returns
     -------
-    (npix,), a copy, also where the orderings agree.
+    ``(npix,)``, a copy, also where the orderings agree.
 
     Raises
     ------

@@ -83,13 +83,13 @@ def find_holes(values: ArrayLike, observed: ArrayLike) -> NDArray[np.bool_]:
     Parameters
     ----------
     values
-        (npix,), RING, NaN where missing.
+        ``(npix,)``, RING, NaN where missing.
     observed
-        (npix,), RING.
+        ``(npix,)``, RING.
 
     Returns
     -------
-        (npix,), RING, true in the holes.
+        ``(npix,)``, RING, true in the holes.
 
     Raises
     ------
@@ -172,7 +172,7 @@ def enclosed_holes(
     Parameters
     ----------
     observed
-        (npix,), RING.
+        ``(npix,)``, RING.
     footprint
         ``(npix,)``, RING, true inside. Then the enclosed pixels are the unobserved ones inside.
 
@@ -211,7 +211,7 @@ def regions_with(pixels: NDArray[np.bool_], some: NDArray[np.bool_]) -> NDArray[
     Parameters
     ----------
     pixels, some
-        (npix,), RING.
+        ``(npix,)``, RING.
 
     Returns
     -------
@@ -237,7 +237,7 @@ def holes_to_fill(
     Parameters
     ----------
     observed
-        (npix,), RING.
+        ``(npix,)``, RING.
     holes
         ``all``, or ``enclosed`` (see `enclosed_holes`). None means all, and is refused if more than
         60% of the sky is missing.
@@ -246,7 +246,7 @@ def holes_to_fill(
 
     Returns
     -------
-        (npix,), RING.
+        ``(npix,)``, RING.
 
     Raises
     ------
@@ -291,7 +291,7 @@ def label_holes(observed: ArrayLike) -> Holes:
     Parameters
     ----------
     observed
-        (npix,), RING.
+        ``(npix,)``, RING.
 
     """
     observed = as_mask(observed)
@@ -308,7 +308,7 @@ def fill_islands(observed: ArrayLike, max_pixels: int) -> NDArray[np.bool_]:
     Parameters
     ----------
     observed
-        (npix,), RING.
+        ``(npix,)``, RING.
     max_pixels
         Largest number of pixels of an island that is masked.
 
@@ -334,7 +334,7 @@ def distance_to_edge(observed: ArrayLike, *, of_observed: bool = False) -> NDArr
     Parameters
     ----------
     observed
-        (npix,), RING.
+        ``(npix,)``, RING.
     of_observed
         Measure from the observed pixels to the nearest hole pixel instead.
 
@@ -354,7 +354,7 @@ def grow(observed: ArrayLike, radius: float) -> NDArray[np.bool_]:
     Parameters
     ----------
     observed
-        (npix,), RING.
+        ``(npix,)``, RING.
     radius
         Radians between pixel centres; `distance_to_edge` says how accurate the new edge is.
 
@@ -459,7 +459,7 @@ def discs(nside: int, lon: ArrayLike, lat: ArrayLike, radius: ArrayLike) -> NDAr
 
     Returns
     -------
-        (npix,), RING.
+        ``(npix,)``, RING.
 
     Raises
     ------

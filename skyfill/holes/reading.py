@@ -268,7 +268,7 @@ def read_weights(
     ValueError
         Values lie outside 0 to 1, all are 0, or the column has the unit of a map.
     OSError
-        It cannot be read.
+        The file cannot be read.
 
     """
     read = read_file(Path(path), field, hdu=hdu, nside=nside, frame=frame, like=like, mask=True)

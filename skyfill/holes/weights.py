@@ -105,7 +105,7 @@ def rotate_mask(
     Parameters
     ----------
     observed
-        (npix,), RING: true or 1 where observed; or weights of 0 or more.
+        ``(npix,)``, RING: true or 1 where observed; or weights of 0 or more.
     from_frame, to_frame
         G (Galactic), C (equatorial) or E (ecliptic), or such words.
     by
@@ -170,7 +170,7 @@ def regrade_mask(observed: ArrayLike, nside: int, *, share: float = 1.0) -> Mask
     Parameters
     ----------
     observed
-        (npix,), RING: true or 1 where observed; or weights of 0 or more.
+        ``(npix,)``, RING: true or 1 where observed; or weights of 0 or more.
     nside
         The new resolution.
     share

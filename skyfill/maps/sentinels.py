@@ -213,7 +213,7 @@ def repeated_value(values: NDArray[Any], observed: NDArray[np.bool_]) -> tuple[f
     Parameters
     ----------
     values
-        (npix,), NaN where missing.
+        ``(npix,)``, NaN where missing.
     observed
         ``(npix,)``, pixels to examine.
 

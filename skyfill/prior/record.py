@@ -78,7 +78,7 @@ def read_prior(path: str | os.PathLike[str]) -> Prior:
     ValueError
         The file holds no prior, or a damaged one.
     OSError
-        It cannot be read.
+        The file cannot be read.
     """
     path = Path(path)
     try:
