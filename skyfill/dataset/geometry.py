@@ -79,7 +79,9 @@ class TileGeometry:
         check_whole(self.size, "size", least=4)
         spacing = self.spacing_deg or (1.0, 1.0)
         if not all(0 < x <= 90 for x in spacing):
-            raise ValueError(f"a spacing of {spacing} degrees is none; give from above 0 to 90")
+            raise ValueError(
+                f"a spacing of {spacing} degrees is impossible; give a number above 0 and up to 90"
+            )
         self.layout(0.0, 0.0)
 
     def centres(self) -> tuple[Map, Map]:

@@ -203,7 +203,7 @@ class _Posterior:
 def _posterior(
     drawn: _Drawn, truth: Map, mean: Map | None, std: Map | None, std_draws: int | None
 ) -> _Posterior:
-    """Take the posterior from realizations, or as it is given."""
+    """Get the posterior from realizations, or from the given mean and spread."""
     n = drawn.count
     if mean is not None:
         if n:
@@ -213,7 +213,7 @@ def _posterior(
             return _Posterior(mean, None, math.inf, 1.0, 0.0, 0.0)
         _check_known("spread", std, truth)
         if std_draws is not None and std_draws < 2:
-            raise ValueError(f"a spread of {std_draws} realizations is none; it takes 2 or more")
+            raise ValueError(f"a spread needs 2 or more realizations, got {std_draws}")
         freedom = math.inf if std_draws is None else std_draws - 1.0
         found = _Posterior(mean, std**2, freedom, 1.0, 0.0, std**2)
     elif n == 0:

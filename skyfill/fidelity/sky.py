@@ -42,7 +42,7 @@ class SkyScores:
         Every figure, by name: those of `Calibration`, `tail`, `seams`, `border_seams`, `OnePoint`,
         `asymmetries` and `LowMultipoles`.
     calibration
-        Against the truth; None where there is none.
+        Comparison with the truth; None without a truth.
     one_point
         Distributions inside and outside of the holes; None of a part of the sky.
     low_multipoles
@@ -220,7 +220,7 @@ def score_sky(
 
 
 def _check(observed: NDArray[np.bool_], maps: dict[str, Map | None]) -> None:
-    """Refuse a mask that is none, and maps of another resolution."""
+    """Refuse a mask without holes or observed pixels, and maps of another Nside."""
     nside = nside_of(observed.size, "mask")
     if observed.all():
         raise ValueError("the mask has no hole: there is nothing to judge")

@@ -280,7 +280,8 @@ def _unit(path: Path, table: Columns, which: int, given: str | None) -> tuple[fl
     own, why = in_uk2(name), "by its unit"
     if own is None and not is_unsaid(name) and given is None:
         raise ValueError(
-            f"{path}: column {table.label(which)} has unit {name!r}, which is none of a spectrum;"
+            f"{path}: column {table.label(which)} has unit {name!r}, which is not a unit of a "
+            "spectrum;"
             " pass `unit='uK^2'`, 'mK^2', 'K^2' or 'dimensionless'"
         )
     if own is None:

@@ -74,7 +74,7 @@ class Finding:
     def __post_init__(self) -> None:
         if self.verdict and self.verdict not in VERDICTS:
             known = ", ".join(VERDICTS)
-            raise ValueError(f"verdict {self.verdict!r} is none; give one of {known}")
+            raise ValueError(f"verdict {self.verdict!r} is unknown; give one of {known}")
 
 
 def findings(figures: Mapping[str, Figure], *, judged: bool = True) -> list[Finding]:
