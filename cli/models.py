@@ -37,7 +37,6 @@ def run(args: argparse.Namespace) -> int:
             {
                 "path": str(path),
                 "bytes": path.stat().st_size,
-                "default": card.name == skyfill.vae.DEFAULT,
                 "card": beside,
                 **vars(card),
             }
@@ -51,7 +50,7 @@ def _as_text(model: dict[str, object]) -> str:
     training, measured = (dict(model[key]) for key in ("training", "measured"))  # type: ignore[call-overload]
     verified = "agrees with its card" if model["card"] else "no card to compare with"
     lines = [
-        f"{model['name']}{' (default)' if model['default'] else ''}",
+        str(model["name"]),
         f"  file      {model['path']}, {model['bytes']} bytes",
         f"  sha256    {model['sha256']}, {verified}",
         *(f"  trained   {key}: {_plain(value)}" for key, value in training.items()),

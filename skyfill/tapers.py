@@ -9,9 +9,11 @@ __all__ = ["bands_of"]
 
 Array = NDArray[np.float64]
 
-#: Lower edge of the first band in units of lmax, and ratio of the lower edges of successive bands.
-_FIRST, _NEXT = 0.2, 0.1
-#: Multipole down to which bands are divided: a band for the few below costs more than it saves.
+#: Lower edge of the first band in units of lmax.
+_FIRST = 0.2
+#: Lower edge of each further band in units of the edge above.
+_NEXT = 0.1
+#: Multipole down to which bands are divided: one for the few below costs more than it saves.
 _LOWEST = 6
 #: Bands whose tapers would be longer than this many depths are merged with the last.
 _SHALLOW = 10

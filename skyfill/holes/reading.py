@@ -23,9 +23,29 @@ __all__ = ["ApodisedMaskError", "read_mask", "read_weights"]
 
 #: Words in column names which mean that 1 is masked, and words that reverse the meaning.
 _MASKED_NAMES = {
-    *("MASKED", "MASKEDPIX", "BAD", "BADPIX", "BADPIXELS", "EXCLUDED", "EXCLUSION", "EXCLUDE"),
-    *("HOLE", "HOLES", "FLAG", "FLAGS", "FLAGGED", "REJECT", "REJECTED", "INVALID", "MISSING"),
-    *("UNOBSERVED", "CONTAMINATED", "CONTAMINATION", "VETO", "MASKBITS", "BITMASK"),
+    "MASKED",
+    "MASKEDPIX",
+    "BAD",
+    "BADPIX",
+    "BADPIXELS",
+    "EXCLUDED",
+    "EXCLUSION",
+    "EXCLUDE",
+    "HOLE",
+    "HOLES",
+    "FLAG",
+    "FLAGS",
+    "FLAGGED",
+    "REJECT",
+    "REJECTED",
+    "INVALID",
+    "MISSING",
+    "UNOBSERVED",
+    "CONTAMINATED",
+    "CONTAMINATION",
+    "VETO",
+    "MASKBITS",
+    "BITMASK",
 }
 _NOT = {"NOT", "NO", "UN", "INV", "INVERTED"}
 _PART = 2**22  # pixels compared at a time

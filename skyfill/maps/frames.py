@@ -19,17 +19,46 @@ _WORDS = {
 _FRAME = {word: frame for frame, words in _WORDS.items() for word in words.split()}
 #: Words that may accompany the name of a frame without changing it.
 _BESIDE = {
-    *("coordinate", "coordinates", "coord", "coords", "coordsys", "position", "positions"),
-    *("system", "sys", "frame", "reference", "standard", "sky", "mean", "the", "of", "in"),
-    *("equinox", "epoch", "2000"),
+    "coordinate",
+    "coordinates",
+    "coord",
+    "coords",
+    "coordsys",
+    "position",
+    "positions",
+    "system",
+    "sys",
+    "frame",
+    "reference",
+    "standard",
+    "sky",
+    "mean",
+    "the",
+    "of",
+    "in",
+    "equinox",
+    "epoch",
+    "2000",
 }
 #: Words that mean that the frame is not known.
 _SILENT = {"unknown", "none", "undefined", "unspecified", "null", "nan", "n/a", "na", "-", "?", "u"}
 _FRAME_KEYS = ("COORDSYS", "COORD", "SKYCOORD")
 #: Keywords that also have other meanings, so that only a known frame in them counts.
 _RARE_KEYS = (
-    *("COORSYS", "COORTYPE", "COORDTYP", "COORDTYPE", "COORDS", "COORD_SYS", "COORDREF"),
-    *("SKYFRAME", "SKYSYS", "FRAME", "REFFRAME", "SYSTEM", "HPXFRAME", "HPXCOORD"),
+    "COORSYS",
+    "COORTYPE",
+    "COORDTYP",
+    "COORDTYPE",
+    "COORDS",
+    "COORD_SYS",
+    "COORDREF",
+    "SKYFRAME",
+    "SKYSYS",
+    "FRAME",
+    "REFFRAME",
+    "SYSTEM",
+    "HPXFRAME",
+    "HPXCOORD",
 )
 _EQUATORIAL_KEYS = ("RADESYS", "RADECSYS")
 _EQUINOX_KEYS = ("EQUINOX", "EPOCH")

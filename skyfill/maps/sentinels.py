@@ -49,12 +49,16 @@ _USUAL = np.array(
 )
 _SAMPLE = 1 << 18  # pixels sampled to find the distribution
 _LEAST_SAMPLE = 4
-_PART = 1 << 20  # pixels examined at a time
-_FEW = 16  # a map with so few different values holds flags or classes and has no distribution
-#: A value within the distribution is suspicious if it has this share of the pixels, at least this
-#: number of pixels, and this many times as many as the next frequent value.
-_SHARE, _LEAST, _OFTENER = 0.005, 8, 20
-#: At the limit of a clipped map, the gap to the next value is smaller than this.
+_PART = 1 << 20  # pixels that are looked through at a time
+_FEW = 16  # different values of flags and classes, which have no distribution
+# A value within the distribution is suspicious if all of these three hold.
+#: It stands in at least this share of the pixels.
+_SHARE = 0.005
+#: It stands in at least so many pixels.
+_LEAST = 8
+#: It is at least so many times as frequent as the next value.
+_OFTENER = 20
+#: Where maps are clipped, the gap to the next value is smaller than this.
 _CLIPPED = 0.3
 
 

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize
 
 from skyfill import harmonics
-from skyfill.healpix.arrays import as_map, as_mask
-from skyfill.healpix.checks import nside_of
+from skyfill.healpix.arrays import pair_of
+from skyfill.healpix.stokes import nside_of
 from skyfill.prior.model import ARCMIN, LCDM, Prior, lcdm
 
 __all__ = ["fit"]
@@ -68,8 +68,8 @@ def fit(
     ValueError
         No pixel is observed.
     """
-    values, observed = as_map(values), as_mask(observed)
-    nside = nside_of(values.size, "the map to fit")
+    values, observed = pair_of(values, observed, taker="prior.fit")
+    nside = nside_of(values, "values")
     observed = observed & np.isfinite(values)
     known = Prior(  # which checks them
         nside,

@@ -19,9 +19,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from skyfill.healpix import pixel_directions
 from skyfill.healpix.arrays import pair_of
-from skyfill.healpix.checks import nside_of
 from skyfill.healpix.jit import compiled, parallel
 from skyfill.healpix.pixel import nest2ring
+from skyfill.healpix.stokes import nside_of
 from skyfill.prior.model import ARCMIN, LCDM, Prior, pixel_window
 
 __all__ = ["WRONG_ORDER", "Band", "Plausibility", "UnlikelyPriorError", "judge", "wrong_order"]
@@ -38,11 +38,15 @@ _SHARE = 0.8
 _ALL_BELOW = 64
 #: Factor from computed to true errors of a band; the computation knows the mask only roughly.
 _INFLATION = 1.5
-#: A variance is refused if it is off by more than this factor and this number of errors.
-_FAR, _FAR_SIGMA = 2.0, 6.0
-#: Limits beyond which there is a warning.
-_OFF, _OFF_SIGMA = 1.25, 6.0
-#: Factor beyond which a fitted power is doubtful: maps are calibrated to a few per cent.
+#: A variance is far off, and the prior refused, beyond this factor and the next number of errors.
+_FAR = 2.0
+#: Errors by which a variance must be off, too, to be far off.
+_FAR_SIGMA = 6.0
+#: A variance is worth a warning beyond this factor and the next number of errors.
+_OFF = 1.25
+#: Errors by which a variance must be off, too, to be worth a warning.
+_OFF_SIGMA = 6.0
+#: A fitted power is off beyond this factor: maps are calibrated to some per cent.
 _POWER = 1.12
 #: Bands with a smaller share of the variance, observed and predicted, are ignored.
 _MINOR = 0.02
@@ -182,8 +186,8 @@ def judge(
     ValueError
         Map, mask and prior have different Nside, or are not a map, a mask and a prior.
     """
-    values, observed = pair_of(values, observed)
-    nside = nside_of(values.size, "map")
+    values, observed = pair_of(values, observed, taker="prior.judge")
+    nside = nside_of(values, "values")
     if prior.nside != nside:
         raise ValueError(f"the prior has Nside {prior.nside}, the map has Nside {nside}")
     measured = _measure(values, observed, nside)
@@ -533,8 +537,8 @@ def wrong_order(values: ArrayLike, observed: ArrayLike) -> bool:
     observed
         ``(npix,)``.
     """
-    values, observed = pair_of(values, observed)
-    nside = nside_of(values.size, "map")
+    values, observed = pair_of(values, observed, taker="prior.wrong_order")
+    nside = nside_of(values, "values")
     if nside < 8:
         return False
     blocks = 12 * (nside // 4) ** 2

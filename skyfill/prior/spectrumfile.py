@@ -33,14 +33,18 @@ __all__ = ["SpectrumFile", "read_cl", "read_spectrum"]
 
 #: Largest multipole accepted: a map of Nside 8192 ends at 24575.
 _LARGEST_L = 1_000_000
-#: Largest step between two rows that is interpolated, as a factor of l and as a number of
-#: multipoles. Beyond both limits the step is a gap.
-_BIN_FACTOR, _BIN_WIDTH = 2.0, 10
-#: A spectrum within the first factor of the CMB's is not suspected. Under another reading, one
-#: within the second factor is recognised as the CMB's. C_l and D_l, and different units, differ by
-#: more; D_l in K² and in ΔT/T by 7.4.
-_FAR, _NEAR = 5.0, 2.5
-#: Relative accuracy to which columns of C_l and D_l of one spectrum agree, limited by their digits.
+# Beyond both of these limits nothing is known between two rows, and a straight line would be an
+# invention.
+#: A step between two rows is a bin up to this factor in l.
+_BIN_FACTOR = 2.0
+#: A step between two rows is a bin, too, up to this many multipoles.
+_BIN_WIDTH = 10
+#: A spectrum within this factor of the CMB's is not suspected. C_l and D_l, and units, differ by
+#: more; D_l in K² and ΔT/T by 7.4.
+_FAR = 5.0
+#: A spectrum within this factor of the CMB's is taken for the CMB's.
+_NEAR = 2.5
+#: Two columns that hold C_l and D_l of one spectrum agree to this, as printed digits do.
 _SAME = 0.01
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from skyfill.lazy import on_first_use
 
 if TYPE_CHECKING:
-    from skyfill.report.finding import Finding as Finding
-    from skyfill.report.finding import chi2_findings as chi2_findings
-    from skyfill.report.finding import findings as findings
+    from skyfill.report.findings import Finding as Finding
+    from skyfill.report.findings import chi2_findings as chi2_findings
+    from skyfill.report.findings import findings as findings
     from skyfill.report.page import Plate as Plate
     from skyfill.report.page import Report as Report
     from skyfill.report.plates import close_ups as close_ups
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 # name -> the module that defines it
 _HOMES = {
-    "Finding": "finding",
-    "chi2_findings": "finding",
-    "findings": "finding",
+    "Finding": "findings",
+    "chi2_findings": "findings",
+    "findings": "findings",
     "Plate": "page",
     "Report": "page",
     "close_ups": "plates",

@@ -10,7 +10,7 @@ from os import PathLike
 
 from skyfill.fidelity.figures import VERDICTS
 from skyfill.files.atomic import atomic_write
-from skyfill.report.finding import Finding
+from skyfill.report.findings import Finding
 
 __all__ = ["Plate", "Report"]
 

@@ -22,12 +22,12 @@ def test_the_shipped_models_are_listed(skyfill_main):
     assert outcome.status == 0
     (path,) = vae.shipped()
     _, card = vae.load(path)
-    assert outcome.out.startswith(f"{vae.DEFAULT} (default)\n")
+    assert outcome.out.startswith(f"{vae.DEFAULT}\n")
     assert f"{path}, {path.stat().st_size} bytes" in outcome.out
     assert f"{card.sha256}, agrees with its card" in outcome.out
     assert f"excess: {card.measured['excess']:.4g}" in outcome.out
     model, published = json.loads(skyfill_main("models", "--json").out)["models"]
-    assert (published["name"], published["default"]) == ("cosmovae-1", False)
+    assert published["name"] == "cosmovae-1"
     assert (model["name"], model["sha256"]) == (card.name, card.sha256)
     assert model["training"] == card.training
 
