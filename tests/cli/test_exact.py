@@ -116,9 +116,9 @@ def test_without_it_nothing_is_solved_for(evaluate):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--exact", "gaussian_8.fits"), "its SFSEED is 8, that of vae.fits is 7; write it with"),
+        (("--exact", "gaussian_8.fits"), "its SFSEED is 8, and 7 in vae.fits; write it with"),
         (("--exact", "gaussian_8.fits"), "--method gaussian --seed 7 -o FILE"),
-        (("--exact", "gaussian_mean.fits"), "its SFFILL is mean, that of vae.fits is realization"),
+        (("--exact", "gaussian_mean.fits"), "its SFFILL is mean, and realization"),
         (("--exact", "diffuse.fits"), "was filled by diffuse, not exactly"),
         (("--exact", "vae.fits"), "is the filled map itself"),
         (("--exact", "sharp.fits"), "with another prior than vae.fits"),
