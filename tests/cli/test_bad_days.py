@@ -73,7 +73,7 @@ BROKEN = {  # cards of the map's table -> what is said
     "no Nside": ({"NSIDE": "'high'"}, "has NSIDE = high"),
     "an infinite Nside": ({"NSIDE": "1E300"}, "has NSIDE = 1e+300"),
     "no order": ({"ORDERING": "'SPIRAL'"}, "no ORDERING keyword that says RING or NESTED"),
-    "a foreign unit": ({"TUNIT1": "'Jy'"}, "is in Jy (TUNIT1), no CMB temperature"),
+    "a foreign unit": ({"TUNIT1": "'Jy'"}, "is in Jy (TUNIT1), not a CMB temperature"),
 }
 
 
