@@ -1,8 +1,9 @@
 """Fill the holes of many maps of one mask.
 
-Each map is filled as `skyfill inpaint` does it, with a seed that --seed and its place among the
-inputs, sorted by name, decide; the output has its name. Started again, the same command goes on
-where it ended: what is done is listed in DIR/manifest.jsonl. Ends with status 1 if a map failed.
+Each map is filled as `skyfill inpaint` fills it. Its seed is derived from --seed and its position
+among the inputs, sorted by name. The output has the name of the input. The same command, started
+again, continues where it stopped: DIR/manifest.jsonl lists finished maps. The exit status is 1 if a
+map failed.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ __all__ = ["configure", "run"]
 
 SUMMARY = "summary.ecsv"
 SOME_FAILED = 1
-#: Methods whose sums depend on the number of torch's threads, by up to 0.1 µK: a batch leaves them
-#: one, so that no number of workers or threads changes a fill. Other libraries' are free.
+#: Methods whose results change by up to 0.1 µK with the number of torch threads. A batch gives them
+#: one torch thread, so that no fill depends on workers or threads. Other libraries may use more.
 _NETWORKS = ("vae", "cosmovae")
-#: What decides nothing but where, when and by whom maps are filled.
+#: Options that do not change a fill: they say where, when and by which process it is made.
 _ASIDE = {
     *("maps", "output", "overwrite", "workers", "scheduler", "threads", "device", "batch_size"),
     *("memory_limit", "cache"),
@@ -62,13 +63,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=options.positive,
         default=1,
         metavar="N",
-        help="processes that share the threads, each with a GPU of its own where there are some "
-        "(default: 1)",
+        help="number of processes; they share the threads, and each uses its own GPU where the "
+        "machine has GPUs (default: 1)",
     )
     where.add_argument(
         "--scheduler",
         metavar="ADDRESS",
-        help="of a Dask cluster that does the work (tcp://host:8786), or its scheduler file",
+        help="fill on a Dask cluster: address (tcp://host:8786) or scheduler file",
     )
     filling.add_fill(parser)
     options.add_threads(parser)
@@ -85,7 +86,8 @@ def run(args: argparse.Namespace) -> int:
         inputs, args.output, seed=args.seed, realizations=args.realizations
     )
     settings = _settings(args)
-    observed = reading.mask_of(args, args.mask)  # a bad mask or spectrum is no map's fault
+    # Read the mask and the prior once before the maps: an error in them concerns every map.
+    observed = reading.mask_of(args, args.mask)
     args = filling.stay_within(args, observed, shares=args.workers)
     if args.footprint is not None:
         skyfill.masks.enclosed_holes(observed, filling.footprint_of(args))
@@ -147,8 +149,8 @@ def _fill(
                 listener.stage("fill")
     except KeyboardInterrupt:
         print(
-            f"skyfill: {number - failed} of {len(tasks)} maps were filled; the same command goes "
-            "on from there",
+            f"skyfill: {number - failed} of {len(tasks)} maps were filled; the same command "
+            "continues from there",
             file=sys.stderr,
         )
         raise
@@ -157,7 +159,7 @@ def _fill(
 
 
 def _told(record: skyfill.batch.Record, before: str, *, quiet: bool) -> str:
-    """Print the prior of a map and the share that is filled, where it is not as of the last."""
+    """Print the prior of a map and the filled share of the sky if they differ from the last."""
     if not record.about:
         return before
     prior = record.about["prior"]
@@ -190,7 +192,7 @@ def _summarise(
     counts["unconverged"] = sum(not record.converged for record in done)
     nside = done[0].nside if done else None
     whole = all(output.cl for record in done for output in record.outputs)
-    if nside is not None and whole:  # a part of the sky has no such spectrum
+    if nside is not None and whole:  # a partial sky has no full-sky spectrum
         listener.stage("summary")
         about = {"seed": args.seed, "method": args.method, "seconds": round(seconds, 2)}
         spectra = [[output.cl for output in record.outputs] for record in done]
@@ -214,7 +216,7 @@ class _Job:
     def __call__(
         self, task: skyfill.batch.Task
     ) -> Generator[NDArray[np.float64], None, dict[str, Any]]:
-        """Fill it, sharing with the map before what depends on mask and prior alone."""
+        """Fill one map; arrays that depend on mask and prior only are kept from the map before."""
         options.set_threads(self.args.threads)
         words = {"map": task.input, "seed": task.seed, "overwrite": True}
         args = argparse.Namespace(**vars(self.args) | words)
@@ -228,7 +230,7 @@ class _Job:
             observed = reading.mask_of(args, args.mask, like=sky)
             fitter = filling.inpainter_of(args, sky, observed, silent)
         else:
-            _LAST[self.settings] = last  # should this map be a bad one
+            _LAST[self.settings] = last  # kept in case this map cannot be read
             fitter = last.with_map(sky.values, seed=task.seed)
         _LAST[self.settings] = fitter
         if args.method in _NETWORKS:
@@ -245,14 +247,14 @@ class _Job:
         }
 
 
-#: What filled the last map of this process, by the settings.
+#: The inpainter of the last map that this process filled, by the settings.
 _LAST: dict[str, skyfill.Inpainter] = {}
 
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Give all that decides what becomes of a map, files by what is in them."""
+    """Collect the settings that change a fill; of files, the sha256 of their contents."""
     chosen = {name: value for name, value in vars(args).items() if name not in _ASIDE}
-    # As it was before there was this to choose, so that folders of that time go on.
+    # Options added later are left out at their defaults, so that older folders can be continued.
     before = {"realizations": 1, "holes": None, "footprint": None, "accept": False}
     chosen = {name: value for name, value in chosen.items() if before.get(name, ...) != value}
     settings: dict[str, Any] = {"version": skyfill.__version__}
@@ -267,7 +269,7 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _alone(args: argparse.Namespace) -> str:
-    """Give the command that fills this map alone, for its header; nothing of the batch is in it."""
+    """Give the `skyfill inpaint` command that makes the same fill of this map, for its header."""
     words = ["skyfill", "inpaint", args.map.name, args.mask.name]
     for name in sorted(vars(args).keys() - _ASIDE - {"map", "mask"}):
         option, value = f"--{name.replace('_', '-')}", getattr(args, name)
@@ -284,7 +286,7 @@ def _alone(args: argparse.Namespace) -> str:
 
 
 def _on_its_own(args: argparse.Namespace) -> argparse.Namespace:
-    """Give options that mean the same in another process, in another folder."""
+    """Make the options independent of the working folder, for use in other processes."""
     words = {
         name: value.resolve() if isinstance(value, Path) and name != "output" else value
         for name, value in vars(args).items()
@@ -301,7 +303,7 @@ def _on_its_own(args: argparse.Namespace) -> argparse.Namespace:
 def _crew(
     args: argparse.Namespace,
 ) -> skyfill.batch.Here | skyfill.batch.Processes | skyfill.batch.Cluster:
-    """Choose who does the work."""
+    """Choose where maps are filled: in this process, in several, or on a cluster."""
     if args.scheduler is not None:
         return skyfill.batch.Cluster(args.scheduler)
     options.set_threads(args.threads)  # processes begin with this environment
@@ -309,7 +311,7 @@ def _crew(
 
 
 def _span(seconds: float) -> str:
-    """Say how long, in words."""
+    """Write a duration in words."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -1,11 +1,11 @@
-"""Judge filled maps, or a network of tiles, by a truth that is known.
+"""Compare filled maps, or the tiles that a network fills, with a known truth.
 
-Maps: what `skyfill inpaint` wrote, several realizations, one, or a mean (with --std its spread), is
-held against the true map; without --truth it is judged by what a filled sky says of itself, and
-with --exact by its distance from the exact fill of the same draw.
-Tiles: clean tiles of a data set are covered with the masks of others, filled, and held against the
-truth: errors of whole tiles that run from 0 to 1, as the CosmoVAE paper has them, and errors in the
-holes, in µK.
+Maps: one or more realizations, or a mean (with --std), as `skyfill inpaint` writes them, are
+compared with the true map. Without --truth the filled sky is tested for seams, isotropy and its
+one-point distribution. With --exact it is compared with the exact fill of the same seed.
+Tiles: clean tiles of a data set are masked with the masks of other tiles, filled, and compared with
+the truth. Errors are given for whole tiles scaled to 0-1, as in the CosmoVAE paper, and for the
+holes in µK.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--std",
         type=Path,
         metavar="FILE",
-        help="the spread of a mean, as `inpaint --std` writes it",
+        help="standard deviation of a mean, as `inpaint --std` writes it",
     )
     maps.add_argument(
         "--optimum",
         type=Path,
         metavar="FILE",
-        help="the exact mean, by `inpaint --method gaussian --mean`, which errors against --truth "
-        "are compared with",
+        help="the exact mean (`inpaint --method gaussian --mean`): errors against --truth are "
+        "compared with its errors",
     )
     maps.add_argument(
         "--exact",
@@ -65,23 +65,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=True,
         metavar="FILE",
-        help="how far the fill is from the exact one of the same seed (its mean from the exact "
-        "mean), worst pixels included: FILE by `inpaint --method gaussian`, or, without FILE, "
-        "solved for here (a map filled by vae, up to Nside 512)",
+        help="compare the fill with the exact fill of the same seed (a mean with the exact mean), "
+        "worst pixels included. FILE is written by `inpaint --method gaussian`; without FILE the "
+        "exact fill is computed (for a map filled by vae, up to Nside 512)",
     )
     reading.add_map(parser)
     reading.add_mask(parser)
     tiles = parser.add_argument_group("tiles")
-    tiles.add_argument("--tiles", type=Path, metavar="DIR", help="made by `skyfill tiles`")
-    tiles.add_argument("--weights", type=Path, metavar="FILE", help="of a cosmovae")
+    tiles.add_argument(
+        "--tiles", type=Path, metavar="DIR", help="data set of tiles, made by `skyfill tiles`"
+    )
+    tiles.add_argument("--weights", type=Path, metavar="FILE", help="weights of a cosmovae network")
     tiles.add_argument(
         "--limit",
         type=options.positive,
         metavar="N",
-        help="tiles to judge by, chosen at random (default: 64)",
+        help="number of tiles to fill, chosen at random (default: 64)",
     )
     tiles.add_argument(
-        "--sample", action="store_true", help="decode a sample of the latent vector, not its mean"
+        "--sample",
+        action="store_true",
+        help="decode a random latent vector instead of its mean",
     )
     options.add_seed(parser)
     options.add_device(parser)
@@ -96,13 +100,13 @@ def run(args: argparse.Namespace) -> int:
         return _maps(args)
     if args.tiles is None or args.weights is None:
         raise ValueError(
-            "there is nothing to judge; give filled maps and --mask, or --tiles and --weights"
+            "there is nothing to evaluate; give filled maps and --mask, or --tiles and --weights"
         )
     return _tiles(args)
 
 
 def _maps(args: argparse.Namespace) -> int:
-    """Judge filled maps."""
+    """Evaluate filled maps."""
     _refuse(args)
     begun = time.perf_counter()
     with progress(quiet=args.quiet) as listener:
@@ -162,37 +166,39 @@ def _maps(args: argparse.Namespace) -> int:
 
 
 def _print(found: skyfill.fidelity.SkyScores) -> None:
-    """Lay the figures out for reading."""
+    """Print the figures as a table."""
     known = found.pixels.size
     told = f"{known} of them with a truth" if known else "without a truth"
     print(f"{found.realizations} filled maps, {found.hole_pixels} hole pixels, {told}")
     print(judgement.table(found.figures, found.verdict))
     if known and "z_width" not in found.figures:
-        print("one fill has no scatter, so no z-scores: give several, or a mean with --std")
+        print("no z-scores: one fill has no scatter; give several fills, or a mean with --std")
 
 
 def _refuse(args: argparse.Namespace) -> None:
-    """Refuse options that say nothing together."""
+    """Refuse options that contradict each other."""
     if args.tiles or args.weights or args.limit or args.sample:
-        raise ValueError("filled maps and tiles are judged one at a time; drop one or the other")
+        raise ValueError("give either filled maps or --tiles and --weights, not both")
     if not args.filled and args.exact not in (None, True):
         raise ValueError(f"--exact took {args.exact} for the exact fill; give FILLED before it")
     if not args.filled or args.mask is None:
         raise ValueError(
-            "filled maps are judged with their mask; give both, FILLED and --mask MASK"
+            "evaluating filled maps needs their mask; give both, FILLED and --mask MASK"
         )
     if args.truth is None and (args.std or args.optimum):
-        raise ValueError("--std and --optimum are held against the truth; pass --truth TRUTH")
+        raise ValueError("--std and --optimum need the truth; pass --truth TRUTH")
     if args.exact and len(args.filled) > 1:
-        raise ValueError("--exact is compared with one fill, that of its seed; give one FILLED")
+        raise ValueError(
+            "--exact compares one fill with the exact fill of its seed; give one FILLED"
+        )
     if args.std and len(args.filled) > 1:
-        raise ValueError("--std belongs to one mean; realizations have their own spread, drop it")
+        raise ValueError("--std belongs to a mean; drop --std, realizations show their own spread")
 
 
 def _spread(
     args: argparse.Namespace, filled: skyfill.SkyMap
 ) -> tuple[NDArray[np.float64] | None, int | None]:
-    """Read --std, µK, and how many realizations its header says it is from."""
+    """Read --std, in µK, and from its header the number of realizations it was computed from."""
     if args.std is None:
         return None, None
     sky = reading.beside_of(args, args.std, filled)
@@ -201,7 +207,7 @@ def _spread(
 
 
 def _tiles(args: argparse.Namespace) -> int:
-    """Judge a network of tiles."""
+    """Evaluate a network on tiles."""
     dataset = skyfill.dataset.open_tiles(args.tiles)
     skyfill.vae.pick_device(args.device, threads=args.threads or 0)
     network, card = skyfill.cosmovae.load(args.weights)
@@ -247,10 +253,13 @@ def _tiles(args: argparse.Namespace) -> int:
     )
     print(f"the truth's own rms {scores.hole_truth_rms_uk:.2f}")
     if optimum is not None:
-        print(f"the best that a tile lets one know: rms {optimum:.2f}; ", end="")
-        print(f"squared error over that: {ratio_to_optimum:.3f} ({judged.sum()} tiles)")
-    print("power in the holes over the truth's, from large scales to small: ", end="")
+        print(f"exact posterior mean of each tile: rms {optimum:.2f}; ", end="")
+        print(f"squared error over its own: {ratio_to_optimum:.3f} ({judged.sum()} tiles)")
+    print("power in the holes over the power of the truth, large to small scales: ", end="")
     print(" ".join(f"{x:.3f}" for x in ratio))
     if leak:
-        print("these tiles were trained on: the paper's protocol, and a leak (see tiles --split)")
+        print(
+            "the network was trained on these tiles, as in the paper, so the errors are too small "
+            "(see `skyfill tiles --split`)"
+        )
     return 0

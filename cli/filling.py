@@ -1,4 +1,4 @@
-"""Fill a map as options say: what `inpaint` and `batch` have in common."""
+"""Fill a map as the options ask: the code that `inpaint` and `batch` share."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ __all__ = [
     "write",
 ]
 
-#: Files that a fill writes beside the map, and those that it reads.
+#: Options that name files which a fill writes beside the map, and files which it reads.
 _WRITTEN = ("std", "report", "save_prior")
 _READ = ("map", "mask", "noise_map", "footprint", "cl")
-STD_DRAWS = 16  # realizations behind --std where fewer are written
+#: Number of realizations for --std if fewer are written.
+STD_DRAWS = 16
 
 
 def add_fill(parser: argparse.ArgumentParser) -> None:
@@ -45,43 +46,46 @@ def add_fill(parser: argparse.ArgumentParser) -> None:
         "--method",
         choices=("vae", "gaussian", "diffuse", "cosmovae"),
         default="vae",
-        help="vae: posterior under the prior, from tiles; gaussian: the same, exactly; "
-        "diffuse: neighbour means; cosmovae: the published network, for comparison (default: vae)",
+        help="vae: approximate Gaussian posterior, from tiles; gaussian: exact posterior; "
+        "diffuse: means of neighbours; cosmovae: the published network, for comparison "
+        "(default: vae)",
     )
     parser.add_argument(
         "--polish",
         type=options.whole,
         metavar="N",
-        help="N exact iterations after vae or diffuse (default: for vae 8 up to Nside 512, 5 "
-        "beyond; for diffuse 0)",
+        help="number of iterations of the exact solver after vae or diffuse (default: for vae 8 up "
+        "to Nside 512 and 5 beyond; for diffuse 0)",
     )
     kind = parser.add_mutually_exclusive_group()
-    kind.add_argument("--mean", action="store_true", help="the posterior mean, not a realization")
+    kind.add_argument(
+        "--mean", action="store_true", help="write the posterior mean instead of a realization"
+    )
     kind.add_argument(
         "--realizations",
         type=options.positive,
         default=1,
         metavar="N",
-        help="write N of them: OUT_000.fits, OUT_001.fits, ... (default: one, OUT.fits)",
+        help="write N realizations: OUT_000.fits, OUT_001.fits, ... (default: one, OUT.fits)",
     )
     parser.add_argument(
         "--fill",
         choices=("data", "signal"),
         default="data",
-        help="realizations with noise in the holes, like the noise around them, or without "
-        "(default: data)",
+        help="data: realizations have noise in the holes, like the noise around them; signal: no "
+        "noise in the holes (default: data)",
     )
     parser.add_argument(
         "--holes",
         choices=("all", "enclosed"),
-        help="which holes to fill: all, or enclosed, those in an observed patch, which leaves the "
-        "sky around it as it is (default: all; to be said where more than 60%% of the sky is "
-        "missing)",
+        help="all: fill every hole; enclosed: fill only the holes inside an observed patch and "
+        "leave the sky around it unchanged (default: all; required if more than 60%% of the sky "
+        "is missing)",
     )
     add_partial(parser)
     options.add_dipole(parser)
     options.add_seed(parser)
-    theory.add_prior(parser, otherwise="What is not given is fitted to the observed sky.")
+    theory.add_prior(parser, otherwise="Values that are not given are fitted to the observed sky.")
     theory.add_trust(parser)
     reading.add_noise_map(parser)
     options.add_engine(parser)
@@ -90,8 +94,8 @@ def add_fill(parser: argparse.ArgumentParser) -> None:
         "--cache",
         type=Path,
         metavar="DIR",
-        help="keep in DIR, for other runs, what is made of mask and prior alone, and look for it "
-        "there (default: batch has a folder of its own until it is done)",
+        help="cache for arrays that depend only on mask and prior; later runs reuse it (default: "
+        "none; batch uses its own folder until it is done)",
     )
 
 
@@ -101,35 +105,35 @@ def add_partial(parser: argparse.ArgumentParser) -> None:
         "--footprint",
         type=Path,
         metavar="FILE",
-        help="where holes may be filled: a mask, 1 = inside; the rest stays as it is",
+        help="mask of the region whose holes are filled, 1 = inside; the rest stays unchanged",
     )
     parser.add_argument(
         "--accept",
         action="store_true",
-        help="take a fill that has not converged, too, with a warning (default: an error)",
+        help="write a fill that has not converged, with a warning (default: an error)",
     )
 
 
 def refuse(args: argparse.Namespace) -> None:
-    """Refuse options that say nothing together."""
+    """Refuse options that contradict each other."""
     theory.check(args)
     reading.refuse_without_noise_map(args)
     if args.method == "diffuse" and args.realizations > 1:
-        raise ValueError("diffuse has one fill and no spread; drop --realizations")
+        raise ValueError("diffuse is deterministic and has one fill; drop --realizations")
     if args.method == "cosmovae" and args.fill == "signal":
         raise ValueError("cosmovae cannot tell noise from signal; drop --fill, or use vae")
     if args.method == "gaussian" and args.polish:
         raise ValueError("gaussian is exact already; drop --polish, or pass a smaller --tolerance")
     if args.holes == "all" and args.footprint is not None:
         raise ValueError(
-            "--holes all fills the whole sphere, --footprint a part of it; drop one of them"
+            "--holes all fills the whole sphere and --footprint a part of it; drop one of them"
         )
     if args.cache is not None and args.cache.exists() and not args.cache.is_dir():
         raise NotADirectoryError(f"{args.cache} is a file; --cache takes a folder")
 
 
 def refuse_same_files(args: argparse.Namespace, outputs: list[Path]) -> None:
-    """Refuse two outputs of one name, and outputs that would replace what is read."""
+    """Refuse two outputs with the same name, and outputs that would replace an input."""
     named: list[tuple[str, Path | None]] = [("--output", path) for path in outputs]
     named += [(f"--{name.replace('_', '-')}", vars(args).get(name)) for name in _WRITTEN]
     written: dict[Path, str] = {}
@@ -141,25 +145,25 @@ def refuse_same_files(args: argparse.Namespace, outputs: list[Path]) -> None:
     for name in _READ:
         found: Path | None = vars(args).get(name)
         owner = None if found is None else written.get(found.resolve())
-        if owner is not None and (owner, name) != ("--output", "map"):  # that is filled in place
-            raise ValueError(f"{owner} {found} is read here, too; give another name")
+        if owner is not None and (owner, name) != ("--output", "map"):  # a map may fill in place
+            raise ValueError(f"{owner} {found} is also an input; give another name")
     if args.save_prior is not None:
         skyfill.check_writable(args.save_prior, overwrite=args.overwrite, kind="prior")
 
 
 def has_scalar_prior(args: argparse.Namespace) -> bool:
-    """Tell whether a fill holds the map against the statistics of a temperature."""
+    """Tell whether a fill uses the temperature prior, so that polarization must be refused."""
     return args.method != "diffuse" or bool(args.polish) or bool(vars(args).get("report"))
 
 
 def footprint_of(
     args: argparse.Namespace, sky: skyfill.SkyMap | None = None
 ) -> NDArray[np.bool_] | None:
-    """Read --footprint, in the frame of the map, or of the mask where the map names none."""
+    """Read --footprint in the frame of the map, or of the mask if the map names no frame."""
     if args.footprint is None:
         return None
     like = args.mask if sky is None or not sky.frame.named else sky
-    # The options about the mask are not about the footprint, which another verb prepares.
+    # The mask options do not apply to the footprint; `skyfill mask` prepares it.
     verb = f"the output of skyfill mask {args.footprint}"
     names = ("threshold", "field", "bits", "invert", "hdu")
     with wording.naming(**{name: f"{verb} --{name}" for name in names}):
@@ -167,7 +171,7 @@ def footprint_of(
 
 
 def request_of(args: argparse.Namespace, *, maps: int = 1) -> skyfill.plan.Request:
-    """Say what is asked for."""
+    """Describe the requested fill for the planner."""
     known = not theory.given(args).fits
     return skyfill.plan.Request.of(options_of(args), known=known, maps=maps)
 
@@ -175,7 +179,7 @@ def request_of(args: argparse.Namespace, *, maps: int = 1) -> skyfill.plan.Reque
 def stay_within(
     args: argparse.Namespace, observed: NDArray[np.bool_], *, shares: int = 1
 ) -> argparse.Namespace:
-    """Refuse what takes more than a share of --memory-limit; else give options that fit into it."""
+    """Give options that keep to a share of --memory-limit, or refuse the fill."""
     if args.memory_limit is None:
         return args
     limit = args.memory_limit / shares
@@ -188,7 +192,7 @@ def stay_within(
 
 
 def options_of(args: argparse.Namespace) -> skyfill.inpaint.FillOptions:
-    """Say how maps are filled."""
+    """Give the options of a fill from those of the command line."""
     return skyfill.inpaint.FillOptions(
         method=args.method,
         trust_prior=args.trust_prior,
@@ -212,7 +216,7 @@ def inpainter_of(
     observed: NDArray[np.bool_],
     listener: skyfill.Progress,
 ) -> skyfill.Inpainter:
-    """Prepare to fill a map as the options say."""
+    """Make the inpainter of a map from the options."""
     skyfill.maps.refuse_flattened(sky)
     try:
         return skyfill.Inpainter.of(
@@ -232,37 +236,37 @@ def inpainter_of(
 def cards_of(
     args: argparse.Namespace, fitter: skyfill.Inpainter
 ) -> dict[str, tuple[str | int | float | bool, str]]:
-    """Record what was done."""
+    """Record in header cards how the map was filled."""
     cards: dict[str, tuple[str | int | float | bool, str]] = {**records.command_cards(args)}
     cards["SFMETHOD"] = (args.method, "how the holes were filled")
     if args.method in ("vae", "gaussian") and not args.mean:
-        cards["SFLIKE"] = (args.fill, "what realizations are like: data or signal")
+        cards["SFLIKE"] = (args.fill, "noise in the holes (data) or none (signal)")
     if args.method in ("vae", "gaussian") and args.dipole != "marginalise":
-        cards["SFDIPOLE"] = (args.dipole, "what became of monopole and dipole")
+        cards["SFDIPOLE"] = (args.dipole, "treatment of monopole and dipole")
     if fitter.prior is not None:
         cards |= theory.cards(fitter.prior)
     if args.noise_map is not None:
         cards["SFNOIMAP"] = (args.noise_map.name, "noise in each pixel, in place of SFNOISE")
     if fitter.plausibility is not None:
-        cards["SFCHECK"] = (fitter.plausibility.verdict, "observed sky beside the prior")
+        cards["SFCHECK"] = (fitter.plausibility.verdict, "does the prior fit the observed sky?")
     cards["SFFILLED"] = (round(float(fitter.holes.mean()), 6), "share of the sky that is filled")
     cards |= _accuracy(fitter)
     if fitter.outside is not None:
         how = "footprint" if args.footprint is not None else "enclosed"
-        cards["SFHOLES"] = (how, "which holes were filled; the others stay")
+        cards["SFHOLES"] = (how, "which holes were filled; others are unchanged")
     if fitter.card is not None:
         cards["SFMODEL"] = (fitter.card.name, "model card")
         cards["SFSHA256"] = (fitter.card.sha256, "sha256 of the weights")
     if args.weights and len(args.weights) > 1:
-        cards["SFMODELS"] = (len(args.weights), "models that take turns, SFMODEL the first")
+        cards["SFMODELS"] = (len(args.weights), "models used in turn, SFMODEL the first")
     return cards
 
 
 def _accuracy(fitter: skyfill.Inpainter) -> dict[str, tuple[str | int | float | bool, str]]:
-    """Record how exact the last fill is."""
+    """Record the accuracy of the last fill."""
     cards: dict[str, tuple[str | int | float | bool, str]] = {}
     if fitter.polish:
-        cards["SFPOLISH"] = (fitter.polish, "exact iterations after the method")
+        cards["SFPOLISH"] = (fitter.polish, "iterations of the exact solver afterwards")
     if fitter.certificate is not None:
         found = fitter.certificate
         cards["SFITER"] = (found.iterations, "iterations on the holes")
@@ -271,7 +275,7 @@ def _accuracy(fitter: skyfill.Inpainter) -> dict[str, tuple[str | int | float | 
         if math.isfinite(found.distance):
             cards["SFDIST"] = (float(f"{found.distance:.3e}"), "[uK] estimated rms from exact mean")
     if fitter.converged is not None:
-        cards["SFCONV"] = (fitter.converged, "is that within the tolerance?")
+        cards["SFCONV"] = (fitter.converged, "has the fill converged to its tolerance?")
     return cards
 
 
@@ -292,7 +296,7 @@ def write(
         sky,
         fill,
         fitter.holes,
-        provenance=cards_of(args, fitter) | {"SFFILL": (kind, "what stands in the holes")},
+        provenance=cards_of(args, fitter) | {"SFFILL": (kind, "what the holes hold")},
         history=[args.command, f"map {args.map.name}, mask {args.mask.name}"],
         attached=theory.attached(theory.used(args, fitter.prior)),
         overwrite=args.overwrite,

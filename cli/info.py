@@ -1,6 +1,6 @@
-"""Say what is in a HEALPix file: resolution, ordering, frame, columns, units, provenance.
+"""Describe a HEALPix file: resolution, ordering, frame, columns, units, provenance.
 
-Where its headers have checksums, the file is added up; a wrong one ends in exit status 2.
+If its headers have checksums, they are verified; a wrong checksum gives exit status 2.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _plain(value: object) -> object:
-    """Turn what JSON does not know into what it knows."""
+    """Convert a value to a type that JSON has."""
     return vars(value) if isinstance(value, skyfill.maps.ColumnInfo) else str(value)
 
 
 def _as_text(table: skyfill.maps.TableInfo) -> str:
-    """Lay one table of maps out for reading."""
+    """Write the description of one table as text."""
     share = table.npix / (12 * table.nside**2)
     sky = f"{table.npix} pixels, {share:.1%} of the sky" if table.partial else "full sky"
     if table.orders is not None:

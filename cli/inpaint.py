@@ -1,8 +1,8 @@
 """Fill the holes of a map.
 
-Writes the map again with its holes filled and nothing else changed: observed pixels, unit, dtype,
-ordering, frame and the other columns stay as they are. The fill is a sample of what the holes can
-hold (a constrained realization), or, with --mean, the mean of it, which has less power.
+The output is a copy of the map with its holes filled. Observed pixels, unit, dtype, ordering, frame
+and the other columns are unchanged. The fill is a random sky that continues the observed one (a
+constrained realization), or, with --mean, the posterior mean, which has less power.
 """
 
 from __future__ import annotations
@@ -39,22 +39,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--std",
         type=Path,
         metavar="FILE",
-        help="also write the standard deviation over the realizations; in small holes gaussian "
-        "gives it without them",
+        help="also write a map of the standard deviation over the realizations; gaussian computes "
+        "it in small holes without realizations",
     )
     parser.add_argument(
         "--std-draws",
         type=options.positive,
         metavar="N",
-        help="realizations behind --std and the uncertainty of --report, where fewer are written "
-        f"(default: {filling.STD_DRAWS})",
+        help="number of realizations for --std and for the uncertainty in --report, if fewer are "
+        f"written (default: {filling.STD_DRAWS})",
     )
     pages.add_report(parser)
     theory.add_save(parser)
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="print what would be done, and an estimate of memory and time; write nothing",
+        help="print what would be done, with estimates of memory and time, and write nothing",
     )
     options.add_threads(parser)
     options.add_quiet(parser)
@@ -73,7 +73,8 @@ def run(args: argparse.Namespace) -> int:
         skyfill.check_writable(args.report, overwrite=args.overwrite, kind="page")
     with progress(quiet=args.quiet) as listener:
         listener.stage("read")
-        # The mask first: while it is read it takes as much as the map, and the limit asks for it.
+        # The mask is read first: reading it takes as much memory as the map, and the memory limit
+        # is checked with it.
         observed = reading.mask_of(args, args.mask)
         args = filling.stay_within(args, observed)
         scalar = filling.has_scalar_prior(args)
@@ -90,16 +91,16 @@ def run(args: argparse.Namespace) -> int:
             return 0
         fitter = filling.inpainter_of(args, sky, observed, listener)
         if args.save_prior is not None and fitter.prior is None:
-            theory.save(args, None)  # refuses
+            theory.save(args, None)  # raises: this method has no prior to save
         spread = skyfill.inpaint.Spread(fitter)
         skies = _fills(args, sky, fitter, outputs, spread, listener)
         if args.report:
             _report(args, sky, fitter, skies, spread, listener)
-        for _ in skies:  # writes them
+        for _ in skies:  # the generator writes each file
             pass
         if args.std:
             _write_std(args, sky, fitter, spread, listener)
-        # Last: a fill that fails leaves nothing behind.
+        # The prior is written last, so that a failed fill leaves nothing behind.
         theory.save(args, theory.used(args, fitter.prior))
     if args.json:
         print(json.dumps(_summary(args, sky, fitter, outputs, time.perf_counter() - begun)))
@@ -109,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _lines(args: argparse.Namespace, fitter: skyfill.Inpainter, outputs: list[Path]) -> list[str]:
-    """Say for people what was done."""
+    """Summarise the run in lines of text."""
     lines = theory.lines(args, fitter.prior)
     if fitter.plausibility is not None:
         lines.append(f"check    {fitter.plausibility.verdict}: {fitter.plausibility}")
@@ -125,7 +126,7 @@ def _fills(
     spread: skyfill.inpaint.Spread,
     listener: skyfill.Progress,
 ) -> Iterator[NDArray[np.float64]]:
-    """Fill and write what was asked for, and what the spread needs; give whole skies to report."""
+    """Fill, write the requested fills, add up the spread, and yield whole skies for the report."""
     written = 0 if args.mean or args.method == "diffuse" else args.realizations
     if written == 0:
         fill = fitter.mean()
@@ -141,7 +142,7 @@ def _fills(
 
 
 def _draws_for_spread(args: argparse.Namespace, spread: skyfill.inpaint.Spread) -> int:
-    """Say how many realizations the spread needs: none where it is known everywhere."""
+    """Give the number of realizations for the spread: 0 if it is known exactly everywhere."""
     if args.method == "diffuse" or not (args.std or args.report):
         return 0
     return 0 if spread.known else args.std_draws or filling.STD_DRAWS
@@ -155,7 +156,7 @@ def _report(
     spread: skyfill.inpaint.Spread,
     listener: skyfill.Progress,
 ) -> None:
-    """Judge the fills as they come, and write the page."""
+    """Evaluate the fills one by one and write the page."""
     first = next(skies)
     scores = skyfill.fidelity.score_sky(
         chain([first], skies),
@@ -174,10 +175,10 @@ def _report(
 
 
 def _refuse(args: argparse.Namespace) -> None:
-    """Refuse options that say nothing together."""
+    """Refuse options that contradict each other."""
     filling.refuse(args)
     if args.method == "diffuse" and args.std:
-        raise ValueError("diffuse has one fill and no spread; drop --std")
+        raise ValueError("diffuse is deterministic and has no spread; drop --std")
     if args.std_draws is not None and (not (args.std or args.report) or args.std_draws < 2):
         raise ValueError(
             "--std-draws is for --std or --report, and at least 2; pass one of them as well"
@@ -202,7 +203,7 @@ def _write_std(
         coord=sky.coord,
         provenance=filling.cards_of(args, fitter)
         | _converged(fitter)
-        | {"SFDRAWS": (spread.count, "realizations behind it")},
+        | {"SFDRAWS": (spread.count, "number of realizations used")},
         history=[args.command],
         overwrite=args.overwrite,
     )
@@ -216,7 +217,7 @@ def _summary(
     outputs: list[Path],
     seconds: float,
 ) -> dict[str, object]:
-    """Say for a machine what was done."""
+    """Summarise the run for JSON."""
     summary: dict[str, object] = {
         "outputs": [str(path) for path in outputs],
         "std": str(args.std) if args.std else None,
@@ -233,7 +234,7 @@ def _summary(
 
 
 def _converged(fitter: skyfill.Inpainter) -> dict[str, tuple[bool, str]]:
-    """Say whether all fills have converged, not the last one alone."""
+    """Record whether every fill of the run has converged."""
     if fitter.converged is None:
         return {}
-    return {"SFCONV": (fitter.unconverged == 0, "is that within the tolerance?")}
+    return {"SFCONV": (fitter.unconverged == 0, "have all fills converged?")}

@@ -1,4 +1,4 @@
-"""How figures of trust are printed."""
+"""Print the figures of `evaluate` and `validate` as a table."""
 
 from __future__ import annotations
 
@@ -12,16 +12,14 @@ __all__ = ["table"]
 
 
 def table(figures: Mapping[str, Figure], verdict: str | None) -> str:
-    """Lay figures out for reading: value, error, what is expected, verdict."""
+    """Write figures as a table: value, error, expected value, verdict."""
     lines = ["figure                      value      error   expected   verdict"]
     for name, each in figures.items():
         cells = [_number(x) for x in (each.value, each.error, each.expected)]
         lines.append(f"{name:22s} {cells[0]:>10s} {cells[1]:>10s} {cells[2]:>10s}   ".rstrip())
         if each.verdict:
             lines[-1] = f"{lines[-1]:58s}{each.verdict}"
-    lines.append(
-        f"all in all: {verdict or 'nothing to judge by'} (docs/trust.md says what is meant)"
-    )
+    lines.append(f"all in all: {verdict or 'no verdict'} (docs/trust.md explains the figures)")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""Parse the command line and turn what goes wrong into one line and an exit status."""
+"""Parse the command line, run a verb, and report an error as one line and an exit status."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ VERBS = (
     "train",
     "evaluate",
 )
-"""One module of this package each: `configure(parser)` declares, `run(args) -> int` acts."""
+"""Each verb is a module with `configure(parser)`, its options, and `run(args) -> int`."""
 
 WRONG_INPUT = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -43,7 +43,7 @@ _NO_ROOM = {errno.ENOSPC, errno.EROFS, errno.EACCES}
 
 
 class _Version(argparse.Action):
-    """Look the version up only when it is asked for."""
+    """Look up the version only when it is printed, since that takes time."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         print(f"skyfill {skyfill.__version__}")
@@ -51,10 +51,10 @@ class _Version(argparse.Action):
 
 
 def build_parser() -> Parser:
-    """Build the parser of every verb; the documentation and the tests read it, too."""
+    """Build the parser of every verb; the documentation and the tests also use it."""
     parser = Parser(
         prog="skyfill",
-        description="Fill the holes of a HEALPix sky map, and look at what came of it.",
+        description="Fill the holes of a HEALPix sky map, and check the result.",
         epilog="`skyfill VERB --help` explains a verb. Masks: 1 = observed.",
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
@@ -84,10 +84,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             args, others = parser.parse_known_args(argv)
             if others:
                 verb.error(f"there are too many arguments: {' '.join(others)}")
-            args.command = shlex.join(["skyfill", *argv])  # recorded in what is written
+            args.command = shlex.join(["skyfill", *argv])  # recorded in the outputs
             warnings.showwarning = _teller()
             return int(args.run(args))
-        except BrokenPipeError:  # `skyfill info ... | head`: nobody is reading any more
+        except BrokenPipeError:  # `skyfill info ... | head`: the reader has closed the pipe
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         except ValueError as error:
@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Terminated(KeyboardInterrupt):
-    """Somebody has sent SIGTERM: as Ctrl-C for all but the exit status."""
+    """SIGTERM was received. Handled like Ctrl-C, with another exit status."""
 
 
 @contextmanager
@@ -116,7 +116,7 @@ def _stopped_cleanly() -> Iterator[None]:
         raise _Terminated
 
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may listen to signals
+        yield  # Python handles signals only in the main thread
         return
     before = signal.signal(signal.SIGTERM, stop)
     try:
@@ -126,8 +126,8 @@ def _stopped_cleanly() -> Iterator[None]:
 
 
 def _named(error: OSError, args: argparse.Namespace) -> str:
-    """Word an error of the operating system, which may not say what it is about."""
-    if error.errno is None or error.strerror is None:  # worded by us
+    """Write an error of the operating system with the file it concerns."""
+    if error.errno is None or error.strerror is None:  # raised by skyfill with its own message
         return str(error)
     name = error.filename or getattr(args, "output", None)
     mend = "; write elsewhere" if error.errno in _NO_ROOM else ""
@@ -135,13 +135,13 @@ def _named(error: OSError, args: argparse.Namespace) -> str:
 
 
 def _fail(message: str) -> int:
-    """Say what is wrong in one line."""
+    """Print an error in one line."""
     print("skyfill: error:", " ".join(as_options(message).split()), file=sys.stderr)
     return WRONG_INPUT
 
 
 def _teller() -> Callable[..., None]:
-    """Show warnings as sentences, not as places in somebody's source, each of them once."""
+    """Print each warning once, as a sentence without its place in the source."""
     shown: set[str] = set()
 
     def tell(message: Warning | str, *_: object) -> None:

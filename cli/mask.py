@@ -1,8 +1,8 @@
 """Make or change a mask: 1 = observed.
 
-Operations happen in the order of the list below, whatever the order on the command line: MASK is
-read, brought to another frame and Nside, and all else happens there. Without MASK the whole sky is
-observed at first; then --nside or --map says at which resolution.
+Operations are applied in the order of the list below, not in the order on the command line: MASK is
+read and brought to the new frame and Nside, and the other operations follow there. Without MASK
+the whole sky is observed at first, and --nside or --map gives the resolution.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ if TYPE_CHECKING:
 
 __all__ = ["configure", "run"]
 
-WAYS = ("centres", "harmonics")  # of rotating; named here, too, so that --help stays quick
+#: Ways to rotate a mask. Repeated here so that --help need not import the library.
+WAYS = ("centres", "harmonics")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
     parser.add_argument(
-        "mask", type=Path, nargs="?", metavar="MASK", help="mask to begin with, FITS"
+        "mask", type=Path, nargs="?", metavar="MASK", help="mask to start from, FITS"
     )
     options.add_output(parser)
     parser.add_argument(
@@ -49,56 +50,57 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--hdu",
         type=options.field,
         metavar="HDU",
-        help="HDU of MASK, by number or by EXTNAME (default: the first that holds a sky)",
+        help="HDU of MASK, by number or by EXTNAME (default: the first with a HEALPix map)",
     )
     reading.add_missing(parser)
     parser.add_argument(
         "--frame",
         type=_frame,
         metavar="FRAME",
-        help="frame of files that name none: G, C (equatorial) or E (ecliptic)",
+        help="frame of files that do not name one: G (Galactic), C (equatorial) or E (ecliptic)",
     )
     parser.add_argument(
         "--as-weights",
         action="store_true",
-        help="MASK is apodised and stays so: numbers from 0 to 1, for skyfill spectrum --mask",
+        help="keep the weights of an apodised MASK, numbers from 0 to 1, for `skyfill spectrum "
+        "--mask`",
     )
     steps = parser.add_argument_group("operations")
     steps.add_argument(
         "--threshold",
         type=options.amount,
         metavar="X",
-        help="observed where MASK > X; needed where MASK is apodised",
+        help="a pixel is observed if MASK > X; required for an apodised MASK",
     )
-    steps.add_argument("--invert", action="store_true", help="MASK has 1 = masked")
+    steps.add_argument("--invert", action="store_true", help="in MASK, 1 means masked")
     reading.add_bits(steps)
     steps.add_argument(
-        "--rotate", type=_frame, metavar="FRAME", help="turn MASK to this frame: G, C or E"
+        "--rotate", type=_frame, metavar="FRAME", help="rotate MASK to this frame: G, C or E"
     )
     steps.add_argument(
         "--rotate-by",
         choices=WAYS,
-        help="what turns it: pixel centres, which lose no hole (default), or harmonics, which keep "
-        "an apodised edge smooth (default of --as-weights)",
+        help="how to rotate: centres uses pixel centres and loses no hole (default); harmonics "
+        "keeps apodised edges smooth (default with --as-weights)",
     )
     steps.add_argument(
         "--nside",
         type=options.positive,
         metavar="N",
-        help="bring MASK to this resolution, at the finer of the two if it is rotated, too; the "
-        "resolution where there is no MASK",
+        help="change MASK to this Nside (with --rotate, it is rotated at the finer of the two); "
+        "without MASK, the Nside of the new mask",
     )
     steps.add_argument(
         "--keep-share",
         type=options.fraction,
         metavar="X",
-        help="a coarser pixel is observed where at least X of the pixels in it are (default: 1)",
+        help="a coarser pixel is observed if at least a share X of its pixels is (default: 1)",
     )
     steps.add_argument(
         "--map",
         type=Path,
         metavar="MAP",
-        help="mask the pixels that are missing in MAP's first column",
+        help="mask the pixels that have no value in the first column of MAP",
     )
     steps.add_argument(
         "--galactic-cut", type=options.latitude, metavar="DEG", help="mask |latitude| below DEG"
@@ -107,8 +109,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--sources",
         type=Path,
         metavar="CATALOGUE",
-        help="mask discs: a table with ra and dec, l and b, or lon and lat, and perhaps radius; "
-        "text, VizieR, FITS, VOTable, DS9 regions",
+        help="mask discs around the sources of a table with columns ra and dec, l and b, or lon "
+        "and lat, and optionally radius; text, VizieR, FITS, VOTable or DS9 regions",
     )
     steps.add_argument(
         "--columns",
@@ -120,7 +122,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--radius-arcmin",
         type=options.arcmin,
         metavar="R",
-        help="radius of the discs where CATALOGUE has none",
+        help="radius of the discs for sources without a radius in CATALOGUE",
     )
     steps.add_argument(
         "--fill-islands",
@@ -129,7 +131,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="mask observed islands of up to N pixels",
     )
     steps.add_argument(
-        "--grow-arcmin", type=options.arcmin, metavar="R", help="mask what is within R of a hole"
+        "--grow-arcmin",
+        type=options.arcmin,
+        metavar="R",
+        help="mask pixels within R of a hole",
     )
     options.add_threads(parser)
     options.add_quiet(parser)
@@ -167,8 +172,8 @@ def run(args: argparse.Namespace) -> int:
         observed = values > 0
         if not observed.any():
             warnings.warn(
-                f"{args.output} leaves no pixel observed: look at what was asked for,"
-                " at --threshold and --invert first",
+                f"{args.output} leaves no pixel observed: check the options, --threshold and"
+                " --invert first",
                 stacklevel=2,
             )
         holes = skyfill.label_holes(observed)
@@ -202,7 +207,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Refuse what cannot be meant, before anything is read."""
+    """Refuse options that contradict each other, before any file is read."""
     of_mask = {
         "--threshold": args.threshold is not None,
         "--invert": args.invert,
@@ -212,12 +217,12 @@ def _check(args: argparse.Namespace) -> None:
     }
     given = [name for name, value in of_mask.items() if value]
     if args.mask is None and given:
-        raise ValueError(f"{given[0]} says what MASK is or becomes; name a mask")
+        raise ValueError(f"{given[0]} needs a mask to work on; give MASK")
     if args.rotate_by and not args.rotate:
-        raise ValueError("--rotate-by says how a mask is turned; pass --rotate FRAME as well")
+        raise ValueError("--rotate-by says how a mask is rotated; pass --rotate FRAME as well")
     if args.keep_share is not None and (args.mask is None or args.nside is None):
         raise ValueError(
-            "--keep-share is about a MASK at a coarser resolution; name a mask and pass --nside N"
+            "--keep-share is for bringing a mask to a coarser resolution; give MASK and --nside N"
         )
     if args.sources is None and (args.radius_arcmin is not None or args.columns is not None):
         flag = "--columns" if args.radius_arcmin is None else "--radius-arcmin"
@@ -234,10 +239,10 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _begin(args: argparse.Namespace, said: dict[str, str]) -> tuple[Values, str | None]:
-    """Read MASK, or begin with a whole sky, and take the missing pixels of MAP out.
+    """Read MASK, or start with a whole sky, and mask the missing pixels of MAP.
 
-    Returns what is observed and its frame, None where no file names one. What was done or assumed
-    on the way is written into `said`.
+    Returns the mask and its frame, None if no file names a frame. `said` collects in words what was
+    done or assumed.
     """
     parts: list[Values] = []
     coord: str | None = args.frame
@@ -258,16 +263,18 @@ def _begin(args: argparse.Namespace, said: dict[str, str]) -> tuple[Values, str 
         parts.append(reading.known_of(args, args.map)[0])
     elif args.mask is None and coord is None:
         coord = "G"
-        said["frame"] = "G, as no file says another (--frame does)"
+        said["frame"] = "G, since no file names a frame (--frame sets it)"
     if not parts:
-        raise ValueError("name a MASK to begin with, or pass --nside N or --map MAP")
+        raise ValueError(
+            "there is no mask to start from; give MASK, or pass --nside N or --map MAP"
+        )
     if coord is None:
-        said["frame"] = f"{_frame_in(args, args.mask or args.map)} (--frame says which)"
+        said["frame"] = f"{_frame_in(args, args.mask or args.map)} (--frame sets it)"
     return reduce(mul, parts), coord
 
 
 def _read(args: argparse.Namespace) -> Values:
-    """Read MASK, as it is in its file; weights that are all 0 and 1 are a mask."""
+    """Read MASK unchanged; weights that are all 0 or 1 become a mask of booleans."""
     if args.as_weights:
         weights = skyfill.read_weights(
             args.mask, field=args.field, invert=args.invert, hdu=args.hdu, frame=args.frame
@@ -277,11 +284,11 @@ def _read(args: argparse.Namespace) -> Values:
     try:
         return reading.mask_of(args, args.mask)
     except skyfill.masks.ApodisedMaskError as error:
-        raise ValueError(f"{error}, or --as-weights to keep them as they are") from None
+        raise ValueError(f"{error}, or --as-weights to keep the weights") from None
 
 
 def _frame_in(args: argparse.Namespace, path: Path) -> str:
-    """Say what MASK or MAP says of its frame, for a message."""
+    """Describe the frame of MASK or MAP for a message."""
     return f"{path} is in {_own_frame(args, path)}"
 
 
@@ -293,19 +300,19 @@ def _own_frame(args: argparse.Namespace, path: Path) -> Any:  # noqa: ANN401 (a 
 def _shared(
     args: argparse.Namespace, coord: str | None, theirs: str | None, said: dict[str, str]
 ) -> str | None:
-    """Give the frame of mask and map, which must be one."""
+    """Give the common frame of mask and map; refuse two different frames."""
     if args.mask is None:
         return theirs
     if coord and theirs and coord != theirs:
-        become = ", to which --rotate turns it" if args.rotate else ""
+        become = ", to which --rotate brings it" if args.rotate else ""
         raise ValueError(
-            f"{args.map} is in frame {theirs}, {args.mask} in {coord}{become}; turn the mask to"
+            f"{args.map} is in frame {theirs}, {args.mask} in {coord}{become}; rotate the mask to"
             f" the map's frame: --rotate {theirs}"
         )
     if args.rotate and theirs is None:
         raise ValueError(
-            f"{_frame_in(args, args.map)}, and must be in {args.rotate}, to which the mask is"
-            " turned; rotate the mask first, then pass --map and --frame with what came of it"
+            f"{_frame_in(args, args.map)}, and must be in {args.rotate}, the frame to which the"
+            " mask is rotated; rotate the mask first, then use the result with --map and --frame"
         )
     if (coord is None) != (theirs is None):
         silent, other = (args.mask, args.map) if coord is None else (args.map, args.mask)
@@ -315,7 +322,7 @@ def _shared(
                 " or E"
             )
         said["assumed"] = (
-            f"{silent} names no frame and is taken to be in that of {other}, {coord or theirs}"
+            f"{silent} names no frame; the frame of {other}, {coord or theirs}, is assumed"
         )
     return coord or theirs
 
@@ -323,22 +330,22 @@ def _shared(
 def _carry(
     args: argparse.Namespace, values: Values, coord: str | None, said: dict[str, str]
 ) -> tuple[Values, str | None]:
-    """Bring MASK to the frame of --rotate and the Nside of --nside, where it is the finer."""
+    """Bring MASK to the frame of --rotate and the Nside of --nside; rotate at the finer Nside."""
     old = _nside(values)
     finer = args.nside is not None and args.nside > old
     if args.keep_share is not None and args.nside >= old:
         raise ValueError(
-            f"--keep-share is about a coarser resolution; {args.mask} has Nside {old}, not above"
+            f"--keep-share is for a coarser resolution; {args.mask} has Nside {old}, not above"
             f" --nside {args.nside}"
         )
     if finer:
         values = skyfill.regrade_mask(values, args.nside)
-        said["resolution"] = f"Nside {args.nside} from {old}: each pixel as the one that holds it"
+        said["resolution"] = f"Nside {args.nside} from {old}: each pixel copies its parent pixel"
     if args.rotate:
         if coord is None:
             raise ValueError(
-                f"{_frame_in(args, args.mask)}, and --rotate must know from which; pass --frame G,"
-                " C or E"
+                f"{_frame_in(args, args.mask)}, and --rotate needs its present frame; pass --frame"
+                " G, C or E"
             )
         way: Literal["centres", "harmonics"] = args.rotate_by or (
             "centres" if values.dtype == bool else "harmonics"
@@ -348,7 +355,7 @@ def _carry(
         said["rotated"] = (
             f"{coord} to {args.rotate} {words}: no hole is lost, edges move by up to a pixel"
             if coord != args.rotate
-            else f"not at all: {args.mask} is in {coord}"
+            else f"not needed: {args.mask} is in {coord} already"
         )
         coord = args.rotate
     if args.nside is not None and not finer:
@@ -358,7 +365,7 @@ def _carry(
         if pixels > 1:
             least = f"all {pixels}" if share == 1 else f"at least {share:g} of {pixels}"
             said["resolution"] = (
-                f"Nside {args.nside} from {old}: observed where {least} pixels in it are"
+                f"Nside {args.nside} from {old}: observed if {least} pixels in it are observed"
             )
     return values, coord
 
@@ -370,17 +377,17 @@ def _nside(values: Values) -> int:
 def _operate(
     args: argparse.Namespace, values: Values, coord: str | None
 ) -> tuple[Values, list[str]]:
-    """Apply the operations that were asked for, in their fixed order.
+    """Apply the requested operations in their fixed order.
 
-    Returns what is observed and what the catalogue was taken for.
+    Returns the mask, and in words how the catalogue was read.
     """
     nside = _nside(values)
     said: list[str] = []
     if args.galactic_cut is not None:
         if coord is None:
             raise ValueError(
-                f"{_frame_in(args, args.mask or args.map)}, and --galactic-cut must know where the"
-                " Galaxy is; pass --frame G, C or E"
+                f"{_frame_in(args, args.mask or args.map)}, and --galactic-cut needs the frame to"
+                " find the Galactic plane; pass --frame G, C or E"
             )
         cut = skyfill.galactic_cut(nside, math.radians(args.galactic_cut), coord=coord)
         values = values * cut
@@ -406,7 +413,7 @@ def _write(
     binary = values.dtype == bool
     cards = {"rotated": "SFROTATE", "resolution": "SFREGRAD"}
     done = {
-        card: (said[what].partition(":")[0], "what was done with the mask")
+        card: (said[what].partition(":")[0], "operation on the mask")
         for what, card in cards.items()
         if what in said
     }

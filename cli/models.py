@@ -1,7 +1,7 @@
-"""List models: where their weights lie, how they were trained, how good they are.
+"""List networks: the place of their weights, their training and their measured accuracy.
 
-The sha256 of a file must be the one that the card beside it names. A file without a card is read
-as `skyfill inpaint` reads it: each tensor and its shape must fit.
+The sha256 of each file is compared with its model card. A file without a card is read as `skyfill
+inpaint` reads it, which checks every tensor and its shape.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
         published = skyfill.vae.model_of(path) == "cosmovae"
         room = skyfill.cosmovae if published else skyfill.vae
         beside = path.with_suffix(".json").exists()
-        # The hash on the card proves every tensor; without one they are read, which loads torch.
+        # The hash on the card verifies every tensor. Without a card they are read, with torch.
         card = room.read_card(path) if beside else room.load(path)[1]
         models.append(
             {
@@ -46,9 +46,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _as_text(model: dict[str, object]) -> str:
-    """Lay one model out for reading."""
+    """Write the description of one network as text."""
     training, measured = (dict(model[key]) for key in ("training", "measured"))  # type: ignore[call-overload]
-    verified = "as its card says" if model["card"] else "no card beside it to compare with"
+    verified = "agrees with its card" if model["card"] else "no card to compare with"
     lines = [
         str(model["name"]),
         f"  file      {model['path']}, {model['bytes']} bytes",
@@ -60,7 +60,7 @@ def _as_text(model: dict[str, object]) -> str:
 
 
 def _measured(errors: dict[str, object]) -> Iterator[str]:
-    """Write an error a line; those of some kind of tile together."""
+    """Write one error a line, grouped by kind of tile."""
     for key, value in errors.items():
         if isinstance(value, dict):
             yield from (f"{key} {kind}: {_plain(inner)}" for kind, inner in value.items())

@@ -1,4 +1,4 @@
-"""Options that several verbs share, and what they mean."""
+"""Options that several verbs share, and the functions that read their values."""
 
 from __future__ import annotations
 
@@ -32,8 +32,10 @@ __all__ = [
 
 def add_output(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """Declare -o and --overwrite."""
-    parser.add_argument("-o", "--output", type=Path, required=required, metavar="OUT")
-    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=required, metavar="OUT", help="file to write"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
 
 
 def add_quiet(parser: argparse.ArgumentParser) -> None:
@@ -45,29 +47,32 @@ def add_quiet(parser: argparse.ArgumentParser) -> None:
 def add_device(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Declare --device."""
     parser.add_argument(
-        "--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda (default: auto)"
+        "--device",
+        default="auto",
+        metavar="DEVICE",
+        help="where networks run: auto, cpu, cuda (default: auto)",
     )
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
-    """Declare what fills, and where: --tolerance, --weights, --device and --batch-size."""
+    """Declare the options of solver and network: --tolerance, --weights, --device, --batch-size."""
     engine = parser.add_argument_group("engine")
     engine.add_argument(
         "--tolerance",
         type=fraction,
         default=0.003,
         metavar="X",
-        help="gaussian: estimated distance to the exact mean to stop at, in units of the map's rms "
-        "(default: 0.003)",
+        help="gaussian: stop when the estimated rms distance to the exact mean is X times the rms "
+        "of the map (default: 0.003)",
     )
     engine.add_argument(
         "--weights",
         type=Path,
         action="append",
         metavar="FILE",
-        help="vae: a network that goes on where the steps on tiles end (default: none); cosmovae: "
-        "its network (default: shipped), of several (--weights A --weights B) realizations take "
-        "turns",
+        help="vae: network that refines the tiles after their iterations (default: none); "
+        "cosmovae: its network (default: shipped). Given several times, realizations use the "
+        "networks in turn",
     )
     add_device(engine)
     engine.add_argument(
@@ -84,8 +89,8 @@ def add_memory(parser: argparse.ArgumentParser) -> None:
         "--memory-limit",
         type=size,
         metavar="SIZE",
-        help="memory to stay within, 8G for one: fewer tiles at once, or no fill at all where an "
-        "estimate says that it takes more (default: none)",
+        help="limit of memory, for example 8G: fewer tiles are held at once, or the fill is "
+        "refused if its estimate is above the limit (default: no limit)",
     )
 
 
@@ -95,8 +100,8 @@ def add_dipole(parser: argparse.ArgumentParser) -> None:
         "--dipole",
         choices=("marginalise", "fit"),
         default="marginalise",
-        help="monopole and dipole are as uncertain in the holes as the observed sky leaves them, "
-        "or what is fitted to it is taken for the truth (default: marginalise)",
+        help="marginalise: the uncertainty of monopole and dipole is carried into the holes; fit: "
+        "the fitted values are taken as exact (default: marginalise)",
     )
 
 
@@ -107,50 +112,59 @@ def add_seed(parser: argparse.ArgumentParser) -> None:
         type=whole,
         default=0,
         metavar="N",
-        help="the same seed gives the same sky (default: 0)",
+        help="seed of the random numbers; the same seed gives the same sky (default: 0)",
     )
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:
     """Declare --threads."""
     parser.add_argument(
-        "--threads", type=positive, metavar="N", help="threads to use (default: all cores)"
+        "--threads", type=positive, metavar="N", help="number of threads (default: all cores)"
     )
 
 
 def add_cosmovae(parser: argparse.ArgumentParser) -> None:
-    """Declare what the training of a CosmoVAE has beside that of the other network."""
-    group = parser.add_argument_group("cosmovae", "The published network; --cl: its latent prior.")
-    group.add_argument(
-        "--tiles", type=Path, metavar="DIR", help="tiles to learn from, made by `skyfill tiles`"
+    """Declare the options that only the training of a CosmoVAE has."""
+    group = parser.add_argument_group(
+        "cosmovae", "Options of the published network. --cl sets its latent prior."
     )
     group.add_argument(
-        "--width-factor", type=fraction, metavar="F", help="of the network's widths (default: 1)"
+        "--tiles", type=Path, metavar="DIR", help="training tiles, made by `skyfill tiles`"
     )
     group.add_argument(
-        "--max-steps", type=positive, metavar="N", help="stop after N (default: 1,000 epochs)"
+        "--width-factor",
+        type=fraction,
+        metavar="F",
+        help="multiply the number of channels of every layer by F (default: 1)",
+    )
+    group.add_argument(
+        "--max-steps", type=positive, metavar="N", help="stop after N steps (default: 1,000 epochs)"
     )
     group.add_argument(
         "--perceptual",
         choices=("imagenet", "none"),
-        help="a loss that looks through VGG-16, or none (default: imagenet)",
+        help="imagenet: add a loss of VGG-16 features; none: leave it out (default: imagenet)",
     )
     group.add_argument(
-        "--vgg-weights", type=Path, metavar="FILE", help="VGG-16 (default: torch hub's cache)"
+        "--vgg-weights",
+        type=Path,
+        metavar="FILE",
+        help="weights of VGG-16 (default: those in the cache of torch hub)",
     )
     group.add_argument(
         "--regulariser",
         choices=("kl", "gan", "wgan"),
-        help="divergence from the prior, or a network that tells them apart (default: kl)",
+        help="how the latent vector is kept near its prior: kl: the divergence; gan, wgan: an "
+        "adversarial network (default: kl)",
     )
 
 
 def set_threads(threads: int | None) -> None:
-    """Set the number of threads of every library, before or after it is loaded."""
+    """Set the number of threads of every library, loaded or not yet loaded."""
     if threads is None:
         return
     os.environ["OMP_NUM_THREADS"] = str(threads)
-    if "numba" in sys.modules:  # it reads its variable once
+    if "numba" in sys.modules:  # numba reads the variable only when it is imported
         numba = sys.modules["numba"]
         numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
     else:
@@ -184,7 +198,7 @@ def size(text: str) -> float:
     power = "KMGT".find(word[-1:]) + 1 if word else 0
     value = float(word[:-1] if power else word)
     if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"must be above 0, 8G for one, got {text}")
+        raise argparse.ArgumentTypeError(f"must be above 0, for example 8G, got {text}")
     return value * 1024.0**power
 
 

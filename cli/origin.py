@@ -1,4 +1,4 @@
-"""What a filled map's header says of its fill, and what is found again from that."""
+"""Read from the header of a filled map how it was filled, and reconstruct the fill from that."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 __all__ = ["exact_of", "keywords_of", "tiles_of"]
 
-#: Largest Nside at which `--exact` solves for the exact fill itself: a minute or so.
+#: Largest Nside at which `--exact` computes the exact fill, which takes about a minute there.
 _AFFORDABLE = 512
-#: Relative difference of priors that were fitted to one map with other numbers of threads.
+#: Largest relative difference of two fits to one map with different numbers of threads.
 _SAME = 1e-4
-#: SFFILLED has six digits behind the point, and is off by half of the last one.
+#: Rounding error of SFFILLED, which has six decimals, with a margin.
 _ROUNDED = 0.51e-6
 
 
 def keywords_of(sky: skyfill.SkyMap) -> Mapping[str, object]:
-    """Give the keywords of the table that a map was read from."""
+    """Give the header keywords of the table that a map was read from."""
     tables = skyfill.describe(sky.path).tables
     return next((table.keywords for table in tables if table.hdu == sky.hdu), {})
 
@@ -39,7 +39,7 @@ def exact_of(
     prior: skyfill.Prior | None,
     listener: skyfill.Progress,
 ) -> NDArray[np.float64] | None:
-    """Read the map of --exact, or solve for it; ``(npix,)``, µK; None where it is not given."""
+    """Read the map of --exact, or compute it; ``(npix,)`` in µK, None without --exact."""
     if args.exact is None:
         return None
     if args.exact is True:
@@ -56,7 +56,7 @@ def _solved(
     prior: skyfill.Prior | None,
     listener: skyfill.Progress,
 ) -> NDArray[np.float64]:
-    """Solve for the exact fill of the map's own draw."""
+    """Compute the exact fill with the seed and index of the map."""
     import numpy as np
 
     said = keywords_of(sky)
@@ -66,32 +66,33 @@ def _solved(
         raise ValueError(f"{path} is the exact fill already; drop --exact")
     if method != "vae" or prior is None:
         raise ValueError(
-            f"{path} is no map that skyfill filled by vae, with its prior in it, so its exact fill"
-            f" cannot be solved for; {mend}"
+            f"{path} is not a map that skyfill filled by vae and that holds its prior, so its exact"
+            f" fill cannot be computed; {mend}"
         )
     if sky.nside > _AFFORDABLE:
         raise ValueError(
-            f"{path} has Nside {sky.nside}, and an exact fill is solved for here up to"
+            f"{path} has Nside {sky.nside}, and --exact computes exact fills up to Nside"
             f" {_AFFORDABLE}; {mend}"
         )
     other = _other_holes(said, observed)
     if other is not None:
         raise ValueError(
-            f"{path}: {other}; pass the --mask that it was filled with, or {mend} (same map and"
-            " mask)"
+            f"{path}: {other}; pass the --mask that the map was filled with, or {mend} (with the"
+            " same map and mask)"
         )
     index = _index(said)
     seed = said.get("SFSEED")
     if index is None or (index >= 0 and not isinstance(seed, int)):
         raise ValueError(
-            f"{path} does not say which draw it is: its header lacks SFFILL or SFSEED; {mend}"
+            f"{path} does not say which realization it is: SFFILL or SFSEED is missing in its"
+            f" header; {mend}"
         )
     fitter = skyfill.Inpainter(
         np.where(observed, sky.values, np.nan),
         observed,
         method="gaussian",
         prior=prior,
-        trust_prior=True,  # as the fill did; what there is to warn of it has said
+        trust_prior=True,  # the fill itself has warned about the prior already
         holes="all",
         fill=str(said.get("SFLIKE", "data")),
         dipole=str(said.get("SFDIPOLE", "marginalise")),
@@ -113,7 +114,7 @@ def _solved(
 def _refuse_another(
     sky: skyfill.SkyMap, prior: skyfill.Prior | None, other: skyfill.SkyMap
 ) -> None:
-    """Refuse a map for --exact that was not filled as the other, but exactly."""
+    """Refuse a map for --exact that is not the exact fill of the same map, mask and seed."""
     if other.path.resolve() == sky.path.resolve():
         raise ValueError(f"--exact {other.path} is the filled map itself; give its exact fill")
     ours, theirs = keywords_of(sky), keywords_of(other)
@@ -122,14 +123,14 @@ def _refuse_another(
     if method != "gaussian":
         raise ValueError(f"--exact {other.path} was filled by {method}, not exactly; {mend}")
     names = ["SFFILL", "SFFILLED"]
-    if _index(ours) != -1:  # of a realization
+    if _index(ours) != -1:  # a realization
         names += ["SFSEED", "SFLIKE"]
     for name in names:
         one, two = ours.get(name), theirs.get(name)
         if one is not None and two is not None and one != two:
             raise ValueError(
-                f"--exact {other.path} is of another fill: its {name} is {two}, that of {sky.path}"
-                f" is {one}; {mend}"
+                f"--exact {other.path} is another fill: its {name} is {two}, and {one} in"
+                f" {sky.path}; {mend}"
             )
     one, two = (each.get("SFDIPOLE", "marginalise") for each in (ours, theirs))
     if "SFMETHOD" in ours and "SFMETHOD" in theirs and one != two:
@@ -152,21 +153,21 @@ def tiles_of(
     prior: skyfill.Prior | None,
     listener: skyfill.Progress,
 ) -> NDArray[np.int64] | None:
-    """Plan the tiles that a map was filled from; ``(npix,)``, None where it was from none."""
+    """Find the tile of each filled pixel, ``(npix,)``; None if the map was not made from tiles."""
     said = keywords_of(sky)
     if said.get("SFMETHOD") != "vae" or prior is None or "SFHOLES" in said:
         return None
     other = _other_holes(said, observed)
     if other is not None:
         warnings.warn(
-            f"{sky.path}: {other}; so nothing is said of the borders of its tiles", stacklevel=2
+            f"{sky.path}: {other}; the borders of its tiles are not evaluated", stacklevel=2
         )
         return None
     made, now = said.get("CREATOR"), f"skyfill {skyfill.__version__}"
     if made != now:
         warnings.warn(
-            f"{sky.path} was written by {made}, and its tiles are planned again by {now}: those"
-            " that filled it may have had other borders",
+            f"{sky.path} was written by {made}; its tiles are reconstructed by {now}, whose tiles"
+            " may have other borders",
             stacklevel=2,
         )
     return skyfill.mosaic.planned_regions(
@@ -179,19 +180,20 @@ def tiles_of(
 
 
 def _other_holes(said: Mapping[str, object], observed: NDArray[np.bool_]) -> str | None:
-    """Say that a mask has other holes than were filled, or only some of its holes were."""
+    """Say why the mask's holes are not those that were filled; None if they may be."""
     if "SFHOLES" in said:
         return f"only some of its holes were filled (SFHOLES is {said['SFHOLES']})"
     share, filled = float((~observed).mean()), said.get("SFFILLED")
     if isinstance(filled, float | int) and abs(share - filled) > _ROUNDED:
         return (
-            f"{filled:.4%} of the sky was filled (SFFILLED), and the mask's holes are {share:.4%}"
+            f"{filled:.4%} of the sky was filled (SFFILLED), but the holes of the mask cover"
+            f" {share:.4%}"
         )
     return None
 
 
 def _index(said: Mapping[str, object]) -> int | None:
-    """Give the index of a realization, -1 of a mean, None where SFFILL does not say."""
+    """Give the index of a realization, -1 for a mean, None if SFFILL is missing."""
     word, _, number = str(said.get("SFFILL", "")).partition(" ")
     if word == "mean":
         return -1
@@ -199,7 +201,7 @@ def _index(said: Mapping[str, object]) -> int | None:
 
 
 def _command(said: Mapping[str, object]) -> str:
-    """Give the command that writes the exact fill of a draw."""
+    """Give the command that writes the exact fill with the same seed and index."""
     words = "skyfill inpaint MAP MASK --method gaussian"
     index = _index(said)
     if index == -1:
@@ -216,7 +218,7 @@ def _command(said: Mapping[str, object]) -> str:
 
 
 def _alike(one: skyfill.Prior, two: skyfill.Prior) -> bool:
-    """Tell whether two priors are the same but for the rounding of a fit."""
+    """Tell whether two priors agree within the rounding of a fit."""
     import numpy as np
 
     numbers = ("fwhm", "noise_uk_arcmin", "calibration")

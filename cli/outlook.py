@@ -1,4 +1,4 @@
-"""Tell what `skyfill inpaint` would do, and what it would take."""
+"""Print the plan of `skyfill inpaint --dry-run`: steps, memory, time, outputs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def tell(
     maps = len(outputs)
     if (args.std or args.report) and args.method != "diffuse":
         maps = max(maps, args.std_draws or filling.STD_DRAWS)
-    seen = ~skyfill.find_holes(sky.values, observed)  # no name for the holes: they would stay
+    seen = ~skyfill.find_holes(sky.values, observed)  # unnamed, so that the holes are freed
     holes = None
     try:
         chosen = skyfill.masks.holes_to_fill(
@@ -49,7 +49,8 @@ def tell(
     prior = {"given": "prior as given", "fitted": "prior to be fitted to the map"}
     words = [args.method, prior.get(plan.prior, "no prior")]
     if plan.polish:
-        words.append(f"{plan.polish} exact iterations" if plan.polish > 1 else "1 exact iteration")
+        times = "iteration" if plan.polish == 1 else "iterations"
+        words.append(f"{plan.polish} {times} of the exact solver")
     print(
         f"map      Nside {plan.nside}, {plan.holes} holes of {plan.hole_pixels} pixels in all, "
         f"{plan.masked:.2%} of the sky"
@@ -58,8 +59,9 @@ def tell(
     print(f"stages   {', '.join(plan.stages)}")
     if plan.tiles:
         print("tiles    " + ", ".join(f"{n} for {name} holes" for name, n in plan.tiles.items()))
-    print(f"memory   some {plan.memory / 2**30:.1f} GiB at the peak")
-    print(f"time     some {_span(plan.seconds)} for {maps} of them, on two CPU cores")
+    print(f"memory   about {plan.memory / 2**30:.1f} GiB at the peak")
+    times = "1 fill" if maps == 1 else f"{maps} fills"
+    print(f"time     about {_span(plan.seconds)} for {times} on two CPU cores")
     for path, size in sizes.items():
         print(f"output   {path}{f', {size / 1e6:.1f} MB' if size else ''}")
 
@@ -67,7 +69,7 @@ def tell(
 def _sizes(
     args: argparse.Namespace, sky: skyfill.SkyMap, outputs: list[Path]
 ) -> dict[str, int | None]:
-    """Give the sizes of files to be written, bytes; None where nobody knows."""
+    """Give the sizes of the outputs in bytes; None if unknown."""
     npix = 12 * sky.nside**2
     alike = ".gz" not in args.map.suffixes and not sky.partial
     size = args.map.stat().st_size if alike else None
@@ -80,5 +82,5 @@ def _sizes(
 
 
 def _span(seconds: float) -> str:
-    """Say how long, to two digits."""
+    """Write a duration to about two digits."""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

@@ -1,4 +1,4 @@
-"""The reports of `inpaint` and `validate`: what they show of a run."""
+"""Make the report pages of `inpaint` and `validate`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add_report", "fill_page", "validation_page"]
 
-CUT_NSIDE = 512  # beyond it undoing a mask takes half a minute, and a GiB, and more
+#: Largest Nside at which the report has a cut-sky spectrum: beyond, it takes 30 s, 1 GiB or more.
+CUT_NSIDE = 512
 
 
 def add_report(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +30,7 @@ def add_report(parser: argparse.ArgumentParser) -> None:
         "--report",
         type=Path,
         metavar="HTML",
-        help="also write a page that says whether the fill can be believed",
+        help="also write a page that shows whether the fill can be trusted",
     )
 
 
@@ -42,12 +43,12 @@ def fill_page(
     scores: SkyScores,
     cards: Mapping[str, tuple[object, str]],
 ) -> Report:
-    """Put a fill on a page; maps are ``(npix,)``, µK, RING."""
+    """Make the page of a fill; maps are ``(npix,)``, µK, RING."""
     import numpy as np
 
     report = skyfill.report
     before = np.where(fitter.observed, sky.values, np.nan)
-    part = not np.all(np.isfinite(filled))  # of the sky: it has no spectrum
+    part = not np.all(np.isfinite(filled))  # a partial sky has no full-sky spectrum
     kind = "mean" if args.mean else "realization"
     if args.method in ("diffuse", "cosmovae"):
         kind = "guess"
@@ -69,18 +70,18 @@ def fill_page(
     }
     return report.Report(
         title=f"{args.map.name}, filled",
-        subtitle=f"skyfill {skyfill.__version__}, method {args.method}; holes without their truth: "
-        "`skyfill validate` hides holes of which it is known",
+        subtitle=f"skyfill {skyfill.__version__}, method {args.method}; the true sky in the holes "
+        "is unknown: `skyfill validate` tests the fill where it is known",
         facts=_facts(args, sky, fitter, cards),
         plates=plates,
-        findings=[report.Finding("filled, of the sky", share), *found],
+        findings=[report.Finding("filled share of the sky", share), *found],
         allowed=report.uses(kind)[0],
         forbidden=report.uses(kind)[1],
     )
 
 
 def validation_page(args: argparse.Namespace, sky: skyfill.SkyMap, found: Validation) -> Report:
-    """Put a validation on a page."""
+    """Make the page of a validation."""
     import numpy as np
 
     report, copies = skyfill.report, found.holes
@@ -97,8 +98,9 @@ def validation_page(args: argparse.Namespace, sky: skyfill.SkyMap, found: Valida
         "Statistics": [
             report.histogram(
                 "Z-scores",
-                "Observed less the mean of the realizations, over their spread, in the held-out "
-                "holes. Wider than normal: the error bars are too small.",
+                "Observed values minus the mean of the realizations, divided by their spread, in "
+                "the held-out holes. A histogram wider than the normal curve means that the error "
+                "bars are too small.",
                 z,
                 label="z",
                 normal=True,
@@ -115,7 +117,7 @@ def validation_page(args: argparse.Namespace, sky: skyfill.SkyMap, found: Valida
     return report.Report(
         title=f"{args.map.name}, validated",
         subtitle=f"skyfill {skyfill.__version__}, method {args.method}; copies of the mask's holes "
-        "were put where the map is observed, filled, and held against what was observed there",
+        "were placed on observed sky, filled, and compared with the observed values",
         facts=_facts(args, sky, found.filler, records.command_cards(args)),
         plates=plates,
         findings=[report.Finding("held out", share), *report.findings(found.figures)],
@@ -130,7 +132,7 @@ def _spectrum(
     fitter: skyfill.Inpainter,
     filled: NDArray[np.float64],
 ) -> skyfill.SpectrumComparison:
-    """Measure C_l; where the fill had no prior, beside one fitted to the observed sky."""
+    """Compare the C_l of the filled sky with the prior, or with a fitted one if it has none."""
     threads = args.threads or 0
     prior = skyfill.prior.for_map(fitter.prior, sky.values, fitter.observed, threads=threads)
     return skyfill.spectra.compare(
@@ -143,12 +145,12 @@ def _spectrum(
 
 
 def _one_point(scores: SkyScores) -> list[Plate]:
-    """Draw the distribution inside and outside of holes."""
+    """Draw the one-point distributions inside and outside the holes."""
     found = scores.one_point
-    if found is None:  # of a part of the sky
+    if found is None:  # a partial sky
         return []
     title = "Values in the holes and outside"
-    caption = "Monopole and dipole taken out. A fill that is too smooth is narrower."
+    caption = "Monopole and dipole are removed. A fill that is too smooth is narrower."
     samples = {"in the holes": found.sample_inside, "outside": found.sample_outside}
     return [skyfill.report.histogram(title, caption, samples, label="µK")]
 
@@ -159,7 +161,7 @@ def _facts(
     fitter: skyfill.Inpainter,
     cards: Mapping[str, tuple[object, str]],
 ) -> dict[str, dict[str, str]]:
-    """Say what was run, on what, with which prior."""
+    """List the command, the files and the prior."""
     run = {
         "command": args.command,
         "map": f"{args.map.name}, column {sky.column}, {sky.unit}",

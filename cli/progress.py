@@ -1,4 +1,4 @@
-"""Show progress on stderr: a bar for people, a line a stage for logs."""
+"""Show progress on stderr: a bar on a terminal, one line a stage in logs."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ class Lines:
         self._stage, self._begun = name, time.perf_counter()
 
     def advance(self, n: int = 1) -> None:
-        """Count nothing: a line has no length."""
+        """Do nothing: lines show no progress within a stage."""
 
     def note(self, text: str) -> None:
-        """Say nothing before the end."""
+        """Do nothing: lines show notes only at the end."""
 
     def done(self, note: str = "") -> None:
-        """Write the line of the stage that ends."""
+        """Write the line of the finished stage."""
         if self._stage is not None:
             print(self._line(note), file=sys.stderr, flush=True)
             self._stage = None
@@ -67,7 +67,7 @@ class Bar(Lines):
 
     def __init__(self) -> None:
         super().__init__()
-        from rich.console import Console  # only terminals pay for it
+        from rich.console import Console  # imported late: only terminals need it
         from rich.progress import (
             BarColumn,
             Progress,
@@ -109,12 +109,12 @@ class Bar(Lines):
             self._rich.advance(self._task, n)
 
     def note(self, text: str) -> None:
-        """Write beside the bar."""
+        """Show a note beside the bar."""
         if self._stage is not None:
             self._rich.update(self._task, description=f"{self._stage} {text}")
 
     def done(self, note: str = "") -> None:
-        """Put the stage's line in the bar's place."""
+        """Replace the bar with the line of the finished stage."""
         if self._stage is not None:
             self._rich.remove_task(self._task)
             self._rich.console.print(self._line(note), markup=False)

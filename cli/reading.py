@@ -1,7 +1,7 @@
-"""Read maps, masks and noise maps as the options say, and only what goes together.
+"""Read maps, masks and noise maps with the options of the command line.
 
-All files of a run share Nside and frame. `--unit` and `--field` are about the map; a mask and a
-noise map have options of their own, and a truth or a spread states its own unit.
+All files of a run must share Nside and frame. `--unit` and `--field` apply to the map; the mask and
+the noise map have their own options, and the unit of a truth or a spread is read from its file.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ __all__ = [
 
 _NEGATIVE = re.compile(r"-(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$")
 _ROTATE = re.compile(r"`skyfill\.rotate_mask\(observed, '.', '(.)'\)`")
-#: Temperature, or nothing that says otherwise.
+#: Stokes parameters that are filled: temperature, or not named.
 _SCALAR = (None, "T")
 
 
@@ -55,42 +55,43 @@ def add_map(parser: argparse.ArgumentParser) -> None:
         metavar="COLUMN",
         help="column of the map, by number from 0 or by name (default: the first)",
     )
-    parser.add_argument("--unit", help="unit of the map where its file names none: K, mK or uK")
+    parser.add_argument("--unit", help="unit of a map whose file names no unit: K, mK or uK")
     parser.add_argument(
         "--hdu",
         type=options.field,
         metavar="HDU",
-        help="HDU of the map, by number or by EXTNAME (default: the first that holds a sky)",
+        help="HDU of the map, by number or by EXTNAME (default: the first with a HEALPix map)",
     )
     parser.add_argument(
         "--nside",
         type=options.positive,
         metavar="N",
-        help="resolution at which a multi-order map is read",
+        help="Nside at which a multi-order map is read",
     )
     add_missing(parser)
     parser.add_argument(
         "--frame",
         metavar="G|E|C",
-        help="frame of the files that name none, or an unknown one: Galactic, ecliptic, equatorial",
+        help="frame of files that name no frame or an unknown one: G (Galactic), E (ecliptic), "
+        "C (equatorial)",
     )
 
 
 def add_missing(parser: argparse.ArgumentParser) -> None:
     """Declare --missing."""
-    # A value such as -1e30 is no option, which argparse knows of plain numbers only.
+    # argparse takes -1 for a number but -1e30 for an option; this pattern accepts both.
     parser._negative_number_matcher = _NEGATIVE  # noqa: SLF001
     parser.add_argument(
         "--missing",
         type=float,
         action="append",
         metavar="VALUE",
-        help="value that stands for missing in the map, beside UNSEEN and NaN; may be repeated",
+        help="a value that means missing in the map, besides UNSEEN and NaN; may be repeated",
     )
 
 
 def add_mask(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """Declare how a mask beside a map is read: --mask-field, --threshold, --invert and --bits."""
+    """Declare how the mask of a map is read: --mask-field, --threshold, --invert and --bits."""
     parser.add_argument(
         "--mask-field",
         type=options.field,
@@ -102,9 +103,9 @@ def add_mask(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
         "--threshold",
         type=float,
         metavar="X",
-        help="observed is what the mask has above X (needed for an apodised mask)",
+        help="a pixel is observed if the mask is above X (required for an apodised mask)",
     )
-    parser.add_argument("--invert", action="store_true", help="the mask has 1 where masked")
+    parser.add_argument("--invert", action="store_true", help="in the mask, 1 means masked")
     add_bits(parser)
 
 
@@ -114,8 +115,8 @@ def add_bits(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
         "--bits",
         type=_bits,
         metavar="N,N",
-        help="bits that mean masked in a mask of bit codes, 0 the lowest; with --invert the bits "
-        "that mean observed",
+        help="for a mask of bit codes: numbers of the bits that mean masked, 0 the lowest (with "
+        "--invert, of the bits that mean observed)",
     )
 
 
@@ -125,7 +126,7 @@ def add_noise_map(parser: argparse.ArgumentParser) -> None:
         "--noise-map",
         type=Path,
         metavar="FILE",
-        help="standard deviation of the noise in every pixel, or its variance (gaussian only)",
+        help="map of the noise: its standard deviation or variance in every pixel (gaussian only)",
     )
     parser.add_argument(
         "--noise-field",
@@ -136,12 +137,12 @@ def add_noise_map(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--noise-unit",
         metavar="UNIT",
-        help="unit of the noise map where its file names none: uK, uK^2, 1/uK^2",
+        help="unit of a noise map whose file names no unit: uK, uK^2, 1/uK^2",
     )
     parser.add_argument(
         "--noise-variance",
         action="store_true",
-        help="the noise map is a variance, though its file does not say so",
+        help="the noise map is a variance; for files that do not say so themselves",
     )
 
 
@@ -153,7 +154,7 @@ def map_of(
     single: bool = False,
     scalar: bool = True,
 ) -> skyfill.SkyMap:
-    """Read a map as the options say.
+    """Read a map with the options of `add_map`.
 
     Parameters
     ----------
@@ -162,12 +163,11 @@ def map_of(
     path
         The file.
     like
-        A map that was read, or the path of a mask, which must have the same Nside and frame.
+        Another map, or the path of a mask, that must have the same Nside and frame.
     single
-        Keep float32 where the file has no more.
+        Keep the values in float32 if the file holds float32.
     scalar
-        Whether the map will be held against statistics of the temperature, so that a column of
-        polarization is refused.
+        Refuse columns of polarization, because the map will be compared with a temperature prior.
 
     """
     with _rotating(like if isinstance(like, Path) else None):
@@ -190,14 +190,14 @@ def map_of(
 def beside_of(
     args: argparse.Namespace, path: Path, sky: skyfill.SkyMap, *, field: int | str = 0
 ) -> skyfill.SkyMap:
-    """Read a truth, a spread or the like: in its own unit, with the Nside and frame of a map."""
+    """Read a truth or a spread, with its own unit and the Nside and frame of a map."""
     return skyfill.read_map(path, field=field, frame=args.frame, like=sky)
 
 
 def mask_of(
     args: argparse.Namespace, path: Path, *, like: skyfill.SkyMap | None = None
 ) -> NDArray[np.bool_]:
-    """Read a mask, (npix,), true where observed, as the options of `add_mask` say."""
+    """Read a mask with the options of `add_mask`: ``(npix,)``, true where observed."""
     own = "mask_field" in args  # `skyfill mask` calls it --field
     nside = None
     if not own and skyfill.maps.place_of(path, hdu=args.hdu).nside is None:
@@ -217,7 +217,7 @@ def mask_of(
 
 
 def noise_of(args: argparse.Namespace, sky: skyfill.SkyMap) -> NDArray[np.float64] | None:
-    """Read --noise-map, (npix,), the standard deviation in µK; None where it is not given."""
+    """Read --noise-map: ``(npix,)``, the standard deviation in µK; None without the option."""
     refuse_without_noise_map(args)
     if args.noise_map is None:
         return None
@@ -236,7 +236,7 @@ def noise_of(args: argparse.Namespace, sky: skyfill.SkyMap) -> NDArray[np.float6
 def weights_of(
     args: argparse.Namespace, path: Path, *, like: skyfill.SkyMap | None = None
 ) -> NDArray[np.float64]:
-    """Read the weights of an apodised mask, (npix,), as the options of `add_mask` say."""
+    """Read the weights of an apodised mask, ``(npix,)``, with the options of `add_mask`."""
     with _rotating(path), wording.naming(field="--mask-field"):
         return skyfill.read_weights(
             path, field=args.mask_field, invert=args.invert, frame=args.frame, like=like
@@ -244,7 +244,7 @@ def weights_of(
 
 
 def known_of(args: argparse.Namespace, path: Path) -> tuple[NDArray[np.bool_], str | None]:
-    """Find the pixels of a map's first column that have a value, and the frame of the map."""
+    """Find the pixels with a value in a map's first column, and the frame of the map."""
     known = skyfill.maps.known_pixels(path, missing=args.missing, frame=args.frame)
     return known, skyfill.maps.place_of(path, frame=args.frame).frame.coord
 
@@ -252,7 +252,7 @@ def known_of(args: argparse.Namespace, path: Path) -> tuple[NDArray[np.bool_], s
 def _check_among(
     args: argparse.Namespace, sky: skyfill.SkyMap, *paths: Path | None
 ) -> list[skyfill.maps.Place]:
-    """Find the places of the files beside a map; refuse them in two frames if it names none."""
+    """Locate the files beside a map; if the map names no frame, refuse files in two frames."""
     masks = (args.mask, vars(args).get("footprint"))
     places = [skyfill.maps.place_of(path, mask=path in masks) for path in paths if path is not None]
     said = [place for place in places if place.frame.named]
@@ -263,29 +263,29 @@ def _check_among(
 
 
 def assumed(args: argparse.Namespace, sky: skyfill.SkyMap, *paths: Path | None) -> str:
-    """Say in words which frame is assumed, and for which files; "" where none has to be.
+    """Say in words which frame is assumed for which files; an empty string if none is assumed.
 
-    Files beside a map without a named frame must not be in two.
+    If the map names no frame, the files beside it must share one frame.
     """
     places = _check_among(args, sky, *paths)
     said = [place.frame for place in places if place.frame.named]
     silent = [place.path.name for place in places if not place.frame.named]
     if sky.coord and silent:
-        return f", frame {sky.coord}, assumed of {' and '.join(silent)}, too"
+        return f", frame {sky.coord}, also assumed for {' and '.join(silent)}"
     if not sky.frame.named and said:
         return f", frame assumed to be that of the other file: {said[0]}"
     return ""
 
 
 def frame_of(sky: skyfill.SkyMap) -> str:
-    """Give the frame of a map where it matters; Galactic where the file names none."""
+    """Give the frame of a map; Galactic if its file names no frame."""
     if sky.unknown_frame:
         raise ValueError(f"{sky.path} is in {sky.frame}; pass --frame G, E or C")
     return sky.coord or "G"
 
 
 def refuse_without_mask(args: argparse.Namespace) -> None:
-    """Refuse options about a mask where there is none."""
+    """Refuse options about a mask if no mask is given."""
     given = {
         "--mask-field": args.mask_field,
         "--threshold": args.threshold is not None,
@@ -294,11 +294,11 @@ def refuse_without_mask(args: argparse.Namespace) -> None:
     }
     for name, value in given.items():
         if value and args.mask is None:
-            raise ValueError(f"{name} is about a mask; pass --mask as well")
+            raise ValueError(f"{name} is an option of the mask; pass --mask as well")
 
 
 def refuse_without_noise_map(args: argparse.Namespace) -> None:
-    """Refuse options about a noise map where there is none."""
+    """Refuse options about a noise map if no noise map is given."""
     given = {
         "--noise-field": args.noise_field is not None,
         "--noise-unit": args.noise_unit is not None,
@@ -306,26 +306,26 @@ def refuse_without_noise_map(args: argparse.Namespace) -> None:
     }
     for name, value in given.items():
         if value and args.noise_map is None:
-            raise ValueError(f"{name} is about a noise map; pass --noise-map as well")
+            raise ValueError(f"{name} is an option of the noise map; pass --noise-map as well")
 
 
 def _refuse_polarization(sky: skyfill.SkyMap) -> None:
-    """Refuse a column that is not of temperature."""
+    """Refuse a column of polarization."""
     if sky.stokes in _SCALAR:
         return
     table = next(each for each in skyfill.describe(sky.path).tables if each.hdu == sky.hdu)
     mend = f"TTYPE of column {sky.column!r}"
     raise ValueError(
-        f"{sky.path}: column {sky.column!r} is Stokes {sky.stokes}, and skyfill cannot judge or "
-        "fill polarization yet: its prior is that of temperature; pass --field with a temperature "
-        f"column of {', '.join(column.name for column in table.columns)}, or, if it is one, "
+        f"{sky.path}: column {sky.column!r} is Stokes {sky.stokes}, and skyfill cannot evaluate or "
+        "fill polarization yet: its prior describes temperature; pass --field with a temperature "
+        f"column of {', '.join(column.name for column in table.columns)}, or, if this is one, "
         f"correct the {mend}"
     )
 
 
 @contextmanager
 def _rotating(mask: Path | None) -> Iterator[None]:
-    """Name the command that rotates a mask where the library names its function."""
+    """In errors, replace the library function that rotates a mask by the command that does it."""
     try:
         yield
     except ValueError as error:
@@ -335,7 +335,7 @@ def _rotating(mask: Path | None) -> Iterator[None]:
 
 
 def _bits(text: str) -> tuple[int, ...]:
-    """Read numbers of bits: 5, or 0,2."""
+    """Read a list of bit numbers: 5, or 0,2."""
     try:
         return tuple(options.whole(word) for word in text.split(","))
     except (ValueError, argparse.ArgumentTypeError):

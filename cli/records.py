@@ -1,4 +1,4 @@
-"""What the files we write say of the program and the command."""
+"""Header cards of the outputs: program, version, command."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["command_cards", "write_mask"]
 
 
 def command_cards(args: argparse.Namespace) -> dict[str, tuple[str | int, str]]:
-    """Record the version and, where there is one, the seed."""
+    """Record the version and the seed, if the verb has one."""
     cards: dict[str, tuple[str | int, str]] = {
         "CREATOR": (f"skyfill {skyfill.__version__}", "program that made this file")
     }
@@ -27,7 +27,7 @@ def command_cards(args: argparse.Namespace) -> dict[str, tuple[str | int, str]]:
 def write_mask(
     args: argparse.Namespace, observed: NDArray[np.bool_], coord: str | None = "G"
 ) -> None:
-    """Write a mask where -o says, one byte a pixel."""
+    """Write a mask to the file of -o, one byte a pixel."""
     skyfill.write_map(
         args.output,
         observed,

@@ -1,7 +1,7 @@
-"""Make a sky or a mask to try things on.
+"""Simulate a sky or a mask.
 
-A sky is Gaussian, with beam and white noise; a mask is a ragged Galactic band, holes of point
-sources, or both. The same seed gives the same shapes at every resolution.
+A sky is Gaussian, with a beam and white noise. A mask is a ragged Galactic band, holes like those
+of point sources, or both. The same seed gives the same shapes at every resolution.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .progress import progress
 
 __all__ = ["configure", "run"]
 
-#: Factor of the beam beyond which an end of the spectrum shows in the map.
+#: Beam factor b_l^2 at the last l of a spectrum above which its end is visible in the map.
 _SHOWN = 1e-3
 
 
@@ -28,17 +28,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     sky = kinds.add_parser("sky", help="a CMB sky", description="Draw a Gaussian sky, in µK.")
     _add_common(sky)
-    theory.add_prior(sky, otherwise="Where nothing is given: ΛCDM, no beam, no noise.", fits=False)
+    theory.add_prior(sky, otherwise="Defaults: ΛCDM, no beam, no noise.", fits=False)
     sky.add_argument(
         "--lmax",
         type=options.positive,
         metavar="ELL",
-        help="largest ell (default: all that beam and pixels let through)",
+        help="largest ell (default: as far as beam and pixels leave power)",
     )
 
     mask = kinds.add_parser("mask", help="a mask, 1 = observed", description="Draw a mask.")
     _add_common(mask)
-    mask.add_argument("--kind", choices=("band", "holes", "both"), default="both")
+    mask.add_argument(
+        "--kind",
+        choices=("band", "holes", "both"),
+        default="both",
+        help="what is masked (default: both)",
+    )
     mask.add_argument(
         "--band-deg",
         type=options.latitude,
@@ -46,21 +51,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="HALF_WIDTH",
         help="half the width of the band (default: 8)",
     )
-    mask.add_argument("--holes", type=options.whole, default=400, metavar="N", help="default: 400")
+    mask.add_argument(
+        "--holes",
+        type=options.whole,
+        default=400,
+        metavar="N",
+        help="number of holes (default: 400)",
+    )
     mask.add_argument(
         "--radius-arcmin",
         type=options.arcmin,
         nargs=2,
         default=(12.0, 60.0),
         metavar=("MIN", "MAX"),
-        help="radii of the holes (default: 12 60)",
+        help="smallest and largest radius of the holes (default: 12 60)",
     )
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    """Declare what skies and masks have in common."""
+    """Declare the options that skies and masks share."""
     options.add_output(parser)
-    parser.add_argument("--nside", type=options.positive, required=True, help="resolution")
+    parser.add_argument("--nside", type=options.positive, required=True, help="Nside of the output")
     options.add_seed(parser)
     options.add_threads(parser)
     options.add_quiet(parser)
@@ -84,7 +95,7 @@ def _sky(args: argparse.Namespace) -> str:
     theory.check(args)
     prior = theory.given(args).complete(args.nside)
     if prior is None:
-        raise ValueError("a prior to simulate from cannot be fitted; give all of it")
+        raise ValueError("a simulation has no map to fit a prior to; give the whole prior")
     _warn_of_short(args, prior)
     values = skyfill.simulate_sky(
         args.nside,
@@ -108,15 +119,15 @@ def _sky(args: argparse.Namespace) -> str:
 
 
 def _warn_of_short(args: argparse.Namespace, prior: skyfill.Prior) -> None:
-    """Warn where --cl ends before what beam and pixels would show."""
+    """Warn if --cl ends at an l where beam and pixels still leave power."""
     last, shown = prior.cl.size - 1, 2 * args.nside
     if args.cl is None or args.lmax is not None or last >= shown:
         return
     if math.exp(-last * (last + 1) * prior.fwhm**2 / (8 * math.log(2))) > _SHOWN:
         warnings.warn(
-            f"{args.cl} ends at l = {last}, and Nside {args.nside} shows l to {shown}: the sky has"
-            " no power beyond; pass --cl-extend to take it from ΛCDM, or --lmax"
-            f" {last} if that is meant",
+            f"{args.cl} ends at l = {last}, but Nside {args.nside} resolves l up to {shown}: the"
+            " sky has no power beyond the end; pass --cl-extend to continue with ΛCDM, or --lmax"
+            f" {last} if that is intended",
             stacklevel=2,
         )
 

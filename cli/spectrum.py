@@ -1,8 +1,8 @@
-"""Measure the power spectrum of filled skies and set it beside a theory.
+"""Measure the power spectrum of filled skies and compare it with a theory.
 
-Prints binned C_ell over theory, residuals in units of the error, and chi² by ranges of ell; writes
-them as a table and draws them where asked to. Of several realizations the mean is taken. With a
-mask, the spectrum of what it leaves, its coupling of multipoles undone, stands beside.
+Prints the binned C_ell, its ratio to the theory, residuals in units of the error, and chi² for
+ranges of ell; optionally writes a table and a plot. Several realizations are averaged. With --mask,
+the spectrum of the observed sky alone, corrected for the mask (MASTER), is printed beside.
 """
 
 from __future__ import annotations
@@ -26,18 +26,26 @@ if TYPE_CHECKING:
 
 __all__ = ["configure", "run"]
 
-BINNINGS = ("default", "linear", "log", "planck")  # named here, too, so that --help stays quick
+#: Kinds of bins. Repeated here so that --help need not import the library.
+BINNINGS = ("default", "linear", "log", "planck")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
     parser.add_argument(
-        "maps", type=Path, nargs="+", metavar="FILLED", help="whole sky, FITS; or realizations"
+        "maps",
+        type=Path,
+        nargs="+",
+        metavar="FILLED",
+        help="filled maps of the whole sky, FITS; several realizations are averaged",
     )
     reading.add_map(parser)
     options.add_output(parser, required=False)
     parser.add_argument(
-        "--plot", type=Path, metavar="FILE", help="draw the spectrum: PNG, or PDF if so named"
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help="plot the spectrum to FILE, a PNG or PDF by its ending",
     )
     parser.add_argument(
         "--lmax", type=options.positive, metavar="ELL", help="largest ell (default: 2 Nside)"
@@ -45,14 +53,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--binning",
         choices=BINNINGS,
-        help="default: growing with ell; linear: one width; log: 12 a decade; planck: those of "
-        "Planck 2018, 30 wide from 30 on and single ell below",
+        help="default: width grows with ell; linear: constant width; log: 12 bins a decade; "
+        "planck: the bins of Planck 2018, single ell below 30 and 30 wide from there",
     )
     parser.add_argument(
         "--bins",
         type=options.positive,
         metavar="WIDTH",
-        help="width of all bins, which makes them linear (default of linear: 30)",
+        help="width of linear bins; implies --binning linear (default: 30)",
     )
     parser.add_argument(
         "--range",
@@ -60,11 +68,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs=2,
         action="append",
         metavar=("LOW", "HIGH"),
-        help="ells of a chi²; may be repeated (default: 2 29, 30 lmax and 2 lmax)",
+        help="first and last ell of a chi²; may be repeated (default: 2 29, 30 lmax and 2 lmax)",
     )
     group = parser.add_argument_group("cut sky")
     group.add_argument(
-        "--mask", type=Path, metavar="MASK", help="measure also what it leaves, 1 = observed"
+        "--mask",
+        type=Path,
+        metavar="MASK",
+        help="also measure the spectrum of the sky observed by MASK, 1 = observed",
     )
     reading.add_mask(group)
     group.add_argument(
@@ -72,11 +83,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=options.amount,
         default=0.0,
         metavar="WIDTH",
-        help="soften the edges of the mask over WIDTH, inwards (default: 0)",
+        help="apodise the mask over WIDTH inside its edges (default: 0)",
     )
     theory.add_prior(
         parser,
-        otherwise="What is not given is what the header of the first map records, or else fitted.",
+        otherwise="Values that are not given are read from the header of the first map, or fitted.",
     )
     options.add_threads(parser)
     options.add_quiet(parser)
@@ -132,7 +143,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Refuse what cannot be meant, before anything is read."""
+    """Refuse options that contradict each other, before any file is read."""
     theory.check(args)
     if args.output and args.plot and args.output.resolve() == args.plot.resolve():
         raise ValueError(f"-o and --plot both name {args.plot}; give two files")
@@ -141,29 +152,29 @@ def _check(args: argparse.Namespace) -> None:
     if args.plot:
         skyfill.check_writable(args.plot, overwrite=args.overwrite, kind="picture")
     if args.bins and args.binning not in (None, "linear"):
-        raise ValueError(f"--bins WIDTH is of linear bins, not of --binning {args.binning}")
+        raise ValueError(f"--bins WIDTH sets linear bins; drop --bins, or --binning {args.binning}")
     if args.mask is None:
         if args.apodize_deg:
-            raise ValueError("--apodize-deg is about a mask; pass --mask as well")
+            raise ValueError("--apodize-deg is an option of the mask; pass --mask as well")
         reading.refuse_without_mask(args)
     elif args.apodize_deg >= 180:
         raise ValueError(f"--apodize-deg must be below 180, got {args.apodize_deg:g}")
 
 
 def _prior(args: argparse.Namespace, sky: skyfill.SkyMap) -> skyfill.Prior:
-    """Find the statistics of the sky: as given, as the header records them, or fitted."""
+    """Find the prior of the sky: given, read from the header, or fitted."""
     import numpy as np
 
     header = None if args.no_fit else skyfill.prior.recorded_prior(sky.path)
     known = theory.given(args, header)
     there = np.isfinite(sky.values)
     prior = known.of_map(sky.values, there, threads=args.threads or 0)
-    if prior.fitted and there.all():  # else it is refused soon
+    if prior.fitted and there.all():  # a map with missing pixels is refused later
         found = skyfill.prior.judge(sky.values, there, prior)
         if found.verdict == "refused":
             warnings.warn(
-                f"{sky.path}: what is fitted does not describe the sky, so the theory below is not"
-                f" its own: {found}",
+                f"{sky.path}: the fitted prior does not describe the sky, so the theory below is"
+                f" not reliable: {found}",
                 stacklevel=2,
             )
     return prior
@@ -172,7 +183,7 @@ def _prior(args: argparse.Namespace, sky: skyfill.SkyMap) -> skyfill.Prior:
 def _mask(
     args: argparse.Namespace, sky: skyfill.SkyMap
 ) -> NDArray[np.bool_] | NDArray[np.float64] | None:
-    """Read --mask, or the weights of one that is apodised, and refuse what is not of this sky."""
+    """Read --mask, or its weights if it is apodised; refuse another Nside or frame."""
     if args.mask is None:
         return None
     observed: NDArray[np.bool_] | NDArray[np.float64]
@@ -193,7 +204,7 @@ def _mask(
 
 
 def _described(path: Path, observed: NDArray[np.bool_] | NDArray[np.float64]) -> str:
-    """Say whether the mask is taken for 0 and 1 or for weights, and how much it leaves."""
+    """Say how much of the sky is observed, and whether the mask is read as weights."""
     sky = f"{path}, {(observed > 0).mean():.2%} of the sky"
     if observed.dtype == bool:
         return sky
@@ -201,7 +212,7 @@ def _described(path: Path, observed: NDArray[np.bool_] | NDArray[np.float64]) ->
 
 
 def _skies(args: argparse.Namespace, sky: skyfill.SkyMap) -> Iterator[NDArray[np.float64]]:
-    """Give the skies, of which one is held at a time."""
+    """Yield the skies one at a time, so that one is in memory."""
     yield sky.values
     for path in args.maps[1:]:
         other = reading.map_of(args, path, like=sky)
@@ -209,7 +220,7 @@ def _skies(args: argparse.Namespace, sky: skyfill.SkyMap) -> Iterator[NDArray[np
 
 
 def _as_text(comparison: skyfill.SpectrumComparison) -> str:
-    """Lay the bins and the tests out for reading."""
+    """Write the bins and the tests as a table."""
     lines = ["   ell range        C_ell [µK²]   sky/theory   residual [σ]"]
     bands = [comparison.full]
     if comparison.cut is not None:
@@ -235,7 +246,7 @@ def _as_text(comparison: skyfill.SpectrumComparison) -> str:
 def _as_json(
     args: argparse.Namespace, comparison: skyfill.SpectrumComparison, prior: skyfill.Prior
 ) -> str:
-    """Name the files written and list the bins."""
+    """Write the outputs and the bins as JSON."""
     return json.dumps(
         {
             "map": str(args.maps[0]),

@@ -1,4 +1,4 @@
-"""The statistics of the sky on the command line: options, what is printed, what is kept."""
+"""The prior on the command line: its options, how it is printed, and how it is recorded."""
 
 from __future__ import annotations
 
@@ -36,46 +36,66 @@ Cards = dict[str, tuple[str | int | float | bool, str]]
 
 
 def add_prior(parser: argparse.ArgumentParser, *, otherwise: str, fits: bool = True) -> None:
-    """Declare the statistics of the sky; `otherwise` says what holds where none is given."""
-    group = parser.add_argument_group("statistics of the sky", otherwise)
+    """Declare the options of the prior; `otherwise` explains the defaults."""
+    group = parser.add_argument_group("prior: statistics of the sky", otherwise)
     group.add_argument(
         "--prior",
         type=Path,
         metavar="FILE",
-        help="all of it from a file of --save-prior, or from a map that skyfill filled; the "
-        "options below replace single numbers",
+        help="read the whole prior from a file of --save-prior or from a map that skyfill filled; "
+        "the options below replace single values of it",
     )
     group.add_argument(
         "--cl",
         type=Path,
         metavar="FILE",
-        help="theory, text or FITS: columns ell and C_ell in µK² (default: Planck 2018 ΛCDM)",
+        help="theory spectrum, text or FITS: columns ell and C_ell in µK² (default: Planck 2018 "
+        "ΛCDM)",
     )
-    group.add_argument("--dl", action="store_true", help="FILE holds ell (ell + 1) C_ell / 2π")
     group.add_argument(
-        "--cl-column", type=options.field, metavar="COLUMN", help="column of FILE (default: TT)"
+        "--dl", action="store_true", help="the file of --cl holds D_ell = ell (ell + 1) C_ell / 2π"
     )
-    group.add_argument("--cl-unit", metavar="UNIT", help="unit of FILE where it names none: K^2 …")
-    group.add_argument("--cl-hdu", type=options.field, metavar="HDU", help="table of a FITS FILE")
+    group.add_argument(
+        "--cl-column",
+        type=options.field,
+        metavar="COLUMN",
+        help="column of the spectrum in the file of --cl (default: TT)",
+    )
+    group.add_argument(
+        "--cl-unit", metavar="UNIT", help="unit of a spectrum whose file names no unit: K^2, ..."
+    )
+    group.add_argument(
+        "--cl-hdu", type=options.field, metavar="HDU", help="HDU of the table if --cl is FITS"
+    )
     group.add_argument(
         "--cl-extend",
         action="store_true",
-        help="take ΛCDM where FILE has no row: below its first l, in gaps, beyond its last l",
+        help="use ΛCDM at every ell that the file of --cl lacks: below its first ell, in gaps and "
+        "beyond its last",
     )
-    group.add_argument("--beam-arcmin", type=options.arcmin, metavar="FWHM", help="Gaussian beam")
     group.add_argument(
-        "--noise-uk-arcmin", type=options.amount, metavar="RMS", help="white noise, µK·arcmin"
+        "--beam-arcmin",
+        type=options.arcmin,
+        metavar="FWHM",
+        help="full width at half maximum of the Gaussian beam",
+    )
+    group.add_argument(
+        "--noise-uk-arcmin",
+        type=options.amount,
+        metavar="RMS",
+        help="white noise, in µK·arcmin",
     )
     group.add_argument(
         "--pixel-window",
         action=argparse.BooleanOptionalAction,
-        help="whether the sky was averaged over its pixels",
+        help="whether the map includes the HEALPix pixel window",
     )
     if fits:
         group.add_argument(
             "--no-fit",
             action="store_true",
-            help="fit nothing: without --beam-arcmin no beam, without --noise-uk-arcmin no noise",
+            help="fit nothing: no beam unless --beam-arcmin is given, no noise unless "
+            "--noise-uk-arcmin is given",
         )
 
 
@@ -84,7 +104,7 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trust-prior",
         action="store_true",
-        help="fill, with a warning, where the observed sky contradicts the prior",
+        help="fill even if the observed sky contradicts the prior, with a warning",
     )
 
 
@@ -94,12 +114,12 @@ def add_save(parser: argparse.ArgumentParser) -> None:
         "--save-prior",
         type=Path,
         metavar="FILE.json",
-        help="write the prior in use, for --prior",
+        help="write the prior of this run to a file that --prior reads",
     )
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse options that have no effect, before anything is read."""
+    """Refuse options that would have no effect, before any file is read."""
     about = {
         "--dl": args.dl,
         "--cl-column": args.cl_column is not None,
@@ -109,13 +129,13 @@ def check(args: argparse.Namespace) -> None:
     }
     for name, is_given in about.items():
         if is_given and args.cl is None:
-            raise ValueError(f"{name} says how --cl FILE is read; pass --cl as well")
+            raise ValueError(f"{name} is an option of --cl FILE; pass --cl as well")
     if getattr(args, "save_prior", None) is not None:
         skyfill.check_writable(args.save_prior, overwrite=args.overwrite)
 
 
 def given(args: argparse.Namespace, header: skyfill.Prior | None = None) -> skyfill.prior.Given:
-    """Collect what the options say; what they leave open is the header's, if there is one."""
+    """Collect the given values; the rest comes from the prior of the header, if there is one."""
     base = header
     if args.prior is not None:
         base = skyfill.prior.read_prior(args.prior)
@@ -133,7 +153,7 @@ def given(args: argparse.Namespace, header: skyfill.Prior | None = None) -> skyf
 
 
 def _ask_for_noise(args: argparse.Namespace, base: skyfill.Prior) -> None:
-    """Refuse a prior that was used with a noise map where no noise is given."""
+    """Refuse a prior that was used with a noise map if no noise is given."""
     takes_maps = "noise_map" in args
     if base.noise_map and takes_maps and args.noise_map is None and args.noise_uk_arcmin is None:
         raise ValueError(
@@ -143,7 +163,7 @@ def _ask_for_noise(args: argparse.Namespace, base: skyfill.Prior) -> None:
 
 
 def used(args: argparse.Namespace, prior: skyfill.Prior | None) -> skyfill.Prior | None:
-    """Give the prior in use with the name of the noise map, which stands for its white noise."""
+    """Give the prior of this run with the name of the noise map that replaces its white noise."""
     noise = vars(args).get("noise_map")
     if prior is None:
         return None
@@ -151,10 +171,10 @@ def used(args: argparse.Namespace, prior: skyfill.Prior | None) -> skyfill.Prior
 
 
 def spectrum(args: argparse.Namespace) -> skyfill.prior.SpectrumFile | None:
-    """Read --cl; None where it is not given."""
+    """Read --cl; None without the option."""
     if args.cl is None:
         return None
-    # The map has options of these names, too.
+    # The map has options with the same names, so errors must name those of the spectrum.
     names = {name: f"--cl-{name}" for name in ("unit", "column", "hdu", "extend")}
     with wording.naming(**names):
         return skyfill.prior.read_spectrum(
@@ -183,18 +203,18 @@ def save(args: argparse.Namespace, prior: skyfill.Prior | None) -> None:
 
 
 def lines(args: argparse.Namespace, prior: skyfill.Prior | None) -> list[str]:
-    """Say for people what the prior is, and what was taken for what in the file of --cl."""
+    """Describe the prior, and how the file of --cl was read, in lines of text."""
     if prior is None:
         return ["prior    none: this method has no prior"]
     known = spectrum(args)
     said = [f"{args.cl.name}: {line}" for line in _said(known)]
     if vars(args).get("noise_map") is not None:
-        said.append(f"{args.noise_map.name}: the noise, in place of the white noise above")
+        said.append(f"{args.noise_map.name}: noise map, replaces the white noise above")
     return [f"prior    {skyfill.inpaint.describe_prior(prior)}", *[f"         {x}" for x in said]]
 
 
 def as_json(args: argparse.Namespace, prior: skyfill.Prior | None) -> dict[str, Any] | None:
-    """Say the same for a machine."""
+    """Describe the prior for JSON."""
     if prior is None:
         return None
     known = spectrum(args)
@@ -212,12 +232,12 @@ def as_json(args: argparse.Namespace, prior: skyfill.Prior | None) -> dict[str, 
 
 
 def _said(known: skyfill.prior.SpectrumFile | None) -> list[str]:
-    """Say what was taken for what in the file of --cl, in the words of the command line."""
+    """Say how the file of --cl was read, with the options of the command line."""
     return [] if known is None else [wording.as_options(line) for line in known.said]
 
 
 def cards(prior: skyfill.Prior) -> Cards:
-    """Record the prior in a header, for people; `attached` is what programs read back."""
+    """Record the prior in header cards, for people; programs read the HDU of `attached`."""
     short = {
         "cl": "theory",
         "fwhm": "beam",
@@ -231,12 +251,12 @@ def cards(prior: skyfill.Prior) -> Cards:
         "SFBEAM": (float(f"{math.degrees(prior.fwhm) * 60:.6g}"), "[arcmin] FWHM of the beam"),
         "SFNOISE": (float(f"{prior.noise_uk_arcmin:.6g}"), "[uK arcmin] white noise"),
         "SFCALIB": (round(prior.calibration, 5), "factor of the power of the theory"),
-        "SFPIXWIN": (prior.pixel_window, "is the sky averaged over its pixels?"),
+        "SFPIXWIN": (prior.pixel_window, "does the map include the pixel window?"),
         "SFORIGIN": (origins, ""),
-        "SFFITTED": (bool(prior.fitted), "is any of it fitted to this map?"),
+        "SFFITTED": (bool(prior.fitted), "is any of the prior fitted to this map?"),
     }
 
 
 def attached(prior: skyfill.Prior | None) -> tuple[str, bytes]:
-    """Give the HDU that brings the prior back, bit by bit; an empty one removes any other."""
+    """Give the HDU that stores the prior exactly; an empty one removes a stored prior."""
     return skyfill.prior.PRIOR_HDU, b"" if prior is None else skyfill.prior.prior_hdu(prior)

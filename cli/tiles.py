@@ -1,8 +1,8 @@
-"""Cut a map and its mask into tiles to train and to judge a network of tiles.
+"""Cut a map and its mask into tiles for training and testing a network.
 
-Writes one Zarr store: tiles of the map in µK and of the mask on the same centres, with their places
-on the sky. Clean tiles are for training, those with missing pixels lend their masks. A run that was
-killed goes on where it stopped when the same command is given again.
+Writes one Zarr store with tiles of the map, in µK, and of the mask, with their positions. Clean
+tiles are used for training; tiles with missing pixels provide masks. A run that was killed
+continues when the same command is given again.
 """
 
 from __future__ import annotations
@@ -29,40 +29,48 @@ def configure(parser: argparse.ArgumentParser) -> None:
     reading.add_map(parser)
     reading.add_mask(parser)
     parser.add_argument(
-        "--size", type=options.positive, default=400, metavar="N", help="pixels a side (400)"
+        "--size",
+        type=options.positive,
+        default=400,
+        metavar="N",
+        help="pixels on each side of a tile (default: 400)",
     )
     parser.add_argument(
         "--projection",
         choices=("cartesian", "gnomonic"),
         default="cartesian",
-        help="boxes of longitude ±10° and latitude ±5°, or squares (default: cartesian)",
+        help="cartesian: boxes of longitude ±10° and latitude ±5°; gnomonic: squares (default: "
+        "cartesian)",
     )
     parser.add_argument(
         "--pixel-arcmin",
         type=options.arcmin,
         metavar="X",
-        help="pixel of a gnomonic tile (default: 1.5)",
+        help="pixel size of a gnomonic tile (default: 1.5)",
     )
     parser.add_argument(
         "--spacing-deg",
         type=float,
         nargs=2,
         metavar=("LON", "LAT"),
-        help="of the centres (default: cartesian 7.66 2, which makes 4,042; gnomonic half a tile)",
+        help="spacing of the tile centres (default: cartesian 7.66 2, which gives 4,042 tiles; "
+        "gnomonic half a tile)",
     )
     parser.add_argument(
         "--split",
         choices=("paper", "region", "sky"),
         default="paper",
-        help="paper: train on clean tiles, and be judged by them; region: hold a part of the sky "
-        "out; sky: hold the clean tiles of --test-map out (default: paper)",
+        help="paper: train and test on the same clean tiles; region: hold out a part of the sky; "
+        "sky: hold out the clean tiles of --test-map (default: paper)",
     )
-    parser.add_argument("--test-map", type=Path, metavar="FILE", help="another sky, held out")
     parser.add_argument(
-        "--limit", type=options.positive, metavar="N", help="cut only N of the tiles, evenly chosen"
+        "--test-map", type=Path, metavar="FILE", help="map of another sky to test on"
+    )
+    parser.add_argument(
+        "--limit", type=options.positive, metavar="N", help="cut only N tiles, evenly spread"
     )
     theory.add_prior(
-        parser, otherwise="What is not given is what the map's header says, else fitted."
+        parser, otherwise="Values that are not given are read from the map's header, or fitted."
     )
     options.add_threads(parser)
     options.add_quiet(parser)
@@ -132,7 +140,7 @@ def run(args: argparse.Namespace) -> int:
 def _about(
     args: argparse.Namespace, sky: skyfill.SkyMap, known: skyfill.prior.Given
 ) -> dict[str, Any]:
-    """Say where the tiles come from."""
+    """Record the files and the prior that the tiles come from."""
     tables = skyfill.describe(args.map).tables
     header = next((table.keywords for table in tables if table.hdu == sky.hdu), {})
     seed = header.get("SFSEED")

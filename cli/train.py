@@ -1,7 +1,8 @@
-"""Train weights for `skyfill inpaint`, on simulated skies, on maps, or on a data set of tiles.
+"""Train a network for `skyfill inpaint` on simulated skies, on maps, or on a data set of tiles.
 
-Training runs on a CPU or a GPU, keeps a checkpoint and a log in the folder of --run, and goes on
-from there with --resume as if it had never stopped. Under `torchrun` several processes share it.
+Training runs on a CPU or a GPU and keeps a checkpoint and a log in the folder of --run. With
+--resume it continues from the checkpoint, with the same result as without the stop. `torchrun`
+spreads it over several processes.
 """
 
 from __future__ import annotations
@@ -34,55 +35,74 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--model",
         choices=("vae", "cosmovae"),
         default="vae",
-        help="skyfill's own network, or the published CosmoVAE, which wants --tiles (default: vae)",
+        help="vae: skyfill's own network; cosmovae: the published one, needs --tiles (default: "
+        "vae)",
     )
     parser.add_argument(
         "--run",
         dest="folder",
         type=Path,
         metavar="DIR",
-        help="folder of checkpoint and log (default: OUT.run)",
+        help="folder of the checkpoint and the log (default: OUT.run)",
     )
     parser.add_argument(
-        "--resume", action="store_true", help="go on from the checkpoint; OUT is replaced"
+        "--resume", action="store_true", help="continue from the checkpoint; OUT is replaced"
     )
     parser.add_argument(
-        "--weights", metavar="FILE", help=f"weights to begin from; {SHIPPED!r} for the shipped ones"
+        "--weights", metavar="FILE", help=f"weights to start from; {SHIPPED!r} for the shipped ones"
     )
     parser.add_argument(
-        "--steps", type=options.positive, metavar="N", help="of the schedule (default: the recipe)"
+        "--steps",
+        type=options.positive,
+        metavar="N",
+        help="number of training steps (default: as in the recipe)",
     )
     parser.add_argument(
         "--batch-size",
         type=options.positive,
         metavar="N",
-        help="tiles a step (default: the recipe; cosmovae 4)",
+        help="tiles in one step (default: as in the recipe; cosmovae 4)",
     )
     parser.add_argument(
         "--minutes",
         type=options.amount,
         default=math.inf,
         metavar="T",
-        help="stop after so long, to be resumed; OUT is written all the same",
+        help="stop after T minutes and write OUT; --resume continues",
     )
     parser.add_argument(
-        "--seed", type=options.whole, metavar="N", help="of training (default: the recipe)"
+        "--seed",
+        type=options.whole,
+        metavar="N",
+        help="seed of the training (default: as in the recipe)",
     )
     parser.add_argument(
         "--nonlinear",
         action="store_true",
-        help="a network that may bend, trained on the truth; for --maps of no Gaussian sky",
+        help="train a network that is not linear in the data; for --maps of a non-Gaussian sky",
     )
     options.add_cosmovae(parser)
-    maps = parser.add_argument_group("own maps", "Without maps: skies are simulated from --cl.")
+    maps = parser.add_argument_group("own maps", "Without --maps, skies are simulated from --cl.")
     maps.add_argument(
-        "--maps", type=Path, nargs="+", default=[], metavar="MAP", help="cut tiles from these"
+        "--maps",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="MAP",
+        help="maps from which training tiles are cut",
     )
-    maps.add_argument("--mask", type=Path, metavar="FILE", help="tiles wholly observed only")
+    maps.add_argument(
+        "--mask",
+        type=Path,
+        metavar="FILE",
+        help="mask of the maps; only tiles without a masked pixel are used",
+    )
     reading.add_mask(maps)
     reading.add_map(parser)
     theory.add_prior(
-        parser, otherwise="Of --maps, where nothing is given: fitted to each. Else --cl alone."
+        parser,
+        otherwise="With --maps, values that are not given are fitted to each map. Without --maps, "
+        "only --cl applies.",
     )
     options.add_device(parser)
     options.add_threads(parser)
@@ -173,16 +193,16 @@ def _train_cosmovae(args: argparse.Namespace, folder: Path) -> int:
 
 
 def _forget(args: argparse.Namespace, folder: Path) -> None:
-    """Drop the run that stands in the folder, unless it is to go on."""
+    """Delete an earlier run in the folder, except with --resume."""
     if not args.resume and skyfill.vae.training.first_process():
         for name in ("checkpoint.pt", "log.jsonl", "log.csv"):
             (folder / name).unlink(missing_ok=True)
 
 
 def _refuse(args: argparse.Namespace) -> None:
-    """Refuse options that say nothing together."""
+    """Refuse options that contradict each other."""
     if args.output.suffix != ".safetensors":
-        raise ValueError(f"{args.output}: weights are written to a file that ends in .safetensors")
+        raise ValueError(f"{args.output}: the name of a file of weights must end in .safetensors")
     _refuse_of_other_model(args)
     if not args.maps:
         about_maps = {
@@ -199,12 +219,12 @@ def _refuse(args: argparse.Namespace) -> None:
         }
         for option, value in about_maps.items():
             if value is not None:
-                raise ValueError(f"{option} speaks of maps; pass --maps as well")
+                raise ValueError(f"{option} is an option of maps; pass --maps as well")
     reading.refuse_without_mask(args)
 
 
 def _refuse_of_other_model(args: argparse.Namespace) -> None:
-    """Refuse options that the other model has."""
+    """Refuse options that belong to the other model."""
     ours = ("tiles", "width_factor", "max_steps", "perceptual", "vgg_weights", "regulariser")
     theirs = ("weights", "steps", "nonlinear", "maps", "mask")
     other = theirs if args.model == "cosmovae" else ours
@@ -213,23 +233,23 @@ def _refuse_of_other_model(args: argparse.Namespace) -> None:
             model = "vae" if args.model == "cosmovae" else "cosmovae"
             raise ValueError(f"--{name.replace('_', '-')} is for --model {model}; drop one of them")
     if args.model == "cosmovae" and args.tiles is None:
-        raise ValueError("cosmovae learns from tiles; pass --tiles DIR, made by `skyfill tiles`")
+        raise ValueError("cosmovae is trained on tiles; pass --tiles DIR, made by `skyfill tiles`")
     if args.vgg_weights is not None and args.perceptual == "none":
         raise ValueError("--vgg-weights is for --perceptual imagenet; drop one of them")
 
 
 def _check_places(args: argparse.Namespace, folder: Path) -> None:
-    """Refuse what could not be written, or would be written over."""
+    """Refuse outputs that cannot be written or that exist already."""
     replace = args.overwrite or args.resume
     skyfill.check_writable(args.output, overwrite=replace, kind="weights")
     skyfill.check_writable(args.output.with_suffix(".json"), overwrite=replace)
     checkpoint = folder / "checkpoint.pt"
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder}: not a folder; give another one with --run")
+        raise ValueError(f"{folder} is not a folder; give another one with --run")
     if args.resume and not checkpoint.exists():
-        raise ValueError(f"{checkpoint}: no such checkpoint; drop --resume to begin")
+        raise ValueError(f"{checkpoint}: no such checkpoint; drop --resume to start a new run")
     if checkpoint.exists() and not (args.resume or args.overwrite):
-        raise ValueError(f"{checkpoint} exists already; pass --resume to go on, or --overwrite")
+        raise ValueError(f"{checkpoint} exists already; pass --resume to continue, or --overwrite")
 
 
 def _config(
@@ -237,7 +257,7 @@ def _config(
     recipe: skyfill.vae.training.TrainConfig,
     start: skyfill.vae.TileVAE | None,
 ) -> skyfill.vae.training.TrainConfig:
-    """Change the recipe as the options say."""
+    """Apply the options to the recipe."""
     architecture = recipe.architecture if start is None else start.arch
     if args.nonlinear and start is not None and architecture.linear:
         raise ValueError(f"{args.weights} is linear; drop --nonlinear, or --weights")
@@ -276,7 +296,7 @@ def _own_tiles(
 
 
 def _data(args: argparse.Namespace) -> str:
-    """Say in words what was trained on."""
+    """Describe the training data in words."""
     if args.maps:
         return f"tiles of {', '.join(path.name for path in args.maps)}"
     theory = "LCDM spectrum shipped with skyfill" if args.cl is None else args.cl.name

@@ -1,4 +1,4 @@
-"""Say in one line what is wrong with a command line, and what was meant perhaps."""
+"""Report a wrong command line in one line, with a suggestion where there is one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Parser", "check_words"]
 
 WRONG_USAGE = 2
 
-#: What people type for a verb who know other programs, or this one from its pages.
+#: Words that users of other programs type, and the verbs that they mean.
 _VERBS = {
     "fill": "inpaint",
     "run": "inpaint",
@@ -30,8 +30,8 @@ _VERBS = {
     "help": "--help",
     "version": "--version",
 }
-#: Options of other programs, and what they are here, the likeliest first; those
-#: that a verb does not have are not named.
+#: Options of other programs, and their names here, the likeliest first. Only options that the verb
+#: has are suggested.
 _OPTIONS = {
     "apod": ("--apodize-deg",),
     "apodize": ("--apodize-deg",),
@@ -120,7 +120,7 @@ _OPTIONS = {
     "v": (),
     "verbose": (),
 }
-#: Options that nothing here stands for, and why.
+#: Options of other programs that have no counterpart here, and why.
 _NOT_HERE = {
     "debug": "progress is shown unless -q is given, and errors are one line",
     "progress": "progress is shown unless -q is given",
@@ -131,9 +131,9 @@ _NOT_HERE = {
     "ring": "the order of a file's pixels is read from its header",
     "nside": "the resolution is the file's own",
 }
-#: Likeness from which a word is taken for a slip of another (0 to 1, as difflib has it).
+#: Similarity (0 to 1, of difflib) above which a word counts as a misspelling of another.
 _LIKE = 0.6
-#: What argparse calls invalid, by the names of the functions in `options` that read it.
+#: What an option takes, by the name of the function in `options` that reads it.
 _KINDS = {
     "int": "a whole number",
     "float": "a number",
@@ -148,9 +148,9 @@ _KINDS = {
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, and that knows options by their whole names only.
+    """A parser that reports errors in one line and does not accept abbreviated options.
 
-    An abbreviation that is right today is another option's tomorrow, and `--noise` is two already.
+    A new option can make an abbreviation ambiguous; `--noise` already matches two options.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 (those of argparse)
@@ -164,10 +164,10 @@ class Parser(argparse.ArgumentParser):
 
 
 def check_words(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.ArgumentParser:
-    """Refuse verbs and options that do not exist; give the parser of the verb.
+    """Refuse verbs and options that do not exist; return the parser of the verb.
 
-    Alone, argparse would complain of a missing argument first, and read `-overwrite` as `-o
-    verwrite`.
+    argparse alone would first complain of a missing argument, and would read `-overwrite` as
+    `-o verwrite`.
     """
     rest = list(argv)
     while True:
@@ -177,7 +177,7 @@ def check_words(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argpars
         place = next((i for i, word in enumerate(rest) if not word.startswith("-")), None)
         _check_options(parser, rest if place is None else rest[:place], below)
         if place is None:
-            return parser  # --help, or no verb: argparse's own words will do
+            return parser  # --help, or no verb: argparse's own message is clear
         word = rest[place]
         if word not in below:
             parser.error(f"there is no verb {word!r}{_meant_verb(word, below)}")
@@ -191,7 +191,7 @@ def _check_options(
     words: Iterable[str],
     verbs: Mapping[str, argparse.ArgumentParser] | None = None,
 ) -> None:
-    """Refuse what looks like an option and is none of this parser's; `verbs` may have it."""
+    """Refuse words that look like options but are unknown here; `verbs` are searched for them."""
     known = {
         option: action
         for action in parser._actions  # noqa: SLF001 - argparse has no other way
@@ -211,12 +211,12 @@ def _check_options(
                 continue  # -ofile, -qo file
         theirs = [verb for verb, below in (verbs or {}).items() if name in _names(below)]
         if theirs and name not in ("-v", "-V"):
-            parser.error(f"{name} stands behind the verb; give one of {', '.join(theirs)} first")
+            parser.error(f"{name} must follow the verb; give one of {', '.join(theirs)} first")
         parser.error(f"there is no option {name}{_meant_option(name.lstrip('-'), known)}")
 
 
 def _names(parser: argparse.ArgumentParser) -> set[str]:
-    """Give the options of a parser, and of those below it."""
+    """Give the options of a parser and of its subparsers."""
     names = set(parser._option_string_actions)  # noqa: SLF001 - argparse has no other way
     return names.union(*map(_names, (_below(parser) or {}).values()))
 
@@ -233,7 +233,7 @@ def _meant_verb(word: str, verbs: Iterable[str]) -> str:
 
 
 def _meant_option(name: str, known: Iterable[str]) -> str:
-    """Say what an unknown option is called here; nothing if it is like none."""
+    """Suggest the name of an unknown option; an empty string without a suggestion."""
     if name == "V" and "--version" in known:
         return "; did you mean --version?"
     name = name.lower().replace("_", "-")
@@ -246,14 +246,14 @@ def _meant_option(name: str, known: Iterable[str]) -> str:
         return f": {_NOT_HERE[name]}"
     if not meant:
         meant = [option for option in options if option.startswith(f"--{name}-")]
-    if not meant and not _OPTIONS.get(name):  # else it means what this verb does not have
+    if not meant and not _OPTIONS.get(name):  # a known word for an option that this verb lacks
         like = difflib.get_close_matches(name, [each[2:] for each in options], n=1, cutoff=_LIKE)
         meant = [f"--{each}" for each in like]
     return f"; did you mean {' or '.join(meant)}?" if meant else ""
 
 
 def _below(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser] | None:
-    """Give the verbs of a parser; None where it has none."""
+    """Give the verbs of a parser, None if it has none."""
     for action in parser._actions:  # noqa: SLF001 - argparse has no other way
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             return dict(action.choices)
@@ -261,13 +261,13 @@ def _below(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser
 
 
 def _verb(parser: argparse.ArgumentParser) -> str:
-    """Name the verb, as the beginning of a line; nothing for the command itself."""
+    """Name the verb for the start of a message; an empty string for the command itself."""
     name = parser.prog.partition(" ")[2]
     return f"{name}: " if name else ""
 
 
 def _plain(message: str) -> str:
-    """Word what argparse says for people who do not know its functions."""
+    """Rewrite messages of argparse that name its functions."""
     found = re.fullmatch(r"argument (\S+): invalid (\w+) value: (.*)", message, re.DOTALL)
     if found and found[2] in _KINDS:
         return f"{found[1]} takes {_KINDS[found[2]]}, got {found[3]}"

@@ -1,8 +1,8 @@
-"""Say how far the fill of your map is to be trusted, without knowing the truth.
+"""Test how well a map can be filled, without knowing the true sky in its holes.
 
-Copies of the mask's holes are put where the map is observed, hidden, filled like all others, and
-held against what was observed there: errors, z-scores and coverage of the realizations, beside
-what a filled sky says of itself.
+Copies of the mask's holes are placed on observed sky, hidden, filled like the other holes, and
+compared with the observed values: errors, z-scores and coverage of the realizations. Seams,
+isotropy and the one-point distribution of the filled sky are tested as well.
 """
 
 from __future__ import annotations
@@ -36,34 +36,34 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--polish",
         type=options.whole,
         metavar="N",
-        help="exact iterations after vae, as for `skyfill inpaint`",
+        help="number of iterations of the exact solver after vae, as for `skyfill inpaint`",
     )
     parser.add_argument(
         "--realizations",
         type=options.positive,
         default=20,
         metavar="N",
-        help="fills that the spread is known from, 2 or more (default: 20)",
+        help="number of fills from which the spread is estimated, 2 or more (default: 20)",
     )
     parser.add_argument(
         "--holes",
         type=options.positive,
         metavar="N",
-        help="copies of holes, at most (default: as many as --share allows)",
+        help="largest number of copies of holes (default: as many as --share allows)",
     )
     parser.add_argument(
         "--share",
         type=options.fraction,
         default=0.05,
         metavar="X",
-        help="of the observed sky, to be hidden at most (default: 0.05)",
+        help="largest share of the observed sky that is hidden (default: 0.05)",
     )
     pages.add_report(parser)
-    parser.add_argument("--overwrite", action="store_true", help="replace a report that exists")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     filling.add_partial(parser)
     options.add_dipole(parser)
     options.add_seed(parser)
-    theory.add_prior(parser, otherwise="What is not given is fitted to the observed sky.")
+    theory.add_prior(parser, otherwise="Values that are not given are fitted to the observed sky.")
     theory.add_trust(parser)
     theory.add_save(parser)
     reading.add_noise_map(parser)
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     options.set_threads(args.threads)
     theory.check(args)
     if args.realizations < 2:
-        raise ValueError("a spread needs two realizations at least; pass --realizations 2 or more")
+        raise ValueError("a spread needs at least two realizations; pass --realizations 2 or more")
     if args.method == "gaussian" and args.polish:
         raise ValueError("gaussian is exact already; drop --polish, or pass a smaller --tolerance")
     reading.refuse_without_noise_map(args)

@@ -1,4 +1,4 @@
-"""Say what the library says in the words of the command line.
+"""Translate the parameters in messages of the library into options of the command line.
 
 Messages of the library name parameters in backticks, `overwrite=True` or `noise_rms`, as they are
 passed in Python. Most have an option of the same name; the others are listed here.
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 __all__ = ["OTHER_NAMES", "as_options", "naming"]
 
-#: Parameters whose option has another name.
+#: Parameters whose options have other names.
 OTHER_NAMES = {
     "apodize": "--apodize-deg",
     "by": "--rotate-by",
@@ -32,19 +32,19 @@ OTHER_NAMES = {
     "variance": "--noise-variance",
 }
 
-#: `name` or `name=value`; anything else in backticks, `skyfill.grow(mask)` for one, stays.
+#: Matches `name` or `name=value`; other text in backticks, such as `skyfill.grow(mask)`, stays.
 _PARAMETER = re.compile(r"`(?P<name>[a-z][a-z0-9_]*)(?:=(?P<value>[^`]+))?`")
 
 
 def as_options(message: str, names: Mapping[str, str] | None = None) -> str:
-    """Write the parameters that a message names as options: `overwrite=True` as --overwrite.
+    """Replace the parameters that a message names by options: `overwrite=True` by --overwrite.
 
     Parameters
     ----------
     message
-        From the library.
+        Message of the library.
     names
-        Options of parameters where they differ from what is usual: ``{"field": "--mask-field"}``.
+        Options that differ from the usual ones: ``{"field": "--mask-field"}``.
 
     """
     known = OTHER_NAMES | dict(names or {})
@@ -64,7 +64,7 @@ def as_options(message: str, names: Mapping[str, str] | None = None) -> str:
 
 @contextmanager
 def naming(**names: str) -> Iterator[None]:
-    """Let errors of a block name other options than usual: ``naming(field="--mask-field")``."""
+    """Use other option names in the errors of a block: ``naming(field="--mask-field")``."""
     try:
         yield
     except (ValueError, OSError, MemoryError) as error:

@@ -54,6 +54,8 @@ suppress_warnings = ["config.cache"]
 html_theme = "furo"
 html_title = "skyfill"
 html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["width.css"]
 
 myst_enable_extensions = ["dollarmath", "deflist", "colon_fence"]
 myst_heading_anchors = 3

@@ -1,8 +1,8 @@
-"""Fill a simulated sky from the command line and draw what came of it.
+"""Fill a simulated sky from the command line and draw the result.
 
     make demo            (or: python examples/demo.py [--nside 512] [--folder demo])
 
-Everything is made here, nothing is downloaded: a ΛCDM sky with a 10' beam and some noise, and a
+Nothing is downloaded. The script simulates a ΛCDM sky with a 10' beam and some noise, and a
 mask with a ragged Galactic band and 400 holes. The commands it prints are those you would type.
 """
 

@@ -2,7 +2,7 @@
 Fill a Planck map
 =================
 
-From two files of the `Planck Legacy Archive <https://pla.esac.esa.int>`_ to a whole sky. The files are
+This page fills a map of the `Planck Legacy Archive <https://pla.esac.esa.int>`_. The files are
 
 * ``COM_CMB_IQU-smica_2048_R3.00_full.fits``, the SMICA map (Nside 2048, NESTED, K_CMB; 1.9 GB), and
 * ``COM_Mask_CMB-common-Mask-Int_2048_R3.00.fits``, the common mask for temperature (1 = use it),
@@ -16,14 +16,15 @@ both under *Maps*, *CMB maps*, or by their names at
         COM_Mask_CMB-common-Mask-Int_2048_R3.00.fits -o smica_filled.fits
     $ skyfill spectrum smica_filled.fits --plot smica_spectrum.png
 
-is all there is to it: beam and noise are fitted to the observed sky, which takes the word of nobody. What
-follows does the same to a stand-in of Nside 128, with the column names, units and ordering of the real file.
+fill it and check its spectrum. Beam and noise are fitted to the observed sky. The rest of this page
+does the same with a simulated map of Nside 128 that has the column names, units and ordering of the
+real file.
 """
 
 # %%
-# A stand-in
-# ----------
-# A ΛCDM sky with SMICA's faults scaled up: a beam of 80', noise, kelvin, NESTED, three columns.
+# A simulated map
+# ---------------
+# A ΛCDM sky in the form of the SMICA map: a beam of 80', noise, kelvin, NESTED, three columns.
 
 import tempfile
 from pathlib import Path
@@ -56,7 +57,7 @@ print(skyfill.describe(folder / "smica.fits"))
 # %%
 # Fill it
 # -------
-# The command, and what it says on the way. In a notebook the same is `!skyfill inpaint ...`.
+# The command and its progress output. In a notebook, use `!skyfill inpaint ...`.
 
 import subprocess
 import sys
@@ -72,7 +73,7 @@ said = subprocess.run(
 print(said.stderr)
 
 # %%
-# Observed pixels have come back bit for bit, in their unit and order; Q and U are as they were.
+# Observed pixels are bit-identical, in their unit and order; Q and U are unchanged.
 
 before = hp.read_map(folder / "smica.fits", field=None, nest=None, dtype=np.float32)
 after = hp.read_map(folder / "filled.fits", field=None, nest=None, dtype=np.float32)
@@ -83,7 +84,7 @@ print("pixels of Q and U that changed:", np.count_nonzero(before[1:] != after[1:
 # %%
 # Look at it
 # ----------
-# `skyfill.read_map` gives µK in RING order whatever the file has.
+# `skyfill.read_map` always gives µK in RING order.
 
 filled = skyfill.read_map(folder / "filled.fits").values
 holed = np.where(observed, sky, np.nan)
@@ -94,5 +95,5 @@ for column, (title, values) in enumerate([("before", holed), ("after", filled)])
     axes[0, column].set_title(title)
 
 # %%
-# No edge is to be seen. That is easily had, and proves little; the
-# :ref:`next page <sphx_glr_tutorials_is_the_fill_right.py>` asks harder questions.
+# No edge is visible. This is a weak test; the
+# :ref:`next page <sphx_glr_tutorials_is_the_fill_right.py>` has stronger ones.

@@ -2,14 +2,14 @@
 Fill a few hundred maps
 =======================
 
-An estimator that works on filled skies wants its simulations filled alike: the same mask, another seed for each.
-``skyfill batch`` does that, and goes on where it was killed.
+Simulations for an estimator on filled skies must be filled like the data: with the same mask, and
+another seed for each. ``skyfill batch`` does this, and continues after a kill.
 """
 
 # %%
 # Simulations
 # -----------
-# Eight here; the command is the same for eight hundred.
+# This page uses eight; the command is the same for eight hundred.
 
 import json
 import subprocess
@@ -50,31 +50,31 @@ def skyfill_command(*words: str) -> str:
 # %%
 # Fill them
 # ---------
-# With the prior given, what depends on mask and prior alone is computed once. ``--workers 2`` shares the maps
-# between two processes, which changes nothing in the results.
+# If the prior is given, the set-up, which depends only on mask and prior, is computed once.
+# ``--workers 2`` spreads the maps over two processes, with the same results.
 
 prior_options = ["--beam-arcmin", "160", "--noise-uk-arcmin", "400"]
 words = ["batch", "sims/*.fits", "mask.fits", "-o", "out", "--seed", "5", *prior_options]
 print(skyfill_command(*words))
 
 # %%
-# Each output has the name of its input. The same command, given again, finds nothing left to do; had it been
-# killed, it would go on with the map that it was at.
+# Each output has the name of its input. The same command, started again, finds nothing left to do;
+# after a kill it would continue with the map in progress.
 
 print(skyfill_command(*words))
 print(*sorted(path.name for path in (folder / "out").iterdir()), sep="\n")
 
 # %%
-# The manifest has a line for every map: what became of it, how long it took, and the sha256 of both files.
+# The manifest has a line for every map: its status, the time it took, and the sha256 of both files.
 
 last = json.loads((folder / "out/manifest.jsonl").read_text().splitlines()[-1])
 for key, value in last.items():
     print(f"{key:10s} {str(value)[:60]}")
 
 # %%
-# What came of it
-# ---------------
-# The mean spectrum of the filled maps over that of the true ones: within the scatter, nothing is lost.
+# The result
+# ----------
+# The mean spectrum of the filled maps over that of the true ones is one within the scatter.
 
 filled = [skyfill.read_map(folder / f"out/sim_{k:03d}.fits").values for k in range(count)]
 ours, truth = ([skyfill.spectra.compare(sky, prior) for sky in each] for each in (filled, skies))

@@ -2,9 +2,9 @@
 Is the fill right?
 ==================
 
-Four questions that a fill must answer: has it the power of the sky, are its error bars true, is there a seam,
-and would it have found what is known? Here the truth is known, since the sky is simulated; the last question
-can be put to any map.
+Four tests of a fill: does it have the power of the sky, are its error bars right, are there seams,
+and does it reproduce observed pixels that are hidden? This page uses a simulated sky, whose truth
+is known; the last test works on any map.
 """
 
 # %%
@@ -38,8 +38,9 @@ mean = whole(filler.mean())
 # %%
 # Power
 # -----
-# A realization has the power of the sky; the mean, which is nearest to the truth in every pixel, has not. The
-# estimate from the cut sky alone, with the mask's coupling undone, is drawn beside it.
+# A realization has the power of the sky. The mean, which is nearest to the truth in every pixel,
+# has too little. The estimate from the observed sky alone, corrected for the mask, is drawn as
+# well.
 
 comparison = skyfill.spectra.compare(skies, prior, observed=observed, apodize=np.radians(3))
 lost = skyfill.spectra.compare(mean, prior)
@@ -58,7 +59,8 @@ for test in comparison.full_tests:
 # %%
 # Error bars
 # ----------
-# Is the truth as far from the realizations as they are from each other? The z-scores must be normal.
+# The truth should be as far from the realizations as they are from each other, so z-scores must be
+# normal.
 
 scores = skyfill.fidelity.score_sky(skies, observed, truth=truth, seed=6)
 for name in ("rms_uk", "expected_rms_uk", "z_mean", "z_width", "coverage_68", "coverage_95"):
@@ -74,10 +76,10 @@ axes.set(xlabel="z", ylabel="density")
 axes.legend(frameon=False)
 
 # %%
-# Seams, and all the rest
-# -----------------------
-# Differences across the edges of holes over those elsewhere; distribution inside against outside; hemispheres.
-# :doc:`Every figure has its page </trust>`.
+# All figures
+# -----------
+# Differences across the edges of holes over those elsewhere; distribution inside against outside;
+# hemispheres. :doc:`Every figure has its page </trust>`.
 
 for name, each in scores.figures.items():
     if each.verdict:
@@ -86,7 +88,7 @@ for name, each in scores.figures.items():
 # %%
 # Without the truth
 # -----------------
-# On your own map nobody knows it. Holes like yours, put where the map is observed, do:
+# On your own map the truth is unknown. Copies of its holes on observed sky replace it:
 #
 # .. code-block:: console
 #

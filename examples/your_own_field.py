@@ -2,15 +2,15 @@
 Your own Gaussian field
 =======================
 
-Nothing in skyfill is bound to the CMB but the default spectrum. A Gaussian field with another :math:`C_\\ell`
-(a convergence map, a foreground at high latitude, a density field) is filled by saying so, and a network can
-be trained for it.
+Only the default spectrum in skyfill is that of the CMB. Give another :math:`C_\\ell` to fill
+another Gaussian field (a convergence map, a foreground at high latitude, a density field). A
+network can be trained for it.
 """
 
 # %%
 # Another spectrum
 # ----------------
-# A red power law, in whatever unit squared your map has; here it stands for µK².
+# A red power law, in the squared unit of your map; here µK².
 
 import tempfile
 from pathlib import Path
@@ -30,8 +30,8 @@ holed = np.where(observed, field, np.nan)
 
 # %%
 # The prior holds the spectrum and the noise; on the command line it is
-# ``--cl cl.txt --noise-uk-arcmin 100``, with the columns ell and C_ell. The observed field contradicts ΛCDM's
-# spectrum, which is refused unless ``trust_prior`` (``--trust-prior``) says otherwise.
+# ``--cl cl.txt --noise-uk-arcmin 100``, with the columns ell and C_ell. The observed field
+# contradicts ΛCDM's spectrum, so that fill needs ``trust_prior`` (``--trust-prior``).
 
 prior = skyfill.Prior(nside, cl, noise_uk_arcmin=100)
 wrong = skyfill.Prior(nside, skyfill.lcdm(), noise_uk_arcmin=100)
@@ -45,8 +45,8 @@ for name, fill in fills.items():
     print(f"{name:13s} rms error in the holes {np.sqrt(np.mean(error**2)):.2f}")
 
 # %%
-# The wrong spectrum costs accuracy, and shows in a realization: it has small-scale structure that the field
-# has not.
+# The wrong spectrum costs accuracy and is visible in a realization, which has more small-scale
+# structure than the field.
 
 figure, axes = plt.subplots(1, 4, figsize=(12, 3.3), layout="constrained")
 images = {"truth": field, "holes": holed}
@@ -61,16 +61,17 @@ for each, (name, values) in zip(axes, images.items(), strict=True):
 # %%
 # A network of your own
 # ---------------------
-# The shipped network was trained on tiles of skies around ΛCDM, and reads the spectrum of each tile as an input: so
-# it serves other spectra, too, and exact steps finish what it has not learned. To train one on yours:
+# The shipped network was trained on tiles of skies around ΛCDM, and reads the spectrum of each tile
+# as an input: so it serves other spectra, too, and exact steps finish what it has not learned. To
+# train one on yours:
 #
 # .. code-block:: console
 #
 #     $ skyfill train --cl cl.txt -o mine.safetensors --minutes 60
 #     $ skyfill inpaint map.fits mask.fits -o filled.fits --cl cl.txt --weights mine.safetensors
 #
-# and with ``--maps map.fits --mask mask.fits`` it learns from maps, whose spectrum need not be known. A few steps
-# of it, to see that it runs; an hour is what it takes to be of use.
+# and with ``--maps map.fits --mask mask.fits`` it learns from maps, whose spectrum need not be
+# known. A few steps of it, to see that it runs; an hour is what it takes to be of use.
 
 import json
 

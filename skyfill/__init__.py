@@ -1,8 +1,8 @@
 """Fill the holes of a HEALPix sky map.
 
-Nouns and verbs that explain themselves live here (`skyfill.read_map`); verbs that need the name of
-their room to be understood are reached through it (`skyfill.tiling.cut`). Nothing is imported
-before it is used: ``import skyfill`` loads neither numpy nor healpy, numba or torch.
+The most used names are here (`skyfill.read_map`); others are in their packages
+(`skyfill.tiling.cut`). Names are imported on first use: ``import skyfill`` loads neither numpy nor
+healpy, numba or torch.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from skyfill.lazy import keep_names
 
-if TYPE_CHECKING:  # `name as name` is how type checkers are told of a re-export
+if TYPE_CHECKING:  # `name as name` marks a re-export for type checkers
     from skyfill import batch as batch
     from skyfill import cosmovae as cosmovae
     from skyfill import dataset as dataset
@@ -77,8 +77,8 @@ if TYPE_CHECKING:  # `name as name` is how type checkers are told of a re-export
 
     __version__: str
 
-# name -> room it lives in; a room is listed with itself. No name may equal a room's: importing the
-# room would silently put the module in the function's place.
+# name -> the package that defines it; a package is listed with itself. No name may equal that of a
+# package: importing the package would replace the name by the module.
 _HOMES = {
     "Progress": "progress",
     "Silent": "progress",
@@ -141,8 +141,8 @@ _ROOMS = (
     "tiling",
     "vae",
 )
-# Modules that have names of their own here, wherever they lie: `skyfill.masks` is the module
-# `skyfill.holes.masks`, also for `import` and `from ... import`.
+# Further names of modules: `skyfill.masks` is the module `skyfill.holes.masks`, also for `import`
+# and `from ... import`.
 _MODULES = {
     "blending": "tiling.blending",
     "masks": "holes.masks",
@@ -159,10 +159,10 @@ __all__ = [*_HOMES, *_ROOMS, *_MODULES]
 
 keep_names({f"skyfill.{name}": f"skyfill.{home}" for name, home in _MODULES.items()})
 
-if not TYPE_CHECKING:  # hidden from type checkers, which would accept any name otherwise
+if not TYPE_CHECKING:  # hidden from type checkers, which otherwise would accept any name
 
     def __getattr__(name: str) -> object:
-        """Import the room of ``name`` on first use."""
+        """Import the package of ``name`` on first use."""
         from importlib import import_module
 
         value: object
@@ -180,7 +180,7 @@ if not TYPE_CHECKING:  # hidden from type checkers, which would accept any name 
         return value
 
     def _version() -> str:
-        """Give the version that is installed; of a source tree that is not, it says so."""
+        """Give the installed version; for a source tree that is not installed, say so."""
         import tomllib
         from importlib import metadata
         from pathlib import Path
@@ -192,7 +192,8 @@ if not TYPE_CHECKING:  # hidden from type checkers, which would accept any name 
         try:
             with (Path(__file__).parents[1] / "pyproject.toml").open("rb") as file:
                 return f"{tomllib.load(file)['project']['version']}+source"
-        except (OSError, KeyError, tomllib.TOMLDecodeError):  # copied without its project
+        # the package was copied without its project
+        except (OSError, KeyError, tomllib.TOMLDecodeError):
             return "0+unknown"
 
     def __dir__() -> list[str]:

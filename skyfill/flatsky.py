@@ -1,4 +1,4 @@
-"""Describe the sky within a tile: flat, Gaussian, its power a function of the wave vector."""
+"""Model the sky within a tile as a flat Gaussian field with a power spectrum."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 ARCMIN = math.pi / 180 / 60
 
-#: Power that the coarse level has taken out is set to this fraction of the tile's mean power, so
-#: that the tile's covariance stays invertible.
+#: Power that belongs to the coarse level is set to this fraction of the tile's mean power, so that
+#: the tile's covariance is invertible.
 _FLOOR = 1e-3
 
 
@@ -21,9 +21,9 @@ def wavenumbers(side: int, pixel: float) -> NDArray[np.float64]:
     Parameters
     ----------
     side
-        Pixels along the square domain.
+        Number of pixels along the square domain.
     pixel
-        Pixel size in radians.
+        Pixel size, radians.
 
     Returns
     -------
@@ -39,17 +39,17 @@ def power(
 ) -> NDArray[np.float64]:
     """Turn an angular power spectrum into the pixel variance of each mode of a flat tile.
 
-    The spectrum is averaged over the cell of each mode, because C_ell is steep where a tile holds
-    few modes; the zero mode thus carries all power on scales larger than the tile.
+    The spectrum is averaged over the cell of each mode, because C_ell is steep on scales where a
+    tile has few modes. The zero mode thus carries all power on scales larger than the tile.
 
     Parameters
     ----------
     cl
-        ``(lmax + 1,)`` C_ell, µK²; beyond lmax its last value goes on (white noise).
+        ``(lmax + 1,)`` C_ell, µK²; beyond lmax its last value is used (white noise).
     side
         As in `wavenumbers`.
     pixel
-        Side of a pixel in radians, or its height and width.
+        Side of a pixel, or its height and width, radians.
 
     Returns
     -------
@@ -71,22 +71,22 @@ def power(
 
 
 def floored(spectrum: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Keep a tile's power spectrum away from zero, where its inverse would not exist."""
+    """Keep a tile's power spectrum above zero, so that it can be inverted."""
     return np.asarray(np.maximum(spectrum, _FLOOR * spectrum.mean()))
 
 
 def coarse_share(ell: NDArray[np.float64], tile: float) -> NDArray[np.float64]:
-    """Give the share of C_ell that the coarse level owns when tiles of a given size do the rest.
+    """Give the share of C_ell that belongs to the coarse level for tiles of a given size.
 
-    One below the multipole whose half wavelength is 1.2 tiles, zero above a third of a tile, a
-    squared cosine in the logarithm between.
+    It is one below the multipole whose half wavelength is 1.2 tiles, zero above that whose half
+    wavelength is a third of a tile, and a squared cosine in log(l) between.
 
     Parameters
     ----------
     ell
         Multipoles, any shape.
     tile
-        Side of the tile in radians.
+        Side of the tile, radians.
     """
     low, high = math.pi / (1.2 * tile), 3 * math.pi / tile
     x = np.log(np.maximum(ell, 1e-3) / low) / math.log(high / low)
@@ -94,19 +94,19 @@ def coarse_share(ell: NDArray[np.float64], tile: float) -> NDArray[np.float64]:
 
 
 def gather_transfer(ell: NDArray[np.float64], pixel: float, passes: int = 2) -> NDArray[np.float64]:
-    """Give the mean amplitude transfer of a bilinear gather from HEALPix pixels.
+    """Give the mean amplitude transfer of bilinear interpolation from HEALPix pixels.
 
-    One bilinear pass multiplies a plane wave by about sinc²(k_x Δ/2) sinc²(k_y Δ/2); a second
-    pass on the rest leaves 1 - (1 - T)², and so on. Directions are averaged.
+    One bilinear pass multiplies a plane wave by about T = sinc²(k_x Δ/2) sinc²(k_y Δ/2). A second
+    pass on the remainder gives 1 - (1 - T)², and so on. The transfer is averaged over directions.
 
     Parameters
     ----------
     ell
         Multipoles, any shape.
     pixel
-        Size of a HEALPix pixel in radians.
+        Size of a HEALPix pixel, radians.
     passes
-        How often what was missed is gathered again, the first time counted.
+        Number of passes, the first included.
     """
     angle = (np.arange(8) + 0.5) / 8 * np.pi / 4
     kx, ky = np.multiply.outer(np.cos(angle), ell), np.multiply.outer(np.sin(angle), ell)
@@ -124,7 +124,7 @@ def tile_cl(
     sky_pixel: float,
     passes: int = 2,
 ) -> NDArray[np.float64]:
-    """Give the spectrum of what stands in a tile; arguments as for `TileField.of`."""
+    """Give the spectrum of the field in a tile; arguments as for `TileField.of`."""
     ell = np.arange(max(cl.size, int(1.5 * math.pi / pixel)), dtype=float)
     full = np.interp(ell, np.arange(cl.size), cl)
     full *= gather_transfer(ell, sky_pixel, passes) ** 2
@@ -138,7 +138,7 @@ class TileField:
     Attributes
     ----------
     spectrum
-        ``(side, side // 2 + 1)``, dimensionless, mean one over all modes.
+        ``(side, side // 2 + 1)``, dimensionless, with mean one over all modes.
     rms
         Standard deviation of a pixel, µK.
     """
@@ -164,13 +164,13 @@ class TileField:
         cl
             ``(lmax + 1,)`` total spectrum of the map (signal, beam and window, and noise), µK².
         side, pixel
-            Tile side in pixels; side of a tile pixel in radians, or its height and width.
+            Tile side in pixels; side of a tile pixel, or its height and width, radians.
         share
-            True where a coarse level has taken the large scales out (`coarse_share`).
+            Whether a coarse level has removed the large scales (`coarse_share`).
         sky_pixel
-            HEALPix pixel size in radians (`gather_transfer`).
+            Size of a HEALPix pixel, radians (`gather_transfer`).
         passes
-            Of the gather.
+            Number of passes of the interpolation.
         """
         full = tile_cl(
             cl,
@@ -181,7 +181,7 @@ class TileField:
             passes=passes,
         )
         variance = power(full, side, pixel)
-        # rfft2 holds half of the modes: weigh the others twice.
+        # rfft2 holds half of the modes, so most of them count twice.
         twice = np.full(variance.shape[1], 2.0)
         twice[0] = 1.0
         if side % 2 == 0:

@@ -1,4 +1,4 @@
-"""Import on first use: the names of a package, and modules under the names that they once had."""
+"""Import on first use: the names of a package, and modules under their former names."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ def on_first_use(package: str, homes: Mapping[str, str]) -> Callable[[str], obje
     package
         Its ``__name__``.
     homes
-        For each public name the module that holds it, relative to the package. Modules of the
+        For each public name the module that defines it, relative to the package. Modules of the
         package need not be listed.
 
     Returns
     -------
-    Gives the attribute of a name, and keeps it in the package. Raises AttributeError for others.
+    Function that gives the attribute of a name and stores it in the package. It raises
+    AttributeError for unknown names.
 
     Notes
     -----
@@ -56,45 +57,45 @@ def on_first_use(package: str, homes: Mapping[str, str]) -> Callable[[str], obje
 
 
 def _module(package: str, name: str) -> ModuleType:
-    """Import a module of a package; raise AttributeError where there is none."""
+    """Import a module of a package; raise AttributeError if there is none."""
     whole = f"{package}.{name}"
     try:
         if not name.startswith("_"):
             return import_module(whole)
     except ModuleNotFoundError as error:
-        if error.name != whole:  # it is there, and something that it needs is not
+        if error.name != whole:  # the module exists, but one of its own imports fails
             raise
     raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
 
 def keep_names(moved: Mapping[str, str]) -> None:
-    """Let modules be imported under other names, too: both are then one module.
+    """Let modules also be imported under other names; both names give the same module.
 
     Parameters
     ----------
     moved
-        For each other name the module's own, both in full.
+        The full name of the module for each full alternative name.
     """
     sys.meta_path.append(_Elsewhere(moved))
 
 
 class _Elsewhere:
-    """Find modules under the names that they once had."""
+    """Find modules under their former names."""
 
     def __init__(self, moved: Mapping[str, str]) -> None:
         self._moved = moved
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:  # noqa: ARG002 (the import system's own signature)
-        """Say that this object loads a module, if it knows the name."""
+        """Return a spec for a known alternative name, else None."""
         return ModuleSpec(name, self) if name in self._moved else None  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Import the module under its own name."""
         module = import_module(self._moved[spec.name])
-        spec.loader_state = module.__spec__  # the import system is about to replace it
+        spec.loader_state = module.__spec__  # the import system is about to replace the spec
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """Do nothing more than to restore what says where the module comes from."""
+        """Restore the module's spec and loader; it is imported already."""
         if module.__spec__ is not None:
             module.__spec__ = module.__spec__.loader_state

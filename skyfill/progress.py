@@ -1,4 +1,4 @@
-"""Say how far a long computation has come, without knowing who listens."""
+"""Report the progress of a long computation to a listener."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ __all__ = ["Progress", "Silent"]
 class Progress(Protocol):
     """Listener of a long computation.
 
-    A computation calls `stage` when it begins something, `advance` as it goes and `done` when that
-    something is finished; stages follow each other and do not nest.
+    A computation calls `stage` at the beginning of a stage, `advance` during it and `done` at its
+    end. Stages follow each other and are not nested.
     """
 
     def stage(self, name: str, total: int | None = None) -> None:
-        """Begin a stage of ``total`` steps (None: not known beforehand)."""
+        """Begin a stage of ``total`` steps (None if the number is unknown)."""
 
     def advance(self, n: int = 1) -> None:
         """Count ``n`` more steps of the current stage."""
 
     def note(self, text: str) -> None:
-        """Say in a few words how the current stage stands."""
+        """Describe the state of the current stage in a few words."""
 
     def done(self, note: str = "") -> None:
-        """End the current stage; ``note`` says in a few words what came of it."""
+        """End the current stage; ``note`` describes its result in a few words."""
 
 
 class Silent:
-    """Progress that nobody listens to."""
+    """A listener that ignores all progress."""
 
     def stage(self, name: str, total: int | None = None) -> None:
         """Begin nothing."""

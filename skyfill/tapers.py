@@ -1,4 +1,4 @@
-"""Divide a spectrum into bands, each with the depth over which it is tapered to a hole's edge."""
+"""Divide a spectrum into bands, each tapered towards the edge of a hole over its own depth."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _SHALLOW = 10
 def bands_of(
     lmax: int, depth: float, *, taper: float = 0.25, at: Array | None = None, most: int = 9
 ) -> list[tuple[Array, float]]:
-    """Divide the multipoles.
+    """Divide the multipoles into bands.
 
     Parameters
     ----------
     lmax
         Largest multipole.
     depth
-        Of the deepest pixel, radians: a band whose taper would reach much further is none.
+        Depth of the deepest pixel, radians. Bands with much longer tapers are merged.
     taper
-        Depth of a taper, in wavelengths of the band's middle.
+        Depth of a taper, in wavelengths at the middle of the band.
     at
         The multipoles where the shares are wanted, any shape; 0 to lmax if not given.
     most
@@ -37,7 +37,7 @@ def bands_of(
 
     Returns
     -------
-    Pairs of a band's share of C_l, of the shape of ``at``, and the depth of its taper, radians; the
+    For each band its share of C_l, of the shape of ``at``, and the depth of its taper, radians. The
     shares add up to one.
     """
     ell = np.log2(np.maximum(np.arange(lmax + 1) if at is None else at, 1))

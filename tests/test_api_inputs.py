@@ -516,9 +516,13 @@ def test_fills_of_any_form_are_written(tmp_path):
         path = tmp_path / f"{number}.fits"
         skyfill.write_filled(path, sky, fill, (~MASK).astype(int), provenance={}, history=[])
         np.testing.assert_allclose(skyfill.read_map(path).values, WHOLE, rtol=1e-12)
-    with pytest.raises(ValueError, match=r"cannot write .*: it is a FITS map, whose name ends in"):
+    with pytest.raises(
+        ValueError, match=r"cannot write .*: the output is a FITS map; its name must end in"
+    ):
         skyfill.write_filled("x.npy", sky, WHOLE, ~MASK, provenance={}, history=[])
-    with pytest.raises(ValueError, match=r"cannot write .*: it is a FITS map, whose name ends in"):
+    with pytest.raises(
+        ValueError, match=r"cannot write .*: the output is a FITS map; its name must end in"
+    ):
         skyfill.write_map(tmp_path / "x.txt", SKY)
 
 

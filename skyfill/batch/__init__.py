@@ -1,8 +1,8 @@
-"""Fill many maps of one mask: what is to be done, who does it, and a record of what was done.
+"""Fill many maps of one mask, in one or several processes, and keep a record of finished maps.
 
-How a map is filled is somebody else's: a `Job` reads the input of a `Task`, writes its output, and
-gives the whole sky. `fill_all` lets a crew do it: this process, several, or a Dask cluster. Each
-map comes back as a `Record`, which `Manifest` keeps on disk, so that another run goes on.
+A `Job` defines how one map is filled: it reads the input of a `Task`, writes its outputs, and
+yields the whole skies. `fill_all` runs the job in this process, in several, or on a Dask cluster.
+Each map gives a `Record`, which `Manifest` stores on disk, so that a later run can continue.
 """
 
 from skyfill.batch.manifest import Manifest, digest_of

@@ -1,8 +1,8 @@
-"""Keep on disk what was done with every map, so that a run goes on where another was killed.
+"""Record finished maps on disk, so that a run can continue after another was killed.
 
-Lines of JSON are appended and never changed. Each run begins with a line of status ``begun``, which
-holds the settings and the names of the outputs it is going to write; a `Record` follows for each
-map. A line that was torn when the process died is passed over.
+The file consists of lines of JSON, which are appended and never changed. Each run begins with a
+line of status ``begun``, with the settings and the names of its outputs; a `Record` follows for
+each map. An incomplete line, left by a killed process, is ignored.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _UNFINISHED = ".skyfill-*"
 
 
 def digest_of(settings: Mapping[str, Any]) -> str:
-    """Give a short name of settings; the same on every machine."""
+    """Give a short hash of settings, the same on every machine."""
     text = json.dumps(settings, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -38,11 +38,11 @@ class Manifest:
     Parameters
     ----------
     folder
-        Where outputs go; made if it is not there.
+        Folder of the outputs; created if missing.
     settings
-        All that decides what an output is, input and seed of the map aside; JSON values.
+        Everything that affects an output, except input and seed of the map; JSON values.
     overwrite
-        Whether maps that were filled with other settings, and foreign files, may be replaced.
+        Whether maps filled with other settings, and other files, may be replaced.
 
     Raises
     ------
@@ -54,7 +54,7 @@ class Manifest:
 
     NAME = "manifest.jsonl"
     SETUP = ".setup"
-    """Folder beside it, in which workers keep for each other what all maps have in common."""
+    """Folder in which workers share arrays that all maps have in common."""
 
     def __init__(
         self, folder: Path, settings: Mapping[str, Any], *, overwrite: bool = False
@@ -91,17 +91,17 @@ class Manifest:
         self._stream.close()
 
     def pending(self, tasks: Sequence[Task]) -> list[Task]:
-        """Choose what is left to do.
+        """Choose the maps that are still to be filled.
 
-        A map is done if its outputs are the files that were written and its input the one that was
-        read: of the recorded size and time, or else of the recorded sha256.
+        A map is done if its outputs and its input are unchanged: they have the recorded size and
+        time, or else the recorded sha256.
 
         Raises
         ------
         ValueError
-            A map had another seed, because it had another place among the inputs.
+            A map had another seed, because its position among the inputs has changed.
         FileExistsError
-            A file that is not ours is in an output's place.
+            An output would replace a file that this batch has not written.
         """
         left = [task for task in tasks if not self._is_done(task)]
         for task in left if not self._overwrite else ():
@@ -121,14 +121,14 @@ class Manifest:
         return left
 
     def begin(self, tasks: Iterable[Task]) -> None:
-        """Say which outputs are going to be written, before any of them is."""
+        """Record the names of the outputs before any of them is written."""
         names = [path.name for task in tasks for path in task.outputs]
         self._append({"status": "begun", "settings": self._settings, "outputs": names})
 
     def add(self, record: Record) -> Record:
-        """Record what came of a map; it is on disk when this returns.
+        """Append the record of a map; it is on disk when this returns.
 
-        Fills that the map had by other settings, and that have no successor, are removed.
+        Fills of the map by other settings that are not replaced are removed.
         """
         record = replace(record, settings=self.digest)
         self._append(asdict(record))
@@ -154,7 +154,7 @@ class Manifest:
                 path.unlink(missing_ok=True)
 
     def forget(self) -> None:
-        """Remove what workers have kept for each other: nothing is left to do."""
+        """Remove the arrays that workers share, at the end of a batch."""
         shutil.rmtree(self._folder / self.SETUP, ignore_errors=True)
 
     def _is_done(self, task: Task) -> bool:
@@ -168,10 +168,10 @@ class Manifest:
         )
 
     def _lock(self) -> None:
-        """Keep other runs away; the system takes the lock back when the process ends."""
+        """Lock the folder; the system releases the lock when the process ends."""
         try:
             import fcntl
-        except ImportError:  # no Unix
+        except ImportError:  # not on Unix
             return
         try:
             fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -217,7 +217,7 @@ class Manifest:
 
 
 def _outputs(entry: Mapping[str, Any]) -> list[Output]:
-    """Read what a line says of its outputs; at first there was one, of the map's name."""
+    """Read the outputs of a line; lines of older versions have one, with the map's name."""
     if "output_sha256" not in entry:
         return [Output(**one) for one in entry["outputs"]]
     if entry["output_sha256"] is None:
@@ -228,7 +228,7 @@ def _outputs(entry: Mapping[str, Any]) -> list[Output]:
 
 
 def _unchanged(path: Path, stat: list[int], sha256: str | None) -> bool:
-    """Tell whether a file is the one recorded."""
+    """Tell whether a file is unchanged since it was recorded."""
     try:
         return stat_of(path) == stat or sha256_of(path) == sha256
     except OSError:

@@ -1,4 +1,4 @@
-"""Set the spectra of many filled maps side by side."""
+"""Summarise the spectra of many filled maps."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def binned_cl(sky: ArrayLike, *, threads: int = 1) -> NDArray[np.float64]:
     sky
         ``(npix,)``, µK, RING.
     threads
-        Of the transform.
+        Threads of the transform.
 
     Returns
     -------
@@ -57,11 +57,11 @@ def write_summary(
     path
         File; a former summary is replaced.
     nside
-        Of the maps.
+        Resolution of the maps.
     spectra
-        `binned_cl` of each fill of each map, of which all have as many.
+        `binned_cl` of each fill of each map; all maps have the same number of fills.
     about
-        Kept in the head of the table.
+        Metadata of the table.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Say what is to be done with one map of many, and do it."""
+"""Tasks of a batch: one map each, with its outputs and seed, and how it is run."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ __all__ = [
     "tasks_of",
 ]
 
-#: How the names of FITS files end that skyfill writes.
+#: Endings of the FITS files that skyfill writes.
 _FITS_NAME = re.compile(r"(?i)\.(fits|fit|fts)(\.gz)?$")
-#: Tells the seeds of a batch from other numbers that are made of a seed and an index.
+#: Separates the seeds of a batch from other numbers derived from a seed and an index.
 _BATCH = 0x5BA7C
-#: Bits of a seed: as many as a JSON number holds for every reader.
+#: Number of bits of a seed, so that every JSON reader represents it exactly.
 _BITS = 53
 
-#: A process fills one map at a time, whatever runs it: what maps share has room for one.
+#: A process fills one map at a time, because the arrays that maps share serve only one.
 _ONE_AT_A_TIME = threading.Lock()
 
 
@@ -52,17 +52,17 @@ class Task:
     """One map to fill."""
 
     index: int
-    """Its place among the sorted inputs."""
+    """Position among the sorted inputs."""
     input: Path
     output: Path
-    """Of several fills, what theirs are named after, see `outputs_of`."""
+    """Output; with several fills the name from which theirs are derived, see `outputs_of`."""
     seed: int
-    """Of its realizations, from `seed_of`."""
+    """Seed of its realizations, from `seed_of`."""
     realizations: int = 1
 
     @property
     def name(self) -> str:
-        """Name of the output, by which the manifest knows the map."""
+        """Name of the output, which identifies the map in the manifest."""
         return self.output.name
 
     @property
@@ -72,31 +72,31 @@ class Task:
 
 
 class Job(Protocol):
-    """What is done with every map; can be pickled."""
+    """How one map is filled; must be picklable."""
 
     def __call__(self, task: Task) -> Iterable[NDArray[np.float64]]:
-        """Fill ``task.input``; write each of ``task.outputs`` and give its sky, µK, RING.
+        """Fill ``task.input``, write each of ``task.outputs``, and yield its sky, µK, RING.
 
-        It is NaN where the sky is neither observed nor filled. A generator may return a dict of
-        what else the manifest is to hold (``about``).
+        The sky is NaN where it is neither observed nor filled. A generator may return a dict of
+        further information for the manifest (``about``).
         """
 
 
 @dataclass(frozen=True)
 class Output:
-    """A file that was written."""
+    """An output file."""
 
     name: str
     sha256: str
     stat: list[int]
     """As `Record.input_stat`."""
     cl: list[float]
-    """Binned spectrum of the filled map, see `binned_cl`; empty of a part of the sky."""
+    """Binned spectrum of the filled map, see `binned_cl`; empty for a partial sky."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """What came of one map: a line of the manifest."""
+    """Result of one map: a line of the manifest."""
 
     status: str
     """``done`` or ``failed``."""
@@ -110,22 +110,22 @@ class Record:
     nside: int | None = None
     input_sha256: str | None = None
     input_stat: list[int] = field(default_factory=list)
-    """Bytes, and time of the last change in ns: while they are the same, nothing is hashed."""
+    """Size in bytes and time of the last change in ns; while they agree, the file is not hashed."""
     outputs: list[Output] = field(default_factory=list)
     """One for each realization."""
     about: dict[str, Any] = field(default_factory=dict)
-    """What else the job says of the fill: the prior in use, and how the sky compares with it."""
+    """Further information of the job: the prior and its check."""
     converged: bool | None = True
-    """False if a fill that has not converged was accepted; None where the map failed."""
+    """False if a fill that has not converged was accepted; None if the map failed."""
     settings: str = ""
-    """What the map was filled with, see `Manifest`."""
+    """Hash of the settings, see `Manifest`."""
 
 
 def seed_of(seed: int, index: int) -> int:
-    """Give the seed of one map, for which `Inpainter` gives the same fill.
+    """Give the seed of one map; `Inpainter` with this seed gives the same fill.
 
-    It is made of the batch's seed and the map's place among the sorted inputs and of nothing else:
-    neither workers nor the order or number of runs have a part in it.
+    It depends only on the seed of the batch and on the map's position among the sorted inputs, not
+    on the workers or on the order or number of runs.
     """
     seed, index = check_seed(seed), check_seed(index, what="index")
     state = np.random.SeedSequence([seed, index, _BATCH]).generate_state(1, np.uint64)
@@ -142,7 +142,7 @@ def inputs_of(patterns: Sequence[str]) -> list[Path]:
 
     Returns
     -------
-    Sorted by name; a file that is meant twice is there once.
+    The files, sorted by name, without duplicates.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def inputs_of(patterns: Sequence[str]) -> list[Path]:
     """
     found: set[Path] = set()
     for pattern in patterns:
-        # A file of that very name comes first: names may hold brackets.
+        # A file with exactly this name comes first, since names may contain brackets.
         names = [pattern] if Path(pattern).exists() else glob.glob(pattern, recursive=True)  # noqa: PTH207 - of Path, it takes no absolute pattern
         files = [Path(name).absolute() for name in names if not Path(name).is_dir()]
         if not files:
@@ -161,7 +161,7 @@ def inputs_of(patterns: Sequence[str]) -> list[Path]:
 
 
 def outputs_of(path: Path, realizations: int) -> list[Path]:
-    """Name the files of several fills: OUT_000.fits, OUT_001.fits, ...; of one, OUT.fits."""
+    """Name the files of several fills OUT_000.fits, OUT_001.fits, ..., or of one fill OUT.fits."""
     if realizations == 1:
         return [path]
     found = _FITS_NAME.search(path.name)
@@ -170,7 +170,7 @@ def outputs_of(path: Path, realizations: int) -> list[Path]:
 
 
 def _output_name(name: str) -> str:
-    """Name an output after its input: alike, where that is a FITS file as we write it."""
+    """Name an output after its input, with a FITS ending."""
     if _FITS_NAME.search(name):
         return name
     packed = re.sub(r"(?i)\.(bz2|fz|xz|z|zip)$", "", name)
@@ -185,7 +185,7 @@ def tasks_of(
     Raises
     ------
     ValueError
-        Two inputs have one name, or an output would be an input.
+        Two inputs have the same name, or an output would replace an input.
     """
     names = Counter(_output_name(path.name) for path in inputs)
     twice = [name for name, n in names.items() if n > 1]
@@ -247,12 +247,12 @@ _Telling = Generator[NDArray[np.float64], None, dict[str, Any] | None]
 
 
 def _skies(job: Job, task: Task, about: dict[str, Any]) -> Iterator[NDArray[np.float64]]:
-    """Give the skies of a job, and keep what it returns."""
+    """Yield the skies of a job, and store what it returns."""
     about |= (yield from cast("_Telling", job(task))) or {}
 
 
 def fill_one(job: Job, task: Task) -> Record:
-    """Fill one map, wherever this runs; what goes wrong is in the record."""
+    """Fill one map, in any process; errors are stored in the record."""
     with _ONE_AT_A_TIME, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         begun = time.perf_counter()
@@ -280,7 +280,7 @@ def fill_one(job: Job, task: Task) -> Record:
                 outputs=outputs,
                 about=about,
             )
-        except Exception as error:  # noqa: BLE001 - the other maps go on, whatever it is
+        except Exception as error:  # noqa: BLE001 - no error may stop the other maps
             record = failure(task, error, time.perf_counter() - begun)
     if record.status == "done" and any(
         issubclass(one.category, ConvergenceWarning) for one in caught

@@ -1,4 +1,4 @@
-"""Let somebody fill the maps: this process, several, or a Dask cluster."""
+"""Run the tasks of a batch: in this process, in several, or on a Dask cluster."""
 
 from __future__ import annotations
 
@@ -33,30 +33,30 @@ Result = TypeVar("Result")
 
 
 class Crew(Protocol):
-    """Who fills maps."""
+    """A crew that fills maps."""
 
     @property
     def ahead(self) -> int:
-        """How many maps to give out at once."""
+        """Number of maps submitted at once."""
 
     def hire(self) -> Executor:
-        """Start those who work."""
+        """Start the workers."""
 
     def dismiss(self) -> None:
-        """End what they are doing at once, and let them go."""
+        """Stop the workers at once."""
 
 
 def fill_all(tasks: Sequence[Task], job: Job, crew: Crew) -> Generator[Record]:
-    """Fill maps, and give a record of each as soon as it is done.
+    """Fill maps, and yield the record of each as soon as it is done.
 
-    A map that fails stops no other. One whose process dies is filled again after the others, with
-    nothing beside it; if the process dies again, the map has failed. Leaving early ends the work at
-    once.
+    A failed map does not stop the others. If the process of a map dies, the map is filled again
+    after the others, alone; if the process dies again, the map has failed. Closing the generator
+    stops the work at once.
 
     Warns
     -----
     UserWarning
-        A process has died, and its map is going to be filled again.
+        A process has died, and its map will be filled again.
     """
     try:
         died = yield from _fill(tasks, job, crew)
@@ -110,11 +110,11 @@ class Here:
     ahead = 1
 
     def hire(self) -> Executor:
-        """Give an executor that does at once what it is given."""
+        """Give an executor that runs each call immediately."""
         return _Direct()
 
     def dismiss(self) -> None:
-        """Do nothing: an exception has ended the work."""
+        """Do nothing: the exception has already stopped the work."""
 
 
 class _Direct(Executor):
@@ -127,7 +127,7 @@ class _Direct(Executor):
 
 
 class _Pool(ProcessPoolExecutor):
-    """Processes that Ctrl-C does not reach, from their first moment on: it is held back here."""
+    """Start processes that ignore Ctrl-C from the beginning."""
 
     def submit(
         self, fn: Callable[Arguments, Result], /, *args: Arguments.args, **kwargs: Arguments.kwargs
@@ -142,7 +142,7 @@ class _Pool(ProcessPoolExecutor):
 
 
 class _Pools(Executor):
-    """Processes in pools of one each, so that one that dies breaks no pool but its own."""
+    """Processes in pools of one, so that a dying process breaks only its own pool."""
 
     def __init__(self, make: Callable[[int], ProcessPoolExecutor]) -> None:
         self._make = make
@@ -152,7 +152,7 @@ class _Pools(Executor):
     def submit(
         self, fn: Callable[Arguments, Result], /, *args: Arguments.args, **kwargs: Arguments.kwargs
     ) -> Future[Result]:
-        """Give work to the first process that has none, or to a new one."""
+        """Submit work to the first idle process, or to a new one."""
         k = next((k for k, last in enumerate(self._last) if last.done()), len(self._last))
         if k == len(self._pools):
             self._pools.append(self._make(k))
@@ -166,7 +166,7 @@ class _Pools(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Let the processes end, all at once: each takes a moment."""
+        """Shut all processes down at the same time, since each takes a moment."""
 
         def end(pool: Executor) -> None:
             pool.shutdown(wait, cancel_futures=cancel_futures)
@@ -176,9 +176,9 @@ class _Pools(Executor):
 
 
 class Processes:
-    """Some processes of this machine, each with a GPU of its own where there are enough.
+    """Several processes on this machine, each with its own GPU if there are enough.
 
-    They begin with this process's environment, where the numbers of threads are set.
+    They inherit the environment of this process, which sets the numbers of threads.
     """
 
     def __init__(self, workers: int) -> None:
@@ -212,7 +212,7 @@ class Cluster:
     Parameters
     ----------
     address
-        Of its scheduler, or the file that the scheduler has written its address to.
+        Address of the scheduler, or the scheduler file with its address.
 
     Raises
     ------
@@ -230,7 +230,7 @@ class Cluster:
                 'a Dask cluster needs dask.distributed: pip install "skyfill[cluster]"'
             ) from None
         place = _address_in(Path(address)) if Path(address).is_file() else address
-        try:  # by a wrong address a client would not fail alone, but its end hang for a minute
+        try:  # with a wrong address, closing the client would hang for a minute
             distributed.comm.get_address_host_port(place)
         except ValueError as error:
             raise ValueError(
@@ -249,7 +249,7 @@ class Cluster:
         return executor
 
     def dismiss(self) -> None:
-        """Leave the cluster, which forgets what has not begun."""
+        """Disconnect; the cluster drops tasks that have not begun."""
         self._client.close()
 
 
@@ -273,15 +273,15 @@ def _warn_of_death(task: Task) -> None:
 
 
 def _serve(device: str | None) -> None:
-    """Prepare a process: it ends with its parent, and has a GPU of its own."""
+    """Prepare a process: it ends with its parent and uses its own GPU."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be held back
     threading.Thread(target=_follow, daemon=True).start()
-    if device is not None:  # before torch is loaded
+    if device is not None:  # must be set before torch is loaded
         os.environ["CUDA_VISIBLE_DEVICES"] = device
 
 
 def _follow() -> None:
-    """End this process when its parent ends: a pool's processes would wait for ever."""
+    """End this process when its parent ends; otherwise processes of a pool would wait forever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

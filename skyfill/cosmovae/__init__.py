@@ -1,6 +1,6 @@
-"""CosmoVAE as published (Yi et al. 2020, arXiv:2001.11651), to be repeated and compared.
+"""CosmoVAE as published (Yi et al. 2020, arXiv:2001.11651), for reproduction and comparison.
 
-It knows squares of pixels, as `skyfill.vae` does, and learns from the tiles of `skyfill.dataset`.
+It works on square tiles, like `skyfill.vae`, and is trained on the tiles of `skyfill.dataset`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from skyfill.cosmovae.weights import load as load
     from skyfill.cosmovae.weights import save as save
 
-# name -> the module that holds it
+# name -> the module that defines it
 _HOMES = {
     "read_card": "card",
     "CosmoFiller": "filler",
@@ -39,7 +39,7 @@ _HOMES = {
 
 __all__ = [*_HOMES]
 
-if not TYPE_CHECKING:  # hidden from type checkers, which would accept any name otherwise
+if not TYPE_CHECKING:  # hidden from type checkers, which otherwise would accept any name
     __getattr__ = on_first_use(__name__, _HOMES)
 
     def __dir__() -> list[str]:

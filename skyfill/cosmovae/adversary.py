@@ -1,4 +1,4 @@
-"""Tell samples of q(z | x) from samples of the prior: what may stand in place of the divergence.
+"""Adversarial network that can replace the divergence: it separates samples of q(z | x) and prior.
 
 The paper leaves it to future work (arXiv:2001.11651, section V). With ``gan`` this is the
 adversarial autoencoder (Makhzani et al. 2015, arXiv:1511.05644), with ``wgan`` its critic has a

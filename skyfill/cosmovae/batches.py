@@ -1,4 +1,4 @@
-"""Which tiles and masks meet at which step of training, and in what units."""
+"""Batches of tiles and masks for each step of training, in units of the rms."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BETWEEN = 5
 
 
 def normalised(tiles: Tensor, observed: Tensor, rms: float) -> tuple[Tensor, Tensor]:
-    """Take the observed mean out of tiles and divide by an rms; what is in the holes has no say.
+    """Subtract the observed mean from tiles and divide by an rms; values in holes are not used.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Know what a file of CosmoVAE's weights says of itself, without torch."""
+"""Read the model card of a CosmoVAE without loading torch."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _WEIGHTS = Path(__file__).parent / "weights"
 
 
 def shipped() -> list[Path]:
-    """Name the files of weights that come with skyfill."""
+    """List the files of weights shipped with skyfill."""
     return sorted(_WEIGHTS.glob("*.safetensors"))
 
 
 def read_card(path: str | Path) -> ModelCard:
-    """Read what a file of weights says of itself, as `skyfill.vae.card.read_card` does."""
+    """Read the model card of a file of weights, like `skyfill.vae.card.read_card`."""
     return card.read_card(path, model=MODEL)

@@ -18,7 +18,7 @@ __all__ = ["CosmoFiller"]
 
 
 class CosmoFiller:
-    """Fill the holes of tiles with what the network makes of them.
+    """Fill the holes of tiles with the output of the network.
 
     Parameters
     ----------
@@ -66,9 +66,9 @@ class CosmoFiller:
         observed
             ``(n, ny, nx)``.
         seed
-            Of the latent samples; the latent mean is decoded if not given.
+            Seed of the latent samples; the latent mean is decoded if not given.
         first
-            Number of the first of these tiles: with the seed it says all of a tile's sample.
+            Index of the first of these tiles; seed and index determine the sample of a tile.
 
         Raises
         ------

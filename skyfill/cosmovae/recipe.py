@@ -1,4 +1,4 @@
-"""Say how a CosmoVAE is trained (arXiv:2001.11651, sections III.C and IV.B)."""
+"""Configuration of the training of a CosmoVAE (arXiv:2001.11651, sections III.C and IV.B)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ REGULARISERS = ("kl", "gan", "wgan")
 
 @dataclass(frozen=True)
 class CosmoConfig:
-    """Say what to train and for how long; kept in the model card.
+    """Network and schedule of a training; stored in the model card.
 
-    What the paper says is the default: Adam, its rate and β₁, batches of four, up to 1,000 epochs.
+    Defaults are those of the paper: Adam, its rate and β₁, batches of four, up to 1,000 epochs.
 
     Attributes
     ----------

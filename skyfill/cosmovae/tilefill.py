@@ -1,8 +1,8 @@
-"""Fill holes by a network that knows nothing but tiles, as CosmoVAE is.
+"""Fill holes on the sphere with a network for single tiles, such as CosmoVAE.
 
-Neither a prior nor a coarse level: what is larger than a tile it does not know, and each tile has
-a latent sample of its own, so that where two overlap the blend averages them. What the published
-design loses by that on the sphere, this shows (docs/cosmovae.md).
+There is no prior and no coarse level, so scales larger than a tile are unknown. Each tile has its
+own latent sample, and blending averages the samples where tiles overlap. This module measures what
+the published design loses on the sphere (docs/cosmovae.md).
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class TileFill:
     holes
         ``(npix,)``, RING: the unobserved pixels to be filled; all if not given.
     progress
-        Told of every tile.
+        Listener, informed of every tile.
 
     Attributes
     ----------
@@ -137,7 +137,7 @@ class TileFill:
 
 
 def _doubled(tiles: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Interpolate tiles to twice as many columns."""
+    """Interpolate tiles to twice the number of columns."""
     wide = np.repeat(tiles, 2, axis=2)
     wide[..., 2::2] += 0.25 * (tiles[..., :-1] - tiles[..., 1:])
     wide[..., 1:-1:2] += 0.25 * (tiles[..., 1:] - tiles[..., :-1])

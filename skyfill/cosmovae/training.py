@@ -1,8 +1,8 @@
 """Train a CosmoVAE on the tiles of a data set: step, log, checkpoint, stop early.
 
 Training is a function of seed and step alone: which tiles and masks meet, and every random number.
-So a run that is killed at any moment goes on from its last checkpoint to the same weights, and
-under `torchrun` several processes, which share each batch, have the loss curve of one.
+A run that is killed at any moment continues from its last checkpoint to the same weights. Under
+`torchrun` several processes share each batch and have the same loss curve as one.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = ["TERMS", "latent_prior", "train"]
 TERMS = ("reconstruction", "divergence", "perceptual", "variation")
 _COLUMNS = ("step", "epoch", "total", *TERMS, "adversary", "held_out_mae", "held_out_rms")
 
-#: What says when to stop, and may be another when a run goes on.
+#: Settings of when to stop, which may change when a run continues.
 _ENDS = frozenset({"epochs", "max_steps", "patience", "save_every"})
 
 
@@ -86,7 +86,7 @@ def train(
     minutes
         Stop, with a checkpoint, after so long.
     progress
-        Told of every step and of the terms of the loss.
+        Listener, informed of every step and of the terms of the loss.
 
     Returns
     -------

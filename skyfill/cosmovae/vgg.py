@@ -1,4 +1,4 @@
-"""The layers of VGG-16 that the perceptual loss looks through (Simonyan & Zisserman 2015).
+"""The layers of VGG-16 in the perceptual loss (Simonyan & Zisserman 2015).
 
 The weights are ImageNet's, as torchvision publishes them; they are not shipped.
 """
@@ -93,7 +93,7 @@ def load_vgg(path: str | Path | None = None) -> VGGFeatures:
         )
     try:
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises what it likes  # noqa: BLE001
+    except Exception as error:  # torch raises many types of errors  # noqa: BLE001
         raise ValueError(f"{path}: no weights ({type(error).__name__}); fetch {VGG_URL}") from None
     for block in _BLOCKS:
         for number, inputs, outputs in block:

@@ -1,4 +1,4 @@
-"""Keep a CosmoVAE's weights as those of `skyfill.vae` are kept."""
+"""Write and read the weights of a CosmoVAE, like those of `skyfill.vae`."""
 
 from __future__ import annotations
 

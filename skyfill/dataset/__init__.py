@@ -1,8 +1,8 @@
-"""Cut a map and its mask into small flat tiles, the data set of a network that knows tiles only.
+"""Cut a map and its mask into small flat tiles, a data set for training networks.
 
-The data set of CosmoVAE (Yi et al. 2020, arXiv:2001.11651, section IV.A), and its like: tiles on
-equally spaced centres, map and mask on the same ones, kept in one Zarr store. Tiles of a clean sky
-are what a network learns from, those with missing pixels lend it their masks.
+These are data sets like that of CosmoVAE (Yi et al. 2020, arXiv:2001.11651, section IV.A): tiles of
+map and mask on equally spaced centres, in one Zarr store. A network is trained on tiles without
+missing pixels, with the masks of the others.
 """
 
 from skyfill.dataset.geometry import PROJECTIONS, TileGeometry

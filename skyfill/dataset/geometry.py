@@ -1,4 +1,4 @@
-"""Where the tiles of a data set lie, and cutting them."""
+"""Positions of the tiles of a data set, and cutting them from maps."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _WHOLE = 0.999
 
 @dataclass(frozen=True)
 class TileGeometry:
-    """Say where tiles lie.
+    """Grid of tiles on the sky.
 
     Attributes
     ----------
@@ -79,7 +79,9 @@ class TileGeometry:
         check_whole(self.size, "size", least=4)
         spacing = self.spacing_deg or (1.0, 1.0)
         if not all(0 < x <= 90 for x in spacing):
-            raise ValueError(f"a spacing of {spacing} degrees is none; give from above 0 to 90")
+            raise ValueError(
+                f"a spacing of {spacing} degrees is impossible; give a number above 0 and up to 90"
+            )
         self.layout(0.0, 0.0)
 
     def centres(self) -> tuple[Map, Map]:

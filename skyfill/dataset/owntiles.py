@@ -1,4 +1,4 @@
-"""Cut a map of one's own into tiles to train on: `skyfill.vae` knows squares of pixels alone."""
+"""Cut maps of the user into square tiles for training `skyfill.vae`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from skyfill.tiling import blending
 
 __all__ = ["cut_tiles"]
 
-#: Tiles of one map at most: those of a whole sky at Nside 2048 would fill a gigabyte.
+#: Largest number of tiles of one map: those of a whole sky at Nside 2048 would fill a gigabyte.
 _MOST = 2000
 
 
@@ -34,7 +34,7 @@ def cut_tiles(
 ) -> tuple[NDArray[np.float64], TileField]:
     """Cut the wholly observed tiles of a map, and describe their field.
 
-    They have all scales of the map but monopole and dipole, like the tiles of small holes.
+    They contain all scales of the map except monopole and dipole, like the tiles of small holes.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def cut_tiles(
     seed
         Of the choice where there are more tiles than training wants.
     threads
-        Of the transforms; 0 for all.
+        Threads of the transforms; 0 for all cores.
 
     Returns
     -------

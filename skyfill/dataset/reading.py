@@ -45,9 +45,9 @@ SMALL = {"role": "uint8", "masked": "float64", "lon": "float64", "lat": "float64
 
 
 class Role(IntEnum):
-    """What a tile is for."""
+    """Use of a tile in training."""
 
-    MASKED = 0  # has missing pixels: lends its mask
+    MASKED = 0  # has missing pixels; provides its mask
     TRAIN = 1
     TEST = 2
     UNUSED = 3  # lies across the border of what is held out
@@ -89,20 +89,21 @@ class TileDataset:
 
     @property
     def train(self) -> NDArray[np.int64]:
-        """Tiles to learn from, all clean."""
+        """Clean tiles for training."""
         return np.flatnonzero(self.role == Role.TRAIN)
 
     @property
     def test(self) -> NDArray[np.int64]:
-        """Clean tiles to be judged by.
+        """Clean tiles for testing.
 
-        Of the paper's split these are the training tiles: its truth is nowhere else known.
+        With the split of the paper these are the training tiles, since no others have a known
+        truth.
         """
         return self.train if self.split == "paper" else np.flatnonzero(self.role == Role.TEST)
 
     @property
     def masks(self) -> NDArray[np.int64]:
-        """Tiles that lend their masks: some pixels missing, not all."""
+        """Tiles that provide masks: some of their pixels are missing, not all."""
         return np.flatnonzero((self.role == Role.MASKED) & (self.masked < 1))
 
     def tiles(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -125,14 +126,14 @@ class TileDataset:
         return self._read("observed", indices, np.bool_)
 
     def pairs(self, limit: int, *, seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Choose tiles to be judged by, each once at most, and a mask for each.
+        """Choose tiles for testing, each at most once, and a mask for each.
 
         Parameters
         ----------
         limit
             How many, at most.
         seed
-            Of the choice.
+            Seed of the choice.
 
         Returns
         -------
@@ -213,7 +214,7 @@ def open_group(path: str | Path, mode: Literal["r", "r+"] = "r") -> Store:
     try:
         group = zarr.open_group(path, mode=mode)
         known = group.attrs.get("kind"), group.attrs.get("format")
-    except Exception as error:  # zarr raises what it likes  # noqa: BLE001
+    except Exception as error:  # zarr raises many types of errors  # noqa: BLE001
         raise ValueError(f"{path}: holds no tiles ({type(error).__name__})") from None
     if known != (KIND, FORMAT):
         raise ValueError(f"{path}: holds no tiles of format {FORMAT}; give another folder")

@@ -96,7 +96,7 @@ def write_tiles(
     overwrite
         Whether to replace a store that is there.
     progress
-        Told of every tile.
+        Listener, informed of every tile.
 
     Raises
     ------
@@ -160,7 +160,7 @@ def write_tiles(
         group["tile"][some], group["observed"][some] = tiles, seen
         group["role"][some] = role.astype(np.uint8)
         group["masked"][some] = 1 - seen.mean(axis=(1, 2))
-        group.attrs["done"] = some.stop  # a run that is killed goes on after this
+        group.attrs["done"] = some.stop  # a later run continues from here
     group.attrs["complete"] = True
     found = open_tiles(path)
     whole = int(np.count_nonzero(found.masked == 0))

@@ -1,11 +1,10 @@
-"""Fill holes by diffusion: the incumbent, and what every better method must beat.
+"""Fill holes by diffusion, the common simple method.
 
-The rule that people copy between packages (pyilc's "diffusive inpainting" is one) sets each
-missing pixel to the mean of its neighbours and repeats. Its fixed point is the discrete solution
-of Laplace's equation with the observed pixels as boundary. Repeating creeps inwards by a pixel at
-a time and needs of the order of n^2 rounds for a hole of n pixels across, so that a wide band is in
-practice left wherever patience ends. Here the same equations are solved by multigrid, to a stated
-accuracy, in a few rounds at any size.
+The usual algorithm (for example pyilc's "diffusive inpainting") sets each missing pixel to the mean
+of its neighbours and repeats. Its fixed point is the discrete solution of Laplace's equation with
+the observed pixels as boundary. The iteration needs of the order of n^2 rounds for a hole of n
+pixels across, so that in practice it does not converge in a wide band. Here the same equations are
+solved by multigrid, to a stated accuracy, in a few cycles for any size.
 """
 
 from __future__ import annotations
@@ -68,19 +67,19 @@ def diffuse(
     Parameters
     ----------
     values
-        (npix,), any unit, RING; what unobserved pixels hold is never read.
+        ``(npix,)``, any unit, RING; unobserved pixels are never read.
     observed
-        (npix,), True where observed.
+        ``(npix,)``, True where observed.
     tol
         Stop when a multigrid cycle changes the hole pixels by less than this, rms, relative to the
-        rms of the observed map about its mean. A cycle shrinks the error about three times, so
-        that what is left is half of that.
+        rms of the observed map about its mean. A cycle reduces the error by a factor of about
+        three, so the remaining error is about half of the last change.
     max_iter
         Cycles after which to stop in any case.
 
     Returns
     -------
-    (npix,), RING: the observed pixels as they were, the holes filled.
+    ``(npix,)``, RING: the map with its holes filled and the observed pixels unchanged.
 
     Raises
     ------
@@ -98,7 +97,7 @@ def diffuse(
 def diffuse_holes(
     values: ArrayLike, observed: ArrayLike, *, tol: float = 1e-3, max_iter: int = 50
 ) -> NDArray[np.float64]:
-    """Do as `diffuse`, without a copy of the map; give the holes alone, (nhole,) in RING order."""
+    """As `diffuse`, without a copy of the map; give only the holes, ``(nhole,)``, in RING order."""
     values, observed = pair_of(values, observed, taker="diffuse")
     nside = nside_of(values, "values")
     if not observed.any():
@@ -157,18 +156,19 @@ class _Level(NamedTuple):
     nside
         Resolution.
     pixels
-        (n,), NESTED, sorted: the unknown pixels.
+        ``(n,)``, NESTED, sorted: the unknown pixels.
     bits, before
         Their `Ranks`.
     around
-        (n, 8), where in the list a pixel's neighbours are; -1 for those that are known, -2 for one
-        that does not exist. Of a long list (0, 8): they are looked for whenever they are needed.
+        ``(n, 8)``, where in the list a pixel's neighbours are; -1 for those that are known, -2 for
+        one that does not exist. Of a long list (0, 8): they are looked for whenever they are
+        needed.
     degree
-        (n,), how many neighbours there are: 8, or 7 where three faces meet.
+        ``(n,)``, how many neighbours there are: 8, or 7 where three faces meet.
     known
-        (n,), sum of the known neighbours.
+        ``(n,)``, sum of the known neighbours.
     children
-        (n,), where in the finer level's list the first of a pixel's four children is.
+        ``(n,)``, where in the finer level's list the first of a pixel's four children is.
 
     """
 
@@ -232,7 +232,7 @@ def _levels(
 
 
 def _listed(flags: NDArray[np.bool_]) -> Slots:
-    """List the True ones."""
+    """List the true pixels."""
     out = np.empty(np.count_nonzero(flags), dtype=np.int32)
     at = 0
     for start in range(0, flags.size, AT_ONCE):
@@ -243,9 +243,9 @@ def _listed(flags: NDArray[np.bool_]) -> Slots:
 
 
 def _solve(levels: list[_Level], skies: list[Floats], enough: float, max_iter: int) -> Floats:
-    """Solve from the coarsest level to the finest, each starting from the one before.
+    """Solve from the coarsest level to the finest, each starting from the coarser solution.
 
-    Skies are let go as soon as they are not needed.
+    Skies are freed as soon as they are not needed.
     """
     x = np.zeros(levels[-1].pixels.size)
     bottom = _direct(levels[-1])

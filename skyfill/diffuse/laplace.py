@@ -1,4 +1,4 @@
-"""The loops of the diffusive fill: equations between pixels and their neighbours, level by level.
+"""Loops of the diffusive fill: equations between neighbouring pixels at each level.
 
 Arrays are those of `skyfill.diffuse._Level`, whole or of some pixels.
 """

@@ -1,8 +1,7 @@
-"""Say how far a fill is to be trusted.
+"""Evaluate fills: errors, calibration of their uncertainty, seams, isotropy, one-point statistics.
 
-`score_sky` judges filled skies, with a truth or without; `validate` makes a truth of held-out
-holes; `score_tiles` judges flat tiles. Every `Figure` has a verdict, by the thresholds of
-`THRESHOLDS`.
+`score_sky` evaluates filled skies, with or without a truth; `validate` holds out observed pixels as
+a truth; `score_tiles` evaluates flat tiles. `THRESHOLDS` give each `Figure` its verdict.
 """
 
 from skyfill.fidelity.calibration import Calibration, calibrate

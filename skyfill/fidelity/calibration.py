@@ -1,9 +1,9 @@
-"""Ask whether the truth could be one more realization: errors, z-scores, coverage, ranks.
+"""Test whether the truth is statistically like a realization: errors, z-scores, coverage, ranks.
 
-Of n realizations the truth is, if they are right, the (n + 1)-th: with their mean m and their
-variance s² (n - 1 in it), (truth - m) / (s √(1 + 1/n)) has Student's distribution of n - 1 degrees
-of freedom. Its quantile among normal ones is the z-score used here: normal with width one for any
-n, where the plain quotient would be too wide (by 6% for n = 20).
+If n realizations are right, the truth is distributed like one more. With their mean m and variance
+s² (with n - 1), (truth - m) / (s √(1 + 1/n)) has Student's distribution of n - 1 degrees of
+freedom. The z-score used here is the normal number at the same quantile: it is normal with width
+one for any n, while the plain quotient would be too wide (by 6% for n = 20).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BANDS = {"coverage_68": (0.68, special.ndtri(0.84)), "coverage_95": (0.95, spec
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """How the truth stands among the realizations of a fill, pixel by pixel and hole by hole.
+    """Comparison of the truth with the realizations of a fill, by pixel and by hole.
 
     Attributes
     ----------
@@ -91,7 +91,7 @@ def calibrate(
     std_draws: int | None = None,
     optimum: Map | None = None,
 ) -> Calibration:
-    """Hold realizations of some pixels, or their mean and spread, against the truth.
+    """Compare realizations of some pixels, or their mean and spread, with the truth.
 
     Parameters
     ----------
@@ -203,7 +203,7 @@ class _Posterior:
 def _posterior(
     drawn: _Drawn, truth: Map, mean: Map | None, std: Map | None, std_draws: int | None
 ) -> _Posterior:
-    """Take the posterior from realizations, or as it is given."""
+    """Get the posterior from realizations, or from the given mean and spread."""
     n = drawn.count
     if mean is not None:
         if n:
@@ -213,7 +213,7 @@ def _posterior(
             return _Posterior(mean, None, math.inf, 1.0, 0.0, 0.0)
         _check_known("spread", std, truth)
         if std_draws is not None and std_draws < 2:
-            raise ValueError(f"a spread of {std_draws} realizations is none; it takes 2 or more")
+            raise ValueError(f"a spread needs 2 or more realizations, got {std_draws}")
         freedom = math.inf if std_draws is None else std_draws - 1.0
         found = _Posterior(mean, std**2, freedom, 1.0, 0.0, std**2)
     elif n == 0:

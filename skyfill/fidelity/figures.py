@@ -1,11 +1,10 @@
-"""What a figure must be for a fill to be trusted: the one place of thresholds and verdicts.
+"""Figures of a fill with their thresholds and verdicts.
 
-A figure has a value, what is expected of it, and how far chance takes it (one standard deviation).
-It is *good* while chance and the slack of its threshold explain the distance, *bad* where four
-standard deviations beyond the slack do not, *doubtful* between, and where so little was measured
-that it could not have told a bad fill from a good one. With a dozen figures to a page, 2.5
-standard deviations let a good fill be called doubtful once in ten pages, four call it bad once in
-a thousand.
+A figure has a value, an expected value, and a standard deviation by chance. It is *good* if the
+deviation is within the slack of its threshold plus 2.5 standard deviations, *bad* beyond the slack
+plus four, and *doubtful* between. It is also doubtful if its standard deviation is so large that a
+bad fill could not be recognised. With a dozen figures on a page, a good fill gets a doubtful one on
+one page in ten, and a bad one on one page in a thousand.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ _BAD = 4.0
 
 @dataclass(frozen=True)
 class Figure:
-    """One number and what it says.
+    """A measured number with its expected value and verdict.
 
     Attributes
     ----------
     value
-        What was measured.
+        The measured number.
     expected
-        What a right fill gives on average; None where nothing is expected.
+        Mean value for a right fill; None if there is no expectation.
     error
         Standard deviation of ``value`` about ``expected`` for a right fill; None where unknown.
     verdict
@@ -50,16 +49,16 @@ class Figure:
 
 @dataclass(frozen=True)
 class Threshold:
-    """How far a figure may be from what is expected.
+    """Allowed deviation of a figure from its expected value.
 
     Attributes
     ----------
     slack
-        Distance that does no harm, however well it is measured.
+        Deviation that is harmless, however precisely it is measured.
     reason
         Why.
     blind
-        Error beyond which the figure tells nothing: it is never better than doubtful then.
+        Standard deviation beyond which the figure is at best doubtful.
     above
         Whether only values above the expected one are bad.
     """
@@ -104,14 +103,14 @@ THRESHOLDS: dict[str, Threshold] = {
 def judge(
     name: str, value: float, expected: float | None = None, error: float | None = None
 ) -> Figure:
-    """Give a figure its verdict, by the threshold of its name or of its family."""
+    """Give a figure its verdict, from the threshold of its name or its family."""
     error = None if error is None or not math.isfinite(error) else float(error)
     if expected is None:
         return Figure(float(value), None, error)
     threshold = THRESHOLDS.get(name) or THRESHOLDS[name.partition("_")[0]]
     away = value - expected
     beyond = (away if threshold.above else abs(away)) - threshold.slack
-    # Where chance is unknown the slack stands for it.
+    # If the standard deviation is unknown, the slack replaces it.
     unit = error if error is not None else max(threshold.slack, 1e-12) / _BAD
     if not math.isfinite(value) or beyond > _BAD * unit:
         verdict = "bad"
@@ -123,7 +122,7 @@ def judge(
 
 
 def worst(figures: dict[str, Figure]) -> str | None:
-    """Give the worst verdict of some figures; None where there is none."""
+    """Give the worst verdict of some figures; None if there is none."""
     found = [VERDICTS.index(each.verdict) for each in figures.values() if each.verdict]
     return VERDICTS[max(found)] if found else None
 

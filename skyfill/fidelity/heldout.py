@@ -1,9 +1,9 @@
-"""Put copies of a mask's holes on clean sky, where the truth is known.
+"""Place copies of a mask's holes on clean sky, where the truth is known.
 
-A hole is copied by a rotation that carries its centre to a clean place, under a random position
-angle: the pixels of the copy are those whose centres, rotated back, lie in the hole, so that no
-gaps appear. Holes too wide for any clean place, like a Galactic band, lend discs that would fit
-into them.
+A hole is copied by a rotation that moves its centre to a clean place, with a random position angle.
+The pixels of the copy are those whose centres, rotated back, lie in the hole, so that there are no
+gaps. Holes too wide for any clean place, like a Galactic band, are replaced by discs that fit into
+them.
 """
 
 from __future__ import annotations
@@ -105,9 +105,9 @@ def held_out_holes(
     observed
         ``(npix,)``, RING, True where observed.
     holes
-        How many copies, at most; as many as ``share`` allows if not given.
+        Largest number of copies; as many as ``share`` allows if None.
     share
-        Of the observed pixels, to be held out at most: the rest must still tell what the map tells.
+        Largest share of the observed pixels to hold out, so that the rest still represents the map.
     seed
         The same seed gives the same copies.
     sources
@@ -168,7 +168,7 @@ class _Shapes:
         fits &= self._reach <= room
         self.small, self.wide = np.flatnonzero(fits), np.flatnonzero(~fits)
         self.wide = self.wide[np.argsort(-self.sizes[self.wide], kind="stable")]
-        # Small change beside a band: what is wide but thin lends no disc worth the name.
+        # Thin wide holes beside a band are skipped: their discs would be too small.
         if self.wide.size:
             self.wide = self.wide[self.depth[self.wide] >= 0.5 * self.depth[self.wide].max()]
 
@@ -242,7 +242,7 @@ class _Search:
         return 0
 
     def place_copy(self, shapes: _Shapes, hole: int) -> None:
-        """Put a copy of a hole somewhere, if there is room."""
+        """Place a copy of a hole, if there is room."""
         centre, reach = shapes.frame(hole)
         target = self._place(reach)
         if target is None:

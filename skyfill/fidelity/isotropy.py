@@ -1,4 +1,4 @@
-"""Look at a filled sky as a whole: is it alike in all directions, and how large are C_2 to C_5."""
+"""Statistics of a whole filled sky: hemispherical asymmetry, and C_2 to C_5."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def asymmetries(values: ArrayLike, *, threads: int = 0) -> dict[str, Figure]:
     values
         ``(npix,)``, µK, RING, a whole sky.
     threads
-        Of the transforms.
+        Threads of the transforms.
 
     Returns
     -------

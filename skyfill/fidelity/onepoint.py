@@ -1,11 +1,11 @@
 """Compare the distribution of values inside the holes with that outside.
 
-Neighbouring pixels are alike, so that the textbook's p-value of a Kolmogorov-Smirnov distance, for
-independent values, is wrong by orders of magnitude. What chance does is asked of the map itself:
-the mask is rotated at random, rigidly, and the distance taken again. On a sky that is the same
-everywhere, holes included, the mask as it is is one of these rotations like any other, which makes
-p = (1 + rotations with a distance as large) / (1 + rotations) exact, whatever the correlations
-(Hemerik & Goeman 2018, TEST 27, 811, theorem 2).
+Neighbouring pixels are correlated, so the usual p-value of a Kolmogorov-Smirnov distance, for
+independent values, is wrong by orders of magnitude. Instead the mask is rotated rigidly at random
+and the distance is computed again. If the sky is statistically the same everywhere, holes included,
+the original mask is like one of these rotations, which makes p = (1 + rotations with a distance as
+large) / (1 + rotations) exact, whatever the correlations (Hemerik & Goeman 2018, TEST 27, 811,
+theorem 2).
 """
 
 from __future__ import annotations

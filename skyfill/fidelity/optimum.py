@@ -1,4 +1,4 @@
-"""Find the best that a fill of a single tile can do: the exact mean, given the rest of the tile."""
+"""Compute the exact posterior mean of a single tile, given the rest of the tile."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Look for seams: lines along which a filled map does not go on as it does elsewhere.
+"""Detect seams: discontinuities of a filled map at the edges of holes and the borders of tiles.
 
 Two neighbours on either side of a hole's edge should differ as much as any two neighbours of the
 observed sky, and so should the slopes on either side. The mean squares of both, first and second
 differences over the edge, are divided by those in the observed sky, at the same distance from the
-equator, where HEALPix pixels have the same shapes. The borders of tiles inside holes are looked at
-in the same way, beside lines inside holes that are no border.
+equator, where HEALPix pixels have the same shapes. The borders of tiles inside holes are compared
+in the same way with other lines inside holes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SAMPLE = 1 << 21
 
 
 class NoEdgeError(ValueError):
-    """There is no edge, or nothing away from edges to compare it with."""
+    """There is no edge, or no sky away from edges to compare it with."""
 
 
 def patches(nside: int, pixels: NDArray[np.int64]) -> NDArray[np.int64]:

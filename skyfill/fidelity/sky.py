@@ -1,4 +1,4 @@
-"""Judge filled skies: all that can be said of them, with the truth or without."""
+"""Evaluate filled skies with all figures, with or without a truth."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Map = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class SkyScores:
-    """What is to be said of filled skies.
+    """All figures of filled skies.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class SkyScores:
         Every figure, by name: those of `Calibration`, `tail`, `seams`, `border_seams`, `OnePoint`,
         `asymmetries` and `LowMultipoles`.
     calibration
-        Against the truth; None where there is none.
+        Comparison with the truth; None without a truth.
     one_point
         Distributions inside and outside of the holes; None of a part of the sky.
     low_multipoles
@@ -56,9 +56,9 @@ class SkyScores:
         ``(npixel,)`` RING pixels that were held against the truth, in the order of
         ``calibration.z``; empty without a truth.
     hole_pixels
-        How many pixels were filled.
+        Number of filled pixels.
     realizations
-        How many fills there were.
+        Number of fills.
     """
 
     figures: dict[str, Figure]
@@ -115,7 +115,7 @@ def score_sky(
     threads: int = 0,
     progress: Progress | None = None,
 ) -> SkyScores:
-    """Judge the fills of one map.
+    """Evaluate the fills of one map.
 
     Seams, distribution, isotropy and the distance from ``exact`` are those of the first fill. Of a
     part of the sky there are seams, the distance, and what the truth tells.
@@ -148,9 +148,9 @@ def score_sky(
     seed
         Of the rotations of `one_point`.
     threads
-        Of the transforms.
+        Threads of the transforms.
     progress
-        Told of every stage.
+        Listener, informed of every stage.
 
     Raises
     ------
@@ -226,7 +226,7 @@ def score_sky(
 
 
 def _check(observed: NDArray[np.bool_], maps: dict[str, Map | None]) -> None:
-    """Refuse a mask that is none, and maps of another resolution."""
+    """Refuse a mask without holes or observed pixels, and maps of another Nside."""
     nside = nside_of(observed, "observed")
     if observed.all():
         raise ValueError("the mask has no hole: there is nothing to judge")

@@ -1,8 +1,7 @@
-"""How far a fill is from the exact one of the same draw, its worst pixels included.
+"""Distance of a fill from the exact fill of the same seed, including the worst pixels.
 
-A mean square hides what is wrong with few pixels: a rectangle along the border of a tile, off by
-ten times the rms, adds a per cent to it where it is one pixel in ten thousand. So the far end of
-the distribution of |difference| is told, too.
+A mean square hides errors of few pixels: if one pixel in ten thousand is off by ten times the rms,
+it adds one per cent. So high percentiles of |difference| are given as well.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _POINTS = {"exact_99_uk": 0.99, "exact_999_uk": 0.999}
 
 
 def tail(fill: ArrayLike, exact: ArrayLike) -> dict[str, Figure]:
-    """Measure how far a fill is from the exact fill of the same draw.
+    """Measure the distance of a fill from the exact fill of the same seed.
 
     Parameters
     ----------
@@ -33,8 +32,8 @@ def tail(fill: ArrayLike, exact: ArrayLike) -> dict[str, Figure]:
     Returns
     -------
     ``exact_rms_uk``, the rms of the difference; ``exact_99_uk`` and ``exact_999_uk``, which 99% and
-    99.9% of the pixels stay below; ``exact_worst_uk``, the largest. None has a verdict: how much
-    does harm is for the use to say.
+    99.9% of the pixels stay below; ``exact_worst_uk``, the largest. They have no verdict, because
+    the tolerable error depends on the use.
 
     Raises
     ------

@@ -1,9 +1,9 @@
-"""Say how near a fill is to the truth, tile by tile.
+"""Errors of filled tiles.
 
 The first three measures are those of the CosmoVAE paper (arXiv:2001.11651, section IV.C): errors of
-whole tiles whose truth is stretched to run from 0 to 1. Most of a tile is observed, so they say
-more of the mask than of the fill; what counts are the errors in the holes, in µK, and their ratio
-to what nobody can know.
+whole tiles whose truth is stretched to run from 0 to 1. Most of a tile is observed, so these depend
+more on the mask than on the fill. The relevant figures are the errors in the holes, in µK, relative
+to the posterior uncertainty.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class TileScores:
 
 
 def score_tiles(filled: Tiles, truth: Tiles, observed: NDArray[np.bool_]) -> TileScores:
-    """Hold filled tiles against the truth.
+    """Compare filled tiles with the truth.
 
     Parameters
     ----------

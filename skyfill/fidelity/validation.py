@@ -1,4 +1,4 @@
-"""Validate a fill of a map whose truth nobody knows: hide what is known, fill, and compare."""
+"""Validate fills of a map with unknown truth: hide observed pixels, fill them, and compare."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Map = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Validation:
-    """How the fills of held-out holes stand to what was observed there.
+    """Comparison of the fills of held-out holes with the observed values.
 
     Attributes
     ----------

@@ -1,1 +1,1 @@
-"""Write files whole or not at all, open compressed ones, and cache arrays on disk."""
+"""Write files atomically, open compressed files, and cache arrays on disk."""

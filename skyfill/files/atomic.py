@@ -1,4 +1,4 @@
-"""Put whole files in place, or nothing."""
+"""Write files atomically: a file appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ __all__ = ["atomic_write", "check_ending", "check_writable"]
 Kind = Literal["map", "table", "picture", "page", "weights", "prior"]
 
 _UNFINISHED = re.compile(r"\.skyfill-[0-9a-f]{12}(\..+)?")
-_FORGOTTEN = 3600.0  # seconds: a file that nobody has written to for so long is nobody's
+#: Age in seconds after which an unfinished file counts as left over from a killed run.
+_FORGOTTEN = 3600.0
 
 
-#: How the names of files end, by what is in them; a name without an ending is taken, too. An ending
-#: that promises another format would deceive whatever reads the file.
+#: Allowed endings of file names, by content. A name without an ending is also allowed; the ending
+#: of another format is refused, because it would mislead the reader of the file.
 _MAPS = tuple(f".{end}{gz}" for end in ("fits", "fit", "fts") for gz in ("", ".gz"))
 _ENDINGS: dict[Kind, tuple[str, tuple[str, ...]]] = {
     "map": ("a FITS map", _MAPS),
@@ -33,7 +34,7 @@ _ENDINGS: dict[Kind, tuple[str, tuple[str, ...]]] = {
 
 
 def check_ending(path: str | os.PathLike[str], kind: Kind) -> None:
-    """Refuse a name whose ending promises another format than will be written.
+    """Refuse a file name that has the ending of another format.
 
     Parameters
     ----------
@@ -45,36 +46,38 @@ def check_ending(path: str | os.PathLike[str], kind: Kind) -> None:
     Raises
     ------
     ValueError
-        Its ending is of another format; names without one are taken.
+        The name has the ending of another format. A name without an ending is accepted.
 
     """
     name = Path(path).name.lower()
     ending = Path(name).suffix
     words, endings = _ENDINGS[kind]
-    # `map_v1.2` has no ending, it has a version.
+    # `map_v1.2` ends in a version number, not in the ending of a format.
     if not name.endswith(endings) and not re.fullmatch(r"(\.\d+)?", ending):
         shown = ", ".join(endings[:6] if kind == "map" else endings)
-        raise ValueError(f"cannot write {path}: it is {words}, whose name ends in {shown}")
+        raise ValueError(
+            f"cannot write {path}: the output is {words}; its name must end in {shown}"
+        )
 
 
 def check_writable(
     path: str | os.PathLike[str], *, overwrite: bool = False, kind: Kind | None = None
 ) -> Path:
-    """Refuse a destination that could not be written, before any work is spent on it.
+    """Refuse a destination that cannot be written, before any work is done.
 
     Parameters
     ----------
     path
-        Where a file is going to be written.
+        File to be written.
     overwrite
-        Whether a file that is already there may be replaced.
+        Whether an existing file may be replaced.
     kind
         What will be written, ``map``, ``table``, ``picture``, ``page``, ``weights`` or ``prior``:
-        its name must not end like another format's. Not looked at if not given.
+        the name must not have the ending of another format. Not checked if None.
 
     Returns
     -------
-        The destination itself, symbolic links followed.
+        The destination, with symbolic links resolved.
 
     Raises
     ------
@@ -83,7 +86,7 @@ def check_writable(
     OSError
         The folder is missing or cannot be written to, or the path is no regular file.
     ValueError
-        The name ends like that of another format.
+        The name has the ending of another format.
 
     """
     if kind is not None:
@@ -106,17 +109,17 @@ def check_writable(
 def atomic_write(path: str | os.PathLike[str], overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path` and move it there when the block succeeds.
 
-    The temporary file is flushed to disk before it is renamed, so that `path` holds at any time
-    either what it held before or the complete new file. It keeps the suffixes of `path`, by which
-    many writers choose a format. When the block raises, it is removed and `path` stays untouched;
-    what a run that was killed left in the folder more than an hour ago is removed as well.
+    The temporary file is flushed to disk before it is renamed, so that `path` always holds either
+    the old or the complete new content. It has the suffixes of `path`, by which many writers choose
+    a format. If the block raises, the temporary file is removed and `path` is unchanged. Temporary
+    files that killed runs left in the folder more than an hour ago are removed as well.
 
     Parameters
     ----------
     path
         The destination.
     overwrite
-        Whether a file that is already there may be replaced.
+        Whether an existing file may be replaced.
 
     Yields
     ------
@@ -125,7 +128,7 @@ def atomic_write(path: str | os.PathLike[str], overwrite: bool = False) -> Itera
     Raises
     ------
     FileExistsError, OSError
-        As `check_writable`; or the disk is full, or the write failed otherwise.
+        As for `check_writable`; or the disk is full, or writing failed for another reason.
 
     """
     target = check_writable(path, overwrite=overwrite)
@@ -133,7 +136,7 @@ def atomic_write(path: str | os.PathLike[str], overwrite: bool = False) -> Itera
     temporary = target.parent / f".skyfill-{secrets.token_hex(6)}{suffix}"
     _sweep(target.parent)
     try:
-        # Not `tempfile`: its files are private (0600), these follow the user's umask.
+        # `tempfile` is not used because its files are private (0600); these follow the umask.
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         yield temporary
         _flush(temporary)
@@ -142,8 +145,8 @@ def atomic_write(path: str | os.PathLike[str], overwrite: bool = False) -> Itera
         with suppress(OSError):  # some network file systems cannot flush a folder
             _flush(target.parent)
     except OSError as error:
-        # Name the file that the user asked for. Errors about other files (an input read inside
-        # the block), and those already worded, pass as they are.
+        # Name the destination. Errors about other files (an input read inside the block) and
+        # errors with a message of our own are raised unchanged.
         if error.errno is None or error.filename not in (None, str(temporary)):
             raise
         raise OSError(f"cannot write {path}: {error.strerror}") from error
@@ -155,16 +158,16 @@ def atomic_write(path: str | os.PathLike[str], overwrite: bool = False) -> Itera
 def _put_in_place(
     temporary: Path, target: Path, path: str | os.PathLike[str], *, overwrite: bool
 ) -> None:
-    """Rename, and where nothing may be replaced, so that of two runs only one succeeds."""
+    """Rename; without `overwrite`, only one of two concurrent runs succeeds."""
     if not overwrite:
         try:
-            target.hardlink_to(temporary)  # unlike a rename, it fails where there is a file
+            target.hardlink_to(temporary)  # unlike a rename, fails if the file exists
         except FileExistsError:
             raise FileExistsError(
                 f"{path} has been written by another run meanwhile; pass `overwrite=True` to "
                 "replace it"
             ) from None
-        except OSError:  # a file system without links: the check before must do
+        except OSError:  # no hard links here: rely on the check before
             pass
         else:
             temporary.unlink()

@@ -1,9 +1,9 @@
-"""Keep on disk arrays that take long to make, so that other processes find them.
+"""Cache arrays on disk that take long to compute, for other maps and processes.
 
-Each thing is one array in a file of its own: the bytes, then the key, a sha256 of all that decides
-them, by which the file is named, then their crc32. The key fixes dtype and shape, nothing in a file
-is parsed or run, and what is not as it was written is made anew. Files are mapped: processes of one
-machine share their memory.
+Each file holds one array: its bytes, then the key, then the crc32 of the bytes. The key is a sha256
+of all inputs of the array, and the file is named after it. The key also fixes dtype and shape.
+Nothing in a file is parsed or executed, and a damaged file is computed again. Files are
+memory-mapped, so that processes on one machine share the memory.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from skyfill.files.atomic import atomic_write
 
 __all__ = ["Kept", "cache_folder"]
 
-#: To be raised where the same inputs come to mean another array.
+#: Version of the cached arrays; raise it if the same inputs give another array.
 _VERSION = 1
-#: What computes: another version may round in another way.
+#: Packages that compute the arrays; another version may round differently.
 _PROGRAMS = ("skyfill", "numpy", "scipy", "numba", "ducc0")
-#: Of what is free on the disk, one file takes this share at most: it is there for other things.
+#: Largest share of the free disk space that one file may take.
 _SHARE = 0.1
 
 
@@ -44,14 +44,14 @@ def cache_folder() -> Path:
 
 
 class Kept:
-    """A folder of arrays, found again by what decides them.
+    """A folder of cached arrays, found by a key of their inputs.
 
     Parameters
     ----------
     folder
-        Made at its first use; None keeps nothing.
+        Created when first used; None caches nothing.
     passing
-        Names of inputs that will not come again: arrays that need one of them are not kept.
+        Names of inputs that no other map shares; arrays that depend on one of them are not cached.
     """
 
     def __init__(self, folder: str | Path | None = None, *, passing: Collection[str] = ()) -> None:
@@ -60,7 +60,7 @@ class Kept:
         self._key = hashlib.sha256(b"" if folder is None else _programs())
 
     def of(self, *deciding: object) -> Kept:
-        """Give the same folder for what these arrays and values decide, beside others."""
+        """Give the cache for arrays that also depend on these arrays and values."""
         if self._folder is None:
             return self
         other = Kept(self._folder, passing=self._passing)
@@ -70,7 +70,7 @@ class Kept:
         return other
 
     def needing(self, name: str) -> Kept:
-        """Give the same folder for arrays that need a named input; none where it is passing."""
+        """Give the cache for arrays that depend on a named input; none if that is `passing`."""
         return Kept() if name in self._passing else self
 
     def array(
@@ -81,16 +81,16 @@ class Kept:
         dtype: DTypeLike,
         shape: tuple[int, ...],
     ) -> NDArray[Any]:
-        """Find an array, or make and keep it; it is not to be changed.
+        """Load an array, or compute and store it. The result must not be changed.
 
         Parameters
         ----------
         name
-            What it is, for the name of the file.
+            Name of the array, part of the file name.
         make
             Computes the array from the keyed inputs only.
         dtype, shape
-            Of it; -1 for a length that only `make` knows.
+            Type and shape of the array; -1 for a length that only `make` knows.
         """
         if self._folder is None:
             return make()
@@ -101,18 +101,18 @@ class Kept:
         if found is None:
             made = np.ascontiguousarray(make(), dtype=dtype)
             _write(path, key.digest(), made)
-            found = _read(path, key.digest(), made.dtype, made.shape)  # shared with others
+            found = _read(path, key.digest(), made.dtype, made.shape)  # map it, to share memory
         return made if found is None else found
 
 
 @cache
 def _programs() -> bytes:
-    """Name what computes."""
+    """Give the versions of the packages that compute the arrays."""
     return repr((_VERSION, [metadata.version(name) for name in _PROGRAMS])).encode()
 
 
 def _add(key: hashlib._Hash, one: object) -> None:
-    """Hash a value too, told from any other."""
+    """Add a value to the key, so that different values give different keys."""
     if isinstance(one, np.ndarray):
         _add(key, (one.dtype.str, one.shape))
         key.update(np.ascontiguousarray(one).data)
@@ -124,7 +124,7 @@ def _add(key: hashlib._Hash, one: object) -> None:
 def _read(
     path: Path, key: bytes, dtype: np.dtype[Any], shape: tuple[int, ...]
 ) -> NDArray[Any] | None:
-    """Map a file that was kept; None where there is none, or it is not what was written."""
+    """Map a cached file; None if it is missing or damaged."""
     if not path.is_file():
         return None
     row = dtype.itemsize * math.prod(n for n in shape if n >= 0)
@@ -142,12 +142,12 @@ def _read(
 
 
 def _write(path: Path, key: bytes, made: NDArray[Any]) -> None:
-    """Keep an array for others; where that cannot be, it is no error."""
+    """Store an array; a failure to store is not an error."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if made.nbytes > _SHARE * shutil.disk_usage(path.parent).free:
             return
-        # Whoever is first has it: all processes are to map the same file.
+        # The first process to finish stores the file, so that all processes map the same one.
         with atomic_write(path) as temporary, temporary.open("wb") as stream:
             made.tofile(stream)
             stream.write(key + zlib.crc32(made.data).to_bytes(4))

@@ -1,4 +1,4 @@
-"""Open files that are compressed, and say what a file is that is no FITS file."""
+"""Open compressed files, and recognise files that are not FITS."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import BinaryIO, cast
 
 __all__ = ["expanded", "is_packed", "kind_of", "most_packed"]
 
-#: Deflate packs at most 1032:1; bzip2 packs a block of 46 MB of zeros into some 40 bytes.
+#: Largest expansion: 1032 for deflate; bzip2 packs a block of 46 MB of zeros into about 40 bytes.
 _MOST: dict[type, int] = {gzip.GzipFile: 1032, bz2.BZ2File: 1 << 21}
 
 _REPACK = "expand it first"
 _CONVERT = "read it with its own program and write it with healpy.write_map"
 _KINDS = (
-    # where the mark stands, the mark, what has it, what to do
+    # offset of the mark, the mark, kind of file, what to do
     (0, rb"\xfd7zXZ\x00", "an xz file", f"{_REPACK}: xz -dk FILE"),
     (0, rb"\x28\xb5\x2f\xfd", "a Zstandard file", f"{_REPACK}: zstd -d FILE"),
     (0, rb"\x04\x22\x4d\x18", "an lz4 file", f"{_REPACK}: lz4 -d FILE"),
@@ -50,14 +50,19 @@ _KINDS = (
     (0, rb"\xff\xd8\xff", "a JPEG picture", "give the map that it shows"),
     (0, rb"%PDF", "a PDF file", "give the map that it shows"),
     (0, rb"version https://git-lfs", "a Git LFS pointer", "fetch the file: git lfs pull"),
-    (0, rb"(?i)\s*<(!doctype )?html", "a web page", "fetch the file again; log in first, perhaps"),
+    (
+        0,
+        rb"(?i)\s*<(!doctype )?html",
+        "a web page",
+        "fetch the file again; you may have to log in first",
+    ),
     (0, rb"(?i)\s*<\?xml", "an XML file", _CONVERT),
     (0, rb"[\t\n\r\x20-\x7e]{16}", "text", "give a HEALPix FITS file"),
 )
 
 
 def expanded(plain: BinaryIO) -> BinaryIO:
-    """Return a file as it is, or what expands it where it is gzip or bzip2, by its first bytes."""
+    """Return the stream, decompressed if its first bytes are those of gzip or bzip2."""
     head = plain.read(3)
     plain.seek(0)
     if head[:2] == b"\x1f\x8b":
@@ -71,12 +76,12 @@ def is_packed(stream: object) -> bool:
 
 
 def most_packed(stream: object) -> int:
-    """Return how many bytes one byte of the file can expand to, at most."""
+    """Return the largest number of bytes that one byte of the file can expand to."""
     return _MOST.get(type(stream), 1)
 
 
 def kind_of(head: bytes) -> tuple[str, str] | None:
-    """Say what a file is and how to mend that, by its first bytes; None where that is not known."""
+    """Give the kind of a file and what to do with it, from its first bytes; None if unknown."""
     for at, mark, name, mend in _KINDS:
         if re.match(mark, head[at : at + 300], re.DOTALL):
             return name, mend

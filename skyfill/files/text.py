@@ -1,4 +1,4 @@
-"""What small files hold: their bytes, compressed or not, and their text in any usual encoding."""
+"""Read small files: decompress them, and decode text in any usual encoding."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from skyfill.files.packing import expanded
 
 __all__ = ["content", "text_of"]
 
-#: Bytes. Tables of this package are far smaller; what is larger is no such table, or a gzip bomb.
+#: Largest size in bytes after decompression. Spectra and catalogues are far smaller; a larger file
+#: is something else or a decompression bomb.
 _LARGEST = 1 << 30
 
 
@@ -22,9 +23,9 @@ def content(path: Path) -> bytes:
     Raises
     ------
     ValueError
-        It is damaged, or larger than any table that is meant.
+        The file is damaged, or too large for a table.
     OSError
-        It cannot be read.
+        The file cannot be read.
 
     """
     with path.open("rb") as plain:
@@ -37,18 +38,18 @@ def content(path: Path) -> bytes:
             kind = "bzip2" if isinstance(stream, bz2.BZ2File) else "gzip"
             raise ValueError(f"{path}: damaged or truncated {kind} file; fetch it again") from error
     if len(data) > _LARGEST:
-        raise ValueError(f"{path}: more than {_LARGEST >> 20} MiB, so it is no such table")
+        raise ValueError(f"{path}: more than {_LARGEST >> 20} MiB, too large for a table")
     return data
 
 
 def text_of(data: bytes) -> str | None:
-    """Decode UTF-8, UTF-16 with its mark, or Latin-1; None for what is no text."""
+    """Decode UTF-8, UTF-16 with a byte-order mark, or Latin-1; None if the data are not text."""
     utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     for encoding in ("utf-16" if utf16 else "utf-8-sig", "latin-1"):
         try:
             text = data.decode(encoding)
         except UnicodeDecodeError:
             continue
-        # Control characters are in no text; beyond ASCII they tell bytes from Latin-1.
+        # Text has no control characters; those beyond ASCII distinguish bytes from Latin-1.
         return None if re.search(r"[\x00-\x08\x0e-\x1a\x7f-\x84\x86-\x9f]", text) else text
     return None

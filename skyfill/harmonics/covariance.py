@@ -84,7 +84,7 @@ class Covariance:
         The pixels ``(n,)``, RING, increasing, that both operators act on: Σ_pp and (Σ⁻¹)_pp. The
         whole sphere if not given; only then is one the inverse of the other.
     threads
-        Of the transforms.
+        Threads of the transforms.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Give the coupling of multipoles by a mask from sums over 3j symbols."""
+"""Compute the coupling of multipoles by a mask, from sums over 3j symbols."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Library = Literal["ducc0", "pymaster"]
 
 
 def coupling_library() -> Library:
-    """Say who sums the 3j symbols: NaMaster (`pymaster`) where it is installed, else ducc0."""
+    """Name the library that sums 3j symbols: NaMaster (`pymaster`) if installed, else ducc0."""
     try:
         namaster = import_module("pymaster")
     except ImportError:
@@ -46,9 +46,9 @@ def coupling_matrix(
     sky_lmax
         Largest multipole of the sky; `lmax` if not given.
     library
-        Who sums; `coupling_library` if not given.
+        Library that sums; `coupling_library` if None.
     threads
-        Number of threads; 0 for all there are.
+        Number of threads; 0 for all cores.
 
     Returns
     -------

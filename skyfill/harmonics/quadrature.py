@@ -1,4 +1,4 @@
-"""Weigh the pixels so that sums over them are integrals, exactly.
+"""Pixel weights with which sums over pixels are exact integrals.
 
 Σ_p w_p f(p) 4π/npix is the integral of f for every f with l up to 3 nside - 1, so products of two
 harmonics up to 1.5 nside are orthonormal on the pixels: Yᵀ W Y 4π/npix = 1. The weights nearest to
@@ -44,10 +44,10 @@ def pixel_weights(
         Harmonics up to here are orthonormal under the weights; at most, and by default,
         `quadrature_lmax`.
     cache
-        Whether to keep the weights on disk (`cache_folder`; about ``npix`` / 2 bytes), and to take
-        them from there; a file whose checksum is wrong is computed again.
+        Whether to cache the weights on disk (`cache_folder`; about ``npix`` / 2 bytes). A damaged
+        file is computed again.
     threads
-        Of the transforms.
+        Threads of the transforms.
 
     Returns
     -------

@@ -125,7 +125,7 @@ def synthesis(alm: Alm, nside: int, *, threads: int = 0) -> Map:
 
 
 def parts_of(alm: Alm, nside: int, *, threads: int = 0) -> Iterator[tuple[slice, Map]]:
-    """Give the map of `synthesis` part by part: where, and its values, gone with the next part."""
+    """Yield the map of `synthesis` in parts: slice and values, valid until the next part."""
     for part, values in _synthesis(alm[None], nside, 0, threads):
         yield part, values[0]
 
@@ -163,7 +163,7 @@ def adjoint(
 
 
 def adjoint_of(values: Part, nside: int, *, lmax: int, threads: int = 0) -> Alm:
-    """Do as `adjoint` with a map that is told part by part: ``values(slice)`` gives one."""
+    """As `adjoint`, for a map that is read in parts: ``values(slice)`` gives one."""
     alm: Alm = _adjoint(lambda part: values(part)[None], nside, 1, lmax, 0, threads)[0]
     return alm
 

@@ -51,7 +51,7 @@ class Rings:
     pixels
         ``(n,)`` pixel numbers, RING, increasing.
     threads
-        Number of threads; 0 for all there are.
+        Number of threads; 0 for all cores.
     """
 
     def __init__(self, nside: int, pixels: NDArray[np.int64], *, threads: int = 0) -> None:

@@ -1,8 +1,8 @@
 """HEALPix pixels: arrays of them, their directions, neighbours and ordering.
 
-The lowest room. Its public names are those of `skyfill.healpix.grid`, and `nside_of` and
-`sky_shape` of `stokes`, which turns arrays into resolutions; `checks` and `arrays` take what users
-pass, `pixel` holds the arithmetic of one pixel for compiled loops.
+This package imports no other. Its public names are those of `skyfill.healpix.grid`, and `nside_of`
+and `sky_shape` of `stokes`, which turns arrays into resolutions; `checks` and `arrays` convert the
+arguments of users, `pixel` holds the arithmetic of one pixel for compiled loops.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from skyfill.healpix.stokes import nside_of as nside_of
     from skyfill.healpix.stokes import sky_shape as sky_shape
 
-# name -> the module that holds it
+# name -> the module that defines it
 _HOMES = {
     "check_pixels": "grid",
     "neighbours": "grid",
@@ -41,7 +41,7 @@ _HOMES = {
 
 __all__ = [*_HOMES]
 
-if not TYPE_CHECKING:  # hidden from type checkers, which would accept any name otherwise
+if not TYPE_CHECKING:  # hidden from type checkers, which otherwise would accept any name
     __getattr__ = on_first_use(__name__, _HOMES)
 
     def __dir__() -> list[str]:

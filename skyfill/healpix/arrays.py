@@ -72,7 +72,7 @@ def as_map(values: ArrayLike, what: str = "values", *, taker: str = "", whole: b
 
     Returns
     -------
-        (npix,), float32 where that was given, else float64; NaN where missing. It is `values`
+        ``(npix,)``, float32 where that was given, else float64; NaN where missing. It is `values`
         itself where nothing had to be converted.
 
     Raises
@@ -155,7 +155,7 @@ def as_mask(observed: ArrayLike, what: str = "observed", *, taker: str = "") -> 
 
     Returns
     -------
-        (npix,) bool, True where observed. It is `observed` itself where that is such an array.
+        ``(npix,)`` bool, True where observed. It is `observed` itself where that is such an array.
 
     Raises
     ------

@@ -116,7 +116,7 @@ def check_angle(
 
 
 def in_radians(value: Any, what: str) -> Any:  # noqa: ANN401 (numbers, arrays and quantities)
-    """Take an angle out of an astropy Quantity, in radians; anything else is returned as it is."""
+    """Convert an astropy Quantity of angle to radians; return anything else unchanged."""
     if not hasattr(value, "to_value"):
         return value
     try:

@@ -105,13 +105,13 @@ def pixel_directions(nside: int, ipix: ArrayLike, nest: bool = False) -> NDArray
     nside
         Resolution.
     ipix
-        (n,), pixel indices, RING, or NESTED with ``nest``.
+        ``(n,)``, pixel indices, RING, or NESTED with ``nest``.
     nest
         Ordering of the indices.
 
     Returns
     -------
-    (n, 3), unit vectors.
+    ``(n, 3)``, unit vectors.
 
     Raises
     ------
@@ -132,11 +132,11 @@ def pixels_towards(nside: int, directions: ArrayLike) -> NDArray[np.int64]:
     nside
         Resolution.
     directions
-        (n, 3), unit vectors.
+        ``(n, 3)``, unit vectors.
 
     Returns
     -------
-    (n,), RING.
+    ``(n,)``, RING.
 
     Raises
     ------
@@ -159,14 +159,14 @@ def neighbours(nside: int, ipix: ArrayLike, nest: bool = False) -> NDArray[np.in
     nside
         Resolution.
     ipix
-        (n,), pixel indices, RING, or NESTED with ``nest``.
+        ``(n,)``, pixel indices, RING, or NESTED with ``nest``.
     nest
         Ordering of the indices, in and out.
 
     Returns
     -------
-    (n, 8), the neighbours SW, W, NW, N, NE, E, SE, S; -1 for the one that the pixels at a corner
-    of three faces lack.
+    ``(n, 8)``, the neighbours SW, W, NW, N, NE, E, SE, S; -1 for the one that the pixels at a
+    corner of three faces lack.
 
     Raises
     ------

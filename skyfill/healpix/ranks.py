@@ -1,4 +1,4 @@
-"""Number the chosen ones of many pixels, in three bits a pixel: where each stands in their list.
+"""Number the chosen pixels of a map, in less than three bits a pixel.
 
 A table of places takes 32 bits a pixel, which at Nside 8192 are three gigabytes. Here a pixel has
 one bit, and every 64 of them the count of those before.
@@ -48,7 +48,7 @@ class Ranks(NamedTuple):
 
 
 def ranks(flags: NDArray[np.bool_]) -> Ranks:
-    """Give every True one of (n,) flags its number, in their order."""
+    """Give numbers to the true entries of ``(n,)`` flags, in order."""
     words = -(-flags.size // 64)
     bits, count = np.empty(words, np.uint64), np.empty(words, np.int32)
     _fill(np.ascontiguousarray(flags), bits, count)
@@ -75,7 +75,7 @@ def chosen(bits: NDArray[np.uint64], pixel: int) -> bool:
 
 @compiled
 def rank(bits: NDArray[np.uint64], before: NDArray[np.int32], pixel: int) -> int:
-    """Tell where a pixel stands among the chosen ones; -1 where it is none of them."""
+    """Give the number of a pixel among the chosen ones, -1 if it is not chosen."""
     p = np.uint64(pixel)
     word = bits[p >> _WORD]
     one = _ONE << (p & _LOW)

@@ -1,6 +1,6 @@
-"""Masks, and the holes that they leave: reading, making and measuring them.
+"""Read, make and measure masks and their holes.
 
-A mask is (npix,) booleans in RING order, true where the sky is *observed*. The public names
+A mask is ``(npix,)`` booleans in RING order, true where the sky is *observed*. The public names
 are those of `skyfill.holes.masks`.
 """
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from skyfill.holes.masks import regrade_mask as regrade_mask
     from skyfill.holes.masks import rotate_mask as rotate_mask
 
-# name -> the module that holds it
+# name -> the module that defines it
 _HOMES = {
     "HOLES": "masks",
     "MOST_MISSING": "masks",
@@ -66,7 +66,7 @@ _HOMES = {
 
 __all__ = [*_HOMES]
 
-if not TYPE_CHECKING:  # hidden from type checkers, which would accept any name otherwise
+if not TYPE_CHECKING:  # hidden from type checkers, which otherwise would accept any name
     __getattr__ = on_first_use(__name__, _HOMES)
 
     def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""Angles as tables write them: numbers in any unit, or sexagesimal words."""
+"""Read angles from tables: numbers in any unit, or sexagesimal text."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ _WORDS = {
 _UNITS = {word: unit for words, unit in _WORDS.items() for word in words.split()}
 _UNSAID = {"", "none", "-", "--", "---", "unitless", "unknown", "n/a", "char"}
 
-#: What editors and journals write for a minus sign.
+#: Characters that editors and journals use for a minus sign.
 _MINUS = str.maketrans("\u2212\u2013\u2012", "---")
-#: What tables write where there is no value.
+#: Words that tables use for a missing value.
 _MISSING = {"-", "--", "---", "...", "n/a", "na", "none", "null", "*"}
 
 
 def angle_unit(word: object) -> Any:  # noqa: ANN401
-    """Give the astropy unit that a word means; None where it is no angle."""
+    """Give the astropy unit of angle that a word names; None if it is another word."""
     text = re.sub(r"[\s\[\]()]", "", str(word)).lower()
-    if len(text) > 2:  # VizieR writes "h:m:s" with its quotes; alone they are minutes and seconds
+    if len(text) > 2:  # VizieR writes "h:m:s" in quotes; single quotes mean minutes and seconds
         text = text.strip("\"'")
     return _UNITS.get(text)
 
 
 def is_unsaid(word: object) -> bool:
-    """Tell whether a unit is a way to say nothing."""
+    """Tell whether a word means "no unit"."""
     return word is None or str(word).strip().lower() in _UNSAID
 
 
@@ -50,25 +50,25 @@ def radians(
     *,
     hours: bool = False,
 ) -> tuple[NDArray[np.float64], bool]:
-    """Convert a column of a table to radians, NaN where it has no value.
+    """Convert a column of a table to radians, NaN where a value is missing.
 
     Parameters
     ----------
     column
-        (n,) numbers, or words such as 12:34:56.7, "12 34 56.7", -05d23m28s.
+        ``(n,)``: numbers, or text such as 12:34:56.7, "12 34 56.7", -05d23m28s.
     unit
         The astropy unit of numbers.
     hours
-        Whether sexagesimal words count hours where they do not say it themselves.
+        Whether sexagesimal text without unit letters counts hours.
 
     Returns
     -------
-        (n,), radians, and whether the rows are sexagesimal.
+        ``(n,)``, radians, and whether the rows are sexagesimal.
 
     Raises
     ------
     ValueError
-        A row holds no angle; the message names it, counted from 1.
+        A row does not hold an angle; the message gives its number, from 1.
 
     """
     values = np.ma.asarray(column)
@@ -88,7 +88,7 @@ def radians(
     sexagesimal = units.hourangle if hours else units.deg
     out = np.full(len(words), np.nan)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # 59.9996 printed as 60 seconds
+        warnings.simplefilter("ignore")  # 60 seconds is 59.9996, rounded in print
         for row, (word, number) in enumerate(zip(words, plain, strict=True)):
             if number is None:
                 try:
@@ -96,7 +96,7 @@ def radians(
                 except (ValueError, TypeError, units.UnitsError) as error:
                     raise ValueError(f"row {row + 1} has {word[:40]!r}") from error
     mixed = [row for row, number in enumerate(plain) if number is not None and words[row]]
-    if mixed:  # among sexagesimal words a plain number is as likely hours as degrees
+    if mixed:  # in a sexagesimal column a plain number may be hours or degrees
         raise ValueError(f"row {mixed[0] + 1} has {words[mixed[0]]!r} among sexagesimal rows")
     return out, True
 

@@ -1,4 +1,4 @@
-"""Read lists of sources: where they are and how much sky they spoil."""
+"""Read catalogues of sources: positions, and radii of the discs to mask."""
 
 from __future__ import annotations
 
@@ -33,23 +33,24 @@ __all__ = ["Sources", "pole_of_galaxy", "read_catalogue", "read_sources"]
 
 _FRAMES = {"G": "galactic", "C": "icrs", "E": "barycentricmeanecliptic", "B": "fk4"}
 _FRAME_NAMES = {"G": "Galactic", "C": "equatorial", "E": "ecliptic", "B": "equatorial, B1950"}
-#: So many rows that all lie within 2π and ±π/2, or 24, are hardly all that near to 0 degrees.
+#: Number of rows from which positions that are all within 2π and ±π/2 (or 24) are suspected to be
+#: radians (or hours).
 _MANY = 10
 _KEYS = ("lon", "lat", "radius", "frame")
 
 
 @dataclass(frozen=True, eq=False)
 class Sources:
-    """Sources that were read, and what was taken for what."""
+    """Sources of a catalogue, and how it was read."""
 
     lon: NDArray[np.float64] = field(repr=False)
-    """(n,) longitude in the frame of the map, radians."""
+    """``(n,)``, longitude in the frame of the map, radians."""
     lat: NDArray[np.float64] = field(repr=False)
-    """(n,) latitude, radians."""
+    """``(n,)``, latitude, radians."""
     radius: NDArray[np.float64] = field(repr=False)
-    """(n,) radius of the disc to mask, radians."""
+    """``(n,)``, radius of the disc to mask, radians."""
     said: tuple[str, ...] = ()
-    """Where positions and radii come from and what was assumed: sentences for the user."""
+    """Sentences for the user: the columns of positions and radii, and what was assumed."""
 
 
 def read_catalogue(
@@ -61,11 +62,11 @@ def read_catalogue(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Read positions and radii of sources from a table.
 
-    `read_sources` has the same parameters, and tells beside the sources what was assumed.
+    `read_sources` has the same parameters and also reports what was assumed.
 
     Returns
     -------
-        Longitudes, latitudes and radii: (n,) each, in the frame of the map, radians.
+        Longitudes, latitudes and radii, ``(n,)`` each, in the frame of the map, radians.
 
     Raises
     ------
@@ -87,29 +88,29 @@ def read_sources(
     coord: str | None = "G",
     columns: Mapping[str, str | int] | None = None,
 ) -> Sources:
-    """Read positions and radii of sources from a table, and say what was taken for what.
+    """Read positions and radii of sources from a table, and report how it was read.
 
     Parameters
     ----------
     path
-        Text (white space, commas, semicolons, tabs or bars; with or without names; as VizieR
-        writes it), ECSV, IPAC, AAS and CDS machine-readable tables, FITS, VOTable, or circles of
-        DS9 (.reg); gzipped or not. Positions are the first of these pairs of columns: ra and dec
-        and their kin (RAJ2000 and DEJ2000, RA_ICRS and DE_ICRS ...), B1950 likewise; glon and
-        glat, then l and b; elon and elat; lon and lat in the frame of the map. A table without
-        names has lon, lat and perhaps radius in this order. Numbers are degrees where neither the
-        column nor its name (ra_rad) has a unit; words may be sexagesimal, and are hours in right
-        ascension. Radii are a column called radius, in arcmin where it has no unit; r and rad are
-        taken only where they have a unit of angle.
+        Text (separated by white space, commas, semicolons, tabs or bars; with or without column
+        names; also in VizieR's form), ECSV, IPAC, AAS and CDS machine-readable tables, FITS,
+        VOTable, or circles of DS9 (.reg); gzipped or not. Positions are the first of these pairs of
+        columns in the table: ra and dec and variants (RAJ2000 and DEJ2000, RA_ICRS and DE_ICRS
+        ...), B1950 likewise; glon and glat, then l and b; elon and elat; lon and lat in the frame
+        of the map. A table without names has lon, lat and optionally radius in this order. Numbers
+        are in degrees unless the column or its name (ra_rad) has a unit. Text may be sexagesimal,
+        with hours in right ascension. Radii are in a column called radius, in arcmin unless it has
+        a unit; columns r and rad are used only if they have a unit of angle.
     radius
-        Radius of sources that have none in the table, radians.
+        Radius of sources without a radius in the table, radians.
     coord
-        Frame of the map, to which positions are turned: G, E or C (equatorial); None where it is
-        unknown, which will do for columns lon and lat only.
+        Frame of the map, to which positions are rotated: G, E or C (equatorial). None if it is
+        unknown; only columns lon and lat can then be read.
     columns
-        Which columns to take instead: ``{"lon": name, "lat": name}``, perhaps with "radius" and
-        with "frame" (G, E or C). Names, or numbers from 0. Without "frame" it is what the two
-        names say, else the map's.
+        Columns to use instead: ``{"lon": name, "lat": name}``, optionally with "radius" and "frame"
+        (G, E or C). Columns are given by name or by number from 0. Without "frame" the names of the
+        columns tell the frame, or else it is that of the map.
 
     Returns
     -------
@@ -155,7 +156,7 @@ def read_sources(
 
 
 def pole_of_galaxy(coord: str) -> NDArray[np.float64]:
-    """Point to the north Galactic pole: (3,), in the frame G, E or C."""
+    """Give the unit vector of the north Galactic pole, ``(3,)``, in the frame G, E or C."""
     lon, lat = _turned(np.zeros(1), np.full(1, 0.5 * np.pi), "G", coord)
     return np.array([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])[:, 0]
 
@@ -168,7 +169,7 @@ _Places = tuple[NDArray[np.float64], NDArray[np.float64], str | None, str]
 def _table_with_positions(
     path: Path, tables: list[Table], columns: Mapping[str, str | int] | None, coord: str | None
 ) -> tuple[Table, _Places]:
-    """Find the table that has positions, and read them."""
+    """Find the table that has positions, and read it."""
     if columns is not None:
         return _chosen(path, tables, columns, coord)
     for number, table in enumerate(tables, 1):
@@ -213,7 +214,7 @@ def _chosen(
 
 
 def _name(table: Table, which: str | int) -> str | None:
-    """Find a column by its name, in capitals or not, or by its number from 0."""
+    """Find a column by its name, in upper or lower case, or by its number from 0."""
     names: list[str] = table.colnames
     if which in names:
         return str(which)
@@ -226,7 +227,7 @@ def _name(table: Table, which: str | int) -> str | None:
 
 
 def _positions(path: Path, table: Table, coord: str | None) -> _Places | None:
-    """Read the first pair of columns that is known; None where there is none."""
+    """Read the first known pair of columns; None if there is none."""
     for name in table.colnames:
         if isinstance(table[name], SkyCoord):
             sky = table[name].icrs
@@ -236,7 +237,8 @@ def _positions(path: Path, table: Table, coord: str | None) -> _Places | None:
     plain: dict[str, str] = {}
     for name in table.colnames:
         base = split_name(name)[0]
-        if base not in plain or table[plain[base]].dtype.kind in "OSU":  # numbers before words
+        # columns of numbers are preferred to text
+        if base not in plain or table[plain[base]].dtype.kind in "OSU":
             plain[base] = name
     for lon, lat, frame in POSITIONS:
         if lon in plain and lat in plain:
@@ -248,7 +250,7 @@ def _positions(path: Path, table: Table, coord: str | None) -> _Places | None:
 
 
 def _refuse_nameless(path: Path, table: Table) -> None:
-    """Refuse columns without names that may be other ones than lon, lat and perhaps radius."""
+    """Refuse columns without names that may not be lon, lat and optionally radius."""
     if len(table.colnames) > 3:
         raise ValueError(
             f"{path}: {len(table.colnames)} columns without names; put a line of names above"
@@ -272,10 +274,11 @@ def _counts(values: NDArray[Any]) -> bool:
 def _pair_of_table(
     path: Path, table: Table, lon: str, lat: str, frame: str | None, coord: str | None
 ) -> _Places:
-    """Read longitude and latitude in the frame that names, header and comments say."""
+    """Read longitude and latitude in the frame given by names, header or comments."""
     if frame is not None and not (frame == "C" and split_name(lon)[0] in UNDATED):
         return _pair(path, table, lon, lat, frame)
-    meta = {**table.meta, **(table[lon].info.meta or {})}  # a VOTable says it of each column
+    # a VOTable names the frame of each column
+    meta = {**table.meta, **(table[lon].info.meta or {})}
     lines = meta.get("comments", [])
     said, where = frame_said(
         {str(key).upper(): str(value) for key, value in meta.items()},
@@ -300,7 +303,7 @@ def _pair_of_table(
 
 
 def _pair(path: Path, table: Table, lon: str, lat: str, frame: str | None) -> _Places:
-    """Read longitude and latitude, and say in which unit."""
+    """Read longitude and latitude, and describe their unit."""
     hours = frame in EQUATORIAL
     x, unit, assumed = _angles(path, table, lon, units.deg, hours=hours)
     if frame is None and unit == "sexagesimal" and not _says_unit(table[lon]):
@@ -317,14 +320,14 @@ def _pair(path: Path, table: Table, lon: str, lat: str, frame: str | None) -> _P
 
 
 def _says_unit(column: Any) -> bool:  # noqa: ANN401
-    """Tell whether sexagesimal words say that they are hours or degrees: 12h34m, 188d44m."""
+    """Tell whether sexagesimal text has unit letters: 12h34m, 188d44m."""
     return all(re.match(r"\s*[-+]?\d+\s*[hd°]", str(word), re.IGNORECASE) for word in column)
 
 
 def _suspect(
     path: Path, said: str, lon: NDArray[np.float64], lat: NDArray[np.float64], *, hours: bool
 ) -> None:
-    """Warn where numbers that were taken for degrees look like radians or hours."""
+    """Warn if numbers that were read as degrees look like radians or hours."""
     if np.abs(lat).max() <= 0.5 * np.pi and lon.min() >= -np.pi and lon.max() <= 2 * np.pi:
         warnings.warn(
             f"{path}: {said}: all of {lon.size} positions are within 2π and ±π/2; if they are"
@@ -366,14 +369,14 @@ def _radii(
     columns: Mapping[str, str | int] | None,
     radius: float | None,
 ) -> tuple[NDArray[np.float64], str]:
-    """Read the column of radii, and say which; NaN where there is none."""
+    """Read the column of radii and describe it; NaN where a radius is missing."""
     given = "the given one for all" if radius is not None else "none"
     if columns is not None:
         name = _name(table, columns["radius"]) if "radius" in columns else None
     else:
         plain = {split_name(name)[0]: name for name in reversed(table.colnames)}
         radii = [plain[name] for name in RADII if name in plain]
-        # r and rad are magnitudes, or anything, unless their unit is that of an angle
+        # r may be a magnitude and rad anything, unless their unit is one of angle
         radii = [n for n in radii if split_name(n)[0] not in ("r", "rad") or _is_angle(table, n)]
         name = radii[0] if radii else None
         if name is None and table.colnames == ["col1", "col2", "col3"]:
@@ -404,7 +407,7 @@ def _angles(
     *,
     hours: bool = False,
 ) -> tuple[NDArray[np.float64], str, bool]:
-    """Read a column in radians; give the unit's name, and whether it is assumed."""
+    """Read a column in radians; give the name of its unit, and whether it is assumed."""
     column = table[name]
     words = [
         str(w) for w in (getattr(column, "unit", None), split_name(name)[1]) if not is_unsaid(w)
@@ -427,11 +430,11 @@ def _angles(
 
 
 def _check_positions(path: Path, lon: NDArray[np.float64], lat: NDArray[np.float64]) -> None:
-    """Refuse rows without a position that the sky has."""
-    slack = 1e-9  # of degrees that were radians
+    """Refuse rows without a valid position."""
+    slack = 1e-9  # rounding of degrees that were radians
     turn = 2 * np.pi + slack
     there = (np.abs(lat) <= 0.5 * np.pi + slack) & (lon >= -turn) & (lon <= 2 * turn)
-    if not there.all():  # NaN is nowhere, either
+    if not there.all():  # also true for NaN
         row = _first(~there)
         if np.isnan(lon[row - 1]) or np.isnan(lat[row - 1]):
             raise ValueError(f"{path}: row {row} has no position; take it out")
@@ -443,14 +446,14 @@ def _check_positions(path: Path, lon: NDArray[np.float64], lat: NDArray[np.float
 
 
 def _first(wrong: NDArray[np.bool_]) -> int:
-    """Give the number of the first such row, from 1."""
+    """Give the number, from 1, of the first row that is true."""
     return int(np.argmax(wrong)) + 1
 
 
 def _turned(
     lon: NDArray[np.float64], lat: NDArray[np.float64], frame: str | None, coord: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Turn positions from one frame to another; None is the frame they shall have."""
+    """Rotate positions from one frame to another; None means that no rotation is needed."""
     if frame is None or frame == coord:
         return lon, lat
     there = SkyCoord(lon, lat, unit="rad", frame=_FRAMES[frame]).transform_to(_FRAMES[coord])

@@ -1,8 +1,8 @@
-"""Which pixels are observed, and what the holes between them look like.
+"""Make and change masks, and find the holes in them.
 
 A mask is (npix,) booleans in RING order, true where the sky is *observed*; (3, npix) where each
-Stokes component (I, Q, U) has its own. A hole is a connected
-set of unobserved pixels, through sides or corners.
+Stokes component (I, Q, U) has its own. A hole is a connected set of unobserved pixels; pixels that
+share a side or a corner are connected.
 """
 
 from __future__ import annotations
@@ -53,17 +53,17 @@ __all__ = [
 ]
 
 
-#: What may be filled.
+#: Choices of the holes to fill.
 HOLES = ("all", "enclosed")
-#: Share of the sky beyond which a fill of all that is missing must be asked for: a Galactic mask
-#: leaves more, a patch of the sky less.
+#: Missing share of the sky above which filling all of it must be requested explicitly. Galactic
+#: masks are below it, patches of the sky above.
 MOST_MISSING = 0.6
-#: No map of the sky has a pixel so hot, µK: not the Galaxy at 857 GHz, whose K_CMB are large.
+#: Largest plausible temperature, µK. Even the Galaxy at 857 GHz stays below it in K_CMB.
 _HOTTEST = 1e15
 
 
 class UnusableSkyError(ValueError):
-    """A map and a mask from which nothing can be filled."""
+    """The map and the mask do not allow a fill."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,17 +71,17 @@ class Holes:
     """The connected holes of a mask."""
 
     labels: NDArray[np.int32] = field(repr=False)
-    """(npix,), RING: the number of the hole, -1 where observed. Holes are numbered from 0 in the
-    order of their first pixels."""
+    """``(npix,)``, RING: the number of the hole, -1 where observed. Holes are numbered from 0 in
+    the order of their first pixels."""
     sizes: NDArray[np.int64]
-    """(number of holes,), pixels in each."""
+    """``(nhole,)``: the number of pixels in each hole."""
 
 
 def find_holes(values: ArrayLike, observed: ArrayLike) -> NDArray[np.bool_]:
-    """Join the unobserved pixels of a mask and the missing pixels of a map.
+    """Combine the unobserved pixels of a mask and the missing pixels of a map.
 
-    Warns with the number of missing pixels that the mask calls observed. Of three components, Q and
-    U have the same holes: where one of them is missing, the other is of no use alone.
+    A warning gives the number of missing pixels that the mask marks as observed. Of three
+    components, Q and U get the same holes, because neither is of use without the other.
 
     Parameters
     ----------
@@ -97,8 +97,8 @@ def find_holes(values: ArrayLike, observed: ArrayLike) -> NDArray[np.bool_]:
     Raises
     ------
     UnusableSkyError
-        A ValueError: map and mask have different Nside, there is no hole, or nothing is observed
-        of a component.
+        (A ValueError.) Map and mask have different Nside, there is no hole, or a component has no
+        observed pixel.
 
     """
     values, observed = as_stokes_map(values), as_stokes_mask(observed)
@@ -139,7 +139,7 @@ def find_holes(values: ArrayLike, observed: ArrayLike) -> NDArray[np.bool_]:
 
 
 def _warn_of_repeats(values: NDArray[np.float64], observed: NDArray[np.bool_]) -> None:
-    """Warn where many observed pixels share one value, as where a program puts 0 for "no data"."""
+    """Warn if many observed pixels share one value, for example 0 for "no data"."""
     found = repeated_value(values, observed)
     if found is not None:
         value, count = found
@@ -152,7 +152,7 @@ def _warn_of_repeats(values: NDArray[np.float64], observed: NDArray[np.bool_]) -
 
 
 def _refuse_impossible(values: NDArray[np.floating], observed: NDArray[np.bool_]) -> None:
-    """Refuse numbers that no sky has where they would be taken for observed."""
+    """Refuse observed values that are too large for a temperature."""
     low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
     extreme = max(-float(low), float(high))
     if not extreme > _HOTTEST:
@@ -169,26 +169,25 @@ def _refuse_impossible(values: NDArray[np.floating], observed: NDArray[np.bool_]
 def enclosed_holes(
     observed: NDArray[np.bool_], footprint: NDArray[np.bool_] | None = None
 ) -> NDArray[np.bool_]:
-    """Tell the holes in an observed patch of the sky from what lies outside of it.
+    """Find the holes enclosed by an observed patch of the sky.
 
-    Without a footprint a hole is *enclosed* if it has fewer pixels than the observed regions that
-    touch it have together; else it belongs to the outside. The sky around a patch, or around
-    several, is the outside, and so is a hole that opens into it, through a side or a corner of a
-    pixel. Discs in a patch are enclosed, and so is a moat around an island of observed pixels. A
-    Galactic band is enclosed as long as the caps on either side of it are larger together. A patch
-    of more than half of the sky makes the rest of it a hole like any other: that this is the
-    outside, only a footprint can say.
+    Without a footprint, a hole is *enclosed* if it has fewer pixels than the observed regions that
+    touch it have together. Otherwise it is outside. The sky around one or several patches is
+    outside, and so is a hole that is connected to it through a side or a corner of a pixel. Discs
+    in a patch are enclosed, and so is a moat around an island of observed pixels. A Galactic band
+    is enclosed if it is smaller than the two observed caps together. If a patch covers more than
+    half of the sky, the rest of the sky counts as enclosed; only a footprint can exclude it.
 
     Parameters
     ----------
     observed
-        (npix,), RING.
+        ``(npix,)``, RING.
     footprint
-        (npix,), RING, true inside: all unobserved pixels there are in enclosed holes, and no other.
+        ``(npix,)``, RING, true inside. Then the enclosed pixels are the unobserved ones inside.
 
     Returns
     -------
-        (npix,), RING, true in enclosed holes.
+        ``(npix,)``, RING, true in enclosed holes.
 
     Raises
     ------
@@ -217,16 +216,16 @@ def enclosed_holes(
 
 
 def regions_with(pixels: NDArray[np.bool_], some: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Choose the connected regions of a set of pixels that have one of some pixels.
+    """Choose the connected regions of a set of pixels that contain one of some pixels.
 
     Parameters
     ----------
     pixels, some
-        (npix,), RING.
+        ``(npix,)``, RING.
 
     Returns
     -------
-        (npix,), RING, true in these regions.
+        ``(npix,)``, RING, true in these regions.
 
     """
     runs = Runs.of(np.ascontiguousarray(pixels, np.bool_))
@@ -248,22 +247,22 @@ def holes_to_fill(
     Parameters
     ----------
     observed
-        (npix,), RING.
+        ``(npix,)``, RING.
     holes
-        ``all``; or ``enclosed``, see `enclosed_holes`. Not given: all, unless more than 60% of the
-        sky is missing.
+        ``all``, or ``enclosed`` (see `enclosed_holes`). None means all, and is refused if more than
+        60% of the sky is missing.
     footprint
-        (npix,), RING, true inside: only there.
+        ``(npix,)``, RING, true inside. Only holes inside are filled.
 
     Returns
     -------
-        (npix,), RING.
+        ``(npix,)``, RING.
 
     Raises
     ------
     UnusableSkyError
-        A ValueError: more than 60% of the sky is missing and nothing is said, there is nothing to
-        fill, or what is said contradicts itself.
+        (A ValueError.) More than 60% of the sky is missing and neither argument is given, there is
+        nothing to fill, or the arguments contradict each other.
 
     """
     if holes not in (None, *HOLES):
@@ -282,8 +281,8 @@ def holes_to_fill(
         chosen = enclosed_holes(observed)
         if not chosen.any():
             raise UnusableSkyError(
-                "no hole is enclosed by observed sky, all that is missing lies outside of it; pass"
-                " `footprint=...` to say what the inside is, or `holes='all'`"
+                "no hole is enclosed by observed sky; pass `footprint=...` to define the inside, "
+                "or `holes='all'`"
             )
         return chosen
     observed = one_component(observed, "observed", "holes_to_fill")
@@ -291,7 +290,7 @@ def holes_to_fill(
     if holes is None and missing > MOST_MISSING:
         raise UnusableSkyError(
             f"{100 * missing:.3g}% of the sky is missing: pass `holes='enclosed'` to fill only the"
-            " holes inside the observed patch, `footprint=...` to say what its inside is, or"
+            " holes inside the observed patch, `footprint=...` to define its inside, or"
             " `holes='all'` to fill the whole sphere"
         )
     return ~observed
@@ -303,7 +302,7 @@ def label_holes(observed: ArrayLike) -> Holes:
     Parameters
     ----------
     observed
-        (npix,), RING.
+        ``(npix,)``, RING.
 
     """
     observed = as_mask(observed, taker="label_holes")
@@ -322,7 +321,7 @@ def fill_islands(observed: ArrayLike, max_pixels: int) -> NDArray[np.bool_]:
     observed
         (npix,) or (3, npix), RING.
     max_pixels
-        The largest island to give up.
+        Largest number of pixels of an island that is masked.
 
     Returns
     -------
@@ -346,8 +345,8 @@ def _without_islands(seen: NDArray[np.bool_], most: int) -> NDArray[np.bool_]:
 def distance_to_edge(observed: ArrayLike, *, of_observed: bool = False) -> NDArray[np.float64]:
     """Measure how far each hole pixel is from the nearest observed pixel.
 
-    The nearest pixel is handed on from neighbour to neighbour (a vector distance transform). That
-    finds it for about 99 in 100 pixels; the others find one that is up to 0.3 pixels farther.
+    A vector distance transform passes the nearest pixel from neighbour to neighbour. About 99% of
+    the pixels get their nearest pixel; the others get one that is up to 0.3 pixels farther.
 
     Parameters
     ----------
@@ -358,8 +357,8 @@ def distance_to_edge(observed: ArrayLike, *, of_observed: bool = False) -> NDArr
 
     Returns
     -------
-        In the shape of `observed`, RING, radians between pixel centres; 0 in the pixels that are
-        not asked for, infinite where there is nothing to measure to.
+        In the shape of `observed`, RING, radians between pixel centres; 0 in the other pixels,
+        infinite if there is nothing to measure to.
 
     """
     seen = as_stokes_mask(observed)
@@ -368,14 +367,14 @@ def distance_to_edge(observed: ArrayLike, *, of_observed: bool = False) -> NDArr
 
 
 def grow(observed: ArrayLike, radius: float) -> NDArray[np.bool_]:
-    """Mask also what lies within a radius of a hole.
+    """Enlarge the holes of a mask by a radius.
 
     Parameters
     ----------
     observed
         (npix,) or (3, npix), RING.
     radius
-        Radians between pixel centres; see `distance_to_edge` for how sharp the new edge is.
+        Radians between pixel centres; `distance_to_edge` says how accurate the new edge is.
 
     Returns
     -------
@@ -386,6 +385,14 @@ def grow(observed: ArrayLike, radius: float) -> NDArray[np.bool_]:
     ValueError
         The radius is not from 0 to π.
 
+    Examples
+    --------
+    >>> import numpy as np, skyfill
+    >>> observed = skyfill.galactic_cut(16, np.radians(10))
+    >>> larger = skyfill.grow(observed, np.radians(5))
+    >>> bool(larger.sum() < observed.sum()), bool((larger <= observed).all())
+    (True, True)
+
     """
     radius = check_angle(radius, "radius")
     seen = as_stokes_mask(observed)
@@ -394,7 +401,7 @@ def grow(observed: ArrayLike, radius: float) -> NDArray[np.bool_]:
 
 
 def _distance(nside: int, inside: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Measure how far pixels inside are from the nearest one outside; infinite if there is none."""
+    """Give the distance of pixels inside to the nearest one outside; infinite if there is none."""
     chord = _chords(nside, inside, limit=math.pi)
     none = np.isinf(chord)
     np.clip(chord, 0.0, 4.0, out=chord)
@@ -408,7 +415,7 @@ def _chords(nside: int, inside: NDArray[np.bool_], *, limit: float) -> NDArray[n
     chord = np.empty(inside.size)
     source = np.empty(inside.size, np.int32)
     queue = np.empty(inside.size, np.int32)
-    # Slightly more than the limit, so that rounding loses no pixel at the very edge.
+    # Slightly above the limit, so that rounding loses no pixel at the edge.
     longest = (2.0 * math.sin(0.5 * min(limit, math.pi)) * (1.0 + 1e-9)) ** 2
     spread(
         nside, inside, longest, chord, source, queue, np.empty_like(inside), np.empty(8, np.int64)
@@ -430,25 +437,24 @@ def galactic_cut(nside: int, latitude: float, *, coord: str | None = "G") -> NDA
 
     Returns
     -------
-        (npix,), RING, true where the absolute Galactic latitude is at least `latitude`.
+        ``(npix,)``, RING, true where the absolute Galactic latitude is at least `latitude`.
 
     Raises
     ------
     ValueError
-        The latitude is not from 0 to π/2; or the frame is unknown, so that nobody can say where
-        the plane is.
+        The latitude is not from 0 to π/2, or the frame is None.
 
     """
     latitude = check_angle(latitude, "latitude", most=math.pi / 2)
     nside = check_nside(nside)
     if coord not in ("G", "E", "C"):
         raise ValueError(
-            f"the plane is somewhere else in each frame, and the map's is {coord or 'unknown'};"
+            f"the Galactic plane depends on the frame, and the map's is {coord or 'unknown'};"
             " pass `coord='G'`, 'E' or 'C'"
         )
     pole = pole_of_galaxy(coord)
     observed = np.empty(12 * nside**2, np.bool_)
-    step = 1 << 22  # pixels at once
+    step = 1 << 22  # pixels per step
     for start in range(0, observed.size, step):
         pixels = np.arange(start, min(start + step, observed.size))
         height = pixel_directions(nside, pixels) @ pole
@@ -464,23 +470,23 @@ def discs(nside: int, lon: ArrayLike, lat: ArrayLike, radius: ArrayLike) -> NDAr
     nside
         Resolution.
     lon, lat
-        (n,), centres in the frame of the map, radians.
+        ``(n,)``, centres in the frame of the map, radians.
     radius
-        (n,) or one for all, radians. Pixels with their centre in a disc are masked, and the one
-        that holds the centre of the disc, however small that is.
+        ``(n,)`` or one for all, radians. Pixels with their centres in a disc are masked. The pixel
+        that contains the centre of a disc is always masked.
 
     Returns
     -------
-        (npix,), RING.
+        ``(npix,)``, RING.
 
     Raises
     ------
     ValueError
         An angle is not finite, a latitude is beyond ±π/2, a longitude beyond ±4π, or a radius not
-        from 0 to π: degrees, perhaps.
+        from 0 to π. The angles may be degrees.
 
     """
-    import healpy  # takes a second to load, and only discs need it
+    import healpy  # imported here because it takes a second to load
 
     nside = check_nside(nside)
     lon = check_angles(lon, "lon", least=-4 * math.pi, most=4 * math.pi)
@@ -503,7 +509,7 @@ def discs(nside: int, lon: ArrayLike, lat: ArrayLike, radius: ArrayLike) -> NDAr
 
 
 def disc_pixels(nside: int, centre: NDArray[np.float64], radius: float) -> NDArray[np.int64]:
-    """List the pixels with their centres in a disc.
+    """Find the pixels with their centres in a disc.
 
     Parameters
     ----------
@@ -516,7 +522,7 @@ def disc_pixels(nside: int, centre: NDArray[np.float64], radius: float) -> NDArr
 
     Returns
     -------
-        (n,), RING, ascending; none where the disc falls between pixel centres.
+        ``(n,)``, RING, ascending; empty if the disc contains no pixel centre.
 
     """
     import healpy  # takes a second to load
@@ -526,6 +532,6 @@ def disc_pixels(nside: int, centre: NDArray[np.float64], radius: float) -> NDArr
 
 
 def _mask(observed: ArrayLike, taker: str) -> tuple[int, NDArray[np.bool_]]:
-    """Return the Nside of a mask of one component, and the mask as the loops want it."""
+    """Return the Nside of a mask of one component, and the mask in the type that the loops need."""
     seen = as_mask(observed, taker=taker)
     return nside_of(seen, "observed"), seen

@@ -1,7 +1,7 @@
 """Read masks and weights of pixels from HEALPix FITS files.
 
-A mask is (npix,) booleans in RING order, true where the sky is *observed*. Files write it as 0 and
-1, as bit codes, or as weights from 0 to 1 with a soft edge.
+A mask is ``(npix,)`` booleans in RING order, true where the sky is *observed*. Files store it as 0
+and 1, as bit codes, or as weights from 0 to 1 with a soft edge.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from skyfill.maps.reading import Placed, Read, read_file
 
 __all__ = ["ApodisedMaskError", "read_mask", "read_weights"]
 
-#: Words of names of masks that have 1 where the sky is masked, and words that turn them round.
+#: Words in column names which mean that 1 is masked, and words that reverse the meaning.
 _MASKED_NAMES = {
     "MASKED",
     "MASKEDPIX",
@@ -48,9 +48,9 @@ _MASKED_NAMES = {
     "BITMASK",
 }
 _NOT = {"NOT", "NO", "UN", "INV", "INVERTED"}
-_PART = 2**22  # pixels that are compared at a time
-_FLOAT_BITS = 53  # bits of a whole number that a float64 holds
-#: Units of maps: a column that has one is no mask, whatever its numbers are.
+_PART = 2**22  # pixels compared at a time
+_FLOAT_BITS = 53  # bits of a whole number that a float64 represents
+#: Units of maps: a column with one of them is not a mask, whatever its numbers are.
 _SKY_UNIT = re.compile(r"\W*(?:|m|u|mu|micro|n|k|M|µ|μ) ?(?:K|Jy)")
 
 
@@ -79,36 +79,46 @@ def read_mask(
     field
         The column, by number from 0 or by name.
     threshold
-        Observed is what lies above it; needed where the mask has values other than 0 and 1.
-        Without it, values within 1e-4 of 0 or 1 are taken for these.
+        A pixel is observed if its value is above the threshold. Required for a mask with values
+        other than 0 and 1. Without it, values within 1e-4 of 0 or 1 are rounded.
     invert
-        The file has 1 where the sky is *masked*.
+        In the file, 1 means *masked*.
     hdu
-        The table, by number of its HDU from 0 or by its name (EXTNAME); the first with a sky where
-        it is not given.
+        The table, by number of its HDU from 0 or by its name (EXTNAME); the first with a HEALPix
+        map if None.
     nside
-        Resolution at which to read a multi-order mask whose cells have several.
+        Resolution at which to read a multi-order mask with cells of several sizes.
     bits
-        For a mask of bit codes: the bits, numbered from 0 for the lowest, that mean *masked*.
-        Observed is where none of them is set. With `invert` a bit means *observed*, and all of
-        them must be set.
+        For a mask of bit codes: the bits, numbered from 0 for the lowest, that mean *masked*. A
+        pixel is observed if none of them is set. With `invert` they mean *observed*, and a pixel
+        is observed if all of them are set.
     frame
-        The frame where the file names none or an unknown one: G, E, C or a word for it.
+        Frame of a file that names none or an unknown one: G, E, C or a word for it.
     like
-        A map that was read (a SkyMap): Nside and frame must be the same.
+        A `SkyMap` that must have the same Nside and frame.
 
     Returns
     -------
-        (npix,), RING, true where observed. Pixels without value are unobserved, either way.
+        ``(npix,)``, RING, true where observed. Pixels without a value are unobserved, also with
+        `invert`.
 
     Raises
     ------
     ValueError
-        The mask has values other than 0 and 1 and neither threshold nor bits are given, another
-        column of the file is the mask, the file does not go with `like`, or it is not what it
-        should be.
+        The mask has values other than 0 and 1 and neither `threshold` nor `bits` is given, another
+        column of the file holds the mask, Nside or frame differs from that of `like`, or the file
+        is damaged.
     OSError
-        It cannot be read.
+        The file cannot be read.
+
+    Examples
+    --------
+    >>> import numpy as np, skyfill
+    >>> band = skyfill.galactic_cut(16, np.radians(20))
+    >>> skyfill.write_map("mask.fits", band, unit="", dtype="uint8", column="MASK")
+    >>> observed = skyfill.read_mask("mask.fits")
+    >>> observed.dtype, bool((observed == band).all())
+    (dtype('bool'), True)
 
     """
     if bits is not None and threshold is not None:
@@ -139,7 +149,7 @@ def read_mask(
 
 
 def _is_binary(values: NDArray[np.floating]) -> bool:
-    """Tell whether values are 0 and 1 within rounding, or missing."""
+    """Tell whether all values are 0 or 1 within rounding, or missing."""
     parts = (values[start : start + _PART] for start in range(0, values.size, _PART))
     return all(
         (
@@ -150,7 +160,7 @@ def _is_binary(values: NDArray[np.floating]) -> bool:
 
 
 def _refuse_no_mask(read: Read, *, by_name: bool) -> None:
-    """Refuse a column that is no mask, and name the column of the file that is one."""
+    """Refuse a column that is not a mask, and name a column of the file that is one."""
     values = read.values
     binary = _is_binary(values)
     if binary and (by_name or np.fmax.reduce(values, initial=0) > 1 / 2):
@@ -174,7 +184,7 @@ def _refuse_no_mask(read: Read, *, by_name: bool) -> None:
 
 
 def _warn_of_name(read: Read) -> None:
-    """Warn where the name of a column says that 1 means masked."""
+    """Warn if the name of a column suggests that 1 means masked."""
     words = re.findall(r"[A-Z0-9]+", read.column.name.upper())
     said = [word for word in words if word in _MASKED_NAMES]
     if said and not _NOT & set(words):
@@ -186,8 +196,8 @@ def _warn_of_name(read: Read) -> None:
 
 
 def _mask_beside(read: Read) -> str | None:
-    """Find another column of the file that holds 0 and 1, both of them."""
-    if read.found.flattened:  # a cell of a multi-order mask is no pixel
+    """Find another column of the file that holds both 0 and 1 and nothing else."""
+    if read.found.flattened:  # the cells of a multi-order mask are not pixels
         return None
     for column in read.table.fields:
         if column == read.column or not column.numeric:
@@ -202,7 +212,7 @@ def _mask_beside(read: Read) -> str | None:
 
 
 def _bit_code(read: Read, bits: int | Sequence[int]) -> int:
-    """Join bits to one number, and refuse a column that has no such bits."""
+    """Combine bits into one number; refuse a column that cannot have these bits."""
     numbers = [bits] if isinstance(bits, int | np.integer) else list(bits)
     width = 8 * read.column.dtype.itemsize if read.column.dtype.kind in "iu" else _FLOAT_BITS
     wrong = [bit for bit in numbers if not 0 <= int(bit) < width]
@@ -218,7 +228,7 @@ def _bit_code(read: Read, bits: int | Sequence[int]) -> int:
         raise ValueError(f"{read} holds numbers beyond 2^{_FLOAT_BITS}, too large for bit codes")
     codes = known.astype(np.int64)
     never = [str(bit) for bit in sorted(set(map(int, numbers))) if not (codes >> bit & 1).any()]
-    if len(never) == len(set(map(int, numbers))):  # nothing is masked
+    if len(never) == len(set(map(int, numbers))):  # no bit is set anywhere
         there = [str(bit) for bit in range(width) if (codes >> bit & 1).any()]
         warnings.warn(
             f"{read} has bit {', '.join(never)} set in no pixel; set somewhere are"
@@ -229,7 +239,7 @@ def _bit_code(read: Read, bits: int | Sequence[int]) -> int:
 
 
 def _not_binary(values: NDArray[np.floating]) -> str:
-    """Say what a column holds that is no mask of 0 and 1, and how to mend it."""
+    """Describe a column that is not a mask of 0 and 1, and say what to do."""
     low, high = values.min(), values.max()
     if low >= 0 and high > 1 and np.array_equal(values, np.rint(values)):
         return (
@@ -270,15 +280,15 @@ def read_weights(
 
     Returns
     -------
-        (npix,), RING, from 0 (masked) to 1. Pixels without value have weight 0, either way; so
-        have those within 1e-4 of 0, and those up to 1e-4 above 1 have 1: both are rounding.
+        ``(npix,)``, RING, from 0 (masked) to 1. Pixels without a value have weight 0, also with
+        `invert`. Weights within 1e-4 of 0 become 0, and weights up to 1e-4 above 1 become 1.
 
     Raises
     ------
     ValueError
         Values lie outside 0 to 1, all are 0, or the column has the unit of a map.
     OSError
-        It cannot be read.
+        The file cannot be read.
 
     """
     read = read_file(Path(path), field, hdu=hdu, nside=nside, frame=frame, like=like, mask=True)
@@ -296,7 +306,7 @@ def read_weights(
             " (masked) to 1: divide hits or inverse variances by their largest"
         )
     weights = np.clip(np.where(known, 1 - values if invert else values, 0.0), 0.0, 1.0)
-    # What a rounding leaves in a hole must give no weight to what is there.
+    # Rounding errors in a hole must not give its pixels a weight.
     weights[weights <= MASK_ROUNDING] = 0.0
     if not weights.any():
         raise ValueError(

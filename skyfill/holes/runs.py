@@ -1,8 +1,8 @@
-"""Sets of pixels as runs along the rings: what they are connected to, where, and how far out.
+"""Sets of pixels as runs along rings: connected regions, their positions and sizes.
 
-Holes and what lies between them are long stretches of ring after ring, so that there are some
-hundred times fewer runs than pixels: what is asked of a set is answered without a look at each of
-its pixels. All indices are RING. Two pixels are connected when they share a side or a corner.
+Holes and observed regions consist of long runs of consecutive pixels on each ring. There are about
+a hundred times fewer runs than pixels, so that regions are found without visiting every pixel. All
+indices are RING. Two pixels are connected if they share a side or a corner.
 """
 
 from __future__ import annotations
@@ -36,10 +36,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Runs"]
 
-#: Pixels that are read at a time.
+#: Pixels read at a time.
 _AT_ONCE = 2**22
-#: Pixels at each end of a run that are looked at one by one, and of a run that is all ends. Only
-#: the last of a ring meet its beginning, and no more than two in a row miss a neighbour.
+#: Pixels at each end of a run that are examined one by one, and length up to which all pixels of a
+#: run are. Only the last pixels of a ring touch its beginning, and at most two in a row lack a
+#: neighbour.
 _END = 4
 
 
@@ -52,8 +53,8 @@ class Runs:
     nside
         Resolution.
     first, stop
-        ``(n,)``: first pixel of each run, and the one behind its last, ascending. A run ends where
-        its ring ends.
+        ``(n,)``: the first pixel of each run, and the pixel after its last, ascending. A run ends
+        at the end of its ring.
     begin
         ``(4 nside + 1,)``: the first run of each ring, from 1; the last is their number.
     """
@@ -65,7 +66,7 @@ class Runs:
 
     @classmethod
     def of(cls, flags: Flags, value: bool = True) -> Runs:
-        """Take the pixels of a map, ``(npix,)``, that have a value."""
+        """Find the runs of the pixels of a map, ``(npix,)``, that have a given value."""
         nside = nside_of(flags, "flags")
         edges = [np.zeros(int(bool(flags[0]) == value), np.int64)]
         for start in range(0, flags.size, _AT_ONCE):
@@ -81,14 +82,15 @@ class Runs:
 
     @property
     def sizes(self) -> Integers:
-        """``(n,)``, pixels of each run."""
+        """``(n,)``, number of pixels of each run."""
         return (self.stop - self.first).astype(np.int64)
 
     @cached_property
     def regions(self) -> tuple[Indices, Integers]:
         """Connected regions, numbered by their first pixels.
 
-        That is ``(n,)``, of which region each run is, and ``(nregion,)``, how many pixels each has.
+        Returns the region of each run, ``(n,)``, and the number of pixels of each region,
+        ``(nregion,)``.
         """
         labels = np.empty(self.first.size, np.int32)
         around = np.empty(8, np.int64)
@@ -97,15 +99,15 @@ class Runs:
         return labels, sizes.astype(np.int64)
 
     def discs(self) -> tuple[Floats, Floats]:
-        """Find where connected regions lie, and how far they reach.
+        """Find the centres and the radii of connected regions.
 
         Returns
         -------
         centres
-            ``(nregion, 3)``, unit vectors: the means of the directions of their pixels; zero where
-            that is nowhere.
+            ``(nregion, 3)``, unit vectors: the mean direction of the pixels; zero if it is
+            undefined.
         chords
-            ``(nregion,)``, from there to the farthest pixel's centre.
+            ``(nregion,)``, chord from the centre to the centre of the farthest pixel.
         """
         labels, sizes = self.regions
         centres, chords = np.zeros((sizes.size, 3)), np.zeros(sizes.size)
@@ -120,7 +122,7 @@ class Runs:
         _paint(self.first, self.stop, values, out)
 
     def some(self, which: Flags) -> Runs:
-        """Take some of the runs."""
+        """Select some of the runs."""
         begin = np.append(0, np.cumsum(which))[self.begin]
         return Runs(self.nside, self.first[which], self.stop[which], begin)
 
@@ -132,13 +134,13 @@ class Runs:
         return pixels
 
     def touching(self, other: Runs) -> tuple[Indices, Indices]:
-        """Find which regions of this set touch which of another, that has no pixel of this.
+        """Find the regions of this set that touch regions of another, disjoint set.
 
-        Of two runs that touch, one has an end beside the other: only ends are looked at.
+        If two runs touch, an end of one lies beside the other, so that only ends are examined.
 
         Returns
         -------
-        ``(n,)`` each: numbers of regions here, and there, as `regions` has them; every pair once.
+        ``(n,)`` each: region numbers in this set and in the other, as in `regions`; each pair once.
         """
         here, there = self._beside(other)
         back, forth = other._beside(self)
@@ -148,7 +150,7 @@ class Runs:
         return pairs[0], pairs[1]
 
     def _beside(self, other: Runs) -> tuple[Indices, Indices]:
-        """Give the regions here, and there, that meet where runs of this set have their ends."""
+        """Give the regions of both sets that touch at the ends of runs of this set."""
         mine, theirs = self.regions[0], other.regions[0]
         if not mine.size or not theirs.size:
             return mine[:0], theirs[:0]
@@ -161,7 +163,7 @@ class Runs:
         return np.concatenate([a for a, _ in found]), np.concatenate([b for _, b in found])
 
     def degraded(self, nside: int) -> Runs:
-        """Take the pixels of a lower resolution that hold one of these."""
+        """Find the pixels of a lower resolution that contain a pixel of this set."""
         runs = self
         while runs.nside > nside:
             flags = np.zeros(3 * runs.nside**2, np.bool_)
@@ -174,7 +176,7 @@ class Runs:
 def _cut_at_rings(
     nside: int, edges: Integers, first: Indices, stop: Indices, begin: Integers
 ) -> None:
-    """Cut stretches, from an even edge to the next, where rings end."""
+    """Split runs, given by pairs of edges, at the ends of rings."""
     n = 0
     k = 0
     for ring in range(1, 4 * nside):
@@ -193,7 +195,7 @@ def _cut_at_rings(
 
 @compiled
 def _root(parent: Indices, i: int) -> int:
-    """Find the representative of a run's set, and halve the way to it."""
+    """Find the representative of a run's set, halving the path to it."""
     while parent[i] != i:
         parent[i] = parent[parent[i]]
         i = parent[i]
@@ -209,7 +211,7 @@ def _meet(
     stop: Indices,
     parent: Indices,
 ) -> None:
-    """Join a run with those, between two, that hold a pixel from the first to the last of two."""
+    """Join a run with all runs of a range that contain a pixel of an interval."""
     low, high = runs
     while low < high:
         middle = (low + high) // 2
@@ -229,8 +231,9 @@ def _label(
 ) -> int:
     """Label connected regions, numbered by their first runs, and count them.
 
-    Union-find: sets are joined to the one with the smaller representative, so that a parent always
-    comes before its children. ``parent`` becomes the labels; ``around`` is room for eight pixels.
+    This is union-find. Sets are joined to the one with the smaller representative, so that a parent
+    always precedes its children. ``parent`` is overwritten with the labels; ``around`` is work
+    space for eight pixels.
     """
     for ring in range(1, 4 * nside):
         start, length, _ = ring_start(nside, ring)
@@ -239,7 +242,7 @@ def _label(
             low = first[i]
             while low < stop[i]:
                 high = stop[i]
-                # In the southern cap what pixels meet two rings above has gaps between faces.
+                # In the southern cap the neighbours two rings above have gaps between faces.
                 if ring > 3 * nside:
                     quarter = length >> 2
                     high = min(high, start + ((low - start) // quarter + 1) * quarter)
@@ -251,7 +254,7 @@ def _label(
             parent[i] = count
             count += 1
         else:
-            parent[i] = parent[parent[i]]  # the parent, being earlier, has its label already
+            parent[i] = parent[parent[i]]  # the parent precedes it and has its label already
     return count
 
 
@@ -267,9 +270,9 @@ def _join_above(
     parent: Indices,
     around: Integers,
 ) -> None:
-    """Join a run with those before it that a piece of it meets.
+    """Join a run with earlier runs that a piece of it touches.
 
-    What the inner pixels of a long piece meet is one stretch of each of the two rings above.
+    The inner pixels of a long piece touch one interval on each of the two rings above.
     """
     start, _, _ = ring_start(nside, ring)
     above, _, _ = ring_start(nside, max(ring - 1, 1))
@@ -329,9 +332,9 @@ def _reach(
     centres: Floats,
     chords: Floats,
 ) -> None:
-    """Find the largest squared chord from the centre of each region to a pixel of it.
+    """Find the largest squared chord from the centre of each region to its pixels.
 
-    Along a run that is at an end, or where it crosses the meridian beyond.
+    Along a run the maximum is at an end, or where the run crosses the opposite meridian.
     """
     for ring in range(1, 4 * nside):
         _, length, _ = ring_start(nside, ring)
@@ -360,17 +363,17 @@ def _paint(first: Indices, stop: Indices, values: NDArray[Any], out: NDArray[Any
 
 @compiled
 def _parent(nside: int, p: int) -> int:
-    """Find the pixel of half the resolution that holds a pixel."""
+    """Find the pixel of half the resolution that contains a pixel."""
     face, x, y = ring2xyf(nside, p)
     return xyf2ring(nside // 2, face, x >> 1, y >> 1)
 
 
 @compiled
 def _halve(nside: int, first: Indices, stop: Indices, begin: Integers, out: Flags) -> None:
-    """Flag the pixels of half the resolution that hold one of these.
+    """Flag the pixels of half the resolution that contain one of these pixels.
 
-    The pixels of a ring lie in one or two coarser rings, in each of them one beside the other. Its
-    ends are flagged by themselves: the coarser ring may begin elsewhere.
+    The pixels of a run lie in one or two coarser rings, consecutively in each. The ends are flagged
+    separately, because the coarser ring may begin at another longitude.
     """
     for ring in range(1, 4 * nside):
         below, _, _ = ring_start(nside // 2, (ring + 1) // 2)

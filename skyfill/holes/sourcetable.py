@@ -53,7 +53,7 @@ def read_tables(path: Path) -> tuple[str, list[Table]]:
     ValueError
         It cannot be read as a table.
     OSError
-        It cannot be read.
+        The file cannot be read.
 
     """
     if not path.is_file():

@@ -1,7 +1,7 @@
-"""The loop that finds how far the nearest pixel of another kind is.
+"""Find the nearest pixel of another kind by passing it from neighbour to neighbour.
 
-All indices are RING. The loop is serial: it waits for memory, and what it does next depends on what
-it has just found.
+All indices are RING. The loop is serial, because each step depends on the one before, and its speed
+is limited by memory access.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def _begin(
     queued: NDArray[np.bool_],
     around: NDArray[np.int64],
 ) -> int:
-    """Make every pixel outside its own source, and queue those that have neighbours inside.
+    """Make every pixel outside its own source, and queue those with neighbours inside.
 
-    Neighbours are looked for from whichever side has fewer pixels; the queue is the same.
+    Neighbours are searched from the side that has fewer pixels; the queue is the same.
     """
     within = 0
     for p in range(inside.size):
@@ -72,14 +72,14 @@ def spread(
     queued: NDArray[np.bool_],
     around: NDArray[np.int64],
 ) -> None:
-    """Tell every pixel inside its nearest pixel outside, from neighbour to neighbour.
+    """Give every pixel inside its nearest pixel outside, from neighbour to neighbour.
 
-    A pixel that learns of a nearer source passes it on, first come first served, until nobody
-    learns anything new.
+    A pixel that gets a nearer source passes it on, in the order of the queue, until no pixel
+    changes.
 
     ``chord`` gets squared chords, up to ``limit`` (infinite beyond, 0 outside); ``source`` the
-    pixels at their other ends; ``queue`` is a ring of as many places as there are pixels inside or
-    touching them, ``queued`` marks who stands in it.
+    pixels at their other ends; ``queue`` is a ring buffer with one place for each pixel inside or
+    touching the inside, ``queued`` marks the pixels in it.
     """
     head = 0
     waiting = _begin(nside, inside, chord, source, queue, queued, around)

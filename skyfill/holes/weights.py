@@ -1,4 +1,4 @@
-"""Masks and weights of pixels: tell them apart, turn them to another frame, change their Nside."""
+"""Rotate masks and weights of pixels to another frame, and change their Nside."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Mask = NDArray[np.bool_]
 Weights = NDArray[np.float64]
 By = Literal["centres", "harmonics"]
 
-#: Pixels that are turned at a time.
+#: Pixels rotated at a time.
 _AT_ONCE = 1 << 22
-#: Share of the observed sky that a pixel's smoothed mask holds where the edge runs through its
-#: centre: this limit keeps the area of what is observed.
+#: Value of the smoothed mask at an edge that runs through a pixel's centre. This limit keeps the
+#: observed area.
 _HALF = 0.5
 
 
@@ -33,7 +33,7 @@ def frame_letter(word: str) -> str:
     Raises
     ------
     ValueError
-        No frame is called so.
+        There is no frame of this name.
 
     """
     letter = frame_of_word(word)
@@ -47,7 +47,7 @@ def frame_letter(word: str) -> str:
 def mask_or_weights(
     values: ArrayLike, what: str = "`observed`", *, taker: str = "", stokes: bool = False
 ) -> Mask | Weights:
-    """Give booleans for a mask of 0 and 1 of any type, and float64 for weights.
+    """Convert a mask of 0 and 1 of any type to booleans, and weights to float64.
 
     Parameters
     ----------
@@ -63,12 +63,12 @@ def mask_or_weights(
 
     Returns
     -------
-        (npix,), booleans where all numbers are 0 and 1 to within 1e-4, else weights of 0 or more.
+        ``(npix,)``: booleans if all numbers are within 1e-4 of 0 or 1, else weights of 0 or more.
 
     Raises
     ------
     ValueError
-        They are no numbers, or some are negative.
+        The values are not numbers, or some are negative.
 
     """
     given = values if isinstance(values, np.ma.MaskedArray) else np.asarray(values)
@@ -93,7 +93,7 @@ def mask_or_weights(
         )
     np.maximum(weights, 0.0, out=weights)
     zero, one = weights <= MASK_ROUNDING, np.abs(weights - 1) <= MASK_ROUNDING
-    # Weights that are all small are weights: inverse variances, for one.
+    # If all numbers are small, they are weights, for example inverse variances.
     if np.all(zero | one) and (one.any() or high == 0):
         return np.asarray(weights > _HALF)
     return weights
@@ -102,15 +102,16 @@ def mask_or_weights(
 def rotate_mask(
     observed: ArrayLike, from_frame: str, to_frame: str, *, by: By | None = None
 ) -> Mask | Weights:
-    """Turn a mask, or weights, from one frame of the sky to another.
+    """Rotate a mask or weights from one frame of the sky to another.
 
-    By centres, a pixel is observed where its centre falls in an observed pixel, and where it holds
-    the centre of no masked one: so no hole is lost, however small. Edges move by up to a pixel.
+    With ``by="centres"``, a pixel is observed if its centre falls in an observed pixel and it
+    contains the centre of no masked pixel. No hole is lost, however small. Edges move by up to a
+    pixel.
 
-    In harmonics (to 2 nside), weights are turned as a smooth function, which keeps an apodised
-    edge smooth. Where their support, turned by centres, is masked, they are 0: ringing puts no
-    weight in a hole. A mask of 0 and 1 rings by up to a half there; it is cut at 0.5, which keeps
-    its area, and then by centres where that has a hole.
+    With ``by="harmonics"`` (to 2 nside), weights are rotated as a smooth function, which keeps
+    apodised edges smooth. The support of the weights is also rotated by centres, and weights
+    outside it are set to 0, so that ringing gives no weight to a hole. A mask of 0 and 1 is cut at
+    0.5, which keeps its area, and holes of the mask rotated by centres are masked as well.
 
     Parameters
     ----------
@@ -120,8 +121,8 @@ def rotate_mask(
     from_frame, to_frame
         G (Galactic), C (equatorial) or E (ecliptic), or such words.
     by
-        centres or harmonics; centres for a mask of 0 and 1 and harmonics for weights where not
-        given. Weights by centres take the value of the pixel that the centre falls in.
+        ``centres`` or ``harmonics``; by default centres for a mask of 0 and 1 and harmonics for
+        weights. With centres, a weight is that of the pixel in which the centre falls.
 
     Returns
     -------
@@ -130,7 +131,7 @@ def rotate_mask(
     Raises
     ------
     ValueError
-        A frame or a way is unknown, the length is no 12 nside², or a weight is negative.
+        A frame or `by` is unknown, the length is not 12 nside², or a weight is negative.
 
     """
     given = mask_or_weights(observed, stokes=True)
@@ -152,7 +153,7 @@ def _rotated(nside: int, given: Mask | Weights, turn: Any, by: By | None) -> Mas
     if by == "centres" or (by is None and binary):
         return _by_centres(nside, given, turn.mat)
     kept = _by_centres(nside, given > 0, turn.mat)
-    # Beyond 2 nside sums over pixels are inexact: with more, poles are off by a per cent.
+    # Beyond 2 nside sums over pixels are inexact; errors at the poles would reach a per cent.
     smooth = turn.rotate_map_alms(given.astype(np.float64), use_pixel_weights=False, lmax=2 * nside)
     if binary:
         return np.asarray(kept & (smooth > _HALF))
@@ -160,11 +161,11 @@ def _rotated(nside: int, given: Mask | Weights, turn: Any, by: By | None) -> Mas
 
 
 def _by_centres(nside: int, given: Mask | Weights, turn: NDArray[np.float64]) -> Mask | Weights:
-    """Take what pixels' centres fall in, and mask those that a masked one's centre falls in."""
+    """Take the values at the pixel centres; mask pixels that contain the centre of a masked one."""
     out = np.empty_like(given)
     for start in range(0, given.size, _AT_ONCE):
         pixels = np.arange(start, min(start + _AT_ONCE, given.size))
-        # The inverse of a rotation is its transpose. einsum is some times faster than @, whose
+        # The inverse of a rotation is its transpose. einsum is several times faster than @, whose
         # threads cost more than three products.
         back = np.einsum("ij,jk->ik", pixel_directions(nside, pixels), turn)
         out[pixels] = given[pixels_towards(nside, back)]
@@ -177,11 +178,11 @@ def _by_centres(nside: int, given: Mask | Weights, turn: NDArray[np.float64]) ->
 
 
 def regrade_mask(observed: ArrayLike, nside: int, *, share: float = 1.0) -> Mask | Weights:
-    """Bring a mask, or weights, to another Nside.
+    """Bring a mask or weights to another Nside.
 
-    A coarse pixel is observed where at least a share of the fine ones in it are; it then has the
-    mean of their weights. By default all must be, so that nothing masked gets in. A fine pixel
-    takes what the coarse one has.
+    A coarse pixel is observed if at least a share of its fine pixels is observed; it then has the
+    mean of their weights. By default all must be observed, so that no masked pixel is included. A
+    fine pixel copies the coarse one.
 
     Parameters
     ----------
@@ -191,8 +192,8 @@ def regrade_mask(observed: ArrayLike, nside: int, *, share: float = 1.0) -> Mask
     nside
         The new resolution.
     share
-        Above 0 and at most 1: 0.5 keeps the area where holes are larger than a coarse pixel, and
-        forgets smaller ones.
+        Above 0 and at most 1. A share of 0.5 keeps the area of holes larger than a coarse pixel and
+        drops smaller ones.
 
     Returns
     -------
@@ -201,7 +202,7 @@ def regrade_mask(observed: ArrayLike, nside: int, *, share: float = 1.0) -> Mask
     Raises
     ------
     ValueError
-        The length or `nside` is none of HEALPix, the share is out of range, or a weight is
+        The length or `nside` is not valid in HEALPix, the share is out of range, or a weight is
         negative.
 
     """
@@ -221,7 +222,7 @@ def _regraded(old: int, given: Mask | Weights, nside: int, share: float) -> Mask
     if nside > old:
         return reorder(np.repeat(nested, (nside // old) ** 2), nest_in=True, nest_out=False)
     children = nested.reshape(12 * nside**2, -1)
-    # A share of 0.8 of 5 is no more than 4: rounding must not ask for one more.
+    # A share of 0.8 of 5 pixels is 4: rounding must not require 5.
     kept = np.count_nonzero(children, axis=1) >= share * children.shape[1] * (1 - 1e-12)
     if given.dtype == np.bool_:
         return reorder(kept, nest_in=True, nest_out=False)

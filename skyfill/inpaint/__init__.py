@@ -2,6 +2,18 @@
 
 `Inpainter` puts the parts together. `skyfill.inpaint.methods` holds what every fill method
 offers, `skyfill.inpaint.plan` estimates tiles, memory and time.
+
+Examples
+--------
+>>> import numpy as np, skyfill
+>>> prior = skyfill.Prior(32, skyfill.lcdm(), fwhm=0.08, noise_uk_arcmin=500.0)
+>>> sky = skyfill.prior.draw(prior, seed=1, index=0, aliased=True)
+>>> observed = skyfill.simulate_mask(32, seed=2, n_holes=10)
+>>> filler = skyfill.Inpainter(sky, observed, method="gaussian", prior=prior, seed=3)
+>>> whole = sky.copy()
+>>> whole[filler.holes] = filler.realization(0)  # µK; the observed pixels are unchanged
+>>> filler.converged, bool((filler.holes == ~observed).all())
+(True, True)
 """
 
 from skyfill.inpaint.inpainter import (

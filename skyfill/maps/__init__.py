@@ -1,7 +1,8 @@
-"""Read sky maps from FITS files and write them back with every observed pixel as it was.
+"""Read sky maps from FITS files and write them back with every observed pixel unchanged.
 
-Inside the library a map is (npix,), µK, RING, NaN where missing. This room is the border:
-files keep their own unit, dtype, ordering, frame, other columns and header cards.
+Inside the library a map is ``(npix,)``, in µK and RING order, NaN where missing. This package
+converts at the border: files keep their unit, dtype, ordering, frame, other columns and header
+cards.
 """
 
 from skyfill.maps.skymap import (

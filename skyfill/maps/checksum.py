@@ -1,4 +1,4 @@
-"""Add up the checksums of FITS files (standard, 4.4.2.7 and appendix J)."""
+"""Compute the checksums of FITS files (standard, 4.4.2.7 and appendix J)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ONES = 0xFFFFFFFF
 
 
 def is_right(stream: BinaryIO, hdu: Hdu) -> bool | None:
-    """Tell whether an HDU adds up to its DATASUM and CHECKSUM; None where it has neither."""
+    """Tell whether an HDU agrees with its DATASUM and CHECKSUM; None if it has neither."""
     datasum, checksum = hdu.text("DATASUM"), hdu.text("CHECKSUM")
     if not datasum and not checksum:
         return None
@@ -37,8 +37,8 @@ class WordSum:
         self._at = 0
 
     def add(self, piece: bytes) -> None:
-        """Add what follows."""
-        # A sum does not mind in how many pieces a word comes, if each stands in its place.
+        """Add the next bytes."""
+        # A word may be split between pieces: each piece is padded to its place within the word.
         before, after = self._at % 4, -(self._at + len(piece)) % 4
         whole = bytes(before) + piece + bytes(after) if before or after else piece
         self.total += int(np.frombuffer(whole, ">u4").sum(dtype=np.uint64))
@@ -48,7 +48,7 @@ class WordSum:
 
 
 def add_words(data: Iterable[bytes], total: int = 0) -> int:
-    """Add all pieces at once."""
+    """Add the words of all pieces."""
     words = WordSum(total)
     for piece in data:
         words.add(piece)
@@ -61,7 +61,8 @@ def spell(checksum: int) -> str:
     for i, byte in enumerate(checksum.to_bytes(4, "big")):
         quarter = np.full(4, byte // 4 + ord("0"))
         quarter[0] += byte % 4
-        # Move pairs apart, which keeps their sum, until no punctuation is left.
+        # Raise one of a pair and lower the other, which keeps the sum, until no punctuation is
+        # left.
         while any(0x3A <= c <= 0x40 or 0x5B <= c <= 0x60 for c in quarter):
             for pair in (0, 2):
                 if any(0x3A <= c <= 0x40 or 0x5B <= c <= 0x60 for c in quarter[pair : pair + 2]):

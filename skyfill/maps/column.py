@@ -1,4 +1,4 @@
-"""Say where a column of a FITS table lies and what its numbers mean."""
+"""Locate a column of a FITS table, and convert its stored numbers to values and back."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = ["DTYPES", "ROUNDING", "WIDTHS", "Column", "equal"]
 
 ROUNDING = 2.0**-23
-"""Relative difference of a number and the same in float32, or one step off."""
+"""Largest relative difference between a number and its float32 value, with one step of margin."""
 
-# TFORM letter -> bytes of an element (standard, table 18); -> dtype, where it is one real number
+# TFORM letter -> bytes of an element (standard, table 18), and -> dtype if it is one real number
 WIDTHS = {"L": 1, "B": 1, "I": 2, "J": 4, "K": 8, "A": 1, "E": 4, "D": 8, "C": 8, "M": 16}
 WIDTHS |= {"P": 8, "Q": 16}
 DTYPES = {"L": "u1", "B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8"}
@@ -21,7 +21,7 @@ DTYPES = {"L": "u1", "B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", 
 
 @dataclass(frozen=True)
 class Column:
-    """Where a column of a binary table lies and what its numbers mean (standard, 7.3)."""
+    """Place of a column in a binary table, and the meaning of its numbers (standard, 7.3)."""
 
     name: str
     number: int
@@ -31,9 +31,9 @@ class Column:
     repeat: int
     """Elements in each row."""
     offset: int
-    """Its first byte in a row."""
+    """Offset of its first byte in a row."""
     width: int
-    """Its bytes in a row."""
+    """Number of its bytes in a row."""
     unit: str = ""
     scale: float = 1.0
     zero: float = 0.0
@@ -49,11 +49,11 @@ class Column:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of an element on disk, big-endian; bytes where it is not one real number."""
+        """Type of an element on disk, big-endian; raw bytes if it is not one real number."""
         return np.dtype(DTYPES.get(self.form, f"V{WIDTHS.get(self.form, 1)}"))
 
     def of(self, rows: NDArray[np.uint8]) -> NDArray[Any]:
-        """View the column in `rows`, (nrow, bytes of a row); writing to the view changes them."""
+        """View the column in `rows`, ``(nrow, bytes of a row)``; the view is writable."""
         cells: NDArray[Any] = self.raw(rows).view(self.dtype)
         return cells
 
@@ -65,7 +65,7 @@ class Column:
         """Convert elements as stored to physical values; undefined ones are NaN."""
         if self.form == "L":
             return np.where(raw == 0, np.nan, (raw == ord("T")).astype(np.float64))
-        # A signalling NaN is as good as any other, and what is beyond all numbers is missing.
+        # Signalling NaN and overflow are no errors here: both mean a missing value.
         with np.errstate(invalid="ignore", over="ignore"):
             values: NDArray[np.float64] = raw.astype(np.float64)
             if (self.scale, self.zero) != (1.0, 0.0):
@@ -82,12 +82,12 @@ class Column:
         Raises
         ------
         ValueError
-            One is undefined, or not a whole number.
+            An element is undefined or not a whole number.
 
         """
         if self.null is not None and (raw == self.null).any():
             raise ValueError(f"column {self.name!r} has undefined numbers")
-        # Unsigned integers: float64 could not tell one of 64 bits from the next.
+        # Unsigned integers: float64 cannot represent every integer of 64 bits.
         if self.dtype.kind in "iu" and self.scale == 1.0 and self.zero.is_integer():
             if self.form == "K" and self.zero == 2.0**63:
                 values = (raw.astype(np.int64).view(np.uint64) ^ np.uint64(1 << 63)).view(np.int64)
@@ -125,7 +125,7 @@ class Column:
                 f" {values.min():.6g} to {values.max():.6g}"
             )
         raw = values.astype(self.dtype)
-        if self.null is not None:  # no value may turn into "undefined" by rounding
+        if self.null is not None:  # rounding must not produce the value that means "undefined"
             raw[raw == self.null] = self.null + (1 if self.null < limits.max else -1)
         if self.sentinel is not None:
             beside = self.sentinel * (1 - 4 * ROUNDING) or np.finfo(np.float32).tiny
@@ -134,5 +134,5 @@ class Column:
 
 
 def equal(values: ArrayLike, number: float) -> NDArray[np.bool_]:
-    """Tell which values are a number, to the rounding of float32."""
+    """Tell which values equal a number, to the rounding of float32."""
     return np.asarray(np.abs(np.asarray(values) - number) <= ROUNDING * abs(number), np.bool_)

@@ -1,4 +1,4 @@
-"""Say what the headers of a map file say."""
+"""Describe a map file from its headers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from skyfill.maps.table import SkyTable, find_table, sky_tables
 
 __all__ = ["Checksums", "ColumnInfo", "MapInfo", "TableInfo", "add_up", "describe"]
 
-# Cards that say how the bytes lie, or what `describe` gives in fields of their own.
+# Cards about the layout of the bytes, and cards that `describe` gives in fields of their own.
 _STRUCTURE = re.compile(
     r"XTENSION|SIMPLE|BITPIX|NAXIS\d*|[PG]COUNT|TFIELDS|THEAP|EXTEND|T[A-Z]{3,4}\d+|CHECKSUM|DATASUM"
     r"|PIXTYPE|ORDERING|COORDSYS|NSIDE|FIRSTPIX|LASTPIX|INDXSCHM|OBJECT|HISTORY|COMMENT|CONTINUE|"
@@ -28,7 +28,7 @@ _STRUCTURE = re.compile(
 
 @dataclass(frozen=True)
 class ColumnInfo:
-    """What a file says of a column."""
+    """Description of a column."""
 
     name: str
     unit: str
@@ -37,29 +37,29 @@ class ColumnInfo:
 
 @dataclass(frozen=True)
 class TableInfo:
-    """What a file says of a table of sky maps."""
+    """Description of a table of sky maps."""
 
     hdu: int
     nside: int
-    """Of a multi-order map that of its highest order."""
+    """Resolution; for a multi-order map that of its highest order."""
     npix: int
-    """Pixels that are stored."""
+    """Number of stored pixels."""
     partial: bool
     ordering: str | None
     coord: str | None
     unknown_frame: str | None
-    """Cards that name a frame which is not understood, or that contradict each other."""
+    """Header cards of a frame that is not understood, or that contradict each other."""
     orders: tuple[int, int] | None
-    """Lowest and highest order of the cells of a multi-order map; None for other maps."""
+    """Lowest and highest order of the cells of a multi-order map, None for other maps."""
     columns: tuple[ColumnInfo, ...]
     keywords: Mapping[str, object]
-    """Values of all other keywords, the provenance that skyfill writes among them."""
+    """All other keywords, including the provenance that skyfill writes."""
     history: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class MapInfo:
-    """What the headers of a file say of its sky maps."""
+    """Description of the sky maps of a file."""
 
     path: Path
     tables: tuple[TableInfo, ...]
@@ -67,12 +67,12 @@ class MapInfo:
 
 @dataclass(frozen=True)
 class Checksums:
-    """What adding up a file has shown."""
+    """Result of verifying the checksums of a file."""
 
     right: tuple[int, ...]
-    """HDUs that are as their CHECKSUM and DATASUM say."""
+    """HDUs that agree with their CHECKSUM and DATASUM."""
     wrong: tuple[int, ...]
-    """HDUs that are not."""
+    """HDUs that do not agree."""
 
     def __str__(self) -> str:
         if self.wrong:
@@ -81,7 +81,7 @@ class Checksums:
 
 
 def add_up(path: str | os.PathLike[str]) -> Checksums:
-    """Read a whole file and compare it with the checksums in its headers, where it has any.
+    """Read a whole file and verify the checksums in its headers, if it has any.
 
     Parameters
     ----------
@@ -91,9 +91,9 @@ def add_up(path: str | os.PathLike[str]) -> Checksums:
     Raises
     ------
     ValueError
-        It is no complete FITS file.
+        The file is not a complete FITS file.
     OSError
-        It cannot be read.
+        The file cannot be read.
 
     """
     path = Path(path)
@@ -119,16 +119,16 @@ def describe(path: str | os.PathLike[str]) -> MapInfo:
     Raises
     ------
     ValueError
-        There is no HEALPix table in it, or it is no complete FITS file.
+        The file has no HEALPix table, or is not a complete FITS file.
     OSError
-        It cannot be read.
+        The file cannot be read.
 
     """
     path = Path(path)
     with open_fits(path) as stream:
         tables = tuple(_table_info(stream, table) for table in sky_tables(stream, path))
         if not tables:
-            find_table(stream, path)  # says what is there instead
+            find_table(stream, path)  # raises, with a description of what the file holds
     return MapInfo(path, tables)
 
 
@@ -157,9 +157,9 @@ def _table_info(stream: BinaryIO, table: SkyTable) -> TableInfo:
 
 
 def _keywords(hdu: Hdu) -> dict[str, object]:
-    """Collect the keywords that are no structure; those that cannot be parsed as text."""
+    """Collect the keywords that do not describe the layout; unparsable ones as text."""
     keywords: dict[str, object] = {}
-    for card in hdu.header.cards:  # not by key: astropy takes some broken ones for patterns
+    for card in hdu.header.cards:  # by index, since astropy interprets some broken keys as patterns
         if not _STRUCTURE.fullmatch(card.keyword) and card.keyword not in keywords:
             try:
                 keywords[card.keyword] = card.value

@@ -1,4 +1,4 @@
-"""Understand the words that files and people use for celestial frames."""
+"""Interpret the words that files and people use for celestial frames."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 __all__ = ["frame_of_cards", "frame_of_word"]
 
-#: Words for each frame, in small letters. FK5 and ICRS differ by less than 0.1 arcseconds.
+#: Words for each frame, in lower case. FK5 and ICRS differ by less than 0.1 arcseconds.
 _WORDS = {
     "G": "g gal galac galactic galactical galaxy glon glat",
     "E": "e ecl eclip eclipt ecliptic ecliptical elon elat barycentrictrueecliptic"
@@ -17,7 +17,7 @@ _WORDS = {
     " icrf fk5 j2000",
 }
 _FRAME = {word: frame for frame, words in _WORDS.items() for word in words.split()}
-#: Words that stand beside a frame and do not change it.
+#: Words that may accompany the name of a frame without changing it.
 _BESIDE = {
     "coordinate",
     "coordinates",
@@ -40,10 +40,10 @@ _BESIDE = {
     "epoch",
     "2000",
 }
-#: Words that say that the frame is not known.
+#: Words that mean that the frame is not known.
 _SILENT = {"unknown", "none", "undefined", "unspecified", "null", "nan", "n/a", "na", "-", "?", "u"}
 _FRAME_KEYS = ("COORDSYS", "COORD", "SKYCOORD")
-#: These have other meanings, too, so only a word that is understood counts.
+#: Keywords that also have other meanings, so that only a known frame in them counts.
 _RARE_KEYS = (
     "COORSYS",
     "COORTYPE",
@@ -62,8 +62,8 @@ _RARE_KEYS = (
 )
 _EQUATORIAL_KEYS = ("RADESYS", "RADECSYS")
 _EQUINOX_KEYS = ("EQUINOX", "EPOCH")
-_YEAR = 0.01  # in 4 days the equinox moves by 0.5 arcseconds
-_FK5_YEAR = 1984.0  # equinoxes before it are of FK4 (FITS standard, 8.3)
+_YEAR = 0.01  # years: the equinox moves by 0.5 arcseconds in 4 days
+_FK5_YEAR = 1984.0  # earlier equinoxes belong to FK4 (FITS standard, 8.3)
 
 
 def frame_of_word(text: str) -> str | None:
@@ -83,32 +83,34 @@ def frame_of_word(text: str) -> str | None:
     """
     words = set(re.findall(r"[a-z0-9]+", re.sub(r"2000\.0*", "2000", text.lower()))) - _BESIDE
     if len(words) > 1:
-        words -= {"j2000"}  # of an ecliptic frame, too
+        words -= {"j2000"}  # also for an ecliptic frame
     found = {_FRAME.get(word) or _FRAME.get(re.sub("j?2000$", "", word)) for word in words}
     return found.pop() if len(found) == 1 else None
 
 
 def frame_of_cards(text: Callable[[str], str]) -> tuple[str | None, str | None]:
-    """Return the frame that a header names, and the words where it cannot be understood.
+    """Return the frame that a header names, or its cards if they are not understood.
 
-    COORDSYS, COORD and SKYCOORD name the frame. RADESYS and EQUINOX do where these are silent, and
-    can say that an equatorial or ecliptic frame is not that of J2000.
+    COORDSYS, COORD and SKYCOORD name the frame. If they are missing, RADESYS and EQUINOX do.
+    RADESYS and EQUINOX can also say that an equatorial or ecliptic frame is not that of J2000.
 
     Parameters
     ----------
     text
-        Gives the value of a keyword, "" where there is none.
+        Function that gives the value of a keyword, "" if it is missing.
 
     Returns
     -------
-        The frame, G, E or C, or None; and, where cards are there that name no frame or contradict
-        each other, these cards as text, otherwise None.
+        The frame, G, E or C, or None; and the cards, as text, if they name an unknown frame or
+        contradict each other, otherwise None.
 
     """
     rare = {key: value for key, value in _given(text, _RARE_KEYS).items() if frame_of_word(value)}
     named = _given(text, _FRAME_KEYS) or rare
     system = _given(text, _EQUATORIAL_KEYS)
-    fixed = any(value.upper().startswith("IC") for value in system.values())  # has no equinox
+    fixed = any(
+        value.upper().startswith("IC") for value in system.values()
+    )  # Galactic coordinates have no equinox
     old = {} if fixed else _old_equinox(text)
     frames = {frame_of_word(value) for value in named.values()}
     if not frames:
@@ -116,7 +118,7 @@ def frame_of_cards(text: Callable[[str], str]) -> tuple[str | None, str | None]:
         frames = {frame_of_word(value) for value in system.values()}
         named = system | old or equinox
         frames = {None} if old else frames or ({"C"} if equinox else set())
-    elif frames <= {"C", "E"}:  # the date of the axes matters
+    elif frames <= {"C", "E"}:  # the equinox matters for these
         wrong = {key: value for key, value in system.items() if frame_of_word(value) != "C"} | old
         if wrong:
             named, frames = named | wrong, {None}
@@ -129,7 +131,7 @@ def frame_of_cards(text: Callable[[str], str]) -> tuple[str | None, str | None]:
 
 
 def _given(text: Callable[[str], str], keys: tuple[str, ...]) -> dict[str, str]:
-    """Collect the keywords that say something."""
+    """Collect the keywords that have a value."""
     found = {key: text(key).strip("' ") for key in keys}
     return {key: value for key, value in found.items() if value.lower() not in _SILENT | {""}}
 
@@ -142,7 +144,7 @@ def _old_equinox(text: Callable[[str], str]) -> dict[str, str]:
         if match is None:
             continue
         letter, year = match[1], float(match[2])
-        # A bare EPOCH means the equinox in old files only; in later ones it dates an observation.
+        # EPOCH alone means the equinox in old files; in newer ones it is the date of observation.
         if letter or key != "EPOCH":
             other = letter == "B" or abs(year - 2000) > _YEAR
         else:

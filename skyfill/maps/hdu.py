@@ -1,8 +1,8 @@
 """Read FITS files byte by byte.
 
-Bytes that nobody asked to change must come back as they were, whatever wrote them, so this module
-moves bytes and 80-character cards, and leaves to astropy only the meaning and the spelling of a
-single card. The format is that of the FITS standard 4.0, cited by its sections.
+Unchanged parts of a file must be copied bit for bit, whatever program wrote them. So this module
+handles bytes and 80-character cards; astropy only parses and writes single cards. Sections refer to
+the FITS standard 4.0.
 """
 
 from __future__ import annotations
@@ -41,30 +41,30 @@ _BOMB_BYTES = 1 << 32
 #: Bytes that one byte of such a file expands to. Masks, which are small, come near what gzip packs
 #: at most; maps of gigabytes do not.
 _BOMB_RATIO = 100
-#: Cards that decide what a number means: two of them that differ leave it open.
+#: Cards that define the meaning of numbers; two different values of one are refused.
 _DECISIVE = re.compile(r"ORDERING|COORDSYS|COORD|SKYCOORD|NSIDE|INDXSCHM|(TUNIT|TSCAL|TZERO)\d+")
 
 
 @dataclass(frozen=True)
 class Hdu:
-    """One header and the place of its data."""
+    """One header and the position of its data."""
 
     path: Path
     index: int
     cards: tuple[bytes, ...] = field(repr=False)
-    """The header as it is, 80 bytes a card, without END and padding."""
+    """The header, unchanged, 80 bytes a card, without END and padding."""
     start: int
-    """Byte where the data begin."""
+    """Offset of the first byte of data."""
 
     @cached_property
     def header(self) -> fits.Header:
         """The header, parsed."""
-        with warnings.catch_warnings():  # strange cards are the business of those who wrote them
+        with warnings.catch_warnings():  # unusual cards are not an error here
             warnings.simplefilter("ignore")
             return fits.Header.fromstring(b"".join(self.cards))
 
     def text(self, key: str) -> str:
-        """Return the value of a keyword as text, "" where it is absent or cannot be parsed."""
+        """Return the value of a keyword as text, "" if it is missing or cannot be parsed."""
         try:
             value = self.header.get(key)
             if _DECISIVE.fullmatch(key) and key in self.header and self.header.count(key) > 1:
@@ -74,7 +74,7 @@ class Hdu:
         return "" if value is None or isinstance(value, fits.card.Undefined) else str(value).strip()
 
     def _refuse_two(self, key: str) -> None:
-        """Refuse a keyword that says two things."""
+        """Refuse a keyword with two different values."""
         said = dict.fromkeys(
             str(self.header[key, i]).strip() for i in range(self.header.count(key))
         )
@@ -85,14 +85,14 @@ class Hdu:
             )
 
     def number(self, key: str, default: float) -> float:
-        """Return the value of a keyword as a number, `default` where it is absent or none."""
+        """Return the value of a keyword as a number, `default` if it is missing or not a number."""
         try:
             return float(self.text(key) or default)
         except ValueError:
             return default
 
     def count(self, key: str, default: int | None = None, *, most: int | None = None) -> int:
-        """Return the value of a keyword that counts; ValueError where it is none, or more."""
+        """Return the value of a keyword that counts something; ValueError if it is out of range."""
         value = self.integer(key, default)
         if value < 0 or (most is not None and value > most):
             raise ValueError(
@@ -102,7 +102,7 @@ class Hdu:
         return value
 
     def integer(self, key: str, default: int | None = None) -> int:
-        """Return the value of an integer keyword; ValueError where it is none."""
+        """Return the value of an integer keyword; ValueError if it is not an integer."""
         text = self.text(key)
         if not text and default is not None:
             return default
@@ -120,12 +120,12 @@ class Hdu:
 
     @property
     def begin(self) -> int:
-        """Byte where the header begins."""
+        """Offset of the first byte of the header."""
         return self.start - padded(80 * (len(self.cards) + 1))
 
     @property
     def size(self) -> int:
-        """Bytes of data, without padding (standard, equations 1 and 2)."""
+        """Number of bytes of data, without padding (standard, equations 1 and 2)."""
         axes = self.axes
         if not axes:
             return 0
@@ -136,12 +136,12 @@ class Hdu:
 
     @property
     def axes(self) -> list[int]:
-        """Lengths of the axes: of a table the bytes of a row, and the rows."""
+        """Lengths of the axes; for a table the bytes of a row and the number of rows."""
         return [self.count(f"NAXIS{i + 1}") for i in range(self.count("NAXIS", most=_MOST_FIELDS))]
 
     @property
     def is_table(self) -> bool:
-        """Whether this is a binary table, and not an image compressed into one."""
+        """Whether this is a binary table, and not a compressed image stored in one."""
         packed = "True" in (self.text("ZIMAGE"), self.text("ZTABLE"))
         return self.text("XTENSION") == "BINTABLE" and not packed
 
@@ -186,9 +186,9 @@ class Hdu:
         return tuple(columns)
 
     def _null(self, key: str, form: str) -> int | None:
-        """Return the integer that means "undefined", None where the type has no such number."""
+        """Return the integer that means "undefined"; None if there is none."""
         dtype = np.dtype(DTYPES.get(form, "V1"))
-        # BLANK is meant for images, but programs write it for tables, too.
+        # BLANK is defined for images, but some programs write it for tables.
         key = key if self.text(key) else "BLANK"
         if dtype.kind not in "iu" or not self.text(key):
             return None
@@ -197,14 +197,14 @@ class Hdu:
         return value if limits.min <= value <= limits.max else None
 
     def _sentinel(self, key: str, form: str) -> float | None:
-        """Return the number that means "undefined" in a column of floats, None where none does."""
+        """Return the number that means "undefined" in a column of floats; None if there is none."""
         if form not in {"E", "D"}:
             return None
         value = self.number(key, self.number("BLANK", math.nan))
         return value if math.isfinite(value) else None
 
     def _finite(self, key: str, default: float) -> float:
-        """Return the value of a keyword that numbers are scaled with."""
+        """Return the value of a keyword that scales numbers."""
         value = self.number(key, default)
         if not math.isfinite(value) or (default and not value):
             raise ValueError(
@@ -214,7 +214,7 @@ class Hdu:
         return value
 
     def rows(self, stream: BinaryIO) -> Iterator[NDArray[np.uint8]]:
-        """Read the rows of a table in pieces of whole rows: writable, (nrow, bytes of a row)."""
+        """Read a table in pieces of whole rows, each a writable ``(nrow, bytes of a row)``."""
         length = self.integer("NAXIS1")
         left = self.integer("NAXIS2")
         stream.seek(self.start)
@@ -233,7 +233,7 @@ def padded(size: int) -> int:
 
 @contextmanager
 def open_fits(path: str | Path) -> Iterator[BinaryIO]:
-    """Open a FITS file, plain, gzip or bzip2, for reading, and word what is wrong with it."""
+    """Open a FITS file, plain, gzip or bzip2, for reading, with clear errors."""
     path = Path(path)
     try:
         plain = path.open("rb")
@@ -259,30 +259,30 @@ def open_fits(path: str | Path) -> Iterator[BinaryIO]:
 
 
 def finish(stream: BinaryIO, last: Hdu) -> None:
-    """Go from an HDU to the end of its file: what is broken there must not be copied.
+    """Check the file from an HDU to its end, so that no damaged part is copied.
 
     Raises
     ------
     ValueError
-        The file ends before its headers say so, or what is compressed does not add up.
+        The file is shorter than its headers say, or the checksum of the compression is wrong.
 
     """
     for hdu in walk(stream, last.path, last):
         last = hdu
-    if is_packed(stream):  # its checksum stands at its end
+    if is_packed(stream):  # the checksum of the compression is at the end
         for _ in pieces(stream, last.path, last.start + padded(last.size)):
             pass
 
 
 def walk(stream: BinaryIO, path: Path, after: Hdu | None = None) -> Iterator[Hdu]:
-    """Go through the HDUs of a file; between two, the caller may read what it likes.
+    """Iterate over the HDUs of a file; the caller may read from the stream in between.
 
-    With `after`, from the data of that HDU on.
+    With `after`, start after that HDU.
 
     Raises
     ------
     ValueError
-        The file is no FITS file, or ends before its header says so.
+        The file is not a FITS file, or is shorter than its headers say.
 
     """
     position = index = 0
@@ -303,14 +303,14 @@ def walk(stream: BinaryIO, path: Path, after: Hdu | None = None) -> Iterator[Hdu
 
 
 def _check_end(stream: BinaryIO, hdu: Hdu) -> None:
-    """Refuse data that are not all there."""
-    if hdu.size:  # a seek beyond the end fails to tell, reading the last byte does not
+    """Refuse incomplete data."""
+    if hdu.size:  # a seek beyond the end raises no error; reading the last byte does
         stream.seek(hdu.start + hdu.size - 1)
         _read_into(stream, bytearray(1), hdu.path)
 
 
 def _check_length(stream: BinaryIO, path: Path, end: int) -> None:
-    """Refuse a length that the file cannot have, or should not, before a byte of it is read."""
+    """Refuse an impossible or suspicious length before any data are read."""
     size = os.fstat(stream.fileno()).st_size
     packed = is_packed(stream)
     if end > size * most_packed(stream):
@@ -318,19 +318,19 @@ def _check_length(stream: BinaryIO, path: Path, end: int) -> None:
     if packed and end > max(_BOMB_BYTES, size * _BOMB_RATIO):
         kind, tool = ("bzip2", "bunzip2") if isinstance(stream, bz2.BZ2File) else ("gzip", "gunzip")
         raise ValueError(
-            f"{path}: a {kind} file of {size} bytes that expands to {end} or more, as no map does;"
-            f" if you trust it, expand it with {tool} first"
+            f"{path}: a {kind} file of {size} bytes that expands to {end} or more, too large"
+            f" for a map; if you trust it, expand it with {tool} first"
         )
 
 
 def _read_cards(stream: BinaryIO, path: Path, first: bytes) -> tuple[bytes, ...] | None:
-    """Read one header; None where no further one begins."""
+    """Read one header; None at the end of the file."""
     cards: list[bytes] = []
     while True:
         block = stream.read(_BLOCK)
         if not cards and not block.startswith(first):
             if first == b"XTENSION":
-                return None  # the end, or the special records that may follow (standard, 3.5)
+                return None  # the end, or special records after the last HDU (standard, 3.5)
             if not block:
                 raise ValueError(f"{path}: the file is empty")
             kind = kind_of(block)
@@ -351,7 +351,7 @@ def _read_cards(stream: BinaryIO, path: Path, first: bytes) -> tuple[bytes, ...]
 
 
 def _read_into(stream: BinaryIO, data: bytearray, path: Path) -> None:
-    """Fill `data` from the stream, or raise ValueError where the file ends."""
+    """Fill `data` from the stream; raise ValueError if the file ends first."""
     view = memoryview(data)
     while view:
         count = cast("Any", stream).readinto(view)
@@ -361,7 +361,7 @@ def _read_into(stream: BinaryIO, data: bytearray, path: Path) -> None:
 
 
 def pieces(stream: BinaryIO, path: Path, start: int, end: int | None = None) -> Iterator[bytes]:
-    """Read the bytes from `start` to `end`, or all that follow, piece by piece."""
+    """Read the bytes from `start` to `end`, or to the end of the file, in pieces."""
     stream.seek(start)
     while end is None or start < end:
         data = stream.read(PIECE if end is None else min(PIECE, end - start))

@@ -1,7 +1,7 @@
 """Read multi-order maps (NUNIQ), as LIGO, Virgo and KAGRA write them, at one resolution.
 
 A cell of order k is a pixel of Nside 2^k; its number is 4 * 4^k + its NESTED index. Values are
-taken for densities, which a cell has in common with all of its parts.
+treated as densities, so that all parts of a cell have its value.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def orders(stream: BinaryIO, table: SkyTable) -> tuple[int, int]:
     Raises
     ------
     ValueError
-        The numbers are no cells, or there are none.
+        A number is not that of a cell, or there are no cells.
 
     """
     low, high = _ORDERS, -1
@@ -42,19 +42,19 @@ def orders(stream: BinaryIO, table: SkyTable) -> tuple[int, int]:
 
 
 def at_one_order(stream: BinaryIO, table: SkyTable, nside: int | None) -> SkyTable | None:
-    """Return a multi-order map as one of a single order; None where it must be flattened first.
+    """Return a multi-order map as a map of one order; None if it must be flattened first.
 
     Parameters
     ----------
     stream, table
         The multi-order map.
     nside
-        Resolution that is wished; None for that of the map, if all of its cells have one.
+        Wanted resolution; None for that of the map, if all its cells have the same order.
 
     Raises
     ------
     ValueError
-        The cells have several orders, and no resolution is wished.
+        The cells have several orders and `nside` is None.
 
     """
     low, high = orders(stream, table)
@@ -87,21 +87,21 @@ def read_flat(
     stream, table, column
         The map.
     nside
-        Resolution of the result. A larger cell gives its value to all of its pixels; of smaller
-        ones a pixel gets the mean, weighted by area, without those that have no value.
+        Resolution of the result. The pixels of a larger cell get its value. A pixel with smaller
+        cells gets their mean, weighted by area, without cells that have no value.
     single
-        Use float32 where that holds whatever the file does.
+        Use float32 if it can hold the numbers of the file.
     sentinels
         Further values that mean "missing".
 
     Returns
     -------
-        (npix,), file's unit, NESTED, NaN where no cell has a value.
+        ``(npix,)``, in the unit of the file, NESTED, NaN where no cell has a value.
 
     Raises
     ------
     ValueError
-        Cells overlap, or are none.
+        Cells overlap, or a number is not that of a cell.
 
     """
     check_nside(nside)
@@ -132,7 +132,7 @@ def read_flat(
 
 
 def _order(table: SkyTable, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the orders of cells, or raise ValueError where a number is that of no cell."""
+    """Return the orders of cells; ValueError if a number is not that of a cell."""
     order = np.searchsorted(_FIRST, numbers, side="right") - 1
     if numbers.size and (order.min() < 0 or numbers.max() >= 4 * int(_FIRST[-1])):
         raise ValueError(
@@ -143,7 +143,7 @@ def _order(table: SkyTable, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _check_overlap(table: SkyTable, order: NDArray[np.int64], pixels: NDArray[np.int64]) -> None:
-    """Refuse cells that cover one part of the sky twice."""
+    """Refuse cells that overlap."""
     depth = 2 * (_ORDERS - 1 - order)
     begin = pixels << depth
     along = np.argsort(begin)

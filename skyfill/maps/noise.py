@@ -1,8 +1,8 @@
-"""Read the noise of a map, pixel by pixel, from a file that gives it in one way or another.
+"""Read the noise in every pixel of a map, given as a standard deviation or a variance.
 
-Files give a standard deviation, a variance (Planck's II_COV, in K_CMB^2), an inverse variance
-(1/K^2), or a number of observations. The unit decides which, then the column's name. Only a number
-of observations cannot be used, because the noise of one observation is not in the file.
+Files hold a standard deviation, a variance (Planck's II_COV, in K_CMB^2), an inverse variance
+(1/K^2), or a number of observations. The unit of the column tells which, then its name. Numbers of
+observations are refused, because the noise of one observation is not in the file.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def read_noise(
 ) -> NDArray[np.float64]:
     """Read the standard deviation of the noise in every pixel from a HEALPix FITS file.
 
-    A column in K^2 is a variance, one in 1/K^2 an inverse variance, one in K a standard deviation.
-    Where the file names no unit, the column's name says which: II_COV, VAR, STD, RMS, IVAR, ...
+    A column in K is read as a standard deviation, in K^2 as a variance, in 1/K^2 as an inverse
+    variance. If the file names no unit, the column's name tells: II_COV, VAR, STD, RMS, IVAR, ...
 
     Parameters
     ----------
@@ -59,29 +59,29 @@ def read_noise(
     field
         The column, by number from 0 or by name.
     unit
-        The unit of its numbers where the file names none: "uK", "uK^2", "1/uK^2".
+        Unit of the numbers, for a file that names none: "uK", "uK^2", "1/uK^2".
     hdu, missing
         As for `skyfill.read_map`.
     variance
-        The numbers are a variance, though neither unit nor name says so. `unit` may then be that
-        of the standard deviation.
+        The numbers are a variance, for a file whose unit and name do not say so. `unit` may then be
+        that of the standard deviation.
     frame
-        The frame where the file names none or an unknown one: G, E, C or a word for it.
+        Frame of a file that names none or an unknown one: G, E, C or a word for it.
     like
-        The map: Nside and frame must be the same. Where neither the file nor `unit` gives a unit,
-        that of the map is taken, with a warning.
+        The map, which must have the same Nside and frame. If neither the file nor `unit` gives a
+        unit, the unit of the map is assumed, with a warning.
 
     Returns
     -------
-        (npix,), µK, RING, NaN where missing.
+        ``(npix,)``, the standard deviation in µK, RING, NaN where missing.
 
     Raises
     ------
     ValueError
-        The column is no noise of a temperature map, it counts observations, its unit, its name,
-        `unit` and `variance` contradict each other, or the file is not what it should be.
+        The column does not hold noise of a temperature map, or counts observations; its unit, its
+        name, `unit` and `variance` contradict each other; or the file is damaged.
     OSError
-        It cannot be read.
+        The file cannot be read.
 
     """
     read = read_file(Path(path), field, hdu=hdu, missing=missing, frame=frame, like=like)
@@ -102,13 +102,13 @@ def read_noise(
     if kind == "inverse variance":
         with np.errstate(divide="ignore"):
             np.reciprocal(values, out=values)
-        values[np.isinf(values)] = np.nan  # no weight: nothing is known there
+        values[np.isinf(values)] = np.nan  # a weight of 0: the noise is unknown there
     values *= scale
     return values
 
 
 def _without_sentinel(read: Read) -> NDArray[Any]:
-    """Return the values, missing where one value seems to mean "no data", with a warning."""
+    """Set a value that seems to mean "no data" to NaN, with a warning."""
     values = read.values
     found = find_sentinel(values)
     negative = np.unique(values[values < 0])
@@ -120,7 +120,7 @@ def _without_sentinel(read: Read) -> NDArray[Any]:
     low, high = (float(limit(rest, initial=np.nan)) for limit in (np.fmin.reduce, np.fmax.reduce))
     warnings.warn(
         f"{read}: {np.count_nonzero(here)} pixels hold exactly {value:.9g}, while the others lie"
-        f" between {low:.4g} and {high:.4g}; it is taken to mean that nothing is known there",
+        f" between {low:.4g} and {high:.4g}; it is taken for missing data",
         stacklevel=3,
     )
     cleared: NDArray[Any] = np.where(here, np.nan, values)
@@ -128,12 +128,12 @@ def _without_sentinel(read: Read) -> NDArray[Any]:
 
 
 def _refuse_other_columns(read: Read, *, by_name: bool) -> None:
-    """Refuse the noise of polarization, and a map where its noise stands beside it."""
+    """Refuse noise of polarization, and a map if another column holds its noise."""
     name = read.column.name
     stokes = stokes_of(name, [other.name for other in read.table.fields])
     if stokes not in (None, "T", "TT"):
         raise ValueError(
-            f"{read} is about Stokes {stokes}, not about temperature; choose another column by"
+            f"{read} is the noise of Stokes {stokes}, not of temperature; choose another column by"
             " `field`"
         )
     if by_name or noise_of_name(name) is not None:
@@ -142,14 +142,14 @@ def _refuse_other_columns(read: Read, *, by_name: bool) -> None:
         fits = stokes_of(other.name) in (None, "T", "TT")
         if fits and noise_of_name(other.name) in _POWERS:
             raise ValueError(
-                f"{read} does not say that it is noise, and column {other.name!r} does; pass"
-                f" `field={other.name!r}`"
+                f"{read} is not named as noise, but column {other.name!r} is; pass "
+                f"`field={other.name!r}`"
             )
 
 
 @dataclass(frozen=True)
 class _Said:
-    """What is said of a column's numbers, and by whom."""
+    """What kind of noise a column holds, and what says so."""
 
     unit: Unit
     words: str
@@ -158,13 +158,13 @@ class _Said:
 def _scale_of(
     read: Read, given: str | None, like: SkyMap | None, *, variance: bool
 ) -> tuple[float, Noise]:
-    """Decide how a column gives the noise, and what makes µK of its standard deviation."""
+    """Find the kind of noise in a column, and the factor to µK."""
     named = noise_of_name(read.column.name)
     said = _said(read, given, named, variance=variance)
     if said is None:
         kind: Noise = "variance" if variance else named or "rms"
         _refuse_without_unit(read, kind, known=like is not None)
-        if like is None:  # has been refused
+        if like is None:  # polarization has been refused already
             raise ValueError(f"{read} has no unit")
         power = _POWERS[kind]
         spelled = {1: like.unit, 2: f"({like.unit})^2", -2: f"1/({like.unit})^2"}[power]
@@ -191,10 +191,10 @@ def _scale_of(
 
 
 def _said(read: Read, given: str | None, named: Noise | None, *, variance: bool) -> _Said | None:
-    """Read the unit of the file or of the caller; None where neither has one."""
+    """Find the unit, from the file or the caller; None if neither gives one."""
     own, key = read.table.unit(read.column)
     if key not in ("its name", f"TUNIT{read.column.number}") and named not in (None, "rms"):
-        own = ""  # the unit of a map, said for all columns
+        own = ""  # the header's unit for all columns is that of the map
     asked = None if given is None else _noise_unit(read, given)
     if own:
         unit = parse_unit(own)
@@ -202,8 +202,8 @@ def _said(read: Read, given: str | None, named: Noise | None, *, variance: bool)
             if named == "hits" or noise_of_name(own) == "hits":
                 _refuse_hits(read)
             raise ValueError(
-                f"{read} is in {own} ({key}), which is no unit of noise; choose another column by"
-                f" `field`, or {_mend_unit(read)}"
+                f"{read} is in {own} ({key}), not a unit of noise; choose another column by "
+                f"`field`, or {_mend_unit(read)}"
             )
         if asked is not None and asked != unit:
             raise ValueError(
@@ -212,7 +212,7 @@ def _said(read: Read, given: str | None, named: Noise | None, *, variance: bool)
         return _Said(unit, f"{own} ({key})")
     if asked is None:
         return None
-    if asked.power == 1 and variance:  # the unit of its square root
+    if asked.power == 1 and variance:  # the unit of the standard deviation
         return _Said(Unit(asked.uk**2, 2), f"{given} squared")
     if asked.power == 1 and named == "variance":
         return _Said(Unit(asked.uk**2, 2), f"{given} squared")
@@ -220,18 +220,18 @@ def _said(read: Read, given: str | None, named: Noise | None, *, variance: bool)
 
 
 def _noise_unit(read: Read, given: str) -> Unit:
-    """Read a given unit."""
+    """Parse a unit given by the caller."""
     unit = parse_unit(given)
     if unit is None or unit.power not in _KINDS:
         raise ValueError(
-            f"{read}: {given!r} is no unit of noise; pass `unit` K, mK or uK, `unit='uK^2'`"
+            f"{read}: {given!r} is not a unit of noise; pass `unit` K, mK or uK, `unit='uK^2'`"
             " or `unit='1/uK^2'`"
         )
     return unit
 
 
 def _refuse_without_unit(read: Read, kind: Noise, *, known: bool) -> None:
-    """Refuse numbers that say nothing of the noise unless a unit is known."""
+    """Refuse numbers that cannot be interpreted without a unit."""
     named = noise_of_name(read.column.name)
     integers = read.column.dtype.kind in "iu"
     whole = integers and (read.column.scale, read.column.zero) == (1.0, 0.0)
@@ -239,8 +239,8 @@ def _refuse_without_unit(read: Read, kind: Noise, *, known: bool) -> None:
         _refuse_hits(read)
     if kind == "rms" and named is None and _counts(read.values):
         raise ValueError(
-            f"{read} has no unit (TUNIT{read.column.number}) and holds whole numbers, as counts of"
-            " observations are; pass `unit` K, mK or uK if it is the standard deviation, or give"
+            f"{read} has no unit (TUNIT{read.column.number}) and holds whole numbers, like counts "
+            "of observations; pass `unit` K, mK or uK if it is the standard deviation, or give"
             " sigma_0 / sqrt(N_obs) as a map"
         )
     if kind in ("weights", "inverse variance"):
@@ -256,7 +256,7 @@ def _refuse_without_unit(read: Read, kind: Noise, *, known: bool) -> None:
 
 
 def _counts(values: NDArray[np.floating]) -> bool:
-    """Tell whether values are whole numbers, and not one alone."""
+    """Tell whether values are whole numbers, with more than one distinct value."""
     known = values[~np.isnan(values)]
     return bool(known.size and (known == np.rint(known)).all() and known.min() < known.max())
 
@@ -269,7 +269,7 @@ def _refuse_hits(read: Read) -> None:
 
 
 def _mend_unit(read: Read) -> str:
-    """Say how a header is put right."""
+    """Say how to correct a header."""
     key = f"TUNIT{read.column.number}"
     return (
         "if the header is wrong, set it, in Python: astropy.io.fits.setval("

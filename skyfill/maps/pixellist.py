@@ -20,31 +20,31 @@ __all__ = [
     "uniq_column",
 ]
 
-_PEEK = 1 << 12  # rows that show whether a column lists pixels
-#: Names of columns that list pixels, without what stands between letters: PIXEL, IPIX, HPX_INDEX,
+_PEEK = 1 << 12  # rows examined to see whether a column lists pixels
+#: Names of columns that list pixels, without separators: PIXEL, IPIX, HPX_INDEX,
 #: healpix_id, HPIX64, PIX_NEST, nest_ipix, ring_index and the like.
 _NUMBER = r"(INDEX|INDICES|IDX|ID|NUM|NUMBER|NO|NR|CELL)"
 _PIXEL_NAME = re.compile(
     rf"(I|H|HP|HPX|HEAL|HEALPIX)?(PIX|PIXEL|PIXELS){_NUMBER}?|HP{_NUMBER}|(HPX|HEALPIX){_NUMBER}?"
 )
 _IN_ORDER = re.compile(rf"(NESTED|NEST|RING){_NUMBER}|I?P(NESTED|NEST|RING)")
-#: Names that say so only where the header does, too (INDXSCHM = 'EXPLICIT').
+#: Names that mean a list of pixels only with INDXSCHM = 'EXPLICIT' in the header.
 _LIST_NAMES = {"INDEX", "INDICES", "IDX", "ID", "NUMBER"}
 _UNIQ_NAME = re.compile(r"N?UNIQ(UE)?(ID|INDEX|PIX|PIXEL)?")
 _ORDER_NAME = re.compile(r"(NEST(?:ED)?|RING)\d*$|^(NEST(?:ED)?|RING)")
-#: Other cards that name the order: logical ones, true of NESTED, and words. DESI has HPXNEST.
+#: Other cards that name the order: logical ones (true for NESTED) and words. DESI has HPXNEST.
 _NEST_KEYS = ("HPXNEST", "HPX_NEST", "NESTED", "NEST", "ISNEST")
 _ORDER_KEYS = ("SCHEME", "PIXORDER", "HPXORDER", "ORDER", "HPXSCHEM", "HPX_ORDER")
 _LIST_FORMS = set("BIJKED")
 
 
 def said_ordering(hdu: Hdu, primary: Hdu) -> str:
-    """Return the words of a header for the order of the pixels, "" where there are none.
+    """Return the header's word for the order of the pixels, "" if there is none.
 
     Raises
     ------
     ValueError
-        Two cards of the table contradict each other.
+        Two cards of the header contradict each other.
 
     """
     said = hdu.text("ORDERING") or primary.text("ORDERING")
@@ -64,7 +64,7 @@ def said_ordering(hdu: Hdu, primary: Hdu) -> str:
 
 
 def order_of_word(text: str) -> str | None:
-    """Understand the word of a header for the order of pixels; None for others."""
+    """Interpret a header's word for the order of pixels; None if it is unknown."""
     word = re.sub(r"[^A-Z]", "", text.upper())
     for start, ordering in (("RING", "RING"), ("NEST", "NESTED"), ("NUNIQ", "NUNIQ")):
         if word.startswith(start):
@@ -75,14 +75,14 @@ def order_of_word(text: str) -> str | None:
 def uniq_column(hdu: Hdu) -> Column | None:
     """Find the column that lists pixels of several orders."""
     able = [column for column in hdu.columns if column.form in _LIST_FORMS]
-    names = {"UNIQ", "NUNIQ"}  # a catalogue may have a UNIQUE_ID
+    names = {"UNIQ", "NUNIQ"}  # UNIQUE_ID may be a column of a catalogue
     if order_of_word(hdu.text("ORDERING")) == "NUNIQ":
         names |= {_letters(column) for column in able if _UNIQ_NAME.fullmatch(_letters(column))}
     return next((column for column in able if _letters(column) in names), None)
 
 
 def pixel_column(stream: BinaryIO, hdu: Hdu, primary: Hdu) -> Column | None:
-    """Find the column that lists pixels; None where there is none."""
+    """Find the column that lists pixels; None if there is none."""
     able = [column for column in hdu.columns if column.form in _LIST_FORMS]
     scheme = (hdu.text("INDXSCHM") or primary.text("INDXSCHM")).upper()
     named = [column for column in able if is_pixel_name(column)]
@@ -93,15 +93,15 @@ def pixel_column(stream: BinaryIO, hdu: Hdu, primary: Hdu) -> Column | None:
             if choice:
                 return _the_one(hdu, choice)
         return None
-    # The rows may be the pixels, whatever a column is called, so its numbers are looked at.
+    # The rows may be the pixels whatever the column's name is, so its numbers are examined.
     named = [column for column in named if _lists_pixels(stream, hdu, column)]
     return _the_one(hdu, named) if named else None
 
 
 def refuse_hidden_list(stream: BinaryIO, hdu: Hdu, primary: Hdu, nside: int) -> None:
-    """Refuse a whole sky without INDXSCHM in which a column lists all pixels, in another order.
+    """Refuse a full sky without INDXSCHM in which a column lists all pixels in another order.
 
-    That is no chance: either the rows follow it, or it gives the numbers of another ordering.
+    Either the rows follow that column, or it holds pixel numbers of the other ordering.
     """
     if hdu.text("INDXSCHM") or primary.text("INDXSCHM"):
         return
@@ -134,7 +134,7 @@ def refuse_hidden_list(stream: BinaryIO, hdu: Hdu, primary: Hdu, nside: int) -> 
 
 
 def check_name(hdu: Hdu, pixel: Column | None, ordering: str | None) -> None:
-    """Refuse a list whose name says another order than the header."""
+    """Refuse a list of pixels whose name contradicts the order in the header."""
     name = "" if pixel is None else re.sub(r"[^A-Z0-9]", "", pixel.name.upper())
     match = _ORDER_NAME.search(name)
     if match and ordering not in (None, order_of_word(match[1] or match[2])):
@@ -145,7 +145,7 @@ def check_name(hdu: Hdu, pixel: Column | None, ordering: str | None) -> None:
 
 
 def _the_one(hdu: Hdu, columns: list[Column]) -> Column:
-    """Return the only column that may list pixels, or that with the name of the standard."""
+    """Return the only column that may list pixels, or the one with the standard name."""
     standard = [column for column in columns if _letters(column) in {"PIXEL", "PIXELS"}]
     choice = standard or columns
     if len(choice) > 1:
@@ -157,7 +157,7 @@ def _the_one(hdu: Hdu, columns: list[Column]) -> Column:
 
 
 def _lists_pixels(stream: BinaryIO, hdu: Hdu, column: Column) -> bool:
-    """Tell whether the first numbers of a column are whole, not negative, and all different."""
+    """Tell whether the first numbers of a column are distinct integers of 0 or more."""
     rows = next(hdu.rows(stream), None) if column.width else None
     if rows is None or not rows.size:
         return False
@@ -170,7 +170,7 @@ def _lists_pixels(stream: BinaryIO, hdu: Hdu, column: Column) -> bool:
 
 
 def is_pixel_name(column: Column) -> bool:
-    """Tell whether a column is called as lists of pixels are."""
+    """Tell whether a column has the name of a list of pixels."""
     name = re.sub(r"[^A-Z0-9]", "", column.name.upper()).rstrip("0123456789")
     return bool(
         _IN_ORDER.fullmatch(name)
@@ -180,6 +180,6 @@ def is_pixel_name(column: Column) -> bool:
 
 
 def _letters(column: Column) -> str:
-    """Return a column's name in large letters, without what separates them, order and Nside."""
+    """Return a column's name in capitals, without separators, order and Nside."""
     name = re.sub(r"[^A-Z0-9]", "", column.name.upper())
     return re.sub(r"(?<=.)(NESTED|NEST|RING)?\d*$", "", name)

@@ -1,7 +1,7 @@
-"""Read one column of a sky file, and refuse it beside a file that it does not go with.
+"""Read one column of a HEALPix file, and check that two files have the same Nside and frame.
 
-Two files go together where Nside and frame agree. A file that names no frame is taken to be in that
-of the other, as healpy writes maps without one unless told. An unknown frame is not.
+A file that names no frame is assumed to have the frame of the other file, because healpy writes
+maps without a frame by default. A file with an unknown frame is refused.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ class Frame(NamedTuple):
     """The frame of a file."""
 
     coord: str | None
-    """G, E or C; None where the file names none, or one that is unknown."""
+    """G, E or C; None if the file names no frame or an unknown one."""
     unknown: str | None = None
-    """The cards that name the frame, where they cannot be understood."""
+    """The header cards of a frame that is not understood."""
 
     @property
     def named(self) -> bool:
-        """Whether the file says something of its frame."""
+        """Whether the file names a frame, known or not."""
         return bool(self.coord or self.unknown)
 
     def __str__(self) -> str:
         if self.coord:
             return f"{_NAMES[self.coord]} coordinates ({self.coord})"
-        return f"a frame that is unknown ({self.unknown})" if self.unknown else "no named frame"
+        return f"an unknown frame ({self.unknown})" if self.unknown else "no named frame"
 
 
 class Placed(Protocol):
@@ -68,7 +68,7 @@ class Place:
 
     path: Path
     nside: int | None
-    """None of a multi-order file, whose resolution depends on how it is read."""
+    """None for a multi-order file, whose resolution depends on how it is read."""
     frame: Frame
     mask: bool = False
     """Whether the file holds a mask."""
@@ -76,7 +76,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Read:
-    """One column as it stands in its file, and the frame that it is in."""
+    """One column in the unit and order of its file, with its frame."""
 
     found: SkyColumn
     frame: Frame
@@ -93,7 +93,7 @@ class Read:
 
     @property
     def values(self) -> NDArray[Any]:
-        """(npix,), unit and order of the file, NaN where missing."""
+        """``(npix,)``, in the unit and order of the file, NaN where missing."""
         return self.found.values
 
     @property
@@ -102,7 +102,7 @@ class Read:
         return self.found.nside
 
     def ring(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Bring (npix,) values from the file's order to RING."""
+        """Reorder ``(npix,)`` values from the file's order to RING."""
         return reorder(values, nest_in=True, nest_out=False) if self.table.nest else values
 
     def __str__(self) -> str:
@@ -123,18 +123,18 @@ def place_of(
     path
         A HEALPix FITS file.
     hdu
-        The table, by number of its HDU or by EXTNAME; the first with a sky where it is not given.
+        The table, by number of its HDU or by EXTNAME; the first with a HEALPix map if None.
     frame
-        Its frame where the header names none or an unknown one.
+        Frame of a file whose header names none or an unknown one.
     mask
-        Whether it holds a mask, for messages.
+        Whether the file holds a mask, for messages.
 
     Raises
     ------
     ValueError
-        The file holds no sky, or names another frame than `frame`.
+        The file holds no HEALPix map, or names another frame than `frame`.
     OSError
-        It cannot be read.
+        The file cannot be read.
 
     """
     path = Path(path)
@@ -156,21 +156,21 @@ def read_file(
     like: Placed | str | os.PathLike[str] | None = None,
     mask: bool = False,
 ) -> Read:
-    """Read one column as it stands in its file, and check that it goes with another file.
+    """Read one column in the unit and order of its file, and check it against another file.
 
     Parameters
     ----------
     path, field, hdu, missing, nside, single
         As for `skyfill.maps.values.read_column`.
     frame
-        The frame where the file names none or an unknown one.
+        Frame of a file that names none or an unknown one.
     like
-        What the file must share Nside and frame with: something read, or the path of a mask.
+        A map or the path of a mask that must have the same Nside and frame.
     mask
         Whether the column is a mask, for messages.
 
     """
-    # From the headers first: what does not go together is not read.
+    # Compare the headers before reading any data.
     place = place_of(path, hdu=hdu, frame=frame, mask=mask)
     if place.nside is None and nside is not None:
         place = replace(place, nside=nside)
@@ -181,23 +181,23 @@ def read_file(
 
 
 def _frame_of(table: SkyTable, given: str | None) -> Frame:
-    """Join the frame that a file names and the one that the caller gives."""
+    """Combine the frame of the file and the frame given by the caller."""
     own = Frame(table.coord, table.unknown_frame)
     if given is None:
         return own
     coord = frame_of_word(given)
     if coord is None:
-        raise ValueError(f"{given!r} is no known frame; pass `frame` G, E or C")
+        raise ValueError(f"{given!r} is not a known frame; pass `frame` G, E or C")
     if own.coord and own.coord != coord:
         raise ValueError(
-            f"{table.path} is in {own}, as its header says, and not in {Frame(coord)}; drop"
-            " `frame`, which is for files that name no frame or an unknown one"
+            f"{table.path} is in {own} by its header, not in {Frame(coord)}; drop `frame`, which "
+            "is for files that name no frame or an unknown one"
         )
     return Frame(coord)
 
 
 def _beside(like: Placed | str | os.PathLike[str], place: Place, *, given: bool) -> Placed:
-    """Find the place of the other file; a frame that the caller gives is meant for both."""
+    """Locate the other file; a frame given by the caller applies to both."""
     if not isinstance(like, str | os.PathLike):
         return like
     other = place_of(like, mask=True)
@@ -210,7 +210,7 @@ def check_alike(one: Placed, other: Placed) -> None:
     Raises
     ------
     ValueError
-        Nside or frames differ, or a frame is unknown and the other file does not name the same.
+        The Nside or the frames differ, or a frame is unknown and the other file names another one.
 
     """
     if None not in (one.nside, other.nside) and one.nside != other.nside:
@@ -220,7 +220,7 @@ def check_alike(one: Placed, other: Placed) -> None:
         )
     ours, theirs = one.frame, other.frame
     if not (ours.named and theirs.named) or ours == theirs:
-        return  # what a file does not say is taken from the other
+        return  # a file without a frame is assumed to have the frame of the other
     if ours.coord and theirs.coord:
         mend = _mend(one, other)
     else:
@@ -229,7 +229,7 @@ def check_alike(one: Placed, other: Placed) -> None:
 
 
 def _mend(one: Placed, other: Placed) -> str:
-    """Say how two files come to one frame."""
+    """Say how to bring two files to one frame."""
     for mask, sky in ((one, other), (other, one)):
         if getattr(mask, "mask", False):
             frames = f"{mask.frame.coord!r}, {sky.frame.coord!r}"

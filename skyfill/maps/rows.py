@@ -1,4 +1,4 @@
-"""Lay out the rows of a table that is written again with more pixels than it had."""
+"""Lay out the rows of a table that gets more pixels than it had."""
 
 from __future__ import annotations
 
@@ -31,37 +31,37 @@ _COVERAGE = {
 
 @dataclass(frozen=True)
 class Layout:
-    """A table as it is to be written."""
+    """A table to be written."""
 
     cards: tuple[bytes, ...]
     column: Column
-    """The column that was asked for, where it now lies."""
+    """The filled column, at its new place."""
     rows: Callable[[], Iterator[tuple[NDArray[np.uint8], Pixels]]]
-    """Starts to read the rows, in pieces of (nrow, bytes of a row) that may be changed, and the
-    pixels that they are of."""
+    """Function that yields the rows, in writable pieces of ``(nrow, bytes of a row)``, with their
+    pixels."""
     size: int
-    """Bytes of all rows."""
+    """Number of bytes of all rows."""
 
 
 def layout(stream: BinaryIO, table: SkyTable, column: Column, holes: NDArray[np.bool_]) -> Layout:
-    """Lay out a table such that it has a place for each filled pixel.
+    """Lay out a table with a place for each filled pixel.
 
-    A table that has one for all of them stays as it is. Otherwise a sky that is then whole gets one
-    pixel a row, in order and without list; a sky that is still partial gets rows for the filled
-    pixels after its own, and a list of pixels if it had none and the rows are no range. The other
-    columns are missing in the new rows: UNSEEN, TNULLn, or 0 in integers without TNULLn.
+    A table that already has all of them is not changed. If the filled sky is complete, it gets one
+    pixel a row, in order and without a list. If it is still partial, rows of the new pixels follow
+    the old ones, and the table gets a list of pixels if it had none and the pixels are not a range.
+    In the new rows the other columns are missing: UNSEEN, TNULLn, or 0 for integers without TNULLn.
 
     Parameters
     ----------
     stream, table, column
         The table, and the column that is filled.
     holes
-        (npix,), the file's ordering: the pixels that are filled.
+        ``(npix,)``, in the file's ordering, true for filled pixels.
 
     Raises
     ------
     ValueError
-        The table needs new rows, and has columns that cannot be divided into pixels.
+        The table needs new rows, but has columns that cannot be split into pixels.
 
     """
     hdu = table.hdu
@@ -90,7 +90,7 @@ def layout(stream: BinaryIO, table: SkyTable, column: Column, holes: NDArray[np.
 
 
 def _is_range(listed: NDArray[np.bool_]) -> bool:
-    """Tell whether pixels are all those between two."""
+    """Tell whether pixels are a range without gaps."""
     first, last = int(np.argmax(listed)), listed.size - int(np.argmax(listed[::-1]))
     return bool(listed[first:last].all())
 
@@ -98,7 +98,7 @@ def _is_range(listed: NDArray[np.bool_]) -> bool:
 def _whole(
     stream: BinaryIO, table: SkyTable, column: Column
 ) -> Iterator[tuple[NDArray[np.uint8], Pixels]]:
-    """Read the rows of a whole sky in order."""
+    """Read the rows of a full sky in order."""
     at = 0
     for rows in table.hdu.rows(stream):
         count = len(rows) * column.repeat
@@ -117,7 +117,7 @@ def _own(
 
 
 def _moved(columns: list[Column], repeat: int) -> tuple[list[Column], int]:
-    """Put columns beside each other with one pixel a row; return them and the bytes of a row."""
+    """Place columns side by side with one pixel a row; return them and the bytes of a row."""
     moved: list[Column] = []
     length = 0
     for old in columns:
@@ -131,7 +131,7 @@ def _moved(columns: list[Column], repeat: int) -> tuple[list[Column], int]:
 
 
 def _blank(table: SkyTable, columns: list[Column], length: int) -> NDArray[np.uint8]:
-    """Return a row without values."""
+    """Return a row in which all columns are missing."""
     blank = np.zeros((1, length), np.uint8)
     for new in columns:
         if new.sentinel is not None:
@@ -211,7 +211,7 @@ def _extended(stream: BinaryIO, table: SkyTable, column: Column, new: NDArray[np
 
 
 def _listed(stream: BinaryIO, table: SkyTable, column: Column, new: NDArray[np.int64]) -> Layout:
-    """Lay out the rows as they are, and one for each new pixel after them, with a list."""
+    """Lay out the old rows, then one row for each new pixel, with a list of pixels."""
     olds = list(table.hdu.columns)
     pixel, numbers, length = _with_list(table, column, int(new[-1]))
     copied = [old for old in olds if numbers[old.number] is not pixel]
@@ -245,7 +245,7 @@ def _listed(stream: BinaryIO, table: SkyTable, column: Column, new: NDArray[np.i
     whole = count == table.npix
     cover: dict[str, object] = {"INDXSCHM": "EXPLICIT", "OBJECT": "FULLSKY" if whole else "PARTIAL"}
     known: dict[str, object] = {"GRAIN": 1, "OBS_NPIX": count}
-    if table.pixel is None:  # no longer a range
+    if table.pixel is None:  # the pixels are no longer a range
         cover["OBS_NPIX"] = count
     known["FIRSTPIX"] = min(table.integer("FIRSTPIX", 0), int(new[0]))
     known["LASTPIX"] = max(table.integer("LASTPIX", 0), int(new[-1]))
@@ -258,7 +258,7 @@ def _with_list(table: SkyTable, column: Column, last: int) -> tuple[Column, dict
 
     Returns
     -------
-        The list; where each column lies now, by its number before; the bytes of a row.
+        The list; the new place of each column, by its old number; the bytes of a row.
 
     """
     olds = list(table.hdu.columns)
@@ -279,7 +279,7 @@ def _with_list(table: SkyTable, column: Column, last: int) -> tuple[Column, dict
 def _empty(
     blank: NDArray[np.uint8], pixels: NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
-    """Make rows without values for pixels."""
+    """Make rows for pixels in which all columns are missing."""
     step = max(1, PIECE // blank.shape[1])
     for start in range(0, pixels.size, step):
         part = pixels[start : start + step]
@@ -287,7 +287,7 @@ def _empty(
 
 
 def _holds(column: Column, number: int) -> bool:
-    """Tell whether a column of pixel numbers can hold one more."""
+    """Tell whether a column of pixel numbers can hold a given number."""
     if column.scale != 1.0 or not column.zero.is_integer():
         return False
     if column.dtype.kind == "f":
@@ -298,7 +298,7 @@ def _holds(column: Column, number: int) -> bool:
 
 def _number(column: Column, rows: NDArray[np.uint8], pixels: NDArray[np.int64]) -> None:
     """Put pixel numbers into the list of some rows of one pixel."""
-    if column.form == "K" and column.zero == 2.0**63:  # beyond float64, and beyond int64
+    if column.form == "K" and column.zero == 2.0**63:  # beyond the range of float64 or int64
         stored = (pixels.view(np.uint64) ^ np.uint64(1 << 63)).view(np.int64)
     else:
         stored = pixels - int(column.zero)
@@ -308,7 +308,7 @@ def _number(column: Column, rows: NDArray[np.uint8], pixels: NDArray[np.int64]) 
 def _renumbered(
     table: SkyTable, numbers: dict[int, Column], length: int, rows: int, *, one_a_row: bool
 ) -> tuple[bytes, ...]:
-    """Give the keywords of columns their new numbers and say how the rows lie."""
+    """Renumber the keywords of columns and set those of the layout."""
     cards = []
     total = len(table.hdu.columns)
     for card in table.hdu.cards:
@@ -332,7 +332,7 @@ def _renumbered(
 def _covering(
     table: SkyTable, cards: tuple[bytes, ...], cover: dict[str, object], known: dict[str, object]
 ) -> tuple[bytes, ...]:
-    """Say which pixels there are: `cover` in any case, `known` where the header has such a card."""
+    """Set the cards of the sky coverage: `cover` always, `known` if the header has the card."""
     present = {key: value for key, value in known.items() if table.hdu.text(key)}
     said = {**cover, **present}
     return edit(cards, {key: (value, _COVERAGE[key]) for key, value in said.items()})

@@ -1,11 +1,10 @@
-"""Find values that other programs put where a map has no data.
+"""Find values that other programs write where a map has no data.
 
 Such a value is one number, repeated in many pixels, far outside the distribution of the others:
-UNSEEN after a conversion of units, -1e30, -32768, -9999. It is told from the ends of real skies by
-the gap between it and the next value, as a multiple of how far the other values reach on its side
-of their median. In a clipped or saturated map the gap is small; two or three saturated pixels of a
-skewed foreground can leave a large gap by chance, so that few pixels must lie farther out than
-many.
+UNSEEN after a conversion of units, -1e30, -32768, -9999. It is recognised by the gap between it and
+the next value, in units of the distance that the other values reach on its side of their median. In
+a clipped or saturated map this gap is small. Two or three saturated pixels of a skewed foreground
+can leave a large gap by chance, so a value in few pixels needs a larger gap than one in many.
 """
 
 from __future__ import annotations
@@ -18,21 +17,21 @@ from numpy.typing import NDArray
 
 __all__ = ["Sentinel", "find_sentinel", "repeated_value"]
 
-#: Gap of a value in many pixels. Foregrounds and clipped maps stay below 1 (see the tests).
+#: Smallest gap for a value in many pixels. Foregrounds and clipped maps stay below 1 (see tests).
 _GAP = 3.0
-#: In n pixels the gap must be 10^(6/n) at least: the n brightest pixels of a sky whose brightness
-#: falls as slowly as 1/x leave such a gap in one of a million cases. Pixels that were one before
-#: the map was upgraded count as one.
+#: For a value in n pixels the gap must be at least 10^(6/n): the n brightest pixels of a sky whose
+#: brightness falls as slowly as 1/x leave such a gap in one case of a million. Pixels that came
+#: from one pixel of an upgraded map count as one.
 _CHANCE = 6.0
-#: Gap of a value that programs use, in a single pixel.
+#: Smallest gap for a value that programs use for "no data", in a single pixel.
 _USUAL_GAP = 10.0
-#: A gap so large that no sky has it, whatever the value: 180 dB.
+#: A gap that no sky has, whatever the value: 180 dB.
 _ABSURD = 1e9
-#: Share of a repeated value's pixels that may lie between it and the others.
+#: Allowed number of pixels between a repeated value and the others, as a share of its own pixels.
 _STRAY = 0.05
 _MOST_STRAY = 1000
-_MOST_KINDS = 3  # different such values in one map that are looked through
-#: Values that programs use, in whatever unit; and all powers of ten from 1e9, UNSEEN among them.
+_MOST_KINDS = 3  # largest number of such values examined in one map
+#: Values that programs use for "no data", in any unit, besides powers of ten from 1e9 and UNSEEN.
 _USUAL = np.array(
     (
         *(9.0, 99.0, 99.99, 999.0, 999.9, 999.99, 9999.0, 9999.9, 99999.0, 999999.0, 1e6, 1e7, 1e8),
@@ -48,11 +47,11 @@ _USUAL = np.array(
         ),
     )
 )
-_SAMPLE = 1 << 18  # pixels that show the distribution
+_SAMPLE = 1 << 18  # pixels sampled to find the distribution
 _LEAST_SAMPLE = 4
 _PART = 1 << 20  # pixels that are looked through at a time
 _FEW = 16  # different values of flags and classes, which have no distribution
-# A value in the midst of the others is conspicuous where all of these three hold.
+# A value within the distribution is suspicious if all of these three hold.
 #: It stands in at least this share of the pixels.
 _SHARE = 0.005
 #: It stands in at least so many pixels.
@@ -65,11 +64,11 @@ _CLIPPED = 0.3
 
 @dataclass(frozen=True)
 class Sentinel:
-    """A value that stands where a map has no data."""
+    """A value that marks pixels without data."""
 
     value: float
     count: int
-    """Pixels that hold it."""
+    """Number of pixels that hold it."""
     low: float
     """Smallest and largest of all other values."""
     high: float
@@ -78,23 +77,25 @@ class Sentinel:
 def find_sentinel(values: NDArray[Any], ends: tuple[float, float] | None = None) -> Sentinel | None:
     """Find a value far outside the distribution of the others.
 
-    Zero is none: in sums and counts it is a value. Flags and classes, a handful of different
-    values, have no distribution, so only a value that programs use is found among them.
+    Zero is not reported: in sums and counts it is a value. A map of flags or classes, with a
+    handful of different values, has no distribution; in it only values that programs use are
+    reported.
 
     Parameters
     ----------
     values
-        (npix,), NaN where missing.
+        ``(npix,)``, NaN where missing.
     ends
-        The smallest and the largest value, where they are known.
+        The smallest and the largest value, if known.
 
     Returns
     -------
-        The farthest one; None where there is none.
+        The value farthest out; None if there is none.
 
     """
     low, high = ends or _ends(values)
-    step = max(1, values.size // _SAMPLE) | 1  # odd: no period of the pixels divides it
+    # odd, so that the stride does not match a period of the pixels
+    step = max(1, values.size // _SAMPLE) | 1
     sample = np.sort(values[::step][np.isfinite(values[::step])].astype(np.float64))
     if sample.size < _LEAST_SAMPLE or not low < high:
         return None
@@ -107,7 +108,7 @@ def find_sentinel(values: NDArray[Any], ends: tuple[float, float] | None = None)
 
 
 def _ends(values: NDArray[Any]) -> tuple[float, float]:
-    """Return the smallest and the largest value; NaN where there is none."""
+    """Return the smallest and the largest value; NaN if there is none."""
     return (
         float(np.fmin.reduce(values, initial=np.nan)),
         float(np.fmax.reduce(values, initial=np.nan)),
@@ -121,14 +122,14 @@ def _median(ordered: NDArray[np.float64]) -> float:
 def _beyond(
     values: NDArray[Any], sample: NDArray[np.float64], end: float, sign: float
 ) -> tuple[float, int] | None:
-    """Return the value at one end of the distribution, and its pixels, if it lies far outside."""
+    """Return the value at one end of the distribution, with its pixels, if it lies far outside."""
     ordered = sample if sign > 0 else -sample[::-1]
     inner = ordered[ordered != sign * end]
     if inner.size < _LEAST_SAMPLE or not end:
         return None
-    # Only what is farther out than most pixels is looked at, and only if the end is far from there.
+    # Only values beyond most pixels are examined, and only if the end is far from there.
     core = inner
-    for _ in range(_MOST_KINDS - 1):  # other values of this kind do not count as pixels of the sky
+    for _ in range(_MOST_KINDS - 1):  # other "no data" values do not count as pixels of the sky
         if core.size > _LEAST_SAMPLE and core[-1] == core[-2]:
             core = core[core != core[-1]]
     if core.size < _LEAST_SAMPLE:
@@ -156,7 +157,7 @@ def _beyond(
 
 
 def _outside(values: NDArray[Any], edge: float, sign: float) -> NDArray[Any]:
-    """Collect the values from an edge outwards."""
+    """Collect the values beyond an edge."""
     parts = []
     for start in range(0, values.size, _PART):
         part = values[start : start + _PART]
@@ -165,25 +166,25 @@ def _outside(values: NDArray[Any], edge: float, sign: float) -> NDArray[Any]:
 
 
 def _extent(inner: NDArray[np.float64], reach: float) -> float:
-    """Return how far values go from their median, at least as far as the middle half of them."""
+    """Return the reach of values from their median, at least that of the middle half of them."""
     spread = float(inner[inner.size * 3 // 4] - inner[inner.size // 4])
     return max(reach - _median(inner), spread)
 
 
 def _reach(rest: NDArray[np.float64], inner: NDArray[np.float64], strays: int) -> float:
-    """Return how far out the other values go, some strays aside."""
+    """Return the reach of the other values, without a few strays."""
     if rest.size > strays:
         return float(np.partition(rest, rest.size - 1 - strays)[rest.size - 1 - strays])
     return float(inner[-1])
 
 
 def _copies(rest: NDArray[np.float64]) -> float:
-    """Return in how many pixels a value stands on average."""
+    """Return the mean number of pixels with the same value."""
     return rest.size / np.unique(rest).size if rest.size else 1.0
 
 
 def _is_far(top: float, count: float, reach: float, inner: NDArray[np.float64]) -> bool:
-    """Tell whether a value is far outside a distribution of which `inner` is a sample."""
+    """Tell whether a value is far outside the distribution sampled by `inner`."""
     extent = _extent(inner, reach)
     if extent <= 0.0:
         return False
@@ -198,7 +199,7 @@ def _is_far(top: float, count: float, reach: float, inner: NDArray[np.float64]) 
 
 
 def _is_usual(value: float) -> bool:
-    """Tell whether programs use a value for missing data."""
+    """Tell whether programs commonly use a value for missing data."""
     size = abs(value)
     if (np.abs(_USUAL - size) <= 1e-6 * size).any():
         return True
@@ -211,19 +212,19 @@ def _is_usual(value: float) -> bool:
 
 
 def repeated_value(values: NDArray[Any], observed: NDArray[np.bool_]) -> tuple[float, int] | None:
-    """Find a value that many observed pixels share while the others are all different.
+    """Find a value that many observed pixels share while the other values are all different.
 
     Parameters
     ----------
     values
-        (npix,), NaN where missing.
+        ``(npix,)``, NaN where missing.
     observed
-        (npix,), which pixels count.
+        ``(npix,)``, pixels to examine.
 
     Returns
     -------
-        The value and its pixels; None where none is that frequent, or it is where the map is
-        clipped.
+        The value and its number of pixels; None if no value is so frequent, or if it is the limit
+        of a clipped map.
 
     """
     step = max(1, values.size // _SAMPLE) | 1
@@ -233,7 +234,9 @@ def repeated_value(values: NDArray[Any], observed: NDArray[np.bool_]) -> tuple[f
         return None
     frequent = max(_LEAST, _SHARE * counts.sum())
     for end, neighbour in ((0, 1), (-1, -2)):
-        # In coarse numbers, others are frequent, too: then zero is told only far from all of them.
+        # With coarsely rounded numbers other values are frequent as well; then zero is reported
+        # only
+        # if it is far from all of them.
         reach = abs(float(kinds[neighbour]) - float(np.median(kinds)))
         if kinds[end] == 0.0 and counts[end] >= frequent and abs(kinds[neighbour]) > _GAP * reach:
             return 0.0, int(np.count_nonzero(observed & (values == 0)))

@@ -1,7 +1,8 @@
-"""Read sky maps from FITS files and write them back with every observed pixel as it was.
+"""Read sky maps from FITS files and write them back with every observed pixel unchanged.
 
-Inside the library a map is (npix,), µK, RING, NaN where missing. This module is the border: files
-keep their own unit, dtype, ordering, frame, other columns and header cards.
+Inside the library a map is ``(npix,)``, in µK and RING order, NaN where missing. This module
+converts at the border: files keep their unit, dtype, ordering, frame, other columns and header
+cards.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ FILL_CARDS = (
     "SFSHA256",
     "SFMODELS",
 )
-"""Keywords that say how a map was filled."""
+"""Header keywords that record how a map was filled."""
 FILL_PRIOR = "SKYFILL_PRIOR"
 """EXTNAME of the table that holds the prior of a filled map."""
 _FRAME_COMMENT = "Ecliptic, Galactic or Celestial"
@@ -93,48 +94,48 @@ _PART = 1 << 18
 
 @dataclass(frozen=True, eq=False)
 class SkyMap:
-    """One column of a map file, and what it takes to write it back."""
+    """One column of a map file, with what is needed to write it back."""
 
     values: NDArray[Any] = field(repr=False)
-    """(npix,), µK, RING, NaN where missing; float64, or float32 if so wished of such a file."""
+    """``(npix,)``, µK, RING, NaN where missing; float64, or float32 after ``single=True``."""
     nside: int
     path: Path
     column: str
     column_index: int
-    """Number of the column, from 0, without the one that lists pixels."""
+    """Number of the column, from 0, not counting a column that lists pixels."""
     hdu: int
     unit: str
-    """The unit of the numbers in the file, as there or as given."""
+    """Unit of the numbers in the file, read from it or given by the caller."""
     unit_to_uk: float
-    """µK in one such unit."""
+    """Size of this unit in µK."""
     nest: bool
     """Whether the file is in NESTED order."""
     coord: str | None
-    """Frame: G, E, C (equatorial), None where the file does not say."""
+    """Frame: G (Galactic), E (ecliptic) or C (equatorial); None if the file does not say."""
     dtype: np.dtype[Any]
-    """Type of a number in the file, big-endian."""
+    """Type of the numbers in the file, big-endian."""
     partial: bool
     """Whether the file stores only a part of the sky."""
     unknown_frame: str | None = None
-    """The cards that name the frame, where they cannot be understood; then `coord` is None."""
+    """Header cards of a frame that is not understood; `coord` is then None."""
     flattened: bool = False
-    """Whether the file is a multi-order map, read at one resolution; it cannot be written back."""
+    """Whether the file is a multi-order map read at one resolution; it cannot be written back."""
     columns: tuple[str, ...] = ()
-    """Names of all columns of the table, without the one that lists pixels."""
+    """Names of all columns of the table, except a column that lists pixels."""
 
     @property
     def frame(self) -> Frame:
-        """The frame, and how the file names one that is unknown."""
+        """The frame, with the header cards of an unknown one."""
         return Frame(self.coord, self.unknown_frame)
 
     @property
     def stokes(self) -> str | None:
-        """Stokes parameter by the names of columns: "T", "Q", "U", ...; None where none says it."""
+        """Stokes parameter, from the column names: "T", "Q", "U", ...; None if they do not say."""
         return stokes_of(self.column, self.columns)
 
     @property
     def n_missing(self) -> int:
-        """Count the pixels without a value."""
+        """Number of pixels without a value."""
         return int(np.count_nonzero(np.isnan(self.values)))
 
 
@@ -159,34 +160,48 @@ def read_map(
     field
         The column, by number from 0 or by name.
     unit
-        The unit of its numbers where the file names none.
+        Unit of the numbers, for a file that names none.
     single
-        Keep float32 where the file has no more, in half the memory: what that loses is as much as
-        the file has lost.
+        Keep float32 values of a float32 file, which takes half the memory. The conversion to µK
+        then rounds in float32.
     hdu
         The table, by number of its HDU from 0 (the primary one) or by its name (EXTNAME); the first
-        table with a sky where it is not given.
+        table with a HEALPix map if None.
     missing
-        A value, or several, that mean "no data" in this file, in its unit, to the rounding of
-        float32. NaN, infinity, UNSEEN and what the header names (BAD_DATA, TNULLn, BLANK) do so
-        anyway.
+        One or more values that mean "no data" in this file, in its unit, to the rounding of
+        float32. NaN, infinity, UNSEEN and the values that the header names (BAD_DATA, TNULLn,
+        BLANK) always mean "no data".
     nside
-        Resolution at which to read a multi-order map whose cells have several: a larger cell gives
-        its value to its pixels, of smaller ones a pixel gets the mean.
+        Resolution at which to read a multi-order map with cells of several sizes. The pixels of a
+        larger cell get its value; a pixel with smaller cells gets their mean.
     frame
-        The frame where the file names none or an unknown one: G, E, C or a word for it.
+        Frame of a file that names none or an unknown one: G, E, C or a word for it.
     like
-        A map that was read, or the path of a mask: Nside and frame must be the same. Where neither
-        the file nor `unit` gives a unit, that of the map is taken, with a warning.
+        Another map, or the path of a mask, that must have the same Nside and frame. If neither the
+        file nor `unit` gives a unit, the unit of that map is assumed, with a warning.
+
+    Returns
+    -------
+        The map, in µK and RING order, with the unit, ordering and frame of its file.
 
     Raises
     ------
     ValueError
-        The file is not what it should be, or holds a value far outside the others that seems to
-        mean "no data"; the message says what, and how to mend it. Also where `unit` or `frame`
-        contradicts the file, or the file does not go with `like`.
+        The file is damaged or holds no map of a temperature, or it holds a value far outside the
+        others that seems to mean "no data"; the message says what is wrong and what to do. Also if
+        `unit` or `frame` contradicts the file, or if Nside or frame differs from that of `like`.
     OSError
-        It cannot be read.
+        The file cannot be read.
+
+    Examples
+    --------
+    >>> import numpy as np, skyfill
+    >>> skyfill.write_map("sky.fits", np.full(12 * 16**2, 42.0), unit="K_CMB")
+    >>> sky = skyfill.read_map("sky.fits")
+    >>> sky.nside, sky.unit, sky.values.shape
+    (16, 'K_CMB', (3072,))
+    >>> round(float(sky.values.mean()), 3)  # µK, whatever the file has
+    42.0
 
     """
     path = Path(path)
@@ -207,11 +222,13 @@ def read_map(
     largest = max(-low, high) * factor
     if np.isinf(largest):
         raise ValueError(
-            f"{read} holds numbers up to {max(-low, high):.0e} {name}, no temperatures; put UNSEEN"
-            " (-1.6375e30) where nothing is observed"
+            f"{read} holds numbers up to {max(-low, high):.0e} {name}, too large for temperatures; "
+            "put UNSEEN (-1.6375e30) where nothing is observed"
         )
     values = read.ring(values)
-    if largest > float(np.finfo(values.dtype).max):  # such as other programs put where nothing is
+    if largest > float(
+        np.finfo(values.dtype).max
+    ):  # values that other programs write for "no data"
         values = values.astype(np.float64)
     values *= factor
     return SkyMap(
@@ -243,7 +260,7 @@ def known_pixels(
     frame: str | None = None,
     like: SkyMap | str | os.PathLike[str] | None = None,
 ) -> NDArray[np.bool_]:
-    """Find the pixels in which a column of a HEALPix FITS file has a value, whatever its unit.
+    """Find the pixels with a value in a column of a HEALPix FITS file, of any unit.
 
     Parameters
     ----------
@@ -252,14 +269,14 @@ def known_pixels(
 
     Returns
     -------
-        (npix,), RING, true where there is a value.
+        ``(npix,)``, RING, true where the pixel has a value.
 
     Raises
     ------
     ValueError
-        The file is not what it should be, or does not go with `like`.
+        The file is damaged or holds no map, or its Nside or frame differs from that of `like`.
     OSError
-        It cannot be read.
+        The file cannot be read.
 
     """
     read = _read_values(
@@ -277,7 +294,7 @@ def known_pixels(
 
 
 def _read_values(path: Path, field: int | str, **options: Any) -> Read:  # noqa: ANN401
-    """Read a column that is not empty, not a mask, and has no unknown word for missing values."""
+    """Read a column; refuse an empty one, a mask, and unknown values for missing data."""
     read = read_file(path, field, **options)
     values = read.values
     ends = float(np.fmin.reduce(values)), float(np.fmax.reduce(values))
@@ -293,7 +310,7 @@ def _read_values(path: Path, field: int | str, **options: Any) -> Read:  # noqa:
 
 
 def _refuse_sentinel(read: Read, ends: tuple[float, float]) -> None:
-    """Refuse a value that seems to mean "no data" and is not known to."""
+    """Refuse a value that seems to mean "no data" but is not known as such."""
     found = find_sentinel(read.values, ends)
     if found is None:
         return
@@ -307,12 +324,12 @@ def _refuse_sentinel(read: Read, ends: tuple[float, float]) -> None:
 
 
 def _spellings(value: float) -> Iterator[str]:
-    """Spell a number in more and more digits."""
+    """Write a number with more and more digits."""
     yield from (f"{value:.{digits}g}" for digits in (6, 9, 17))
 
 
 def _unit_of(read: Read, given: str | None, like: SkyMap | None) -> str:
-    """Decide on the unit of a map: the file's own, the given one, or that of another map."""
+    """Find the unit of a map: that of the file, the given one, or that of another map."""
     path, column = read.table.path, read.column
     own, key = read.table.unit(column)
     where = f"{str(path)!r}, 'TUNIT{column.number}', value='uK', ext={read.table.hdu.index}"
@@ -326,15 +343,13 @@ def _unit_of(read: Read, given: str | None, like: SkyMap | None) -> str:
             return given
         parsed = parse_unit(own)
         if parsed is None or parsed != (factor, 1):
-            raise ValueError(
-                f"{read} is in {own} ({key}) and not in {given}; drop `unit`, or, {mend}"
-            )
+            raise ValueError(f"{read} is in {own} ({key}), not in {given}; drop `unit`, or, {mend}")
         return own
     if own:
         parsed = parse_unit(own)
         if parsed is not None and parsed.power == 1:
             return own
-        what = "a variance" if parsed is not None and parsed.power == 2 else "no CMB temperature"
+        what = "a variance" if parsed is not None and parsed.power == 2 else "not a CMB temperature"
         raise ValueError(
             f"{read} is in {own} ({key}), {what}; choose another column by `field`, convert the"
             f" map, or, {mend}"
@@ -342,15 +357,16 @@ def _unit_of(read: Read, given: str | None, like: SkyMap | None) -> str:
     if like is None:
         raise ValueError(f"{read} has no unit ({key}); pass `unit` K, mK or uK")
     warnings.warn(
-        f"{read} has no unit ({key}); its numbers are taken for {like.unit}, the unit of"
-        f" {like.path}",
+        f"{read} has no unit ({key}); {like.unit}, the unit of {like.path}, is assumed",
         stacklevel=3,
     )
     return like.unit
 
 
 def refuse_flattened(sky: SkyMap) -> None:
-    """Refuse to fill a file whose cells have several sizes: `write_filled` cannot write it back.
+    """Refuse a map read from a multi-order file with cells of several sizes.
+
+    `write_filled` cannot write such a file back.
 
     Raises
     ------
@@ -359,9 +375,9 @@ def refuse_flattened(sky: SkyMap) -> None:
     """
     if sky.flattened:
         raise ValueError(
-            f"{sky.path}: a multi-order map cannot be written back as it was, with cells of several"
-            " sizes; write the filled sky with skyfill.write_map, or flatten the file first with"
-            " ligo-skymap-flatten"
+            f"{sky.path}: a multi-order map with cells of several sizes cannot be written back in "
+            "its form; write the filled sky with skyfill.write_map, or flatten the file first "
+            "with ligo-skymap-flatten"
         )
 
 
@@ -376,35 +392,35 @@ def write_filled(
     attached: tuple[str, bytes] | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write the file of a map again, with its holes filled and nothing else changed.
+    """Write a copy of a map's file with its holes filled and nothing else changed.
 
     The input is copied byte for byte: pixels outside the holes, other columns, other HDUs and
-    header cards come back bit for bit. Only a partial sky with holes at pixels that it has no place
-    for changes its form. If that makes it whole, it becomes a full one with one pixel in a row.
-    Otherwise it stays partial: the rows as they were, then those of the new pixels, with their
-    numbers in the list of pixels. Other columns hold UNSEEN in new rows. What the header says of an
-    earlier fill (`FILL_CARDS`), and the table of its prior (`FILL_PRIOR`), are left out.
+    header cards are bit-identical. A partial sky changes its form only if a hole contains pixels
+    that the file does not list. If the filled sky is complete, it is written as a full sky with one
+    pixel a row. Otherwise it stays partial: the old rows come first, then rows of the new pixels,
+    whose numbers are added to the list of pixels. Other columns hold UNSEEN in new rows. Header
+    cards of an earlier fill (`FILL_CARDS`) and the table of its prior (`FILL_PRIOR`) are removed.
 
     Parameters
     ----------
     path
-        The file to write, compressed where its name ends in .gz; may be the input, with
+        The file to write, compressed if its name ends in .gz. It may be the input, with
         `overwrite`.
     sky
-        The map as it was read; its file is read again.
+        The map from `read_map`; its file is read again.
     fill
-        (npix,), µK, RING, of which only the values in the holes are used; or these alone, (nhole,).
-        They must be finite.
+        ``(npix,)``, µK, RING, of which only the values in the holes are used; or these values
+        alone, ``(nhole,)``. They must be finite.
     holes
-        (npix,), RING, true where `fill` shall stand.
+        ``(npix,)``, RING, true where `fill` is written.
     provenance
-        Keywords to set in the header of the table: value and comment.
+        Keywords to set in the header of the table, each with value and comment.
     history
         Lines to append as HISTORY.
     attached
-        EXTNAME and bytes of an HDU to put last, in place of any other of that name.
+        EXTNAME and bytes of an HDU to append; it replaces an HDU of the same name.
     overwrite
-        Whether a file that is already there may be replaced.
+        Whether an existing file may be replaced.
 
     Raises
     ------
@@ -500,7 +516,7 @@ def _encoded(
 
 
 def _frame_card(sky: SkyMap, named: str | None) -> dict[str, Card]:
-    """Give the card for a frame that the caller has given, as the file names none."""
+    """Give the COORDSYS card for a frame that the caller gave and the file does not name."""
     return {"COORDSYS": (sky.coord, _FRAME_COMMENT)} if sky.coord and named is None else {}
 
 
@@ -523,34 +539,41 @@ def write_map(
     Parameters
     ----------
     path
-        The file to write, compressed where its name ends in .gz.
+        The file to write, compressed if its name ends in .gz.
     values
-        (npix,), µK, RING, NaN where missing; or several such by the names of their columns.
+        ``(npix,)``, µK, RING, NaN where missing; or several such maps in a dict, by column name.
     column
-        Name of the column where there is one map.
+        Name of the column if one map is given.
     unit
-        Unit in the file, to which µK are converted; "" for numbers without unit, as masks are.
+        Unit in the file; µK are converted to it. "" for numbers without a unit, such as masks.
     nest
         Whether to write in NESTED order.
     coord
-        Frame for COORDSYS: G, E, C, or None to leave it open.
+        Frame for COORDSYS: G, E, C, or None to write no frame.
     dtype
         Type in the file: float32, float64, uint8, int16, int32 or int64.
     provenance
-        Further keywords: value and comment.
+        Further keywords, each with value and comment.
     history
         Lines of HISTORY.
     attached
-        EXTNAME and bytes of an HDU to put behind the maps.
+        EXTNAME and bytes of an HDU to append after the maps.
     overwrite
-        Whether a file that is already there may be replaced.
+        Whether an existing file may be replaced.
 
     Raises
     ------
     ValueError
-        The maps have no or different Nside, or `dtype` cannot hold their values.
+        The maps are not HEALPix maps of one Nside, or `dtype` cannot hold their values.
     OSError
-        The file cannot be written.
+        The file exists, or cannot be written.
+
+    Examples
+    --------
+    >>> import numpy as np, skyfill
+    >>> skyfill.write_map("ones.fits", np.ones(12 * 16**2))
+    >>> skyfill.describe("ones.fits").tables[0].columns[0].unit
+    'uK_CMB'
 
     """
     check_ending(path, "map")
@@ -583,7 +606,7 @@ def write_map(
         new_table,
         stored,
         unit=unit,
-        repeat=1024 if npix % 1024 == 0 else 1,  # as all map files have it, small ones apart
+        repeat=1024 if npix % 1024 == 0 else 1,  # the usual form of map files, except small ones
         keywords={**coverage, **(provenance or {})},
         history=history,
         attached=attached,

@@ -1,4 +1,4 @@
-"""Find the HEALPix table of a FITS file and know which pixel each of its numbers belongs to."""
+"""Find the HEALPix table of a FITS file and the pixel of each of its numbers."""
 
 from __future__ import annotations
 
@@ -31,27 +31,28 @@ from skyfill.maps.units import parse_unit, stated_unit, unit_in_name
 
 __all__ = ["UNSEEN", "SkyTable", "find_table", "missing", "sky_tables"]
 
-_PART = 1 << 16  # pixels that are decoded at a time
-_EXACT = {"b1", "u1", "i2", "f4"}  # float32 holds their numbers
-_LARGEST_SINGLE = 1 << 24  # beyond it, float32 does not tell one pixel from the next
+_PART = 1 << 16  # pixels decoded at a time
+_EXACT = {"b1", "u1", "i2", "f4"}  # integer types whose numbers float32 can hold
+_LARGEST_SINGLE = 1 << 24  # beyond, float32 does not represent every pixel number
 
-#: Cards of the resolution; DESI writes the second.
+#: Keywords of the resolution; DESI writes the second.
 _NSIDE_KEYS = ("NSIDE", "HPXNSIDE")
-#: Numbers in a row, fewer than files have of one map, with which a whole sky of Nside n has as many
-#: as one map of another Nside.
+#: Small numbers of maps in a row for which a full sky has as many numbers as one map of another
+#: Nside.
 _FEW_IN_ROW = (4, 16, 64)
-#: Cards that give the unit of all columns where TUNITn is silent.
+#: Keywords that give the unit of all columns if TUNITn is missing.
 _UNIT_KEYS = ("BUNIT", "UNITS", "UNIT", "TEMPUNIT")
-_HIGHEST_ORDER = 29  # of pixel numbers in 64 bits
-#: Cards with the number that means "missing". Planck and healpy write BAD_DATA; where one of the
-#: others is 0, it may count pixels instead.
+_HIGHEST_ORDER = 29  # highest order whose pixel numbers fit into 64 bits
+#: Keywords with the number that means "missing". Planck and healpy write BAD_DATA; one of the
+#: others with the value 0 may count pixels instead.
 _BAD_KEYS = ("BAD_DATA", "BADVALUE", "BADVAL", "FILLVAL", "NODATA", "MISSVAL", "UNSEEN")
 _HIGHEST = float(np.finfo(np.float32).max)
 
 
 def missing(values: NDArray[np.float64], *, sentinel: float = UNSEEN) -> NDArray[np.bool_]:
-    """Tell which values are missing: not finite, or UNSEEN to within a rounding of any program."""
-    if sentinel == UNSEEN:  # as -1.6375e30, -1.63750e+30 or float32, it differs in the eighth digit
+    """Tell which values are missing: not finite, or UNSEEN to the rounding of any program."""
+    # written as -1.6375e30, -1.63750e+30 or float32, UNSEEN differs in the eighth digit
+    if sentinel == UNSEEN:
         near = np.abs(values - sentinel) <= 1e-5 * abs(sentinel)
     else:
         near = equal(values, sentinel)
@@ -64,18 +65,17 @@ class SkyTable:
 
     hdu: Hdu
     primary: Hdu
-    """The first HDU of the file, whose keywords count where the table has none."""
+    """The first HDU of the file, whose keywords apply if the table lacks them."""
     fields: tuple[Column, ...]
-    """The columns, without the one that lists pixels."""
+    """The columns, except one that lists pixels."""
     pixel: Column | None
-    """The column that lists pixels, None where the rows are all pixels, or a range of them."""
+    """The column that lists pixels; None if the rows are all pixels or a range of them."""
     nside: int
-    """Of a multi-order map the largest that its numbers allow."""
+    """Resolution; for a multi-order map the largest that its numbers allow."""
     multiorder: bool = False
-    """Whether pixels of several orders are listed, each with its order (NUNIQ)."""
+    """Whether the listed numbers include the order of each pixel (NUNIQ)."""
     offset: int = 0
-    """What the listed numbers are more than the pixels': 4 Nside² of NUNIQ's, where all are of one
-    order."""
+    """Offset of the listed numbers from pixel numbers: 4 Nside² for NUNIQ numbers of one order."""
 
     @property
     def path(self) -> Path:
@@ -84,11 +84,11 @@ class SkyTable:
 
     @property
     def npix(self) -> int:
-        """Pixels of the whole sky."""
+        """Number of pixels of the whole sky."""
         return 12 * self.nside**2
 
     def text(self, key: str) -> str:
-        """Return the value of a keyword of the table or else of the first HDU; "" for none."""
+        """Return the value of a keyword of the table, else of the first HDU; "" if none has it."""
         return self.hdu.text(key) or self.primary.text(key)
 
     def integer(self, key: str, default: int) -> int:
@@ -97,14 +97,14 @@ class SkyTable:
 
     @property
     def ordering(self) -> str | None:
-        """RING, NESTED or NUNIQ (multi-order); None where the header does not say."""
+        """RING, NESTED or NUNIQ (multi-order); None if the header does not say."""
         if self.multiorder or self.offset:
             return "NUNIQ"
         return order_of_word(said_ordering(self.hdu, self.primary))
 
     @property
     def nest(self) -> bool:
-        """Whether pixels are in NESTED order; ValueError where the header does not say."""
+        """Whether pixels are in NESTED order; ValueError if the header does not say."""
         if self.ordering is None:
             raise ValueError(
                 f"{self.path}: no ORDERING keyword that says RING or NESTED; set it, in Python:"
@@ -120,17 +120,17 @@ class SkyTable:
 
     @property
     def coord(self) -> str | None:
-        """Frame: G, E or C; None where the header does not say, or says what is not understood."""
+        """Frame: G, E or C; None if the header names no frame or an unknown one."""
         return self._frame[0]
 
     @property
     def unknown_frame(self) -> str | None:
-        """The cards that name another frame, or contradict each other; None where none do."""
+        """The cards of an unknown frame, or that contradict each other; None if there are none."""
         return self._frame[1]
 
     @property
     def sentinel(self) -> float:
-        """What stands in the file's missing pixels."""
+        """The value that marks missing pixels in the file."""
         for key in _BAD_KEYS:
             for hdu in (self.hdu, self.primary):
                 value = hdu.number(key, np.nan)
@@ -152,10 +152,10 @@ class SkyTable:
         return stored == last - first + 1 and first >= 0 and last < self.npix
 
     def unit(self, column: Column) -> tuple[str, str]:
-        """Return the unit that the file states for a column, "" for none, and where it does.
+        """Return the unit of a column, "" for none, and the place in the file that states it.
 
-        TUNITn says it; where it is silent, the column's name, "T [mK]" or T_uK, and then BUNIT and
-        the like, if that is a unit of temperature.
+        TUNITn comes first, then the column's name ("T [mK]" or T_uK), then BUNIT and similar
+        keywords if they hold a unit of temperature.
         """
         own = stated_unit(column.unit)
         if own or not column.numeric:
@@ -169,7 +169,7 @@ class SkyTable:
         return "", f"TUNIT{column.number}"
 
     def stored(self, column: Column) -> int:
-        """Count the elements that the file has in a column."""
+        """Count the elements of a column."""
         return self.hdu.integer("NAXIS2") * column.repeat
 
     def column(self, field: int | str) -> Column:
@@ -178,15 +178,15 @@ class SkyTable:
         Raises
         ------
         ValueError
-            There is no such column, or it does not hold a sky.
+            There is no such column, or it is not a HEALPix map.
 
         """
         if self.pixel is None and (self.multiorder or self._scheme == "EXPLICIT"):
             known = ", ".join(column.name for column in self.fields)
             card, name = ("ORDERING", "UNIQ") if self.multiorder else ("INDXSCHM", "PIXEL")
             raise ValueError(
-                f"{self.path}: {card} says {self.text(card)}, yet no column lists the pixels;"
-                f" there are: {known}; give that with the list the name {name}"
+                f"{self.path}: {card} says {self.text(card)}, but no column lists the pixels; the "
+                f"columns are: {known}; rename the column that lists them to {name}"
             )
         bounds = self.integer("FIRSTPIX", 0), self.integer("LASTPIX", 0)
         if self.pixel is not None and not self.multiorder and bounds == (1, self.npix):
@@ -208,7 +208,8 @@ class SkyTable:
         column = self.fields[number]
         if not column.numeric:
             raise ValueError(
-                f"{self.path}: column {column.name!r} has type {column.form}, which holds no sky"
+                f"{self.path}: column {column.name!r} has type {column.form}, which cannot hold a "
+                "map"
             )
         count = self.stored(column)
         if count > self.npix or (count < self.npix and not self.partial) or not count:
@@ -219,7 +220,7 @@ class SkyTable:
         return column
 
     def _mend(self, column: Column, count: int) -> str:
-        """Say how a column comes to have as many pixels as its Nside."""
+        """Explain how to correct a column with the wrong number of pixels."""
         rows = self.hdu.integer("NAXIS2")
         if count > self.npix and rows == self.npix:
             return (
@@ -242,14 +243,14 @@ class SkyTable:
         return self.text("INDXSCHM").upper()
 
     def pixels(self, rows: NDArray[np.uint8], row: int, column: Column) -> NDArray[np.int64]:
-        """List the pixels, in the file's ordering, of the elements of a column.
+        """Give the pixels, in the file's ordering, of the elements of a column.
 
         Parameters
         ----------
         rows
-            Some rows, (nrow, bytes of a row).
+            Some rows, ``(nrow, bytes of a row)``.
         row
-            Number of the first of them in the table.
+            Number in the table of the first of these rows.
         column
             The column.
 
@@ -277,7 +278,7 @@ class SkyTable:
         return listed
 
     def listed(self, rows: NDArray[np.uint8], column: Column) -> NDArray[np.int64]:
-        """Return the numbers that the file lists for the elements of a column."""
+        """Return the listed pixel numbers of the elements of a column."""
         pixel = self.pixel
         if pixel is None or pixel.repeat != column.repeat:
             raise ValueError(
@@ -288,13 +289,13 @@ class SkyTable:
             numbers = pixel.whole(pixel.of(rows)).ravel() - self.offset
         except ValueError as error:
             raise ValueError(
-                f"{self.path}: {error}, so it does not list pixels; correct the list, or rename"
-                " the column if it is none"
+                f"{self.path}: {error}, so it does not list pixels; correct the list, or rename "
+                "the column if it is not a list of pixels"
             ) from None
         if pixel.form == "E" and numbers.size and numbers.max() > _LARGEST_SINGLE:
             raise ValueError(
-                f"{self.path}: column {pixel.name!r} lists pixels up to {numbers.max()} in float32,"
-                " which holds such numbers rounded; write the list as integers"
+                f"{self.path}: column {pixel.name!r} lists pixels up to {numbers.max()} in "
+                "float32, which rounds such numbers; write the list as integers"
             )
         return numbers
 
@@ -306,10 +307,10 @@ class SkyTable:
         single: bool = False,
         sentinels: Sequence[float] = (),
     ) -> NDArray[Any]:
-        """Read a column as (npix,), file's unit and ordering, NaN where missing.
+        """Read a column as ``(npix,)``, in the file's unit and ordering, NaN where missing.
 
-        Float64, or with ``single`` float32 where that holds whatever the file does. Missing is
-        what the header says, and `sentinels`.
+        The type is float64; with ``single`` it is float32 if that can hold the numbers of the file.
+        Values that the header calls missing and `sentinels` become NaN.
         """
         values = np.full(self.npix, np.nan, self.dtype(column, single=single))
         seen = np.zeros(0 if self.pixel is None else self.npix, np.bool_)
@@ -330,7 +331,7 @@ class SkyTable:
         return values
 
     def dtype(self, column: Column, *, single: bool) -> type[np.floating]:
-        """Return float32 where that is wished and holds the numbers of a column, else float64."""
+        """Return float32 if it is wanted and can hold the numbers of a column, else float64."""
         plain = (column.scale, column.zero) == (1.0, 0.0) and column.dtype.str[1:] in _EXACT
         return np.float32 if single and plain else np.float64
 
@@ -339,7 +340,7 @@ class SkyTable:
     ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float64]]]:
         """Read the rows, and the column's numbers in them, NaN where missing.
 
-        The parts are short, so that their numbers, in float64, stay in the processor's cache.
+        The pieces are short, so that their float64 numbers stay in the processor's cache.
         """
         step = max(1, _PART // column.repeat)
         unlike = {self.sentinel, *sentinels} - {UNSEEN}
@@ -354,7 +355,7 @@ class SkyTable:
 
 
 def find_table(stream: BinaryIO, path: Path, hdu: int | str | None = None) -> SkyTable:
-    """Find the first table of a file that holds a sky, or that in a given HDU.
+    """Find the first HEALPix table of a file, or the one in a given HDU.
 
     Parameters
     ----------
@@ -362,12 +363,12 @@ def find_table(stream: BinaryIO, path: Path, hdu: int | str | None = None) -> Sk
         The file.
     hdu
         Number from 0, the primary HDU, or name (EXTNAME, upper or lower case); None for the first
-        table that holds a sky.
+        HEALPix table.
 
     Raises
     ------
     ValueError
-        There is none, or what says its Nside is wrong.
+        There is no such table, or its Nside is invalid.
 
     """
     for table in sky_tables(stream, path, hdu):
@@ -384,7 +385,7 @@ def find_table(stream: BinaryIO, path: Path, hdu: int | str | None = None) -> Sk
 
 
 def sky_tables(stream: BinaryIO, path: Path, wanted: int | str | None = None) -> Iterator[SkyTable]:
-    """Go through the tables of a file that hold a sky, or look at that in a wanted HDU only."""
+    """Iterate over the HEALPix tables of a file, or examine only a given HDU."""
     primary = None
     for hdu in walk(stream, path):
         primary = primary or hdu
@@ -401,7 +402,7 @@ def sky_tables(stream: BinaryIO, path: Path, wanted: int | str | None = None) ->
 
 
 def _sky_table(stream: BinaryIO, hdu: Hdu, primary: Hdu) -> SkyTable | None:
-    """Return a table as one of sky maps, None where it is none."""
+    """Return an HDU as a HEALPix table; None if it is not one."""
     said = said_ordering(hdu, primary)
     multiorder = order_of_word(said) == "NUNIQ" or not said
     pixel = uniq_column(hdu) if multiorder else None
@@ -421,28 +422,28 @@ def _sky_table(stream: BinaryIO, hdu: Hdu, primary: Hdu) -> SkyTable | None:
     if pixel is None and not multiorder:
         refuse_hidden_list(stream, hdu, primary, nside)
     for column in fields:
-        if column.repeat > 12 * MAX_NSIDE**2:  # a row of it would fill any memory
+        if column.repeat > 12 * MAX_NSIDE**2:  # one row would exceed any memory
             raise ValueError(
                 f"{hdu.path}: damaged header, column {column.name!r} has {column.repeat} elements"
-                " in a row, more than any sky; fetch the file again"
+                " in a row, more than any map; fetch the file again"
             )
     return SkyTable(hdu, primary, fields, pixel, nside, multiorder)
 
 
 def _nside(hdu: Hdu, primary: Hdu, count: int, pixel: Column | None) -> int:
-    """Return the resolution of a table of so many pixels; 0 where it is not known to be a sky."""
+    """Return the Nside of a table with this number of pixels; 0 if it may not be a map."""
     own = any(hdu.text(key) for key in ("NSIDE", "ORDERING", "PIXTYPE"))
     for key, source in ((key, source) for key in _NSIDE_KEYS for source in (hdu, primary)):
         if source.text(key):
             nside = check_nside(source.integer(key), what=f"{hdu.path}: keyword {key}")
-            # That of the first HDU, or of a catalogue, may be meant for something else.
+            # NSIDE of the first HDU or of a catalogue may not belong to this table.
             fits = own or pixel is not None or count == 12 * nside**2
             return nside if fits else 0
     if not own and not any(primary.text(key) for key in ("ORDERING", "PIXTYPE")):
         return 0
     if pixel is not None:
         raise ValueError(
-            f"{hdu.path}: no NSIDE keyword, and a list of pixels does not tell it; set it, in"
+            f"{hdu.path}: no NSIDE keyword, and a list of pixels does not determine it; set it, in"
             f" Python: astropy.io.fits.setval({str(hdu.path)!r}, 'NSIDE', value=...,"
             f" ext={hdu.index})"
         )
@@ -462,7 +463,7 @@ def _nside(hdu: Hdu, primary: Hdu, count: int, pixel: Column | None) -> int:
 
 
 def _is_sky(count: int) -> bool:
-    """Tell whether there are so many pixels in a sky of some Nside."""
+    """Tell whether this is the number of pixels of some Nside."""
     try:
         return nside_of_length(count, "") > 0
     except ValueError:
@@ -481,7 +482,7 @@ def _name(hdu: Hdu) -> str:
 
 
 def _kind(hdu: Hdu) -> str:
-    """Say what an HDU is, for a message."""
+    """Describe an HDU for a message."""
     axes = hdu.axes
     if hdu.text("ZIMAGE") == "True":
         return "a compressed image"
@@ -498,6 +499,6 @@ def _kind(hdu: Hdu) -> str:
     said = f"an image of {' x '.join(map(str, axes))} pixels"
     if len(axes) > 1 and re.match(r"(RA|GLON|ELON|SLON)-", hdu.text("CTYPE1").upper()):
         return f"{said} on a flat projection (bring it onto HEALPix first, by reproject or pixell)"
-    # One row of so many is no picture.
+    # A single row with a HEALPix number of pixels is a map.
     as_map = len(axes) == 1 and _is_sky(axes[0])
     return f"{said} (a map as an image: write it as a table, by healpy.write_map)" * as_map or said

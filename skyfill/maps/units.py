@@ -1,7 +1,7 @@
-"""Say what the numbers of a column are, by its name and its unit.
+"""Interpret the unit and the name of a column.
 
-Files are written by many programs, and each spells units and names in its own way. The rules for
-temperatures, for noise and for polarization are here, and nowhere else.
+Programs write units and names in different ways. This module holds all rules for units of
+temperature and noise and for the names of Stokes parameters.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class Unit(NamedTuple):
     """A power of a temperature unit."""
 
     uk: float
-    """The unit itself in µK to that power: 1e6 for K, 1e12 for K^2."""
+    """Size of the unit in µK to that power: 1e6 for K, 1e12 for K^2."""
     power: int
     """1 for a temperature, 2 for a variance, -2 for an inverse variance."""
 
 
 _THERMO = r"(?i:cmb|thermo(?:dynamic)?)"
-# Case tells m from M, but no unit begins with U, and words are words.
+# Case distinguishes m from M; U and words are read in either case.
 _PREFIX = r"m|(?i:milli)|[uU]|(?i:mu)|\\mu|(?i:micro)|μ|n|(?i:nano)"
 _UNIT = re.compile(
     rf"(?:{_THERMO}[ _])?(?:(?P<prefix>|{_PREFIX})[ -]?(?:K|(?i:kelvins?))|(?P<small>{_PREFIX})k)"
@@ -49,7 +49,7 @@ _NUMBER = re.compile(
 )
 _POWER = re.compile(r" ?(?:\^|\*\*)? ?(?P<power>[+-]?[12])(?:\.0*)?(?![0-9.])")
 _BRACKETS = str.maketrans("()[]{}", "      ", "$")
-#: Words that other programs put in TUNIT where they know no unit.
+#: Words that other programs write in TUNIT for an unknown unit.
 _NO_UNIT = {
     "",
     "-",
@@ -69,15 +69,15 @@ _NO_UNIT = {
 
 
 def stated_unit(text: str) -> str:
-    """Return the unit that a file states, "" where it has a word for none."""
+    """Return the unit that a file states; "" if it has a word for "no unit"."""
     text = text.strip()
     return "" if text.lower() in _NO_UNIT else text
 
 
 def parse_unit(text: str) -> Unit | None:
-    """Read a unit of temperature, or a power of one; None where it is no such unit.
+    """Parse a unit of temperature or a power of one; None if it is another unit.
 
-    Knows the spellings of map files: K, K_CMB, Kcmb, mK, "mK,thermodynamic", uK_CMB, muK, microK,
+    Accepts the spellings of map files: K, K_CMB, Kcmb, mK, "mK,thermodynamic", uK_CMB, muK, microK,
     µK, MICROKELVIN, 1e-6 K, 10^-6 K, and of powers K^2, K_CMB**2, (K)^2, K2, 1/K^2, K^-2.
     """
     word = unicodedata.normalize("NFKC", text.strip()).replace("−", "-")
@@ -110,9 +110,9 @@ _AT_END = re.compile(r".*[ _](?P<unit>(?:[mu]|mu|micro|milli|μ)K(?:_?CMB)?)", r
 
 
 def unit_in_name(name: str) -> str:
-    """Return the unit of temperature that a column's name ends in, "" where there is none.
+    """Return the unit of temperature at the end of a column's name, "" if there is none.
 
-    Knows brackets, as in "T [mK]", and T_uK. A K alone may be WMAP's band.
+    Accepts brackets, as in "T [mK]", and T_uK. A single K may be the name of WMAP's band.
     """
     found = _IN_BRACKETS.fullmatch(name) or _AT_END.fullmatch(unicodedata.normalize("NFKC", name))
     unit = found["unit"].strip() if found else ""
@@ -120,7 +120,7 @@ def unit_in_name(name: str) -> str:
 
 
 def unit_in_uk(unit: str) -> float:
-    """Return how many µK one `unit` is.
+    """Return the size of a unit of temperature in µK.
 
     Parameters
     ----------
@@ -131,13 +131,19 @@ def unit_in_uk(unit: str) -> float:
     Raises
     ------
     ValueError
-        The unit is not a CMB temperature. Antenna temperature (K_RJ), brightness (MJy/sr) and
-        variances (K^2) are not.
+        The unit is not a CMB temperature, for example antenna temperature (K_RJ), brightness
+        (MJy/sr) or a variance (K^2).
+
+    Examples
+    --------
+    >>> from skyfill.maps import unit_in_uk
+    >>> unit_in_uk("mK"), unit_in_uk("K_CMB")
+    (1000.0, 1000000.0)
 
     """
     parsed = parse_unit(unit)
     if parsed is None or parsed.power != 1:
-        raise ValueError(f"{unit!r} is no CMB temperature unit; pass `unit` K, mK or uK")
+        raise ValueError(f"{unit!r} is not a unit of CMB temperature; pass `unit` K, mK or uK")
     return parsed.uk
 
 
@@ -150,12 +156,12 @@ _POLARIZED = re.compile(r"POL(?:ARI[SZ](?:ATION|ED))?|POL(?:ANG|ANGLE|FRAC|FRACT
 
 
 def stokes_of(name: str, beside: Iterable[str] = ()) -> str | None:
-    """Return the Stokes parameter that a column's name states, alone or beside other columns.
+    """Return the Stokes parameter that a column's name states, by itself or beside other columns.
 
     "T" for temperature; "Q", "U", "V", "E", "B" or "P" (the polarized intensity); two letters for
-    a covariance ("TT", "QU"); None where the name does not say. Knows the names that healpy,
-    Planck, WMAP and LiteBIRD write: Q_STOKES, Q_POLARISATION, "POLARIZATION Q", E_MODE. Of dT, dQ
-    and dU, or T150, Q150 and U150, each says by the others what it is.
+    a covariance ("TT", "QU"); None if the name does not say. Accepts the names of healpy, Planck,
+    WMAP and LiteBIRD: Q_STOKES, Q_POLARISATION, "POLARIZATION Q", E_MODE. Names such as dT, dQ and
+    dU, or T150, Q150 and U150, are recognised if several of them occur together.
     """
     return _stokes_alone(name) or _stokes_beside(name, {other.upper() for other in beside})
 
@@ -184,11 +190,11 @@ def _stokes_alone(name: str) -> str | None:
             return str(pair["pair"]).replace("I", "T")
     polarized = any(map(_POLARIZED.fullmatch, words))
     if "BAND" in words or (not polarized and _TEMPERATURE & set(words)):
-        # WMAP's bands are Q and V, too; "POLARIZED INTENSITY" is no temperature.
+        # Q and V are also bands of WMAP; "POLARIZED INTENSITY" is not a temperature.
         return "T" if _TEMPERATURE & set(words) else None
     strong = polarized or bool({"STOKES", "MODE", "MODES"} & set(words))
     for word in words:
-        # MAP_B may be the second half of the data, so E, B, V and P alone are not enough.
+        # MAP_B may be the second half of the data, so E, B, V or P as one letter is not enough.
         if word in {"Q", "U"} or (strong and word in set("VEBP")):
             return word
         if glued := _GLUED.fullmatch(word):
@@ -213,14 +219,14 @@ _NOISE_WORDS: tuple[tuple[Noise, re.Pattern[str]], ...] = (
     ("rms", re.compile(r"WHITENOISE")),
     ("variance", re.compile(r"II|TT")),
 )
-#: Powers written as such: SIGMA^2, STD**2, SIGMA_2; not SIGMA_T_2, which may be the second one.
+#: Powers in a name: SIGMA^2, STD**2, SIGMA_2; but not SIGMA_T_2, which may be the second map.
 _SQUARED = re.compile(
     r"(?<=SIGMA|NOISE|ERROR)[ _]?(?:\^|\*\*)? ?2\b|(?<=STD|RMS|ERR)[ _]?(?:\^|\*\*)? ?2\b"
 )
 
 
 def noise_of_name(name: str) -> Noise | None:
-    """Return how a column gives the noise, by its name; None where the name does not say.
+    """Return the kind of noise that a column's name states; None if it does not say.
 
     II_COV, VARIANCE and TT are variances; IVAR, INV_COV inverse variances; HITS, N_OBS count
     observations; STD, SIGMA, RMS, ERROR are standard deviations.

@@ -1,4 +1,4 @@
-"""Read one column of a sky file as a whole sky."""
+"""Read one column of a HEALPix file as a map of the whole sky."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ __all__ = ["SkyColumn", "read_column"]
 
 @dataclass(frozen=True, eq=False)
 class SkyColumn:
-    """A column of a file, and the table that it stands in."""
+    """A column of a file and its table."""
 
     values: NDArray[Any]
-    """(npix,), file's unit and ordering, NaN where missing."""
+    """``(npix,)``, in the file's unit and ordering, NaN where missing."""
     table: SkyTable
-    """With the Nside of the file, or that of the values where they are flattened."""
+    """The table, with the Nside of the file, or of the values if they are flattened."""
     column: Column
     nside: int
     """Resolution of the values."""
     flattened: bool
-    """Whether the values are those of a multi-order map at one resolution."""
+    """Whether the values come from a multi-order map read at one resolution."""
 
 
 def read_column(
@@ -51,20 +51,20 @@ def read_column(
     field
         The column, by number from 0 or by name.
     hdu
-        The table, by number of its HDU or by EXTNAME; None for the first with a sky.
+        The table, by number of its HDU or by EXTNAME; None for the first with a HEALPix map.
     nside
         Resolution at which to read a multi-order map.
     single
-        Use float32 where that holds whatever the file does.
+        Use float32 if it can hold the numbers of the file.
     missing
-        Values that mean "missing" beside those that the header names, in the file's unit.
+        Further values that mean "missing", in the file's unit, besides those in the header.
 
     Raises
     ------
     ValueError
-        The file is not what it should be.
+        The file is damaged or holds no such map.
     OSError
-        It cannot be read.
+        The file cannot be read.
 
     """
     sentinels = _sentinels(missing)
@@ -90,11 +90,12 @@ def read_column(
 
 
 def _sentinels(missing: ArrayLike | None) -> list[float]:
-    """Return the values that mean "missing" as numbers."""
+    """Return the values that mean "missing", as numbers."""
     if missing is None:
         return []
     try:
         values = np.asarray(missing, np.float64).ravel()
     except (TypeError, ValueError):
         raise ValueError(f"`missing` takes a number or several, got {missing!r}") from None
-    return [float(value) for value in values if np.isfinite(value)]  # those are missing anyway
+    # NaN and infinity are always missing
+    return [float(value) for value in values if np.isfinite(value)]

@@ -1,4 +1,4 @@
-"""Spell FITS headers and write FITS files around bytes that stay as they are."""
+"""Write FITS headers and files, copying unchanged bytes from an input."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from skyfill.maps.hdu import PIECE, Hdu, is_packed, open_fits, padded, pieces, w
 
 __all__ = ["Card", "Numbers", "edit", "extension", "new_table", "replaced", "save", "table_cards"]
 
-_READ_BACK = 1 << 20  # bytes: the headers of any map file
+#: Bytes at the beginning of a file that are read back after writing: more than any header.
+_READ_BACK = 1 << 20
 
 Card = tuple[Any, str]
-"""Value and comment of a keyword; a value of None takes the keyword out of the header."""
+"""Value and comment of a keyword; a value of None removes the keyword from the header."""
 
 _PRIMARY: dict[str, Card] = {
     "SIMPLE": (True, "conforms to FITS standard"),
@@ -37,9 +38,9 @@ _PRIMARY: dict[str, Card] = {
 def edit(
     cards: Iterable[bytes], keywords: Mapping[str, Card], history: Iterable[str] = ()
 ) -> tuple[bytes, ...]:
-    """Set keywords in a header and append HISTORY; all other cards stay as they are, byte for byte.
+    """Set keywords in a header and append HISTORY; all other cards are kept byte for byte.
 
-    A keyword whose value is None is taken out. Characters that FITS headers cannot hold become "?".
+    A keyword with the value None is removed. Characters that FITS headers cannot hold become "?".
     """
     edited = list(cards)
     for name, (value, comment) in keywords.items():
@@ -67,18 +68,18 @@ def _ascii(text: str) -> str:
 
 
 def _split(card: fits.Card) -> list[bytes]:
-    """Return the image of a card, which has several of 80 bytes where the value is long."""
-    with warnings.catch_warnings():  # a comment cut to fit is no news
+    """Give a card as pieces of 80 bytes; a long value has several."""
+    with warnings.catch_warnings():  # shortening a comment needs no warning
         warnings.simplefilter("ignore", fits.verify.VerifyWarning)
         image = str(card).encode()
     return [image[i : i + 80] for i in range(0, len(image), 80)]
 
 
 class Amended(NamedTuple):
-    """Bytes to put in the place of some that were written before."""
+    """Bytes that replace earlier bytes of the output."""
 
     back: int
-    """Bytes between their first one and the end."""
+    """Distance of the first replaced byte from the end of the output so far."""
     data: bytes
 
 
@@ -88,19 +89,19 @@ Content = Iterator[bytes | Amended]
 def extension(
     cards: tuple[bytes, ...], data: Callable[[], Iterable[bytes]], size: int, *, ahead: bool
 ) -> Content:
-    """Spell one HDU: header, data and padding, with its checksums.
+    """Yield one HDU: header, data and padding, with its checksums.
 
     Parameters
     ----------
     cards
         The header, without END.
     data
-        Starts to read the data.
+        Function that yields the data in pieces.
     size
-        Bytes of data.
+        Number of bytes of data.
     ahead
-        Whether the header must be right at once, for which the data are read twice; if not, it
-        comes again, amended, at the end.
+        Whether the checksums must be in the header from the beginning, which reads the data twice.
+        Otherwise the header is yielded again at the end as `Amended`.
 
     """
     words = WordSum()
@@ -128,9 +129,9 @@ def replaced(
     attached: tuple[str, bytes] | None = None,
     ahead: bool,
 ) -> Content:
-    """Spell a whole file again with one HDU replaced and the bytes around it kept.
+    """Yield a whole file with one HDU replaced and the bytes around it kept.
 
-    With ``attached``, a name and an HDU, the HDU comes last, in place of any other of that EXTNAME.
+    With ``attached``, a name and an HDU, the HDU is appended and replaces any HDU of that EXTNAME.
     """
     yield from pieces(stream, hdu.path, 0, hdu.begin)
     yield from extension(cards, data, size, ahead=ahead)
@@ -173,20 +174,20 @@ def new_table(
     attached: tuple[str, bytes] | None = None,
     ahead: bool,
 ) -> Content:
-    """Spell a whole new file with one binary table.
+    """Yield a new file with one binary table.
 
     Parameters
     ----------
     columns
         Numbers by column name, all of one size n and of any dtype that FITS has.
     unit
-        Unit of them all; "" for none.
+        Unit of all columns; "" for none.
     repeat
-        Numbers in each row of a column; divides n.
+        Numbers of a column in each row; must divide n.
     keywords, history
-        Header cards after those that say how the bytes lie.
+        Header cards after those that describe the layout.
     attached
-        EXTNAME and bytes of an HDU to put last.
+        EXTNAME and bytes of an HDU to append.
     ahead
         As in `extension`.
 
@@ -216,7 +217,7 @@ def new_table(
 def table_cards(
     columns: Mapping[str, Numbers | NDArray[Any]], *, unit: str, repeat: int
 ) -> tuple[bytes, ...]:
-    """Spell the cards that say how the bytes of a table lie; the arguments are `new_table`'s."""
+    """Give the header cards that describe the layout; arguments as for `new_table`."""
     forms = {np.dtype(dtype): form for form, dtype in DTYPES.items() if form != "L"}
     header: dict[str, Card] = {}
     width = 0
@@ -245,9 +246,9 @@ def table_cards(
 def save(
     path: str | os.PathLike[str], content: Callable[..., Content], *, overwrite: bool = False
 ) -> None:
-    """Write a file, compressed if its name ends in .gz, as `atomic_write` does.
+    """Write a file with `atomic_write`, compressed if its name ends in .gz.
 
-    `content` is called with ``ahead``, true where nothing can be amended.
+    `content` is called with ``ahead=True`` if written bytes cannot be replaced (gzip).
     """
     with atomic_write(path, overwrite) as temporary:
         zipped = temporary.suffix == ".gz"
@@ -269,19 +270,21 @@ def save(
 
 
 def _packing(plain: BinaryIO, *, zipped: bool) -> AbstractContextManager[BinaryIO | gzip.GzipFile]:
-    """Compress what is written, if the name says so."""
+    """Compress the output if its name ends in .gz."""
     if not zipped:
         return nullcontext(plain)
-    # No name and no time inside, so that equal maps are equal files. The last bits of a map
-    # are noise: more effort than the least gains some percent and takes three times as long.
+    # No name and no time inside, so that equal maps give equal files. The last bits of a map
+    # are noise: a higher compression level saves a few per cent and takes three times as long.
     return gzip.GzipFile("", "wb", compresslevel=1, fileobj=plain, mtime=0)
 
 
 def _read_back(temporary: Path, begin: bytes, path: Path) -> None:
-    """Look whether the headers can be read from the disk as they were meant."""
+    """Check that the headers can be read back from the disk."""
     with open_fits(temporary) as stream:
         if stream.read(len(begin)) != begin:
-            raise OSError(f"cannot write {path}: the disk gives back other bytes than it was given")
+            raise OSError(
+                f"cannot write {path}: the bytes read back from the disk differ from those written"
+            )
         if not is_packed(stream):
             for _ in walk(stream, path):
                 pass
@@ -293,7 +296,7 @@ def _header(cards: tuple[bytes, ...]) -> bytes:
 
 
 def _signed(cards: tuple[bytes, ...], datasum: int) -> tuple[bytes, ...]:
-    """Set DATASUM, and CHECKSUM with it."""
+    """Set DATASUM and CHECKSUM."""
     cards = edit(cards, {"DATASUM": (str(datasum), "data unit checksum")})
     blank = edit(cards, {"CHECKSUM": ("0" * 16, "HDU checksum")})
     total = add_words([_header(blank)], datasum)

@@ -1,4 +1,4 @@
-"""What is known of a sky before it is seen: its spectrum, beam, pixel window and noise."""
+"""Model of a sky before it is observed: its spectrum, beam, pixel window and noise."""
 
 from skyfill.prior.drawing import draw, draw_signal, draw_white
 from skyfill.prior.fitting import fit

@@ -18,10 +18,10 @@ Mask = NDArray[np.bool_]
 
 
 class Dipole:
-    """Monopole and dipole of the observed sky, which no prior speaks of.
+    """Monopole and dipole of the observed sky, which the prior does not describe.
 
-    Sums over pixels of 1, x, y, z and their products are multipoles up to 2, so that fitting and
-    removing are transforms of lmax 1 and 2, the fastest way over a map.
+    Sums over pixels of 1, x, y, z and their products are multipoles up to 2. Fitting and removing
+    are therefore transforms to lmax 1 and 2, which is the fastest way.
     """
 
     def __init__(self, observed: Mask, *, threads: int) -> None:
@@ -51,17 +51,17 @@ class Dipole:
         return a10.real * math.sqrt(4 * math.pi / 3), complex(sums)
 
     def of(self, values: NDArray[np.floating]) -> Map:
-        """Fit them to the observed part of a map, which may be NaN elsewhere; give a whole map."""
+        """Fit monopole and dipole to the observed part of a map; give them as a whole map."""
         return harmonics.synthesis(self.alm(values), self._nside, threads=self._threads)
 
     def alm(self, values: NDArray[np.floating]) -> NDArray[np.complex128]:
-        """Fit them as `of` does; give their harmonics, ``(3,)``."""
+        """Fit monopole and dipole as `of` does; give their harmonics, ``(3,)``."""
         a00, a10, a11 = harmonics.adjoint(
             values, lmax=1, observed=self._observed, threads=self._threads
         )
         z, xy = self._vector(a10, a11)
         right = np.array([a00.real * math.sqrt(4 * math.pi), xy.real, xy.imag, z])
-        # A sky too small to tell them apart gets the smallest that fit.
+        # If too few pixels are observed to separate them, the smallest solution is used.
         one, *vector = np.linalg.lstsq(self._normal, right, rcond=1e-8)[0]
         return np.array(
             [
@@ -72,5 +72,5 @@ class Dipole:
         )
 
     def parts(self, alm: NDArray[np.complex128]) -> Iterator[tuple[slice, Map]]:
-        """Give the map of `alm` part by part: a map of its own would be as large as the sky's."""
+        """Give the map of `alm` in parts, which avoids a second map in memory."""
         return harmonics.parts_of(alm, self._nside, threads=self._threads)

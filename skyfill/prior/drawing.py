@@ -30,7 +30,7 @@ def _pack(
     root: NDArray[np.float64],
     alm: NDArray[np.complex128],
 ) -> None:
-    """Put normals, drawn multipole by multipole, into m-major alm of spectrum root²."""
+    """Put normal numbers, drawn multipole by multipole, into m-major alm of spectrum root²."""
     for ell in range(first, last):
         base = ell * ell - first * first
         alm[ell] = root[ell] * normals[base]
@@ -51,21 +51,21 @@ def draw(
 ) -> NDArray[np.float64]:
     """Draw a whole sky, signal and noise, from the prior.
 
-    Multipoles come in their order, so a seed gives the same sky at every resolution, as far as the
-    multipoles of both go; the noise has a stream of its own.
+    Multipoles are drawn in order, so a seed gives the same sky at every resolution, up to the
+    smaller lmax. The noise has its own stream of random numbers.
 
     Parameters
     ----------
     prior
-        What to draw from.
+        The model of the sky.
     seed, index
-        Which sky: the same pair always gives the same one; different indices are independent.
+        Seed and index of the sky; together they determine it. Different indices are independent.
     lmax
-        Largest multipole, ``prior.lmax`` if not given.
+        Largest multipole, ``prior.lmax`` if None.
     aliased
-        Whether the signal that the pixels do not resolve is there, too, as white noise.
+        Whether to add the signal that the pixels do not resolve, as white noise.
     threads
-        Of the transform; the result does not depend on it but for rounding.
+        Threads of the transform; they change the result only by rounding.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def draw(
 def draw_signal(
     prior: Prior, *, seed: int, index: int = 0, lmax: int | None = None, threads: int = 0
 ) -> NDArray[np.float64]:
-    """Draw the signal of `draw` alone; the arguments are the same."""
+    """Draw only the signal of `draw`, with the same arguments."""
     lmax = prior.lmax if lmax is None else lmax
     random = np.random.default_rng(_streams(seed, index)[0])
     alm = np.empty((lmax + 1) * (lmax + 2) // 2, dtype=np.complex128)
@@ -97,7 +97,7 @@ def draw_signal(
 def draw_white(
     npix: int, *, seed: int, index: int = 0
 ) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-    """Draw the normal numbers of the white part of `draw`, part by part: where, and what."""
+    """Draw the normal numbers of the white part of `draw`, in parts: slice and numbers."""
     random = np.random.default_rng(_streams(seed, index)[1])
     for start in range(0, npix, _AT_ONCE):
         part = slice(start, min(start + _AT_ONCE, npix))

@@ -16,11 +16,11 @@ from skyfill.prior.model import ARCMIN, LCDM, Prior, lcdm
 
 __all__ = ["fit"]
 
-#: How well the power of a map is known before it is fitted (Planck's releases differ by 2%).
+#: Prior uncertainty of the calibration of the power (Planck's releases differ by 2%).
 _CALIBRATION = 0.03
-#: Where else a descent begins: at wider beams, and less noise, than those that are likely.
+#: Further starting points of the descent: factors to the likely beam and noise.
 _ELSEWHERE = ({"fwhm": 4.0}, {"fwhm": 10.0}, {"fwhm": 2.0, "noise_uk_arcmin": 0.05})
-#: Misfit of parameters that no map has: finite, as the optimiser takes differences.
+#: Misfit of impossible parameters: finite, because the optimiser takes differences.
 _IMPOSSIBLE = 1e30
 
 
@@ -43,24 +43,25 @@ def fit(
     Parameters
     ----------
     values
-        ``(npix,)``, µK, RING; monopole and dipole should be gone. Unobserved pixels are not read;
-        those that are missing (NaN) count as unobserved.
+        ``(npix,)``, µK, RING, without monopole and dipole. Unobserved pixels are not read; missing
+        pixels (NaN) count as unobserved.
     observed
         ``(npix,)``, RING, True where observed.
     cl
         Spectrum of the sky, µK²; Planck-2018 ΛCDM if not given.
     fwhm, noise_uk_arcmin
-        Held where given, fitted where None. Where one of them is fitted, so is the factor of the
-        signal's power, within the few per cent to which maps are calibrated.
+        Fixed if given, fitted if None. If one of them is fitted, the calibration of the signal's
+        power is fitted as well, within the few per cent to which maps are calibrated.
     pixel_window
-        Whether to multiply the beam by the pixel window; if None, a given beam is, and for a fitted
-        one both are tried and the better is kept: not every map was averaged over its pixels.
+        Whether to multiply the beam by the pixel window. If None, a given beam is multiplied, and
+        for a fitted one both are tried and the better is kept, since not every map has a pixel
+        window.
     threads
-        Of the transforms.
+        Threads of the transforms.
 
     Returns
     -------
-    The prior, with what was fitted in ``fitted``.
+    The prior; ``fitted`` names the fitted numbers.
 
     Raises
     ------
@@ -103,14 +104,14 @@ def fit(
     if not names:
         return start
     last = min(2 * nside, 2500, theory.size - 1)
-    # Power leaks into the fitted range from beyond.
+    # The mask brings power from beyond into the fitted range.
     lmax = min(5 * last // 3, 3 * nside - 1, theory.size - 1)
-    again = 3 if last > 1.5 * nside else 1  # where equal weights are far from exact
+    again = 3 if last > 1.5 * nside else 1  # beyond, equal pixel weights are inaccurate
     sky = observed.mean()
     pseudo = harmonics.cl_of(
         harmonics.analysis(values, lmax=lmax, iterations=again, observed=observed, threads=threads)
     )
-    # The mask's power is in its large scales, for which plain sums will do.
+    # The power of the mask is on large scales, where plain sums are accurate enough.
     mask_cl = harmonics.cl_of(harmonics.analysis(observed, lmax=lmax, threads=threads))
     edges = np.unique(np.geomspace(2, last + 1, 60).astype(np.int64))
     modes = 2.0 * np.arange(last + 1) + 1
@@ -134,7 +135,7 @@ def fit(
         known = 0.5 * (math.log(prior.calibration) / _CALIBRATION) ** 2
         return known + float(np.sum(0.5 * sky * count * (ratio - 1 - np.log(ratio))))
 
-    # Noise from the last bin's power, which it cannot exceed by much; beam from the pixel.
+    # The power of the last bin limits the noise; the pixel size suggests the beam.
     ceiling = math.sqrt(data[-1] / sky) / ARCMIN
     guesses = {
         "fwhm": math.log(2 * pixel),
@@ -145,7 +146,7 @@ def fit(
     windows = (True, False) if either else (start.pixel_window,)
 
     def descend(**factors: float) -> tuple[float, NDArray[np.float64], bool]:
-        """Find the best parameters from the guesses times factors, and the window they go with."""
+        """Find the best parameters and window, starting from the guesses times factors."""
         first = np.array([guesses[n] + math.log(factors.get(n, 1.0)) for n in names])
         simplex = np.vstack([first, first + np.diag([steps[n] for n in names])])
         options = {"xatol": 1e-3, "fatol": 1e-2, "initial_simplex": simplex}
@@ -156,7 +157,7 @@ def fit(
         return min(((float(fit.fun), fit.x, window) for fit, window in fits), key=lambda f: f[0])
 
     best = descend()
-    if best[0] > data.size:  # a good fit has half as much; the descent may end in a side valley
+    if best[0] > data.size:  # a good fit reaches half of this; a descent may end in a local minimum
         others = [descend(**factors) for factors in _ELSEWHERE]
         best = min([best, *others], key=lambda found: found[0])
     return model(best[1], window=best[2])

@@ -1,4 +1,4 @@
-"""Complete what is given of a prior: from another prior, by a fit, or by what is assumed."""
+"""Complete a partly given prior: from another prior, by a fit, or by assumptions."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Map = NDArray[np.float64]
 def for_map(
     prior: Prior | Given | None, values: Map, observed: NDArray[np.bool_], *, threads: int = 0
 ) -> Prior:
-    """Give the prior of a map: as it is, completed by a fit, or all of it fitted.
+    """Give the prior of a map: as given, completed by a fit, or wholly fitted.
 
     Parameters
     ----------
     prior
-        What is known of it.
+        A whole prior, a partly given one, or None.
     values, observed, threads
         As for `Given.of_map`.
 
@@ -40,12 +40,12 @@ def for_map(
 
 
 def as_given(prior: object) -> Given:
-    """Take a whole prior, what is known of one, or nothing.
+    """Convert a whole prior, a partly given one or None to `Given`.
 
     Raises
     ------
     ValueError
-        It is something else.
+        The prior is of another type.
     """
     if prior is None:
         return Given()
@@ -61,24 +61,24 @@ def as_given(prior: object) -> Given:
 
 @dataclass(frozen=True)
 class Given:
-    """What is known of a prior beforehand; what is not is fitted to the map.
+    """A partly given prior; the numbers that are None are fitted to the map.
 
     Attributes
     ----------
     cl
-        ``(lmax + 1,)``, µK²; Planck-2018 ΛCDM if not given.
+        ``(lmax + 1,)``, µK²; Planck-2018 ΛCDM if None.
     fwhm
-        Of the Gaussian beam, radians.
+        Full width at half maximum of the Gaussian beam, radians.
     noise_uk_arcmin
-        White noise.
+        White noise, µK·arcmin.
     pixel_window
-        Whether the sky was averaged over its pixels.
+        Whether the map includes the HEALPix pixel window.
     theory
         Name of ``cl``.
     base
-        A whole prior, of which the numbers above replace their own.
+        A whole prior that gives the numbers which are None above.
     fit
-        Whether the rest is fitted; if not, it is assumed: no beam, no noise.
+        Whether the remaining numbers are fitted. Otherwise no beam and no noise are assumed.
     """
 
     cl: Map | None = field(default=None, repr=False)
@@ -98,7 +98,7 @@ class Given:
 
     @property
     def named(self) -> str:
-        """Name of the spectrum that holds."""
+        """Name of the spectrum in use."""
         if self.cl is not None:
             return self.theory
         return LCDM if self.base is None else self.base.theory
@@ -110,7 +110,7 @@ class Given:
         return self.base is None and self.fit and open_ended
 
     def complete(self, nside: int) -> Prior | None:
-        """Give the prior of a map of this Nside; None where it takes a fit.
+        """Give the prior of a map of this Nside; None if a fit is needed.
 
         Raises
         ------
@@ -123,7 +123,7 @@ class Given:
         return self._onto(bare, nside)
 
     def of_map(self, values: Map, observed: NDArray[np.bool_], *, threads: int = 0) -> Prior:
-        """Give the prior of a map, fitted as far as it is not given.
+        """Give the prior of a map, with missing numbers fitted.
 
         Parameters
         ----------
@@ -132,12 +132,12 @@ class Given:
         observed
             ``(npix,)``, RING, True where observed.
         threads
-            Of the transforms; 0 for all.
+            Threads of the transforms; 0 for all cores.
 
         Raises
         ------
         ValueError
-            As `complete`, or no pixel is observed.
+            As for `complete`, or no pixel is observed.
         """
         values, observed = pair_of(values, observed, taker="prior.fit")
         known = self.complete(nside_of(values, "values"))
@@ -152,7 +152,7 @@ class Given:
         return self.fitted_to(clean, observed, threads=threads)
 
     def fitted_to(self, values: Map, observed: NDArray[np.bool_], *, threads: int = 0) -> Prior:
-        """Fit what is not given to a map without monopole and dipole; see `fit`."""
+        """Fit the missing numbers to a map without monopole and dipole; see `fit`."""
         found = fit(
             values,
             observed,
@@ -165,7 +165,7 @@ class Given:
         return found if self.cl is None else replace(found, theory=self.theory)
 
     def _onto(self, base: Prior, nside: int) -> Prior:
-        """Replace the numbers of a prior by those that are given."""
+        """Replace numbers of a prior by the given ones."""
         if base.nside != nside:
             raise ValueError(
                 f"the prior has Nside {base.nside}, the map has Nside {nside}; give a prior that"
@@ -177,7 +177,7 @@ class Given:
             return base
         assumed: set[str] = set()
         if self.fwhm is not None and self.pixel_window is None:
-            # A fitted beam may hold the pixel window; an instrument's beam does not.
+            # A fitted beam may include the pixel window; the beam of an instrument does not.
             chosen["pixel_window"] = True
             assumed = {"pixel_window"}
         kept: dict[str, Any] = {

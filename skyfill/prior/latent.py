@@ -1,4 +1,4 @@
-"""Draw the sky that a realization begins with: the prior's, over the whole sphere."""
+"""Draw the prior sky from which a realization is made, over the whole sphere."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["latent_seed", "latent_sky"]
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-#: Tells the random numbers of latent skies from those of `skyfill.simulate`.
+#: Separates the random numbers of latent skies from those of `skyfill.simulate`.
 _LATENT = 0x5F111
 
 
 def latent_seed(seed: int) -> int:
-    """Keep latent skies apart from simulated ones: of one seed a fill would be the truth itself."""
+    """Give the seed of latent skies; with that of a simulated sky the fill would be the truth."""
     return int(np.random.SeedSequence([seed, _LATENT]).generate_state(1, np.uint64)[0])
 
 
@@ -34,28 +34,28 @@ def latent_sky(
     dipole: Dipole | None = None,
     threads: int = 0,
 ) -> tuple[Map, Map]:
-    """Draw a map from the prior, and give what a realization has of it in the holes.
+    """Draw a map from the prior, and give the part of it that a realization has in the holes.
 
     Parameters
     ----------
     prior
-        What to draw from.
+        The model of the sky.
     holes
         ``(npix,)``, RING, True in the holes.
     seed
-        From `latent_seed`, and an index.
+        Seed from `latent_seed`, and an index.
     noise_variance
-        ``(npix,)``, µK², in place of the prior's.
+        ``(npix,)``, µK², replaces the white noise of the prior.
     data_like
-        Whether there is noise in the holes.
+        Whether the holes get noise.
     dipole
-        Takes monopole and dipole out, if given.
+        Removes monopole and dipole, if given.
     threads
-        Of the transforms.
+        Threads of the transforms.
 
     Returns
     -------
-    ``(npix,)``, RING, with noise everywhere; ``(nhole,)``, without it if so wished. µK.
+    ``(npix,)``, RING, with noise everywhere; and ``(nhole,)``, with noise if ``data_like``. µK.
     """
     first, index = seed
     latent = draw_signal(prior, seed=first, index=index, threads=threads)
@@ -74,7 +74,8 @@ def latent_sky(
             chosen = unlike[holes[part]]
             rest[at : at + chosen.size] = chosen
             at += chosen.size
-    if dipole is not None:  # z has no part in what was taken out of d before
+    # monopole and dipole were removed from d before, so z must not have them
+    if dipole is not None:
         for part, low in dipole.parts(dipole.alm(latent)):
             latent[part] -= low
     in_holes = latent[holes]

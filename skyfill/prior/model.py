@@ -1,7 +1,8 @@
-"""Hold what is known of a sky before it is seen: spectrum, beam, pixel window, noise.
+"""The prior of a sky: spectrum, beam, pixel window and noise.
 
-The model of every map is d = M (T + n): T a Gaussian field with spectrum C_l b_l² p_l², n white
-noise. A `Prior` is those four things; it is given, or fitted to the observed sky.
+The model of a map is d = M (T + n), where M is the mask, T a Gaussian field with spectrum
+C_l b_l² p_l² and n white noise. A `Prior` holds these four; it is given, or fitted to the observed
+sky.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ __all__ = ["ARCMIN", "LCDM", "NUMBERS", "Prior", "gaussian_beam", "lcdm", "pixel
 
 ARCMIN = math.pi / 180 / 60
 LCDM = "Planck 2018 LCDM"
-"""Name of the spectrum that is shipped and taken where none is given."""
+"""Name of the shipped spectrum, which is the default."""
 NUMBERS = ("cl", "fwhm", "pixel_window", "noise_uk_arcmin", "calibration")
-"""What a prior consists of, by the names of its attributes."""
+"""Names of the attributes of a prior that are given, fitted or assumed."""
 _TABLE = "lcdm_planck2018.npz"
-#: Share of the signal's variance that may be lost beyond the largest multipole that is drawn.
+#: Largest share of the signal's variance that may be lost beyond the largest drawn multipole.
 _LOST = 1e-5
 
 
@@ -45,9 +46,9 @@ def lcdm(
     Parameters
     ----------
     lmax
-        Last multipole; 6000, where the table ends, if not given.
+        Last multipole; 6000, the end of the table, if None.
     spectrum
-        Which one.
+        TT, EE, BB or TE.
 
     Returns
     -------
@@ -56,7 +57,15 @@ def lcdm(
     Raises
     ------
     ValueError
-        ``lmax`` is beyond the table.
+        ``lmax`` is beyond the table, or the spectrum is unknown.
+
+    Examples
+    --------
+    >>> import skyfill
+    >>> cl = skyfill.lcdm(2000)
+    >>> cl.shape, bool(cl[220] > cl[400])
+    ((2001,), True)
+
     """
     if spectrum not in ("TT", "EE", "BB", "TE"):
         raise ValueError(f"spectrum must be TT, EE, BB or TE, got {spectrum!r}")
@@ -79,15 +88,15 @@ def gaussian_beam(fwhm: float, lmax: int) -> NDArray[np.float64]:
 def pixel_window(nside: int, lmax: int) -> NDArray[np.float64]:
     """Give the HEALPix temperature pixel window without downloading anything.
 
-    A universal function of l / nside, computed from the pixels' shapes
-    (`docs/scripts/make_pixel_window.py`); below nside 32 it is good to some 1e-3.
+    It is a universal function of l / nside, computed from the shapes of the pixels
+    (`docs/scripts/make_pixel_window.py`). Below nside 32 its error is about 1e-3.
 
     Parameters
     ----------
     nside
         Resolution.
     lmax
-        Last multipole. Beyond 4 nside the window falls as 1 / l, as that of a square does.
+        Last multipole. Beyond 4 nside the window falls as 1 / l, like that of a square.
 
     Returns
     -------
@@ -102,7 +111,7 @@ def pixel_window(nside: int, lmax: int) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Prior:
-    """Say what a map is made of.
+    """Statistical model of a map: spectrum, beam, pixel window and noise.
 
     Attributes
     ----------
@@ -111,26 +120,38 @@ class Prior:
     cl
         ``(lmax + 1,)`` spectrum of the sky before beam and pixels, µK².
     fwhm
-        Gaussian beam, radians.
+        Full width at half maximum of the Gaussian beam, radians.
     noise_uk_arcmin
-        White noise, µK in a pixel of one square arcminute.
+        White noise: standard deviation in a pixel of one square arcminute, µK.
     pixel_window
-        Whether the pixel window multiplies the beam (False where ``fwhm`` is an effective beam,
-        fitted, that holds it).
+        Whether the pixel window multiplies the beam. (False if ``fwhm`` is a fitted effective beam
+        that includes it.)
     calibration
-        Factor of the signal's power, for a map whose amplitude is not that of ``cl``.
+        Factor of the signal's power, for a map whose amplitude differs from ``cl``.
     theory
         Name of ``cl``, for headers and messages.
     noise_map
-        Name of the map of noise that was used in place of the white noise, if any.
+        Name of the noise map that replaced the white noise, if any.
     fitted, recorded, assumed
-        Names, of `NUMBERS`, of what was fitted to the map, read from the header of a file, or taken
-        because nothing else was said. All others were given.
+        Names from `NUMBERS`: numbers that were fitted to the map, read from the header of a file,
+        or assumed by default. All others were given.
 
     Raises
     ------
     ValueError
         A number is negative or not finite, ``cl`` has no power, or the beam is wider than the sky.
+
+    Examples
+    --------
+    >>> import numpy as np, skyfill
+    >>> prior = skyfill.Prior(
+    ...     64, skyfill.lcdm(), fwhm=np.radians(160 / 60), noise_uk_arcmin=400.0
+    ... )
+    >>> prior.origin("fwhm")
+    'given'
+    >>> bool(prior.lmax < 3 * 64)  # the beam leaves nothing beyond
+    True
+
     """
 
     nside: int
@@ -150,7 +171,7 @@ class Prior:
         object.__setattr__(self, "cl", np.asarray(self.cl, dtype=np.float64))
         for name in ("noise_uk_arcmin", "calibration"):
             value = getattr(self, name)
-            if name == "noise_uk_arcmin" and hasattr(value, "to_value"):  # an astropy Quantity
+            if name == "noise_uk_arcmin" and hasattr(value, "to_value"):  # astropy Quantity
                 value = value.to_value("uK arcmin")
             number = isinstance(value, Real) and not isinstance(value, bool)
             if not (number and math.isfinite(value) and value >= 0):
@@ -167,7 +188,7 @@ class Prior:
             raise ValueError("C_l must be finite and not negative, with some power")
 
     def origin(self, name: str) -> str:
-        """Say where a number of `NUMBERS` is from: fitted, header, assumed or given."""
+        """Give the origin of a number of `NUMBERS`: fitted, header, assumed or given."""
         if name in self.fitted:
             return "fitted"
         if name in self.recorded:
@@ -176,7 +197,7 @@ class Prior:
 
     @property
     def lmax(self) -> int:
-        """Largest multipole of the signal that matters on this map: at most 3 nside - 1."""
+        """Largest multipole with relevant signal on this map, at most 3 nside - 1."""
         full = self._signal(min(3 * self.nside, self.cl.size) - 1)
         power = np.cumsum((2 * np.arange(full.size) + 1) * full)
         enough = int(np.searchsorted(power, (1 - _LOST) * power[-1]))
@@ -189,7 +210,7 @@ class Prior:
         return cl * self.transfer(lmax)
 
     def transfer(self, lmax: int) -> NDArray[np.float64]:
-        """Give what the map keeps of the sky's power: calibration b_l² p_l², ``(lmax + 1,)``."""
+        """Give the share of the sky's power in the map, calibration b_l² p_l², ``(lmax + 1,)``."""
         kept = self.calibration * gaussian_beam(self.fwhm, lmax) ** 2
         if self.pixel_window:
             kept *= pixel_window(self.nside, lmax) ** 2
@@ -201,7 +222,7 @@ class Prior:
 
     @property
     def effective_fwhm(self) -> float:
-        """FWHM of the Gaussian that stands for beam and pixel window together, radians."""
+        """FWHM of the Gaussian that approximates beam and pixel window together, radians."""
         pixel = pixel_window(self.nside, self.nside)[-1] if self.pixel_window else 1.0
         return math.sqrt(self.fwhm**2 - 16 * math.log(2) * math.log(pixel) / self.nside**2)
 
@@ -212,9 +233,9 @@ class Prior:
 
     @property
     def aliased_cl(self) -> float:
-        """Spectrum of the white noise that the signal beyond l = 3 nside looks like, µK².
+        """Spectrum of the signal beyond l = 3 nside, aliased into white noise, µK².
 
-        A map of pixels that do not resolve its beam holds such power, as every degraded map does.
+        A map whose pixels do not resolve its beam has such power, for example a degraded map.
         """
         beyond = self._signal(self.cl.size - 1)[3 * self.nside :]
         modes = 2 * np.arange(3 * self.nside, 3 * self.nside + beyond.size) + 1
@@ -222,9 +243,9 @@ class Prior:
 
     @property
     def white_cl(self) -> float:
-        """Spectrum of all that is white on the map, noise and aliased signal, µK²."""
+        """Spectrum of the white part of the map, noise and aliased signal, µK²."""
         return self.noise_cl + self.aliased_cl
 
     def total_cl(self, lmax: int | None = None) -> NDArray[np.float64]:
-        """Give the spectrum of the map, ``(lmax + 1,)``, µK²: signal and all that is white."""
+        """Give the spectrum of the map, ``(lmax + 1,)``, µK²: signal, noise and aliased signal."""
         return self.signal_cl(lmax) + self.white_cl

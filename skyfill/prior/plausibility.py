@@ -1,9 +1,9 @@
-"""Compare an observed sky with what a prior predicts, before anything is filled.
+"""Compare an observed sky with the predictions of a prior, before anything is filled.
 
-What is compared is local, so that any mask will do: the scatter of four sibling pixels about their
-mean, at the map's own resolution and then, with pixels averaged four by four, at ever coarser ones.
-Each such band sees an octave of multipoles. The prior predicts it as a sum over C_l with the pixel
-windows of both resolutions.
+The comparison is local, so that it works with any mask. It uses the scatter of four sibling pixels
+about their mean, at the map's resolution and, after averaging four by four, at ever coarser ones.
+Each band is sensitive to an octave of multipoles. The prior predicts its variance as a sum over C_l
+with the pixel windows of both resolutions.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ Mask = NDArray[np.bool_]
 _FEWEST = 40
 #: Share of a coarse pixel that must be observed.
 _SHARE = 0.8
-#: All of it below this number of fine pixels: the noise of a mean depends on how many there are.
+#: Below this number of fine pixels all must be observed, since the noise of the mean depends on
+#: their number.
 _ALL_BELOW = 64
-#: Errors of a band over those that are computed, which know the shape of the mask only roughly.
+#: Factor from computed to true errors of a band; the computation knows the mask only roughly.
 _INFLATION = 1.5
 #: A variance is far off, and the prior refused, beyond this factor and the next number of errors.
 _FAR = 2.0
@@ -47,25 +48,25 @@ _OFF = 1.25
 _OFF_SIGMA = 6.0
 #: A fitted power is off beyond this factor: maps are calibrated to some per cent.
 _POWER = 1.12
-#: Bands that hold less of the variance, observed and predicted, are no reason to refuse or to warn.
+#: Bands with a smaller share of the variance, observed and predicted, are ignored.
 _MINOR = 0.02
 #: An alternative explains a map whose bands all agree with it to within this factor.
 _EXPLAINS = 1.7
-#: From this Nside on, pixels differ in size only.
+#: From this Nside on, the shape of the pixels no longer matters.
 _ALIKE = 64
 #: Blocks of 1, 4, 16 and 64 pixels are summed over their pairs: finer ones change nothing.
 _SIZES = 4
-#: Blocks that stand for those of the whole sky.
+#: Number of blocks that represent those of the whole sky.
 _BLOCKS = 200
 #: Bins of the distance between two pixels of a block.
 _DISTANCES = 400
 #: The square of a unit in µK²; the last one is a fraction of the temperature of the CMB.
 _UNITS = {"": 1.0, "in mK": 1e6, "in K": 1e12, "relative to 2.7255 K": (2.7255e6) ** 2}
-#: A fitted beam that is wider than this shows nothing of the sky.
+#: A fitted beam wider than this leaves no structure of the sky.
 _WIDEST = math.radians(30)
-#: Hardly a beam is felt below this l.
+#: Below this l beams hardly matter.
 _LARGE_SCALES = 30.0
-#: Blocks of 4 x 4 pixels looked at to tell RING from NESTED.
+#: Number of blocks of 4 x 4 pixels examined to distinguish RING from NESTED.
 _SAMPLE = 1 << 14
 #: The other order is right if the scatter in a block is smaller in it by this factor.
 _SMOOTHER = 0.8
@@ -74,7 +75,7 @@ _ROUGH = 0.5
 
 
 class UnlikelyPriorError(ValueError):
-    """A prior that does not describe the observed sky."""
+    """The prior contradicts the observed sky."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +87,11 @@ class Band:
     nside
         Resolution of the pixels whose four children are compared.
     ell
-        The multipole that it is most sensitive to, 2.5 nside.
+        The multipole to which the band is most sensitive, 2.5 nside.
     observed, predicted
         Variance of the children about their mean, µK².
     error
-        Of ``observed``, relative to ``predicted``, where the prior is right.
+        Error of ``observed``, relative to ``predicted``, if the prior is right.
     """
 
     nside: int
@@ -105,26 +106,25 @@ class Band:
         return self.observed / self.predicted if self.predicted > 0 else math.inf
 
     def off(self, factor: float, sigma: float) -> bool:
-        """Tell whether the ratio is beyond a factor, up or down, and so many errors from one."""
+        """Tell whether the ratio is off by more than a factor and a number of errors."""
         away = abs(math.log(max(self.ratio, 1e-300)))
         return away > math.log(factor) and away > math.log1p(sigma * self.error)
 
 
 @dataclass(frozen=True)
 class Plausibility:
-    """What became of the comparison of a map with a prior.
+    """Result of the comparison of a map with a prior.
 
     Attributes
     ----------
     total
-        The sum of all bands: the variance of the map on the scales that it can be seen on.
+        The sum of all bands: the variance of the map on all measured scales.
     bands
         From coarse to fine.
     verdict
-        ``good``, ``doubtful`` (worth a warning), ``refused``, or ``unknown`` where too little is
-        observed to tell.
+        ``good``, ``doubtful`` (a warning), ``refused``, or ``unknown`` if too little is observed.
     causes
-        What may have gone wrong, the likeliest first.
+        Possible causes of a disagreement, the likeliest first.
     """
 
     total: Band
@@ -133,7 +133,7 @@ class Plausibility:
     causes: tuple[str, ...]
 
     def __str__(self) -> str:
-        """Say it in one sentence."""
+        """Describe the result in one sentence."""
         if self.verdict == "unknown":
             return "too little of the sky is observed to compare it with the prior"
         worst = max(self.bands, key=lambda band: abs(math.log(max(band.ratio, 1e-300))))
@@ -144,7 +144,7 @@ class Plausibility:
         return f"{text}: {'; or '.join(self.causes)}" if self.causes else text
 
     def as_dict(self) -> dict[str, object]:
-        """Give what JSON can hold."""
+        """Give the result in types that JSON has."""
         return {
             "verdict": self.verdict,
             "variance_ratio": _finite(self.total.ratio),
@@ -173,19 +173,18 @@ def judge(
     Parameters
     ----------
     values
-        ``(npix,)``, µK, RING; without a dipole that the prior does not know. Unobserved pixels are
-        not read.
+        ``(npix,)``, µK, RING, without a dipole. Unobserved pixels are not read.
     observed
         ``(npix,)``, RING, True where observed.
     prior
-        Given or fitted.
+        The prior, given or fitted.
     noise_variance
-        ``(npix,)``, µK², in place of the prior's white noise.
+        ``(npix,)``, µK², replaces the white noise of the prior.
 
     Raises
     ------
     ValueError
-        Map, mask and prior are not of one Nside, or no map and no mask.
+        Map, mask and prior have different Nside, or are not a map, a mask and a prior.
     """
     values, observed = pair_of(values, observed, taker="prior.judge")
     nside = nside_of(values, "values")
@@ -219,7 +218,7 @@ WRONG_ORDER = (
 
 @dataclass(frozen=True)
 class _Scatter:
-    """What was measured on one scale."""
+    """Measurement on one scale."""
 
     nside: int
     power: float
@@ -232,7 +231,7 @@ def _measure(values: Map, observed: Mask, nside: int) -> list[_Scatter]:
         return []
     steps = int(math.log2(nside))
     power, parents = np.zeros(steps), np.zeros(steps, np.int64)
-    for face in range(12):  # the memory of one base pixel is enough
+    for face in range(12):  # one base pixel at a time, to save memory
         count = (nside // 2) ** 2
         means, found, shares = np.empty(count), np.empty(count), np.empty(count)
         _finest(nside, face * count, values, observed, means, found, shares)
@@ -270,7 +269,7 @@ def _finest(
     power: Map,
     shares: Map,
 ) -> None:
-    """Average the observed ones of four sibling pixels; give their scatter, -1 if not all are."""
+    """Average the observed of four sibling pixels; give their scatter, -1 unless all are."""
     for parent in prange(means.size):
         first = 4 * (start + parent)
         i, j = nest2ring(nside, first), nest2ring(nside, first + 1)
@@ -289,7 +288,7 @@ def _finest(
 def _coarser(
     means: Map, shares: Map, least: float, coarse: Map, power: Map, coarse_shares: Map
 ) -> None:
-    """Average four means by what each has seen; give their scatter, -1 if one saw too little."""
+    """Average four means by observed share; give their scatter, -1 if a share is too small."""
     for parent in prange(coarse.size):
         i = 4 * parent
         total, seen, lowest = 0.0, 0.0, 1.0
@@ -304,10 +303,7 @@ def _coarser(
 
 
 def _compare(measured: list[_Scatter], prior: Prior, noise: float) -> tuple[list[Band], Band]:
-    """Set what the prior predicts beside what was measured; noise is µK² in a pixel.
-
-    Gives the bands, and their sum.
-    """
+    """Compare measurements with the prior (noise in µK² a pixel); give bands and their sum."""
     ell = np.arange(prior.cl.size)
     modes = (2 * ell + 1) / (4 * math.pi) * prior.signal_cl(ell[-1])
     modes[:2] = 0.0
@@ -319,7 +315,7 @@ def _compare(measured: list[_Scatter], prior: Prior, noise: float) -> tuple[list
     white = 0.0
     for each in measured:
         at = int(math.log2(finest // each.nside))
-        # Where the signal of the band is, by multipole: enough to tell how well it is measured.
+        # The share of the band's signal by multipole gives its error.
         kept = _window(2 * each.nside, finest, fine) - _window(each.nside, finest, fine)
         share = modes * np.maximum(kept, 0.0)
         signal = max(variances[at - 1] - variances[at], 0.0)
@@ -342,8 +338,8 @@ def _compare(measured: list[_Scatter], prior: Prior, noise: float) -> tuple[list
 def _error(share: Map, signal: float, white: float, count: int, seen: float) -> float:
     """Give the relative error of a variance, from its share by multipole and that of white noise.
 
-    The signal's is its cosmic variance on the part of the sky that is seen; ``count`` coefficients
-    are independent where noise is white, and cannot be more.
+    The error of the signal is its cosmic variance on the observed part of the sky. For white noise
+    ``count`` coefficients are independent; there are never more.
     """
     ell = np.arange(share.size)
     total = max(float(share.sum()), 1e-300)
@@ -354,7 +350,7 @@ def _error(share: Map, signal: float, white: float, count: int, seen: float) -> 
 
 
 def _window(nside: int, finest: int, fine: Map) -> Map:
-    """Give the square of what averaging over coarser pixels leaves, by multipole."""
+    """Give the squared transfer of averaging over coarser pixels, by multipole."""
     if nside == finest:
         return np.ones_like(fine)
     return np.asarray((pixel_window(nside, fine.size - 1) / fine) ** 2)
@@ -363,8 +359,9 @@ def _window(nside: int, finest: int, fine: Map) -> Map:
 def _block_variances(modes: Map, finest: int, coarsest: int) -> list[float]:
     """Give the signal's variance in blocks of 1, 4, 16 ... pixels, down to a coarse resolution.
 
-    A block is the mean of up to 8 x 8 points, whose correlations are summed over all pairs: its own
-    pixels, or in a large block coarser pixels, which the signal is smoothed with.
+    A block is the mean of up to 8 x 8 points, whose correlations are summed over all pairs. The
+    points are the pixels of the block, or coarser pixels in a large block, with the signal smoothed
+    accordingly.
     """
     fine = pixel_window(finest, modes.size - 1)
     variances: list[float] = []
@@ -374,7 +371,7 @@ def _block_variances(modes: Map, finest: int, coarsest: int) -> list[float]:
         distances, shares = _separations(like)
         distances = distances * like / nside
         window = 1.0 if nside == finest else pixel_window(nside, modes.size - 1) / fine
-        # Averaged over directions, the square of a square's window falls with the third power.
+        # Averaged over directions, the squared window of a square falls with the third power of l.
         tail = np.minimum(1.0, 4 * nside / np.maximum(np.arange(modes.size), 1))
         seen = modes if nside == finest else modes * window**2 * tail
         found = shares @ _correlation(seen, distances)
@@ -400,7 +397,7 @@ def _separations(nside: int) -> tuple[Map, Map]:
         towards = pixel_directions(nside, pixels, nest=True)
         for block in range(blocks):
             count = 4**block
-            # A block of every size, at the beginning of the largest.
+            # One block of each size, at the beginning of the largest.
             chord = np.linalg.norm(towards[:count, None] - towards[None, :count], axis=2)
             angle = 2 * np.arcsin(np.minimum(chord / 2, 1))
             shares[block] += np.histogram(angle, edges)[0] / (count**2 * chosen.size)
@@ -427,7 +424,7 @@ def _legendre(modes: Map, x: Map, total: Map) -> None:
 
 
 def _any_off(bands: list[Band], total: Band, factor: float, sigma: float) -> bool:
-    """Tell whether the total is off, or any band that holds some of the variance."""
+    """Tell whether the total is off, or any band with a relevant share of the variance."""
     return total.off(factor, sigma) or any(
         band.off(factor, sigma)
         and (band.observed > _MINOR * total.observed or band.predicted > _MINOR * total.predicted)
@@ -436,13 +433,13 @@ def _any_off(bands: list[Band], total: Band, factor: float, sigma: float) -> boo
 
 
 def _noisy(prior: Prior, bands: list[Band], noise: float) -> bool:
-    """Tell whether nearly all of what is predicted is white noise."""
+    """Tell whether nearly all predicted variance is white noise."""
     white = noise * (1 - (bands[0].nside / prior.nside) ** 2)
     return white > (1 - _MINOR) * sum(band.predicted for band in bands)
 
 
 def _doubts(prior: Prior, bands: list[Band], noise: float) -> Iterator[str]:
-    """Say what is odd about a fit that describes the map."""
+    """Describe what is suspicious in a fit that agrees with the map."""
     if "fwhm" in prior.fitted and _noisy(prior, bands, noise):
         yield f"the fit takes nearly all of the map for white noise, {1 - _MINOR:.0%} at least"
     if "calibration" in prior.fitted and not 1 / _POWER < prior.calibration < _POWER:
@@ -453,7 +450,7 @@ def _doubts(prior: Prior, bands: list[Band], noise: float) -> Iterator[str]:
 
 
 def _causes(measured: list[_Scatter], prior: Prior, noise: float) -> tuple[str, ...]:
-    """Name what would make map and prior agree, else what is left."""
+    """Name the mistakes that would explain the map, or else general causes."""
     causes = [
         cause
         for cause, factor, other, white in _alternatives(prior, noise)
@@ -516,8 +513,8 @@ def _alternatives(prior: Prior, noise: float) -> Iterator[tuple[str, float, Prio
 def _explains(measured: list[_Scatter], factor: float, prior: Prior, noise: float) -> bool:
     """Tell whether an alternative agrees with the map on every scale that counts.
 
-    Beam and noise that were fitted to a wrong spectrum are wrong, too: then the large scales must
-    do, which no beam reaches.
+    Beam and noise fitted to a wrong spectrum are wrong as well. Then only the large scales are
+    compared, which beams do not affect.
     """
     fitted = "fwhm" in prior.fitted or "noise_uk_arcmin" in prior.fitted
     if fitted:
@@ -531,12 +528,12 @@ def _explains(measured: list[_Scatter], factor: float, prior: Prior, noise: floa
 
 
 def wrong_order(values: ArrayLike, observed: ArrayLike) -> bool:
-    """Tell whether a map is smooth in the other pixel order and not in its own.
+    """Tell whether a map is smooth in the other pixel order but not in its own.
 
     Parameters
     ----------
     values
-        ``(npix,)``, taken for RING. Unobserved pixels are not read.
+        ``(npix,)``, assumed to be in RING order. Unobserved pixels are not read.
     observed
         ``(npix,)``.
     """
@@ -551,7 +548,8 @@ def wrong_order(values: ArrayLike, observed: ArrayLike) -> bool:
     if count.min() < _FEWEST:
         return False
     own, nested, ring = np.exp(logs / count)
-    # A Galactic plane is smooth along RING order, too, but most of the sky is not rough as read.
+    # A Galactic plane is also smooth along RING order, but then most of the sky is not rough as
+    # read.
     rough = own > _ROUGH * max(sums[1] / count[0] - (sums[0] / count[0]) ** 2, 0.0)
     return bool((rough and nested < _SMOOTHER * own) or ring < _SMOOTHER * own)
 

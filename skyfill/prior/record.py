@@ -1,4 +1,4 @@
-"""Write a prior to a file and read it back, to the last bit: JSON, or beside a map in FITS."""
+"""Write a prior to a file and read it back exactly: JSON, or an HDU beside a map in FITS."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ __all__ = ["PRIOR_HDU", "prior_hdu", "read_prior", "recorded_prior", "save_prior
 PRIOR_HDU = "SKYFILL_PRIOR"
 """EXTNAME of the table that holds the prior of a filled map."""
 _KIND = "skyfill prior"
-#: Raised where the same words come to mean something else.
+#: Version of the format; raise it if the same keys change their meaning.
 _FORMAT = 1
-#: The beam in arcmin is rounded to so many of them, and it is large for some maps.
+#: Digits to which the beam in arcmin is rounded.
 _BEAM_ROUNDING = 1e-4
-#: How files begin that are packed: gzip and bzip2.
+#: First bytes of compressed files: gzip and bzip2.
 _PACKED = (b"\x1f\x8b", b"BZh")
-#: The card with all but the spectrum, as JSON.
+#: Keyword of the card that holds everything except the spectrum, as JSON.
 _CARD = "SFPRIOR"
 
 
 def save_prior(path: str | os.PathLike[str], prior: Prior, *, overwrite: bool = False) -> None:
-    """Write a prior as JSON; `read_prior` gives the same one, bit by bit.
+    """Write a prior as JSON; `read_prior` gives back exactly the same prior.
 
     Parameters
     ----------
@@ -42,12 +42,12 @@ def save_prior(path: str | os.PathLike[str], prior: Prior, *, overwrite: bool = 
     prior
         The prior.
     overwrite
-        Whether a file that is already there may be replaced.
+        Whether an existing file may be replaced.
 
     Raises
     ------
     ValueError
-        It is no prior, or the name ends like that of another format.
+        `prior` is not a Prior, or the name has the ending of another format.
     OSError
         The file exists already or cannot be written.
     """
@@ -62,23 +62,23 @@ def save_prior(path: str | os.PathLike[str], prior: Prior, *, overwrite: bool = 
 
 
 def read_prior(path: str | os.PathLike[str]) -> Prior:
-    """Read a prior from what `save_prior` wrote, or from a map that skyfill wrote.
+    """Read a prior from a file of `save_prior`, or from a map that skyfill wrote.
 
     Parameters
     ----------
     path
-        JSON, or FITS.
+        JSON or FITS file.
 
     Returns
     -------
-    The prior; every number counts as given.
+    The prior; all its numbers count as given.
 
     Raises
     ------
     ValueError
         The file holds no prior, or a damaged one.
     OSError
-        It cannot be read.
+        The file cannot be read.
     """
     path = Path(path)
     try:
@@ -98,21 +98,21 @@ def read_prior(path: str | os.PathLike[str]) -> Prior:
 
 
 def recorded_prior(path: str | os.PathLike[str]) -> Prior | None:
-    """Read the prior of a FITS map, every number marked as the header's; None where it has none.
+    """Read the prior of a FITS map, with the origin "header"; None if the file has none.
 
     Raises
     ------
     ValueError
-        It has a damaged one.
+        The prior in the file is damaged.
     OSError
-        It cannot be read.
+        The file cannot be read.
     """
     found = _from_fits(Path(path))
     return None if found is None else replace(found, recorded=NUMBERS)
 
 
 def prior_hdu(prior: Prior) -> bytes:
-    """Spell a prior as a FITS table to stand behind a map."""
+    """Write a prior as a FITS table, to append to a map."""
     cl = np.asarray(prior.cl, dtype=">f8")
     cards = table_cards({"CL": cl}, unit="uK2", repeat=1)
     named = {
@@ -125,7 +125,7 @@ def prior_hdu(prior: Prior) -> bytes:
 
 
 def _numbers(prior: Prior) -> dict[str, Any]:
-    """Return all but the spectrum, for JSON, which keeps every bit of a number."""
+    """Return everything except the spectrum, for JSON, which keeps numbers exactly."""
     return {
         "kind": _KIND,
         "format": _FORMAT,
@@ -142,7 +142,7 @@ def _numbers(prior: Prior) -> dict[str, Any]:
 
 
 def _prior_of(record: Mapping[str, Any], cl: object, path: Path) -> Prior:
-    """Build a prior of what was read."""
+    """Build a prior from the read values."""
     try:
         if record["format"] != _FORMAT:
             raise ValueError(
@@ -165,7 +165,7 @@ def _prior_of(record: Mapping[str, Any], cl: object, path: Path) -> Prior:
 
 
 def _checked(record: Mapping[str, Any], cl: object, path: Path) -> Prior:
-    """Build a prior whose beam is one number, in both units."""
+    """Build a prior; refuse a beam that differs between its two units."""
     prior = Prior(
         record["nside"],
         np.asarray(cl, dtype=np.float64),
@@ -176,7 +176,8 @@ def _checked(record: Mapping[str, Any], cl: object, path: Path) -> Prior:
         theory=str(record["theory"]),
         noise_map=str(record.get("noise_map", "")),
     )
-    said = float(record.get("fwhm_arcmin", prior.fwhm / ARCMIN))  # for people, who may edit it
+    # the value in arcmin is for people, who may edit it
+    said = float(record.get("fwhm_arcmin", prior.fwhm / ARCMIN))
     if abs(prior.fwhm / ARCMIN - said) > _BEAM_ROUNDING * (1 + said):
         raise ValueError(
             f"{path}: fwhm_arcmin is {said}, but fwhm_radians is {prior.fwhm / ARCMIN:.4f} arcmin;"
@@ -196,7 +197,7 @@ def _from_json(path: Path) -> Prior | None:
 
 
 def _from_fits(path: Path) -> Prior | None:
-    """Read the table of `prior_hdu`; of a map by an older skyfill, its cards."""
+    """Read the table of `prior_hdu`, or the cards of a map by an older skyfill."""
     cards: dict[str, Any] | None = None
     with open_fits(path) as stream:
         for hdu in walk(stream, path):
@@ -222,12 +223,12 @@ def _from_table(hdu: Hdu, cells: Iterator[np.ndarray[Any, Any]], path: Path) -> 
     return _prior_of(record, np.concatenate(list(cells)), path)
 
 
-#: Cards of maps before there was a table: beam, noise, calibration, pixel window.
+#: Cards of older maps without the table: beam, noise, calibration, pixel window.
 _OLD = ("SFBEAM", "SFNOISE", "SFCALIB", "SFPIXWIN")
 
 
 def _from_cards(cards: Mapping[str, Any], path: Path) -> Prior | None:
-    """Rebuild the prior from the cards of a map, where they name a spectrum that is shipped."""
+    """Rebuild the prior from the cards of a map, if they name the shipped spectrum."""
     beam, noise, calibration, window = (cards[key] for key in _OLD)
     if cards["SFCL"] != LCDM or not isinstance(beam, float) or not isinstance(noise, float):
         return None

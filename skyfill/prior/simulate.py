@@ -1,4 +1,4 @@
-"""Make skies and masks to try things on."""
+"""Simulate skies and masks."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from skyfill.prior import Prior, draw, lcdm
 __all__ = ["simulate_mask", "simulate_sky"]
 
 PIECE = 1 << 20
-"""Pixels that are worked on at once: memory stays bounded at any resolution."""
+"""Pixels processed at once, so that memory stays bounded at any resolution."""
 
 RAGGED_LMAX = 64
-"""Largest ell of the field that roughens a band: the same edge at every resolution."""
+"""Largest ell of the field that roughens the edge of a band; the same at every resolution."""
 
 
 def simulate_sky(
@@ -33,27 +33,27 @@ def simulate_sky(
     calibration: float = 1.0,
     lmax: int | None = None,
 ) -> NDArray[np.float64]:
-    """Draw a Gaussian sky, beam and white noise included.
+    """Draw a Gaussian sky with beam and white noise.
 
     Parameters
     ----------
     nside
         Resolution.
     seed
-        The same seed gives the same sky, at every resolution as far as the multipoles of both go.
+        Seed of the random numbers. The same seed gives the same sky at every resolution, up to the
+        smaller lmax.
     cl
-        ``(lmax + 1,)``, µK², from ell = 0; Planck 2018 ΛCDM where not given.
+        ``(lmax + 1,)``, µK², from ell = 0; Planck 2018 ΛCDM if None.
     fwhm
         Full width at half maximum of a Gaussian beam, radians.
     noise_uk_arcmin
         Standard deviation of the noise in a pixel of one square arcminute, µK.
     pixel_window
-        Whether the sky is averaged over its pixels, as an observed one is.
+        Whether to apply the HEALPix pixel window, as in an observed map.
     calibration
         Factor of the signal's power.
     lmax
-        Largest ell; where not given, the last that the beam and the pixels let through
-        (`Prior.lmax`).
+        Largest ell; by default the largest at which beam and pixels leave power (`Prior.lmax`).
 
     Returns
     -------
@@ -63,6 +63,13 @@ def simulate_sky(
     ------
     ValueError
         Beam or noise is negative, or `lmax` is beyond 3 nside - 1 or the spectrum.
+
+    Examples
+    --------
+    >>> import skyfill
+    >>> sky = skyfill.simulate_sky(32, seed=1, noise_uk_arcmin=50.0)
+    >>> sky.shape, bool(50 < sky.std() < 200)  # µK
+    ((12288,), True)
 
     """
     nside, seed = check_nside(nside, what="`nside`"), check_seed(seed)
@@ -97,9 +104,9 @@ def simulate_mask(
 ) -> NDArray[np.bool_]:
     """Draw a mask like those of CMB maps: a Galactic band, holes of point sources, or both.
 
-    The band is widest towards (0, 0), as the Galactic bulge is, and its edge follows a smooth
-    random field; centres of holes are uniform on the sphere, the logarithms of their radii uniform.
-    One seed gives one mask, sampled at any resolution.
+    The band is widest towards (0, 0), like the Galactic bulge, and its edge follows a smooth random
+    field. The centres of holes are uniform on the sphere and their radii uniform in the logarithm.
+    A seed gives the same mask at every resolution.
 
     Parameters
     ----------
@@ -108,7 +115,7 @@ def simulate_mask(
     seed
         The same seed and settings give the same mask.
     kind
-        What is masked.
+        ``band``, ``holes`` or ``both``.
     half_width
         Half the typical width of the band, radians.
     raggedness
@@ -117,7 +124,7 @@ def simulate_mask(
         Number of holes; some may overlap.
     radii
         Smallest and largest radius of a hole, radians. A hole smaller than a pixel masks the pixel
-        that its centre is in.
+        that contains its centre.
 
     Returns
     -------
@@ -127,6 +134,13 @@ def simulate_mask(
     ------
     ValueError
         A width, number or radius is out of range, or `kind` is unknown.
+
+    Examples
+    --------
+    >>> import skyfill
+    >>> observed = skyfill.simulate_mask(32, seed=1, n_holes=20)
+    >>> observed.dtype, bool(0.5 < observed.mean() < 1)
+    (dtype('bool'), True)
 
     """
     nside, seed = check_nside(nside, what="`nside`"), check_seed(seed)
@@ -155,8 +169,8 @@ def _ragged_band(
     nside: int, half_width: float, raggedness: float, rng: np.random.Generator
 ) -> NDArray[np.bool_]:
     """Mask latitudes below a half width that varies smoothly with direction."""
-    # Power from some 10° on, falling fast enough that the edge frays without breaking into islands.
-    m, ell = np.triu_indices(RAGGED_LMAX + 1)  # m-major, as alm are ordered
+    # Power begins at scales of 10° and falls so fast that the edge is ragged but has few islands.
+    m, ell = np.triu_indices(RAGGED_LMAX + 1)  # m-major, the order of alm
     cl = 1.0 / (1.0 + (ell / 12.0) ** 4)
     alm = np.sqrt(cl / 2) * (rng.normal(size=ell.size) + 1j * rng.normal(size=ell.size))
     alm[m == 0] = np.sqrt(2.0) * alm[m == 0].real

@@ -1,7 +1,7 @@
-"""Read a theory spectrum from a text or FITS file, and say what was taken for what.
+"""Read a theory spectrum from a text or FITS file, and report how it was read.
 
-The columns, the unit and C_l or D_l are taken from the file's own words: names of columns, TUNIT,
-comments. What the file does not say is assumed, and the assumption is put into words.
+The column names, TUNIT and comments of the file tell the columns, the unit, and C_l or D_l. What
+the file does not say is assumed, and the assumption is reported.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from skyfill.prior.spectrumwords import (
 
 __all__ = ["SpectrumFile", "read_cl", "read_spectrum"]
 
-#: Larger numbers are no multipoles: a map of Nside 8192 ends at 24575.
+#: Largest multipole accepted: a map of Nside 8192 ends at 24575.
 _LARGEST_L = 1_000_000
 # Beyond both of these limits nothing is known between two rows, and a straight line would be an
 # invention.
@@ -50,18 +50,18 @@ _SAME = 0.01
 
 @dataclass(frozen=True, eq=False)
 class SpectrumFile:
-    """A spectrum that was read, and what was taken for what."""
+    """A spectrum from a file, and how it was read."""
 
     cl: NDArray[np.float64] = field(repr=False)
-    """(lmax + 1,) C_l from l = 0, µK²."""
+    """``(lmax + 1,)``, C_l from l = 0, µK²."""
     column: str
-    """Name of the column that was taken, or its number from 0 where it has none."""
+    """Name of the column, or its number from 0 if it has none."""
     dl: bool
     """Whether the column held D_l = l (l + 1) C_l / 2π."""
     unit: str
     """Unit of the column."""
     said: tuple[str, ...] = ()
-    """What was taken for what, assumed and made up: sentences for the user."""
+    """Sentences for the user: how the file was read, and what was assumed or interpolated."""
 
 
 def read_cl(
@@ -75,7 +75,7 @@ def read_cl(
 ) -> NDArray[np.float64]:
     """Read a spectrum from a text or FITS file.
 
-    `read_spectrum` has the same parameters, and tells beside the spectrum what was assumed.
+    `read_spectrum` has the same parameters and also reports what was assumed.
 
     Returns
     -------
@@ -84,8 +84,7 @@ def read_cl(
     Raises
     ------
     ValueError
-        The file is no such table, says something else than the parameters, or leaves open what
-        must be known.
+        The file is not such a table, contradicts the parameters, or lacks necessary information.
     FileNotFoundError
         There is no such file.
     """
@@ -101,39 +100,39 @@ def read_spectrum(
     extend: ArrayLike | None = None,
     hdu: int | str | None = None,
 ) -> SpectrumFile:
-    """Read a spectrum from a text or FITS file, and say what was taken for what.
+    """Read a spectrum from a text or FITS file, and report how it was read.
 
     Parameters
     ----------
     path
         Text (white space, commas, semicolons or tabs; comments; a line of names with or without
-        "#"; Fortran's 1.0D+03), ECSV, or a FITS table; gzipped or not. The temperature's column is
-        found by its name: TT, C_l, D_l, TEMPERATURE and their kin; without names it is the second
-        of a text. l is found by its name (l, ell, multipole), else it is the first column of a
-        text. In FITS a column without such a name is l where it counts by one from 0, 1 or 2;
-        where none does, the rows count from l = 0, as in healpy's files.
+        "#"; Fortran's 1.0D+03), ECSV, or a FITS table; gzipped or not. The column of the
+        temperature is found by its name: TT, C_l, D_l, TEMPERATURE and variants. In a text without
+        names it is the second column. l is found by its name (l, ell, multipole); otherwise it is
+        the first column of a text. In FITS, a column that counts by one from 0, 1 or 2 is taken for
+        l; without such a column, rows count from l = 0, as in healpy's files.
     dl
-        Whether the column holds D_l = l (l + 1) C_l / 2π. None: what the file says, else no.
+        Whether the column holds D_l = l (l + 1) C_l / 2π. None: as the file says, or else C_l.
     unit
-        Unit of the column where the file does not say it: K^2, mK^2, uK^2 or dimensionless
-        ((ΔT/T)², as CLASS writes it). None: what the file says, else µK².
+        Unit of a column whose file names none: K^2, mK^2, uK^2 or dimensionless ((ΔT/T)², as CLASS
+        writes). None: as the file says, or else µK².
     column
-        The column, by name or by number from 0, where it is another one.
+        The column, by name or by number from 0, to override the search.
     extend
-        ``(lmax + 1,)`` C_l in µK², such as `lcdm()`: taken below the first row, above the last
-        one and in wide gaps. None: a table that begins above l = 2 or has wide gaps is refused.
+        ``(lmax + 1,)`` C_l in µK², such as `lcdm()`, used below the first row, above the last one
+        and in wide gaps. None: a table that begins above l = 2 or has wide gaps is refused.
     hdu
         Table of a FITS file that has several, by number or EXTNAME.
 
     Returns
     -------
-        The spectrum. Between rows that are more than one multipole apart, as in binned tables, D_l
-        is interpolated. l = 0 and 1 are zero where the file does not have them.
+        The spectrum. D_l is interpolated between rows that are more than one multipole apart, as in
+        binned tables. l = 0 and 1 are zero if the file does not have them.
 
     Raises
     ------
     ValueError
-        The file is no such table; it contradicts `dl` or `unit`; several columns could be meant;
+        The file is not such a table; it contradicts `dl` or `unit`; several columns are possible;
         it begins above l = 2 or has wide gaps; a value is negative or not finite.
     FileNotFoundError
         There is no such file.
@@ -164,7 +163,8 @@ def read_spectrum(
     )
     if at_l is None:
         said.append("no column of l, so the rows count from l = 0 (assumed)")
-    power = (ell < 2) | (np.cumsum(cl * (ell >= 2)) > 0)  # zeros at the lowest l stand for no row
+    # zeros at the lowest l count as missing rows
+    power = (ell < 2) | (np.cumsum(cl * (ell >= 2)) > 0)
     whole, more = _every_l(path, ell[power], cl[power], extend, zeros=not power.all())
     label = table.names[which] if table.names else str(which)
     return SpectrumFile(whole, label, is_dl, name, tuple(said + more))
@@ -174,7 +174,7 @@ def read_spectrum(
 
 
 def _find_l(path: Path, table: Columns) -> tuple[int | None, NDArray[np.float64]]:
-    """Find the column of l; None where the rows are counted."""
+    """Find the column of l; None if the rows are counted instead."""
     plain = [compact(name) for name in table.names]
     for name in L_NAMES:
         if name in plain:
@@ -195,7 +195,7 @@ def _find_l(path: Path, table: Columns) -> tuple[int | None, NDArray[np.float64]
 
 
 def _find_column(path: Path, table: Columns, at_l: int | None, column: int | str | None) -> int:
-    """Find the spectrum's column: by order, by its name, or as the only one."""
+    """Find the column of the spectrum: as requested, by its name, or as the only one."""
     edges = {edge for pair in BIN_EDGES for edge in pair}
     others = [
         number
@@ -233,7 +233,7 @@ def _find_column(path: Path, table: Columns, at_l: int | None, column: int | str
 
 
 def _one_of(path: Path, table: Columns, at_l: int | None, known: dict[int, bool | None]) -> int:
-    """Choose among columns of one spectrum: C_l before D_l if they agree, else none."""
+    """Choose among several columns: C_l before D_l if they agree, else raise an error."""
     which = {says: [i for i in known if known[i] is says] for says in (False, True, None)}
     kinds = [columns for columns in which.values() if columns]
     if len(kinds[0]) == 1 and (len(kinds) == 1 or not which[True] or not which[False]):
@@ -255,7 +255,7 @@ def _one_of(path: Path, table: Columns, at_l: int | None, known: dict[int, bool 
 def _is_dl(
     path: Path, table: Columns, which: int, dl: bool | None, *, chosen: bool
 ) -> tuple[bool, str]:
-    """Tell C_l from D_l, and how that is known."""
+    """Distinguish C_l from D_l, and say how that is known."""
     name = table.names[which] if table.names else ""
     if dl is None and is_scaled(name if meaning(name) or len(name) > 2 else table.comments):
         raise ValueError(
@@ -279,12 +279,13 @@ def _is_dl(
 
 
 def _unit(path: Path, table: Columns, which: int, given: str | None) -> tuple[float, str, str]:
-    """Give µK² in one unit, the unit's name, and how it is known."""
+    """Give the size of the unit in µK², its name, and how it is known."""
     name = table.units[which].strip()
     own, why = in_uk2(name), "by its unit"
     if own is None and not is_unsaid(name) and given is None:
         raise ValueError(
-            f"{path}: column {table.label(which)} has unit {name!r}, which is none of a spectrum;"
+            f"{path}: column {table.label(which)} has unit {name!r}, which is not a unit of a "
+            "spectrum;"
             " pass `unit='uK^2'`, 'mK^2', 'K^2' or 'dimensionless'"
         )
     if own is None:
@@ -321,7 +322,7 @@ def _suspect(
     kinds: tuple[bool, ...],
     units: tuple[str, ...],
 ) -> None:
-    """Warn where what is assumed is far from the CMB, and something else would be near to it."""
+    """Warn if the assumed reading is far from the CMB's power and another reading is near it."""
     scale = 2 * np.pi / np.maximum(ell * (ell + 1), 1)
 
     def is_cmb(dl: bool, factor: float, within: float) -> bool | None:
@@ -340,7 +341,7 @@ def _suspect(
             warnings.warn(
                 f"{what}, far from the CMB's power, and as {'D_l' if dl else 'C_l'} in {unit} it"
                 f" would be near to it; pass {' and '.join(mends)} if that is what it is",
-                stacklevel=2,  # one place, so that it is shown once
+                stacklevel=2,  # one place in the source, so that the warning is shown once
             )
             return
 
@@ -351,7 +352,7 @@ def _suspect(
 def _checked(
     path: Path, ell: NDArray[np.float64], values: NDArray[np.float64], place: str
 ) -> NDArray[np.float64]:
-    """Check the rows, and give l, whole where it is meant so."""
+    """Check the rows, and give l, rounded if it is meant to be whole."""
     steps = np.diff(ell)
     if ell.size < 2 or not np.all(np.isfinite(ell)) or np.any(steps <= 0) or ell[0] < 0:
         raise ValueError(f"{path}: {place} must be l, rising; got {ell[:3].tolist()} ...")
@@ -380,12 +381,12 @@ def _every_l(
     *,
     zeros: bool,
 ) -> tuple[NDArray[np.float64], list[str]]:
-    """Give C_l at every l from 0, and say what of it is in no row."""
+    """Give C_l at every l from 0, and say which values are not in the file."""
     theory = None if extend is None else np.asarray(extend, dtype=np.float64)
     if theory is not None and (theory.ndim != 1 or not np.isfinite(theory).all()):
         raise ValueError("`extend` must be C_l from l = 0, (lmax + 1,) finite numbers")
     first, last = int(np.ceil(ell[ell >= 2][0])), int(ell[-1])
-    if 2 < ell[0] < 3:  # the bin of l = 2 and 3
+    if 2 < ell[0] < 3:  # may be the bin of l = 2 and 3
         ell, cl = np.insert(ell, 0, 2.0), np.insert(cl, 0, cl[0] * ell[0] * (ell[0] + 1) / 6)
         first = 2
     wide = (np.diff(ell) > _BIN_WIDTH) & (ell[1:] > _BIN_FACTOR * ell[:-1]) & (ell[:-1] >= 2)
@@ -407,7 +408,7 @@ def _every_l(
     scale = np.maximum(every * (every + 1.0), 1.0)
     whole = np.interp(every, ell, cl * np.maximum(ell * (ell + 1), 1.0), left=0.0) / scale
     rows = np.flatnonzero(ell == np.rint(ell))
-    whole[ell[rows].astype(np.int64)] = cl[rows]  # as in the file, to the last bit
+    whole[ell[rows].astype(np.int64)] = cl[rows]  # unchanged, bit for bit
     kept = np.count_nonzero(ell >= 2)
     if last + 1 - first != kept or rows.size != ell.size:
         said.append("D_l interpolated between the rows")
@@ -420,7 +421,7 @@ def _every_l(
 def _completed(
     whole: NDArray[np.float64], theory: NDArray[np.float64], gaps: list[tuple[int, int]]
 ) -> tuple[NDArray[np.float64], list[str]]:
-    """Take from theory what is in no row, and what is beyond the last one."""
+    """Use the theory in gaps, below the first row and beyond the last."""
     if theory.size <= max((high for _, high in gaps), default=0):
         raise ValueError(f"`extend` ends at l = {theory.size - 1}, before the table begins")
     for low, high in gaps:

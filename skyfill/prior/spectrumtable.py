@@ -25,22 +25,22 @@ _COMMENT_MARKS = "#%!;"
 
 @dataclass(frozen=True, eq=False)
 class Columns:
-    """The columns of a file, before anything is made of them."""
+    """The columns of a file, before they are interpreted."""
 
     numbers: list[NDArray[np.float64]]
     names: list[str]
-    """One for each column, empty where it has none; no names at all where the file has none."""
+    """Name of each column, empty if it has none; no entries if the file has no names."""
     units: list[str]
     comments: str
     fits: bool = False
 
     def label(self, which: int) -> str:
-        """Name a column, or give its number from 0 where it has no name."""
+        """Name a column, or give its number from 0 if it has no name."""
         return repr(self.names[which]) if self.names and self.names[which] else str(which)
 
 
 def read_columns(path: Path, hdu: int | str | None) -> Columns:
-    """Read all columns of a table, whatever its kind."""
+    """Read all columns of a table of any format."""
     data = content(path)
     if data.startswith(b"SIMPLE"):
         return _from_fits(path, data, hdu)
@@ -61,7 +61,8 @@ def _from_fits(path: Path, data: bytes, chosen: int | str | None) -> Columns:
     trouble += (AttributeError, AstropyUserWarning, fits.VerifyError)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd headers, which are no fault of the numbers
+            # warnings about unusual headers do not concern the numbers
+            warnings.simplefilter("ignore")
             warnings.filterwarnings("error", message=".*truncated")
             with fits.open(io.BytesIO(data)) as hdus:
                 tables = {
@@ -135,9 +136,9 @@ def _from_ecsv(path: Path, text: str) -> Columns:
 
 
 def _from_text(path: Path, text: str) -> Columns:
-    """Read a table of numbers after any number of lines of words."""
+    """Read a table of numbers that follows any number of lines of text."""
     before: list[tuple[str, bool]] = []
-    rows: dict[int, str] = {}  # by the number of their line
+    rows: dict[int, str] = {}  # keyed by line number
     for number, line in enumerate(text.splitlines(), 1):
         words = line.partition("#")[0].strip()
         commented = line.lstrip()[:1] in {*_COMMENT_MARKS}
@@ -148,7 +149,7 @@ def _from_text(path: Path, text: str) -> Columns:
             before.append((line.strip().lstrip(_COMMENT_MARKS).strip(), commented))
     if not rows:
         raise ValueError(f"{path}: no numbers found; {ADVICE}")
-    # astropy's fast reader takes 1,5 for 15, and its slow one knows no 1.0D+03.
+    # astropy's fast reader reads 1,5 as 15, and its slow one does not accept 1.0D+03.
     first = next(iter(rows.values()))
     mark = next((mark for mark in ";," if mark in first), None)
     table = [[_number(word.strip()) for word in row.split(mark)] for row in rows.values()]
@@ -163,7 +164,7 @@ def _from_text(path: Path, text: str) -> Columns:
 
 
 def _number(word: str) -> float | None:
-    """Read a number, Fortran's 1.0D+03 and 1.0-103 too; None for anything else."""
+    """Read a number, also Fortran's 1.0D+03 and 1.0-103; None for anything else."""
     try:
         return float(re.sub(r"(?<=[\d.])(?:[dD]|(?=[+-]))", "e", word))
     except ValueError:
@@ -179,7 +180,7 @@ def _named(path: Path, before: list[tuple[str, bool]], count: int) -> tuple[list
     for line, commented in reversed(before):
         for cells in _cells(line):
             kept = cells
-            if len(cells) > count:  # names with a remark behind them
+            if len(cells) > count:  # names followed by a remark
                 kept = cells[:count] if all(map(is_known, cells[:count])) else []
             names, units = zip(*map(_name_and_unit, kept), strict=True) if kept else ((), ())
             of_l = any(compact(name) in {*L_NAMES, *chain(*BIN_EDGES)} for name in names)
@@ -199,19 +200,19 @@ def _named(path: Path, before: list[tuple[str, bool]], count: int) -> tuple[list
 
 
 def _cells(line: str) -> list[list[str]]:
-    """Split a line of names in every way that may be meant."""
+    """Split a line of names in every plausible way."""
     ways = [line.split(mark) for mark in ";,\t" if mark in line]
-    glued = re.sub(r"\s+(?=[\[(])", "", line)  # a unit in brackets belongs to the name before it
+    glued = re.sub(r"\s+(?=[\[(])", "", line)  # a unit in brackets belongs to the preceding name
     return [[cell.strip(" \t\"'") for cell in way] for way in [*ways, _words(glued)]]
 
 
 def _name_and_unit(cell: str) -> tuple[str, str]:
-    """Take the unit off a name: C_l [uK^2], C_l(K^2)."""
+    """Split the unit from a name: C_l [uK^2], C_l(K^2)."""
     match = re.fullmatch(r"(.+?)\s*([\[(].*[\])]\S*)", cell)
     if match:
         inner = match[2].strip("[]() ")
         if re.match(r"[\[(](?:[munµμk]|mu|micro|M)?[ -]?(?:K|Jy|erg|W)(?![a-z])", match[2]):
-            return match[1], inner  # perhaps none of a spectrum, which is refused later
+            return match[1], inner  # it may not be a unit of a spectrum, which is checked later
         for unit in (match[2], inner):
             if in_uk2(unit) is not None and inner != "1":
                 return match[1], unit

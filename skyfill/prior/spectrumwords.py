@@ -1,4 +1,4 @@
-"""The words by which files name the columns of a spectrum, their units, and D_l."""
+"""Recognise the words that files use for columns of a spectrum, their units, and D_l."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ _CMB = (
     (1020.0, 820.0, 1050.0, 1630.0, 2700.0, 4380.0, 5730.0, 4080.0),
 )
 
-#: µK: the CMB's mean temperature, by which CLASS and CAMB divide (Fixsen 2009).
+#: Mean temperature of the CMB, µK, by which CLASS and CAMB divide (Fixsen 2009).
 T_CMB = 2.7255e6
-#: µK² in the square of one unit, by the prefix of its K.
+#: Size in µK² of the square of a unit, by the prefix of K.
 _PREFIXES = {"": 1e12, "m": 1e6, "milli": 1e6, "u": 1.0, "mu": 1.0, "micro": 1.0, "μ": 1.0}
 _PREFIXES |= {"n": 1e-6, "nano": 1e-6}
 _K2 = re.compile(
@@ -49,9 +49,9 @@ _K2 = re.compile(
 )
 _NUMBER_OF_ITS_OWN = re.compile(r"dimensionless|unitless|1|dT/T|\(dT/T\)\^?2", re.IGNORECASE)
 _UNSAID_UNITS = {"", "unknown", "none", "?", "n/a", "na", "-", "--"}
-#: l (l + 1), by which C_l is multiplied in D_l, and words that deny it.
+#: The factor l (l + 1) of D_l, and words that negate it.
 _L_L1 = re.compile(r"(?:l|ell)[ *]*[(\[] *(?:l|ell) *\+ *1 *[)\]]", re.IGNORECASE)
-#: Other powers of l, roots and logarithms of C_l or D_l: neither of both.
+#: Other powers of l, roots and logarithms of C_l or D_l, which are neither C_l nor D_l.
 _CL = r"[cd]_?\^?(?:l|ell|tt)"
 _SCALED = re.compile(
     r"(?:l|ell) ?(?:\^|\*\*) ?[1-9](?:\.\d)? ?[*]? ?(?:\([^()]*\)(?:\^2)? ?[*]? ?)?" + _CL
@@ -85,7 +85,7 @@ _OTHERS += r"|gradient|curl|gt|ct|cg|exe|bxb|txe|kk|kappakappa)(?:[cd]l|[cd]ell)
 
 
 def comments_say_dl(comments: str) -> bool | None:
-    """Look for l (l + 1) or D_l in the comments; denied, it is C_l."""
+    """Look for l (l + 1) or D_l in the comments; if it is negated, the spectrum is C_l."""
     comments = _plain(comments)
     found = [*_L_L1.finditer(comments), *_D_WORD.finditer(comments)]
     if not found:
@@ -95,13 +95,13 @@ def comments_say_dl(comments: str) -> bool | None:
 
 
 def _plain(text: str) -> str:
-    """Write TeX and symbols as letters."""
+    """Replace TeX and symbols by letters."""
     text = re.sub(r"\\(?:mathcal|mathrm|rm|left|right|,|;)", "", text)
     return unicodedata.normalize("NFKC", re.sub(r"[\\${}]", "", text))
 
 
 def is_scaled(text: str) -> bool:
-    """Tell whether words speak of C_l times something else than l (l + 1) / 2π."""
+    """Tell whether words name C_l times a factor other than l (l + 1) / 2π."""
     text = _plain(text)
     if _SCALED.search(text):
         return True
@@ -109,7 +109,7 @@ def is_scaled(text: str) -> bool:
 
 
 def cmb_power(ell: NDArray[np.float64], cl: NDArray[np.float64], *, within: float) -> bool | None:
-    """Tell whether C_l is the CMB's to within a factor, at l of 2 to 300; None for too few."""
+    """Tell whether C_l agrees with the CMB within a factor at l of 2 to 300; None if too few l."""
     there = (ell >= 2) & (ell <= _CMB[0][-1])
     if np.count_nonzero(there) < 3:
         return None
@@ -120,7 +120,7 @@ def cmb_power(ell: NDArray[np.float64], cl: NDArray[np.float64], *, within: floa
 
 
 def in_uk2(unit: str) -> float | None:
-    """Give µK² in one unit of a spectrum; None for what is no such unit."""
+    """Give the size in µK² of a unit of a spectrum; None if it is another unit."""
     unit = unicodedata.normalize("NFKC", unit.strip().strip("'\""))
     if _NUMBER_OF_ITS_OWN.fullmatch(unit):
         return T_CMB**2
@@ -129,12 +129,12 @@ def in_uk2(unit: str) -> float | None:
 
 
 def is_unsaid(unit: str) -> bool:
-    """Tell whether a unit is a way to say nothing."""
+    """Tell whether a word means "no unit"."""
     return unit.strip().lower() in _UNSAID_UNITS
 
 
 def units_in(comments: str) -> dict[float, str]:
-    """Find the units that comments name: µK² in one of them, and their name."""
+    """Find the units that comments name: their sizes in µK² and their names."""
     comments = unicodedata.normalize("NFKC", comments)
     words = sorted({match.group() for match in _K2.finditer(comments)})
     if "dimensionless" in comments.lower():
@@ -143,13 +143,13 @@ def units_in(comments: str) -> dict[float, str]:
 
 
 def compact(name: str) -> str:
-    """Write a name in small letters and digits only, without CLASS's number before it."""
+    """Reduce a name to lower-case letters and digits, without CLASS's number before it."""
     name = unicodedata.normalize("NFKC", name).lower()
     return re.sub(r"[^a-z0-9]", "", re.sub(r"^\d+:", "", name))
 
 
 def meaning(name: str) -> tuple[bool | None, bool] | None:
-    """Tell of a temperature's column whether it is D_l (None: it does not say) and is called TT."""
+    """Tell whether a column of the temperature is D_l (None if unknown) and whether it is TT."""
     name = _plain(name)
     if _L_L1.search(name):
         rest = compact(_L_L1.sub("", name))
@@ -167,6 +167,6 @@ def is_other(name: str) -> bool:
 
 
 def is_known(name: str) -> bool:
-    """Tell whether a name is that of l or of any spectrum."""
+    """Tell whether a name is that of l or of a spectrum."""
     edges = {edge for pair in BIN_EDGES for edge in pair}
     return compact(name) in {*L_NAMES, *edges} or meaning(name) is not None or is_other(name)

@@ -1,4 +1,4 @@
-"""One page that says whether a fill can be believed: a self-contained HTML file."""
+"""A self-contained HTML page that shows whether a fill can be trusted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from skyfill.report.plates import spectrum as spectrum
     from skyfill.report.uses import uses as uses
 
-# name -> the module that holds it
+# name -> the module that defines it
 _HOMES = {
     "Finding": "findings",
     "chi2_findings": "findings",
@@ -34,7 +34,7 @@ _HOMES = {
 
 __all__ = [*_HOMES]
 
-if not TYPE_CHECKING:  # hidden from type checkers, which would accept any name otherwise
+if not TYPE_CHECKING:  # hidden from type checkers, which otherwise would accept any name
     __getattr__ = on_first_use(__name__, _HOMES)
 
     def __dir__() -> list[str]:

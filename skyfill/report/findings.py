@@ -1,4 +1,4 @@
-"""Put figures of trust into words."""
+"""Describe figures in words for the page."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _UNLIKELY = 1e-2
 _WRONG = 1e-4
 
 _WORDS = {
-    "rms_uk": "error of the mean, rms, µK",
-    "expected_rms_uk": "error that the realizations expect, µK",
-    "rms_over_expected": "the one over the other",
+    "rms_uk": "rms error of the mean, µK",
+    "expected_rms_uk": "rms error expected from the realizations, µK",
+    "rms_over_expected": "ratio of the two",
     "z_mean": "mean of the z-scores",
     "z_width": "width of the z-scores",
     "coverage_68": "truth within the 68% band",
     "coverage_95": "truth within the 95% band",
-    "hole_power": "power in the holes over the truth's",
+    "hole_power": "power in the holes over the power of the truth",
     "mse_over_optimum": "squared error over the best possible",
     "excess_over_optimum": "squared distance from the best, over its error",
     "optimum_distance_uk": "distance from the best possible, µK",
@@ -33,14 +33,14 @@ _WORDS = {
     "border_step": "steps across the borders of tiles in holes, over those elsewhere in holes",
     "border_slope": "kinks across the borders of tiles in holes, over those elsewhere in holes",
     "exact_rms_uk": "distance from the exact fill, rms, µK",
-    "exact_99_uk": "distance from the exact fill that 99% of the pixels stay below, µK",
-    "exact_999_uk": "distance from the exact fill that 99.9% of the pixels stay below, µK",
+    "exact_99_uk": "distance from the exact fill, 99th percentile, µK",
+    "exact_999_uk": "distance from the exact fill, 99.9th percentile, µK",
     "exact_worst_uk": "distance from the exact fill, worst pixel, µK",
     "exact_border_step": "steps of that distance across the borders of tiles, over those elsewhere",
-    "onepoint_ks": "distribution in the holes, distance (KS) from that outside",
+    "onepoint_ks": "distribution in the holes against outside, KS distance",
     "onepoint_variance": "variance in the holes over that outside",
-    "onepoint_skewness": "skewness in the holes less that outside",
-    "onepoint_kurtosis": "kurtosis in the holes less that outside",
+    "onepoint_skewness": "skewness in the holes minus that outside",
+    "onepoint_kurtosis": "kurtosis in the holes minus that outside",
     "asymmetry_ns_large": "power, north against south, l below 30",
     "asymmetry_ew_large": "power, east against west, l below 30",
     "asymmetry_ns_small": "power, north against south, l from 30",
@@ -50,21 +50,21 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Finding:
-    """What was measured, and what to think of it.
+    """One row of the page: a measurement and its verdict.
 
     Attributes
     ----------
     name, value
-        As shown, the unit in the name.
+        As shown, with the unit in the name.
     verdict
-        ``good``, ``doubtful`` or ``bad``; empty for a number that is only told.
+        ``good``, ``doubtful`` or ``bad``; empty for a number without a verdict.
     reason
-        What was expected.
+        The expected value.
 
     Raises
     ------
     ValueError
-        For another verdict.
+        The verdict is another word.
     """
 
     name: str
@@ -75,18 +75,18 @@ class Finding:
     def __post_init__(self) -> None:
         if self.verdict and self.verdict not in VERDICTS:
             known = ", ".join(VERDICTS)
-            raise ValueError(f"verdict {self.verdict!r} is none; give one of {known}")
+            raise ValueError(f"verdict {self.verdict!r} is unknown; give one of {known}")
 
 
 def findings(figures: Mapping[str, Figure], *, judged: bool = True) -> list[Finding]:
-    """Put figures into words.
+    """Describe figures in words.
 
     Parameters
     ----------
     figures
-        By their names in `skyfill.fidelity`.
+        Figures by their names in `skyfill.fidelity`.
     judged
-        Whether to say the verdicts: of a mean, which is no sky, they mean nothing.
+        Whether to show verdicts. They do not apply to a mean, which is not a possible sky.
     """
     return [_finding(name, each, judged=judged) for name, each in figures.items()]
 
@@ -109,7 +109,7 @@ def _finding(name: str, figure: Figure, *, judged: bool) -> Finding:
 
 
 def chi2_findings(comparison: SpectrumComparison, *, judged: bool = True) -> list[Finding]:
-    """Put the χ² of a spectrum into words; the arguments are as for `findings`."""
+    """Describe the χ² of a spectrum in words; arguments as for `findings`."""
     found = []
     both = {"filled sky": comparison.full_tests, "cut sky": comparison.cut_tests}
     for sky, tests in both.items():

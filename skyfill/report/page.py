@@ -1,4 +1,4 @@
-"""The page: facts, plates, findings and uses, put into a template."""
+"""The page: a template with facts, pictures, findings and uses."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from skyfill.report.findings import Finding
 
 __all__ = ["Plate", "Report"]
 
-#: What the worst verdict says of the whole fill.
+#: Headline of the page, by its worst verdict.
 _HEADLINES = {
-    "": "Nothing on this page judges this fill: it is no sample of the sky (see its uses).",
-    "good": "Nothing that was looked at speaks against this fill.",
-    "doubtful": "Some of it is doubtful: look at what is marked before you use this fill.",
-    "bad": "This fill fails what is marked: find out why before you use it.",
+    "": "This fill has no verdicts, because it is not a sample of possible skies (see its uses).",
+    "good": "This fill passes every test on this page.",
+    "doubtful": "Some tests are doubtful: look at the marked ones before you use this fill.",
+    "bad": "This fill fails the marked tests: find out why before you use it.",
 }
 
 
 @dataclass(frozen=True)
 class Plate:
-    """A picture: PNG bytes, a title, and what is to be seen on it.
+    """A picture with title and caption; the bytes are PNG.
 
-    ``wide`` ones have at most one neighbour.
+    Not more than two ``wide`` pictures stand side by side.
     """
 
     title: str
@@ -43,20 +43,20 @@ class Plate:
 
 @dataclass(frozen=True)
 class Report:
-    """All that stands on the page.
+    """The content of a page.
 
     Attributes
     ----------
     title, subtitle
-        Of the page.
+        Title and subtitle of the page.
     facts
-        Tables by their headings: what was run, on what, with which prior.
+        Tables by heading: the command, the files, the prior.
     plates
-        Groups of pictures by their headings.
+        Groups of pictures by heading.
     findings
-        In the order shown.
+        Findings in the order shown.
     allowed, forbidden
-        What the fill may be used for, and what not.
+        Uses for which the fill is suited, and for which it is not.
     """
 
     title: str
@@ -69,12 +69,12 @@ class Report:
 
     @property
     def verdict(self) -> str:
-        """The worst verdict of the findings; empty where there is none."""
+        """The worst verdict of the findings; empty if there is none."""
         given = [VERDICTS.index(each.verdict) for each in self.findings if each.verdict]
         return VERDICTS[max(given)] if given else ""
 
     def html(self) -> str:
-        """Give the page: no script, nothing fetched."""
+        """Give the page as HTML, without scripts or external files."""
         from jinja2 import Environment, StrictUndefined
 
         environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)

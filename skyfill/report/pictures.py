@@ -1,4 +1,4 @@
-"""Images of a map: the whole sky in Mollweide's projection, and closer looks."""
+"""Images of a map: the whole sky in Mollweide projection, and close-ups."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _PLANCK = ("#0000ff", "#00ddff", "#ffedd9", "#ffb400", "#ff4b00", "#640000")
 
 
 def planck_colours(missing: str = "#9a9a9a") -> Colormap:
-    """Give Planck's colour map, with a colour for what is NaN."""
+    """Give Planck's colour map, with a colour for NaN."""
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("planck", list(_PLANCK)).with_extremes(bad=missing)
 
 
 def mollweide(values: ArrayLike, *, height: int = 400) -> NDArray[np.float64]:
-    """Sample a map on an image of the whole sky, nearest pixels.
+    """Sample the nearest pixels of a map on an image of the whole sky.
 
     Parameters
     ----------
@@ -45,8 +45,8 @@ def mollweide(values: ArrayLike, *, height: int = 400) -> NDArray[np.float64]:
 
     Returns
     -------
-    ``(height, 2 height)``, first row at the bottom: longitude 0 in the middle, growing to the left;
-    NaN outside the ellipse.
+    ``(height, 2 height)``, first row at the bottom, longitude 0 in the middle and growing to the
+    left; NaN outside the ellipse.
     """
     import healpy
 
@@ -64,18 +64,18 @@ def mollweide(values: ArrayLike, *, height: int = 400) -> NDArray[np.float64]:
 def close_up(
     values: ArrayLike, lon: float, lat: float, *, width: float, pixels: int = 240
 ) -> NDArray[np.float64]:
-    """Sample a map on a gnomonic square, nearest pixels.
+    """Sample the nearest pixels of a map on a gnomonic square.
 
     Parameters
     ----------
     values
         ``(npix,)``, RING.
     lon, lat
-        Middle, degrees.
+        Centre, degrees.
     width
-        Of the square, radians.
+        Width of the square, radians.
     pixels
-        Along its side.
+        Number of pixels along its side.
 
     Returns
     -------
@@ -90,7 +90,7 @@ def close_up(
 def show(
     axes: Axes, image: NDArray[np.float64], style: Mapping[str, Any] | None = None
 ) -> AxesImage:
-    """Show an image without a frame, in Planck's colours and ±300 unless ``style`` says another."""
+    """Show an image without a frame, in Planck's colours and ±300 unless ``style`` differs."""
     usual = {"cmap": planck_colours(), "vmin": -300, "vmax": 300, "origin": "lower"}
     axes.axis("off")
     return axes.imshow(image, **{**usual, **(style or {})})

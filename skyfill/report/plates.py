@@ -1,4 +1,4 @@
-"""Draw what stands on the page: the sky, its hardest holes, the spectrum, distributions."""
+"""Draw the pictures of the page: the sky, its hardest holes, the spectrum, distributions."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def skies(
     filled
         ``(npix,)``, the whole sky; NaN where it is neither observed nor filled.
     std
-        ``(npix,)``, standard deviation, zero where observed; None where it is unknown.
+        ``(npix,)``, standard deviation, zero where observed; None if it is unknown.
     """
     before, filled = (
         as_map(before, "before", taker="report"),
@@ -70,18 +70,18 @@ def skies(
 def close_ups(
     observed: ArrayLike, images: Mapping[str, ArrayLike], *, count: int = 4, unit: str = "µK"
 ) -> list[Plate]:
-    """Draw the hardest holes: those whose middles are farthest from anything observed.
+    """Draw the hardest holes: those whose centres are farthest from observed pixels.
 
     Parameters
     ----------
     observed
         ``(npix,)``, RING, False in the holes.
     images
-        What to show of each, ``(npix,)``; one called ``uncertainty`` as `skies` shows it.
+        Maps to show, ``(npix,)`` each; one called ``uncertainty`` is shown as in `skies`.
     count
-        How many holes, at most.
+        Largest number of holes.
     unit
-        Of the images.
+        Unit of the images.
     """
     observed = as_mask(observed, taker="report")
     shown = {name: as_map(values, name, taker="report") for name, values in images.items()}
@@ -112,7 +112,7 @@ def close_ups(
 
 
 def hardest(observed: ArrayLike, count: int) -> list[tuple[int, float]]:
-    """Find the pixels deepest in holes, one picture's width apart.
+    """Find the pixels deepest in holes, at least the width of a picture apart.
 
     Returns
     -------
@@ -134,13 +134,13 @@ def hardest(observed: ArrayLike, count: int) -> list[tuple[int, float]]:
 
 
 def spectrum(comparison: SpectrumComparison) -> Plate:
-    """Draw the spectrum beside the theory."""
+    """Draw the spectrum with the theory."""
     figure = _figure(7.2, 5.2)
     upper, lower = figure.subplots(2, sharex=True, height_ratios=[3, 1])
     comparison.draw(upper, lower)
     return Plate(
         "Spectrum of the filled sky",
-        "Noise and beam taken out; below, the distance from the theory over its error.",
+        "Noise and beam are removed; below, the difference to the theory in units of its error.",
         _png(figure),
         wide=True,
     )
@@ -155,18 +155,18 @@ def histogram(
     normal: bool = False,
     bins: int | Sequence[float] = 60,
 ) -> Plate:
-    """Draw distributions over each other.
+    """Draw several distributions in one plot.
 
     Parameters
     ----------
     title, caption
-        Of the plate.
+        Title and caption of the picture.
     samples
-        Each by its name.
+        Samples by name.
     label
-        Of the axis.
+        Label of the axis.
     normal
-        Whether to draw a standard normal distribution, too.
+        Whether to add a standard normal distribution.
     bins
         As for numpy.histogram, over all samples together.
     """
@@ -195,7 +195,7 @@ def _sky(title: str, caption: str, values: Map, unit: str, **style: object) -> P
 
 
 def _reach(before: Map) -> float:
-    """Give the end of the colour scale: three standard deviations of what is observed."""
+    """Give the end of the colour scale: three standard deviations of the observed pixels."""
     return 3 * float(np.nanstd(before)) or 1.0
 
 

@@ -1,19 +1,19 @@
-"""What a fill may be used for: it depends on what stands in the holes."""
+"""Suitable and unsuitable uses of a fill, by its kind."""
 
 from __future__ import annotations
 
 __all__ = ["uses"]
 
 _COMMON = (
-    "Anything about the sky behind the mask: a fill adds no information, and is no observation.",
+    "Statements about the sky behind the mask: a fill adds no information.",
     "Claims on large-angle anomalies (low multipoles, alignments) that need the holes.",
 )
 _KINDS = {
     "realization": (
         (
             (
-                "Whatever wants a whole sphere: harmonic coefficients, filters, needlets, lensing "
-                "reconstruction, stacking near holes."
+                "Analyses that need a whole sphere: harmonic coefficients, filters, needlets, "
+                "lensing reconstruction, stacking near holes."
             ),
             (
                 "Power spectra, with the cut sky's beside it: in the holes the spectrum is the "
@@ -22,8 +22,8 @@ _KINDS = {
             "Monte Carlo: fill every simulation alike, each with a seed of its own.",
         ),
         (
-            "Tests of the prior's spectrum, or of Gaussianity, in the holes: both were put in.",
-            "An average over realizations as if it were a sky: it is the mean, and lacks power.",
+            "Tests of spectrum or Gaussianity in the holes: both come from the prior.",
+            "An average over realizations as a sky: it approaches the mean and lacks power.",
         ),
     ),
     "mean": (
@@ -35,8 +35,8 @@ _KINDS = {
         ),
         (
             (
-                "Power spectra, and all else that is quadratic: the mean has too little power in "
-                "the holes, as it must. Use a realization."
+                "Power spectra and other quadratic statistics: the mean has too little power in "
+                "the holes. Use a realization."
             ),
         ),
     ),
@@ -53,7 +53,7 @@ _KINDS = {
 
 
 def uses(kind: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Say what a fill may be used for, and what not.
+    """Give the suitable and the unsuitable uses of a fill.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def uses(kind: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     Raises
     ------
     ValueError
-        For another kind.
+        The kind is unknown.
     """
     if kind not in _KINDS:
         raise ValueError(f"kind {kind!r} is unknown; choose one of {', '.join(_KINDS)}")

@@ -1,7 +1,7 @@
-"""Compare power spectra with a theory: of whole skies, and of what a mask leaves of them.
+"""Measure power spectra of whole and of masked skies, and compare them with a theory.
 
-C_ell in µK² without ell(ell+1)/2π; D_ell = ell(ell+1)/2π C_ell is always called so. Bins weight
-each ell by its 2 ell + 1 modes, the estimate of least variance for a flat C_ell.
+C_ell is in µK², without ell(ell+1)/2π; D_ell = ell(ell+1)/2π C_ell. Bins weight each ell by its
+2 ell + 1 modes, which has the least variance for a flat C_ell.
 """
 
 from skyfill.spectra.bandpowers import BandPowers, RangeTest

@@ -1,4 +1,4 @@
-"""Bins of a measured spectrum: estimate, theory, errors, and how well they agree."""
+"""Binned spectrum with its theory and errors, and χ² tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["BandPowers", "RangeTest"]
 
 Bins = NDArray[np.float64]
 LOW = 30
-"""Where Planck's likelihoods of low and high ell meet."""
+"""The ell at which Planck's low-ell and high-ell likelihoods meet."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,11 @@ class RangeTest:
     Attributes
     ----------
     low, high
-        The range asked for, both inclusive.
+        The requested range, both ends inclusive.
     ell_min, ell_max
-        First and last ell of the bins that were taken: those with their mean ell
-        in the range, below high + 1.
+        First and last ell of the bins used: those with their mean ell in the range, below high + 1.
     bins
-        Their number, which is that of the degrees of freedom.
+        Number of bins, equal to the degrees of freedom.
     chi2
         Residual · covariance⁻¹ · residual.
     pte
@@ -46,16 +45,16 @@ class RangeTest:
 
 @dataclass(frozen=True, eq=False)
 class BandPowers:
-    """Binned C_ell of a sky beside a theory, ``(nbin,)`` where nothing else is said.
+    """Binned C_ell of a sky and its theory; arrays are ``(nbin,)`` unless stated otherwise.
 
     Attributes
     ----------
     cl
         Estimate, the mean over realizations, µK².
     theory
-        The theory, seen through the same estimator, µK².
+        The theory, as the estimator would measure it, µK².
     noise
-        What of `theory` is noise, µK².
+        The noise included in `theory`, µK².
     covariance
         ``(nbin, nbin)`` of `cl` over skies drawn from the theory, µK⁴.
     sigma_signal
@@ -63,8 +62,8 @@ class BandPowers:
     modes
         Effective number of modes.
     dl_per_cl
-        D_ell of the sky per C_ell of the map's signal: the theory's in the bin; NaN where the beam
-        leaves nothing.
+        Ratio of the theory's D_ell of the sky to its C_ell in the map, in the bin; NaN if the beam
+        leaves no signal.
     scatter
         Standard deviation of one realization about the mean, µK²; None for a single one.
     """
@@ -114,7 +113,7 @@ class BandPowers:
         return self.sigma * self.dl_per_cl
 
     def columns(self) -> dict[str, Bins]:
-        """Name everything that has one number a bin, as the tables do."""
+        """Give all quantities with one number a bin, by their names in tables."""
         names = ("modes", "cl", "theory", "noise", "sigma", "sigma_signal", "sigma_noise")
         named = {name: np.asarray(getattr(self, name)) for name in names}
         if self.scatter is not None:
@@ -125,28 +124,28 @@ class BandPowers:
         }
 
     def test(self, chosen: NDArray[np.bool_]) -> tuple[float, float]:
-        """Give χ² and its probability to exceed, of some bins and all their covariances."""
+        """Give χ² and its probability to exceed for some bins, with their covariance."""
         off = (self.cl - self.theory)[chosen]
         chi2 = float(off @ np.linalg.solve(self.covariance[np.ix_(chosen, chosen)], off))
         return chi2, float(stats.chi2.sf(chi2, off.size))
 
 
 def default_ranges(ell: Bins, lmax: int) -> list[tuple[int, int]]:
-    """Give 2 to 29, 30 to lmax, and all: as far as they hold a mean ell, and differ."""
+    """Give the ranges 2 to 29, 30 to lmax and all, if they contain bins and differ."""
     parts = [(2, min(LOW - 1, lmax)), (LOW, lmax)]
     parts = [pair for pair in parts if np.any(within(ell, *pair))]
     return [*parts, (2, lmax)] if len(parts) > 1 else parts
 
 
 def within(ell: Bins, low: int, high: int) -> NDArray[np.bool_]:
-    """Tell which mean ells lie from low to below high + 1: ranges that meet share no bin."""
+    """Tell which mean ells are from low to below high + 1, so that adjacent ranges share no bin."""
     return np.asarray((ell >= low) & (ell < high + 1))
 
 
 def checked_ranges(
     ranges: Iterable[Sequence[int]] | None, ell: Bins, lmax: int
 ) -> list[tuple[int, int]]:
-    """Refuse ranges that hold nothing; take the defaults where none are given."""
+    """Refuse ranges without bins; use the defaults if none are given."""
     if ranges is None:
         return default_ranges(ell, lmax)
     wanted = []

@@ -52,13 +52,13 @@ def default_edges(lmax: int) -> Edges:
     while edges[-1] <= lmax:
         edges.append(edges[-1] + min(max(2, edges[-1] // 4), widest))
     if len(edges) > 2 and lmax + 1 - edges[-2] < (edges[-1] - edges[-2]) / 2:
-        del edges[-2]  # a sliver at the end joins its neighbour
+        del edges[-2]  # a narrow rest at the end joins the last bin
     edges[-1] = lmax + 1
     return np.array(edges, dtype=np.int64)
 
 
 def linear_edges(lmax: int, width: int = LINEAR_WIDTH) -> Edges:
-    """Choose bins of one width from ell = 2; the last one may be narrower.
+    """Choose bins of equal width from ell = 2; the last one may be narrower.
 
     Raises
     ------
@@ -72,12 +72,12 @@ def linear_edges(lmax: int, width: int = LINEAR_WIDTH) -> Edges:
 
 
 def log_edges(lmax: int, per_decade: int = LOG_PER_DECADE) -> Edges:
-    """Choose bins of one width in log(ell) from ell = 2, as far as whole ells allow.
+    """Choose bins of equal width in log(ell) from ell = 2, rounded to whole ells.
 
     Raises
     ------
     ValueError
-        There is less than one bin a decade.
+        There would be less than one bin a decade.
 
     """
     if per_decade < 1:
@@ -99,13 +99,13 @@ def planck_edges(lmax: int) -> Edges:
 
 
 def bin_edges(bins: int | Binning | Sequence[int] | Edges | None, lmax: int) -> Edges:
-    """Turn a width, the name of a binning, edges or nothing into edges within 2 ... lmax + 1.
+    """Convert a width, the name of a binning or edges to edges within 2 ... lmax + 1.
 
     Parameters
     ----------
     bins
         Width of all bins; or one of `BINNINGS`; or the first ell of each bin and one past the last
-        ell; `default_edges` where not given.
+        ell; `default_edges` if None.
     lmax
         Largest ell.
 
@@ -137,13 +137,13 @@ def bin_edges(bins: int | Binning | Sequence[int] | Edges | None, lmax: int) -> 
 
 
 def summed(per_ell: NDArray[np.number], edges: Edges, axis: int = 0) -> NDArray[np.float64]:
-    """Add up what lies in each bin, along an axis that begins at ell = 0."""
+    """Sum over each bin, along an axis that begins at ell = 0."""
     within = np.take(per_ell, np.arange(edges[-1]), axis=axis).astype(np.float64)
     return np.asarray(np.add.reduceat(within, edges[:-1], axis=axis))
 
 
 def averaged(per_ell: NDArray[np.number], edges: Edges) -> NDArray[np.float64]:
-    """Average what lies in each bin, along the first axis, with weights 2 ell + 1."""
+    """Average over each bin, along the first axis, with weights 2 ell + 1."""
     modes = 2.0 * np.arange(per_ell.shape[0]) + 1
     weighted = per_ell * modes.reshape(-1, *[1] * (per_ell.ndim - 1))
     count = summed(modes, edges)

@@ -1,4 +1,4 @@
-"""Hold the numbers of a comparison of spectra."""
+"""The numbers of a comparison of spectra."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["ComparedSpectra"]
 
 @dataclass(frozen=True, eq=False)
 class ComparedSpectra:
-    """The numbers of a `skyfill.spectra.SpectrumComparison`, which says what each is."""
+    """The numbers of a `skyfill.spectra.SpectrumComparison`, documented there."""
 
     ell_min: NDArray[np.int64]
     ell_max: NDArray[np.int64]
@@ -33,12 +33,12 @@ class ComparedSpectra:
 
     @property
     def cl(self) -> NDArray[np.float64]:
-        """``(nbin,)``: the whole sky's estimate, µK²."""
+        """``(nbin,)``: estimate of the whole sky, µK²."""
         return self.full.cl
 
     @property
     def theory(self) -> NDArray[np.float64]:
-        """``(nbin,)``: the theory, binned alike, µK²."""
+        """``(nbin,)``: the theory in the same bins, µK²."""
         return self.full.theory
 
     @property

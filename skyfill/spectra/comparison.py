@@ -1,4 +1,4 @@
-"""Say what a comparison of spectra offers: its numbers, tables and pictures."""
+"""The result of a comparison of spectra, with its tables and plots."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["SpectrumComparison"]
 
 @dataclass(frozen=True, eq=False)
 class SpectrumComparison(ComparedSpectra):
-    """Binned C_ell of whole skies, and of the part that a mask leaves, beside a theory.
+    """Binned C_ell of whole and of masked skies, compared with a theory.
 
     Attributes
     ----------
@@ -29,11 +29,11 @@ class SpectrumComparison(ComparedSpectra):
     full
         Bins of the whole sky.
     cut
-        Bins of the sky behind the mask, the mask's coupling undone; None without a mask.
+        Bins of the masked sky, corrected for the coupling of the mask; None without a mask.
     full_tests, cut_tests
-        χ² by ranges of ell.
+        χ² for ranges of ell.
     theory_cl
-        ``(lmax + 1,)``: the theory ell by ell, beam, window and noise included, µK².
+        ``(lmax + 1,)``: the theory, with beam, window and noise, µK².
     theory_dl
         ``(lmax + 1,)``: D_ell of the theory's sky, before beam and window, µK².
     lmax, nside
@@ -41,7 +41,7 @@ class SpectrumComparison(ComparedSpectra):
     realizations
         Number of skies that were averaged.
     settings
-        What else should be remembered: file names, beam, noise. Written with the table.
+        Further information to write with the table: file names, beam, noise.
 
     """
 
@@ -50,11 +50,11 @@ class SpectrumComparison(ComparedSpectra):
         return tables.table_of(self)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything as what JSON can hold, numbers that are not finite as None."""
+        """Return everything in types that JSON has; numbers that are not finite become None."""
         return tables.dict_of(self)
 
     def write(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the table: FITS where the name ends so (.fits, .fits.gz), else ECSV, which is text.
+        """Write the table: FITS if the name ends in .fits or .fits.gz, else ECSV (text).
 
         Raises
         ------
@@ -65,7 +65,7 @@ class SpectrumComparison(ComparedSpectra):
         tables.write(self, path, overwrite=overwrite)
 
     def plot(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
-        """Draw D_ell over the theory, and the residuals below: PDF where named so, else PNG.
+        """Plot D_ell with the theory, and the residuals below, as PDF or PNG by the name's ending.
 
         Raises
         ------

@@ -1,7 +1,7 @@
-"""Measure the binned spectrum of whole skies, and of skies behind a mask.
+"""Measure the binned spectrum of whole and of masked skies.
 
-An estimator is made once for the theory, the bins and the mask; it is then given one sky after
-the other.
+An estimator is set up once for the theory, the bins and the mask, and then measures any number of
+skies.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from skyfill.spectra.expectation import Cl, Expectation
 __all__ = ["CutSky", "Estimator", "FullSky"]
 
 Map = NDArray[np.float64]
-#: Condition number of the binned coupling from which rounding, not the sky, makes the result.
+#: Condition number of the binned coupling above which rounding errors dominate the result.
 _SINGULAR = 1e8
-#: Share of signal in a bin's theory that is lost in the noise's rounding.
+#: Share of signal in a bin below which it is lost in the rounding of the noise.
 _ROUNDING = 1e-10
 
 
 class Estimator(Protocol):
-    """What measures skies."""
+    """An estimator of binned spectra."""
 
     def powers(self, values: Map) -> Bins:
-        """Measure one sky: ``(npix,)`` µK, RING, to ``(nbin,)`` µK²."""
+        """Measure one sky: ``(npix,)``, µK, RING, to ``(nbin,)``, µK²."""
 
     def band_powers(self, measured: Sequence[Bins]) -> BandPowers:
-        """Set the mean of what was measured beside the theory."""
+        """Compare the mean of the measurements with the theory."""
 
 
 class FullSky:
@@ -54,17 +54,17 @@ class FullSky:
 
     def powers(self, values: Map) -> Bins:
         """Measure one sky, ``(npix,)``, in µK²."""
-        import healpy  # 1.4 s, paid by those who transform
+        import healpy  # imported here because it takes 1.4 s
 
         sky = healpy.remove_dipole(np.asarray(values, dtype=np.float64), copy=True)
         cl = healpy.anafast(sky, lmax=self._expected.ell_max, iter=3, pol=False)
         return averaged(cl, self._edges)
 
     def band_powers(self, measured: Sequence[Bins]) -> BandPowers:
-        """Set the mean of what was measured beside the theory; 2 C² / (2 ell + 1) are its errors.
+        """Compare the mean of the measurements with the theory; the variance is 2 C² / (2 ell + 1).
 
-        Errors are those of one sky, however many realizations there are: those of one map's holes
-        share what was observed.
+        The errors are those of one sky for any number of realizations, because realizations of one
+        map share the observed pixels.
         """
         edges, expected = self._edges, self._expected
         ell = np.arange(expected.ell_max + 1)
@@ -86,33 +86,33 @@ class FullSky:
 
 
 class CutSky:
-    """Spectrum behind a mask, its coupling of multipoles undone (MASTER; Hivon et al. 2002).
+    """Spectrum of a masked sky, corrected for the mask (MASTER; Hivon et al. 2002).
 
     The pseudo-spectrum C̃ of the masked sky has the mean M C. Binned with P (weights 2l + 1) and
-    flat within bins (Q), it is undone by K = P M Q: Ĉ = K⁻¹ P (F C̃ - L).
+    flat within bins (Q), it is inverted with K = P M Q: Ĉ = K⁻¹ P (F C̃ - L).
 
-    F makes up for the monopole and dipole, fitted to the masked sky and subtracted, which take
-    power of other multipoles along: of four modes out of all, and for the theory exactly
-    calculable. L is what a mask brings into the bins from beyond lmax, by the theory.
+    F corrects for the monopole and dipole, which are fitted to the masked sky and subtracted: the
+    fit also removes power of other multipoles. For four modes this is computed exactly from the
+    theory. L is the power that the mask brings into the bins from beyond lmax, from the theory.
 
-    A mask of pixels is a sum of delta functions; sums over pixels without weights and a mask
-    spectrum of the same make M exact for the map as it is, pixelisation included.
+    A pixel mask is a sum of delta functions. With unweighted sums over pixels, both for the map and
+    for the spectrum of the mask, M is exact, pixelisation included.
 
     Parameters
     ----------
     window
-        ``(npix,)``, RING, from 0 (masked) to 1: a mask, maybe apodised, or other weights.
+        ``(npix,)``, RING, from 0 (masked) to 1: a mask, apodised or not, or other weights.
     expected
         The theory.
     edges
         ``(nbin + 1,)``, see `binning`.
     threads
-        Of the transforms; 0 for all there are.
+        Threads of the transforms; 0 for all cores.
 
     Attributes
     ----------
     library
-        Who summed the 3j symbols.
+        The library that summed the 3j symbols.
 
     Raises
     ------
@@ -151,7 +151,7 @@ class CutSky:
                 "narrow; widen the bins (`bins`), or apodise less"
             )
         self._undo = np.linalg.inv(coupling)
-        # Noise of pixels is white to any multipole: its pseudo-spectrum needs no sum over them.
+        # White noise is white at every multipole, so its pseudo-spectrum needs no sum over them.
         self._pseudo_signal = matrix @ expected.signal_cl
         self._pseudo = self._pseudo_signal + expected.white_cl * self._mean2
         self._leak = self._pseudo - matrix[:, first:end] @ expected.total_cl[first:end]
@@ -162,7 +162,7 @@ class CutSky:
         return self._area * harmonics.adjoint(values, lmax=lmax, threads=self._threads)
 
     def _template(self, amplitudes: NDArray[np.float64]) -> Map:
-        """Draw a monopole and a dipole, of four orthogonal amplitudes, on the pixels."""
+        """Evaluate a monopole and a dipole, with four orthogonal amplitudes, on the pixels."""
         mono, z, x, y = amplitudes
         alm = np.array([mono, z, (x + 1j * y) / np.sqrt(2)])
         return harmonics.synthesis(alm, self._nside, threads=self._threads)
@@ -198,12 +198,12 @@ class CutSky:
         return np.asarray(np.sum(taken, axis=0))
 
     def powers(self, values: Map) -> Bins:
-        """Measure one sky, ``(npix,)``, in µK²; what the window masks is not looked at.
+        """Measure one sky, ``(npix,)``, in µK²; masked pixels are not read.
 
         Raises
         ------
         ValueError
-            Pixels are missing where the window is above 0.
+            Pixels with a weight above 0 are missing.
         """
         sky = np.where(self._window > 0, values, 0.0)
         missing = int(sky.size - np.count_nonzero(np.isfinite(sky)))
@@ -217,13 +217,13 @@ class CutSky:
         return np.asarray(self._undo @ averaged(pseudo / self._kept - self._leak, self._edges))
 
     def band_powers(self, measured: Sequence[Bins]) -> BandPowers:
-        """Set the mean of what was measured beside the theory, with the errors of one sky.
+        """Compare the mean of the measurements with the theory, with the errors of one sky.
 
         The pseudo-spectrum has the covariance 2 c_l c_l' M_ll'[W²] / (2l' + 1) (Efstathiou 2004),
-        here with c the mean pseudo-spectrum over <W²>, what leaks into it included. It gives the
-        errors. Correlations of bins are those of a white spectrum (c = 1): of a steep one this
-        covariance claims some that skies do not have. The modes are (2l + 1) <W²>² / <W⁴> (Hivon
-        et al. 2002, their ν_b).
+        where c is the mean pseudo-spectrum over <W²>, leakage included. It gives the errors. The
+        correlations of bins are those of a white spectrum (c = 1), because for a steep spectrum
+        this covariance overestimates them. The modes are (2l + 1) <W²>² / <W⁴> (Hivon et al. 2002,
+        their ν_b).
         """
         expected, edges = self._expected, self._edges
         lmax = expected.ell_max
@@ -271,9 +271,9 @@ def _scatter(measured: Sequence[Bins]) -> Bins | None:
 
 
 def _dl_per_cl(expected: Expectation, theory: Bins, noise: Bins, edges: Edges) -> Bins:
-    """Give what turns a map's C_ell into the sky's D_ell where the shape in a bin is the theory's.
+    """Give the factor from the map's C_ell to the sky's D_ell, for the theory's shape in a bin.
 
-    It is NaN where the beam leaves nothing but rounding.
+    It is NaN if the beam leaves no signal above rounding.
     """
     ell = np.arange(expected.ell_max + 1)
     dl = averaged(ell * (ell + 1) / (2 * np.pi) * expected.sky_cl, edges)

@@ -1,4 +1,4 @@
-"""What a theory says of a map: signal and noise apart, and what the map keeps of the sky."""
+"""Expected spectrum of a map: signal, noise, and the sky before beam and pixels."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ Cl = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Expectation:
-    """Spectrum that a map should have.
+    """Expected spectrum of a map.
 
     Attributes
     ----------
     signal_cl
-        ``(sky_lmax + 1,)``, µK²: the signal of the map, also beyond lmax, from where a mask brings
-        power in. No monopole and no dipole: they are removed from every sky.
+        ``(sky_lmax + 1,)``, µK²: the signal of the map, also beyond lmax, since a mask brings in
+        power from there. Monopole and dipole are zero, because they are removed from every sky.
     white_cl
         µK²: white noise of the pixels.
     sky_cl
-        ``(lmax + 1,)``, µK²: the sky before beam and pixels; `signal_cl` where these are not known.
+        ``(lmax + 1,)``, µK²: the sky before beam and pixels; equal to `signal_cl` if these are
+        unknown.
     """
 
     signal_cl: Cl
@@ -47,13 +48,12 @@ class Expectation:
 
 
 def expectation(theory: Prior | ArrayLike, nside: int, lmax: int) -> Expectation:
-    """Take a prior apart, or take a spectrum as it is.
+    """Get the expected spectrum from a prior, or from a spectrum of the map.
 
     Raises
     ------
     ValueError
-        The theory ends before lmax, is of another Nside, or is not positive and finite from
-        ell = 2.
+        The theory ends before lmax, has another Nside, or is not positive and finite from ell = 2.
 
     """
     if isinstance(theory, Prior):

@@ -1,4 +1,4 @@
-"""Draw a comparison of spectra."""
+"""Plot a comparison of spectra."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ CUT: dict[str, Any] = {"fmt": "s", "ms": 3.5, "lw": 1.0, "color": "#2a7f9e", "mf
 def save(
     comparison: ComparedSpectra, path: str | PathLike[str], *, overwrite: bool = False
 ) -> None:
-    """Save the picture as PDF or PNG, by the name's end."""
-    from matplotlib.figure import Figure  # no pyplot: no window system, no state
+    """Save the plot as PDF or PNG, by the ending of the name."""
+    # without pyplot, which has global state and may need a display
+    from matplotlib.figure import Figure
 
     kind = "pdf" if fspath(path).lower().endswith(".pdf") else "png"
     picture = Figure(figsize=(7.2, 5.2), layout="constrained")
@@ -36,9 +37,9 @@ def save(
 
 
 def draw(comparison: ComparedSpectra, upper: Axes, lower: Axes) -> None:
-    """Draw D_ell with error bars on one pair of axes and residuals on the other.
+    """Plot D_ell with error bars on one pair of axes and residuals on the other.
 
-    Bins whose error is larger than all of the theory say nothing and are left to the residuals.
+    Bins whose error exceeds the whole theory appear in the residuals only.
     """
     every = np.arange(2, comparison.lmax + 1)
     theory = comparison.theory_dl[2:]
@@ -53,7 +54,7 @@ def draw(comparison: ComparedSpectra, upper: Axes, lower: Axes) -> None:
     upper.plot(every, theory, color=DARK, lw=1.2, label="theory")
     top, reach = float(theory.max()), 3.5
     for band, style, label, side in shown:
-        # Beside each other in the bin, so that neither hides the other.
+        # The points are shifted within the bin, so that they do not overlap.
         aside = side * np.maximum(0.12 * np.minimum(*width), 0.01 * comparison.ell)
         ell = comparison.ell + aside
         bars = np.maximum(width + np.array([[1], [-1]]) * aside, 0.0)
@@ -75,5 +76,5 @@ def draw(comparison: ComparedSpectra, upper: Axes, lower: Axes) -> None:
 
 
 def _told(band: BandPowers, largest: float) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Tell which bins have something to say."""
+    """Tell which bins are worth plotting."""
     return np.isfinite(band.dl) & (band.dl_sigma < largest)

@@ -37,44 +37,60 @@ def compare(
     settings: Mapping[str, str | float] | None = None,
     threads: int = 0,
 ) -> SpectrumComparison:
-    """Measure the spectrum of one or several whole skies and set it beside a theory.
+    """Measure the spectrum of one or several whole skies and compare it with a theory.
 
-    The whole sky is measured by `FullSky`; with a mask, what it leaves is measured by `CutSky`,
-    too. `docs/spectra.md` says what each is good for.
+    `FullSky` measures the whole sky. With a mask, `CutSky` also measures the observed part.
+    `docs/spectra.md` says when to use which.
 
     Parameters
     ----------
     values
-        ``(npix,)``, µK, RING: a whole sky; or ``(n, npix)``, or anything that gives ``(npix,)``
-        one after the other and is held one at a time: realizations, of which the mean is taken.
+        ``(npix,)``, µK, RING: a whole sky. Or several realizations, which are averaged:
+        ``(n, npix)``, or an iterable of ``(npix,)``, of which one is held at a time.
     theory
-        What the sky should have: a prior; or ``(>= lmax + 1,)`` C_ell in µK², from ell = 0, beam,
-        pixel window and noise included, of which nothing can then be divided out or subtracted
-        (give it to 3 nside - 1 with a mask, which brings power in from beyond lmax).
+        A prior; or ``(>= lmax + 1,)`` C_ell in µK² from ell = 0, with beam, pixel window and noise.
+        From C_ell, beam and noise cannot be corrected for in D_ell. With a mask, give C_ell to
+        3 nside - 1, since the mask brings in power from beyond lmax.
     lmax
-        Largest ell; 2 nside where not given, beyond which equal pixel weights lose accuracy.
+        Largest ell; 2 nside if None. Beyond, equal pixel weights lose accuracy.
     bins
-        Width of all bins; default, linear (30 wide), log or planck; or the first ell of each bin
-        and one past the last. See `bin_edges`.
+        Width of all bins; or ``default``, ``linear`` (30 wide), ``log`` or ``planck``; or the first
+        ell of each bin and one past the last. See `bin_edges`.
     observed
         ``(npix,)``, RING: True or 1 where observed; or weights of 0 or more, such as an apodised
-        mask. Their common factor does not matter.
+        mask, of which a common factor does not matter.
     apodize, apodization
         Width (radians) and kind of the soft edge of a mask of 0 and 1, see `apodized`.
     ranges
-        Lowest and highest ell of each χ²; 2 to 29, 30 to lmax and all where not given.
+        Lowest and highest ell of each χ²; 2 to 29, 30 to lmax and all if None.
     settings
-        Remembered in the result.
+        Further information to keep in the result.
     threads
-        Of the transforms behind the mask; 0 for all there are.
+        Threads of the transforms of the masked sky; 0 for all cores.
+
+    Returns
+    -------
+        Bins of the whole sky and, with a mask, of the observed part, with χ² tests.
 
     Raises
     ------
     ValueError
         Pixels are missing; lmax is beyond 3 nside - 1 or beyond the theory; the theory is not
         positive and finite from ell = 2; bins or ranges are out of order or outside 2 ... lmax; the
-        mask has another Nside, leaves nothing, or too little for these bins; weights are negative,
-        or shall be apodised again.
+        mask has another Nside, leaves nothing, or too little for these bins; or weights are
+        negative or apodised again.
+
+    Examples
+    --------
+    >>> import skyfill
+    >>> prior = skyfill.Prior(32, skyfill.lcdm(), fwhm=0.05, noise_uk_arcmin=100.0)
+    >>> sky = skyfill.prior.draw(prior, seed=1, index=0)
+    >>> observed = skyfill.simulate_mask(32, seed=1, n_holes=10)
+    >>> found = skyfill.spectra.compare(sky, prior, observed=observed)
+    >>> found.lmax, found.full.cl.shape == found.cut.cl.shape
+    (64, True)
+    >>> [test.ell_min for test in found.cut_tests]
+    [2, 33, 2]
 
     """
     skies = as_skies(values, taker="spectra.compare")
@@ -135,7 +151,7 @@ def compare(
 
 
 def _check_whole(sky: Map, nside: int) -> None:
-    """Refuse a sky of another resolution, or one with holes."""
+    """Refuse a sky of another Nside, or with missing pixels."""
     theirs = nside_of(sky, "values")
     if theirs != nside:
         raise ValueError(f"realizations must have one Nside, got {nside} and {theirs}")
@@ -150,7 +166,7 @@ def _check_whole(sky: Map, nside: int) -> None:
 def _test(
     band: BandPowers, pair: tuple[int, int], ell: NDArray[np.float64], edges: NDArray[np.int64]
 ) -> RangeTest:
-    """Test the bins with their mean ell in a range."""
+    """Test the bins whose mean ell is in a range."""
     low, high = pair
     chosen = within(ell, low, high)
     inside = np.flatnonzero(chosen)

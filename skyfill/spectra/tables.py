@@ -1,4 +1,4 @@
-"""Lay a comparison of spectra out as a table, and as what JSON can hold."""
+"""Convert a comparison of spectra to a table and to JSON."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 __all__ = ["dict_of", "table_of", "write"]
 
 FITS = (".fits", ".fit", ".fits.gz", ".fit.gz")
-#: Columns that are pure numbers; all others are powers.
+#: Columns without a unit; all others are in µK².
 _BARE = ("ell_min", "ell_max", "ell", "modes", "ratio", "residual")
 
 
 def columns_of(comparison: ComparedSpectra) -> dict[str, NDArray[Any]]:
-    """Name the columns: those of the cut sky begin with cut_."""
+    """Give the columns by name; names of the cut sky begin with cut_."""
     named: dict[str, NDArray[Any]] = {
         name: getattr(comparison, name) for name in ("ell_min", "ell_max", "ell")
     }
@@ -36,7 +36,7 @@ def columns_of(comparison: ComparedSpectra) -> dict[str, NDArray[Any]]:
 
 
 def about(comparison: ComparedSpectra) -> dict[str, Any]:
-    """Say what the columns are, and how well sky and theory agree."""
+    """Give the metadata: the meaning of the columns, and the χ²."""
     cut = {
         "cut": "sky behind the mask, coupling undone (MASTER, Hivon et al. 2002), monopole and "
         "dipole fitted and removed",
@@ -59,7 +59,7 @@ def about(comparison: ComparedSpectra) -> dict[str, Any]:
 
 def table_of(comparison: ComparedSpectra) -> QTable:
     """Return an astropy table with units, one row a bin."""
-    from astropy import units as u  # half a second, for those who write
+    from astropy import units as u  # imported here because it takes half a second
     from astropy.table import QTable
 
     power = u.uK**2
@@ -71,7 +71,7 @@ def table_of(comparison: ComparedSpectra) -> QTable:
 
 
 def dict_of(comparison: ComparedSpectra) -> dict[str, Any]:
-    """Return what JSON can hold."""
+    """Return the comparison in types that JSON has."""
     tests = {"full": comparison.full_tests}
     if comparison.cut is not None:
         tests["cut"] = comparison.cut_tests
@@ -91,10 +91,10 @@ def dict_of(comparison: ComparedSpectra) -> dict[str, Any]:
 def write(
     comparison: ComparedSpectra, path: str | PathLike[str], *, overwrite: bool = False
 ) -> None:
-    """Write FITS or ECSV, by the name's end."""
+    """Write FITS or ECSV, by the ending of the name."""
     table = table_of(comparison)
     if fspath(path).lower().endswith(FITS):
-        # FITS keywords have eight letters and hold no lists: comments do.
+        # FITS keywords have eight letters and cannot hold lists, so metadata go into comments.
         table.meta = {"comments": [line for pair in table.meta.items() for line in _cards(*pair)]}
         with atomic_write(path, overwrite) as temporary:
             table.write(temporary, format="fits", overwrite=True)
@@ -104,7 +104,7 @@ def write(
 
 
 def _cards(name: str, value: object) -> list[str]:
-    """Say one thing, and a χ² to a line."""
+    """Write metadata as lines, each χ² on its own."""
     if isinstance(value, list):
         return [
             f"{name}: ell {test['ell_min']} to {test['ell_max']}, {test['bins']} bins, "

@@ -1,4 +1,4 @@
-"""Soften the edges of a mask, so that it couples near multipoles only."""
+"""Apodise a mask, so that it couples only neighbouring multipoles."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ __all__ = ["apodized", "window_of"]
 def window_of(
     observed: ArrayLike, width: float = 0.0, kind: Literal["C1", "C2"] = "C2"
 ) -> tuple[NDArray[np.float64], bool]:
-    """Give the weights of a mask or of weights, the largest of them 1.
+    """Give the weights of pixels from a mask or from weights, with a maximum of 1.
 
     Parameters
     ----------
     observed
         ``(npix,)``, RING: True or 1 where observed, which is then `apodized`; or weights of 0 or
-        more, which are taken as given, up to a common factor: the spectrum does not depend on it.
+        more, which are used unchanged, except for a common factor.
     width, kind
-        Of the soft edge of a mask of 0 and 1.
+        Width and kind of the apodisation of a mask of 0 and 1.
 
     Returns
     -------
@@ -36,7 +36,7 @@ def window_of(
     Raises
     ------
     ValueError
-        As of `apodized`; or weights are negative, or shall be apodised a second time.
+        As for `apodized`; or weights are negative or would be apodised a second time.
 
     """
     mask = mask_or_weights(observed, taker="spectra.compare")
@@ -53,17 +53,17 @@ def window_of(
 def apodized(
     observed: NDArray[np.bool_], width: float = 0.0, kind: Literal["C1", "C2"] = "C2"
 ) -> NDArray[np.float64]:
-    """Let a mask rise from its holes to one over a width (Grain, Tristram & Stompor 2009).
+    """Apodise a mask over a width at its edges (Grain, Tristram & Stompor 2009).
 
-    With x² = (1 - cos θ) / (1 - cos width), θ the distance to the nearest hole, it rises as
-    x - sin(2πx) / 2π (C1) or (1 - cos πx) / 2 (C2).
+    With x² = (1 - cos θ) / (1 - cos width), θ the distance to the nearest hole, the mask rises from
+    0 as x - sin(2πx) / 2π (C1) or (1 - cos πx) / 2 (C2).
 
     Parameters
     ----------
     observed
         ``(npix,)``, RING, True where observed.
     width
-        Radians; 0 leaves the mask as it is.
+        Radians; 0 leaves the mask unchanged.
     kind
         C1 or C2: which derivatives are continuous.
 

@@ -1,4 +1,4 @@
-"""Sky to square tiles and back: plan where they lie, cut them, paste them, keep them on disk."""
+"""Plan square tiles on the sky, cut them from maps, paste them back, and store them on disk."""
 
 from skyfill.tiling.cutting import cut as cut
 from skyfill.tiling.cutting import cut_nearest as cut_nearest

@@ -23,7 +23,7 @@ def window(shape: tuple[int, int], guard: int = 0, power: int = 4) -> NDArray[np
     Parameters
     ----------
     shape
-        (ny, nx), pixels.
+        ``(ny, nx)``, pixels.
     guard
         Outermost pixels on each side that count for nothing: exactly 0.
     power
@@ -31,7 +31,7 @@ def window(shape: tuple[int, int], guard: int = 0, power: int = 4) -> NDArray[np
 
     Returns
     -------
-    (ny, nx), 0 in the guard and above 0 inside it.
+    ``(ny, nx)``, 0 in the guard and above 0 inside it.
 
     Raises
     ------

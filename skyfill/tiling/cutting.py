@@ -1,4 +1,4 @@
-"""From the sphere to tiles."""
+"""Cut tiles from maps."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def cut(
     """Cut a map into tiles, interpolating between observed pixels only.
 
     Each tile pixel is the weighted mean of the observed ones of the four map pixels around it,
-    with healpy's bilinear weights; what the others hold, NaN too, is never read.
+    with healpy's bilinear weights. Unobserved pixels, also NaN, are never read.
 
     Parameters
     ----------
     values
-        (npix,), any unit; or a mask, of which no copy is made.
+        ``(npix,)``, any unit; or a mask, of which no copy is made.
     observed
-        (npix,), True where observed, or None where all are.
+        ``(npix,)``, True where observed, or None where all are.
     layouts
         Tiles of one shape.
     nest
@@ -54,7 +54,7 @@ def cut(
     Returns
     -------
     tiles
-        (ntile, ny, nx), float32 for a float32 map or a mask, else float64; 0 where nothing is
+        ``(ntile, ny, nx)``, float32 for a float32 map or a mask, else float64; 0 where nothing is
         observed.
     weights
         The same shape: the part of the interpolation weight, 0 to 1, that was observed. Without
@@ -64,6 +64,14 @@ def cut(
     ------
     ValueError
         If maps or layouts differ in resolution, or layouts in shape.
+
+    Examples
+    --------
+    >>> import numpy as np, skyfill
+    >>> layout = skyfill.Layout(64, 30.0, 45.0, shape=(32, 32), pixel_arcmin=30.0)
+    >>> tiles, weights = skyfill.tiling.cut(np.ones(12 * 64**2), None, [layout])
+    >>> tiles.shape, bool(np.allclose(tiles, 1))
+    ((1, 32, 32), True)
 
     """
     values = as_sums(values, taker="tiling.cut")
@@ -96,7 +104,7 @@ def cut_nearest(
     Parameters
     ----------
     values
-        (npix,), any dtype: a mask, labels, a map.
+        ``(npix,)``, any dtype: a mask, labels, a map.
     layouts
         Tiles of one shape.
     nest
@@ -104,7 +112,7 @@ def cut_nearest(
 
     Returns
     -------
-    (ntile, ny, nx), in the map's dtype.
+    ``(ntile, ny, nx)``, in the map's dtype.
 
     Raises
     ------
@@ -123,12 +131,12 @@ def cut_nearest(
 def sees(
     observed: ArrayLike, layouts: Sequence[Layout], *, guard: int = 0, threshold: float
 ) -> NDArray[np.bool_]:
-    """Tell which tiles show data: those of which `cut` finds a pixel with enough weight.
+    """Tell which tiles contain data: those in which `cut` gives a pixel enough weight.
 
     Parameters
     ----------
     observed
-        (npix,), RING, True where observed.
+        ``(npix,)``, RING, True where observed.
     layouts
         Tiles of one shape.
     guard
@@ -138,7 +146,7 @@ def sees(
 
     Returns
     -------
-    (ntile,).
+    ``(ntile,)``.
 
     Raises
     ------
@@ -180,21 +188,21 @@ def gather(
     passes: int = 3,
     nest: bool = False,
 ) -> NDArray[np.float64]:
-    """Cut a whole map into tiles that paste back to it.
+    """Cut a whole map into tiles that reproduce it when pasted.
 
     One bilinear cut smooths: at the wavelengths of ell = nside it keeps about 93% of the
-    amplitude. Each further pass cuts what pasting has missed so far, map - paste(tiles), and adds
-    it; the loss becomes its square, its cube, and so on. Two passes return C_ell within 1% up to
-    ell = nside, three within 0.2%.
+    amplitude. Each further pass cuts the remainder, map - paste(tiles), and adds it, which squares
+    the loss, then cubes it, and so on. Two passes return C_ell within 1% up to ell = nside, three
+    within 0.2%.
 
     Parameters
     ----------
     values
-        (npix,), finite; a map with holes is filled first, by `skyfill.diffuse` for one.
+        ``(npix,)``, finite; a map with holes is filled first, by `skyfill.diffuse` for one.
     layouts
         Tiles of one shape.
     window
-        (ny, nx), the window under which the tiles will be pasted.
+        ``(ny, nx)``, the window under which the tiles will be pasted.
     passes
         1 for a plain cut.
     nest
@@ -202,7 +210,7 @@ def gather(
 
     Returns
     -------
-    (ntile, ny, nx).
+    ``(ntile, ny, nx)``.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Tiles on disk: FITS images that any viewer opens and any program may change."""
+"""Write and read tiles as FITS images, which other programs may display and change."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def write_tile(
     path
         The file.
     tile
-        (ny, nx), any unit.
+        ``(ny, nx)``, any unit.
     layout
         Where it lies.
     overwrite
-        Replace a file that is there.
+        Whether an existing file may be replaced.
 
     Raises
     ------
@@ -60,15 +60,15 @@ def read_tile(
     Parameters
     ----------
     path
-        The file: one that `write_tile` has written, whatever has been done to it since, or any
-        image with a TAN or CAR WCS, north up and with square pixels.
+        A file of `write_tile`, possibly changed since, or any image with a TAN or CAR WCS, north up
+        and with square pixels.
     nside
-        Resolution of the map it belongs to, where its header does not say.
+        Nside of its map, for an image whose header does not say.
 
     Returns
     -------
     tile
-        (ny, nx).
+        ``(ny, nx)``.
     layout
         Where it lies, to the precision of the file's own WCS.
 
@@ -131,7 +131,8 @@ def _layout(
         coord=coord,
         offset=(float(x) - 0.5 * (nx + 1), float(y) - 0.5 * (ny + 1)),
     )
-    # What a layout cannot say (rotation, oblong pixels, distortion, another pole) shows here.
+    # A WCS that a layout cannot represent (rotation, oblong pixels, distortion, another pole)
+    # differs.
     corners = np.array([[0, 0], [nx - 1, 0], [0, ny - 1], [nx - 1, ny - 1]])
     lon, lat = np.radians(wcs.all_pix2world(corners, 0).T)
     truth = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)

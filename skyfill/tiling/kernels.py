@@ -1,4 +1,4 @@
-"""The loops that carry values between sphere and tiles."""
+"""Loops that move values between sphere and tiles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a tile lies on the sky: a frozen value, its directions and its FITS WCS."""
+"""Position and geometry of a tile on the sky, with its directions and its FITS WCS."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Layout:
         Reference point, degrees, in the map's own frame: the tile's centre unless ``offset`` says
         otherwise.
     shape
-        (ny, nx), pixels.
+        ``(ny, nx)``, pixels.
     pixel_arcmin
         Side of a pixel at the reference point.
     projection
@@ -143,27 +143,27 @@ class Layout:
         return header
 
     def directions(self) -> NDArray[np.float64]:
-        """Point at the tile's pixels: (ny, nx, 3), unit vectors."""
+        """Give the directions of the tile's pixels, ``(ny, nx, 3)``, unit vectors."""
         out = np.empty((*self.shape, 3))
         deproject_all(*frames([self]).grid, out[None])
         return out
 
 
 class Frames(NamedTuple):
-    """Layouts as the arrays that kernels read.
+    """Layouts as arrays for the kernels.
 
     Attributes
     ----------
     axes
         (n, 3, 3): reference point, east and north as rows.
     step
-        (n,), radians per pixel.
+        ``(n,)``, radians per pixel.
     origin
-        (n, 2), column and row of the reference point.
+        ``(n, 2)``, column and row of the reference point.
     car
-        (n,), whether the projection is CAR.
+        ``(n,)``, whether the projection is CAR.
     centre, radius
-        (n, 3) and (n,): disc that holds the tile.
+        ``(n, 3)`` and (n,): disc that holds the tile.
 
     """
 
@@ -220,7 +220,7 @@ def frames(layouts: Sequence[Layout]) -> Frames:
 def _extent(
     shape: tuple[int, int], step: float, projection: str, offset: tuple[float, float]
 ) -> tuple[tuple[float, ...], float]:
-    """Give the native direction of a tile's middle and the radius of its disc around it."""
+    """Give the native direction of a tile's centre and the radius of the disc that contains it."""
     ny, nx = shape
     x, y = np.meshgrid(np.arange(nx + 1) - 0.5, np.arange(ny + 1) - 0.5)
     # the farthest point lies on the rim, unless the tile holds the antipode of its own middle

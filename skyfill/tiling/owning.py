@@ -1,4 +1,4 @@
-"""Which of the tiles over a pixel has most weight there."""
+"""Find the tile with the largest weight at each pixel."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PIXELS = 2**22
 def owners(
     layouts: Sequence[Layout], ipix: ArrayLike, *, window: NDArray[np.float64]
 ) -> NDArray[np.int64]:
-    """Find the tile that has most weight at each pixel when tiles are blended by `paste`.
+    """Find the tile with the largest weight at each pixel in the blend of `paste`.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def owners(
 
     Returns
     -------
-    ``(n,)`` indices into ``layouts``, of equal weights the first; -1 where no tile reaches.
+    ``(n,)``, indices into ``layouts``, the first of equal weights; -1 if no tile covers the pixel.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""From tiles back to the sphere."""
+"""Paste tiles onto the sphere."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Paster:
     nside
         Resolution of the map.
     ipix
-        (n,), the pixels to evaluate, each at most once.
+        ``(n,)``, the pixels to evaluate, each at most once.
     nest
         Ordering of `ipix`.
     order
@@ -77,11 +77,11 @@ class Paster:
         Parameters
         ----------
         tiles
-            (ntile, ny, nx), finite.
+            ``(ntile, ny, nx)``, finite.
         layouts
             Where they lie.
         window
-            (ny, nx), weight of each tile pixel, from `skyfill.blending.window`.
+            ``(ny, nx)``, weight of each tile pixel, from `skyfill.blending.window`.
 
         Raises
         ------
@@ -128,14 +128,14 @@ class Paster:
             )
 
     def result(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Divide what has been added so far.
+        """Give the blend of the tiles added so far.
 
         Returns
         -------
         values
-            (n,), in the order of ``ipix``; NaN at pixels that no tile reaches.
+            ``(n,)``, in the order of ``ipix``; NaN at pixels without a tile.
         weight
-            (n,), sum of the windows there.
+            ``(n,)``, sum of the windows there.
 
         """
         weight = np.empty_like(self._weight)
@@ -160,13 +160,13 @@ def paste(
     Parameters
     ----------
     tiles
-        (ntile, ny, nx), finite.
+        ``(ntile, ny, nx)``, finite.
     layouts
         Where they lie, at least one.
     ipix
-        (n,), the pixels to evaluate, each at most once.
+        ``(n,)``, the pixels to evaluate, each at most once.
     window
-        (ny, nx), weight of each tile pixel.
+        ``(ny, nx)``, weight of each tile pixel.
     nest
         Ordering of `ipix`.
     order
@@ -175,12 +175,24 @@ def paste(
     Returns
     -------
     values, weight
-        (n,) each, as `Paster.result` gives them.
+        ``(n,)`` each, as `Paster.result` gives them.
 
     Raises
     ------
     ValueError
-        Without layouts, and as `Paster` does.
+        There are no layouts, or as for `Paster`.
+
+    Examples
+    --------
+    >>> import numpy as np, skyfill
+    >>> layout = skyfill.Layout(64, 30.0, 45.0, shape=(32, 32), pixel_arcmin=30.0)
+    >>> sky = skyfill.simulate_sky(64, seed=1, fwhm=0.05)
+    >>> tiles, _ = skyfill.tiling.cut(sky, None, [layout])
+    >>> ipix = np.flatnonzero(skyfill.discs(64, np.radians([30]), np.radians([45]), 0.05) == 0)
+    >>> window = skyfill.blending.window((32, 32))
+    >>> values, weight = skyfill.tiling.paste(tiles, [layout], ipix, window=window)
+    >>> bool(np.corrcoef(values, sky[ipix])[0, 1] > 0.99)
+    True
 
     """
     if not layouts:
@@ -210,10 +222,10 @@ def reach(where: Frames, cell_radius: float) -> tuple[NDArray[np.float64], NDArr
     Returns
     -------
     near
-        (ntile,), least cosine of the distance between the centres.
+        ``(ntile,)``, least cosine of the distance between the centres.
     slack
-        (ntile,), largest distance of the disc's centre from the tile, in tile pixels; infinite for
-        tiles so wide that the projection stretches without bounds.
+        ``(ntile,)``, largest distance of the disc's centre from the tile, in tile pixels; infinite
+        for tiles so wide that the projection stretches without bounds.
 
     """
     near = np.cos(np.minimum(where.radius + cell_radius + 1e-9, np.pi))

@@ -1,4 +1,4 @@
-"""Which tiles a set of holes needs."""
+"""Choose the tiles that cover a set of holes."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ def plan(
 ) -> tuple[Layout, ...]:
     """Choose square tiles so that every hole pixel lies well inside one of them.
 
-    Holes that fit into a tile, alone or with the holes close by, get one centred on them, unless a
-    tile chosen before holds them already. Wider ones are covered from a grid of rows of equal
-    latitude with a tile at each pole: of its points those stay that are the nearest to some hole
-    pixel. North-up squares fit such rows more closely than the centres of HEALPix pixels.
+    Holes that fit into a tile, alone or with holes nearby, get one centred on them, unless an
+    earlier tile already covers them. Wider holes are covered from a grid of rows of equal latitude
+    with a tile at each pole: grid points are used if they are the nearest to some hole pixel.
+    North-up squares fit such rows more closely than the centres of HEALPix pixels.
 
     Parameters
     ----------
     holes
-        (npix,), RING, True for the pixels to be covered; or these pixels as runs.
+        ``(npix,)``, RING, True for the pixels to be covered; or these pixels as runs.
     side
         Pixels along each side of a tile.
     pixel_arcmin

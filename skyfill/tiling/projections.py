@@ -1,4 +1,4 @@
-"""The loops that place tile pixels on the sphere.
+"""Loops that compute the positions of tile pixels on the sphere.
 
 A tile pixel (column x, row y) lies at u = (x0 - x) step to the east and v = (y - y0) step to the
 north of the tile's reference point: on the tangent plane for TAN, as native longitude and latitude

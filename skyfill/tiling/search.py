@@ -1,4 +1,4 @@
-"""The loops that find the tiles nearest to hole pixels, and what tiles see."""
+"""Loops that find the tiles nearest to hole pixels, and tiles with observed pixels."""
 
 from __future__ import annotations
 

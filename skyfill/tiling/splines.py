@@ -1,4 +1,4 @@
-"""Values between the pixels of a tile: cubic B-splines and bilinear interpolation."""
+"""Interpolate between the pixels of a tile: cubic B-splines and bilinear."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ BROKEN = {  # cards of the map's table -> what is said
     "no Nside": ({"NSIDE": "'high'"}, "has NSIDE = high"),
     "an infinite Nside": ({"NSIDE": "1E300"}, "has NSIDE = 1e+300"),
     "no order": ({"ORDERING": "'SPIRAL'"}, "no ORDERING keyword that says RING or NESTED"),
-    "a foreign unit": ({"TUNIT1": "'Jy'"}, "is in Jy (TUNIT1), no CMB temperature"),
+    "a foreign unit": ({"TUNIT1": "'Jy'"}, "is in Jy (TUNIT1), not a CMB temperature"),
 }
 
 
@@ -236,7 +236,7 @@ def test_an_output_that_is_the_input(refused, folder):
         words = ("inpaint", "map.fits", "mask.fits", "-o", name, *DIFFUSE)
         refused(*words, why="exists already; pass --overwrite to replace it", name=name[-8:])
     words = ("inpaint", "map.fits", "mask.fits", "-o", "mask.fits", "--overwrite", *DIFFUSE)
-    refused(*words, why="is read here, too", name="mask.fits")
+    refused(*words, why="is also an input", name="mask.fits")
 
 
 def test_the_input_overwritten(skyfill_main, folder):

@@ -306,7 +306,7 @@ def test_ctrl_c_leaves_nothing_behind(folder, tmp_path, workers):
     if done.returncode == 0:
         pytest.skip("it was done before")
     assert done.returncode == 130
-    assert "the same command goes on" in err
+    assert "the same command continues" in err
     assert "Traceback" not in err
     assert not list((tmp_path / "out").glob(".*"))
 

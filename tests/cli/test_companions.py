@@ -186,7 +186,7 @@ def test_an_unknown_frame_is_refused_until_it_is_given(skyfill_main, folder, tmp
 def test_another_unit_than_the_maps_is_refused(call, tmp_path, words):
     outcome = call(*words)
     assert outcome.status == 2
-    assert "is in uK_CMB (TUNIT1) and not in mK; drop --unit" in outcome.err
+    assert "is in uK_CMB (TUNIT1), not in mK; drop --unit" in outcome.err
     assert not any(tmp_path.iterdir())
 
 
@@ -242,7 +242,7 @@ def test_a_noise_map_without_unit_is_said_to_be_in_that_of_the_map(call, folder,
     assert "taken for a standard deviation in uK_CMB" in outcome.err
     outcome = call("inpaint", *words, "--overwrite", "--noise-variance")
     assert outcome.status == 2
-    assert "--noise-variance is about a noise map" in outcome.err
+    assert "--noise-variance is an option of the noise map" in outcome.err
 
 
 def test_hits_are_no_noise_map(call, tmp_path):
@@ -266,7 +266,7 @@ def test_a_truth_has_its_own_unit(call, folder, tmp_path):
         words = ("g_more.fits", "--mask", "g_mask.fits", "--truth", tmp_path / name, "--json")
         outcome = call("evaluate", *words)
         assert outcome.status == 0, outcome.err
-        assert ("taken for uK_CMB" in outcome.err) == (name == "bare")
+        assert ("; uK_CMB, the unit of" in outcome.err) == (name == "bare")
         found.append(json.loads(outcome.out)["figures"])
     assert found[0].keys() == found[1].keys()
     for name, figure in found[0].items():
@@ -374,4 +374,4 @@ def test_options_about_a_mask_need_one(call):
     for words in (("--bits", "0"), ("--threshold", 0.5), ("--invert",), ("--mask-field", 1)):
         outcome = call("spectrum", "g_sky.fits", *words)
         assert outcome.status == 2
-        assert f"{words[0]} is about a mask; pass --mask as well" in outcome.err
+        assert f"{words[0]} is an option of the mask; pass --mask as well" in outcome.err

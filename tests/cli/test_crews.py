@@ -75,7 +75,7 @@ def test_stopped_while_a_map_is_filled_again(sims, number, status, word):
     assert running.returncode == status
     warning, stopped, last = err.splitlines()
     assert warning.startswith("skyfill: warning: the process that was at b.fits died")
-    assert stopped.startswith("skyfill: 3 of 4 maps were filled; the same command goes on")
+    assert stopped.startswith("skyfill: 3 of 4 maps were filled; the same command continues")
     assert last == f"skyfill: {word}"
     assert not list((sims / "out").glob(".*"))
     records = (sims / "out" / "manifest.jsonl").read_text().splitlines()[1:]

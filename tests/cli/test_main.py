@@ -171,8 +171,8 @@ OPTIONS = {
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("simulate", "--nside", "32", "sky"), "--nside stands behind the verb; give one of sky"),
-        (("--quiet", "info", "a.fits"), "--quiet stands behind the verb; give one of inpaint"),
+        (("simulate", "--nside", "32", "sky"), "--nside must follow the verb; give one of sky"),
+        (("--quiet", "info", "a.fits"), "--quiet must follow the verb; give one of inpaint"),
         (("-V",), "did you mean --version?"),
         (("spectrum", "a.fits", "--apodise", "2"), "did you mean --apodize-deg?"),
         (("inpaint", "a.fits", "b.fits", "--apodise", "2"), "no option --apodise; see"),

@@ -80,7 +80,9 @@ def test_the_frame_of_a_mask_without_one_is_said(skyfill_main, folder):
     words = ("mask", "mask_none.fits", "--rotate", "G", "-o", "out.fits", "-q")
     refused = skyfill_main(*words)
     assert refused.status == 2
-    assert "mask_none.fits is in no named frame, and --rotate must know" in refused.err
+    assert (
+        "mask_none.fits is in no named frame, and --rotate needs its present frame" in refused.err
+    )
     assert skyfill_main(*words, "--frame", "equatorial").status == 0
     expected = skyfill.rotate_mask(skyfill.read_mask("mask_none.fits"), "C", "G")
     np.testing.assert_array_equal(skyfill.read_mask("out.fits"), expected)
@@ -125,14 +127,14 @@ def test_cuts_and_sources_are_of_the_new_frame(skyfill_main, folder, start, fram
             ("--map", "map_e.fits", "--frame", "C"),
             "map_e.fits is in ecliptic coordinates (E), as its",
         ),
-        (("mask_g.fits", "--map", "map_c.fits"), "turn the mask to the map's frame: --rotate C"),
+        (("mask_g.fits", "--map", "map_c.fits"), "rotate the mask to the map's frame: --rotate C"),
         (("mask_g.fits", "--rotate", "C", "--map", "map_g.fits"), "mask_g.fits in C, to which"),
         (
             ("mask_g.fits", "--rotate", "C", "--map", "map_none.fits"),
             "map_none.fits is in no named frame",
         ),
-        (("--rotate", "C", "--map", "map_g.fits"), "--rotate says what MASK is or becomes"),
-        (("--nside", 8, "--rotate", "C"), "--rotate says what MASK is or becomes; name a mask"),
+        (("--rotate", "C", "--map", "map_g.fits"), "--rotate needs a mask to work on"),
+        (("--nside", 8, "--rotate", "C"), "--rotate needs a mask to work on; give MASK"),
         (("mask_g.fits", "--rotate-by", "centres"), "pass --rotate FRAME as well"),
         (("mask_g.fits", "--rotate", "supergalactic"), "no frame is called 'supergalactic'"),
         (("mask_g.fits", "--frame", "FK4"), "no frame is called 'FK4'"),
@@ -140,15 +142,15 @@ def test_cuts_and_sources_are_of_the_new_frame(skyfill_main, folder, start, fram
         (("mask_g.fits", "--nside", 16, "--map", "map_g.fits"), "the mask has Nside 16"),
         (("mask_g.fits", "--map", "map_small.fits"), "but the mask has Nside 32"),
         (("mask_g.fits", "--nside", 12), "power of two"),
-        (("mask_g.fits", "--keep-share", 0.5), "pass --nside N"),
-        (("--nside", 8, "--keep-share", 0.5), "name a mask"),
+        (("mask_g.fits", "--keep-share", 0.5), "--nside N"),
+        (("--nside", 8, "--keep-share", 0.5), "give MASK"),
         (("mask_g.fits", "--nside", 64, "--keep-share", 0.5), "has Nside 32, not above --nside 64"),
         (("mask_g.fits", "--nside", 16, "--keep-share", 1.5), "at most 1"),
         (("soft.fits",), "(apodised?); pass --threshold X (observed above X), or --as-weights"),
         (("soft.fits", "--as-weights", "--threshold", 0.5), "--threshold makes a mask of 0 and 1"),
         (("soft.fits", "--as-weights", "--grow-arcmin", 9), "--grow-arcmin makes a mask"),
         (("soft.fits", "--as-weights", "--fill-islands", 9), "--fill-islands makes a mask"),
-        (("--as-weights", "--nside", 8), "--as-weights says what MASK is"),
+        (("--as-weights", "--nside", 8), "--as-weights needs a mask to work on"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(skyfill_main, folder, words, message):
@@ -176,7 +178,7 @@ def test_an_unknown_frame_is_asked_for_where_it_matters(skyfill_main, folder, wo
     assert outcome.status == 2
     assert "pass --frame G" in outcome.err
     if "--sources" not in words:
-        assert "mask_g.fits is in a frame that is unknown" in outcome.err
+        assert "mask_g.fits is in an unknown frame" in outcome.err
         assert "SUPERGALACTIC" in outcome.err
     outcome = skyfill_main("mask", "mask_g.fits", *words, "--frame", "G", "-o", "out.fits", "-q")
     assert outcome.status == 0, outcome.err
@@ -195,7 +197,7 @@ def test_positions_in_the_masks_own_frame_need_none(skyfill_main, folder):
     words = ("mask", "mask_none.fits", "--sources", "own.csv", "--radius-arcmin", 60)
     outcome = skyfill_main(*words, "-o", "out.fits", "-q")
     assert outcome.status == 0, outcome.err
-    assert "frame: mask_none.fits is in no named frame (--frame says which)" in outcome.out
+    assert "frame: mask_none.fits is in no named frame (--frame sets it)" in outcome.out
     assert frame_of("out.fits") is None
     there = healpy.ang2pix(NSIDE, LON, LAT, lonlat=True)
     assert not skyfill.read_mask("out.fits")[there].any()
@@ -203,7 +205,7 @@ def test_positions_in_the_masks_own_frame_need_none(skyfill_main, folder):
 
 def test_a_whole_sky_is_galactic_unless_told(skyfill_main, folder):
     words = ("mask", "--nside", 16, "--galactic-cut", 20, "-o", "out.fits", "-q", "--overwrite")
-    assert "frame: G, as no file says another" in skyfill_main(*words).out
+    assert "frame: G, since no file names a frame" in skyfill_main(*words).out
     assert frame_of("out.fits") == "G"
     outcome = skyfill_main(*words, "--frame", "E")
     assert "frame:" not in outcome.out
@@ -220,7 +222,7 @@ def test_what_is_assumed_of_a_file_is_said(skyfill_main, folder, mask, sky, fram
     words = ("mask", f"{mask}.fits", "--map", f"{sky}.fits", "-o", "out.fits", "-q")
     outcome = skyfill_main(*words)
     assert outcome.status == 0
-    assert f"assumed: {silent}.fits names no frame and is taken to be in that of" in outcome.out
+    assert f"assumed: {silent}.fits names no frame; the frame of" in outcome.out
     assert frame_of("out.fits") == frame
     expected = skyfill.read_mask(f"{mask}.fits")
     expected &= np.isfinite(skyfill.read_map(f"{sky}.fits").values)
@@ -245,7 +247,7 @@ def test_a_turned_mask_goes_with_a_map_of_the_new_frame(skyfill_main, folder):
 def test_a_mask_becomes_coarser(skyfill_main, folder, words, share, said):
     outcome = skyfill_main("mask", "mask_g.fits", "--nside", 8, *words, "-o", "out.fits", "-q")
     assert outcome.status == 0, outcome.err
-    assert f"resolution: Nside 8 from 32: observed where {said} in it are" in outcome.out
+    assert f"resolution: Nside 8 from 32: observed if {said} in it are observed" in outcome.out
     mean = healpy.ud_grade(skyfill.read_mask("mask_g.fits").astype(float), 8)
     np.testing.assert_array_equal(skyfill.read_mask("out.fits"), mean >= share)
     assert fits.getheader("out.fits", 1)["SFREGRAD"] == "Nside 8 from 32"
@@ -254,7 +256,7 @@ def test_a_mask_becomes_coarser(skyfill_main, folder, words, share, said):
 
 def test_a_mask_becomes_finer(skyfill_main, folder):
     outcome = skyfill_main("mask", "mask_c.fits", "--nside", 64, "-o", "out.fits", "-q")
-    assert "Nside 64 from 32: each pixel as the one that holds it" in outcome.out
+    assert "Nside 64 from 32: each pixel copies its parent pixel" in outcome.out
     expected = healpy.ud_grade(skyfill.read_mask("mask_c.fits").astype(float), 64) == 1
     np.testing.assert_array_equal(skyfill.read_mask("out.fits"), expected)
 
@@ -271,7 +273,7 @@ def test_a_mask_is_turned_at_the_finer_resolution(skyfill_main, folder, nside):
 
 def test_its_own_nside_changes_nothing(skyfill_main, folder):
     words = ("mask", "mask_g.fits", "--nside", NSIDE, "--rotate", "G", "-o", "out.fits", "-q")
-    assert "rotated: not at all: mask_g.fits is in G" in skyfill_main(*words).out
+    assert "rotated: not needed: mask_g.fits is in G already" in skyfill_main(*words).out
     expected = skyfill.read_mask("mask_g.fits")
     np.testing.assert_array_equal(skyfill.read_mask("out.fits"), expected)
 

@@ -24,7 +24,7 @@ def test_the_shipped_models_are_listed(skyfill_main):
     _, card = vae.load(path)
     assert outcome.out.startswith(f"{vae.DEFAULT}\n")
     assert f"{path}, {path.stat().st_size} bytes" in outcome.out
-    assert f"{card.sha256}, as its card says" in outcome.out
+    assert f"{card.sha256}, agrees with its card" in outcome.out
     assert f"excess: {card.measured['excess']:.4g}" in outcome.out
     model, published = json.loads(skyfill_main("models", "--json").out)["models"]
     assert published["name"] == "cosmovae-1"
@@ -47,7 +47,7 @@ def test_errors_by_kind_are_a_line_each(skyfill_main, tmp_path):
 
 def test_a_file_without_a_card_is_not_called_verified(skyfill_main, copied):
     copied.with_suffix(".json").unlink()
-    assert "no card beside it" in skyfill_main("models", copied).out
+    assert "no card to compare with" in skyfill_main("models", copied).out
 
 
 def test_a_changed_file_is_found_out(skyfill_main, copied):

@@ -264,12 +264,12 @@ def test_a_refilled_map_tells_of_its_last_fill_alone(verb, folder, tmp_path):
     ("words", "message"),
     [
         (("--save-prior", "out.fits"), "--output and --save-prior are both out.fits"),
-        (("--save-prior", "map.fits"), "--save-prior map.fits is read here, too"),
-        (("--save-prior", "prior.fits"), "whose name ends in .json"),
+        (("--save-prior", "map.fits"), "--save-prior map.fits is also an input"),
+        (("--save-prior", "prior.fits"), "its name must end in .json"),
         (("--std", "out.fits"), "--output and --std are both out.fits"),
-        (("--std", "mask.fits"), "--std mask.fits is read here, too"),
-        (("--output", "mask.fits"), "--output mask.fits is read here, too"),
-        (("--output", "x.fits", "--cl", "x.fits"), "--output x.fits is read here, too"),
+        (("--std", "mask.fits"), "--std mask.fits is also an input"),
+        (("--output", "mask.fits"), "--output mask.fits is also an input"),
+        (("--output", "x.fits", "--cl", "x.fits"), "--output x.fits is also an input"),
     ],
 )
 def test_nothing_that_is_read_is_overwritten(verb, folder, tmp_path, words, message):

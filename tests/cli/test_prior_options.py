@@ -167,7 +167,7 @@ def test_a_prior_that_went_with_a_noise_map_asks_for_it(run, skyfill_main, tmp_p
         *("inpaint", "sky.fits", "mask.fits", "-o", out, "--method", "gaussian"),
         *("--noise-map", "sigma.fits", "--save-prior", saved),
     )
-    assert "sigma.fits: the noise, in place of the white noise above" in told.out
+    assert "sigma.fits: noise map, replaces the white noise above" in told.out
     for source in (saved, out):
         words = ("inpaint", "sky.fits", "mask.fits", "-o", tmp_path / "b.fits", "--prior", source)
         outcome = skyfill_main(*words, "--method", "gaussian", "-q")
@@ -183,8 +183,8 @@ def test_a_prior_that_went_with_a_noise_map_asks_for_it(run, skyfill_main, tmp_p
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--dl",), "--dl says how --cl FILE is read; pass --cl as well"),
-        (("--cl-extend",), "--cl-extend says how"),
+        (("--dl",), "--dl is an option of --cl FILE; pass --cl as well"),
+        (("--cl-extend",), "--cl-extend is an option of"),
         (("--prior", "sky.fits"), "no prior in it"),
         (("--prior", "none.json"), "none.json: no such file"),
         (("--method", "diffuse", "--save-prior", "x.json"), "drop --save-prior"),

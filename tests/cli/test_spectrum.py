@@ -153,8 +153,8 @@ def test_the_verb_names_the_librarys_binnings(entry):
         (("--mask", "none.fits"), "none.fits"),
         (("--mask", "mask.fits", "--apodize-deg", 180), "below 180"),
         (("--mask", "tiny.fits"), "of the sky, too little"),
-        (("--apodize-deg", 2), "--apodize-deg is about a mask; pass --mask"),
-        (("--invert",), "--invert is about a mask"),
+        (("--apodize-deg", 2), "--apodize-deg is an option of the mask; pass --mask"),
+        (("--invert",), "--invert is an option of the mask"),
         (("--binning", "log", "--bins", 5), "not of --binning log"),
         (("--range", 9, 3), "got 9 to 3"),
         (("--range", 2, 40), "2 ... lmax = 32"),
@@ -184,4 +184,4 @@ def test_a_fit_that_does_not_describe_the_sky_is_said(skyfill_main, tmp_path):
     assert skyfill_main("spectrum", tmp_path / "right.fits", "-q").err == ""
     outcome = skyfill_main("spectrum", tmp_path / "wrong.fits", "-q")
     assert outcome.status == 0
-    assert "what is fitted does not describe the sky" in outcome.err
+    assert "the fitted prior does not describe the sky" in outcome.err

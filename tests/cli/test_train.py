@@ -150,13 +150,13 @@ def refused(skyfill_main, folder, message, *words):
 def test_bad_input_is_one_line(skyfill_main, tmp_path, sky):
     out = tmp_path / "mine.safetensors"
     cases = {
-        "ends in .safetensors": ("-o", tmp_path / "mine.pt"),
+        "must end in .safetensors": ("-o", tmp_path / "mine.pt"),
         "there is no folder": ("-o", tmp_path / "none" / "mine.safetensors"),
-        "drop --resume to begin": ("-o", out, "--resume"),
-        "--mask speaks of maps": ("-o", out, "--mask", sky / "mask.fits"),
-        "--nonlinear speaks of maps": ("-o", out, "--nonlinear"),
-        "--beam-arcmin speaks of maps": ("-o", out, "--beam-arcmin", 5),
-        "--dl says how --cl FILE is read": ("-o", out, "--dl"),
+        "drop --resume to start": ("-o", out, "--resume"),
+        "--mask is an option of maps": ("-o", out, "--mask", sky / "mask.fits"),
+        "--nonlinear is an option of maps": ("-o", out, "--nonlinear"),
+        "--beam-arcmin is an option of maps": ("-o", out, "--beam-arcmin", 5),
+        "--dl is an option of --cl FILE": ("-o", out, "--dl"),
         "none.txt": ("-o", out, "--cl", tmp_path / "none.txt"),
         "no such file of weights": ("-o", out, "--weights", tmp_path / "none.safetensors"),
         "pass --device auto": ("-o", out, "--device", "abacus"),

@@ -80,19 +80,19 @@ def test_words_for_people(evaluate):
     assert "without a truth" in alone.out
     assert "z_width" not in alone.out
     assert "seam_step" in alone.out
-    assert "give several, or a mean with --std" in evaluate(FILLS[0], *KNOWN).out
+    assert "give several fills, or a mean with --std" in evaluate(FILLS[0], *KNOWN).out
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "nothing to judge; give filled maps and --mask, or --tiles and --weights"),
-        (("--tiles", "tiles"), "nothing to judge"),
-        ((FILLS[0],), "judged with their mask"),
-        (KNOWN, "judged with their mask"),
-        ((*FILLS, *KNOWN, "--tiles", "tiles"), "one at a time"),
-        ((*FILLS, *KNOWN, "--limit", 3), "one at a time"),
-        ((*FILLS, *KNOWN, "--std", "std.fits"), "belongs to one mean"),
+        ((), "nothing to evaluate; give filled maps and --mask, or --tiles and --weights"),
+        (("--tiles", "tiles"), "nothing to evaluate"),
+        ((FILLS[0],), "needs their mask"),
+        (KNOWN, "needs their mask"),
+        ((*FILLS, *KNOWN, "--tiles", "tiles"), "not both"),
+        ((*FILLS, *KNOWN, "--limit", 3), "not both"),
+        ((*FILLS, *KNOWN, "--std", "std.fits"), "belongs to a mean"),
         ((*FILLS, "--mask", "mask.fits", "--optimum", "mean.fits"), "pass --truth"),
         ((*FILLS, "--mask", "mask.fits", "--truth", "coarse.fits"), "coarse.fits has Nside 8"),
         (("coarse.fits", *KNOWN), "coarse.fits has Nside 8"),

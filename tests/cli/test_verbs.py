@@ -194,7 +194,7 @@ def test_info_says_what_is_there(skyfill_main, folder):
         (("simulate", "sky", "-o", "new.fits", "--nside", 8, "--lmax", 90), "from 0 to 23"),
         (("mask", "-o", "new.fits"), "--nside"),
         (("mask", "-o", "new.fits", "--nside", 100), "power of two"),
-        (("mask", "-o", "new.fits", "--nside", 8, "--invert"), "name a mask"),
+        (("mask", "-o", "new.fits", "--nside", 8, "--invert"), "give MASK"),
         (("mask", "mask.fits", "-o", "new.fits", "--nside", 9), "power of two"),
         (("mask", "-o", "new.fits", "--nside", 8, "--radius-arcmin", 9), "--sources"),
         (("mask", "mask.fits", "-o", "new.fits", "--map", "small.fits"), "Nside"),
@@ -249,7 +249,7 @@ def test_a_theory_that_ends_too_early_is_said(skyfill_main, tmp_path):
     short = (*words, "--cl", tmp_path / "cl.txt")
     outcome = skyfill_main(*short)
     assert outcome.status == 0
-    assert "ends at l = 40, and Nside 32 shows l to 64" in outcome.err
+    assert "ends at l = 40, but Nside 32 resolves l up to 64" in outcome.err
     for more in (("--cl-extend",), ("--lmax", 40), ("--beam-arcmin", 1200)):
         assert skyfill_main(*short, *more).err == ""
     outcome = skyfill_main("spectrum", tmp_path / "a.fits", "--cl", tmp_path / "cl.txt", "-q")

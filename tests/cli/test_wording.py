@@ -209,7 +209,10 @@ def test_an_output_of_another_format_is_refused_before_anything_is_read(
         monkeypatch.setattr(skyfill, name, lambda *_, **__: pytest.fail("it was read"))
     outcome = skyfill_main(*verb, "-o", f"x{ending}")
     assert outcome.status == 2
-    assert f"cannot write x{ending}: it is a FITS map, whose name ends in .fits" in outcome.err
+    assert (
+        f"cannot write x{ending}: the output is a FITS map; its name must end in .fits"
+        in outcome.err
+    )
     assert not list(tmp_path.iterdir())
 
 

@@ -186,18 +186,18 @@ def test_columns_that_are_not_there(tmp_path: Path) -> None:
     refuses(path, r"no column 'I'; pass `field` with one of: 0 T, 1 NAME", field="I")
     refuses(path, r"no column 7;", field=7)
     refuses(path, r"no column -1;", field=-1)
-    refuses(path, r"column 'NAME' has type A, which holds no sky", field="NAME")
+    refuses(path, r"column 'NAME' has type A, which cannot hold a map", field="NAME")
 
 
 def test_units_that_are_not_there(tmp_path: Path) -> None:
     none = r"no unit \(TUNIT1\); pass `unit` K, mK or uK"
     refuses(sky_file(tmp_path / "a.fits", unit=None), none)
-    refuses(tmp_path / "a.fits", "'foo' is no CMB temperature unit; pass `unit`", unit="foo")
+    refuses(tmp_path / "a.fits", "'foo' is not a unit of CMB temperature; pass `unit`", unit="foo")
     wrong = (
-        r"is in MJy/sr \(TUNIT1\), no CMB temperature; .*setval\(.*'TUNIT1', value='uK', ext=1\)"
+        r"is in MJy/sr \(TUNIT1\), not a CMB temperature; .*setval\(.*'TUNIT1', value='uK', ext=1\)"
     )
     refuses(sky_file(tmp_path / "b.fits", unit="MJy/sr"), wrong)
-    refuses(tmp_path / "b.fits", r"is in MJy/sr \(TUNIT1\) and not in uK", unit="uK")
+    refuses(tmp_path / "b.fits", r"is in MJy/sr \(TUNIT1\), not in uK", unit="uK")
     refuses(sky_file(tmp_path / "v.fits", unit="K_CMB^2"), r"is in K_CMB\^2 \(TUNIT1\), a variance")
     content = (tmp_path / "b.fits").read_bytes()
     assert b"TUNIT1  = 'MJy/sr  '" in content
@@ -339,7 +339,9 @@ def test_a_disk_that_forgets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, na
         read_back(temporary, *more)
 
     monkeypatch.setattr(writing, "_read_back", forget)
-    with pytest.raises(OSError, match=f"cannot write .*{name}: the disk gives back other bytes"):
+    with pytest.raises(
+        OSError, match=f"cannot write .*{name}: the bytes read back from the disk differ"
+    ):
         write_map(tmp_path / name, np.ones(NPIX))
     assert names(tmp_path) == []
 
@@ -359,7 +361,7 @@ def test_numbers_beyond_their_type_in_uk(tmp_path: Path, form: str, value: float
     with fits.open(path, mode="update") as hdus:
         hdus[1].data["T"] *= value / NPIX
     if form == "D":
-        refuses(path, "1e[+]305 K, no temperatures")
+        refuses(path, "1e[+]305 K, too large for temperatures")
     else:
         assert read_map(path, single=True).values[-1] == pytest.approx(1e6 * value, rel=1e-3)
 

@@ -108,8 +108,8 @@ def test_variance_is_for_numbers_whose_file_does_not_say_so(tmp_path, sky):
         ("K^2", "WEIGHT", {}, "its name says weights"),
         ("uK", "STD", {"unit": "K"}, "is in uK .* and not in K; drop `unit`"),
         ("uK^2", "VAR", {"unit": "uK"}, "is in uK.2 .* and not in uK"),
-        (None, "STD", {"unit": "MJy/sr"}, "no unit of noise"),
-        ("MJy/sr", "STD", {}, "is in MJy/sr .*no unit of noise"),
+        (None, "STD", {"unit": "MJy/sr"}, "not a unit of noise"),
+        ("MJy/sr", "STD", {}, "is in MJy/sr .*not a unit of noise"),
         ("K_RJ", "STD", {"unit": "K"}, "is in K_RJ"),
         (None, "HITS", {}, "counts observations.*sigma_0 / sqrt"),
         ("counts", "N_OBS", {}, "counts observations"),
@@ -117,8 +117,8 @@ def test_variance_is_for_numbers_whose_file_does_not_say_so(tmp_path, sky):
         (None, "HITS", {"unit": "uK"}, "its name says a number of observations"),
         (None, "WEIGHT", {}, r"weights without a unit.*`unit='1/uK\^2'`"),
         (None, "IVAR", {}, "an inverse variance without a unit"),
-        ("K^2", "QQ_COV", {}, "is about Stokes QQ"),
-        ("K", "Q_STD", {}, "is about Stokes Q"),
+        ("K^2", "QQ_COV", {}, "is the noise of Stokes QQ"),
+        ("K", "Q_STD", {}, "is the noise of Stokes Q"),
     ],
 )
 def test_contradictions_are_refused(tmp_path, unit, name, given, why):
@@ -175,7 +175,9 @@ def test_a_value_that_means_no_data_is_missing(tmp_path, value):
     out = rng.random(3072) < 0.1
     numbers = np.where(out, value, sigma)
     write_map(tmp_path / "n.fits", numbers, column="STD", unit="uK_CMB", dtype="float64")
-    with pytest.warns(UserWarning, match=f"{out.sum()} pixels hold exactly .* nothing is known"):
+    with pytest.warns(
+        UserWarning, match=f"{out.sum()} pixels hold exactly .* taken for missing data"
+    ):
         found = skyfill.read_noise(tmp_path / "n.fits")
     np.testing.assert_allclose(found, np.where(out, np.nan, sigma))
 
@@ -183,7 +185,7 @@ def test_a_value_that_means_no_data_is_missing(tmp_path, value):
 def test_whole_numbers_in_floats_are_counts_too(tmp_path, sky):
     hits = 5.0 + np.arange(NPIX) % 9
     path = noise_file(tmp_path / "n.fits", hits, name="SCAN")
-    with pytest.raises(ValueError, match="holds whole numbers, as counts of observations are"):
+    with pytest.raises(ValueError, match="holds whole numbers, like counts of observations"):
         skyfill.read_noise(path, like=sky)
     np.testing.assert_allclose(np.sort(skyfill.read_noise(path, unit="uK")), np.sort(hits))
     path = noise_file(tmp_path / "n.fits", np.full(NPIX, 4.0), name="SCAN")

@@ -118,7 +118,10 @@ def test_a_list_under_a_strange_name_counts_where_the_header_says_so(tmp_path: P
 @pytest.mark.parametrize(
     ("listing", "why"),
     [
-        (list_column("WHERE", "D", np.arange(NPIX)), "no column lists the pixels; there are: SIG"),
+        (
+            list_column("WHERE", "D", np.arange(NPIX)),
+            "no column lists the pixels; the columns are: SIG",
+        ),
         (
             list_column("PIXEL", "D", np.arange(NPIX) + 0.5),
             "'PIXEL' has numbers that are not whole",
@@ -224,7 +227,7 @@ def test_large_numbers_in_float32_are_refused(tmp_path: Path) -> None:
     pixels = np.arange(2**24, 2**24 + 200, 2)
     columns = [list_column("PIXEL", "E", pixels), signal(np.arange(100.0))]
     path = listed_file(tmp_path / "a.fits", columns, NSIDE=2048)
-    with pytest.raises(ValueError, match="in float32, which holds such numbers rounded"):
+    with pytest.raises(ValueError, match="in float32, which rounds such numbers"):
         read_map(path)
 
 
@@ -377,5 +380,7 @@ def test_a_table_of_something_else_stays_one(tmp_path: Path) -> None:
 def test_a_list_needs_nside(tmp_path: Path) -> None:
     columns = [list_column("PIXEL", "J", np.arange(768)), signal(np.arange(768.0))]
     path = listed_file(tmp_path / "a.fits", columns, NSIDE=None)
-    with pytest.raises(ValueError, match="no NSIDE keyword, and a list of pixels does not tell it"):
+    with pytest.raises(
+        ValueError, match="no NSIDE keyword, and a list of pixels does not determine it"
+    ):
         read_map(path)

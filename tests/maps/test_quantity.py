@@ -92,7 +92,7 @@ def test_other_units_are_none(unit):
 
 @pytest.mark.parametrize("unit", ["K^2", "1/uK^2", "K^-1"])
 def test_a_power_is_no_temperature(unit):
-    with pytest.raises(ValueError, match="is no CMB temperature unit"):
+    with pytest.raises(ValueError, match="is not a unit of CMB temperature"):
         unit_in_uk(unit)
 
 
