@@ -31,7 +31,7 @@ def bands_of(
     taper
         Depth of a taper, in wavelengths at the middle of the band.
     at
-        The multipoles where the shares are wanted, any shape; 0 to lmax if not given.
+        Multipoles at which the shares are given, any shape; 0 to lmax if None.
     most
         Number of bands at most.
 
