@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 __all__ = ["diffuse", "diffuse_bytes", "diffuse_holes"]
 
 SWEEPS = 2
-# A level with at most this many unknowns is the coarsest and is solved by elimination. So is a level
-# whose holes are too small for a coarser one, unless there are very many of them.
+# A level with at most this many unknowns is the coarsest and is solved by elimination. So is a
+# level whose holes are too small for a coarser one, unless there are very many of them.
 DIRECT = 20_000
 SPARSE = 100_000
 # Lists of up to this many pixels have a table of neighbours, 32 bytes a pixel; longer lists do not.

@@ -39,8 +39,8 @@ def _excess(lmax: int, nside: int) -> Map:
     """Bound the excess over one of the eigenvalues of Yᵀ W Y 4π/npix.
 
     It is zero up to lmax = 1.5 nside. Beyond, products of harmonics whose l add up to more than
-    3 nside are not exact: 1.4% at 1.625 nside, 2.8% at 1.75, 6.4% at 2 nside (dense, nside 16 and 32).
-    Gains reduced by it keep Σ⁻¹ positive.
+    3 nside are not exact: 1.4% at 1.625 nside, 2.8% at 1.75, 6.4% at 2 nside (dense, nside 16 and
+    32). Gains reduced by it keep Σ⁻¹ positive.
     """
     ell = np.arange(lmax + 1)
     beyond = max(lmax / nside - 1.5, 0.0)
