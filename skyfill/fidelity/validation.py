@@ -97,7 +97,7 @@ def validate(
     seed: int = 0,
     threads: int = 0,
     progress: Progress | None = None,
-    **options: Any,  # noqa: ANN401 (those of Inpainter, whose types are there)
+    **options: Any,  # noqa: ANN401 (see Inpainter for their types)
 ) -> Validation:
     """Fill copies of a map's holes on observed sky, and compare the fills with the observed values.
 
@@ -139,7 +139,7 @@ def validate(
     if options.get("method") == "diffuse":
         raise ValueError("diffuse has one fill and no spread to validate; use vae or gaussian")
     if options.get("fill", "data") != "data":
-        raise ValueError("what was observed has noise: only fills with noise compare with it")
+        raise ValueError("observed values have noise: only fills with noise compare with them")
     listener = progress or Silent()
     listener.stage("hold out")
     known = ~find_holes(values, observed)
@@ -160,7 +160,7 @@ def validate(
         options["prior"] = for_map(prior, values, known, threads=threads)
     listener.done(
         f"{len(copies.sizes)} holes, {copies.sizes.sum()} pixels, "
-        f"{copies.sizes.sum() / known.sum():.1%} of what is observed"
+        f"{copies.sizes.sum() / known.sum():.1%} of the observed sky"
     )
     inside, outside = None, None
     if chosen is not None:
