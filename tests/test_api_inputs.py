@@ -240,7 +240,7 @@ def test_quantities_become_microkelvin(unit, factor):
     "unit", [u.Jy / u.sr, u.dimensionless_unscaled, u.def_unit("K_RJ"), u.K**2]
 )
 def test_other_units_are_refused(unit):
-    with pytest.raises(ValueError, match="is no CMB temperature; convert it to K, mK or uK"):
+    with pytest.raises(ValueError, match="is not a CMB temperature; convert it to K, mK or uK"):
         as_map(SKY * unit)
 
 
@@ -253,12 +253,12 @@ def test_other_units_are_refused(unit):
         (np.zeros(12 * 9), "power of two"),
         (5.0, r"it has the shape \(\)"),
         ([], "a full sky"),
-        (None, "no real numbers"),
-        ("map.fits", "no real numbers"),
-        (np.zeros(12, complex), "no real numbers"),
-        (np.zeros(12, bool), "holds True and False, as masks do"),
+        (None, "not real numbers"),
+        ("map.fits", "not real numbers"),
+        (np.zeros(12, complex), "not real numbers"),
+        (np.zeros(12, bool), "holds True and False, so it is a mask"),
         (np.zeros(12, [("T", "f4"), ("Q", "f4")]), "a table with columns T, Q"),
-        ([[1.0], [1.0, 2.0]], "no array of numbers"),
+        ([[1.0], [1.0, 2.0]], "not an array of numbers"),
     ],
 )
 def test_what_is_no_map_is_refused_by_name(values, why):
@@ -278,7 +278,7 @@ def test_what_is_no_map_is_refused_by_name(values, why):
         (hp.ma(SKY), "so it is no mask of 0 and 1"),
         (np.ones((4, 12)), r"it has the shape \(4, 12\)"),
         (np.ones(13), "a full sky has 12 Nside² pixels"),
-        (["yes"] * 12, "no real numbers"),
+        (["yes"] * 12, "not real numbers"),
         (np.ones(12) * u.K, "a mask has no unit"),
         (SimpleNamespace(values=np.ones(12), unit_to_uk=1e6), "it is a SkyMap"),
     ],
@@ -319,7 +319,7 @@ def test_realizations_come_as_an_array_a_list_or_one_by_one():
     same(list(as_skies(WHOLE.tolist())), [WHOLE])
     with pytest.raises(ValueError, match=r"values\[1\]: it has the shape"):
         list(as_skies([WHOLE, np.zeros((2, 12))]))
-    with pytest.raises(ValueError, match="it is no map"):
+    with pytest.raises(ValueError, match="it is not a map"):
         list(as_skies(3.0))
 
 
@@ -415,7 +415,7 @@ def test_angles_may_have_units():
     lon, lat = np.array([10.0, 266.0]) * u.deg, np.array([-45.0, 90.0]) * u.deg
     theirs = skyfill.discs(NSIDE, lon.to_value("rad"), lat.to_value("rad"), math.radians(3))
     same(skyfill.discs(NSIDE, lon, lat, 3 * u.deg), theirs)
-    with pytest.raises(ValueError, match="K is no unit of angles"):
+    with pytest.raises(ValueError, match="K is not a unit of angles"):
         skyfill.grow(MASK, 1 * u.K)
 
 
@@ -548,7 +548,7 @@ def test_fills_of_any_form_are_written(tmp_path):
         (lambda: skyfill.prior.fit(SKY, MASK, fwhm=300.0), "fwhm must be in radians"),
         (lambda: skyfill.prior.fit(SKY * np.nan, MASK), "no pixel is observed"),
         (lambda: skyfill.prior.Given().of_map(SKY * np.nan, MASK), "no pixel is observed"),
-        (lambda: skyfill.Inpainter([u.Quantity(1, "uK")] * NPIX, MASK), "no array of numbers"),
+        (lambda: skyfill.Inpainter([u.Quantity(1, "uK")] * NPIX, MASK), "not an array of numbers"),
         (lambda: skyfill.discs(NSIDE, [[1.0, 2.0]], [[0.1, 0.2]], 0.1), "one-dimensional"),
     ],
 )

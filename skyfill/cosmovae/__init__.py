@@ -1,6 +1,6 @@
 """CosmoVAE as published (Yi et al. 2020, arXiv:2001.11651), for reproduction and comparison.
 
-It works on square tiles, like `skyfill.vae`, and is trained on the tiles of `skyfill.dataset`.
+The network fills square tiles, as `skyfill.vae` does. It is trained on tiles of `skyfill.dataset`.
 """
 
 from __future__ import annotations

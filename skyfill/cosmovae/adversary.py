@@ -1,9 +1,9 @@
 """Adversarial network that can replace the divergence: it separates samples of q(z | x) and prior.
 
 The paper leaves it to future work (arXiv:2001.11651, section V). With ``gan`` this is the
-adversarial autoencoder (Makhzani et al. 2015, arXiv:1511.05644), with ``wgan`` its critic has a
-gradient penalty (Gulrajani et al. 2017, arXiv:1704.00028, eq. 3). Both draw the *aggregate* of q
-over all tiles to N(0, C_l), not each q as the divergence does.
+adversarial autoencoder (Makhzani et al. 2015, arXiv:1511.05644). With ``wgan`` the critic has a
+gradient penalty (Gulrajani et al. 2017, arXiv:1704.00028, eq. 3). Both pull the *aggregate* of q
+over all tiles towards N(0, C_l), whereas the divergence pulls each q.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PENALTY = 10.0
 
 
 class Adversary(nn.Module):
-    """Score latent vectors, ``(batch, latent)`` in units of √C_l: high for those of the prior."""
+    """Score latent vectors, ``(batch, latent)`` in units of √C_l: high for samples of the prior."""
 
     def __init__(self, latent: int, *, wasserstein: bool) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Adversary(nn.Module):
         )
 
     def forward(self, latent: Tensor) -> Tensor:
-        """Give ``(batch, 1)``."""
+        """Give the scores, ``(batch, 1)``."""
         scores: Tensor = self.layers(latent)
         return scores
 
@@ -48,7 +48,7 @@ class Adversary(nn.Module):
         return functional.softplus(-prior).mean() + functional.softplus(posterior).mean()
 
     def penalty(self, between: Tensor) -> Tensor:
-        """Draw the slope at points between samples to one, where ``wasserstein``."""
+        """Give the penalty for slopes other than one between samples, if ``wasserstein``."""
         if not self.wasserstein:
             return between.new_zeros(())
         at = between.detach().requires_grad_()

@@ -14,10 +14,10 @@ from skyfill.dataset import TileDataset
 
 __all__ = ["BETWEEN", "LATENT", "PRIOR", "Batches", "normalised", "tile_rms"]
 
-#: Tiles that the rms of the field is taken from.
+#: Number of tiles from which the rms of the field is computed.
 _SOME = 64
-# What random numbers are for: each use has a stream of its own, named by such a number, so that
-# one that draws more does not change the others.
+# Numbers of the random streams. Each purpose has its own stream, so that drawing more numbers for
+# one purpose does not change the others.
 #: The order of the tiles in an epoch.
 _ORDER = 0
 #: The masks of a batch.
@@ -26,9 +26,9 @@ _MASKS = 1
 _SPLIT = 2
 #: The latent variables.
 LATENT = 3
-#: Draws of the latent prior, which the encoder's are compared with.
+#: Draws of the latent prior, with which the encoder's samples are compared.
 PRIOR = 4
-#: Where the critic looks between true and made tiles.
+#: Points between samples of prior and encoder, at which the critic's slope is penalised.
 BETWEEN = 5
 
 
@@ -40,11 +40,11 @@ def normalised(tiles: Tensor, observed: Tensor, rms: float) -> tuple[Tensor, Ten
     tiles, observed
         ``(batch, 1, ny, nx)``, µK, and 1 where observed.
     rms
-        Of the field, µK: one number for all.
+        Rms of the field, µK, the same for all tiles.
 
     Returns
     -------
-    The tiles, holes included, and what was taken out, ``(batch, 1, 1, 1)``, µK.
+    The tiles, holes included, and the means subtracted from them, ``(batch, 1, 1, 1)``, µK.
     """
     count = observed.sum((-1, -2), keepdim=True).clamp(min=1)
     mean = torch.where(observed > 0, tiles, 0.0).sum((-1, -2), keepdim=True) / count
@@ -62,11 +62,11 @@ class Batches:
     Attributes
     ----------
     kept, held
-        Tiles to learn from, and those held out, the same ones always.
+        Tiles for training, and held-out tiles; both are the same at every step.
     rms
-        Of the field, µK.
+        Rms of the field, µK.
     epoch_steps
-        Steps in which every tile is seen once.
+        Number of steps in which every tile is used once.
     """
 
     def __init__(self, dataset: TileDataset, config: CosmoConfig) -> None:
@@ -81,12 +81,12 @@ class Batches:
                 f"{config.batch}; cut more"
             )
         if not dataset.masks.size:
-            raise ValueError(f"{dataset.path}: no tile lends a mask; cut more, or mask more")
+            raise ValueError(f"{dataset.path}: no tile provides a mask; cut more, or mask more")
         self.rms = tile_rms(dataset.tiles(self.kept[:_SOME]))
         self.epoch_steps = self.kept.size // config.batch
 
     def random(self, *what: int) -> np.random.Generator:
-        """Make the random numbers of one purpose."""
+        """Make the random generator of one purpose."""
         return np.random.default_rng((self._config.seed, *what))
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
@@ -98,7 +98,7 @@ class Batches:
         return self._pair(order[place * batch : (place + 1) * batch], masks)
 
     def held_out(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Give the tiles held out and their masks, batch by batch."""
+        """Yield the held-out tiles and their masks, batch by batch."""
         masks = self.random(_MASKS).choice(self._dataset.masks, self.held.size)
         for start in range(0, self.held.size, self._config.batch):
             part = slice(start, start + self._config.batch)

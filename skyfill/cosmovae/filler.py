@@ -25,14 +25,14 @@ class CosmoFiller:
     network, card
         From `skyfill.cosmovae.load`.
     device
-        ``auto``, ``cpu``, ``cuda`` or another of torch's.
+        ``auto``, ``cpu``, ``cuda`` or another device of torch.
     batch_size
-        Tiles at once, which changes nothing but rounding.
+        Number of tiles filled at once. It changes the result only by rounding.
 
     Raises
     ------
     ValueError
-        There is no such device.
+        The device is not available.
     """
 
     def __init__(
@@ -57,24 +57,24 @@ class CosmoFiller:
         seed: tuple[int, ...] | None = None,
         first: int = 0,
     ) -> NDArray[np.float32]:
-        """Give tiles whose holes are filled and whose other pixels are as they were.
+        """Fill the holes of tiles and leave their observed pixels unchanged.
 
         Parameters
         ----------
         tiles
             ``(n, ny, nx)``, µK; unobserved pixels are not read.
         observed
-            ``(n, ny, nx)``.
+            ``(n, ny, nx)``, True where observed.
         seed
             Seed of the latent samples; the latent mean is decoded if not given.
         first
-            Index of the first of these tiles; seed and index determine the sample of a tile.
+            Index of the first of these tiles. Seed and index determine the sample of a tile.
 
         Raises
         ------
         MemoryError
-            The device has no memory for one tile. Where it has none for a batch, smaller ones
-            follow, with a warning.
+            The device lacks memory for a single tile. If it lacks memory for a batch, smaller
+            batches are used, with a warning.
         """
         out = np.empty(tiles.shape, dtype=np.float32)
         begin = 0
@@ -83,7 +83,7 @@ class CosmoFiller:
             try:
                 made = self._made(tiles[part], observed[part], seed, first + begin)
             except torch.OutOfMemoryError:
-                full = True  # what failed is freed when this block is left
+                full = True  # the failed batch is freed when this block ends
             else:
                 full = False
                 out[part] = np.where(observed[part], tiles[part], made)
@@ -99,7 +99,7 @@ class CosmoFiller:
         seed: tuple[int, ...] | None,
         first: int,
     ) -> NDArray[np.float32]:
-        """Give what the network makes of one batch, µK."""
+        """Give the network's output for one batch, µK."""
         seen = torch.from_numpy(observed.astype(np.float32))[:, None].to(self._device)
         data = torch.from_numpy(np.where(observed, tiles, 0).astype(np.float32))
         scaled, mean = normalised(data[:, None].to(self._device), seen, self._rms)

@@ -3,9 +3,9 @@
     L = λ₁ L_rec + λ₂ D_KL + λ₃ L_perceptual + λ₄ L_TV
 
 The paper gives no λ ("tuned artificially"). Here the divergence is divided by the number of pixels,
-as L_rec is, so that λ₁ = λ₂ = 1 is the evidence lower bound of a Laplace law of unit width; λ₃ and
-λ₄ stand to λ₁ nearly as they stand to the weight of the hole in Liu et al. 2018 (arXiv:1804.07723,
-eq. 7), whose terms they are.
+like L_rec, so that λ₁ = λ₂ = 1 gives the evidence lower bound of a Laplace law of unit width. The
+perceptual and variation terms are those of Liu et al. 2018 (arXiv:1804.07723, eq. 7); λ₃ / λ₁ and
+λ₄ / λ₁ are close to their weights there, relative to the weight of the hole.
 """
 
 from __future__ import annotations
@@ -50,15 +50,16 @@ def kl_divergence(mean: Tensor, variance: Tensor, prior_variance: Tensor) -> Ten
 
 
 def perceptual(features: Sequence[Tensor], aims: Sequence[Tensor]) -> Tensor:
-    """Give Σ_p ‖ψ_p(ŷ) - ψ_p(y)‖₁ / N_p over layers p, N_p the numbers of their values."""
+    """Give Σ_p ‖ψ_p(ŷ) - ψ_p(y)‖₁ / N_p over layers p with N_p values each."""
     return torch.stack([(a - b).abs().mean() for a, b in zip(features, aims, strict=True)]).sum()
 
 
 def total_variation(tile: Tensor, observed: Tensor) -> Tensor:
-    """Give the absolute steps between neighbours in the hole and one pixel around, per hole pixel.
+    """Give the total variation in the hole and one pixel around it, per hole pixel.
 
-    Σ over pairs of neighbours that both lie in P, the hole dilated by one pixel in all eight
-    directions, divided by the number of hole pixels of all tiles; zero where there is no hole.
+    It is Σ |difference| over pairs of neighbours that both lie in P, the hole dilated by one pixel
+    in all eight directions, divided by the number of hole pixels of all tiles. It is zero if there
+    is no hole.
 
     Parameters
     ----------

@@ -4,16 +4,16 @@ A U-Net of six blocks down and six up, with plain convolutions. At its bottom li
 z of 2,507 components, one for each multipole from l = 2 to 2508, whose prior is N(0, C_l): three
 fully connected layers give its mean and variance, and take a sample of it back.
 
-What the paper leaves open, and what it is here:
+Choices that the paper leaves open:
 
 - Kernels of 7, 5, 5, 3, 3, 3 pixels, as in the network whose partial convolutions the paper
   replaces by plain ones (Liu et al. 2018, arXiv:1804.07723, its reference 17). No normalisation
   layers: the amplitude of a tile is part of the data.
 - "Channel-wise": every component is a channel. The lowest features are averaged over the tile, and
-  what z gives back is added to all of it, so that tiles of any size and shape will do.
-- z is in µK. The layers see it in units of √C_l, otherwise its components, whose variances span
-  nine orders of magnitude, could not be learned at one rate. KL(q || N(0, C_l)) does not feel the
-  change of units, nor, therefore, which C_l it is: see docs/cosmovae.md.
+  the decoded z is added everywhere in it, so that tiles may have any size and shape.
+- z is in µK. The layers see it in units of √C_l. Otherwise its components, whose variances span
+  nine orders of magnitude, could not be learned at one rate. KL(q || N(0, C_l)) is invariant under
+  this change of units and therefore does not depend on C_l: see docs/cosmovae.md.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ __all__ = ["CosmoArchitecture", "CosmoVAE", "Encoding"]
 
 _KERNELS = (7, 5, 5, 3, 3, 3)
 _SLOPE = 0.2
-#: Least and largest log variance of z in units of its prior: the posterior is hardly ever wider.
+#: Least and largest log variance of z in units of its prior. The posterior is rarely wider.
 _RANGE = (-20.0, 3.0)
 
 
 @dataclass(frozen=True)
 class CosmoArchitecture:
-    """Say how large the network is.
+    """Describe the size of the network.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class CosmoArchitecture:
     latent
         Components of z.
     first_ell
-        Multipole of the first of them.
+        Multipole of the first component.
     """
 
     widths: tuple[int, ...] = (64, 128, 256, 512, 512, 512)
@@ -53,12 +53,12 @@ class CosmoArchitecture:
 
     @classmethod
     def scaled(cls, factor: float) -> CosmoArchitecture:
-        """Give the paper's network with its widths, but not its latent vector, scaled.
+        """Give the paper's network with scaled widths and an unchanged latent vector.
 
         Raises
         ------
         ValueError
-            The factor leaves no channel.
+            No channel is left after scaling.
         """
         widths = tuple(round(width * factor) for width in cls.widths)
         if min(widths) < 1:
@@ -66,7 +66,7 @@ class CosmoArchitecture:
         return cls(widths)
 
     def as_dict(self) -> dict[str, object]:
-        """Give the fields as JSON can hold them."""
+        """Give the fields as types that JSON supports."""
         return asdict(self)
 
     @classmethod
@@ -76,7 +76,7 @@ class CosmoArchitecture:
 
 
 class Encoding(NamedTuple):
-    """What the encoder makes of tiles.
+    """Output of the encoder.
 
     Attributes
     ----------
@@ -96,19 +96,19 @@ class Encoding(NamedTuple):
 
 
 class CosmoVAE(nn.Module):
-    """The network; tiles are in units of a fixed rms, with their observed mean taken out.
+    """The network. Its tiles are in units of a fixed rms, with their observed mean subtracted.
 
     Parameters
     ----------
     arch
-        How large it is.
+        Size of the network.
     prior_variance
-        ``(latent,)``: C_l of the components of z, µK². It is kept with the weights.
+        ``(latent,)``: C_l of the components of z, µK². It is stored with the weights.
 
     Raises
     ------
     ValueError
-        The variances are not as many as components, or not all above zero.
+        The number of variances is not that of the components, or one is not above zero.
     """
 
     prior_variance: Tensor
@@ -118,7 +118,7 @@ class CosmoVAE(nn.Module):
         if prior_variance.shape != (arch.latent,) or not bool((prior_variance > 0).all()):
             last = arch.first_ell + arch.latent - 1
             raise ValueError(
-                f"the latent prior wants C_l above zero for l = {arch.first_ell} to {last}"
+                f"the latent prior needs C_l above zero for l = {arch.first_ell} to {last}"
             )
         self.arch = arch
         self.register_buffer("prior_variance", prior_variance.to(torch.float32))
@@ -138,7 +138,8 @@ class CosmoVAE(nn.Module):
         )
         self.head = nn.Conv2d(widths[0], 1, 3, 1, 1)
         for block in (*self.down, *self.up):
-            # torch's own start shrinks a signal by half in every layer, to nothing in twelve.
+            # torch's default initialisation halves a signal in every layer: nothing is left after
+            # twelve.
             nn.init.kaiming_normal_(block.weight, a=_SLOPE)
 
     def encode(self, tile: Tensor, observed: Tensor) -> Encoding:
@@ -147,7 +148,7 @@ class CosmoVAE(nn.Module):
         Parameters
         ----------
         tile
-            ``(batch, 1, ny, nx)``; what stands in the holes is not read.
+            ``(batch, 1, ny, nx)``; values in the holes are not read.
         observed
             The same shape, 1 where observed, else 0.
         """
@@ -161,7 +162,7 @@ class CosmoVAE(nn.Module):
         return Encoding(self.to_mean(bottom), log_variance, skips)
 
     def decode(self, latent: Tensor, encoding: Encoding) -> Tensor:
-        """Make whole tiles, ``(batch, 1, ny, nx)``, of z (in units of √C_l) and what was seen."""
+        """Decode whole tiles, ``(batch, 1, ny, nx)``, from z (in units of √C_l) and the skips."""
         *skips, x = encoding.skips
         x = x + self.from_latent(latent)[:, :, None, None]
         for block, skip in zip(self.up, reversed(skips), strict=True):
@@ -171,10 +172,10 @@ class CosmoVAE(nn.Module):
         return tiles
 
     def forward(self, tile: Tensor, observed: Tensor, noise: Tensor) -> tuple[Tensor, Encoding]:
-        """Encode, sample, decode: whole tiles, and q(z | tile)."""
+        """Encode, sample and decode; give whole tiles and q(z | tile)."""
         encoding = self.encode(tile, observed)
         return self.decode(encoding.sample(noise), encoding), encoding
 
     def latent_sample(self, encoding: Encoding, noise: Tensor) -> Tensor:
-        """Give a sample of z itself, ``(batch, latent)``, µK."""
+        """Give a sample of z in µK, ``(batch, latent)``."""
         return encoding.sample(noise) * self.prior_variance.sqrt()

@@ -14,28 +14,29 @@ REGULARISERS = ("kl", "gan", "wgan")
 class CosmoConfig:
     """Network and schedule of a training; stored in the model card.
 
-    Defaults are those of the paper: Adam, its rate and β₁, batches of four, up to 1,000 epochs.
+    Defaults are the paper's: Adam, its rate and β₁, batches of four, up to 1,000 epochs.
 
     Attributes
     ----------
     width_factor
-        Of the network's widths.
+        Factor by which the network's widths are multiplied.
     max_steps
-        Stop after so many steps, whatever the epoch; None for all.
+        Largest number of steps, whatever the epoch; None for no limit.
     clip
-        Largest norm of a gradient; not in the paper. Without it, and with samples of any width, a
-        training diverged after 4,700 steps, when a latent variance ran away.
+        Largest norm of a gradient; not in the paper. Without it and without a limit on the latent
+        variance, a training diverged after 4,700 steps, because a latent variance grew without
+        bound.
     reconstruction, divergence, perceptual_weight, variation
         λ₁ to λ₄ of `skyfill.cosmovae.losses`.
     perceptual
-        ``imagenet`` for the features of VGG-16, ``none`` for no such term.
+        ``imagenet``: features of VGG-16; ``none``: no perceptual term.
     regulariser
-        What draws q(z | x) to the prior: ``kl``, the divergence; ``gan`` or ``wgan``, a network
-        that tells samples of q from samples of the prior (the paper's section V).
+        Term that pulls q(z | x) towards the prior: ``kl``, the divergence; ``gan`` or ``wgan``, a
+        network that separates samples of q from samples of the prior (the paper's section V).
     patience
-        Epochs without a better held-out error after which to stop.
+        Training stops after this many epochs without a better held-out error.
     held_out
-        Share of the training tiles that this error is measured on, and at most how many.
+        Share of the training tiles on which this error is measured, and their largest number.
     save_every
         Steps between checkpoints.
     """

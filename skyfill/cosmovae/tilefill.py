@@ -28,20 +28,20 @@ Mask = NDArray[np.bool_]
 
 #: Share of the interpolation weight that must be observed for a tile pixel to count as data.
 _KNOWN = 0.9
-#: Share of a tile's side that is margin: holes lie within it.
+#: Share of a tile's side that is margin. Holes do not reach into it.
 _MARGIN = 1 / 8
-#: Share of a tile's side that is not pasted at all: there the network sees too little around it.
+#: Share of a tile's side that is not pasted: the network knows too little around these pixels.
 _GUARD = 1 / 16
 #: Mean number of tiles over a point of a wide hole.
 _COVER = 2.0
-#: Tiles that are cut at once.
+#: Number of tiles cut at once.
 _AT_ONCE = 64
-#: Tiles that the network fills at once where nothing is said.
+#: Default number of tiles that the network fills at once.
 USUAL_BATCH = 8
 
 
 class TileEngine(Protocol):
-    """Fill tiles ``(n, ny, nx)``, µK; by the latent mean, or by samples of a seed."""
+    """Fill tiles ``(n, ny, nx)``, µK, by the latent mean or by samples of a seed."""
 
     def __call__(
         self,
@@ -51,7 +51,7 @@ class TileEngine(Protocol):
         seed: tuple[int, ...] | None = None,
         first: int = 0,
     ) -> NDArray[np.float32]:
-        """Fill tiles; ``first`` is the number of the first of them."""
+        """Fill tiles; ``first`` is the index of the first tile."""
 
 
 class TileFill:
@@ -62,16 +62,16 @@ class TileFill:
     observed
         ``(npix,)``, RING, True where observed.
     engine
-        What fills tiles.
+        Fills tiles, for example a `CosmoFiller`.
     side
         Pixels along a tile.
     pixel_arcmin
-        Side, or height, of its pixels.
+        Side of a tile pixel; its height if ``boxes``.
     boxes
-        Whether tiles are twice as wide as high with as many pixels, as Cartesian tiles of the paper
-        are, in plate carrée about their own middle; squares in gnomonic projection if not.
+        Whether tiles are like the Cartesian tiles of the paper: twice as wide as high with as many
+        pixels, in plate carrée about their own middle. If not, squares in gnomonic projection.
     holes
-        ``(npix,)``, RING: the unobserved pixels to be filled; all if not given.
+        ``(npix,)``, RING, True in the unobserved pixels to be filled; all if not given.
     progress
         Listener, informed of every tile.
 

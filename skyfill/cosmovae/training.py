@@ -1,8 +1,8 @@
 """Train a CosmoVAE on the tiles of a data set: step, log, checkpoint, stop early.
 
-Training is a function of seed and step alone: which tiles and masks meet, and every random number.
-A run that is killed at any moment continues from its last checkpoint to the same weights. Under
-`torchrun` several processes share each batch and have the same loss curve as one.
+Seed and step determine the tiles, the masks and every random number of a step. A run that is killed
+at any moment continues from its last checkpoint to the same weights. Under `torchrun` several
+processes share each batch, with the same loss curve as a single process.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = ["TERMS", "latent_prior", "train"]
 TERMS = ("reconstruction", "divergence", "perceptual", "variation")
 _COLUMNS = ("step", "epoch", "total", *TERMS, "adversary", "held_out_mae", "held_out_rms")
 
-#: Settings of when to stop, which may change when a run continues.
+#: Settings that end a training; they may change when a run continues.
 _ENDS = frozenset({"epochs", "max_steps", "patience", "save_every"})
 
 
@@ -48,11 +48,11 @@ def latent_prior(arch: CosmoArchitecture, cl: NDArray[np.float64]) -> Tensor:
     Raises
     ------
     ValueError
-        The spectrum ends before the last of them.
+        The spectrum ends before the last component.
     """
     last = arch.first_ell + arch.latent - 1
     if cl.size <= last:
-        raise ValueError(f"the latent prior wants C_l up to l = {last}, these end at {cl.size - 1}")
+        raise ValueError(f"the latent prior needs C_l up to l = {last}, these end at {cl.size - 1}")
     return torch.from_numpy(cl[arch.first_ell : last + 1].astype(np.float32))
 
 
@@ -67,16 +67,16 @@ def train(
     minutes: float = math.inf,
     progress: Progress | None = None,
 ) -> tuple[CosmoVAE, dict[str, Any]]:
-    """Train a network, or go on from the checkpoint in ``out``.
+    """Train a network, or continue from the checkpoint in ``out``.
 
     Parameters
     ----------
     config
-        What to train; a checkpoint made with another configuration or from other tiles is refused.
+        Network and schedule. A checkpoint of another configuration or of other tiles is refused.
     dataset
-        Clean tiles to learn from, and masks, which meet at random.
+        Clean tiles for training, and masks, combined at random.
     out
-        Folder of ``checkpoint.pt`` and ``log.csv``, a line for every step.
+        Folder of ``checkpoint.pt`` and ``log.csv``, which has a line for every step.
     cl
         C_l of the latent prior, µK²; the data set's theory if not given.
     vgg
@@ -84,19 +84,19 @@ def train(
     device
         ``auto``, ``cpu`` or ``cuda``.
     minutes
-        Stop, with a checkpoint, after so long.
+        Stop after this time, with a checkpoint; None for no limit.
     progress
         Listener, informed of every step and of the terms of the loss.
 
     Returns
     -------
-    The network of the best held-out error, and what a model card says of the training.
+    The network with the best held-out error, and the model card's description of the training.
 
     Raises
     ------
     ValueError
-        The checkpoint is another's, there are too few tiles or no masks, the spectrum is too short,
-        or the batch cannot be shared between the processes.
+        The checkpoint has another configuration or other tiles, there are too few tiles or no
+        masks, the spectrum is too short, or the processes cannot share the batch.
     """
     if (vgg is None) != (config.perceptual == "none"):
         raise ValueError("the perceptual term needs VGG-16's weights, and nothing else does")
@@ -119,7 +119,7 @@ def train(
 
 
 class _Session:
-    """The state of training, and what a step does to it."""
+    """The state of a training, and its steps."""
 
     def __init__(
         self,
@@ -163,24 +163,24 @@ class _Session:
 
     @property
     def last(self) -> int:
-        """Give the last step there can be."""
+        """Give the largest step of the training."""
         most = self.config.epochs * self.batches.epoch_steps
         return most if self.config.max_steps is None else min(most, self.config.max_steps)
 
     @property
     def until(self) -> int:
-        """Give the step at which to look up next: the end of an epoch, a checkpoint or all."""
+        """Give the next step to pause at: an end of an epoch, a checkpoint, the last step."""
         every, epoch = self.config.save_every, self.batches.epoch_steps
         ends = (self.step // every + 1) * every, (self.step // epoch + 1) * epoch, self.last
         return min(ends)
 
     @property
     def finished(self) -> bool:
-        """Tell whether there is nothing left to do."""
+        """Tell whether the training is complete."""
         return self.step >= self.last or self._stale >= self.config.patience
 
     def take(self) -> dict[str, float]:
-        """Take one step; give the terms of the loss, as they were before it."""
+        """Take one step; give the terms of the loss before it."""
         config, ranks = self.config, self.ranks
         truth, observed, noise = (
             ranks.part(each).to(self.device)
@@ -226,7 +226,7 @@ class _Session:
         return told
 
     def _white(self, what: int) -> Tensor:
-        """Draw white latent vectors of this step, for the whole batch."""
+        """Draw white latent vectors for the whole batch of this step."""
         shape = (self.config.batch, self.network.arch.latent)
         random = self.batches.random(what, self.step)
         return torch.from_numpy(random.standard_normal(shape, dtype=np.float32))
@@ -265,7 +265,7 @@ class _Session:
             writer.writerow({"step": self.step, **row})
 
     def close(self) -> str:
-        """Measure where an epoch or all ends, write a checkpoint, and say what was found."""
+        """Measure the held-out error at the end of an epoch, write a checkpoint, describe both."""
         note = f"step {self.step} of at most {self.last}"
         if self.step == self.last or self.step % self.batches.epoch_steps == 0:
             mae, rms = self._held_out_error()
@@ -281,7 +281,7 @@ class _Session:
 
     @torch.no_grad()
     def _held_out_error(self) -> tuple[float, float]:
-        """Give mean absolute and rms error in the holes of held-out tiles, with the mean z."""
+        """Give mean absolute and rms error in the holes of held-out tiles, for the mean of z."""
         absolute = squared = count = 0.0
         for batch in self.batches.held_out():
             truth, observed = (each.to(self.device) for each in batch)
@@ -312,7 +312,7 @@ class _Session:
         self._checkpoint.with_suffix(".new").replace(self._checkpoint)
 
     def _read(self) -> None:
-        """Go on where the checkpoint stands; drop from the log what came after it."""
+        """Continue from the checkpoint; drop later lines of the log."""
         self.out.mkdir(parents=True, exist_ok=True)
         if not self._checkpoint.exists():
             if not self.ranks.rank:
@@ -338,7 +338,7 @@ class _Session:
             path.write_text("\n".join(kept) + "\n", encoding="utf-8")
 
     def about(self) -> dict[str, Any]:
-        """Give what a model card says: how it was trained, and how good it is."""
+        """Give the entries of the model card: how the network was trained, and its error."""
         dataset, config = self.dataset, asdict(self.config)
         geometry = dataset.geometry
         training = {
@@ -369,7 +369,7 @@ class _Session:
 
 
 def _digest(dataset: TileDataset, prior: Tensor) -> str:
-    """Give what tells one source of training from another."""
+    """Give a digest of tiles and latent prior, to recognise other sources."""
     digest = hashlib.sha256(dataset.fingerprint.encode())
     digest.update(prior.numpy().tobytes())
     return digest.hexdigest()

@@ -1,6 +1,6 @@
 """The layers of VGG-16 in the perceptual loss (Simonyan & Zisserman 2015).
 
-The weights are ImageNet's, as torchvision publishes them; they are not shipped.
+The weights are torchvision's for ImageNet. They are not shipped.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BLOCKS = (
 _MEAN = (0.485, 0.456, 0.406)
 #: Their standard deviations.
 _STD = (0.229, 0.224, 0.225)
-#: A picture's grey runs from 0 to 1: a field of unit rms is shown from -4 to 4.
+#: Range of a field of unit rms that is mapped to greys from 0 to 1: -4 to 4.
 _CONTRAST = 8.0
 
 
@@ -36,7 +36,7 @@ class VGGFeatures(nn.Module):
     Parameters
     ----------
     state
-        The state dict of torchvision's ``vgg16``, of which the first seven convolutions are taken.
+        The state dict of torchvision's ``vgg16``. The first seven convolutions are used.
     """
 
     mean: Tensor
@@ -52,7 +52,7 @@ class VGGFeatures(nn.Module):
         self.register_buffer("std", torch.tensor(_STD)[:, None, None])
 
     def forward(self, field: Tensor) -> list[Tensor]:
-        """Look at fields of unit rms, ``(batch, 1, ny, nx)``, at least eight pixels wide."""
+        """Give the features of unit-rms fields, ``(batch, 1, ny, nx)``, 8 or more pixels wide."""
         grey = 0.5 + field / _CONTRAST
         x = (grey - self.mean) / self.std
         pooled = []
@@ -66,7 +66,7 @@ class VGGFeatures(nn.Module):
 
 
 def vgg_path(path: str | Path | None = None) -> Path:
-    """Name the file of weights: the one given, else torch hub's in its cache."""
+    """Return the path of the weights: the given one, else that of torch hub's cache."""
     return Path(path) if path is not None else Path(torch.hub.get_dir()) / "checkpoints" / VGG_FILE
 
 
@@ -76,14 +76,14 @@ def load_vgg(path: str | Path | None = None) -> VGGFeatures:
     Parameters
     ----------
     path
-        The file; `vgg_path` says which if it is not given.
+        The file; `vgg_path` gives it if None.
 
     Raises
     ------
     FileNotFoundError
-        There is no such file.
+        The file does not exist.
     ValueError
-        It does not hold the weights of a VGG-16.
+        The file does not contain the weights of a VGG-16.
     """
     path = vgg_path(path)
     if not path.exists():

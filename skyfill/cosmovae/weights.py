@@ -25,11 +25,11 @@ def save(
     network
         The network, on any device.
     path
-        A name that ends in ``.safetensors``; without its ending the model's name.
+        File that ends in ``.safetensors``. Its name without the ending is the model's name.
     about
-        As `train` gives it.
+        Description of the training, from `train`.
     overwrite
-        Whether to replace a file that exists.
+        Whether to replace an existing file.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def save(
 
 
 def load(path: str | Path) -> tuple[CosmoVAE, ModelCard]:
-    """Read weights strictly; errors as of `skyfill.vae.load`."""
+    """Read weights strictly, with the errors of `skyfill.vae.load`."""
 
     def build(fields: dict[str, Any]) -> CosmoVAE:
         arch = CosmoArchitecture.of(fields)

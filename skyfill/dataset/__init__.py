@@ -1,8 +1,8 @@
 """Cut a map and its mask into small flat tiles, a data set for training networks.
 
 These are data sets like that of CosmoVAE (Yi et al. 2020, arXiv:2001.11651, section IV.A): tiles of
-map and mask on equally spaced centres, in one Zarr store. A network is trained on tiles without
-missing pixels, with the masks of the others.
+map and mask on equally spaced centres, in one Zarr store. Networks are trained on the tiles without
+missing pixels, under the masks of the other tiles.
 """
 
 from skyfill.dataset.geometry import PROJECTIONS, TileGeometry

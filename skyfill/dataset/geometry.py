@@ -25,11 +25,11 @@ Mask = NDArray[np.bool_]
 
 PROJECTIONS = ("cartesian", "gnomonic")
 
-#: Degrees of latitude over which a Cartesian tile reaches, half of those of longitude.
+#: Height of a Cartesian tile, degrees of latitude; its width is twice as many of longitude.
 _HEIGHT = 10.0
 #: Usual spacing of their centres in longitude and latitude, degrees.
 _SPACING = (360 / 47, 2.0)
-#: Interpolation weight that must be there for a tile pixel to have a value.
+#: Smallest observed interpolation weight for which a tile pixel has a value.
 _WHOLE = 0.999
 
 
@@ -44,16 +44,16 @@ class TileGeometry:
     size
         Pixels along each side of a tile.
     projection
-        ``cartesian``: boxes of longitude ±10° and latitude ±5°, as in the paper, whatever the
-        latitude, with pixels twice as wide as high. ``gnomonic``: squares.
+        ``cartesian``: boxes of longitude ±10° and latitude ±5° at any latitude, as in the paper,
+        with pixels twice as wide as high. ``gnomonic``: squares.
     pixel_arcmin
         Side of a pixel of a gnomonic tile.
     spacing_deg
-        Of the centres, in longitude and latitude. For Cartesian tiles that is their distance in the
-        projected map, for gnomonic ones at most their distance on the sky. If not given: for
-        Cartesian tiles 86 rows of 47, 4,042 in all, as many as the paper has (which says no more
-        than "equally spaced", and whose 3,320 clean and 772 masked ones are fifty more); for
-        gnomonic ones half a side.
+        Spacing of the centres in longitude and latitude. For Cartesian tiles this is their distance
+        in the projected map, for gnomonic tiles their largest distance on the sky. The default for
+        gnomonic tiles is half a side. For Cartesian tiles it gives 86 rows of 47, the paper's 4,042
+        in all. (The paper only says "equally spaced"; its 3,320 clean and 772 masked tiles are 50
+        more.)
     coord
         Frame of the map: G, C or E.
 
@@ -75,7 +75,7 @@ class TileGeometry:
             raise ValueError(
                 f"projection {self.projection!r} is unknown; choose one of {', '.join(PROJECTIONS)}"
             )
-        object.__setattr__(self, "nside", check_nside(self.nside))  # a float may be one
+        object.__setattr__(self, "nside", check_nside(self.nside))  # accepts a float such as 64.0
         check_whole(self.size, "size", least=4)
         spacing = self.spacing_deg or (1.0, 1.0)
         if not all(0 < x <= 90 for x in spacing):
@@ -99,12 +99,12 @@ class TileGeometry:
         return np.asarray(lon, np.float64), np.repeat(lat, counts)
 
     def layout(self, lon: float, lat: float) -> Layout:
-        """Give the pixels that a tile is cut from; a Cartesian one keeps every second column."""
+        """Give the layout from which a tile is cut; a Cartesian tile keeps every second column."""
         if self.projection == "gnomonic":
             size = (self.size, self.size)
             return Layout(self.nside, lon, lat, size, self.pixel_arcmin, "TAN", self.coord)
-        # A box of longitude and latitude hangs from the equator. A hair less, so that rounding
-        # takes no tile over the pole.
+        # A box of longitude and latitude has its reference point on the equator. The offset is
+        # slightly smaller, so that rounding does not move a tile over the pole.
         below = lat * self.size / _HEIGHT * (1 - 1e-12)
         return Layout(
             self.nside,
@@ -141,8 +141,8 @@ class TileGeometry:
 
         Returns
         -------
-        ``(n, size, size)`` float32, in the map's unit, interpolated, NaN where the map has no
-        value; and, of the same shape, whether the mask's nearest pixel is observed.
+        Interpolated tiles, ``(n, size, size)`` float32, in the map's unit, NaN where the map has
+        no value; and, in the same shape, whether the mask's nearest pixel is observed.
         """
         values, observed = pair_of(values, observed, taker="TileGeometry.cut")
         layouts = [self.layout(*centre) for centre in zip(lon.tolist(), lat.tolist(), strict=True)]

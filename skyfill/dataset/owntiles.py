@@ -1,4 +1,4 @@
-"""Cut maps of the user into square tiles for training `skyfill.vae`."""
+"""Cut a user's map into square tiles for training `skyfill.vae`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from skyfill.tiling import blending
 
 __all__ = ["cut_tiles"]
 
-#: Largest number of tiles of one map: those of a whole sky at Nside 2048 would fill a gigabyte.
+#: Largest number of tiles of one map; all tiles of a sky at Nside 2048 would take a gigabyte.
 _MOST = 2000
 
 
@@ -32,22 +32,22 @@ def cut_tiles(
     seed: int = 0,
     threads: int = 0,
 ) -> tuple[NDArray[np.float64], TileField]:
-    """Cut the wholly observed tiles of a map, and describe their field.
+    """Cut the fully observed tiles of a map, and give their prior.
 
-    They contain all scales of the map except monopole and dipole, like the tiles of small holes.
+    The tiles contain all scales of the map except monopole and dipole, like those of small holes.
 
     Parameters
     ----------
     values
         ``(npix,)``, µK, RING; NaN where missing.
     observed
-        ``(npix,)``, RING, True where observed; all that is not missing if not given.
+        ``(npix,)``, RING, True where observed; if not given, wherever `values` is not missing.
     prior
-        What the map is made of; fitted to its observed part if not given.
+        Prior of the map; fitted to its observed part if not given.
     side
-        Pixels along a tile, of the size that maps are filled with.
+        Pixels along a tile. Their size is that of the tiles with which maps are filled.
     seed
-        Of the choice where there are more tiles than training wants.
+        Seed of the choice if there are more tiles than training needs.
     threads
         Threads of the transforms; 0 for all cores.
 
@@ -58,7 +58,7 @@ def cut_tiles(
     Raises
     ------
     ValueError
-        Map and mask do not fit, or no tile is wholly observed.
+        Map and mask differ in Nside, or no tile is fully observed.
     """
     values = as_map(values, taker="owntiles.cut_tiles")
     seed, side = check_seed(seed), check_whole(side, "side", least=4)

@@ -34,12 +34,12 @@ Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 KIND = "skyfill tiles"
-"""Says in a store that it is one of tiles."""
+"""Marks a store as one of tiles."""
 FORMAT = 1
-"""Version of how tiles are stored; to be raised where older programs could not read them."""
-Store = Any  # a zarr.Group, whose items have too many types to be told apart
+"""Version of the format; increase it if older programs cannot read new stores."""
+Store = Any  # a zarr.Group; the types of its items are not checked
 
-#: Arrays of a store by their type: one image a tile, one number a tile.
+#: Arrays of a store and their dtypes: one image or one number for each tile.
 LARGE = {"tile": "float32", "observed": "bool"}
 SMALL = {"role": "uint8", "masked": "float64", "lon": "float64", "lat": "float64"}
 
@@ -50,7 +50,7 @@ class Role(IntEnum):
     MASKED = 0  # has missing pixels; provides its mask
     TRAIN = 1
     TEST = 2
-    UNUSED = 3  # lies across the border of what is held out
+    UNUSED = 3  # lies across the border of the held-out region
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,17 +62,17 @@ class TileDataset:
     path
         The store.
     geometry, prior, split
-        How the tiles were cut, what the map is made of, and which tiles are held out.
+        Geometry of the tiles, prior of the map, and the choice of held-out tiles.
     about
-        What else was said of them: names of files, version.
+        Further information: names of files, version.
     fingerprint
-        Of all that they were made from.
+        Digest of all inputs from which the tiles were made.
     role
-        ``(n,)`` of `Role`.
+        ``(n,)``, the `Role` of each tile.
     masked
-        ``(n,)`` share of the pixels that are missing.
+        ``(n,)``, share of missing pixels in each tile.
     lon, lat
-        ``(n,)`` centres, degrees.
+        ``(n,)``, centres, degrees.
     """
 
     path: Path
@@ -96,14 +96,13 @@ class TileDataset:
     def test(self) -> NDArray[np.int64]:
         """Clean tiles for testing.
 
-        With the split of the paper these are the training tiles, since no others have a known
-        truth.
+        With the paper's split these are the training tiles, since only they have a known truth.
         """
         return self.train if self.split == "paper" else np.flatnonzero(self.role == Role.TEST)
 
     @property
     def masks(self) -> NDArray[np.int64]:
-        """Tiles that provide masks: some of their pixels are missing, not all."""
+        """Tiles that provide masks: some, but not all, of their pixels are missing."""
         return np.flatnonzero((self.role == Role.MASKED) & (self.masked < 1))
 
     def tiles(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -112,7 +111,7 @@ class TileDataset:
         Raises
         ------
         ValueError
-            A clean tile is not there as a whole: a file of the store is lost.
+            A clean tile is incomplete: a file of the store is lost.
         """
         tiles = self._read("tile", indices, np.float32)
         which = np.asarray(indices, dtype=np.int64)
@@ -131,7 +130,7 @@ class TileDataset:
         Parameters
         ----------
         limit
-            How many, at most.
+            Largest number of tiles.
         seed
             Seed of the choice.
 
@@ -142,7 +141,7 @@ class TileDataset:
         Raises
         ------
         ValueError
-            There are no such tiles, or no masks.
+            There are no clean tiles for testing, or no masks.
         """
         if not self.test.size or not self.masks.size:
             raise ValueError(
@@ -154,7 +153,7 @@ class TileDataset:
         return tiles, random.choice(self.masks, tiles.size)
 
     def _read(self, name: str, indices: NDArray[np.int64], kind: type[Any]) -> NDArray[Any]:
-        array = self._group[name]  # a tile at a time: they are compressed one by one
+        array = self._group[name]  # one tile at a time, since each is compressed separately
         found = np.empty((len(indices), *array.shape[1:]), dtype=kind)
         for k, index in enumerate(indices):
             found[k] = array[int(index)]
@@ -171,7 +170,7 @@ def open_tiles(path: str | Path) -> TileDataset:
     Raises
     ------
     FileNotFoundError
-        There is no such folder.
+        The folder does not exist.
     ValueError
         It holds no tiles, or not all of them.
     """
@@ -206,7 +205,7 @@ def open_tiles(path: str | Path) -> TileDataset:
 
 
 def open_group(path: str | Path, mode: Literal["r", "r+"] = "r") -> Store:
-    """Open a store, whole or not; the errors are those of `open_tiles`."""
+    """Open a store, finished or not, with the errors of `open_tiles`."""
     import zarr
 
     if not Path(path).is_dir():

@@ -39,7 +39,7 @@ __all__ = [
     "write_tiles",
 ]
 
-#: Attributes of the prior that are kept as JSON; its spectrum is an array of its own.
+#: Attributes of the prior that are stored as JSON; its spectrum is stored as an array.
 _NUMBERS = ("nside", "fwhm", "noise_uk_arcmin", "pixel_window", "calibration", "fitted")
 
 Map = NDArray[np.float64]
@@ -49,9 +49,9 @@ SPLITS = ("paper", "region", "sky")
 
 #: Middle of the cap that a split by region holds out: longitude and latitude, degrees.
 _CAP = (90.0, 45.0)
-#: Radius of that cap, degrees: a quarter of the sphere lies in it.
+#: Radius of that cap, degrees: a quarter of the sphere.
 _CAP_RADIUS = 60.0
-#: Tiles that are cut and written at a time.
+#: Number of tiles cut and written at a time.
 _BATCH = 32
 
 
@@ -69,7 +69,7 @@ def write_tiles(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> TileDataset:
-    """Cut tiles into a Zarr store, or go on where a killed run has stopped.
+    """Cut tiles into a Zarr store, or continue a run that was killed.
 
     Parameters
     ----------
@@ -82,29 +82,29 @@ def write_tiles(
     observed
         ``(npix,)``, RING, True where observed.
     prior
-        What the map is made of; fitted to its observed part if not given.
+        Prior of the map; fitted to its observed part if not given.
     split
-        ``paper``: clean tiles are learned from, and judged by. ``region``: clean tiles within a cap
-        of 60° about (90°, 45°) are held out, and those that reach across its rim are not used: no
-        pixel of the sky is on both sides. ``sky``: the clean tiles of another map are held out.
+        ``paper``: clean tiles are used for training and testing. ``region``: clean tiles within a
+        cap of 60° about (90°, 45°) are held out, and those across its rim are not used, so no pixel
+        of the sky is in both sets. ``sky``: the clean tiles of another map are held out.
     test_values
-        ``(npix,)``, µK, RING: that other map.
+        ``(npix,)``, µK, RING: the other map, for ``sky``.
     limit
-        Take only so many of the centres, evenly chosen.
+        Largest number of centres; evenly chosen if there are more.
     about
-        What else to keep with the tiles, as JSON.
+        Further information to store with the tiles, as JSON.
     overwrite
-        Whether to replace a store that is there.
+        Whether to replace an existing store.
     progress
         Listener, informed of every tile.
 
     Raises
     ------
     FileExistsError
-        There are whole tiles, and ``overwrite`` is not set.
+        There is a finished store, and ``overwrite`` is not set.
     ValueError
-        Maps, mask and geometry do not fit; the folder holds something else, or unfinished tiles of
-        another kind.
+        Maps, mask and geometry differ in Nside; the folder holds something else, or unfinished
+        tiles of other inputs.
     """
     progress = progress or Silent()
     path = Path(path)
@@ -123,8 +123,8 @@ def write_tiles(
     progress.done()
     lon, lat = geometry.centres()
     if limit is not None and limit < lon.size:
-        # Every k-th would keep to one meridian where k is a multiple of a row. Multiples of the
-        # golden section, modulo 1, are spread evenly over rows and columns, whatever their length.
+        # Every k-th centre would lie on one meridian if k is a multiple of a row. Multiples
+        # of the golden section, modulo 1, are spread evenly over rows and columns of any length.
         turns = np.arange(lon.size) * (math.sqrt(5) - 1) / 2 % 1
         chosen = np.sort(np.argsort(turns, kind="stable")[:limit])
         lon, lat = lon[chosen], lat[chosen]
@@ -182,23 +182,23 @@ def _check(geometry: TileGeometry, maps: list[Map], observed: Mask, split: str) 
 
 
 def check_store(path: str | Path, *, overwrite: bool = False) -> None:
-    """Refuse a folder that tiles could not be written to, before any work is spent on it.
+    """Refuse a folder to which tiles cannot be written, before any work is done.
 
     Parameters
     ----------
     path
-        Where tiles are going to be written: nothing, an empty folder, or tiles.
+        Folder for the tiles: it does not exist, is empty, or holds tiles.
     overwrite
-        Whether tiles that are there may be replaced.
+        Whether existing tiles may be replaced.
 
     Raises
     ------
     FileExistsError
-        There are whole tiles, and `overwrite` is false.
+        There is a finished store, and `overwrite` is false.
     OSError
-        The folder around it is missing.
+        The parent folder is missing.
     ValueError
-        There is something else, which is never replaced.
+        The folder holds other files, which are never replaced.
     """
     path = Path(path)
     if not path.absolute().parent.is_dir():
@@ -208,7 +208,7 @@ def check_store(path: str | Path, *, overwrite: bool = False) -> None:
     if not path.is_dir():
         raise ValueError(f"{path}: is a file, not a folder of tiles; give another name")
     complete = open_group(path).attrs.get("complete")
-    # Strangers would be deleted with the tiles.
+    # Other files would be deleted with the tiles.
     strangers = {each.name for each in path.iterdir()} - {*LARGE, *SMALL, "cl", "zarr.json"}
     strangers = {name for name in strangers if not name.endswith(".partial")}
     if strangers:
@@ -220,7 +220,7 @@ def check_store(path: str | Path, *, overwrite: bool = False) -> None:
 def _begin(
     path: Path, facts: dict[str, Any], n: int, size: int, ncl: int, *, overwrite: bool
 ) -> Store:
-    """Open unfinished tiles of the same kind, or begin."""
+    """Open unfinished tiles of the same inputs, or create a store."""
     check_store(path, overwrite=overwrite)  # a fit may have taken hours
     path = path.resolve()
     if path.exists() and any(path.iterdir()):
@@ -234,7 +234,7 @@ def _begin(
             raise ValueError(
                 f"{path}: unfinished tiles of another kind; pass `overwrite=True` to drop them"
             )
-    # What a run that is killed here leaves behind must not stand in the way of the next.
+    # If a run is killed here, its remains must not block the next run.
     new, old = (path.parent / f".skyfill-{secrets.token_hex(6)}" for _ in range(2))
     try:
         _create(new, facts, n, size, ncl)
@@ -248,7 +248,7 @@ def _begin(
 
 
 def _create(path: Path, facts: dict[str, Any], n: int, size: int, ncl: int) -> None:
-    """Make a store of no tiles yet: a file a tile, the small arrays in one file each."""
+    """Create an empty store: one file for each tile, and one for each small array."""
     import zarr
 
     group = zarr.create_group(path, zarr_format=3)
@@ -270,14 +270,14 @@ def _create(path: Path, facts: dict[str, Any], n: int, size: int, ncl: int) -> N
 
 
 def _held_out(geometry: TileGeometry, split: str, lon: Map, lat: Map) -> NDArray[np.int64]:
-    """Give the roles that tiles have if they are clean."""
+    """Give the role of each tile, provided that it is clean."""
     if split != "region":
         return np.full(lon.size, Role.TRAIN)
     centre, radius = geometry.discs(lon, lat)
     a, b = np.radians(_CAP)
     axis = np.array([math.cos(b) * math.cos(a), math.cos(b) * math.sin(a), math.sin(b)])
     away = np.arccos(np.clip(centre @ axis, -1, 1)) - math.radians(_CAP_RADIUS)
-    reach = radius + 2 / geometry.nside  # what interpolation reads beyond
+    reach = radius + 2 / geometry.nside  # interpolation reads this far beyond a tile
     return np.where(away > reach, Role.TRAIN, np.where(away < -reach, Role.TEST, Role.UNUSED))
 
 

@@ -2,9 +2,9 @@
 
 The usual algorithm (for example pyilc's "diffusive inpainting") sets each missing pixel to the mean
 of its neighbours and repeats. Its fixed point is the discrete solution of Laplace's equation with
-the observed pixels as boundary. The iteration needs of the order of n^2 rounds for a hole of n
-pixels across, so that in practice it does not converge in a wide band. Here the same equations are
-solved by multigrid, to a stated accuracy, in a few cycles for any size.
+the observed pixels as boundary. The iteration needs about n^2 rounds for a hole that is n pixels
+wide, so in practice it does not converge in a wide band. Here the same equations are solved by
+multigrid, to a given accuracy, in a few cycles for any size.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ if TYPE_CHECKING:
 __all__ = ["diffuse", "diffuse_bytes", "diffuse_holes"]
 
 SWEEPS = 2
-# A level with so few unknowns is the coarsest. It is solved by elimination, and so is one that has
-# no coarser level because its holes are tiny, unless there are very many of them.
+# A level with at most this many unknowns is the coarsest and is solved by elimination. So is a
+# level whose holes are too small for a coarser one, unless there are very many of them.
 DIRECT = 20_000
 SPARSE = 100_000
-# Lists of so many pixels have a table of neighbours, of 32 bytes a pixel; longer ones have none.
+# Lists of up to this many pixels have a table of neighbours, 32 bytes a pixel; longer lists do not.
 TABLE = 2**25
-# Pixels that are looked at together.
+# Number of pixels processed at a time.
 AT_ONCE = 2**22
 #: Bytes for each pixel of the map, for each hole pixel, and for each in a table of neighbours;
 #: measured (docs/measured.md, "Memory").
@@ -75,7 +75,7 @@ def diffuse(
         rms of the observed map about its mean. A cycle reduces the error by a factor of about
         three, so the remaining error is about half of the last change.
     max_iter
-        Cycles after which to stop in any case.
+        Largest number of cycles.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def diffuse(
 def diffuse_holes(
     values: ArrayLike, observed: ArrayLike, *, tol: float = 1e-3, max_iter: int = 50
 ) -> NDArray[np.float64]:
-    """As `diffuse`, without a copy of the map; give only the holes, ``(nhole,)``, in RING order."""
+    """Fill as `diffuse`, without copying the map; give only the holes, ``(nhole,)``, RING."""
     values, observed = pair_of(values, observed, taker="diffuse")
     nside = nside_of(values, "values")
     if not observed.any():
@@ -132,14 +132,14 @@ def _spread(values: NDArray[Any], observed: NDArray[np.bool_]) -> tuple[float, f
 
 
 def diffuse_bytes(nside: int, holes: int) -> float:
-    """Estimate the peak of `diffuse_holes`, bytes, the program's own apart.
+    """Estimate the peak memory of `diffuse_holes`, bytes, without the program itself.
 
     Parameters
     ----------
     nside
         Resolution.
     holes
-        Pixels in all holes.
+        Number of pixels in all holes.
     """
     hole = _HOLE + (_TABLED if holes <= TABLE else 0.0)
     return _PIXEL * 12 * nside**2 + hole * holes
@@ -160,15 +160,14 @@ class _Level(NamedTuple):
     bits, before
         Their `Ranks`.
     around
-        ``(n, 8)``, where in the list a pixel's neighbours are; -1 for those that are known, -2 for
-        one that does not exist. Of a long list (0, 8): they are looked for whenever they are
-        needed.
+        ``(n, 8)``, positions of a pixel's neighbours in the list; -1 for known neighbours, -2 for
+        one that does not exist. For a long list (0, 8): neighbours are then found when needed.
     degree
-        ``(n,)``, how many neighbours there are: 8, or 7 where three faces meet.
+        ``(n,)``, number of neighbours: 8, or 7 where three faces meet.
     known
         ``(n,)``, sum of the known neighbours.
     children
-        ``(n,)``, where in the finer level's list the first of a pixel's four children is.
+        ``(n,)``, position of a pixel's first child, of four, in the finer level's list.
 
     """
 
@@ -182,7 +181,7 @@ class _Level(NamedTuple):
     children: Slots
 
     def tables(self) -> Iterator[tuple[slice, Slots]]:
-        """Give the neighbours of some pixels after the other: which, and ``around`` of them."""
+        """Yield the neighbours of all pixels in parts: slice of pixels, and their ``around``."""
         if len(self.around) or not self.pixels.size:
             yield slice(0, self.pixels.size), self.around
             return
@@ -197,10 +196,10 @@ class _Level(NamedTuple):
 def _levels(
     nside: int, sky: NDArray[Any], observed: NDArray[np.bool_]
 ) -> tuple[list[_Level], list[Floats]]:
-    """Set up the equations at each resolution, the finest first; and the skies of the coarser.
+    """Set up the equations at each resolution, the finest first, and the skies of coarser levels.
 
-    A coarse pixel is unknown if its four children are, and else the mean of the known ones. Skies
-    are NESTED, NaN where unknown; but the finest, which is RING.
+    A coarse pixel is unknown if its four children are; otherwise it is the mean of the known ones.
+    Skies are NESTED with NaN where unknown, except the finest, which is RING.
     """
     levels: list[_Level] = []
     skies: list[Floats] = []
@@ -267,14 +266,14 @@ def _solve(levels: list[_Level], skies: list[Floats], enough: float, max_iter: i
 
 
 def _mean(x: Floats) -> float:
-    """Give the mean; apart from the loops because numpy sums pairwise."""
+    """Give the mean, outside of the compiled loops because numpy sums pairwise."""
     return float(np.mean(x))
 
 
 def _direct(level: _Level) -> Callable[[Floats], Floats]:
     """Factorize the equations of the coarsest level; return the function that solves them."""
     n = level.pixels.size
-    if n > SPARSE:  # as if the answer were zero: leave tiny holes to the sweeps
+    if n > SPARSE:  # return zero: the sweeps alone solve tiny holes
         return np.zeros_like
     around = level.around
     row, which = np.nonzero(around >= 0)

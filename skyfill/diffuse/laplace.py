@@ -1,6 +1,6 @@
 """Loops of the diffusive fill: equations between neighbouring pixels at each level.
 
-Arrays are those of `skyfill.diffuse._Level`, whole or of some pixels.
+The arrays are fields of `skyfill.diffuse.fill._Level`, whole or for some pixels.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ __all__ = [
     "to_ring",
 ]
 
-# The damping of Jacobi steps that suits eight neighbours best: of waves shorter than four pixels,
-# the mean of the neighbours keeps -1/2 to 1/4, and so a damped step at most a third.
+# Best damping of Jacobi steps with eight neighbours. The mean of the neighbours multiplies waves
+# shorter than four pixels by -1/2 to 1/4, so a damped step reduces them to at most a third.
 DAMPING = 8.0 / 9.0
 
 
@@ -58,7 +58,7 @@ def connect(
     before: Slots,
     around: Slots,
 ) -> None:
-    """Tell where in the list neighbours are: -1 for known ones, -2 for one that does not exist."""
+    """Give the neighbours' positions in the list; -1 for known ones, -2 for missing ones."""
     for p in prange(pixels.size):
         face, x, y = nest2xyf(nside, pixels[p])
         for k in range(8):
@@ -76,7 +76,7 @@ def add_known(
     degree: Counts,
     known: Floats,
 ) -> None:
-    """Count the neighbours, and sum the known ones."""
+    """Count all neighbours, and sum the known ones."""
     for p in prange(pixels.size):
         face, x, y = nest2xyf(nside, pixels[p])
         degree[p] = 0
@@ -94,7 +94,7 @@ def add_known(
 def coarsen(
     nside: int, bits: NDArray[np.uint64], sky: NDArray[Any], ring: bool, out: Floats
 ) -> None:
-    """Take the mean of the children that are known; NaN without one."""
+    """Take the mean of the known children; NaN if there is none."""
     for p in prange(out.size):
         total = 0.0
         n = 0
@@ -108,7 +108,7 @@ def coarsen(
 
 @parallel
 def first_children(pixels: Slots, bits: NDArray[np.uint64], before: Slots, children: Slots) -> None:
-    """Tell where in the finer list the first children are."""
+    """Give the positions of first children in the finer list."""
     for p in prange(pixels.size):
         children[p] = rank(bits, before, 4 * int(pixels[p]))
 
@@ -131,14 +131,14 @@ def square(x: Floats, before: Floats) -> None:
 def to_ring(
     nside: int, pixels: Slots, bits: NDArray[np.uint64], before: Slots, x: Floats, out: Floats
 ) -> None:
-    """Bring NESTED pixels into the RING order of their list."""
+    """Reorder values of NESTED pixels to RING order."""
     for p in prange(pixels.size):
         out[rank(bits, before, nest2ring(nside, pixels[p]))] = x[p]
 
 
 @parallel
 def relax(around: Slots, first: int, degree: Counts, rhs: Floats, x: Floats, out: Floats) -> None:
-    """Step towards the mean of the neighbours; all but x is of the pixels from ``first`` on."""
+    """Step towards the mean of the neighbours; all arrays but x start at pixel ``first``."""
     for p in prange(rhs.size):
         total = rhs[p]
         for k in range(8):
@@ -151,7 +151,7 @@ def relax(around: Slots, first: int, degree: Counts, rhs: Floats, x: Floats, out
 def residual(
     around: Slots, first: int, degree: Counts, rhs: Floats, x: Floats, out: Floats
 ) -> None:
-    """Give what is missing; as `relax`."""
+    """Give the residual of the equations; arguments as for `relax`."""
     for p in prange(rhs.size):
         total = rhs[p] - degree[p] * x[first + p]
         for k in range(8):

@@ -1,8 +1,8 @@
 """Test whether the truth is statistically like a realization: errors, z-scores, coverage, ranks.
 
-If n realizations are right, the truth is distributed like one more. With their mean m and variance
-s² (with n - 1), (truth - m) / (s √(1 + 1/n)) has Student's distribution of n - 1 degrees of
-freedom. The z-score used here is the normal number at the same quantile: it is normal with width
+If n realizations are right, the truth has the distribution of a further realization. With their
+mean m and variance s² (divisor n - 1), (truth - m) / (s √(1 + 1/n)) has Student's distribution with
+n - 1 degrees of freedom. The z-score here is the normal number at the same quantile. It has width
 one for any n, while the plain quotient would be too wide (by 6% for n = 20).
 """
 
@@ -32,27 +32,27 @@ class Calibration:
     Attributes
     ----------
     figures
-        ``rms_uk`` (of the posterior mean: the error of a mean of few realizations is larger, and
-        corrected for), ``expected_rms_uk`` (what realizations scatter), ``rms_over_expected``,
-        ``z_mean``, ``z_width``, ``coverage_68``, ``coverage_95``, ``hole_power`` (variance of
-        realizations over the truth's, in the same pixels), and with an optimum
-        ``optimum_distance_uk``, ``excess_over_optimum`` (its square over the optimum's squared
-        error) and ``mse_over_optimum`` (which is one plus the excess over many skies; that of one
-        scatters). Without realizations only what needs none. Errors are
-        jackknifed over groups.
+        ``rms_uk`` (error of the posterior mean, corrected for the finite number of realizations),
+        ``expected_rms_uk`` (scatter of realizations), ``rms_over_expected``, ``z_mean``,
+        ``z_width``, ``coverage_68``, ``coverage_95``, ``hole_power`` (variance of realizations over
+        the truth's, in the same pixels). With an optimum also ``optimum_distance_uk``,
+        ``excess_over_optimum`` (its square over the optimum's squared error) and
+        ``mse_over_optimum`` (averaged over many skies this is one plus the excess; for one sky it
+        scatters). Without realizations only the figures that need none. Errors are jackknifed over
+        groups.
     realizations
-        How many there were.
+        Number of realizations.
     z
-        ``(npixel,)`` z-scores, normal if the fill is right; empty without realizations.
+        ``(npixel,)``, z-scores, normal if the fill is right; empty without realizations.
     ranks
-        ``(realizations + 1,)`` how many pixels have 0, 1, ... realizations below the truth; flat
-        if the fill is right, whatever its distribution.
+        ``(realizations + 1,)``, number of pixels with 0, 1, ... realizations below the truth; flat
+        if the fill is right, for any distribution.
     groups
-        ``(npixel,)`` the group of each pixel, from 0: a hole, or a patch of the sky.
+        ``(npixel,)``, group of each pixel, from 0: a hole, or a patch of the sky.
     sizes
-        ``(ngroup,)`` pixels in each.
+        ``(ngroup,)``, number of pixels in each group.
     group_rms_uk, group_z_mean, group_z_width, group_coverage_68
-        ``(ngroup,)`` the same figures group by group; the last three empty without realizations.
+        ``(ngroup,)``, the same figures for each group; the last three empty without realizations.
     """
 
     figures: dict[str, Figure]
@@ -67,14 +67,14 @@ class Calibration:
     group_coverage_68: Map = field(repr=False)
 
     def z_histogram(self, edges: Map | None = None) -> tuple[NDArray[np.int64], Map]:
-        """Count z-scores in bins (of 0.25 from -5 to 5, if not given); give counts and edges."""
+        """Give counts of z-scores in bins, and their edges (if not given, 0.25 from -5 to 5)."""
         edges = np.linspace(-5, 5, 41) if edges is None else edges
         inside = np.clip(self.z, edges[0], edges[-1])
         return np.histogram(inside, edges)[0].astype(np.int64), edges
 
 
 def normal_scores(t: Map, freedom: float) -> Map:
-    """Turn values of Student's distribution into those of a normal one at the same quantiles."""
+    """Convert values of Student's distribution to normal ones at the same quantiles."""
     if math.isinf(freedom):
         return t
     tail = np.maximum(special.stdtr(freedom, -np.abs(t)), 1e-300)
@@ -96,17 +96,17 @@ def calibrate(
     Parameters
     ----------
     truth
-        ``(npixel,)``, µK, of the pixels that were filled.
+        ``(npixel,)``, µK: the truth in the filled pixels.
     realizations
-        ``(npixel,)``, µK, each; taken one by one, so that they need not be kept. May be one, for
-        errors without a spread, or none with ``mean``.
+        ``(npixel,)``, µK, each; read one by one, so they need not be in memory. One realization
+        gives errors without a spread; with ``mean`` there are none.
     groups
-        ``(npixel,)`` what varies together, a hole or a patch of the sky; one group of each pixel if
-        not given, as for white noise.
+        ``(npixel,)``, number of the hole or patch of the sky in which pixels are correlated. If not
+        given, each pixel is a group, as for white noise.
     mean, std
         ``(npixel,)``, µK: posterior mean and spread in place of realizations.
     std_draws
-        Number of realizations behind ``std``; None where it is exact.
+        Number of realizations from which ``std`` was computed; None if it is exact.
     optimum
         ``(npixel,)``, µK: the exact posterior mean.
 
@@ -176,7 +176,7 @@ class _Sums:
 
 @dataclass(frozen=True, eq=False)
 class _Drawn:
-    """Number, mean and sum of squares of fills, and how many of them are below the truth."""
+    """Number, mean and sum of squares of fills, and number of fills below the truth."""
 
     count: int
     mean: Map
@@ -186,10 +186,11 @@ class _Drawn:
 
 @dataclass(frozen=True, eq=False)
 class _Posterior:
-    """What is known of it: mean, variance and the degrees of freedom behind that.
+    """Mean and variance of the posterior, with the variance's degrees of freedom.
 
-    The truth is off the mean by ``more`` variances; ``excess`` is what a mean of few realizations
-    adds to its squared error; ``scatter`` what a realization has of power beside the mean.
+    The expected squared error of the mean is ``more`` variances. ``excess`` is the part of it that
+    comes from the finite number of realizations. ``scatter`` is the power that a realization adds
+    to the mean.
     """
 
     mean: Map
@@ -245,7 +246,7 @@ def _figure(name: str, expected: float | None, statistic: Callable[..., Map], *s
 
 
 def _scores(z: Map, sums: _Sums) -> dict[str, Figure]:
-    """Judge z-scores: their mean, width, and shares within the bands."""
+    """Give the figures of z-scores: mean, width, and shares within the bands."""
     figures = {
         "z_mean": _figure("z_mean", 0.0, _ratio, sums.of(z), sums.sizes),
         "z_width": _figure("z_width", 1.0, _root, sums.of(z**2), sums.sizes),
@@ -257,7 +258,7 @@ def _scores(z: Map, sums: _Sums) -> dict[str, Figure]:
 
 
 def _moments(truth: Map, realizations: Iterable[Map]) -> _Drawn:
-    """Take fills one by one (Welford 1962, Technometrics 4, 419)."""
+    """Accumulate fills one by one (Welford 1962, Technometrics 4, 419)."""
     n, mean, squares = 0, np.zeros_like(truth), np.zeros_like(truth)
     below = np.zeros(truth.size, np.int64)
     for fill in realizations:

@@ -34,11 +34,11 @@ class Figure:
     value
         The measured number.
     expected
-        Mean value for a right fill; None if there is no expectation.
+        Mean value for a right fill; None if it is unknown.
     error
-        Standard deviation of ``value`` about ``expected`` for a right fill; None where unknown.
+        Standard deviation of ``value`` about ``expected`` for a right fill; None if unknown.
     verdict
-        ``good``, ``doubtful`` or ``bad``; None where nothing is expected.
+        ``good``, ``doubtful`` or ``bad``; None if there is no expected value.
     """
 
     value: float
@@ -54,9 +54,9 @@ class Threshold:
     Attributes
     ----------
     slack
-        Deviation that is harmless, however precisely it is measured.
+        Harmless deviation, even if it is measured precisely.
     reason
-        Why.
+        Why it is harmless.
     blind
         Standard deviation beyond which the figure is at best doubtful.
     above
@@ -103,7 +103,7 @@ THRESHOLDS: dict[str, Threshold] = {
 def judge(
     name: str, value: float, expected: float | None = None, error: float | None = None
 ) -> Figure:
-    """Give a figure its verdict, from the threshold of its name or its family."""
+    """Give a figure its verdict, by the threshold of its name or family."""
     error = None if error is None or not math.isfinite(error) else float(error)
     if expected is None:
         return Figure(float(value), None, error)
@@ -137,13 +137,13 @@ def jackknife(
     Parameters
     ----------
     statistic
-        Takes as many arrays as there are sums, each ``(n, ...)``, and gives ``(n,)``.
+        Function of as many arrays as there are sums, each ``(n, ...)``, that gives ``(n,)``.
     sums
-        ``(groups, ...)`` each: what every group adds. Groups that add nothing should not be there.
+        ``(groups, ...)`` each: the contribution of every group. Leave out groups without one.
 
     Returns
     -------
-    The statistic of all groups, and its error; None where there are fewer than two groups.
+    The statistic of all groups, and its error, which is None for fewer than two groups.
     """
     totals = [each.sum(axis=0, keepdims=True) for each in sums]
     value = float(statistic(*totals)[0])

@@ -27,13 +27,13 @@ Mask = NDArray[np.bool_]
 
 #: Distance kept between holes, in sizes of a pixel: neighbours touch at 1.5, obliquely.
 _GAP = 3.0
-#: A copy is at most this share of all that is held out: a jackknife needs many.
+#: Largest share of the held-out pixels in a single copy: the jackknife needs many copies.
 _LARGEST = 0.1
-#: Places that are tried together for a copy of a hole: testing many at once is what is fast.
+#: Places that are tried together for a copy of a hole: testing many at once is fast.
 _TRIES = 512
-#: Rounds of such tries after which a hole is given up: the sky has no room for its copy.
+#: Rounds of such tries after which a hole is skipped, because there is no room for its copy.
 _ROUNDS = 16
-#: Keeps these random numbers apart from others that are drawn with the same seed.
+#: Separates these random numbers from others with the same seed.
 _TAG = 0x4E1D
 
 
@@ -46,15 +46,15 @@ class HeldOut:
     labels
         ``(npix,)``, RING: number of the copy, -1 elsewhere.
     centres
-        ``(n, 2)`` longitude and latitude of each, radians.
+        ``(n, 2)``, longitude and latitude of each copy, radians.
     sizes
-        ``(n,)`` pixels in each.
+        ``(n,)``, number of pixels in each copy.
     radii
-        ``(n,)`` distance of its farthest pixel from its centre, radians.
+        ``(n,)``, distance of the farthest pixel from the centre, radians.
     sources
-        ``(n,)`` the hole it is a copy of, as `label_holes` numbers them, or a piece of.
+        ``(n,)``, number of the copied hole, as `label_holes` gives it.
     pieces
-        ``(n,)`` whether it is a disc cut from a wider hole.
+        ``(n,)``, whether the copy is a disc cut from a wider hole.
     """
 
     labels: NDArray[np.int64] = field(repr=False)
@@ -70,7 +70,7 @@ class HeldOut:
         return self.labels >= 0
 
     def as_list(self) -> list[dict[str, float | int | bool]]:
-        """List the copies, angles in degrees, as JSON can hold them."""
+        """List the copies in types that JSON supports, angles in degrees."""
         return [
             {
                 "lon_deg": math.degrees(lon),
@@ -95,10 +95,10 @@ def held_out_holes(
 ) -> HeldOut:
     """Choose places on clean sky for copies of the holes.
 
-    Half of what is held out are discs cut from holes that fit nowhere, where there are such, with
-    the radius of the largest circle in the hole, or smaller ones where clean sky has no room for
-    it; the other half are copies of holes drawn at random, again and again where there are few. No
-    copy touches a hole or another copy.
+    If some holes fit nowhere, half of the held-out pixels are in discs cut from them. A disc has
+    the radius of the largest circle in its hole, or a smaller one if clean sky has no room for it.
+    The rest are copies of holes drawn at random, repeatedly if there are few holes. No copy touches
+    a hole or another copy.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def held_out_holes(
     seed
         The same seed gives the same copies.
     sources
-        ``(npix,)``, RING: pixels of the holes that are copied; of all if not given.
+        ``(npix,)``, RING: pixels of the holes that may be copied; all holes if not given.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def held_out_holes(
 
 
 class _Shapes:
-    """The holes that are copied, and those too wide for it."""
+    """Holes that are copied, and holes that are too wide to be copied."""
 
     def __init__(self, observed: Mask, nside: int, largest: float, room: float) -> None:
         found = label_holes(observed)
@@ -161,7 +161,7 @@ class _Shapes:
         depth = distance_to_edge(observed)[pixels]
         self.depth = np.zeros(found.sizes.size)
         np.maximum.at(self.depth, found.labels[pixels], depth)
-        # A disc of as many pixels as one copy may have.
+        # Radius of a disc with the largest number of pixels of a copy.
         self.limit = math.acos(1 - min(2 * largest / observed.size, 1.0))
         fits = found.sizes <= largest
         self._centres, self._reach = self._frames(fits)
@@ -184,7 +184,7 @@ class _Shapes:
         away = np.arccos(np.clip(np.sum(directions * centres[label], axis=1), -1, 1))
         reach = np.zeros(count)
         np.maximum.at(reach, label, away)
-        reach[length < 1e-6] = math.pi  # a ring about the sphere has no centre
+        reach[length < 1e-6] = math.pi  # a ring around the sphere has no centre
         return centres, reach
 
     def frame(self, hole: int) -> tuple[Map, float]:
@@ -192,7 +192,7 @@ class _Shapes:
         return self._centres[hole], float(self._reach[hole])
 
     def draw(self, rng: np.random.Generator, room: float, many: int) -> list[int]:
-        """Draw holes at random, each as often as the others, until they fill the room."""
+        """Draw holes at random, with equal frequency, until they fill the room."""
         drawn: list[int] = []
         used = 0
         while len(drawn) < many:
@@ -210,7 +210,7 @@ class _Shapes:
 
 
 class _Search:
-    """Clean places, and what has been put there."""
+    """Clean places, and the copies placed there."""
 
     def __init__(self, observed: Mask, nside: int, rng: np.random.Generator) -> None:
         self.rng = rng
@@ -227,7 +227,7 @@ class _Search:
         self.room = float(self._clear.max()) - self._gap
 
     def place_disc(self, shapes: _Shapes, hole: int, room: float) -> int:
-        """Put a disc from a wide hole somewhere, smaller if need be; give its pixels, 0 if none."""
+        """Place a disc of a wide hole, smaller if necessary; give its number of pixels, or 0."""
         per_pixel = 4 * math.pi / self._clear.size
         afford = math.acos(1 - min(room * per_pixel / (2 * math.pi), 2.0)) if room > 0 else 0.0
         radius = min(float(shapes.depth[hole]), shapes.limit, self.room, afford)
@@ -251,12 +251,12 @@ class _Search:
         around = disc_pixels(self._nside, target, reach + 2 * pixel_radius(self._nside))
         back = pixel_directions(self._nside, around) @ turn  # the inverse: turn is orthogonal
         pixels = around[shapes.labels[pixels_towards(self._nside, back)] == hole]
-        if not pixels.size:  # a hole of a pixel may slip between pixel centres
+        if not pixels.size:  # a hole of one pixel may fall between pixel centres
             pixels = pixels_towards(self._nside, target[None])
         self._keep(target, pixels, reach, hole, piece=False)
 
     def _place(self, reach: float) -> Map | None:
-        """Find a random place where a disc of a radius touches nothing."""
+        """Find a random place where a disc of this radius touches no hole and no copy."""
         for _ in range(_ROUNDS):
             tried = self.rng.integers(self._clear.size, size=_TRIES)
             tried = tried[self._clear[tried] > reach + self._gap]
@@ -282,7 +282,7 @@ class _Search:
         self._pieces.append(piece)
 
     def found(self) -> HeldOut:
-        """Give what was put where."""
+        """Give the placed copies."""
         if not self.sizes:
             raise ValueError(
                 "no clean place for a copy of any hole: the observed sky is too narrow, or its "

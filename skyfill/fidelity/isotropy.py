@@ -26,7 +26,7 @@ __all__ = [
 
 Map = NDArray[np.float64]
 MULTIPOLES = (2, 3, 4, 5)
-#: First multipole of the small scales: below it a sky has too few modes to tell much.
+#: First multipole of the small scales: lower ones have too few modes for a precise figure.
 _SMALL = 30
 #: Multipoles of a hemisphere's window that are summed; the rest is below 1% of the scatter.
 _WINDOW_LMAX = 63
@@ -95,14 +95,14 @@ def _halves(nside: int, values: Map) -> dict[str, float]:
 def asymmetry_scatter(cl: Map) -> float:
     """Give the standard deviation of a hemispherical asymmetry of power on Gaussian skies.
 
-    The square of a Gaussian field of correlation ξ has the correlation 2 ξ²; its projection on the
-    sign of a hemisphere, h, has the variance Σ D_l h_l0² / (4π)², D_l the spectrum of 2 ξ² and
-    h_l0² = 4π (2l + 1) (∫₀¹ P_l)² at odd l.
+    The square of a Gaussian field with correlation ξ has the correlation 2 ξ². Its projection on
+    the sign of a hemisphere, h, has the variance Σ D_l h_l0² / (4π)², with D_l the spectrum of 2 ξ²
+    and h_l0² = 4π (2l + 1) (∫₀¹ P_l)² at odd l.
 
     Parameters
     ----------
     cl
-        ``(lmax + 1,)``, µK², of the field whose square is compared.
+        ``(lmax + 1,)``, µK²: spectrum of the field whose power is compared.
     """
     angle = np.linspace(0, math.pi, 8 * cl.size + 1)
     cosine = np.cos(angle)
@@ -120,7 +120,7 @@ def asymmetry_scatter(cl: Map) -> float:
 
 @dataclass(frozen=True, eq=False)
 class LowMultipoles:
-    """C_l of the largest scales, realization by realization.
+    """C_l of the largest scales, for each realization.
 
     Attributes
     ----------
@@ -129,10 +129,10 @@ class LowMultipoles:
     cl
         ``(realizations, len(ell))``, µK².
     truth
-        ``(len(ell),)``, µK², of the true sky; None where it is not known everywhere.
+        ``(len(ell),)``, µK², of the true sky; None if it is not known everywhere.
     figures
-        ``multipole_2`` and so on: the mean over realizations, expected to be the truth's within
-        their scatter.
+        ``multipole_2`` and so on: the mean over realizations. The expected value is the truth's,
+        the error is the scatter of realizations.
     """
 
     ell: tuple[int, ...]

@@ -25,7 +25,7 @@ from skyfill.healpix.stokes import nside_of
 __all__ = ["OnePoint", "one_point", "random_rotation"]
 
 Map = NDArray[np.float64]
-#: Pixels of either side that are looked at, at most.
+#: Largest number of pixels compared, inside and outside each.
 _SAMPLE = 1 << 14
 
 
@@ -37,10 +37,10 @@ class OnePoint:
     ----------
     figures
         ``onepoint_ks``, the Kolmogorov-Smirnov distance; ``onepoint_variance``, inside over
-        outside; ``onepoint_skewness`` and ``onepoint_kurtosis``, inside less outside. What is
-        expected, and the error, are mean and standard deviation over rotations of the mask.
+        outside; ``onepoint_skewness`` and ``onepoint_kurtosis``, inside minus outside. Expected
+        value and error are mean and standard deviation over rotations of the mask.
     p_value
-        Share of rotations whose distance is as large, this one counted.
+        Share of rotations whose distance is at least as large, the original mask included.
     inside, outside
         Mean (µK), standard deviation (µK), skewness and excess kurtosis.
     null_ks
@@ -78,18 +78,18 @@ def one_point(
     Parameters
     ----------
     values
-        ``(npix,)``, µK, RING, filled; monopole and dipole should be gone.
+        ``(npix,)``, µK, RING, filled, with monopole and dipole removed.
     observed
         ``(npix,)``, RING, False in the holes.
     rotations
-        How many rotations of the mask chance is known from.
+        Number of rotations of the mask from which the scatter by chance is computed.
     seed
-        Of the rotations, and of the pixels looked at where there are very many.
+        Seed of the rotations, and of the choice of pixels if there are very many.
 
     Raises
     ------
     ValueError
-        There is no hole or nothing else, or a value is missing.
+        There is no hole or no observed pixel, or a value is missing.
     """
     (values, observed), seed = (
         pair_of(values, observed, taker="fidelity.one_point"),
@@ -134,7 +134,7 @@ def _some(pixels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int
 
 
 def _moments(values: Map) -> tuple[float, float, float, float]:
-    """Give mean, standard deviation, skewness and excess kurtosis; 0 of what has no spread."""
+    """Give mean, standard deviation, skewness and excess kurtosis; 0 if there is no spread."""
     mean, std = float(values.mean()), float(values.std())
     z = (values - mean) / std if std > 0 else np.zeros_like(values)
     square = z * z

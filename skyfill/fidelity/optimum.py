@@ -16,9 +16,9 @@ __all__ = ["dataset_mean", "tile_mean"]
 Tiles = NDArray[np.floating]
 Mask = NDArray[np.bool_]
 
-#: Side of the domain in units of the tile's: its periodic images must not feel each other.
+#: Side of the domain in units of the tile's: periodic images must not influence each other.
 _ROOM = 1.5
-#: Steps of conjugate gradients at most.
+#: Largest number of conjugate gradient steps.
 _STEPS = 300
 #: Relative residual to stop at.
 _ENOUGH = 1e-4
@@ -37,18 +37,18 @@ def tile_mean(
 ) -> NDArray[np.float32]:
     """Give the posterior mean of holes in flat tiles, given the rest of each tile alone.
 
-    By conjugate gradients on a wider periodic domain, of which all that is not the tile is
-    unobserved (`skyfill.vae.steps.conjugate_gradient`). The sky is flat, and the map was
-    interpolated once, as `skyfill.dataset` does.
+    It is solved for by conjugate gradients (`skyfill.vae.steps.conjugate_gradient`) on a wider
+    periodic domain, which is unobserved outside of the tile. The sky is taken to be flat, and the
+    map to be interpolated once, as by `skyfill.dataset`.
 
     Parameters
     ----------
     tiles
-        ``(n, side, side)``, µK; what stands in the holes is not read.
+        ``(n, side, side)``, µK; values in holes are not read.
     observed
         ``(n, side, side)``.
     prior
-        What the map is made of that tiles were cut from.
+        Prior of the map from which the tiles were cut.
     pixel
         Side of a tile's pixel, radians, or its height and width.
     device
@@ -61,7 +61,7 @@ def tile_mean(
     Raises
     ------
     ValueError
-        Tiles have not as many rows as columns.
+        The tiles are not square.
     """
     from skyfill.vae import TileFiller
 
@@ -101,16 +101,16 @@ def dataset_mean(
     Parameters
     ----------
     dataset
-        Says where the tiles lie, and what the map is made of.
+        Data set, which has the tiles' geometry and the map's prior.
     indices
-        ``(n,)``: which of its tiles they are.
+        ``(n,)``, indices of the tiles in it.
     tiles, observed, device
         As for `tile_mean`.
 
     Returns
     -------
-    The means, ``(n, size, size)``, µK; and ``(n,)``, whether there is one. Cartesian tiles beyond
-    60° of latitude are too curved and have none: they come back as they are.
+    The means, ``(n, size, size)``, µK; and ``(n,)``, whether the tile has one. Cartesian tiles
+    beyond 60° of latitude are too curved and have none: they are returned unchanged.
     """
     geometry, lat = dataset.geometry, np.abs(dataset.lat[indices])
     pixels = np.array([geometry.pixel(float(each)) for each in lat])

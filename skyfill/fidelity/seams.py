@@ -1,9 +1,9 @@
 """Detect seams: discontinuities of a filled map at the edges of holes and the borders of tiles.
 
-Two neighbours on either side of a hole's edge should differ as much as any two neighbours of the
-observed sky, and so should the slopes on either side. The mean squares of both, first and second
-differences over the edge, are divided by those in the observed sky, at the same distance from the
-equator, where HEALPix pixels have the same shapes. The borders of tiles inside holes are compared
+Two neighbours on either side of a hole's edge should differ as much as any two neighbours in the
+observed sky; the same holds for slopes. The mean squares of first and second differences over the
+edge are divided by those in the observed sky at the same distance from the equator, where HEALPix
+pixels have the same shapes. The borders of tiles inside holes are compared
 in the same way with other lines inside holes.
 """
 
@@ -23,11 +23,11 @@ __all__ = ["PATCH_NSIDE", "NoEdgeError", "border_seams", "patches", "seams"]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-#: Resolution of the patches, of 15° each, that errors are jackknifed over.
+#: Nside of the patches, 15° wide, over which errors are jackknifed.
 PATCH_NSIDE = 4
 _BELTS = 24
 _PIECE = 1 << 19
-#: Pixels of the observed sky that are looked at, at most.
+#: Largest number of pixels of the observed sky that are used.
 _SAMPLE = 1 << 21
 
 
@@ -36,7 +36,7 @@ class NoEdgeError(ValueError):
 
 
 def patches(nside: int, pixels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Give the patch of the sky, a pixel of Nside 4, that each RING pixel lies in."""
+    """Give the patch of the sky, a pixel of Nside 4, of each RING pixel."""
     out = np.empty(pixels.size, np.int64)
     for start in range(0, pixels.size, _PIECE):
         part = slice(start, start + _PIECE)
@@ -54,13 +54,13 @@ def seams(values: ArrayLike, observed: ArrayLike, outside: Mask | None = None) -
     observed
         ``(npix,)``, RING, False in the holes.
     outside
-        ``(npix,)``, RING: what is neither observed nor filled, which has no seams.
+        ``(npix,)``, RING, True in pixels that are neither observed nor filled; they have no seams.
 
     Returns
     -------
     ``seam_step`` and ``seam_slope``: mean squares of first and second differences over the edge,
-    over those of the observed sky; one for a fill like the sky around it, less for one that is
-    smoother, errors jackknifed over patches of 15°.
+    divided by those of the observed sky. They are one for a fill that is like the sky around it,
+    and less for a smoother fill. Errors are jackknifed over patches of 15°.
 
     Raises
     ------
@@ -82,20 +82,20 @@ def border_seams(values: ArrayLike, regions: NDArray[np.int64]) -> dict[str, Fig
     values
         ``(npix,)``, µK, RING.
     regions
-        ``(npix,)``, RING: number of the region (of the tile that has most weight, as
-        `skyfill.Inpainter.tile_regions` gives it); -1 where nothing is to be looked at.
+        ``(npix,)``, RING: number of the region, such as the tile with the largest weight from
+        `skyfill.Inpainter.tile_regions`; -1 in pixels to be ignored.
 
     Returns
     -------
     ``border_step`` and ``border_slope``: mean squares of first and second differences over the
-    borders between regions, over those inside regions; one where a border is like any other line,
-    errors jackknifed over patches of 15°.
+    borders between regions, divided by those inside regions. They are one if a border is like any
+    other line. Errors are jackknifed over patches of 15°.
 
     Raises
     ------
     ValueError
-        The regions are not whole numbers, or of another Nside; there is one region only, or none
-        has an inside (`NoEdgeError`).
+        The regions are not whole numbers, or have another Nside. `NoEdgeError`: there is only one
+        region, or no region has inner pixels.
     """
     values, regions = as_map(values, taker="fidelity.border_seams"), np.asarray(regions)
     if regions.dtype.kind not in "iu" or regions.shape != values.shape:
@@ -111,7 +111,7 @@ def border_seams(values: ArrayLike, regions: NDArray[np.int64]) -> dict[str, Fig
 def _compare(
     family: str, values: Map, regions: NDArray[np.int64], border: Mask, inside: Mask
 ) -> dict[str, Figure]:
-    """Sum squares over borders from the pixels of one mask, and elsewhere from those of another."""
+    """Sum squares over borders for pixels of one mask, and elsewhere for pixels of another."""
     over = np.flatnonzero(border)
     within = np.flatnonzero(inside)
     within = within[:: max(1, within.size // _SAMPLE)]

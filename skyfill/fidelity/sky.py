@@ -24,14 +24,14 @@ from skyfill.progress import Progress, Silent
 
 __all__ = ["SkyScores", "score_sky"]
 
-#: Difference of observed pixels over their rms beyond which two maps show different skies; a truth
-#: with other noise stays below.
+#: Difference of observed pixels over their rms beyond which two maps show different skies; it is
+#: smaller for a truth with other noise.
 _ANOTHER = 0.5
-#: Difference over the rms below which two maps are one that programs have rounded.
+#: Difference over the rms below which two maps are equal up to rounding.
 _SAME = 0.01
-#: Difference of one map in two files, in units of the pixel's value: float32 rounds so.
+#: Allowed difference of equal maps, relative to the pixel's value: rounding of float32.
 _FLOAT32 = 1e-6
-#: Difference of one map in two files, in units of the rms: conversions of units round so.
+#: Allowed difference of equal maps, relative to the rms: rounding by conversions of units.
 _ROUNDED = 1e-4
 
 Map = NDArray[np.float64]
@@ -49,11 +49,11 @@ class SkyScores:
     calibration
         Comparison with the truth; None without a truth.
     one_point
-        Distributions inside and outside of the holes; None of a part of the sky.
+        Distributions inside and outside of the holes; None for a part of the sky.
     low_multipoles
-        C_2 to C_5; None of a part of the sky.
+        C_2 to C_5; None for a part of the sky.
     pixels
-        ``(npixel,)`` RING pixels that were held against the truth, in the order of
+        ``(npixel,)``, RING pixels that were compared with the truth, in the order of
         ``calibration.z``; empty without a truth.
     hole_pixels
         Number of filled pixels.
@@ -71,11 +71,11 @@ class SkyScores:
 
     @property
     def verdict(self) -> str | None:
-        """The worst verdict of all."""
+        """The worst verdict of all figures."""
         return worst(self.figures)
 
     def as_dict(self) -> dict[str, object]:
-        """Give what JSON can hold: values by name, and under ``figures`` all of each."""
+        """Give values by name, and full entries under ``figures``, in types that JSON supports."""
         out: dict[str, object] = {name: _plain(each.value) for name, each in self.figures.items()}
         out["verdict"] = self.verdict
         out["figures"] = {
@@ -95,7 +95,7 @@ class SkyScores:
 
 
 def _plain(value: object) -> object:
-    """Put None, which JSON has, for numbers that are none."""
+    """Replace NaN and infinity by None, since JSON lacks them."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -117,36 +117,36 @@ def score_sky(
 ) -> SkyScores:
     """Evaluate the fills of one map.
 
-    Seams, distribution, isotropy and the distance from ``exact`` are those of the first fill. Of a
-    part of the sky there are seams, the distance, and what the truth tells.
+    Seams, distribution, isotropy and the distance from ``exact`` are measured on the first fill.
+    For a part of the sky there are only seams, that distance, and the comparison with the truth.
 
     Parameters
     ----------
     filled
-        Whole skies, ``(npix,)``, µK, RING, taken one by one: realizations, or one mean.
+        Filled skies, ``(npix,)``, µK, RING, read one by one: realizations, or one mean.
     observed
         ``(npix,)``, RING, False in the holes, and outside.
     outside
-        ``(npix,)``, RING, True where the sky is neither observed nor filled; nowhere if not given.
+        ``(npix,)``, RING, True where the sky is neither observed nor filled; none if not given.
     truth
-        ``(npix,)``, µK, RING; NaN where it is not known, as in a part of the holes.
+        ``(npix,)``, µK, RING; NaN where unknown, for example in some of the holes.
     std, std_draws
-        ``(npix,)``, µK, RING: spread that belongs to the one fill, which is then taken for the
-        posterior mean, and the number of realizations behind it (None: it is exact).
+        ``(npix,)``, µK, RING: posterior spread, and the number of realizations from which it was
+        computed (None: it is exact). There must be one fill, which is the posterior mean.
     optimum
-        ``(npix,)``, µK, RING: a sky filled with the exact mean, for errors against the truth to be
-        compared with.
+        ``(npix,)``, µK, RING: a sky filled with the exact mean, whose error against the truth is
+        the reference.
     exact
-        ``(npix,)``, µK, RING: the same sky with the exact fill that the first fill should be: the
-        mean, or the realization of the same seed and index.
+        ``(npix,)``, µK, RING: the same sky with the exact counterpart of the first fill: the mean,
+        or the realization of the same seed and index.
     tiles
-        ``(npix,)``, RING: which tile has most weight, -1 where none has any, as
-        `skyfill.Inpainter.tile_regions` gives it. Figures are left out where no tiles meet.
+        ``(npix,)``, RING: tile with the largest weight, -1 if there is none, from
+        `skyfill.Inpainter.tile_regions`. Figures of borders are omitted if no tiles meet.
     groups
-        ``(npix,)``, RING: what errors are jackknifed over, for pixels that have a truth; patches of
-        15° if not given.
+        ``(npix,)``, RING: groups over which errors are jackknifed, for pixels with a truth; patches
+        of 15° if not given.
     seed
-        Of the rotations of `one_point`.
+        Seed of the rotations of `one_point`.
     threads
         Threads of the transforms.
     progress
@@ -251,7 +251,7 @@ def _check_std(std: Map) -> None:
 def _check_truth(
     first: Map, truth: Map | None, observed: NDArray[np.bool_], judged: NDArray[np.int64]
 ) -> None:
-    """Refuse a fill that is the truth, and warn of a truth that is not that of the map."""
+    """Refuse a fill that equals the truth; warn if the truth belongs to another map."""
     if truth is None:
         return
     if np.array_equal(first[judged], truth[judged]):
@@ -283,7 +283,7 @@ def _distance(
         )
     away = np.abs(first[observed] - exact[observed])
     allowed = _FLOAT32 * np.abs(first[observed]) + _ROUNDED * np.std(first[observed])
-    changed = int(np.count_nonzero(~(away <= allowed)))  # what is not known there is changed, too
+    changed = int(np.count_nonzero(~(away <= allowed)))  # NaN counts as a change
     if changed:
         raise ValueError(
             f"the exact fill differs from the fill in {changed} observed pixels, so it is of"
@@ -299,8 +299,8 @@ def _borders(first: Map, exact: Map | None, tiles: NDArray[np.int64] | None) -> 
     try:
         figures = border_seams(first, tiles)
         if exact is not None:
-            # The sky, which is in both, hides a step that this shows. Without a verdict: far
-            # below the noise a step does no harm however it stands out.
+            # The difference shows steps that the sky hides in each map. It has no verdict, since
+            # a step far below the noise is harmless even if it is significant.
             found = border_seams(first - exact, tiles)["border_step"]
             figures["exact_border_step"] = Figure(found.value, error=found.error)
     except NoEdgeError:
@@ -317,7 +317,7 @@ def _apart(one: Map, other: Map) -> float:
 
 
 class _Skies:
-    """Hand out the judged pixels of skies, and remember what is asked of each as a whole."""
+    """Yield the compared pixels of skies, and keep the statistics of whole skies."""
 
     def __init__(
         self,

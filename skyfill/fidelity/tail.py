@@ -14,7 +14,7 @@ from skyfill.healpix.arrays import as_map
 
 __all__ = ["tail"]
 
-#: Shares of the pixels that are nearer than the figure says, by its name.
+#: Shares of the pixels whose difference is below the figure, by its name.
 _POINTS = {"exact_99_uk": 0.99, "exact_999_uk": 0.999}
 
 
@@ -24,21 +24,21 @@ def tail(fill: ArrayLike, exact: ArrayLike) -> dict[str, Figure]:
     Parameters
     ----------
     fill
-        ``(n,)``, µK: the pixels of the holes, of one realization or of the mean.
+        ``(n,)``, µK: pixels of the holes, from one realization or from the mean.
     exact
-        ``(n,)``, µK: the same pixels of the exact one, by ``method="gaussian"``: the mean, or the
-        realization with the same seed and index, which begins with the same random sky.
+        ``(n,)``, µK: the same pixels of the exact fill (``method="gaussian"``): the mean, or the
+        realization with the same seed and index, which uses the same random sky.
 
     Returns
     -------
-    ``exact_rms_uk``, the rms of the difference; ``exact_99_uk`` and ``exact_999_uk``, which 99% and
-    99.9% of the pixels stay below; ``exact_worst_uk``, the largest. They have no verdict, because
-    the tolerable error depends on the use.
+    ``exact_rms_uk``, the rms of the difference; ``exact_99_uk`` and ``exact_999_uk``, the 99% and
+    99.9% quantiles of its modulus; ``exact_worst_uk``, its largest modulus. They have no verdict,
+    because the tolerable error depends on the use.
 
     Raises
     ------
     ValueError
-        There is no pixel, one lacks a value, or they are not as many.
+        There is no pixel, a value is missing, or the numbers of pixels differ.
     """
     if not np.size(fill) or not np.size(exact):
         raise ValueError("there is no pixel to compare; give those of the holes")

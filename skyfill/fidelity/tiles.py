@@ -1,7 +1,7 @@
 """Errors of filled tiles.
 
 The first three measures are those of the CosmoVAE paper (arXiv:2001.11651, section IV.C): errors of
-whole tiles whose truth is stretched to run from 0 to 1. Most of a tile is observed, so these depend
+whole tiles whose truth is scaled to the range 0 to 1. Most of a tile is observed, so they depend
 more on the mask than on the fill. The relevant figures are the errors in the holes, in µK, relative
 to the posterior uncertainty.
 """
@@ -18,7 +18,7 @@ __all__ = ["TileScores", "hole_power", "score_tiles", "ssim"]
 
 Tiles = NDArray[np.floating]
 
-#: Standard deviation of SSIM's window, pixels (Wang et al. 2004, as the next two).
+#: Standard deviation of SSIM's window, pixels. This and the next two: Wang et al. 2004.
 _WINDOW = 1.5
 #: Keeps SSIM's ratio of means finite.
 _K1 = 0.01
@@ -38,12 +38,12 @@ class TileScores:
     ssim
         Structural similarity of whole tiles, likewise.
     hole_rms_uk, hole_mae_uk
-        Errors in the holes, µK, all hole pixels alike.
+        Errors in the holes, µK, over the hole pixels of all tiles.
     hole_truth_rms_uk
-        Rms of the truth there, about the observed mean of its tile: the error of a fill that knows
-        no more than that.
+        Rms of the truth in the holes about the observed mean of its tile: the error of a fill with
+        this mean.
     tiles, hole_share
-        How many tiles, and the share of their pixels that are holes.
+        Number of tiles, and the share of hole pixels in them.
     """
 
     mse: float
@@ -57,7 +57,7 @@ class TileScores:
     hole_share: float
 
     def as_dict(self) -> dict[str, float]:
-        """Give the fields as JSON can hold them."""
+        """Give the fields in types that JSON supports."""
         return asdict(self)
 
 
@@ -131,8 +131,8 @@ def hole_power(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Give the power in the holes over that of the truth, in rings of the wave number.
 
-    Tiles are cut down to their holes and transformed as they are: the holes' edges mix wave
-    numbers, but they do so alike in both.
+    Tiles are set to zero outside of their holes and transformed. The holes' edges mix wave numbers,
+    in the fill and in the truth alike.
 
     Parameters
     ----------

@@ -32,10 +32,10 @@ class Validation:
     Attributes
     ----------
     scores
-        `SkyScores` of the filled skies: against the truth in the held-out holes, jackknifed over
-        them (``calibration.groups`` numbers them), and of all holes where no truth is needed.
+        `SkyScores` of the filled skies. Figures that need a truth are for the held-out holes and
+        jackknifed over them (``calibration.groups`` numbers them), others for all holes.
     holes
-        The copies.
+        The held-out holes.
     observed
         ``(npix,)``, RING, True where observed and not held out.
     filler
@@ -49,16 +49,16 @@ class Validation:
 
     @property
     def figures(self) -> dict[str, Figure]:
-        """The figures of the scores."""
+        """Figures of the scores."""
         return self.scores.figures
 
     @property
     def verdict(self) -> str | None:
-        """The worst verdict of all."""
+        """The worst verdict of all figures."""
         return self.scores.verdict
 
     def as_dict(self) -> dict[str, object]:
-        """Give what JSON can hold: that of `SkyScores`, and the held-out holes one by one."""
+        """Give the entries of `SkyScores` and each held-out hole, in types that JSON supports."""
         return self.scores.as_dict() | {
             "held_out": len(self.holes.sizes),
             "held_out_pixels": int(self.holes.sizes.sum()),
@@ -67,7 +67,7 @@ class Validation:
         }
 
     def per_hole(self) -> list[dict[str, float | int | bool]]:
-        """List the held-out holes: place and size, and the figures of each."""
+        """List position, size and figures of each held-out hole."""
         found = self.scores.calibration
         rows = self.holes.as_list()
         if found is not None:
@@ -97,12 +97,12 @@ def validate(
     seed: int = 0,
     threads: int = 0,
     progress: Progress | None = None,
-    **options: Any,  # noqa: ANN401 (those of Inpainter, whose types are there)
+    **options: Any,  # noqa: ANN401 (see Inpainter for their types)
 ) -> Validation:
-    """Fill copies of a map's holes, put where the map is observed, and compare with it.
+    """Fill copies of a map's holes on observed sky, and compare the fills with the observed values.
 
-    What was observed has noise; so have the realizations (``fill="data"``), and a right fill has
-    z-scores of width one.
+    The observed values have noise, and so have the realizations (``fill="data"``). A right fill
+    therefore has z-scores of width one.
 
     Parameters
     ----------
@@ -111,25 +111,25 @@ def validate(
     observed
         ``(npix,)``, RING, True where observed.
     realizations
-        How many fills the spread is known from, at least 2.
+        Number of fills from which the spread is computed, at least 2.
     holes, share
-        How many copies, and how much of the observed sky, at most: see `held_out_holes`.
+        Largest number of copies, and largest share of the observed sky: see `held_out_holes`.
     footprint
-        ``(npix,)``, RING, True inside: holes there are copied. If not given: all holes, or where
-        more than 60% of the sky is missing those enclosed by what is observed
+        ``(npix,)``, RING, True inside: holes there are copied. If not given, all holes are copied;
+        if more than 60% of the sky is missing, only holes enclosed by observed sky
         (`skyfill.masks.enclosed_holes`).
     seed
-        Of copies, realizations, and what chance is judged by.
+        Seed of the copies, the realizations and the rotations of the mask.
     threads, progress
         As for `Inpainter`.
     options
-        What else `Inpainter` takes: method, prior, weights, device ...
+        Other arguments of `Inpainter`: method, prior, weights, device ...
 
     Raises
     ------
     ValueError
-        What `Inpainter` and `held_out_holes` refuse, a method without realizations, or fewer than
-        two of them.
+        As for `Inpainter` and `held_out_holes`; or the method has no realizations, or there are
+        fewer than two.
     """
     values = as_map(values, taker="fidelity.validate")
     observed = as_mask(observed, taker="fidelity.validate")
@@ -139,7 +139,7 @@ def validate(
     if options.get("method") == "diffuse":
         raise ValueError("diffuse has one fill and no spread to validate; use vae or gaussian")
     if options.get("fill", "data") != "data":
-        raise ValueError("what was observed has noise: only fills with noise compare with it")
+        raise ValueError("observed values have noise: only fills with noise compare with them")
     listener = progress or Silent()
     listener.stage("hold out")
     known = ~find_holes(values, observed)
@@ -151,7 +151,7 @@ def validate(
     copies = held_out_holes(known, holes=holes, share=share, seed=seed, sources=chosen)
     left = known & ~copies.held_out
     if options.get("method", "vae") in ("vae", "gaussian"):
-        # Judged is the prior that a fill of the whole map would have, hidden pixels included.
+        # The tested prior is that of a fill of the whole map, held-out pixels included.
         rms = options.get("noise_rms")
         noise = noise_variance(
             None if rms is None else as_map(rms, "noise_rms", taker="fidelity.validate"), known
@@ -160,7 +160,7 @@ def validate(
         options["prior"] = for_map(prior, values, known, threads=threads)
     listener.done(
         f"{len(copies.sizes)} holes, {copies.sizes.sum()} pixels, "
-        f"{copies.sizes.sum() / known.sum():.1%} of what is observed"
+        f"{copies.sizes.sum() / known.sum():.1%} of the observed sky"
     )
     inside, outside = None, None
     if chosen is not None:

@@ -9,8 +9,8 @@ has the exact inverse
 
     Σ⁻¹ = [W - (4π/npix) W Y g Yᵀ W] / σ²,   g_l = C_l / (C_l + 4π σ² / npix).
 
-The weights differ from one by 4e-4 rms and by 15% next to the corners of base pixels, which is how
-far this noise is from being white.
+The weights differ from one by 4e-4 rms, and by 15% next to the corners of base pixels. The noise
+variance differs from that of white noise by as much.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ Alm = NDArray[np.complex128]
 Map = NDArray[np.float64]
 Factor = NDArray[Any]  # float32 or float64
 
-#: Pixels of which products are held at a time.
+#: Number of pixels whose products are in memory at a time.
 _AT_ONCE = 2**22
 
 
 def _excess(lmax: int, nside: int) -> Map:
-    """Bound what the eigenvalues of Yᵀ W Y 4π/npix exceed one by.
+    """Bound the excess over one of the eigenvalues of Yᵀ W Y 4π/npix.
 
-    Nothing to lmax = 1.5 nside; beyond, products of harmonics whose l add up to more than 3 nside
-    are not exact: 1.4% at 1.625 nside, 2.8% at 1.75, 6.4% at 2 nside (dense, nside 16 and 32).
-    Gains lowered by it keep Σ⁻¹ positive.
+    It is zero up to lmax = 1.5 nside. Beyond, products of harmonics whose l add up to more than
+    3 nside are not exact: 1.4% at 1.625 nside, 2.8% at 1.75, 6.4% at 2 nside (dense, nside 16 and
+    32). Gains reduced by it keep Σ⁻¹ positive.
     """
     ell = np.arange(lmax + 1)
     beyond = max(lmax / nside - 1.5, 0.0)
@@ -77,12 +77,12 @@ class Covariance:
     weights
         ``(npix,)``, RING: from `pixel_weights`.
     signal_cl
-        ``(lmax + 1,)``, µK²; beyond lmax = 1.5 nside (to 2 nside) the inverse is nearly one only.
+        ``(lmax + 1,)``, µK²; the inverse is only approximate beyond lmax = 1.5 nside (to 2 nside).
     variance
-        Noise of a pixel of weight one, µK².
+        Noise variance of a pixel with weight one, µK².
     pixels
-        The pixels ``(n,)``, RING, increasing, that both operators act on: Σ_pp and (Σ⁻¹)_pp. The
-        whole sphere if not given; only then is one the inverse of the other.
+        Pixels ``(n,)``, RING, increasing, on which both operators act: Σ_pp and (Σ⁻¹)_pp. If not
+        given, the whole sphere; only then are the operators inverse to each other.
     threads
         Threads of the transforms.
     """
@@ -120,12 +120,12 @@ class Covariance:
         return self._inverse(self.tapered(values, self.gain, self.weights), values)
 
     def inverse_of(self, other: Covariance, values: Map) -> Map:
-        """Give what a map v that is zero but at other pixels has at these in Σ⁻¹ v, ``(n,)``.
+        """Give Σ⁻¹ v at these pixels, ``(n,)``, for a v that is zero except at other pixels.
 
         Parameters
         ----------
         other
-            The same covariance on the whole sphere, or between pixels that are none of these.
+            The same covariance on the whole sphere, or between pixels disjoint from these.
         values
             v, at the pixels of ``other``.
         """
@@ -137,7 +137,7 @@ class Covariance:
         return self._inverse(smooth, values if self._pixels is None else values[self._pixels])
 
     def with_signal(self, signal_cl: Map) -> Covariance:
-        """Give the covariance of another signal, ``(lmax + 1,)``, between the same pixels."""
+        """Give the covariance between the same pixels for another signal, ``(lmax + 1,)``."""
         new = copy(self)
         new.signal_cl, new.gain = signal_cl, self._gain(signal_cl)
         return new
@@ -152,6 +152,6 @@ class Covariance:
         return smooth
 
     def tapered(self, values: Map, fl: Map, factor: Factor) -> Map:
-        """Give F Y f Yᵀ F v with a diagonal F, all ``(n,)`` but f, ``(lmax + 1,)``."""
+        """Give F Y f Yᵀ F v, ``(n,)``, with a diagonal F, ``(n,)``, and f, ``(lmax + 1,)``."""
         alm = self._rings.adjoint(values, factor, fl.size - 1)
         return self._rings.synthesis(filtered(alm, fl), factor)

@@ -34,7 +34,7 @@ def coupling_matrix(
     """Give the response of a masked sky's pseudo-spectrum to the sky's spectrum, M of MASTER.
 
     M_ll' = (2l' + 1) / 4π Σ_k (2k + 1) W_k (l l' k; 0 0 0)² (Hivon et al. 2002, eq. A31). Both
-    libraries sum the same; `coupling` gives them binned, from correlation functions, in
+    libraries give the same sums. `coupling` computes them binned, from correlation functions, with
     less memory.
 
     Parameters
@@ -46,7 +46,7 @@ def coupling_matrix(
     sky_lmax
         Largest multipole of the sky; `lmax` if not given.
     library
-        Library that sums; `coupling_library` if None.
+        Library that computes the sums; `coupling_library` if None.
     threads
         Number of threads; 0 for all cores.
 
@@ -61,7 +61,7 @@ def coupling_matrix(
     """
     columns = (lmax if sky_lmax is None else sky_lmax) + 1
     if (library or coupling_library()) == "pymaster":
-        # NaMaster's matrix is square, as long as the spectrum of the mask that it is given.
+        # NaMaster's matrix is square, with the length of the mask's spectrum.
         padded = np.zeros(max(lmax + 1, columns, mask_cl.size))
         padded[: mask_cl.size] = mask_cl
         whole = import_module("pymaster").get_general_coupling_matrix(padded, 0, 0, 0, 0)

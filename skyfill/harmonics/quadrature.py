@@ -1,10 +1,11 @@
 """Pixel weights with which sums over pixels are exact integrals.
 
 Σ_p w_p f(p) 4π/npix is the integral of f for every f with l up to 3 nside - 1, so products of two
-harmonics up to 1.5 nside are orthonormal on the pixels: Yᵀ W Y 4π/npix = 1. The weights nearest to
-one that do this are w = 1 + Y u; u solves (Yᵀ Y) u = Yᵀ (w_exact - 1) by conjugate gradients
-(the full weights of healpy, Reinecke 2018, are these). Being as symmetric as the pixels, w has
-harmonics of even l and of m = 0, 4, 8, ... only, and one quarter of the northern rings holds it.
+harmonics up to 1.5 nside are orthonormal on the pixels: Yᵀ W Y 4π/npix = 1. The weights with this
+property that are nearest to one are w = 1 + Y u. Conjugate gradients solve (Yᵀ Y) u =
+Yᵀ (w_exact - 1) for u. These are healpy's full weights (Reinecke 2018). Since w has the symmetry of
+the pixels, it contains only harmonics of even l and of m = 0, 4, 8, ..., and a quarter of the
+northern rings determines it.
 """
 
 from __future__ import annotations
@@ -41,11 +42,11 @@ def pixel_weights(
     nside
         Resolution.
     lmax
-        Harmonics up to here are orthonormal under the weights; at most, and by default,
+        Largest l of the harmonics that are orthonormal under the weights; at most, and by default,
         `quadrature_lmax`.
     cache
         Whether to cache the weights on disk (`cache_folder`; about ``npix`` / 2 bytes). A damaged
-        file is computed again.
+        file is replaced.
     threads
         Threads of the transforms.
 
@@ -81,7 +82,7 @@ def _solve(nside: int, degree: int, threads: int) -> NDArray[np.float64]:
     rings: dict[str, Any] = {k: np.asarray(v)[: 2 * nside] for k, v in rings_of(nside).items()}
     quarter = rings["nphi"].astype(np.int64) // 4
     start = np.concatenate([[0], np.cumsum(quarter)])
-    # A map of period 90° is a map on rings of a quarter of the pixels, its m = 4k the k-th.
+    # A map of period 90° equals a map on rings of a quarter of the pixels; m = 4k becomes m = k.
     maps: dict[str, Any] = {
         "nphi": quarter.astype(np.uint64),
         "phi0": 4 * rings["phi0"],
@@ -101,7 +102,7 @@ def _solve(nside: int, degree: int, threads: int) -> NDArray[np.float64]:
     ell = np.concatenate([np.arange(first, degree + 1) for first in m])
     even = ell % 2 == 0
     twice = np.repeat(np.where(m == 0, 1.0, 2.0), count) * even
-    # Pixels that a pixel stands for: four quarters, two hemispheres but for the equator.
+    # Pixels that a pixel represents: four quarters times two hemispheres, one at the equator.
     many = np.repeat(np.where(np.arange(2 * nside) < 2 * nside - 1, 8.0, 4.0), quarter)
 
     def synthesis(a: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -122,7 +123,7 @@ def _solve(nside: int, degree: int, threads: int) -> NDArray[np.float64]:
             break
         image = adjoint(synthesis(direction))
         curvature = float(np.sum(twice * direction * image))
-        if curvature <= 0:  # what is left is rounding, which no pixel sees
+        if curvature <= 0:  # the rest is rounding, without effect on pixels
             break
         step = rho / curvature
         u += step * direction

@@ -1,10 +1,10 @@
-"""Transform whole maps, ring by ring, so that no more memory is needed than the map's own.
+"""Transform whole maps, ring by ring, with little memory besides the map's own.
 
 Maps are ``(npix,)`` in RING order; alm are ``((lmax + 1)(lmax + 2) / 2,)`` complex128 in healpy's
 order (m-major, m >= 0). Three components I, Q, U are ``(3, npix)``, and T, E, B ``(3, nalm)``. The
-transforms are ducc0's (Reinecke & Seljebotn 2013), which hold, for every ring, its Fourier modes:
-at Nside 8192 more than the map itself. Here they see some rings at a time, and those that mirror
-them, since two such rings cost as much as one.
+transforms are ducc0's (Reinecke & Seljebotn 2013). They store the Fourier modes of every ring,
+which at Nside 8192 take more memory than the map. Here they are given some rings at a time,
+together with their mirror images, since two such rings cost as much as one.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Part = Callable[[slice], NDArray[Any]]
 
-#: Pixels of a block of rings at most: maps up to Nside 1024 are one block.
+#: Largest number of pixels in a block of rings: maps up to Nside 1024 are one block.
 _PIXELS = 2**25
-#: Bytes of the Fourier modes of a block's rings at most.
+#: Largest size, bytes, of the Fourier modes of a block's rings.
 _MODES = 2**29
 
 
 @lru_cache(maxsize=4)
 def rings(nside: int) -> dict[str, Any]:
-    """Give the rings of a map as ducc0 wants them: theta, phi0, nphi, ringstart."""
+    """Give the rings of a map in ducc0's form: theta, phi0, nphi, ringstart."""
     return dict(ducc0.healpix.Healpix_Base(nside, "RING").sht_info())
 
 
 class _Block(NamedTuple):
-    """Some rings, and those that mirror them."""
+    """Some rings, and their mirror images."""
 
     geometry: dict[str, Any]
-    """As ducc0 wants it, for a map of these rings alone."""
+    """Geometry in ducc0's form, for a map of these rings alone."""
     parts: tuple[slice, ...]
-    """Where they lie in the whole map: north, south; or one part that holds the equator."""
+    """Slices of the whole map: north and south, or one that contains the equator."""
     size: int
 
 
@@ -91,8 +91,8 @@ def synthesis(alm: Alm, nside: int, *, threads: int = 0) -> Map:
     Parameters
     ----------
     alm
-        ``(nalm,)``, mmax = lmax; or ``(1, nalm)``, or ``(3, nalm)`` for T, E and B. What E and B
-        hold below l = 2 is not read.
+        ``(nalm,)``, mmax = lmax; or ``(1, nalm)``, or ``(3, nalm)`` for T, E and B. E and B are not
+        read below l = 2.
     nside
         Resolution of the map.
     threads
@@ -149,9 +149,8 @@ def adjoint(
 ) -> Alm:
     """Apply the transpose of `synthesis`, Yᵀ d: a plain sum over pixels, without weights.
 
-    Pixels that are not ``observed`` count as zero and are not read. No copy of the map is made.
-    Maps and alm have the shapes of `synthesis`; one mask serves three components, or each has its
-    own.
+    Pixels that are not ``observed`` count as zero and are not read. The map is not copied. Maps and
+    alm have the shapes of `synthesis`. There is one mask for all components, or one for each.
     """
     values = as_sums(values, stokes=True)
     sky, seen = sky_shape(values, "values"), _seen(values, observed)
@@ -163,7 +162,7 @@ def adjoint(
 
 
 def adjoint_of(values: Part, nside: int, *, lmax: int, threads: int = 0) -> Alm:
-    """As `adjoint`, for a map that is read in parts: ``values(slice)`` gives one."""
+    """Apply `adjoint` to a map that is read in parts: ``values(slice)`` gives one."""
     alm: Alm = _adjoint(lambda part: values(part)[None], nside, 1, lmax, 0, threads)[0]
     return alm
 
@@ -200,14 +199,14 @@ def analysis(
     Parameters
     ----------
     values
-        ``(npix,)``, ``(1, npix)`` or ``(3, npix)``, RING, no missing pixel that is observed.
+        ``(npix,)``, ``(1, npix)`` or ``(3, npix)``, RING, finite in observed pixels.
     lmax
-        Largest multipole; equal weights are good to 1% below 1.5 nside only when iterated.
+        Largest multipole. Equal weights need iterations to be accurate to 1% below 1.5 nside.
     iterations
         Jacobi iterations, each one more pair of transforms.
     observed
-        ``(npix,)``, or one for each component: the others count as zero and are not read; all if
-        not given.
+        ``(npix,)``, or one for each component. Other pixels count as zero and are not read. If not
+        given, all pixels are observed.
     threads
         Number of threads; 0 for all there are.
 
@@ -229,7 +228,7 @@ def analysis(
 def _analysis(
     seen: Part, sky: SkyShape, rows: slice, *, lmax: int, spin: int, jacobi: int, threads: int
 ) -> Alm:
-    """Give the alm of some rows of a map, which have one spin."""
+    """Give the alm of some rows of a map with a common spin."""
     area, planes = 4 * np.pi / sky.npix, rows.stop - rows.start
     alm = area * _adjoint(seen, sky.nside, planes, lmax, spin, threads)
     for _ in range(jacobi):
@@ -252,7 +251,7 @@ def _analysis(
 
 
 def _seen(values: NDArray[Any], observed: ArrayLike | None) -> tuple[NDArray[Any], Mask | None]:
-    """Give a map and its mask, ``(components, npix)`` both."""
+    """Give a map and its mask, both ``(components, npix)``."""
     planes = values.reshape(-1, values.shape[-1])
     if observed is None:
         return planes, None
@@ -260,7 +259,7 @@ def _seen(values: NDArray[Any], observed: ArrayLike | None) -> tuple[NDArray[Any
 
 
 def _of(seen: tuple[NDArray[Any], Mask | None], rows: slice) -> Part:
-    """Give some rows of a map part by part, with 0 where they are not observed."""
+    """Give some rows of a map part by part, with 0 in unobserved pixels."""
     values, observed = seen
     if observed is None:
         return lambda part: values[rows, part]
@@ -268,7 +267,7 @@ def _of(seen: tuple[NDArray[Any], Mask | None], rows: slice) -> Part:
 
 
 def _stokes_of(alm: Alm) -> Stokes:
-    """Tell the components of alm by their leading axis."""
+    """Give the components of alm, from the leading axis."""
     for stokes in (INTENSITY, POLARIZED):
         if alm.ndim == 2 and len(alm) == len(stokes):
             return stokes
@@ -278,7 +277,7 @@ def _stokes_of(alm: Alm) -> Stokes:
 
 
 def _without_low(alm: Alm) -> Alm:
-    """Copy T, E, B with E and B zero below l = 2, where spin 2 has no modes."""
+    """Copy T, E and B; set E and B to zero below l = 2, where spin 2 has no modes."""
     alm = np.array(alm, dtype=np.complex128)
     alm[1:, :2] = 0.0
     alm[1:, lmax_of(alm) + 1 : lmax_of(alm) + 2] = 0.0  # l = m = 1

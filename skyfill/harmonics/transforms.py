@@ -31,18 +31,18 @@ Alm = NDArray[np.complex128]
 Map = NDArray[np.float64]
 Factor = NDArray[Any]  # float32 or float64
 
-#: Pixels of the rings that `Rings` transforms at a time, about.
+#: Approximate number of pixels in the rings that `Rings` transforms at a time.
 _PIXELS = 2**24
-#: Pixels that take one thread longer than the milliseconds for which waiting threads spin and hold
-#: the cores that the transforms' own threads need.
+#: Number of pixels above which loops are parallel. For fewer, one thread is faster: waiting threads
+#: spin for milliseconds and occupy the cores that the threads of transforms need.
 _LONG = 2_000_000
 
 
 class Rings:
-    """Transforms of maps that are known, or wanted, at some pixels only.
+    """Transforms of maps that are known, or needed, only at some pixels.
 
-    Only the rings that these pixels lie on are transformed: a band of ±14° costs a sixth of the
-    sphere.
+    Only the rings of these pixels are transformed: a band of ±14° takes a sixth of the time of the
+    whole sphere.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class Rings:
         used = np.unique(ring)
         length = table["nphi"].astype(np.int64)
         index = pixels - first[ring]
-        # Rings go together with those that mirror them, some at a time.
+        # Rings are transformed together with their mirror images, some at a time.
         depth = np.minimum(used, first.size - 1 - used)
         depth, inverse = np.unique(depth, return_inverse=True)
         pixels_of = np.cumsum(np.bincount(inverse, length[used], depth.size))
@@ -82,8 +82,8 @@ class Rings:
             if parts:
                 self._blocks.append((geometry | {"spin": 0, "nthreads": threads}, parts))
                 size = max(size, int(stop[-1]))
-        self._index = index.astype(np.int32)  # among the pixels of some rings
-        self._padded = np.zeros((1, size))  # zero between two uses, always
+        self._index = index.astype(np.int32)  # positions among the pixels of some rings
+        self._padded = np.zeros((1, size))  # always zero between two uses
 
     def adjoint(self, values: Map, factor: Factor, lmax: int) -> Alm:
         """Give Yᵀ F v, with v ``(n,)`` zero outside the pixels and the diagonal F ``(n,)``."""
@@ -155,7 +155,7 @@ def _almxfl(alm: Alm, factor: Map, out: Alm) -> None:
 
 
 def truncated(alm: Alm, lmax: int) -> Alm:
-    """Keep the multipoles up to ``lmax``."""
+    """Give the coefficients up to ``lmax``."""
     old = lmax_of(alm)
     starts = [m * (2 * old + 1 - m) // 2 for m in range(lmax + 1)]
     return np.concatenate([alm[s + m : s + lmax + 1] for m, s in enumerate(starts)])
@@ -218,7 +218,7 @@ def coupling(mask_cl: Map, edges: NDArray[np.int64], *, lmax: int) -> Map:
 
     The mean of Σ_m |ã_lm|² / (2l + 1), averaged over a bin with weights 2l + 1, is this matrix
     times C_l. The mask couples multipoles by the product of correlation functions, ξ(θ) ξ_w(θ)
-    (Hivon et al. 2002, eq. A31, in real space), taken on Gauss-Legendre nodes: no 3j symbol.
+    (Hivon et al. 2002, eq. A31, in real space), on Gauss-Legendre nodes, without 3j symbols.
 
     Parameters
     ----------

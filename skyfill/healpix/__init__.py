@@ -1,8 +1,8 @@
 """HEALPix pixels: arrays of them, their directions, neighbours and ordering.
 
-This package imports no other. Its public names are those of `skyfill.healpix.grid`, and `nside_of`
-and `sky_shape` of `stokes`, which turns arrays into resolutions; `checks` and `arrays` convert the
-arguments of users, `pixel` holds the arithmetic of one pixel for compiled loops.
+This package imports no other package of skyfill. Its public names come from `grid`, and from
+`stokes`, which turns arrays into resolutions. `checks` and `arrays` convert the arguments of users.
+`pixel` holds the arithmetic of one pixel for compiled loops.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Take maps and masks as users of healpy and astropy hold them.
+"""Convert maps and masks of users of healpy and astropy to the library's form.
 
 Inside the library a map is (npix,) float32 or float64, RING, NaN where missing, and a mask (npix,)
-bool, True where observed; with a leading Stokes axis where a function takes three components (see
-`skyfill.healpix.stokes`). Every public function that takes one converts it here, so that lists,
-integers, masked arrays, UNSEEN and quantities mean the same everywhere. Arrays that have the
-library's form already are passed on without a copy; a caller's array is never changed.
+bool, True where observed. Functions of three components take a leading Stokes axis (see
+`skyfill.healpix.stokes`). Every public function converts its maps and masks here, so that lists,
+integers, masked arrays, UNSEEN and quantities mean the same everywhere. An array that already has
+the library's form is not copied. A caller's array is never changed.
 
-An array does not know its order: all are taken as RING.
+Arrays do not record their ordering: all are taken to be RING.
 """
 
 from __future__ import annotations
@@ -38,48 +38,48 @@ __all__ = [
 Map = NDArray[Any]
 
 UNSEEN = -1.6375e30
-"""What HEALPix arrays hold in missing pixels."""
+"""Value of missing pixels in HEALPix arrays."""
 
 MASK_ROUNDING = 1e-4
-"""How far from 0 and 1 the numbers of a mask may be: what programs leave of them after a transform
+"""Largest deviation of a mask's numbers from 0 and 1: programs round masks when they transform them
 and back."""
 
 #: UNSEEN is recognised to this relative accuracy, as healpy does.
 _UNSEEN_ROUNDING = 1e-5
-#: Pixels that are looked at together: what is compared stays in the processor's cache.
+#: Pixels that are compared at a time: few enough for the processor's cache.
 _PART = 2**18
-#: Units of CMB temperature that astropy does not convert: those that pysm3 and others define.
+#: Units of CMB temperature that pysm3 and others define and astropy does not convert.
 _CMB_UNITS = {"K": 1e6, "mK": 1e3, "uK": 1.0, "muK": 1.0, "µK": 1.0}
 _CMB_UNIT = re.compile(r"(?P<unit>K|mK|uK|muK|µK)_?(?i:CMB)")
 
 
 def as_map(values: ArrayLike, what: str = "values", *, taker: str = "", whole: bool = True) -> Map:
-    """Return a map of one component as the library holds it.
+    """Return a map of one component in the library's form.
 
     Parameters
     ----------
     values
         One map in RING order, (npix,) or (1, npix): a list or an array of numbers of any kind and
         byte order; a masked array (masked is missing); a `skyfill.SkyMap`; or an astropy Quantity
-        of K, mK, µK or K_CMB, which is converted to µK. NaN, inf and UNSEEN (-1.6375e30) are
+        in K, mK, µK or K_CMB, which is converted to µK. NaN, inf and UNSEEN (-1.6375e30) are
         missing.
     what
         Name of the argument, for error messages.
     taker
-        The function that takes one component, for the refusal of three.
+        Name of the calling function, for the error message about three components.
     whole
-        Whether it must be a whole sky; if not, (n,) values of some pixels will do.
+        Whether the map must cover the whole sky. If not, values of some pixels, (n,), are accepted.
 
     Returns
     -------
-        ``(npix,)``, float32 where that was given, else float64; NaN where missing. It is `values`
-        itself where nothing had to be converted.
+        ``(npix,)``, float32 if `values` is float32, else float64; NaN where missing. If nothing
+        has to be converted, `values` itself.
 
     Raises
     ------
     ValueError
-        It is no such map: several of them, three components, numbers that are no numbers, another
-        unit.
+        `values` has several maps or three components, is not an array of real numbers, or is not
+        in a unit of CMB temperature.
 
     """
     raw, factor = _plain(values, what)
@@ -90,7 +90,7 @@ def as_map(values: ArrayLike, what: str = "values", *, taker: str = "", whole: b
 
 
 def as_stokes_map(values: ArrayLike, what: str = "values") -> Map:
-    """Return a map of one component or three (I, Q, U) as the library holds it.
+    """Return a map of one component or three (I, Q, U) in the library's form.
 
     Parameters
     ----------
@@ -101,12 +101,12 @@ def as_stokes_map(values: ArrayLike, what: str = "values") -> Map:
 
     Returns
     -------
-        In the shape of `values`; else as `as_map` returns it.
+        The map, in the shape of `values`; otherwise as for `as_map`.
 
     Raises
     ------
     ValueError
-        It is no such map; for one, its leading axis has another length.
+        The leading axis does not have the length 1 or 3; or as for `as_map`.
 
     """
     raw, factor = _plain(values, what)
@@ -116,13 +116,13 @@ def as_stokes_map(values: ArrayLike, what: str = "values") -> Map:
 
 
 def _map(raw: NDArray[Any], factor: float, what: str) -> Map:
-    """Give an array of one component or several the library's types and missing values."""
+    """Convert an array to the library's dtypes, with NaN for missing values."""
     masked = np.ma.getmaskarray(raw) if isinstance(raw, np.ma.MaskedArray) else None
     array = np.ma.getdata(raw)
     if array.dtype.kind == "b":
         raise ValueError(
-            f"{what}: it holds True and False, as masks do, and no map; give the map first, then "
-            "the mask"
+            f"{what}: it holds True and False, so it is a mask and not a map; give the map first, "
+            "then the mask"
         )
     kind = np.float32 if array.dtype.type in (np.float32, np.float16) else np.float64
     if factor != 1.0:
@@ -134,13 +134,13 @@ def _map(raw: NDArray[Any], factor: float, what: str) -> Map:
         result[masked] = np.nan
         ours = True
     result = _without_sentinels(result, ours=ours)
-    if factor != 1.0:  # after UNSEEN is gone: a multiple of it would pass for a temperature
+    if factor != 1.0:  # after UNSEEN is replaced: its multiple would look like a temperature
         result = np.multiply(result, factor)
     return result
 
 
 def as_mask(observed: ArrayLike, what: str = "observed", *, taker: str = "") -> NDArray[np.bool_]:
-    """Return a mask of one component as the library holds it.
+    """Return a mask of one component in the library's form.
 
     Parameters
     ----------
@@ -151,17 +151,17 @@ def as_mask(observed: ArrayLike, what: str = "observed", *, taker: str = "") -> 
     what
         Name of the argument, for error messages.
     taker
-        The function that takes one component, for the refusal of three.
+        Name of the calling function, for the error message about three components.
 
     Returns
     -------
-        ``(npix,)`` bool, True where observed. It is `observed` itself where that is such an array.
+        ``(npix,)`` bool, True where observed. If nothing has to be converted, `observed` itself.
 
     Raises
     ------
     ValueError
-        It is no such mask: several of them, three components, values between 0 and 1 (an apodised
-        mask), others.
+        `observed` has several masks or three components, values between 0 and 1 (an apodised
+        mask), or values outside of 0 to 1.
 
     """
     raw = one_component(_mask_numbers(observed, what), what, taker)
@@ -170,7 +170,7 @@ def as_mask(observed: ArrayLike, what: str = "observed", *, taker: str = "") -> 
 
 
 def as_stokes_mask(observed: ArrayLike, what: str = "observed") -> NDArray[np.bool_]:
-    """Return a mask for one component or three (I, Q, U) as the library holds it.
+    """Return a mask for one component or three (I, Q, U) in the library's form.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ def as_stokes_mask(observed: ArrayLike, what: str = "observed") -> NDArray[np.bo
     Raises
     ------
     ValueError
-        It is no such mask; for one, its leading axis has another length.
+        The leading axis does not have the length 1 or 3; or as for `as_mask`.
 
     """
     raw = _mask_numbers(observed, what)
@@ -195,7 +195,7 @@ def as_stokes_mask(observed: ArrayLike, what: str = "observed") -> NDArray[np.bo
 
 
 def _mask_numbers(observed: ArrayLike, what: str) -> NDArray[Any]:
-    """Take the numbers out of what a mask is held in."""
+    """Return the numbers of a mask as an array, without unit or wrapper."""
     if _is_sky(observed):
         raise ValueError(
             f"{what}: it is a SkyMap, whose numbers are temperatures; read a mask with "
@@ -206,7 +206,7 @@ def _mask_numbers(observed: ArrayLike, what: str) -> NDArray[Any]:
 
 
 def _mask(raw: NDArray[Any], what: str) -> NDArray[np.bool_]:
-    """Give an array of one component or several the library's type of a mask."""
+    """Convert an array of any number of components to bool."""
     masked = np.ma.getmaskarray(raw) if isinstance(raw, np.ma.MaskedArray) else None
     array = np.ma.getdata(raw)
     if array.dtype.kind == "b":
@@ -228,7 +228,7 @@ def pair_of(
 def _from_numbers(
     array: NDArray[Any], masked: NDArray[np.bool_] | None, what: str
 ) -> NDArray[np.bool_]:
-    """Turn zeros and ones into a mask, or say what else there is."""
+    """Convert zeros and ones to bool; raise ValueError for other values."""
     result = np.empty(array.size, np.bool_)
     low, high, between = 0.0, 1.0, False
     for start in range(0, array.size, _PART):
@@ -261,19 +261,19 @@ def _from_numbers(
 
 
 def _is_sky(values: object) -> bool:
-    """Tell a `skyfill.SkyMap`, whose room lies higher than this one."""
+    """Recognise a `skyfill.SkyMap`, which this package cannot import."""
     return hasattr(values, "unit_to_uk") and hasattr(values, "values")
 
 
 def _plain(values: object, what: str, *, temperature: bool = True) -> tuple[Any, float]:
-    """Take the numbers out of a SkyMap or a Quantity; give what they are multiplied with for µK."""
+    """Return the numbers of a SkyMap or a Quantity, and the factor that converts them to µK."""
     if _is_sky(values):
         return values.values, 1.0  # type: ignore[attr-defined]
     unit = getattr(values, "unit", None)
     if unit is None or not hasattr(values, "to_value"):
         return values, 1.0
     number = values.value  # type: ignore[attr-defined]
-    # astropy's own masked quantities keep their mask apart.
+    # astropy's masked quantities store their mask separately.
     if hasattr(number, "unmasked"):
         number = np.ma.array(number.unmasked, mask=number.mask)
     if not temperature:
@@ -284,7 +284,7 @@ def _plain(values: object, what: str, *, temperature: bool = True) -> tuple[Any,
 
 
 def _in_uk(unit: Any, what: str) -> float:  # noqa: ANN401 (astropy ships no types)
-    """Return how many µK an astropy unit is."""
+    """Return the size of an astropy unit in µK."""
     try:
         return float(unit.to("uK"))
     except ValueError:  # astropy's UnitsError is one
@@ -293,7 +293,7 @@ def _in_uk(unit: Any, what: str) -> float:  # noqa: ANN401 (astropy ships no typ
     if named is None:
         said = str(unit) or "no unit at all (dimensionless)"
         raise ValueError(
-            f"{what}: a quantity of {said} is no CMB temperature; convert it to K, mK or uK"
+            f"{what}: a quantity in {said} is not a CMB temperature; convert it to K, mK or uK"
         )
     return _CMB_UNITS[named["unit"]]
 
@@ -303,13 +303,13 @@ def _array(values: object, what: str) -> NDArray[Any]:
     try:
         array = values if isinstance(values, np.ma.MaskedArray) else np.asarray(values)
     except (TypeError, ValueError):  # lists of different lengths, or of quantities
-        raise ValueError(f"{what}: it is no array of numbers; give one map, (npix,)") from None
+        raise ValueError(f"{what}: it is not an array of numbers; give one map, (npix,)") from None
     if array.dtype.names:
         raise ValueError(
             f"{what}: it is a table with columns {', '.join(array.dtype.names)}; give one of them"
         )
     if array.dtype.kind not in "biuf":
-        raise ValueError(f"{what}: it holds {array.dtype.name}, no real numbers")
+        raise ValueError(f"{what}: it holds {array.dtype.name}, not real numbers")
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
@@ -319,8 +319,8 @@ def _is_unseen(part: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _without_sentinels(values: NDArray[Any], *, ours: bool) -> NDArray[Any]:
-    """Put NaN for UNSEEN and inf; in a copy, if there are any and the array is a caller's."""
-    # Most maps have none: the smallest and the largest number tell, in a pass without a copy.
+    """Replace UNSEEN and inf by NaN; a caller's array is copied first if it has any."""
+    # Most maps have neither. The smallest and the largest value show that without a copy.
     low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
     if not (low <= UNSEEN * (1 - _UNSEEN_ROUNDING) or np.isinf(high)):
         return values
@@ -344,7 +344,7 @@ def check_angles(
     what
         Name of the argument, for error messages.
     least, most
-        The range, radians, both inclusive; more by a rounding is taken.
+        The range, radians, both inclusive, with a tolerance for rounding.
 
     """
     try:
@@ -353,7 +353,7 @@ def check_angles(
         raise ValueError(f"{what} must be one angle or several, in radians") from None
     if angles.ndim != 1:
         raise ValueError(f"{what} must be one-dimensional, (n,), got the shape {angles.shape}")
-    slack = 1e-9  # of arithmetic: np.radians(90) is π/2 to the last bit, its sums are not
+    slack = 1e-9  # for rounding: np.radians(90) is exactly π/2, sums of angles are not
     wrong = ~((angles >= least - slack) & (angles <= most + slack))
     if wrong.any():
         check_angle(float(angles[wrong][0]), what, least=least, most=most)
@@ -363,18 +363,18 @@ def check_angles(
 def as_skies(
     values: ArrayLike | Iterable[ArrayLike], what: str = "values", *, taker: str = ""
 ) -> Iterator[Map]:
-    """Give one map, or several one after the other, each as `as_map` returns it.
+    """Yield one map or several, one at a time, each converted by `as_map`.
 
     Parameters
     ----------
     values
-        One map, as for `as_map`; an array (n, npix) of n maps of one thing, such as realizations;
-        or anything that gives maps, which are held one at a time. Here (3, npix) is three
-        realizations of one component; three components of one sky are (1, 3, npix).
+        One map, as for `as_map`; an array (n, npix) of n maps of one component, such as
+        realizations; or any iterable of maps, which are held one at a time. Here (3, npix) means
+        three realizations of one component; three components of one sky are (1, 3, npix).
     what
         Name of the argument, for error messages.
     taker
-        The function that takes one component, for the refusal of three.
+        Name of the calling function, for the error message about three components.
 
     """
     if _is_sky(values) or (isinstance(values, list | tuple) and values and _is_number(values[0])):
@@ -384,8 +384,8 @@ def as_skies(
         yield as_map(values, what, taker=taker)
         return
     if not isinstance(values, Iterable):
-        raise ValueError(  # noqa: TRY004 (as what is no map is everywhere)
-            f"{what}: it is no map; give (npix,), or several"
+        raise ValueError(  # noqa: TRY004 (ValueError, like all errors here)
+            f"{what}: it is not a map; give (npix,), or several"
         )
     for number, each in enumerate(values):
         yield as_map(each, f"{what}[{number}]", taker=taker)
@@ -398,9 +398,10 @@ def _is_number(value: object) -> bool:
 def as_sums(
     values: ArrayLike, what: str = "values", *, taker: str = "", stokes: bool = False
 ) -> NDArray[Any]:
-    """Return a map, or a mask to be summed or cut as zeros and ones.
+    """Return a map, or a mask that is used as zeros and ones in sums and cuts.
 
-    As `as_map` and `as_mask` do; with ``stokes`` as `as_stokes_map` and `as_stokes_mask` do.
+    It is converted by `as_map` or `as_mask`; with ``stokes`` by `as_stokes_map` or
+    `as_stokes_mask`.
     """
     if isinstance(values, np.ndarray) and values.dtype.kind == "b":
         return as_stokes_mask(values, what) if stokes else as_mask(values, what, taker=taker)

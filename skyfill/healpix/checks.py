@@ -1,4 +1,4 @@
-"""Check resolutions, seeds, angles and other numbers; the only place that words these errors."""
+"""Check resolutions, seeds, angles and other numbers, with one wording for their errors."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ __all__ = [
 MAX_NSIDE = 8192
 """The largest resolution that skyfill is tested at (805 million pixels)."""
 
-#: Names of devices that torch knows, of which CMB sites have some; `meta` computes nothing.
+#: Devices of torch on which fills can run; its device `meta` computes nothing.
 _DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
-#: What people write for a device.
+#: Spelling of a device: its kind, then a number if there are several.
 _DEVICE = re.compile(r"(?P<kind>[a-z]+)(?P<number>:\d+)?")
 
 
@@ -33,9 +33,9 @@ def check_nside(nside: SupportsIndex | float, *, what: str = "nside") -> int:
     Parameters
     ----------
     nside
-        HEALPix resolution; a float such as 64.0 is taken, as headers and divisions give it.
+        HEALPix resolution. A float such as 64.0 is accepted, since headers and divisions give it.
     what
-        What the number is, for the error message: an argument or a file.
+        Name of the argument or file, for the error message.
 
     """
     whole = _whole(nside, floats=True)
@@ -49,7 +49,7 @@ def check_nside(nside: SupportsIndex | float, *, what: str = "nside") -> int:
 def check_seed(seed: SupportsIndex, *, what: str = "seed") -> int:
     """Return a seed as int, or raise ValueError if it is not an integer, 0 or more.
 
-    None is refused, too: numpy would take it for "a new sky at each call".
+    None is refused, too: with it numpy would give a new sky at each call.
     """
     whole = _whole(seed)
     if whole is None or whole < 0:
@@ -122,11 +122,11 @@ def in_radians(value: Any, what: str) -> Any:  # noqa: ANN401 (numbers, arrays a
     try:
         return value.to_value("rad")
     except ValueError:  # astropy's UnitsError is one
-        raise ValueError(f"{what}: {value.unit} is no unit of angles") from None
+        raise ValueError(f"{what}: {value.unit} is not a unit of angles") from None
 
 
 def device_name(name: str) -> str:
-    """Return the name of a device as torch has it, whether the machine has one or not.
+    """Return torch's name of a device, without checking that the machine has it.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def device_name(name: str) -> str:
     Raises
     ------
     ValueError
-        There is no such name.
+        The name is unknown.
 
     """
     found = _DEVICE.fullmatch(str(name).strip().lower())
@@ -152,7 +152,7 @@ def device_name(name: str) -> str:
 
 
 def _whole(value: object, *, floats: bool = False) -> int | None:
-    """Return a number as int; None where it is no whole number, or a truth value."""
+    """Return a number as int; None if it is a bool or not a whole number."""
     if _is_bool(value):
         return None
     if isinstance(value, Integral):
@@ -163,12 +163,12 @@ def _whole(value: object, *, floats: bool = False) -> int | None:
 
 
 def _is_bool(value: object) -> bool:
-    """Tell True and False, numpy's too, which calls them no integers."""
+    """Recognise True and False, of Python and of numpy."""
     return isinstance(value, bool) or type(value).__name__ in ("bool", "bool_")
 
 
 def _shown(value: object) -> str:
-    """Word a value: numbers without their type, anything else in full but not for pages."""
+    """Format a value for a message: numbers without their type, anything else up to 60 letters."""
     text = str(value) if isinstance(value, Real) else repr(value)
     text = " ".join(text.split())
     return text if len(text) <= 60 else f"{text[:57]}..."

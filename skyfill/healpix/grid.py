@@ -44,7 +44,7 @@ __all__ = [
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
-# Threads that wait for each other cost more than some thousand pixels do.
+# Starting threads costs more than computing some thousand pixels.
 @parallel_beyond(100_000)
 def _directions(nside: int, ipix: NDArray[np.int64], nest: bool, out: NDArray[np.float64]) -> None:
     for i in prange(ipix.size):
@@ -89,7 +89,7 @@ def _convert(nside: int, ipix: NDArray[np.int64], nest: bool, out: NDArray[np.in
 
 
 def check_pixels(nside: int, ipix: ArrayLike) -> NDArray[np.int64]:
-    """Return pixel indices as an array, or raise ValueError if one is no pixel of this Nside."""
+    """Return pixel indices as an array, or raise ValueError if one is out of range for Nside."""
     pixels = np.ascontiguousarray(np.atleast_1d(ipix), dtype=np.int64)
     npix = 12 * nside**2
     if pixels.size and (pixels.min() < 0 or pixels.max() >= npix):
@@ -165,8 +165,8 @@ def neighbours(nside: int, ipix: ArrayLike, nest: bool = False) -> NDArray[np.in
 
     Returns
     -------
-    ``(n, 8)``, the neighbours SW, W, NW, N, NE, E, SE, S; -1 for the one that the pixels at a
-    corner of three faces lack.
+    ``(n, 8)``, the neighbours SW, W, NW, N, NE, E, SE, S. Pixels at a corner where three faces meet
+    lack one neighbour, for which there is -1.
 
     Raises
     ------
@@ -180,7 +180,7 @@ def neighbours(nside: int, ipix: ArrayLike, nest: bool = False) -> NDArray[np.in
 
 
 def nest_to_ring(nside: int, ipix: ArrayLike) -> NDArray[np.int64]:
-    """Turn NESTED indices into RING ones: (n,) to (n,); ValueError for one that is no pixel."""
+    """Convert NESTED to RING indices, (n,) to (n,); ValueError if one is out of range."""
     pixels = check_pixels(check_nside(nside), ipix)
     out = np.empty_like(pixels)
     _convert(nside, pixels, True, out)
@@ -188,7 +188,7 @@ def nest_to_ring(nside: int, ipix: ArrayLike) -> NDArray[np.int64]:
 
 
 def ring_to_nest(nside: int, ipix: ArrayLike) -> NDArray[np.int64]:
-    """Turn RING indices into NESTED ones: (n,) to (n,); ValueError for one that is no pixel."""
+    """Convert RING to NESTED indices, (n,) to (n,); ValueError if one is out of range."""
     pixels = check_pixels(check_nside(nside), ipix)
     out = np.empty_like(pixels)
     _convert(nside, pixels, False, out)
@@ -196,23 +196,23 @@ def ring_to_nest(nside: int, ipix: ArrayLike) -> NDArray[np.int64]:
 
 
 def reorder(values: NDArray[Scalar], nest_in: bool, nest_out: bool) -> NDArray[Scalar]:
-    """Turn a map from one ordering into the other.
+    """Convert a map from one ordering to another.
 
     Parameters
     ----------
     values
-        (npix,), (1, npix) or (3, npix), any dtype that numba knows (numbers and booleans).
+        (npix,), (1, npix) or (3, npix), any dtype that numba supports (numbers and booleans).
     nest_in, nest_out
         Orderings of the input and the output.
 
     Returns
     -------
-    In the shape of `values`, a copy, also where the orderings agree.
+    A copy in the shape of `values`, also if the orderings agree.
 
     Raises
     ------
     ValueError
-        If npix is no 12 nside^2, or the leading axis holds neither 1 nor 3 components.
+        If npix is not 12 nside^2, or the leading axis holds neither 1 nor 3 components.
     """
     nside = sky_shape(values, "values").nside
     if nest_in == nest_out:
@@ -221,7 +221,7 @@ def reorder(values: NDArray[Scalar], nest_in: bool, nest_out: bool) -> NDArray[S
 
 
 def _reordered(nside: int, values: NDArray[Any], nest_in: bool) -> NDArray[Any]:
-    """Turn one component from an ordering into the other."""
+    """Convert one component to the other ordering."""
     out = np.empty(values.shape, values.dtype.newbyteorder("="))
     source = np.ascontiguousarray(values, dtype=out.dtype)
     (_reorder_to_ring if nest_in else _reorder_to_nest)(nside, source, out)
@@ -238,9 +238,10 @@ def pixel_radius(nside: int) -> float:
 
 @lru_cache(maxsize=8)
 def ring_table(nside: int) -> NDArray[np.float64]:
-    """Tabulate the rings for `pixel.interpolate_ring`, a pole before and after them.
+    """Tabulate the rings for `pixel.interpolate_ring`.
 
-    (4 nside + 1, 4): colatitude in radians, its cosine and sine, 1 / (distance to the next ring).
+    The first and the last row are the poles. (4 nside + 1, 4): colatitude in radians, its cosine
+    and sine, 1 / (distance to the next ring).
     """
     ring = np.arange(4 * nside + 1)
     north = np.minimum(ring, 4 * nside - ring)

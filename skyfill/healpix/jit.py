@@ -1,8 +1,8 @@
-"""How this package compiles its loops: three decorators, typed, and nothing else.
+"""Decorators that compile the package's loops with numba.
 
-Kernels are plain loops over arrays the caller gives.  They allocate nothing, check nothing and
-never use ``fastmath`` (NaN travels through them); parallel ones write to disjoint places, so the
-number of threads never changes a result.
+Kernels are plain loops over arrays that the caller provides.  They allocate nothing and check
+nothing.  They do not use ``fastmath``, because NaN must be preserved.  Parallel kernels write to
+disjoint places, so the number of threads does not change a result.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def parallel(function: Function) -> Function:
 
 
 def parallel_beyond(number: int) -> Callable[[Function], Callable[[int], Function]]:
-    """Compile a ``prange`` loop twice: serial for up to so many iterations, parallel for more.
+    """Compile a ``prange`` loop twice: serial for up to `number` iterations, parallel for more.
 
-    Threads that wait for work spin and hold cores that others need, so that short loops run on one.
+    Waiting threads spin and occupy cores that others need, so short loops run on one thread.
     The loop is called with its number of iterations first: ``loop(n)(...)``.
     """
 
@@ -48,9 +48,9 @@ def parallel_beyond(number: int) -> Callable[[Function], Callable[[int], Functio
 
 
 def _twin(function: Function) -> Function:
-    """Copy a function under another name: numba's cache on disk tells functions by their names."""
+    """Copy a function under another name, since numba's disk cache identifies functions by name."""
     if not isinstance(function, FunctionType):
-        raise TypeError(f"{function!r} is no function")
+        raise TypeError(f"{function!r} is not a function")
     twin = FunctionType(function.__code__, function.__globals__, f"{function.__name__}_parallel")
     twin.__qualname__ = f"{function.__qualname__}_parallel"
     twin.__module__ = function.__module__

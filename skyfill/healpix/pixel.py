@@ -387,7 +387,7 @@ def interpolate_ring(
     if above < last:
         start, length, shifted = ring_start(nside, above + 1)
         p2, p3, v = _between(start, length, turn * length - 0.5 * shifted)
-    if above == 0:  # the four pixels around a pole share what lies beyond the last ring
+    if above == 0:  # the four pixels around a pole share the area beyond the last ring
         pole = 0.25 * rest
         p0, p1 = (p2 + 2) & 3, (p3 + 2) & 3
         return p0, p1, p2, p3, pole, pole, (1 - v) * below + pole, v * below + pole

@@ -1,7 +1,7 @@
 """Number the chosen pixels of a map, in less than three bits a pixel.
 
-A table of places takes 32 bits a pixel, which at Nside 8192 are three gigabytes. Here a pixel has
-one bit, and every 64 of them the count of those before.
+A table of indices takes 32 bits a pixel, three gigabytes at Nside 8192. Here each pixel has one
+bit, and each word of 64 pixels has the count of chosen pixels before it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Ranks", "chosen", "rank", "ranks"]
 
-# All are uint64: numba turns what mixes uint64 and other integers into floats.
+# All are uint64: numba converts mixtures of uint64 and other integers to floats.
 _ONE = np.uint64(1)
-#: The bits of a pixel's number that say which bit of its word is its own.
+#: The low bits of a pixel's number, which give its bit in the word.
 _LOW = np.uint64(63)
 #: Bits by which a pixel's number is shifted to give the number of its word.
 _WORD = np.uint64(6)
@@ -39,16 +39,16 @@ _HIGHEST = np.uint64(56)
 
 
 class Ranks(NamedTuple):
-    """Which pixels are chosen, and how many before each."""
+    """Chosen pixels as bits, with counts."""
 
     bits: NDArray[np.uint64]
-    """(npix / 64,), a bit for each pixel, the lowest first."""
+    """(npix / 64,), one bit for each pixel, the lowest bit first."""
     before: NDArray[np.int32]
-    """(npix / 64,), how many are chosen before the first pixel of a word."""
+    """(npix / 64,), number of chosen pixels before the first pixel of each word."""
 
 
 def ranks(flags: NDArray[np.bool_]) -> Ranks:
-    """Give numbers to the true entries of ``(n,)`` flags, in order."""
+    """Give the true entries of ``(n,)`` flags their numbers, in order."""
     words = -(-flags.size // 64)
     bits, count = np.empty(words, np.uint64), np.empty(words, np.int32)
     _fill(np.ascontiguousarray(flags), bits, count)
@@ -75,7 +75,7 @@ def chosen(bits: NDArray[np.uint64], pixel: int) -> bool:
 
 @compiled
 def rank(bits: NDArray[np.uint64], before: NDArray[np.int32], pixel: int) -> int:
-    """Give the number of a pixel among the chosen ones, -1 if it is not chosen."""
+    """Give the index of a pixel among the chosen pixels, -1 if it is not chosen."""
     p = np.uint64(pixel)
     word = bits[p >> _WORD]
     one = _ONE << (p & _LOW)

@@ -1,13 +1,13 @@
-"""The Stokes axis of maps: the only place that turns an array into a resolution.
+"""The Stokes axis of maps. Only this module derives a resolution from an array.
 
 A map is ``(npix,)``, one component, or ``(components, npix)`` with a leading Stokes axis: one
 component (I) or three (I, Q, U). Masks have the same shapes. The harmonic coefficients of three
-components are those of T, E and B; T belongs to I with spin 0, and E and B together to Q and U with
-spin 2. U has the sign of HEALPix (COSMO), not of the IAU.
+components are T, E and B: T is the transform of I with spin 0, E and B are the transform of Q and U
+with spin 2. U has the sign of HEALPix (COSMO), not of the IAU.
 
-Code that handles one component asks `nside_of`, which refuses any leading axis. Code that handles
-both asks `sky_shape`. Nothing else may infer the resolution from the number of numbers in an array:
-four stacked maps of Nside 64 have as many as one map of Nside 128.
+Code for one component calls `nside_of`, which refuses any leading axis. Code for one or three
+components calls `sky_shape`. No other code may infer the resolution from the size of an array: four
+stacked maps of Nside 64 have as many numbers as one map of Nside 128.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ class Stokes:
         return len(self.components)
 
     def __str__(self) -> str:
-        """Name them as messages do: ``1 component (I)`` or ``3 components (I, Q, U)``."""
+        """Name them for messages: ``1 component (I)`` or ``3 components (I, Q, U)``."""
         count = len(self)
         return f"{count} component{'s' * (count > 1)} ({', '.join(self.components)})"
 
     def rows(self) -> tuple[tuple[int, slice], ...]:
-        """List the spins and the rows that are transformed together, in their order.
+        """List each spin with the rows that are transformed together, in order.
 
         Examples
         --------
@@ -78,18 +78,18 @@ INTENSITY = Stokes(("I",), ("T",), (0,))
 POLARIZED = Stokes(("I", "Q", "U"), ("T", "E", "B"), (0, 2, 2))
 """Three components: temperature and linear polarization."""
 
-#: What a leading axis may be, by its length.
+#: Components by the length of the leading axis.
 _BY_LENGTH = {len(each): each for each in (INTENSITY, POLARIZED)}
 
 
 @dataclass(frozen=True)
 class SkyShape:
-    """What the shape of a map says: its components and its resolution."""
+    """Components and resolution of a map, from its shape."""
 
     stokes: Stokes
     nside: int
     axis: bool
-    """Whether the array has the leading axis, which one component may lack."""
+    """Whether the array has the leading axis, which is optional for one component."""
 
     @property
     def npix(self) -> int:
@@ -103,14 +103,14 @@ class SkyShape:
 
 
 def nside_of_length(npix: int, what: str) -> int:
-    """Return the resolution of a full sky of `npix` pixels, as files count them.
+    """Return the resolution of a full sky of `npix` pixels.
 
     Parameters
     ----------
     npix
         Number of pixels of one component, 12 nside².
     what
-        What has this number of pixels, for the error message: an argument or a file.
+        Name of the argument or file, for the error message.
 
     Raises
     ------
@@ -142,7 +142,7 @@ def sky_shape(values: NDArray[Any], what: str) -> SkyShape:
     Raises
     ------
     ValueError
-        There are more axes than these, the leading axis has another length than 1 or 3, or npix is
+        There are more than two axes, the length of the leading axis is neither 1 nor 3, or npix is
         not 12 nside².
 
     Examples
@@ -180,7 +180,7 @@ def nside_of(values: NDArray[Any], what: str) -> int:
 
 
 def one_component(values: NDArray[Any], what: str, taker: str = "") -> NDArray[Any]:
-    """Return a map of one component without its leading axis, or refuse three by name.
+    """Return a map of one component without its leading axis; refuse three components.
 
     The number of pixels is not checked.
 
@@ -191,7 +191,7 @@ def one_component(values: NDArray[Any], what: str, taker: str = "") -> NDArray[A
     what
         Name of the argument, for the error message.
     taker
-        The function that takes one component, for the error message.
+        Name of the calling function, for the error message.
 
     Returns
     -------
@@ -200,7 +200,7 @@ def one_component(values: NDArray[Any], what: str, taker: str = "") -> NDArray[A
     Raises
     ------
     ValueError
-        There are three components, or the leading axis is no Stokes axis.
+        There are three components, or the leading axis is not a Stokes axis.
 
     """
     shape = _leading(values.shape, what)
@@ -224,7 +224,8 @@ def same_sky(values: NDArray[Any], observed: NDArray[Any]) -> NDArray[Any]:
 
     Returns
     -------
-        In the shape of the map; a read-only view of `observed` where it is for several components.
+        The mask in the shape of the map. If one mask serves several components, this is a
+        read-only view of `observed`.
 
     Raises
     ------
@@ -249,10 +250,10 @@ def same_sky(values: NDArray[Any], observed: NDArray[Any]) -> NDArray[Any]:
 def by_component(
     function: Callable[[NDArray[Any]], NDArray[Any]], values: NDArray[Any]
 ) -> NDArray[Any]:
-    """Apply a function of one component to each, and keep the leading axis if there is one.
+    """Apply a function of one component to each component; keep the leading axis, if any.
 
-    Only for functions that may treat Q and U as numbers of their own: those that move, count or
-    compare pixels. To interpolate or average Q and U, turn them into common axes first.
+    Use it only for functions that may treat Q and U separately, since they move, count or compare
+    pixels. To interpolate or average Q and U, rotate them to common axes first.
 
     Parameters
     ----------
@@ -272,7 +273,7 @@ def by_component(
 
 
 def _leading(shape: tuple[int, ...], what: str) -> tuple[int, ...]:
-    """Return the shape of a map, or raise ValueError where it is none."""
+    """Return the shape of a map; raise ValueError if no map has this shape."""
     if len(shape) == 1 or (len(shape) == 2 and shape[0] in _BY_LENGTH):
         return shape
     if len(shape) == 2:
@@ -284,7 +285,7 @@ def _leading(shape: tuple[int, ...], what: str) -> tuple[int, ...]:
 
 
 def _one_wanted(stokes: Stokes, what: str, taker: str) -> str:
-    """Word the refusal of components that are not handled."""
+    """Return the error message about components that are not handled."""
     name = _bare(what)
     named = f"`{name}`" if name.isidentifier() else what
     takes = f"{taker} takes one" if taker else "(npix,) is wanted"

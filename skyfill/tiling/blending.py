@@ -16,18 +16,18 @@ def window(shape: tuple[int, int], guard: int = 0, power: int = 4) -> NDArray[np
     """Taper a tile from 1 at its centre towards 0 at its border.
 
     The taper is cos^power along rows times cos^power along columns. A blend divides by the sum of
-    the windows (`skyfill.tiling.Paster`), which makes the weights of the tiles over a point sum to
-    one; since each window falls to zero with its derivatives, the blend has no step and no kink
-    where a tile ends.
+    the windows (`skyfill.tiling.Paster`), so the weights of the tiles over a point sum to one. Each
+    window falls to zero with its derivatives, so the blend has no step and no kink where a tile
+    ends.
 
     Parameters
     ----------
     shape
         ``(ny, nx)``, pixels.
     guard
-        Outermost pixels on each side that count for nothing: exactly 0.
+        Number of outermost pixels on each side whose weight is exactly 0.
     power
-        Exponent of the cosine: larger trusts the middle of a tile more.
+        Exponent of the cosine; a larger one gives more weight to the middle of a tile.
 
     Returns
     -------
@@ -36,7 +36,7 @@ def window(shape: tuple[int, int], guard: int = 0, power: int = 4) -> NDArray[np
     Raises
     ------
     ValueError
-        If the guard leaves nothing, or the power is below 1.
+        If the guard leaves no pixel, or the power is below 1.
 
     """
     if guard < 0 or 2 * guard >= min(shape) or power < 1:

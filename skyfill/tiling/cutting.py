@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["cut", "cut_nearest", "gather", "sees"]
 
-BLOCKS = 64  # shares into which the rows of a cut are dealt: enough to keep any processor busy
-BATCH = 2**23  # tile pixels that are gathered at a time: 64 MiB
+BLOCKS = 64  # blocks of rows, which threads share: enough for any number of cores
+BATCH = 2**23  # tile pixels gathered at a time: 64 MiB
 
 
 def cut(
@@ -37,15 +37,16 @@ def cut(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Cut a map into tiles, interpolating between observed pixels only.
 
-    Each tile pixel is the weighted mean of the observed ones of the four map pixels around it,
-    with healpy's bilinear weights. Unobserved pixels, also NaN, are never read.
+    Each tile pixel is the weighted mean of those map pixels, of the four around it, that are
+    observed. The weights are healpy's bilinear ones. Unobserved pixels are never read, so they may
+    be NaN.
 
     Parameters
     ----------
     values
-        ``(npix,)``, any unit; or a mask, of which no copy is made.
+        ``(npix,)``, any unit; or a mask, which is not copied.
     observed
-        ``(npix,)``, True where observed, or None where all are.
+        ``(npix,)``, True where observed; None if all pixels are.
     layouts
         Tiles of one shape.
     nest
@@ -57,8 +58,8 @@ def cut(
         ``(ntile, ny, nx)``, float32 for a float32 map or a mask, else float64; 0 where nothing is
         observed.
     weights
-        The same shape: the part of the interpolation weight, 0 to 1, that was observed. Without
-        a mask a read-only array of ones.
+        The same shape: the observed fraction, 0 to 1, of the interpolation weight. Without a mask,
+        a read-only array of ones.
 
     Raises
     ------
@@ -131,7 +132,7 @@ def cut_nearest(
 def sees(
     observed: ArrayLike, layouts: Sequence[Layout], *, guard: int = 0, threshold: float
 ) -> NDArray[np.bool_]:
-    """Tell which tiles contain data: those in which `cut` gives a pixel enough weight.
+    """Tell which tiles contain data: at least one pixel with enough weight from `cut`.
 
     Parameters
     ----------
@@ -140,9 +141,9 @@ def sees(
     layouts
         Tiles of one shape.
     guard
-        Pixels along the border that do not count.
+        Number of pixels along the border that are ignored.
     threshold
-        The least weight, above 0.
+        Smallest weight that counts, above 0.
 
     Returns
     -------
@@ -151,7 +152,7 @@ def sees(
     Raises
     ------
     ValueError
-        If mask and layouts differ in resolution, layouts in shape, nothing is left of a tile, or
+        If mask and layouts differ in resolution, layouts in shape, the guard leaves no pixel, or
         the threshold is not above 0.
 
     """
@@ -169,7 +170,7 @@ def sees(
         nside,
         ring_table(nside),
         (dark.first, dark.stop, dark.begin),
-        # the pixels around a point are no farther than two of their radii; one more for rounding
+        # the pixels around a point lie within two of their radii; a third one allows for rounding
         (where.centre, np.full(out.size, inner.radius + 3 * pixel_radius(nside))),
         where.grid,
         (ny, nx, guard),
@@ -190,15 +191,15 @@ def gather(
 ) -> NDArray[np.float64]:
     """Cut a whole map into tiles that reproduce it when pasted.
 
-    One bilinear cut smooths: at the wavelengths of ell = nside it keeps about 93% of the
-    amplitude. Each further pass cuts the remainder, map - paste(tiles), and adds it, which squares
-    the loss, then cubes it, and so on. Two passes return C_ell within 1% up to ell = nside, three
-    within 0.2%.
+    A single bilinear cut smooths: at the wavelengths of ell = nside it keeps about 93% of the
+    amplitude. Each further pass cuts the residual, map - paste(tiles), and adds it. With n passes
+    the relative loss is raised to the power n. Two passes return C_ell within 1% up to ell = nside,
+    three within 0.2%.
 
     Parameters
     ----------
     values
-        ``(npix,)``, finite; a map with holes is filled first, by `skyfill.diffuse` for one.
+        ``(npix,)``, finite. Fill a map with holes first, for example by `skyfill.diffuse`.
     layouts
         Tiles of one shape.
     window
@@ -245,7 +246,7 @@ def gather(
 
 
 def _any_map(values: ArrayLike) -> NDArray[Any]:
-    """Return a map of any kind of numbers; integers, such as labels, stay what they are."""
+    """Return a map of any dtype of numbers; integers, such as labels, stay integers."""
     masked = isinstance(values, np.ma.MaskedArray)
     if isinstance(values, np.ndarray) and not masked and values.dtype.kind in "biu":
         return one_component(values, "values", "tiling.cut_nearest")

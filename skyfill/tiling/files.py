@@ -1,4 +1,4 @@
-"""Write and read tiles as FITS images, which other programs may display and change."""
+"""Write and read tiles as FITS images, for other programs to display and change."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def write_tile(
     Raises
     ------
     ValueError
-        If the tile has not the shape of its layout.
+        If the shapes of tile and layout differ.
     OSError
         If the file exists or cannot be written.
 
@@ -60,10 +60,10 @@ def read_tile(
     Parameters
     ----------
     path
-        A file of `write_tile`, possibly changed since, or any image with a TAN or CAR WCS, north up
-        and with square pixels.
+        A file of `write_tile`, which may have been changed, or any image with a TAN or CAR WCS,
+        north up and with square pixels.
     nside
-        Nside of its map, for an image whose header does not say.
+        Nside of its map, for an image whose header does not give it.
 
     Returns
     -------
@@ -94,7 +94,7 @@ def read_tile(
     except (OSError, TypeError, KeyError, AstropyUserWarning) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise ValueError(f"{path}: is no whole FITS file ({error})") from error
+        raise ValueError(f"{path}: is not a complete FITS file ({error})") from error
     return tile, _layout(path, header, tile.shape, nside)
 
 

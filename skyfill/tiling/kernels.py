@@ -44,8 +44,8 @@ def cut_bilinear(  # noqa: C901 - four pixels, four branches
 ) -> None:
     """Interpolate between the observed ones of the four pixels around each tile pixel.
 
-    An empty ``observed`` means that every pixel is; then ``weights`` is left alone. The rows of all
-    tiles are dealt out in equal blocks, each of which works in its own part of ``scratch``,
+    An empty ``observed`` means that every pixel is observed; ``weights`` is then not written. The
+    rows of all tiles are divided into equal blocks. Each block uses its own part of ``scratch``,
     (nblock, 3, nx).
     """
     ntile, ny, nx = tiles.shape
@@ -68,7 +68,7 @@ def cut_bilinear(  # noqa: C901 - four pixels, four branches
                     w1 *= observed[p1]
                     w2 *= observed[p2]
                     w3 *= observed[p3]
-                # a missing pixel's value must not be touched: zero times NaN is NaN
+                # a missing pixel's value must not be read: zero times NaN is NaN
                 total = 0.0
                 if w0 > 0.0:
                     total += w0 * values[p0]
@@ -158,11 +158,11 @@ def add_tiles(
 ) -> None:
     """Add windowed tiles to the pixels under them.
 
-    ``pixels`` are NESTED and sorted; cell c holds those from bounds[c] to bounds[c + 1] and lies
+    ``pixels`` are NESTED and sorted. Cell c holds those from bounds[c] to bounds[c + 1] and lies
     around the unit vector cells[c]. It meets tile t only if cells[c] . centres[t] >= near[t] and
-    its centre lies less than slack[t] pixels outside the tile. Cells are dealt out in blocks, each
-    with its part of ``scratch``, (nblock, largest cell, 3); a cell takes the tiles in their order,
-    so that each sum is the same whatever the threads.
+    its centre lies less than slack[t] pixels outside the tile. Cells are divided into blocks, each
+    with its part of ``scratch``, (nblock, largest cell, 3). A cell adds tiles in their order, so
+    the sums do not depend on the number of threads.
     """
     ntile, ny, nx = tiles.shape
     ncell = cells.shape[0]
@@ -219,10 +219,10 @@ def heaviest_tiles(
     heaviest: Floats,
     owners: Integers,
 ) -> None:
-    """Find the tile whose window weighs most at each pixel; of equals the first.
+    """Find the tile with the largest window weight at each pixel; the first of equal ones.
 
-    All but ``heaviest``, the weights (zero at the start), and ``owners`` (-1 at the start) are as
-    for `add_tiles`.
+    ``heaviest`` receives the weights and starts at 0; ``owners`` receives the tiles and starts at
+    -1. The other arguments are as for `add_tiles`.
     """
     ny, nx = window.shape
     for cell in prange(cells.shape[0]):

@@ -43,10 +43,10 @@ class Layout:
         ``"TAN"``, gnomonic, or ``"CAR"``, plate carrée about the reference point: oblique, so that
         tiles look the same at the poles as at the equator.
     coord
-        Frame of the map, ``"G"``, ``"C"`` or ``"E"``: only named in the FITS header.
+        Frame of the map, ``"G"``, ``"C"`` or ``"E"``. It is only used in the FITS header.
     offset
-        (columns, rows) from the tile's centre to the reference point. ``lat_deg=0`` and an offset
-        make a plain longitude and latitude box.
+        (columns, rows) from the tile's centre to the reference point. ``lat_deg=0`` with an offset
+        gives a box of longitude and latitude.
 
     Raises
     ------
@@ -65,7 +65,7 @@ class Layout:
     offset: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "nside", check_nside(self.nside))  # a float may be one
+        object.__setattr__(self, "nside", check_nside(self.nside))  # accepts a float such as 64.0
         for pixels in self.shape:
             check_whole(pixels, "shape")
         if not abs(self.lon_deg) <= 720:
@@ -129,13 +129,13 @@ class Layout:
         header["CRPIX2"] = y + 1
         header["CDELT1"] = -self.pixel_arcmin / 60
         header["CDELT2"] = self.pixel_arcmin / 60
-        # Upwards at the north pole of a CAR tile is the reference meridian for FITS, and for us the
-        # opposite one, to which upwards points just south of the pole.
+        # At the north pole of a CAR tile, "up" is along the reference meridian for FITS, but along
+        # the opposite one here, as it is just south of the pole.
         turn = 180.0 if not tan and self.lat_deg == 90 else 0.0
         header["CRVAL1"] = self.lon_deg + turn
         header["CRVAL2"] = self.lat_deg
-        # The pole seen from the tile is upwards; for CAR that is beyond the native pole's
-        # longitude 0 in the north and 180 in the south.
+        # The pole lies in the tile's upward direction. For CAR that is native longitude 0 in the
+        # north and 180 in the south.
         header["LONPOLE"] = 180.0 if tan or self.lat_deg < 0 else 0.0
         header["LATPOLE"] = self.lat_deg if tan else 90.0 - abs(self.lat_deg)
         if self.coord == "C":
@@ -178,16 +178,16 @@ class Frames(NamedTuple):
     def grid(
         self,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-        """The first four, which say where pixels are."""
+        """The first four fields, which give the positions of pixels."""
         return self.axes, self.step, self.origin, self.car
 
     def part(self, which: slice) -> Frames:
-        """Take some of the tiles."""
+        """Select some of the tiles."""
         return Frames._make(array[which] for array in self)
 
 
 def frames(layouts: Sequence[Layout]) -> Frames:
-    """Collect layouts, any number of one shape, into arrays.
+    """Collect layouts of equal shape, any number of them, into arrays.
 
     Raises
     ------

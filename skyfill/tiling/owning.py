@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["owners"]
 
-#: Pixels that are looked at at once: 300 MiB of memory.
+#: Pixels that are searched at once: 300 MiB of memory.
 _PIXELS = 2**22
 
 
@@ -46,7 +46,7 @@ def owners(
     Raises
     ------
     ValueError
-        There is no tile, its shape is not that of the window, or the map has no such pixels.
+        There is no tile, tiles and window differ in shape, or a pixel is out of range.
     """
     if not layouts:
         raise ValueError("there is no tile to own a pixel")

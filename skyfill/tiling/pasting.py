@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Paster", "paste"]
 
-CELL = 16  # side, in pixels, of the groups of pixels that are tested against a tile at once
-BLOCKS = 256  # shares into which these groups are dealt: enough to keep any processor busy
-BATCH = 2**22  # tile pixels whose spline coefficients are held at a time: 32 MiB
+CELL = 16  # side, in pixels, of the cells of pixels that are compared with a tile at once
+BLOCKS = 256  # blocks of these cells, which threads share: enough for any number of cores
+BATCH = 2**22  # tile pixels whose spline coefficients are in memory at a time: 32 MiB
 
 
 class Paster:
     """Blend tiles, batch by batch, at the centres of chosen pixels.
 
-    The value at a pixel is sum_t w_t tile_t / sum_t w_t over the tiles t that reach it, both
-    interpolated at its centre: the tile by cubic B-splines or bilinearly, its window bilinearly.
-    Sums are float64, and taken in the order in which tiles were added, so that neither the size of
-    the batches nor the number of threads changes the result.
+    The value at a pixel is sum_t w_t tile_t / sum_t w_t over the tiles t that cover it. Both
+    are interpolated at its centre: the tile by cubic B-splines or bilinearly, its window
+    bilinearly. Sums are float64 and follow the order in which tiles are added, so the result does
+    not depend on the size of the batches or the number of threads.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class Paster:
     Raises
     ------
     ValueError
-        For another order, or pixels that the map does not have.
+        For another order, or a pixel that is out of range.
 
     """
 
@@ -217,12 +217,12 @@ def pixels_near(nside: int, layouts: Sequence[Layout]) -> NDArray[np.int64]:
 
 
 def reach(where: Frames, cell_radius: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Say how far from tiles a disc may lie and still touch them.
+    """Give the largest distance at which a disc can touch each tile.
 
     Returns
     -------
     near
-        ``(ntile,)``, least cosine of the distance between the centres.
+        ``(ntile,)``, smallest cosine of the distance between the centres.
     slack
         ``(ntile,)``, largest distance of the disc's centre from the tile, in tile pixels; infinite
         for tiles so wide that the projection stretches without bounds.

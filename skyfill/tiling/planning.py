@@ -36,40 +36,40 @@ def plan(
 ) -> tuple[Layout, ...]:
     """Choose square tiles so that every hole pixel lies well inside one of them.
 
-    Holes that fit into a tile, alone or with holes nearby, get one centred on them, unless an
-    earlier tile already covers them. Wider holes are covered from a grid of rows of equal latitude
-    with a tile at each pole: grid points are used if they are the nearest to some hole pixel.
-    North-up squares fit such rows more closely than the centres of HEALPix pixels.
+    Holes that fit into a tile, alone or with holes nearby, get a tile centred on them, unless an
+    earlier tile already covers them. Wider holes are covered from a grid with rows of equal
+    latitude and a tile at each pole. A grid point is used if it is the nearest to some hole pixel.
+    For north-up squares such rows need fewer tiles than the centres of HEALPix pixels.
 
     Parameters
     ----------
     holes
-        ``(npix,)``, RING, True for the pixels to be covered; or these pixels as runs.
+        ``(npix,)``, RING, True in the pixels to be covered; or these pixels as runs.
     side
         Pixels along each side of a tile.
     pixel_arcmin
         Side of a tile pixel.
     margin
-        Least distance of a hole pixel's centre from the border of the tile that covers it, in
-        radians, measured in the tile's own projection.
+        Smallest distance of a hole pixel's centre from the border of the tile that covers it,
+        radians, in the tile's projection.
     projection, coord
         As for `Layout`.
     cover
-        Mean number of tiles, less their margins, over a point of a wide hole; at least 1.
+        Mean number of tiles, without their margins, over a point of a wide hole; at least 1.
 
     Returns
     -------
-    Layouts, none if there are no holes.
+    Layouts; empty if there are no holes.
 
     Raises
     ------
     ValueError
-        If the margin leaves nothing of a tile, or ``cover`` is below 1.
+        If the margin leaves no part of a tile, or ``cover`` is below 1.
 
     Notes
     -----
-    Holes are read in place, as runs along the rings. All further arrays are as long as the list of
-    runs, or of the pixels of small holes, beside flags for the pixels of half the Nside.
+    Holes are read in place, as runs along the rings. Other arrays have the length of the list of
+    runs or of the pixels of small holes; there are also flags for the pixels of half the Nside.
 
     """
     side = check_whole(side, "side", least=4)
@@ -99,8 +99,9 @@ def plan(
 class _Clumps:
     """Holes, joined with those close by: connected sets of coarse pixels that touch a hole.
 
-    Each has a disc, of which ``small`` ones fit into the circle of radius ``disc`` inside a tile;
-    these have ``centres`` and ``radii``, in the order of their first NESTED pixels.
+    Each clump has a disc around it. A clump is small if this disc fits into the circle of radius
+    ``disc`` inside a tile. Small clumps have ``centres`` and ``radii``, in the order of their first
+    NESTED pixels.
     """
 
     def __init__(self, holes: Runs, reach: float, *, tan: bool) -> None:
@@ -111,11 +112,11 @@ class _Clumps:
         self._labels, _ = self._runs.regions
         _, chords = self._runs.discs()
         most = 2 * np.arcsin(np.minimum(chords / 2, 1)) + pixel_radius(self.nside)
-        self._small = most <= self.disc * (1 + 1e-9)  # for want of digits a few too many
+        self._small = most <= self.disc * (1 + 1e-9)  # rounding may include a few too many
         self._measure()
 
     def _measure(self) -> None:
-        """Measure the small ones pixel by pixel."""
+        """Measure small clumps pixel by pixel."""
         which = self._small[self._labels]
         runs = self._runs.some(which)
         pixels = ring_to_nest(self.nside, runs.pixels())
@@ -138,7 +139,7 @@ class _Clumps:
         self._small[names[rank]] = small
 
     def wide(self, holes: Runs) -> Flags:
-        """Tell which runs of hole pixels, none coarser, lie in clumps that fit into no tile."""
+        """Tell which runs of hole pixels lie in clumps that are too wide for a tile."""
         down = (holes.nside // self.nside) ** 2
         parents = nest_to_ring(self.nside, ring_to_nest(holes.nside, holes.first) // down)
         inside = np.searchsorted(self._runs.first, parents, side="right") - 1
@@ -146,7 +147,7 @@ class _Clumps:
         return chosen
 
     def centres_beyond(self, chosen: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Choose the centres of small clumps that neither ``chosen`` tiles nor each other hold."""
+        """Choose centres for small clumps that are not covered by ``chosen`` or earlier tiles."""
         centres, room = self.centres, self.disc - self.radii
         held = np.zeros(len(centres), dtype=np.bool_)
         if len(chosen):
@@ -165,8 +166,8 @@ class _Clumps:
 
 
 def _cover_wide(holes: Runs, clumps: _Clumps, reach: float, cover: float) -> NDArray[np.float64]:
-    """Choose the grid points, as unit vectors, that the clumps need which fit into no tile."""
-    # a length in the plane of the tile, at its corner, over the same length on the sky
+    """Choose the grid points, as unit vectors, for clumps that are too wide for a tile."""
+    # ratio of a length in the tile's plane, at its corner, to the same length on the sky
     stretch = 1.0 + 2.0 * (reach if clumps.tan else math.tan(reach)) ** 2
     fine = max(clumps.nside, _fine_enough(holes.nside, reach / 32 / stretch))
     runs = holes.degraded(fine)
@@ -183,7 +184,7 @@ def _cover_wide(holes: Runs, clumps: _Clumps, reach: float, cover: float) -> NDA
         far = nearest_points(fine, runs.first, runs.stop, columns, starts, not clumps.tan, wanted)
         if far <= reach:
             break
-        spacing *= 0.97  # only tiles as curved as the sky come here
+        spacing *= 0.97  # only reached by tiles so large that they are strongly curved
     chosen = np.flatnonzero(wanted)
     row = np.searchsorted(starts, chosen, side="right") - 1
     theta = row * math.pi / (columns.size - 1)

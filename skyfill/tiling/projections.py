@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def deproject(
     axes: Floats, step: float, origin: Floats, car: bool, x: float, y: float
 ) -> tuple[float, float, float]:
-    """Point at a tile pixel: a unit vector."""
+    """Give the direction of a tile pixel, a unit vector."""
     u = (origin[0] - x) * step
     v = (y - origin[1]) * step
     if car:
@@ -49,7 +49,7 @@ def deproject(
 def project(
     axes: Floats, step: float, origin: Floats, car: bool, nx: int, i: float, j: float, k: float
 ) -> tuple[float, float]:
-    """Find the column and row of a unit vector (i, j, k); NaN where the tile cannot show it."""
+    """Give column and row of a unit vector (i, j, k); NaN if the projection cannot show it."""
     a = i * axes[0, 0] + j * axes[0, 1] + k * axes[0, 2]
     b = i * axes[1, 0] + j * axes[1, 1] + k * axes[1, 2]
     c = i * axes[2, 0] + j * axes[2, 1] + k * axes[2, 2]
@@ -68,7 +68,7 @@ def project(
 
 @parallel
 def deproject_all(axes: Floats, step: Floats, origin: Floats, car: Flags, out: Floats) -> None:
-    """Point at all pixels of tiles: ``out`` is (ntile, ny, nx, 3)."""
+    """Give the directions of all pixels of tiles in ``out``, (ntile, ny, nx, 3)."""
     ntile, ny, nx, _ = out.shape
     for k in prange(ntile * ny):
         t = int(np.int64(k)) // ny

@@ -31,11 +31,11 @@ def nearest_points(
     car: bool,
     wanted: Flags,
 ) -> float:
-    """Mark the grid points nearest to pixels, and say how far off-centre their tiles show any.
+    """Mark the grid point nearest to each pixel; give the largest distance from its tile's centre.
 
     Row r of the grid has columns[r] points at colatitude r pi / (rows - 1), the first at longitude
-    zero; starts[r] counts the points before it. The distance is the larger of |u| and |v|. The
-    pixels are RING, in runs.
+    zero; starts[r] counts the points before it. The distance is max(|u|, |v|). The pixels are
+    RING, in runs.
     """
     last = columns.size - 1
     far = 0.0
@@ -66,7 +66,7 @@ def nearest_points(
 
 @compiled
 def _share(nside: int, low: int, stop: int, n: int, column: int) -> tuple[int, int]:
-    """Find the end of the pixels, from one on, that a column is the nearest to, and its middle."""
+    """Give the end of the pixels whose nearest column is ``column``, and the column's middle."""
     _, _, phi = pix2zsphi_ring(nside, low)
     step = TWO_PI / n
     if low + 1 < stop:
@@ -86,7 +86,7 @@ def _share(nside: int, low: int, stop: int, n: int, column: int) -> tuple[int, i
 def _off_centre(
     nside: int, p: int, grid: tuple[float, float, float], column: int, car: bool
 ) -> float:
-    """Give the larger of |u| and |v| of a pixel in the tile of a column."""
+    """Give max(|u|, |v|) of a pixel in the tile of a column."""
     z, s, phi = pix2zsphi_ring(nside, p)
     cosine, sine, spacing = grid
     east = phi - column * spacing
@@ -108,7 +108,7 @@ def _covered(
     centre: Floats,
     radius: float,
 ) -> bool:
-    """Tell whether runs cover every pixel centre within a disc; they may do so without notice."""
+    """Tell whether runs cover every pixel centre in a disc, with some false negatives."""
     z, s = centre[2], math.hypot(centre[0], centre[1])
     phi = math.atan2(centre[1], centre[0])
     phi = phi + TWO_PI if phi < 0.0 else phi
@@ -132,7 +132,7 @@ def _covered(
         east = math.ceil((phi + half - origin) * (length / TWO_PI)) + 1
         if east - west >= length:
             west, east = 0, length - 1
-        # A stretch across the ring's beginning is two.
+        # A stretch across the beginning of the ring is split into two.
         west, east = (west + length, east + length) if west < 0 else (west, east)
         low, high = begin[ring], begin[ring + 1]
         if east < length:
@@ -149,7 +149,7 @@ def _covered(
 
 @compiled
 def _held(west: int, east: int, low: int, high: int, first: Indices, stop: Indices) -> bool:
-    """Tell whether one of the runs between two holds all pixels from one to another."""
+    """Tell whether a run from number ``low`` to ``high`` holds all pixels from west to east."""
     end = high
     while low < high:
         middle = (low + high) // 2
@@ -172,11 +172,11 @@ def sees(
     threshold: float,
     out: Flags,
 ) -> None:
-    """Tell which tiles have a pixel of enough observed weight, see `cut_bilinear`.
+    """Tell which tiles have a pixel with enough observed weight (see `cut_bilinear`).
 
-    ``dark`` are the unobserved pixels in runs. ``discs`` hold the pixels that tiles are made from.
-    ``shape`` ends with the pixels along the border that do not count. What is seen is mostly seen
-    at once, at a corner: a coarse grid is looked at before a finer one.
+    ``dark`` are the unobserved pixels in runs. ``discs`` hold the pixels from which tiles are cut.
+    The last entry of ``shape`` is the number of border pixels that are ignored. A coarse grid is
+    searched before a finer one, because most tiles with data have some at a corner.
     """
     ny, nx, guard = shape
     least = np.float32(threshold)

@@ -47,7 +47,7 @@ def _spline_rows(tile: Floats) -> None:
 
 @compiled
 def _spline_columns(tile: Floats) -> None:
-    # the recursion of the rows, run for all columns side by side
+    # the recursion of the rows, for all columns at once
     ny, nx = tile.shape
     pole = POLE
     for x in range(nx):

@@ -110,7 +110,7 @@ def test_what_is_no_tile_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_tile(path)
     path.write_text("no FITS")
-    with pytest.raises(ValueError, match="no whole FITS file"):
+    with pytest.raises(ValueError, match="is not a complete FITS file"):
         read_tile(path)
     fits.PrimaryHDU().writeto(path, overwrite=True)
     with pytest.raises(ValueError, match="no two-dimensional image"):
@@ -120,7 +120,7 @@ def test_what_is_no_tile_is_refused(tmp_path):
         read_tile(path)
     write_tile(path, np.zeros((SIDE, SIDE)), LAYOUT, overwrite=True)
     path.write_bytes(path.read_bytes()[:3000])
-    with pytest.raises(ValueError, match="no whole FITS file"):
+    with pytest.raises(ValueError, match="is not a complete FITS file"):
         read_tile(path)
 
 
