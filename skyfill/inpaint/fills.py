@@ -284,6 +284,6 @@ def refuse_flat(values: Map, seen: Mask) -> None:
     first = values[np.argmax(seen)]
     if np.all(values == first, where=seen):
         raise UnusableSkyError(
-            "the observed sky has one value only, which says nothing of beam and noise; give both"
+            "the observed sky is constant, so beam and noise cannot be fitted to it; give both"
             " (`fwhm`, `noise_uk_arcmin`), or pass `method='diffuse'`"
         )

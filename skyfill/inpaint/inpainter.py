@@ -227,7 +227,7 @@ class Inpainter:
         nside = nside_of(values, "values")
         self._method = method_of(options, nside)
         if noise_rms is not None and not self._method.noisy:
-            raise ValueError(f"{method} knows nothing of a noise map; use method gaussian")
+            raise ValueError(f"{method} does not accept a noise map; use method gaussian")
         self._anew = partial(
             Inpainter.of,
             observed=observed,
@@ -249,7 +249,7 @@ class Inpainter:
         share = float(self.holes.mean())
         if share > MOST_MISSING:
             warnings.warn(
-                f"{share:.1%} of the sky is filled: most of what comes out is the prior, not data",
+                f"{share:.1%} of the sky is filled: most of the result is prior, not data",
                 stacklevel=2,
             )
         some = None if np.count_nonzero(self.holes) == np.count_nonzero(~seen) else self.holes
@@ -361,14 +361,14 @@ class Inpainter:
             if wrong_order(self._values, seen):
                 if not self.options.trust_prior:
                     raise UnlikelyPriorError(
-                        f"{WRONG_ORDER}. To fill all the same, pass `trust_prior=True`"
+                        f"{WRONG_ORDER}. To fill it nevertheless, pass `trust_prior=True`"
                     )
                 warnings.warn(WRONG_ORDER, stacklevel=4)
             return None
         found = judge(self._data(), seen, self.prior, noise_variance=self._noise_variance)
         if found.verdict == "refused" and not self.options.trust_prior:
             raise UnlikelyPriorError(
-                f"the prior does not describe the observed sky: {found}. To fill all the same,"
+                f"the prior does not describe the observed sky: {found}. To fill it nevertheless,"
                 " pass `trust_prior=True`"
             )
         if found.verdict in ("doubtful", "refused"):
@@ -417,7 +417,7 @@ class Inpainter:
         if trouble is not None:
             message = f"the fill has not converged: {trouble}{self._cause()}"
             if not self.options.accept:
-                raise ConvergenceError(f"{message}; or take it as it is: `accept=True`")
+                raise ConvergenceError(f"{message}; to accept it nevertheless, pass `accept=True`")
             warnings.warn(message, ConvergenceWarning, stacklevel=3)
         return fill
 
@@ -435,8 +435,8 @@ class Inpainter:
             return words
         some = math.sqrt(_SOME_NOISE * signal * area) / ARCMIN
         return (
-            f"; it is taken to be nearly free of noise, so that every pixel counts: give the noise"
-            f" that it has (`noise_uk_arcmin={some:.2g}` is {_SOME_NOISE:.0%} of its variance)"
+            f"; the prior is nearly free of noise, which slows convergence: give the map's noise"
+            f" (`noise_uk_arcmin={some:.2g}` is {_SOME_NOISE:.0%} of its variance)"
             f"{words.replace('; pass', ', or')}"
         )
 
@@ -481,7 +481,7 @@ class Inpainter:
         index = check_seed(index, what="index")
         if not self.stochastic:
             raise ValueError(
-                "diffuse has no realizations; use `method='vae'`, or its one fill (`mean`)"
+                "diffuse has no realizations; use `method='vae'`, or its single fill (`mean`)"
             )
         if isinstance(self._fill, Ensemble):
             self.converged = None

@@ -65,7 +65,7 @@ class FillOptions:
             if value not in known:
                 raise ValueError(f"{name} {value!r} is unknown; choose one of {', '.join(known)}")
         if self.method == "cosmovae" and self.polish:
-            raise ValueError("cosmovae knows no prior to polish with; use vae, or drop `polish`")
+            raise ValueError("cosmovae has no prior to polish with; use vae, or drop `polish`")
         for name, least in (("threads", 0), ("polish", 0), ("refine", 0), ("batch_size", 1)):
             count = getattr(self, name)
             if count is not None:

@@ -175,7 +175,7 @@ def within(
     least = method.memory(sizes, tiles)
     if least > limit:
         raise ValueError(
-            f"{request.method} takes some {_amount(least)} for {sizes.sum()} hole pixels at Nside "
+            f"{request.method} takes about {_amount(least)} for {sizes.sum()} hole pixels at Nside "
             f"{nside}, `limit` is {_amount(limit)}; "
             f"{_advice(request, nside, sizes, tiles, limit)}"
         )
@@ -193,14 +193,14 @@ def _advice(
     plain = replace(request, polish=0, batch_size=_LEAST)
     polish = request.at(nside).polish(int(sizes.sum()))
     if polish and plain.at(nside).memory(sizes, tiles) <= limit:
-        return "without polish it fits (`polish=0`)"
+        return "it fits without polish (`polish=0`)"
     other = Request("diffuse").at(nside).memory(sizes, {})
     if request.method != "diffuse" and other <= limit:
         return f"`method='diffuse'` takes {_amount(other)}"
     lower = nside // 2
     while lower and plain.at(lower).memory(sizes // (nside // lower) ** 2, tiles) > limit:
         lower //= 2
-    return f"at Nside {lower} it fits" if lower else "nothing fits; raise it"
+    return f"at Nside {lower} it fits" if lower else "nothing fits; raise `limit`"
 
 
 def _amount(memory: float) -> str:

@@ -137,7 +137,7 @@ def tile_engine(options: FillOptions) -> tuple[FlatEngine, ModelCard | None]:
 
     vae.pick_device(options.device, threads=options.threads)
     if len(options.files) > 1:
-        raise ValueError("vae has one file of weights, cosmovae may have several; pass one")
+        raise ValueError("vae uses one file of weights, only cosmovae several; pass one")
     learned = bool(options.files) if options.network is None else options.network
     network, card = vae.load(*options.files) if learned else (None, None)
 

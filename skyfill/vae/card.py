@@ -77,8 +77,8 @@ class ModelCard:
         if not said:
             return None
         return (
-            f"{self.name} does not know {' and '.join(said)}; pass `method='gaussian'`, or train "
-            "weights with skyfill train"
+            f"{self.name} was not trained for {' and '.join(said)}; pass `method='gaussian'`, or "
+            "train weights with skyfill train"
         )
 
 
@@ -145,7 +145,7 @@ def card_of(path: Path, about: dict[str, Any], *, model: str) -> ModelCard:
     if missing := {"name", "architecture", "training", "measured"} - about.keys():
         raise ValueError(f"{path}: its header has no {', '.join(sorted(missing))}; {ADVICE}")
     if (kind := about.get("model", MODEL)) != model:
-        raise ValueError(f"{path}: weights of a {kind}, not of a {model}; give others")
+        raise ValueError(f"{path}: weights of a {kind}, not of a {model}; give another file")
     sha256 = sha256_of(path)
     beside = path.with_suffix(".json")
     if beside.exists() and _hash_in(beside) != sha256:

@@ -257,7 +257,7 @@ def fewer(batch: int, least: int, device: torch.device) -> int:
         torch.cuda.empty_cache()
     warnings.warn(
         f"{device} has no memory for {batch} tiles at once, going on with {smaller}; pass"
-        f" `batch_size={smaller}` to begin so",
+        f" `batch_size={smaller}` to start with it",
         stacklevel=3,
     )
     return smaller

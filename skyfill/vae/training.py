@@ -137,7 +137,7 @@ class _Session:
         network = TileVAE(config.architecture)
         if start is not None:
             if start.arch != config.architecture:
-                raise ValueError("the network to begin from has another architecture")
+                raise ValueError("the network to start from has another architecture")
             network.load_state_dict(start.state_dict())
         self.network = network.to(device)
         self.averaged = copy.deepcopy(self.network).requires_grad_(requires_grad=False)
