@@ -92,7 +92,7 @@ class Inpainter:
         ``(npix,)``, RING, True inside: only holes there are filled.
     method
         ``vae``, ``gaussian`` (the exact posterior, see `skyfill.gaussian`), ``diffuse``, or
-        ``cosmovae``, the published network alone (`skyfill.tilefill`).
+        ``cosmovae``, the published network without further steps (`skyfill.tilefill`).
     prior
         Prior of the map: a whole `Prior`, or a `skyfill.prior.Given`, whose missing parts are
         fitted to the observed sky. If not given, all parts are fitted. ``diffuse`` uses the prior

@@ -16,9 +16,9 @@ NOISE_GROWTH = (-0.2, 1.0)
 class TrainConfig:
     """The configuration of a training run; stored in the model card.
 
-    The defaults are those of the shipped weights. Values are drawn uniformly from each range in the
-    logarithm, for `pixel` linearly. Half of the priors have the large scales of the coarse level
-    subtracted.
+    The shipped weights were trained with the defaults. Values are drawn uniformly from each range
+    in the logarithm, for `pixel` linearly. Half of the priors have the large scales of the coarse
+    level subtracted.
 
     Attributes
     ----------

@@ -179,7 +179,7 @@ class Simulator:
     def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Draw true tiles and masks ``(batch, 1, side, side)``, with their spectra and weights.
 
-        The weights are those of the fixed steps before the network, as for `TileVAE.forward`. The
+        The weights belong to the fixed steps before the network, as for `TileVAE.forward`. The
         batch depends only on the seed and the step, so that training can resume at any step.
         """
         c = self.config

@@ -6,8 +6,8 @@ steps is not linear in the data. `BandedSteps` is linear. One step is
 
     p ← w_0 ν² r + Σ_b w_b D_b F⁻¹ C_b F D_b r + w_p p,    r = -(Q t)_h,
 
-where p on the right is the previous step. The terms are those of the preconditioner in
-`skyfill.gaussian.bands`, on the flat tile. All tiles of a prior share the weights w of each step.
+where p on the right is the previous step. The terms are the same as in the preconditioner of
+`skyfill.gaussian.bands`, on the flat tile. All tiles of a prior share the weights of each step.
 `fit_weights` fits them on tiles drawn from the prior, with some masks of the map: the weights of
 each step minimise the sum of rᵀ Q_hh⁻¹ r over all these tiles. They depend only on masks and prior.
 A step with several terms needs no more transforms than one of conjugate gradients, and reduces the

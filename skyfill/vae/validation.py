@@ -142,7 +142,7 @@ def measure(network: TileVAE, tiles: HeldOut) -> dict[str, Any]:
     ``prior``, ``floor`` and ``network``: squared error of a zero fill, of the exact mean and of the
     network. ``excess``: network / floor - 1. ``distance``: squared distance of the network to the
     exact mean. ``reconstruction`` and ``kl``: the terms of `objective.Elbo`. ``by_mask`` and, for
-    simulated tiles, ``by_nside``: some of these by mask family and by Nside.
+    simulated tiles, ``by_nside``: floor, excess and distance by mask family and by Nside.
     """
     answers, bounds = [], []
     for first in range(0, len(tiles.truth), _BATCH):
