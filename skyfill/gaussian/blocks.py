@@ -34,7 +34,7 @@ _FILLED = 500
 
 
 def affordable(
-    sizes: NDArray[np.int64], *, memory: float = 1e9, operations: float = 2e11
+    sizes: NDArray[np.int64], *, memory: float = 1.5e9, operations: float = 2e11
 ) -> NDArray[np.bool_]:
     """Choose the holes that get a block: the smallest, within limits of memory and operations.
 

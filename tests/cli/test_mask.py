@@ -122,10 +122,10 @@ def test_cuts_and_sources_are_of_the_new_frame(skyfill_main, folder, start, fram
             ("--map", "map_none.fits", "--sources", "radec.csv"),
             "frame of the map is unknown; pass --frame G",
         ),
-        (("mask_g.fits", "--frame", "C"), "mask_g.fits is in Galactic coordinates (G), as its"),
+        (("mask_g.fits", "--frame", "C"), "mask_g.fits is in Galactic coordinates (G) by its header"),
         (
             ("--map", "map_e.fits", "--frame", "C"),
-            "map_e.fits is in ecliptic coordinates (E), as its",
+            "map_e.fits is in ecliptic coordinates (E) by its header",
         ),
         (("mask_g.fits", "--map", "map_c.fits"), "rotate the mask to the map's frame: --rotate C"),
         (("mask_g.fits", "--rotate", "C", "--map", "map_g.fits"), "mask_g.fits in C, to which"),

@@ -155,7 +155,7 @@ def test_the_verb_names_the_librarys_binnings(entry):
         (("--mask", "tiny.fits"), "of the sky, too little"),
         (("--apodize-deg", 2), "--apodize-deg is an option of the mask; pass --mask"),
         (("--invert",), "--invert is an option of the mask"),
-        (("--binning", "log", "--bins", 5), "not of --binning log"),
+        (("--binning", "log", "--bins", 5), "drop --bins, or --binning log"),
         (("--range", 9, 3), "got 9 to 3"),
         (("--range", 2, 40), "2 ... lmax = 32"),
         (("--lmax", 48), "3 Nside - 1"),

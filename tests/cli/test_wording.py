@@ -227,7 +227,7 @@ def test_other_outputs_too(skyfill_main, tmp_path, monkeypatch, option, name, ki
     monkeypatch.chdir(tmp_path)
     outcome = skyfill_main("inpaint", "map.fits", "mask.fits", "-o", "x.fits", option, name)
     assert outcome.status == 2
-    assert f"cannot write {name}: it is {kind}" in outcome.err
+    assert f"cannot write {name}: the output is {kind}" in outcome.err
 
 
 @pytest.mark.parametrize("option", [("-o", "t.npy"), ("--plot", "p.jpg")])
@@ -235,7 +235,7 @@ def test_spectra_too(skyfill_main, tmp_path, monkeypatch, option):
     monkeypatch.chdir(tmp_path)
     outcome = skyfill_main("spectrum", "map.fits", *option)
     assert outcome.status == 2
-    assert f"cannot write {option[1]}: it is a " in outcome.err
+    assert f"cannot write {option[1]}: the output is a " in outcome.err
 
 
 @pytest.mark.parametrize("name", ["a.fits", "a.FITS", "a.fit", "a.fits.gz", "a.fts", "a", "a_v1.2"])

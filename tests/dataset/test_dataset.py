@@ -207,7 +207,7 @@ def test_what_is_no_data_set_is_refused(tmp_path):
     with pytest.raises(ValueError, match="holds no tiles"):
         open_tiles(tmp_path)
     for wrong in ({"projection": "mercator"}, {"size": 3}, {"spacing_deg": (0.0, 1.0)}):
-        with pytest.raises(ValueError, match=r"unknown|size must be|none"):
+        with pytest.raises(ValueError, match=r"unknown|size must be|impossible"):
             TileGeometry(NSIDE, **wrong)
 
 
