@@ -13,14 +13,14 @@ Array = NDArray[np.float64]
 _FIRST = 0.2
 #: Lower edge of each further band in units of the edge above.
 _NEXT = 0.1
-#: Bands whose tapers would reach further than this many depths are one with the last.
+#: Bands with tapers longer than this many depths are merged with the last band.
 _SHALLOW = 10
 
 
 def bands_of(
     lmax: int, depth: float, *, taper: float = 0.25, at: Array | None = None, most: int = 9
 ) -> list[tuple[Array, float]]:
-    """Divide the multipoles into bands.
+    """Divide the multipoles into bands, the highest first.
 
     Parameters
     ----------
@@ -31,14 +31,14 @@ def bands_of(
     taper
         Depth of a taper, in wavelengths at the middle of the band.
     at
-        Multipoles at which the shares are given, any shape; 0 to lmax if None.
+        Multipoles at which the shares are evaluated, any shape; 0 to lmax if None.
     most
-        Number of bands at most.
+        Largest number of bands.
 
     Returns
     -------
-    For each band its share of C_l, of the shape of ``at``, and the depth of its taper, radians. The
-    shares add up to one.
+    For each band its share of C_l, with the shape of ``at``, and the depth of its taper, radians.
+    The shares add up to one.
     """
     ell = np.log2(np.maximum(np.arange(lmax + 1) if at is None else at, 1))
     width = -np.log2(_NEXT)

@@ -1,4 +1,4 @@
-"""The exact fill of a Gaussian sky: posterior mean, and with it realizations, on the sphere."""
+"""The exact posterior mean of a Gaussian sky on the sphere."""
 
 from skyfill.gaussian.coarse import CoarseModel, degrade
 from skyfill.gaussian.loops import Course

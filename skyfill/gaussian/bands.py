@@ -1,14 +1,15 @@
-"""Approximate the posterior covariance of wide holes: what the prior says, tapered to the edges.
+"""Approximate the posterior covariance of wide holes by the prior's, tapered towards the edges.
 
-Σ_hh, the prior's covariance, is the inverse of the holes' precision deep inside a hole. Near an
-edge the data tell what is there, on scales larger than the distance to the edge, and Σ_hh is too
-large by up to signal over noise: thousands. So the prior is taken apart into bands of multipoles,
-each tapered over its own wavelength,
+Deep inside a hole, the inverse of the holes' precision is Σ_hh, the prior's covariance. Near an
+edge, the data constrain scales larger than the distance to the edge, and Σ_hh is too large by up to
+signal over noise, a factor of thousands. So the prior is divided into bands of multipoles, each
+tapered over its own wavelength,
 
     B = σ² W⁻¹ + 0.4 Σ_k D_k Y C_k Yᵀ D_k,   D_k = min(1, depth / depth_k)^0.8,   Σ_k C_k = C.
 
-The power of a taper lies between those of the edge of a half plane: behind it a sky of C_l ~ l^-α
-is known to a variance that grows like depth^(α - 1), α = 2 at low l and more in the damping tail.
+The exponent 0.8 is a compromise between multipoles. Behind the edge of a half plane, a sky of
+C_l ~ l^-α has a posterior variance that grows like depth^(α - 1), with α = 2 at low l and more in
+the damping tail; D_k enters squared.
 """
 
 from __future__ import annotations
@@ -23,25 +24,25 @@ __all__ = ["TaperedBands"]
 
 Map = NDArray[np.float64]
 
-#: Power of a taper.
+#: Exponent of a taper.
 _POWER = 0.8
-#: Share of the prior's power in B: a little less than all costs fewer iterations than all.
+#: Share of the prior's power in B; with the whole power more iterations are needed.
 _SHARE = 0.4
-#: What is fainter than this against the noise is left to the noise.
+#: Multipoles with signal over noise below this are left out of the bands.
 _FAINT = 0.1
 
 
 class TaperedBands:
-    """B of this module.
+    """The matrix B defined in this module.
 
     Parameters
     ----------
     covariance
-        Of the map, between the pixels of the holes.
+        Covariance of the map between the pixels of the holes.
     depth
-        ``(n,)`` distance of each pixel from the observed sky, radians.
+        ``(n,)``, distance of each pixel from the observed sky, radians.
     most
-        Number of bands at most.
+        Largest number of bands.
     """
 
     def __init__(self, covariance: Covariance, depth: Map, *, most: int = 9) -> None:
@@ -53,12 +54,12 @@ class TaperedBands:
             power = _SHARE * share * cl
             holds = np.flatnonzero(power > _FAINT * covariance.area * covariance.variance)
             if holds.size:
-                # Powers take longer than the transforms of low multipoles: they are kept.
+                # Stored: the exponentiation takes longer than transforms of low multipoles.
                 factor = np.minimum(depth / taper, 1.0) ** _POWER
                 self._bands.append((power[: holds[-1] + 1], factor.astype(np.float32)))
 
     def apply(self, values: Map) -> Map:
-        """Give B v, ``(n,)``."""
+        """Compute B v, ``(n,)``."""
         out = self._noise * values
         for cl, factor in self._bands:
             out += self._covariance.tapered(values, cl, factor)

@@ -1,7 +1,8 @@
-"""Invert the precision of small holes directly, each for itself.
+"""Invert the precision matrix of each small hole directly.
 
-Σ⁻¹ couples pixels over some few correlation lengths of the noise-filtered sky, so holes hardly see
-each other: the Cholesky factors of the diagonal blocks, one per hole, nearly invert the whole.
+Σ⁻¹ couples pixels over a few correlation lengths of the noise-filtered sky, so the coupling between
+holes is weak. The Cholesky factors of the diagonal blocks, one per hole, nearly invert the whole
+matrix.
 """
 
 from __future__ import annotations
@@ -23,27 +24,32 @@ __all__ = ["HoleBlocks", "affordable"]
 
 Map = NDArray[np.float64]
 
-#: Points of the kernel's table per pixel; cubic interpolation between them is good to 1e-7.
+#: Points of the kernel's table per pixel; cubic interpolation between them is accurate to 1e-7.
 _FINE = 32
-#: Added to the diagonal, in units of it, where that is not enough; ten times as much, and so on.
+#: Relative increase of the diagonal if a block is not positive definite; ten times as much at each
+#: further attempt.
 _RIDGE = 1e-5
-#: Columns that are filled at a time, long and short ones: what threads share of a large hole.
+#: Columns of a large hole that one thread fills in one call, long and short ones alike.
 _FILLED = 500
 
 
 def affordable(
     sizes: NDArray[np.int64], *, memory: float = 1.5e9, operations: float = 2e11
 ) -> NDArray[np.bool_]:
-    """Choose the holes that are worth a block: the smallest, within memory and operations.
+    """Choose the holes that get a block: the smallest, within limits of memory and operations.
 
     Parameters
     ----------
     sizes
-        ``(nhole,)`` numbers of pixels.
+        ``(nhole,)``, number of pixels of each hole.
     memory
-        Bytes of all factors.
+        Limit for all factors, bytes.
     operations
-        Multiplications of all factorisations.
+        Limit for all factorisations, multiplications.
+
+    Returns
+    -------
+    ``(nhole,)``, True for the chosen holes.
     """
     order = np.argsort(sizes, kind="stable")
     n = sizes[order].astype(np.float64)
@@ -59,18 +65,18 @@ class HoleBlocks:
     Parameters
     ----------
     covariance
-        Of the map; its weights, gain and variance make Σ⁻¹.
+        Covariance of the map; its weights, gain and variance define Σ⁻¹.
     nside
-        Resolution.
+        Nside of the map.
     pixels
-        ``(n,)``, RING: what the covariance is of.
+        ``(n,)``, RING: the pixels of the covariance.
     holes
-        For each hole the positions of its pixels within ``pixels``.
+        For each hole the indices of its pixels in ``pixels``.
     threads
-        How many holes are factored at the same time; 0 for as many as there are cores. The factors
+        Number of holes that are factored at the same time; 0 for the number of cores. The factors
         do not depend on it.
     kept
-        Where factors are kept, and looked for.
+        Cache for the factors.
     """
 
     def __init__(
@@ -86,7 +92,7 @@ class HoleBlocks:
         self.holes = holes
         self._threads = threads
         self._covariance = covariance
-        # All at once: a call that starts threads takes longer than a hole of some pixels.
+        # One call for all holes: starting its threads takes longer than the work on a small hole.
         every = np.concatenate(holes)
         self._sizes = sizes = np.array([hole.size for hole in holes])
         directions = pixel_directions(nside, pixels[every])
@@ -104,14 +110,14 @@ class HoleBlocks:
 
     @cached_property
     def _factors(self) -> list[NDArray[np.float32]]:
-        """Give the lower triangles, packed: half the memory, and faster to go through."""
+        """Return the packed lower triangles: half the memory, and faster to traverse."""
         packed = self._kept.array(
             "factors", self._packed, dtype=np.float32, shape=(int(self._cuts[-1]),)
         )
         return np.split(packed, self._cuts[1:-1])
 
     def _packed(self) -> NDArray[np.float32]:
-        """Make them, some at the same time."""
+        """Compute the packed triangles, several at the same time."""
         out = np.empty(self._cuts[-1], dtype=np.float32)
 
         def make(k: int, each: Each) -> None:
@@ -121,12 +127,12 @@ class HoleBlocks:
         return out
 
     def _factor(self, k: int, each: Each) -> Map:
-        """Give the lower Cholesky factor of (Σ⁻¹)_hh of one hole; the upper triangle is not set."""
+        """Factor (Σ⁻¹)_hh of one hole; the factor is the lower triangle, the upper is not set."""
         size = int(self._sizes[k])
         directions = np.ascontiguousarray(self._directions[k].T)
         weights = self._covariance.weights[self.holes[k]]
         scales = 1 / self._step, 1 / self._covariance.variance
-        # The upper triangle is never written: for a large hole it takes no memory.
+        # The upper triangle is never written, so for a large hole it takes no memory.
         matrix = np.empty((size, size), order="F")
         parts = -(-size // _FILLED)
         ridge = 0.0
@@ -140,11 +146,11 @@ class HoleBlocks:
                 matrix[np.diag_indices(size)] *= 1 + ridge
             if factorise(matrix, each):
                 return matrix
-            # Signal over noise is so large that the table's interpolation shows.
+            # Signal over noise is so large that the table's interpolation error matters.
             ridge = max(10 * ridge, _RIDGE)
 
     def solve(self, values: Map) -> Map:
-        """Solve for each hole; ``(n,)``, zero outside the holes."""
+        """Solve each hole's block for its part of ``values``; ``(n,)``, zero outside the holes."""
         out = np.zeros_like(values)
         for hole, factor in zip(self.holes, self._factors, strict=True):
             right = values[hole].astype(np.float32)
@@ -153,9 +159,9 @@ class HoleBlocks:
         return out
 
     def variance(self) -> Map:
-        """Give the variance of each pixel given all others outside its hole, ``(n,)``.
+        """Compute the variance of each pixel given all pixels outside its hole, ``(n,)``, µK².
 
-        That is the posterior variance, µK², as far as holes do not see each other; NaN outside the
+        This is the posterior variance if the coupling between holes is neglected. NaN outside the
         holes.
         """
         out = np.full(self._covariance.weights.size, np.nan)
@@ -170,7 +176,7 @@ class HoleBlocks:
 
 
 def _diameter(directions: Map) -> float:
-    """Bound the largest chord within a hole."""
+    """Return an upper bound of the largest chord within a hole."""
     return 2 * float(np.linalg.norm(directions - directions[0], axis=1).max())
 
 
@@ -183,11 +189,11 @@ def _fill(
     columns: tuple[int, int],
     out: Map,
 ) -> None:
-    """Fill the lower triangle with (w_p δ_pq - w_p w_q K(θ_pq)) / σ²; table[1] is at zero.
+    """Fill the lower triangle with (w_p δ_pq - w_p w_q K(θ_pq)) / σ².
 
-    ``directions`` is ``(3, n)``; ``columns`` are the first to fill and the step to the next. A
-    column itself holds what is on the way from directions to K, in loops so short that the first
-    and the last work on several entries at once.
+    ``table[1]`` is K(0). ``directions`` is ``(3, n)``; ``columns`` are the first column to fill and
+    the step to the next. Each column first stores chords, then angles, then K, in separate loops:
+    the compiler vectorises the first and the last.
     """
     inverse_step, precision = scales
     for j in range(columns[0], weights.size, columns[1]):

@@ -1,9 +1,10 @@
 """Factor many dense matrices at the same time.
 
-BLAS divides a factorisation among threads of its own, which rounds in another way for each number
-of them, is slow for matrices of some hundred rows, and very slow where other programs share the
-cores. So BLAS gets one thread here, and several matrices are worked on at the same time. The few
-that are so large that all would wait for one are divided into tiles, always the same ones.
+BLAS can divide a factorisation among its own threads. The rounding then depends on their number; it
+is slow for matrices of a few hundred rows, and very slow if other programs share the cores. So BLAS
+uses one thread here, and several matrices are factored at the same time. The few largest matrices
+would keep all other threads waiting, so they are divided into tiles. The tiles do not depend on the
+number of threads.
 """
 
 from __future__ import annotations
@@ -27,30 +28,30 @@ Map = NDArray[np.float64]
 #: Calls a function with each of some values, and returns when all are done.
 Each = Callable[[Callable[..., None], Iterable[Any]], None]
 
-#: Entries of all matrices that are worked on at the same time, over those of the largest. The upper
-#: triangle is never touched and takes no memory, so that this is one matrix of float64, and less
+#: Limit on the entries of all matrices in work, in units of the largest matrix. Upper triangles are
+#: never touched and take no memory, so the limit is the memory of one full float64 matrix, less
 #: than `skyfill.gaussian.memory` counts for the largest.
 _ROOM = 2
-#: Rows from which a matrix is divided, a third of a second of one thread; and rows of a tile.
+#: Rows from which a matrix is divided into tiles (0.3 s on one thread), and rows of a tile.
 _LARGE, _TILE = 4000, 512
-#: The number of BLAS's threads belongs to the whole process: one at a time changes it.
+#: The number of BLAS's threads is a setting of the whole process: only one caller may change it.
 _BLAS = Lock()
 
 
 def for_each(
     sizes: NDArray[np.int64], work: Callable[[int, Each], None], *, threads: int = 0
 ) -> None:
-    """Work on matrices in several threads, the largest first, with BLAS in one thread.
+    """Process matrices in several threads, the largest first, with BLAS in one thread.
 
     Parameters
     ----------
     sizes
         ``(n,)``, rows of each matrix.
     work
-        Called once with the number of each, and with what it may share parts of its work with. It
-        writes to places that no other writes to, and holds no matrix when it returns.
+        Called once for each matrix, with its index and with an `Each` that can distribute parts of
+        the work over threads. Calls must not write to the same memory, nor keep a matrix.
     threads
-        How many; 0 for all there are.
+        Number of threads; 0 for all cores.
     """
     waiting = np.argsort(sizes, kind="stable").tolist()
     threads = min(threads or numba.get_num_threads(), len(waiting))
@@ -72,7 +73,7 @@ def for_each(
                 work(k, _in_turn)
             except BaseException:
                 with gate:
-                    waiting.clear()  # nobody will use what the others would go on to make
+                    waiting.clear()  # the remaining matrices are no longer needed
                 raise
             finally:
                 with gate:
@@ -104,18 +105,18 @@ def _in_turn(do: Callable[..., None], values: Iterable[Any]) -> None:
 
 
 def factorise(matrix: Map, each: Each = _in_turn) -> bool:
-    """Replace the lower triangle by its Cholesky factor; the upper one is not touched.
+    """Replace the lower triangle by its Cholesky factor; the upper triangle is not touched.
 
     Parameters
     ----------
     matrix
-        ``(n, n)``, in Fortran's order.
+        ``(n, n)``, in Fortran order.
     each
-        Shares the work on a large one.
+        Distributes the work on a large matrix over threads.
 
     Returns
     -------
-    Whether the matrix is positive; if not, the triangle is spoilt.
+    Whether the matrix is positive definite. If not, the lower triangle holds no valid factor.
     """
     n = matrix.shape[0]
     if n < _LARGE:
@@ -142,12 +143,12 @@ def factorise(matrix: Map, each: Each = _in_turn) -> bool:
 
 
 def invert(matrix: Map) -> None:
-    """Replace a Cholesky factor, see `factorise`, by the lower triangle of the matrix' inverse."""
+    """Replace a Cholesky factor (see `factorise`) by the lower triangle of the inverse matrix."""
     _lower("dpotri", matrix)
 
 
 def _lower(name: str, matrix: Map) -> int:
-    """Call a routine of LAPACK on a lower triangle, and give its ``info``."""
+    """Call a LAPACK routine on a lower triangle, and return its ``info``."""
     info = ctypes.c_int(0)
     _call("lapack", name, b"L", matrix.shape[0], matrix, info)
     return info.value
@@ -170,7 +171,7 @@ def _subtract_square(left: Map, out: Map) -> None:
 
 
 def _call(library: str, name: str, *arguments: bytes | float | Map | ctypes.c_int) -> None:
-    """Call a routine; a matrix stands for its address and its leading dimension."""
+    """Call a routine; a matrix is passed as its address and its leading dimension."""
     given: list[Any] = []
     for one in arguments:
         if isinstance(one, np.ndarray):
@@ -191,6 +192,6 @@ def _call(library: str, name: str, *arguments: bytes | float | Map | ctypes.c_in
 
 @cache
 def _routine(library: str, name: str, arguments: int) -> Callable[..., Any]:
-    """Find scipy's BLAS and LAPACK; `scipy.linalg` holds Python's lock while it computes."""
+    """Find a routine of scipy's BLAS or LAPACK; `scipy.linalg` would hold Python's lock."""
     address = get_cython_function_address(f"scipy.linalg.cython_{library}", name)
     return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * arguments)(address)

@@ -1,4 +1,4 @@
-"""See the large scales of a map at a lower resolution."""
+"""Degrade a map and its prior to a lower resolution."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class CoarseModel:
-    """What a Gaussian sky looks like when pixels are averaged over coarser ones.
+    """Prior of a Gaussian sky whose pixels are averaged over coarser ones.
 
     Attributes
     ----------
     nside
-        Of the coarse pixels.
+        Nside of the coarse pixels.
     signal_cl
-        ``(lmax + 1,)`` spectrum of the signal on coarse pixels, to at most 3 nside - 1, µK².
+        ``(lmax + 1,)``, spectrum of the signal on coarse pixels, up to at most 3 nside - 1, µK².
     noise_cl
-        Spectrum of all that is white there: the noise, and the signal that is aliased.
+        White spectrum on coarse pixels: the noise and the aliased signal, µK².
     window
         ``(lmax + 1,)``: the coarse pixel window over the fine one. The mean of the signal's alm on
         the fine map is ``window * fine_cl`` times the coarse `Solution.whitened`.
@@ -43,7 +43,7 @@ class CoarseModel:
 
     @classmethod
     def of(cls, nside: int, *, fine_nside: int, signal_cl: Map, noise_cl: float) -> CoarseModel:
-        """Build the model from that of the fine map; the arguments are those of `Solver`."""
+        """Build the model from the fine map's prior; arguments as for `Solver`."""
         ratio = pixel_window(nside, signal_cl.size - 1) / pixel_window(
             fine_nside, signal_cl.size - 1
         )
@@ -55,18 +55,19 @@ class CoarseModel:
 
 
 def degrade(values: ArrayLike, observed: ArrayLike, nside: int) -> tuple[Map, Map]:
-    """Average observed pixels over coarser ones; give the averages and the observed shares.
+    """Average the observed pixels within each coarser pixel.
 
     Parameters
     ----------
     values, observed
         ``(npix,)``, RING; unobserved pixels are not read.
     nside
-        Of the coarse pixels.
+        Nside of the coarse pixels.
 
     Returns
     -------
-    Two maps ``(12 nside²,)``, RING; the average is zero where nothing is observed.
+    Two maps ``(12 nside²,)``, RING: the averages, zero where nothing is observed, and the observed
+    share of each coarse pixel.
     """
     (values, observed), nside = (
         pair_of(values, observed, taker="gaussian.degrade"),

@@ -17,25 +17,26 @@ __all__ = ["Course", "Inner", "Outer", "rms"]
 
 Map = NDArray[np.float64]
 
-#: Iterations without which no guess is made of how far there is to go.
+#: Smallest number of iterations from which the remaining distance is estimated.
 _FEWEST = 3
-#: Growth of the residual that says that corrections do more harm than good.
+#: Growth of the residual above which corrections stop, because they diverge.
 _WORSE = 10.0
-#: Share of the first residual's square that is rounding.
+#: Square of the residual, in units of the first, below which only rounding is left.
 _ROUNDING = 1e-24
 
 
 class Course:
-    """What the loops decide on the way: lengths of steps, and whether to go on.
+    """The scalars of a solve: step lengths, and decisions whether to continue.
 
-    Conjugate gradients take it from their own data, so that what they give is not linear in these.
-    Along the course of another solve they are: whatever the data, the same polynomial of the same
-    operators is applied.
+    Conjugate gradients compute these scalars from the data, so their result is not linear in the
+    data. With the scalars of another solve the result is linear: the same polynomial of the same
+    operators is applied to all data.
 
     Parameters
     ----------
     numbers
-        Of the solve to follow; none if not given, then `numbers` are recorded.
+        Scalars of the solve to follow. If not given, the scalars of this solve are recorded in
+        `numbers`.
     """
 
     def __init__(self, numbers: ArrayLike | None = None) -> None:
@@ -44,7 +45,7 @@ class Course:
         self._at = 0
 
     def take(self, own: float, over: float = 1.0) -> float:
-        """Give a quotient of the course: the data's own, if there is none to follow."""
+        """Return the next recorded scalar, or record and return ``own / over``."""
         if not self._follows:
             self.numbers.append(float(own / over))
             return self.numbers[-1]
@@ -53,26 +54,26 @@ class Course:
 
 
 class Model(Protocol):
-    """What the loops ask of a `Solver`."""
+    """The part of a `Solver` that the loops use."""
 
     holes: NDArray[np.int64]
-    #: Nearly Σ, with its inverse, on the whole sphere and between the pixels of the holes.
+    #: Approximation of Σ with a known inverse: on the whole sphere, and between hole pixels.
     sky: Covariance
     inner: Covariance
 
     def precondition(self, values: Map) -> Map:
-        """Apply nearly the inverse of ``inner.inverse``."""
+        """Apply an approximate inverse of ``inner.inverse``."""
 
     def covariance(self, y: Map) -> tuple[NDArray[np.complex128], Map]:
-        """Give Yᵀ y and Σ y, exactly."""
+        """Compute Yᵀ y and Σ y exactly."""
 
     def size(self, rest: Map) -> float:
-        """Give the rms of a residual."""
+        """Compute the rms of a residual."""
 
 
 @compiled
 def _dot(a: Map, b: Map) -> float:
-    """Multiply without BLAS, whose idle threads spin while the transforms' need the cores."""
+    """Compute a dot product without BLAS, whose idle threads would slow down the transforms."""
     total = 0.0
     for i in range(a.size):
         total += a[i] * b[i]
@@ -81,7 +82,7 @@ def _dot(a: Map, b: Map) -> float:
 
 @compiled
 def _advance(x: Map, rest: Map, direction: Map, image: Map, step: float) -> float:
-    """Go a step along a direction, once through memory; give the rms of the direction."""
+    """Take a step along a direction, in one pass through memory; return the direction's rms."""
     total = 0.0
     for i in range(x.size):
         x[i] += step * direction[i]
@@ -92,22 +93,23 @@ def _advance(x: Map, rest: Map, direction: Map, image: Map, step: float) -> floa
 
 @compiled
 def _turn(direction: Map, z: Map, factor: float) -> None:
-    """Make z + factor times the direction the next one."""
+    """Replace the direction by z + factor * direction."""
     for i in range(z.size):
         direction[i] = z[i] + factor * direction[i]
 
 
 def rms(values: Map) -> float:
-    """Give the root of the mean square."""
+    """Compute the root mean square."""
     return float(np.sqrt(_dot(values, values) / values.size))
 
 
 def _ahead(moves: list[float]) -> float:
-    """Guess how far there is to go from how far one has come, all in equal numbers of steps.
+    """Estimate the remaining distance from the lengths of the steps so far.
 
-    The last third of the way against the third before, q to one: if it goes on like this, there are
-    q / (1 - q) times the last third to go. Steps of conjugate gradients hardly ever turn back, so
-    moves are added in quadrature; short looks, without this, take a pause for the end.
+    Let q be the length of the last third of the steps over that of the third before. If the steps
+    keep shrinking by q, the remaining distance is q / (1 - q) times the last third. The steps of
+    conjugate gradients are nearly orthogonal, so they are added in quadrature. Estimates from fewer
+    steps would mistake a few short steps for convergence.
     """
     third = -(-len(moves) // 3)
     if len(moves) < _FEWEST:
@@ -120,7 +122,7 @@ def _ahead(moves: list[float]) -> float:
 
 
 class Inner:
-    """Solve for the holes with the nearly exact Q; counts its iterations."""
+    """Solve for the holes with the approximate Q, and count the iterations."""
 
     def __init__(self, model: Model, progress: Progress, limit: int, course: Course) -> None:
         self._model = model
@@ -139,13 +141,14 @@ class Inner:
         right
             ``(nhole,)``.
         start
-            ``(nhole,)``: where to begin; at zero if not given.
+            ``(nhole,)``, starting point; zero if not given.
         allowed, relative
-            Stop at this distance from the solution, µK, or in units of the rms of x.
+            Distance from the solution at which to stop: in µK, and in units of the rms of x. The
+            larger one applies.
 
         Returns
         -------
-        x, and its estimated rms distance from the solution (`_ahead`).
+        x, and its estimated rms distance from the solution, µK (`_ahead`).
         """
         precision, precondition = self._model.inner.inverse, self._model.precondition
         take = self._course.take
@@ -176,11 +179,11 @@ class Inner:
 
 
 class Outer:
-    """Make d, with its holes filled by x, equal Σ y with y zero in the holes.
+    """Solve d + x = Σ y on the whole sphere, with x zero outside the holes and y zero inside.
 
-    Conjugate gradients on what is left of it, r = d + x - Σ y, on the whole sphere; x and y change
-    together, in place. The preconditioner is the inner loop, which is not quite the same at every
-    step, so a step is made conjugate to the one before explicitly.
+    Conjugate gradients reduce the residual r = d + x - Σ y; x and y are updated together, in place.
+    The preconditioner is the inner loop, which differs slightly from step to step, so each step is
+    explicitly made conjugate to the one before.
     """
 
     def __init__(self, model: Model, filled: Map, y: Map, course: Course) -> None:
@@ -198,7 +201,7 @@ class Outer:
 
     @cached_property
     def residual(self) -> float:
-        """The rms of r in units of that of d; what a single correction does not ask for."""
+        """The rms of r in units of that of d + x; computed on demand: one correction skips it."""
         return self._model.size(self._rest) / self._scale
 
     @cached_property
@@ -206,14 +209,20 @@ class Outer:
         return self._model.size(self._filled) or 1.0
 
     def correction(self, inner: Inner, allowed: float, relative: float) -> tuple[Map, Map, float]:
-        """Give what x lacks, what y lacks beside what follows of it, and how well x is known."""
+        """Compute a correction from the residual.
+
+        Returns
+        -------
+        The correction of x, ``(nhole,)``; the part of y's correction that does not follow from it,
+        ``(npix,)``; and the estimated rms error of the first.
+        """
         s = self._model
         z = s.sky.inverse(self._rest)
         step, left = inner.solve(-(z + self._y)[s.holes], allowed=allowed, relative=relative)
         return step, z, left
 
     def advance(self, step: Map, z: Map) -> float:
-        """Go along a correction; give the factor by which the residual shrinks, 0 to stop."""
+        """Apply a correction; return the factor by which the residual shrank, 0 to stop."""
         s = self._model
         before = self.residual
         padded = np.zeros_like(z)

@@ -1,4 +1,4 @@
-"""What an exact fill takes of memory: one law, for those who tell it and for those who refuse."""
+"""Memory of an exact fill: one estimate, used by the plan and by the check before a solve."""
 
 from __future__ import annotations
 
@@ -10,32 +10,33 @@ from numpy.typing import NDArray
 
 __all__ = ["block_bytes", "check_memory", "fits", "polish_bytes", "solve_bytes", "wide_bytes"]
 
-#: Bytes for each pixel of the map and for each hole pixel: of a solve, of it while blocks are made,
-#: and of polish of small holes. Measured (docs/measured.md, "Memory") at Nside 512 to 2048, with 1%
-#: to 55% in holes, of polish to 4096.
+#: Bytes per map pixel and per hole pixel: of a solve, of a solve while its blocks are computed, and
+#: of polish of small holes. Measured (docs/measured.md, "Memory") at Nside 512 to 2048 (polish: to
+#: 4096), with 1% to 55% of the sky in holes.
 _SOLVE, _MAKING, _POLISH = (82.0, 165.0), (66.0, 66.0), (33.0, 16.0)
-#: The same of polish of wide holes, measured at Nside 1024 and 2048 with 5% to 57% in holes.
+#: The same for polish of wide holes, measured at Nside 1024 and 2048 with 5% to 57% in holes.
 _WIDE = (32.0, 140.0)
-#: Bytes of a solve that do not grow with the map.
+#: Bytes of a solve that do not depend on the map.
 _FIXED = 0.06e9
-#: Bytes of a block of n hole pixels, over n², and while the largest is made.
+#: Bytes of a block of n hole pixels over n², and of the largest block while it is computed.
 _BLOCK, _LARGEST = 2.0, 10.0
-#: What is refused would take more than the machine has, were it so many times the law: the rest is
-#: for the program, for what the law leaves out, and for the system.
+#: A fill is refused if this factor times the estimate exceeds the machine's memory. The margin is
+#: for the program, for errors of the estimate and for the operating system.
 _MARGIN = 1.25
 
 
 def solve_bytes(nside: int, holes: int, blocks: NDArray[np.int64]) -> float:
-    """Estimate the peak of a solve, bytes, the program's own apart.
+    """Estimate the peak memory of a solve, bytes, without the program itself.
 
     Parameters
     ----------
     nside
-        Resolution.
+        Nside of the map.
     holes
-        Pixels in all holes.
+        Number of hole pixels.
     blocks
-        ``(n,)``, pixels of each hole that gets a block, see `skyfill.gaussian.blocks.affordable`.
+        ``(n,)``, number of pixels of each hole with a block, see
+        `skyfill.gaussian.blocks.affordable`.
     """
     solve, making = (pixel * 12 * nside**2 + hole * holes for pixel, hole in (_SOLVE, _MAKING))
     kept, largest = block_bytes(blocks)
@@ -43,28 +44,30 @@ def solve_bytes(nside: int, holes: int, blocks: NDArray[np.int64]) -> float:
 
 
 def polish_bytes(nside: int, holes: int, blocks: NDArray[np.int64]) -> float:
-    """Estimate the peak of polish of small holes alone, bytes, as `solve_bytes` does."""
+    """Estimate the peak memory of polish of small holes only, bytes; see `solve_bytes`."""
     return _POLISH[0] * 12 * nside**2 + _POLISH[1] * holes + sum(block_bytes(blocks))
 
 
 def wide_bytes(nside: int, holes: int, blocks: NDArray[np.int64]) -> float:
-    """Estimate the peak of polish of wide holes alone, bytes, as `solve_bytes` does."""
+    """Estimate the peak memory of polish of wide holes only, bytes; see `solve_bytes`."""
     return _WIDE[0] * 12 * nside**2 + _WIDE[1] * holes + sum(block_bytes(blocks))
 
 
 def block_bytes(blocks: NDArray[np.int64]) -> tuple[float, float]:
-    """Give what all blocks take, and the largest while it is made."""
+    """Return the memory of all blocks, and of the largest while it is computed, bytes."""
     n = blocks.astype(np.float64)
     return _BLOCK * float(n @ n), _LARGEST * float(n.max(initial=0.0)) ** 2
 
 
 def check_memory(nside: int, holes: int, blocks: NDArray[np.int64], *, only: str | None) -> None:
-    """Refuse what would end in the operating system's killing us, hours later.
+    """Refuse a fill for which the machine has too little memory.
+
+    Without this check the operating system would kill the process, perhaps after hours.
 
     Raises
     ------
     MemoryError
-        The machine has less than the law and a quarter of it.
+        The machine has less memory than 1.25 times the estimate.
     """
     law = {None: solve_bytes, "small": polish_bytes, "wide": wide_bytes}[only]
     need = _MARGIN * law(nside, holes, blocks)
@@ -77,12 +80,12 @@ def check_memory(nside: int, holes: int, blocks: NDArray[np.int64], *, only: str
 
 
 def fits(nside: int, holes: int) -> bool:
-    """Tell whether this machine could polish a map with so many hole pixels, blocks apart."""
+    """Return whether this machine has the memory to polish this map, not counting blocks."""
     return _MARGIN * polish_bytes(nside, holes, np.empty(0, np.int64)) <= _machine_memory()
 
 
 def _machine_memory() -> float:
-    """Give the bytes of memory there are; infinite where the system does not tell."""
+    """Return the machine's memory, bytes; infinite if the system does not report it."""
     try:
         return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     except (AttributeError, OSError, ValueError):

@@ -1,14 +1,14 @@
-"""Take out of a preconditioner the few modes that all holes share and the prior forbids.
+"""Correct a preconditioner for monopole and dipole, where the prior forbids them.
 
-A prior without monopole and dipole (C_0 = C_1 = 0, as ΛCDM's) puts their sums over the sky at zero,
-up to the noise. Blocks and bands see one hole each, or none of the sky around: to conjugate
-gradients these four modes would be eigenvalues of up to signal over noise, 10⁴, each found again
-and again as rounding lets it in. So Q is split,
+A prior without monopole and dipole (C_0 = C_1 = 0, like ΛCDM's) constrains them to zero on the
+whole sky, up to the noise. This couples all holes, but the preconditioner treats holes separately
+(blocks) or without the sky around (bands). These four modes would be eigenvalues of up to signal
+over noise, 10⁴, and rounding would bring them back during the iterations. So Q is split,
 
     Q_hh = Q'_hh + V e Vᵀ,   V = (W Y)_hl, l < 2,
 
-Q' being that of a prior with C_2 there, and B, nearly the inverse of Q'_hh, becomes by Woodbury's
-identity B - B V (e⁻¹ + Vᵀ B V)⁻¹ Vᵀ B, nearly the inverse of Q_hh.
+where Q' is that of a prior with C_0 = C_1 = C_2. Let B be an approximate inverse of Q'_hh. By
+Woodbury's identity, B - B V (e⁻¹ + Vᵀ B V)⁻¹ Vᵀ B is an approximate inverse of Q_hh.
 """
 
 from __future__ import annotations
@@ -26,39 +26,39 @@ __all__ = ["Pinned", "freed", "unpinned"]
 
 Map = NDArray[np.float64]
 
-#: Standard deviation of a free monopole in units of the map's, beside what was fitted: wide against
-#: what the observed sky leaves open (ten times wider changes fills by 0.03 µK), and narrow enough
-#: for its variance over the noise's, 10⁸, to be told from infinity in rounding.
+#: Prior standard deviation of an unconstrained monopole around the fit, in units of the map's. It
+#: is large against the uncertainty left by the observed sky: ten times as much changes fills by
+#: 0.03 µK. It is small enough for float64, with a variance of 10⁸ times the noise's.
 _WIDE = 0.3
 
 
 def freed(signal_cl: Map) -> Map:
-    """Give the spectrum of a sky whose monopole and dipole can be anything."""
+    """Return the spectrum of a sky whose monopole and dipole are unconstrained."""
     cl = signal_cl.copy()
     cl[:2] += 4 * np.pi * _WIDE**2 * float(np.sum((2 * np.arange(cl.size) + 1) * cl) / (4 * np.pi))
     return cl
 
 
 def unpinned(signal_cl: Map) -> Map:
-    """Give the spectrum with a monopole and dipole as bright as the quadrupole."""
+    """Return the spectrum with C_0 and C_1 replaced by C_2."""
     cl = signal_cl.copy()
     cl[:2] = cl[min(2, cl.size - 1)]
     return cl
 
 
 class Pinned:
-    """The preconditioner of this module.
+    """The corrected preconditioner defined in this module.
 
     Parameters
     ----------
     free
-        Applies B, made for the spectrum that is `unpinned`.
+        Applies B, the preconditioner for the `unpinned` spectrum.
     covariance
-        Between the pixels of the holes.
+        Covariance between the pixels of the holes.
     nside
-        Resolution.
+        Nside of the map.
     pixels
-        ``(n,)``, RING: these pixels.
+        ``(n,)``, RING: the pixels of the holes.
     """
 
     def __init__(
@@ -80,14 +80,14 @@ class Pinned:
         self._inverse = np.asarray(np.linalg.inv(between), dtype=np.float64)
 
     def apply(self, values: Map) -> Map:
-        """Apply nearly (Q_hh)⁻¹, ``(n,)``."""
+        """Apply an approximation of (Q_hh)⁻¹, ``(n,)``."""
         out = self._free(values)
         _take_out(out, values, self._known, self._inverse)
         return out
 
 
 def _first_harmonics(nside: int, pixels: NDArray[np.int64]) -> Map:
-    """Give the real harmonics of l = 0 and 1, ``(4, n)``."""
+    """Compute the real harmonics of l = 0 and 1, ``(4, n)``."""
     directions = pixel_directions(nside, pixels).T
     norm = np.sqrt(np.array([[1.0], [3.0], [3.0], [3.0]]) / (4 * np.pi))
     return np.asarray(norm * np.vstack([np.ones(pixels.size), directions]))
@@ -95,7 +95,7 @@ def _first_harmonics(nside: int, pixels: NDArray[np.int64]) -> Map:
 
 @compiled
 def _take_out(out: Map, values: Map, modes: Map, inverse: Map) -> None:
-    """Subtract modesᵀ (inverse (modes values)): no BLAS, as in the loops."""
+    """Subtract modesᵀ (inverse (modes values)), without BLAS as in the loops."""
     count = inverse.shape[0]
     products = np.zeros(count)
     for i in range(values.size):

@@ -1,4 +1,4 @@
-"""Bring a fill that is nearly right to the exact mean, in steps that are linear in the map."""
+"""Improve an approximate fill towards the exact mean, by iterations that are linear in the map."""
 
 from __future__ import annotations
 
@@ -21,28 +21,29 @@ Mask = NDArray[np.bool_]
 
 
 class Polish:
-    """Steps towards the exact mean of maps that share a mask and a prior.
+    """Iterations towards the exact mean, for maps that share a mask and a prior.
 
     Parameters
     ----------
     observed, signal_cl, noise_cl, threads, kept
         As for `Solver`.
     steps
-        Of the inner loop, see `Solver.improve`.
+        Number of iterations of the inner loop, see `Solver.improve`.
     every
         Whether all holes are polished together, with corrections by the outer loop. If not, wide
-        holes are polished first, on their own rings alone and without corrections. Small holes are
-        then filled by their blocks; where the pixels do not resolve the sky they have corrections.
+        holes are polished first, on their own rings only and without corrections. Small holes are
+        then filled by their blocks, or, if the pixels do not resolve the sky, with corrections.
     near
-        ``(npix,)``, RING: small holes that have one of these pixels are polished, if not all holes
-        are. Wide ones are not then: what lies beyond is no sky that steps could take for data.
+        ``(npix,)``, RING. If given and ``every`` is False, only small holes with at least one of
+        these pixels are polished. Wide holes are not polished then: the unobserved pixels beyond
+        ``near`` have no values that could serve as data.
     progress
-        Told of every stage.
+        Receives the stages.
 
     Raises
     ------
     MemoryError
-        There is too little memory even for the small holes alone.
+        Memory is too small even for the small holes.
 
     Attributes
     ----------
@@ -77,14 +78,14 @@ class Polish:
         self._filled: Map | None = None
 
     def rehearse(self) -> None:
-        """Prepare what `finish` follows, if that is not done; takes as long as some polish does."""
+        """Record the courses that `finish` follows, once; this takes about as long as a polish."""
         if "_stages" not in self.__dict__:
             self._progress.stage("rehearsal")
             self._progress.done(f"{len(self._stages)} courses")
 
     @cached_property
     def _stages(self) -> list[tuple[Solver, dict[str, Any], NDArray[np.float64]]]:
-        """Solvers, the arguments of their `Solver.improve`, and the course that each follows."""
+        """The solvers, each with its arguments of `Solver.improve` and its course."""
         stages = []
 
         def add(solver: Solver, seen: Mask, **steps: int) -> None:
@@ -105,7 +106,7 @@ class Polish:
             try:
                 wide = Solver(seen, **self._prior, only="wide", weights=weights, kept=self._kept)
             except MemoryError:
-                self._told = "wide holes left as they are: this machine has too little memory"
+                self._told = "wide holes are not polished: this machine has too little memory"
             else:
                 add(wide, seen, iterations=self._steps, corrections=0)
         if self.small.size and not self._first.resolved:
@@ -113,19 +114,19 @@ class Polish:
         return stages
 
     def __str__(self) -> str:
-        """Say in a few words what was prepared."""
+        """Summarise the prepared solver."""
         return str(self._first)
 
     def fill_small(self, values: Map) -> None:
-        """Fill the small holes as if all others held what is in ``values``, which is changed."""
+        """Fill the small holes in place, taking the values in all other pixels as data."""
         values[self.small] = 0.0
         values[self.small] = fill = self._first.small_fill(values)
-        # What others change by is then what they hold: the fill after them costs less.
+        # If the other holes are zero, the later update needs only their final values.
         empty = bool(self._stages) and not values[self._stages[0][0].holes].any()
         self._filled = fill if empty else None
 
     def _fill_again(self, values: Map) -> None:
-        """Fill the small holes once more, now that the others are filled."""
+        """Fill the small holes again, after the other holes."""
         filled = self._filled
         if not self._stages or filled is None or not np.array_equal(values[self.small], filled):
             self.fill_small(values)
@@ -134,15 +135,15 @@ class Polish:
         values[self.small] += self._first.small_change(wide, values[wide.holes])
 
     def finish(self, values: Map) -> str | None:
-        """Polish the holes of a filled map, which is changed; say what is far from its end."""
+        """Polish the holes of a filled map in place; return what has not converged, else None."""
         self.rehearse()
         self._progress.stage("polish", self._steps)
         trouble, told = None, self._told
         for solver, steps, numbers in self._stages:
             fill = solver.improve(values, **steps, course=Course(numbers), progress=self._progress)
-            if solver.unpolished():  # a map so unlike the prior has a course of its own
+            if solver.unpolished():  # the map is too unlike the prior: use its own scalars
                 fill = solver.improve(values, **steps, progress=self._progress)
-                told = "not along the prior's course, which led astray"
+                told = "computed again without the prior's course, which did not converge"
             values[solver.holes] = fill
             trouble = trouble or solver.unpolished()
         if not self._every and self._first.resolved:

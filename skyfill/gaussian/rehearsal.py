@@ -1,9 +1,10 @@
-"""Find the scalars of a solve before there is a map: those of a sky drawn from the prior.
+"""Compute the scalars of a solve in advance, on a sky drawn from the prior.
 
-Conjugate gradients take their scalars from the data, and are then not linear in these. Those of
-another sky serve as well: both excite the same modes, and holes with thousands of pixels along
-their edges leave little to chance. A lower resolution would be cheaper, and does not do: where the
-edge is finer than its pixels, the largest eigenvalue is missed, and steps grow beyond bounds.
+Conjugate gradients compute their scalars from the data, so their result is not linear in the data.
+The scalars of another sky serve as well: both skies excite the same modes, and with thousands of
+pixels along the edges of holes the scalars vary little between skies. A lower resolution would be
+cheaper but fails: if its pixels do not resolve the edges, it misses the largest eigenvalue, and the
+iterations diverge.
 """
 
 from __future__ import annotations
@@ -20,32 +21,32 @@ __all__ = ["drawn", "rehearse"]
 Map = NDArray[np.float64]
 
 _SEED = 0x5F119
-#: Pixels of which random numbers are drawn at a time.
+#: Number of pixels for which random numbers are drawn at a time.
 _AT_ONCE = 2**22
-#: Steps before the rehearsal begins.
+#: Iterations before the scalars are recorded.
 _BEFORE = 2
 
 
 def rehearse(
     solver: Solver, *, iterations: int, corrections: int | None = None
 ) -> NDArray[np.float64]:
-    """Give the numbers of a `Course` for `Solver.improve`, with the same arguments.
+    """Record a `Course` for `Solver.improve` with the same arguments.
 
     Returns
     -------
-    ``(n,)``; they depend on the solver and the arguments alone.
+    ``(n,)``, the numbers of the course; they depend only on the solver and the arguments.
     """
     course = Course()
     filled = drawn(solver.nside, solver.signal_cl, solver.noise_cl)
     filled[solver.holes] = 0.0
-    # What a fill leaves is not like the sky: some steps of the sky's own take its place.
+    # Polish starts from an approximate fill; a few iterations on the drawn sky imitate it.
     filled[solver.holes] = solver.improve(filled, iterations=_BEFORE, corrections=0)
     solver.improve(filled, iterations=iterations, corrections=corrections, course=course)
     return np.array(course.numbers)
 
 
 def drawn(nside: int, signal_cl: Map, noise_cl: float) -> Map:
-    """Draw a sky, always the same."""
+    """Draw a sky with a fixed seed."""
     lmax, npix = signal_cl.size - 1, 12 * nside**2
     rng = np.random.default_rng(_SEED)
     alm = rng.standard_normal((lmax + 1) * (lmax + 2)).view(np.complex128) * 0.5**0.5

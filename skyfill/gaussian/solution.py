@@ -1,4 +1,4 @@
-"""What an exact fill is, and how exact."""
+"""The result of an exact solve, and its accuracy."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ Map = NDArray[np.float64]
 
 
 class ConvergenceWarning(UserWarning):
-    """A fill that has not converged was accepted."""
+    """A fill has not converged, and was accepted."""
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """How exact a fill is.
+    """The accuracy of a fill.
 
     Attributes
     ----------
     iterations
-        Steps of the inner loop, all told.
+        Total number of inner iterations.
     corrections
-        Steps of the outer loop.
+        Number of outer iterations.
     residual
-        Rms of d + x - Σ y over that of d + x, without monopole and dipole where the prior lets them
-        be anything; zero for the exact mean.
+        Rms of d + x - Σ y over that of d + x, without monopole and dipole if they are
+        unconstrained; zero for the exact mean.
     distance
         Estimated rms distance of the fill to the exact mean, µK; infinite after too few iterations
         to tell.
@@ -44,7 +44,7 @@ class Certificate:
     converged: bool
 
     def __str__(self) -> str:
-        """Say it in a few words."""
+        """Summarise the accuracy."""
         text = (
             f"{self.iterations} iterations, {self.corrections} corrections, residual "
             f"{self.residual:.1e}"
@@ -61,12 +61,12 @@ class Solution:
     Attributes
     ----------
     fill
-        ``(nhole,)``: the posterior mean in the holes, RING order.
+        ``(nhole,)``, the posterior mean in the holes, µK, RING order.
     whitened
-        ``(nalm,)``: Yᵀ y with y = Σ⁻¹ d on the observed pixels; S times it is the mean of the
+        ``(nalm,)``, Yᵀ y with y = Σ⁻¹ d on the observed pixels; S times it is the mean of the
         signal's alm.
     certificate
-        How exact they are.
+        Accuracy of both.
     """
 
     fill: Map

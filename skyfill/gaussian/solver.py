@@ -1,15 +1,18 @@
 """Solve for the posterior mean of a Gaussian sky on the whole sphere.
 
-With Σ = Y S Yᵀ + N the covariance of the map and M the observed pixels, the mean of the unobserved
-ones is x = Σ_hM y, (M Σ M) y = d. Were Σ known by its inverse Q, they would be the solution of
-Q_hh x = -Q_hM d, which takes two transforms an iteration, on the rings of the holes alone. There is
-such a Q for a sky that is nearly the one meant (`harmonics.Covariance`: signal to l = 1.5 nside,
-what lies beyond as noise, noise nearly white). So there are two loops. The inner one solves for
-the holes with Q, preconditioned by blocks for small holes and tapered bands for wide ones. The
-outer one is conjugate gradients on (M Σ M) y = d with Σ as it is, preconditioned by the inner one:
-a residual is filled, Q applied. Where the pixels resolve the sky, one outer step is enough; where
-they do not, or where the noise varies, the outer loop does the work, and nothing that Q leaves out
-is lost.
+Let Σ = Y S Yᵀ + N be the covariance of the map and M the observed pixels. The mean of the
+unobserved pixels is x = Σ_hM y with (M Σ M) y = d. With the inverse Q = Σ⁻¹ it would be the
+solution of Q_hh x = -Q_hM d, which needs two transforms per iteration, on the rings of the holes
+only. Q is known for an approximate sky (`harmonics.Covariance`: signal up to l = 1.5 nside, signal
+beyond treated as noise, noise nearly white). So there are two loops:
+
+- The inner loop solves for the holes with the approximate Q, preconditioned by blocks for small
+  holes and by tapered bands for wide ones.
+- The outer loop is conjugate gradients on (M Σ M) y = d with the exact Σ. Its preconditioner fills
+  the holes of a residual by the inner loop, then applies Q.
+
+If the pixels resolve the sky, one outer iteration is enough. If they do not, or if the noise
+varies, more outer iterations correct the approximation of Q; the result is exact in any case.
 """
 
 from __future__ import annotations
@@ -43,79 +46,82 @@ Labels = NDArray[np.int32]
 
 #: White noise of at least this share of the signal's variance keeps Σ invertible in float64.
 _NOISE_FLOOR = 1e-4
-#: Signal over noise below which signal is noise to the inner loop.
+#: Signal over noise below which the inner loop treats signal as noise.
 _NEGLIGIBLE = 0.1
-#: Share of the allowed distance that the inner loop takes up.
+#: Share of the allowed distance that is granted to the inner loop.
 _INNER = 0.5
-#: Distance of the inner loop from its solution in a correction, in units of the correction; less
-#: where the residual shrinks by less than the second number.
+#: Accuracy of the inner loop in a correction, in units of the correction. It is tightened if the
+#: residual shrinks by a factor closer to one than the second number.
 _RELATIVE, _SLOW = 0.1, 0.8
-#: Signal beyond the inner loop's multipoles, in units of the noise's variance, that it bears.
+#: Largest signal beyond the inner loop's multipoles, in units of the noise's variance, for which
+#: the pixels count as resolving the sky.
 _UNRESOLVED = 0.05
-#: Steps of polish to a correction, with so many inner steps (two corrections of two leave less of
-#: an error in the power than one of four); fewer have none. Where the pixels do not resolve the
-#: sky: corrections to each round begun, and their inner steps at most.
+#: Polish iterations per correction, and inner iterations of a correction: two corrections of two
+#: inner iterations leave a smaller error in the power than one of four. Then, if the pixels do not
+#: resolve the sky: corrections per round begun, and the largest number of their inner iterations.
 _ROUND, _SHORT, _MANY, _LONG = 4, 2, 6, 10
-#: Distance to the exact mean, in units of the rms of the map, at which corrections end early.
+#: Distance to the exact mean, in units of the map's rms, at which corrections end early.
 _ENOUGH = 2e-3
-#: Distance to it at which polish has not converged: ten times that of healthy runs
-#: (docs/measured.md, "Convergence").
+#: Distance above which polish has not converged, in the same units: ten times the distance in
+#: converged runs (docs/measured.md, "Convergence").
 _FAR = 0.3
-#: Bands of wide holes at most: of a solve of all holes, and of polish of wide ones alone, whose few
-#: steps gain less by one more band, of the lowest multipoles, than it costs.
+#: Largest number of bands of wide holes: in a solve of all holes, and in polish of wide holes only.
+#: In the few iterations of polish, further bands (the lowest multipoles) cost more than they gain.
 _BANDS = (9, 3)
-#: Holes nearer to each other than twice this over lmax, some seven pixels, are one.
+#: Holes closer to each other than twice this over lmax, about seven pixels, are merged.
 _APART = 2 * np.pi
 
 
 class Solver:
-    """Posterior means of maps that share a mask and a prior.
+    """Compute posterior means of maps that share a mask and a prior.
 
-    What depends on mask and prior alone is made once: here, or (blocks) at its first use.
+    Arrays that depend only on mask and prior are computed once: here, or (blocks) at first use.
 
     Parameters
     ----------
     observed
         ``(npix,)``, RING, True where observed.
     signal_cl
-        ``(lmax + 1,)`` spectrum of the signal on the map, beam and pixel window included, µK²; lmax
-        at most 3 nside - 1.
+        ``(lmax + 1,)``, spectrum of the signal on the map, with beam and pixel window, µK²; lmax at
+        most 3 nside - 1.
     noise_cl
         Spectrum of the white noise, µK².
     noise_variance
         ``(npix,)``, RING: variance of the noise in each pixel, µK², in place of ``noise_cl``; not
         read in the holes.
     only
-        ``small``: fill the small holes alone, whose blocks are affordable, and take the others as
-        observed. ``wide``: take none for small; `improve` without corrections is then all that
-        there is memory for.
+        ``small``: fill only the small holes, whose blocks are affordable, and treat the other holes
+        as observed. ``wide``: use no blocks; memory is checked only for `improve` without
+        corrections.
     among
-        ``(npix,)``, RING: of small holes, only those that have one of these pixels.
+        ``(npix,)``, RING: use only small holes with at least one of these pixels.
     weights
-        ``(npix,)``, RING: `harmonics.pixel_weights`, where they are at hand.
+        ``(npix,)``, RING: `harmonics.pixel_weights`; computed if not given.
     threads
-        Of the transforms.
+        Number of threads of the transforms.
     kept
-        Where what mask and prior alone decide is kept, and looked for.
+        Cache for arrays that depend only on mask and prior.
 
     Raises
     ------
     ValueError
-        No pixel is observed, or a variance is not a positive number.
+        No pixel is observed, or a variance is negative or not finite.
     MemoryError
-        The machine has less memory than it takes.
+        The machine has too little memory.
 
     Attributes
     ----------
-    nside, signal_cl, noise_cl
-        As they were given.
+    nside
+        Nside of the maps.
+    signal_cl, noise_cl
+        The spectra in use.
     holes
         ``(n,)``, RING: the pixels that are filled.
     resolved
         Whether the pixels resolve the sky, so that the inner loop is nearly exact.
     left
-        Estimated rms distance to the exact mean after `improve`, µK; from its last step alone where
-        that has no more than two.
+        Estimated rms distance to the exact mean after `improve`, µK. After one or two iterations it
+        is the length of the step.
     """
 
     def __init__(
@@ -137,13 +143,13 @@ class Solver:
         self.nside = nside_of(observed, "observed")
         if not observed.any():
             raise ValueError("no pixel is observed: nothing is known of the sky")
-        # Before anything large is made; what blocks take comes on top.
+        # Checked before large arrays are allocated; blocks are added below.
         nhole = observed.size - int(np.count_nonzero(observed))
         check_memory(self.nside, nhole, np.empty(0, np.int64), only=only)
         self._threads = threads
         area = 4 * np.pi / observed.size
         modes = (2 * np.arange(signal_cl.size) + 1) / (4 * np.pi)
-        # A monopole and a dipole that can be anything are no measure of the map.
+        # Exclude the unconstrained monopole and dipole from the rms.
         signal = float(np.sum((modes * signal_cl)[min(2, signal_cl.size - 1) :]))
         floor = _NOISE_FLOOR * signal
         self._noise: Map | float = max(noise_cl / area, floor)
@@ -167,7 +173,7 @@ class Solver:
         if only == "small" and not small.all():
             observed = observed.copy()
             observed[pixels[~small]] = True
-            # Small holes must not make up for the monopole of a wide one's error.
+            # Otherwise small holes would compensate the monopole of the error in wide ones.
             signal_cl = unpinned(signal_cl)
             pixels, labels, small = pixels[small], labels[small], small[small]
         check_memory(self.nside, nhole, np.bincount(labels[small]), only=only)
@@ -187,7 +193,7 @@ class Solver:
         self.inner = Covariance(
             weights, signal_cl[: lmax + 1], white, pixels=self.holes, threads=threads
         )
-        # Of the holes, those that have no block; as a slice, they are not copied at every step.
+        # Hole pixels without a block; a slice avoids a copy at every step.
         self._wide = np.flatnonzero(~small) if small.any() else slice(None)
         self.small = self.holes[small]
         if small.any():
@@ -216,19 +222,19 @@ class Solver:
         threads: int = 0,
         kept: Kept | None = None,
     ) -> Solver:
-        """Prepare to fill all holes of maps that a prior describes.
+        """Build a solver for all holes of maps with a given prior.
 
         Parameters
         ----------
         observed, threads, kept
             As for `Solver`.
         prior
-            What the maps are made of.
+            Prior of the maps.
         marginal
             Whether monopole and dipole are unconstrained; if not, they have the prior's spectrum.
         noise_variance
-            ``(npix,)``, RING, µK²: of the noise in each pixel, in place of the prior's; signal that
-            the pixels do not resolve is added.
+            ``(npix,)``, RING, µK²: noise variance in each pixel, in place of the prior's. Signal
+            that the pixels do not resolve is added to it.
         """
         if noise_variance is not None:
             noise_variance = noise_variance + prior.aliased_cl * noise_variance.size / (4 * np.pi)
@@ -242,7 +248,7 @@ class Solver:
         )
 
     def __str__(self) -> str:
-        """Say in a few words what was prepared."""
+        """Summarise the holes and multipoles."""
         small, wide = self.small.size, self.holes.size - self.small.size
         return (
             f"{small} pixels in small holes, {wide} in wide ones, l up to "
@@ -250,7 +256,7 @@ class Solver:
         )
 
     def _tapered(self, weights: Map, kept: Kept, most: int) -> TaperedBands:
-        """Prepare the wide holes."""
+        """Prepare the preconditioner of the wide holes."""
         signal_cl = unpinned(self.inner.signal_cl)
         if self.small.size:
             pixels = self.holes[self._wide]
@@ -277,27 +283,27 @@ class Solver:
         course: Course | None = None,
         progress: Progress | None = None,
     ) -> Solution:
-        """Fill the holes with the mean of what they can be, given the rest.
+        """Compute the posterior mean in the holes, given the observed pixels.
 
         Parameters
         ----------
         values
             ``(npix,)``, µK, RING; unobserved pixels are not read.
         start
-            ``(nhole,)``: a fill to begin with; nothing if not given.
+            ``(nhole,)``, µK, starting point; zero if not given.
         tolerance
-            Estimated rms distance to the exact mean to stop at, in units of the rms of the map.
+            Estimated rms distance to the exact mean at which to stop, in units of the map's rms.
         max_iterations
-            Steps of the inner loop, all told, after which to stop anyway.
+            Limit on the total number of inner iterations.
         course
-            To be recorded, or followed: then the fill is linear in the map, and the tolerance says
-            no more than whether it is met.
+            Scalars to record or to follow. If followed, the fill is linear in the map, and the
+            tolerance only decides whether the fill counts as converged.
         progress
-            Told of every step.
+            Receives every step.
 
         Returns
         -------
-        The solution; ``certificate.converged`` says whether the tolerance was met.
+        The solution; ``certificate.converged`` is True if the tolerance was met.
         """
         progress, course = progress or Silent(), course or Course()
         data = np.where(self._observed, values, 0.0)
@@ -318,7 +324,7 @@ class Solver:
         while course.take(inner.left > 0 and (outer.steps == 0 or distance > allowed)):
             step, z, left = outer.correction(inner, _INNER * allowed, relative)
             shrunk = outer.advance(step, z)
-            if shrunk > _SLOW:  # it may be the inner loop that holds it up
+            if shrunk > _SLOW:  # the inner loop may be too inaccurate
                 relative = max(0.3 * relative, 1e-5)
             if course.take(not shrunk):
                 break
@@ -329,32 +335,32 @@ class Solver:
         return Solution(data[self.holes], outer.whitened, certificate)
 
     def small_fill(self, values: Map) -> Map:
-        """Fill the small holes, each for itself, as if all others held what is in ``values``.
+        """Fill each small hole by its block, taking ``values`` in all other pixels as data.
 
         Parameters
         ----------
         values
-            ``(npix,)``, µK, RING; zero in wide holes, and in those to be filled.
+            ``(npix,)``, µK, RING; zero in the small holes, and in wide holes not filled yet.
 
         Returns
         -------
-        ``(nsmall,)``, of the pixels ``small``.
+        ``(nsmall,)``, µK, in the pixels ``small``.
         """
         return self._small(self.inner.inverse_of(self.sky, values))
 
     def small_change(self, other: Solver, values: Map) -> Map:
-        """Give what `small_fill` changes by if the holes of another solver hold something else.
+        """Compute the change of `small_fill` when the values in another solver's holes change.
 
         Parameters
         ----------
         other
-            Of the same sky, with none of these small holes.
+            Solver for the same sky whose holes do not overlap with the small holes of this one.
         values
-            ``(n,)``: by how much its holes change.
+            ``(n,)``, µK, change of the values in its holes.
 
         Returns
         -------
-        ``(nsmall,)``, of the pixels ``small``.
+        ``(nsmall,)``, µK, change in the pixels ``small``.
         """
         return self._small(self.inner.inverse_of(other.inner, values))
 
@@ -373,36 +379,36 @@ class Solver:
         course: Course | None = None,
         progress: Progress | None = None,
     ) -> Map:
-        """Bring a fill nearer to the mean.
+        """Improve a fill towards the exact mean.
 
-        By steps of the inner loop, and one of the outer for every four of these: the inner loop's
-        sky is not quite the one meant. Where the pixels do not resolve the sky, so that it leads
-        astray, there are six of the outer for every four begun, or until the fill is as near to the
-        exact mean as `mean` comes by default.
+        It takes iterations of the inner loop, then one of the outer loop for every four of these,
+        because the inner loop's Q is approximate. If the pixels do not resolve the sky, Q is a poor
+        approximation: then there are six outer iterations for every four inner ones begun, or fewer
+        if the fill gets within 0.002 of the map's rms of the exact mean.
 
         Parameters
         ----------
         filled
-            ``(npix,)``, µK, RING; the holes hold the fill. It is not changed.
+            ``(npix,)``, µK, RING, with the fill in the holes. It is not changed.
         iterations
-            How many steps of the inner loop.
+            Number of inner iterations.
         corrections
-            How many of the outer, at most, in place of these numbers.
+            Largest number of outer iterations, in place of the default above.
         course
-            To be recorded, or followed: then it is linear in the map.
+            Scalars to record or to follow. If followed, the result is linear in the map.
         progress
-            Told of every step.
+            Receives every step.
 
         Returns
         -------
-        ``(nhole,)``; how far it is from the mean, says ``left`` then.
+        ``(nhole,)``, µK, the improved fill; ``left`` is its estimated distance to the exact mean.
         """
         course = course or Course()
         inner = Inner(self, progress or Silent(), iterations, course)
         right = -self.inner.inverse_of(self.sky, filled)
         step, self.left = inner.solve(right, allowed=0.0)
         del right
-        if math.isinf(self.left):  # so few steps tell no more than how far they went
+        if math.isinf(self.left):  # too few steps for an estimate: use the length of the step
             self.left = rms(step)
         fill = np.asarray(filled[self.holes] + step)
         if corrections is None:
@@ -418,7 +424,7 @@ class Solver:
             inner.left = steps
             step, z, left = outer.correction(inner, 0.0, _RELATIVE)
             if self.resolved and number == corrections:
-                # Nothing follows, and its length is right to some percent.
+                # The last correction is added in full: its length is right to a few per cent.
                 data[self.holes] += step
                 self.left = rms(step)
                 continue
@@ -429,16 +435,17 @@ class Solver:
         return data[self.holes]
 
     def unpolished(self) -> str | None:
-        """Say how far the last `improve` has left a fill from the mean, if that is too far."""
+        """Describe the distance to the mean after `improve`; None if it has converged."""
         away = self.left / self.rms
         return None if away <= _FAR else f"polish, some {away:.2g} of the map's rms from the mean"
 
     def variance(self) -> Map:
-        """Give the posterior variance in small holes, ``(nhole,)``, µK².
+        """Compute the posterior variance in small holes, ``(nhole,)``, µK².
 
-        Each small hole is taken as if all others were observed, which changes little unless they
-        touch. NaN in wide holes, and everywhere where the noise varies or the pixels do not resolve
-        the signal (signal above noise at `harmonics.quadrature_lmax`), so that Σ⁻¹ is not known.
+        For each small hole, all other holes are treated as observed, which changes little unless
+        they touch. The result is NaN in wide holes. It is NaN everywhere if Σ⁻¹ is not known: if
+        the noise varies, or if the pixels do not resolve the signal (signal above noise at
+        `harmonics.quadrature_lmax`).
         """
         nothing = np.full(self.holes.size, np.nan)
         lmax = min(harmonics.quadrature_lmax(self.nside), self.signal_cl.size - 1)
@@ -458,7 +465,7 @@ class Solver:
         return variance + self._noise * (1 - 1 / exact.weights)
 
     def covariance(self, y: Map) -> tuple[NDArray[np.complex128], Map]:
-        """Give Yᵀ y and Σ y, exactly."""
+        """Compute Yᵀ y and Σ y exactly."""
         alm = harmonics.adjoint(y, lmax=self.signal_cl.size - 1, threads=self._threads)
         image = harmonics.synthesis(
             harmonics.almxfl(alm, self.signal_cl), self.nside, threads=self._threads
@@ -467,10 +474,10 @@ class Solver:
         return alm, image
 
     def size(self, rest: Map) -> float:
-        """Give the rms of a residual, without what of it can be anything.
+        """Compute the rms of a residual, without unconstrained monopole and dipole.
 
-        A free monopole's variance over the noise's is so large that rounding alone leaves a
-        residual there; it is no error of the fill.
+        The variance of an unconstrained monopole is so large against the noise's that rounding
+        leaves a residual there, which is not an error of the fill.
         """
         if not self._free_dipole:
             return rms(rest)
@@ -479,13 +486,13 @@ class Solver:
         return rms(rest - free)
 
     def precondition(self, values: Map) -> Map:
-        """Apply nearly (Q_hh)⁻¹."""
+        """Apply an approximation of (Q_hh)⁻¹."""
         if self._pinned is None:
             self._pinned = Pinned(self._free, self.inner, self.nside, self.holes)
         return self._pinned.apply(values)
 
     def _free(self, values: Map) -> Map:
-        """Apply nearly (Q_hh)⁻¹ of a sky whose monopole and dipole are free."""
+        """Apply an approximation of (Q_hh)⁻¹ for the `unpinned` spectrum."""
         if self._blocks is None and self._bands is not None:
             return self._bands.apply(values)
         out = np.zeros_like(values) if self._blocks is None else self._blocks.solve(values)
@@ -495,7 +502,7 @@ class Solver:
 
 
 def _labels(observed: Mask, pixels: NDArray[np.int64], apart: float, kept: Kept) -> Labels:
-    """Say of which hole pixels are, those that are near each other being one."""
+    """Label hole pixels by their hole; holes closer than twice ``apart`` are merged."""
     labels: Labels = kept.of(apart).array(
         "labels",
         lambda: label_holes(grow(observed, apart)).labels[pixels],
@@ -506,13 +513,13 @@ def _labels(observed: Mask, pixels: NDArray[np.int64], apart: float, kept: Kept)
 
 
 def _check_variance(seen: Map) -> None:
-    """Refuse a variance that is none."""
+    """Refuse a variance that is negative or not finite."""
     if not np.all(np.isfinite(seen)) or np.any(seen < 0):
         raise ValueError("the noise variance must be finite and not negative where observed")
 
 
 def _affordable(labels: Labels, among: Mask | None) -> Mask:
-    """Mark the pixels of holes that get a block; of those alone that have one ``among`` them."""
+    """Mark the pixels of holes with a block; only holes with a pixel in ``among`` if given."""
     sizes = np.bincount(labels)
     if among is not None:
         sizes[np.bincount(labels, among) == 0] = np.iinfo(np.int32).max  # too many for a block
@@ -521,10 +528,11 @@ def _affordable(labels: Labels, among: Mask | None) -> Mask:
 
 
 def _inner_lmax(signal_cl: Map, noise_cl: float, nside: int) -> int:
-    """Give the largest multipole of the inner loop: where the noise has long taken over.
+    """Return the largest multipole of the inner loop, where noise dominates the signal.
 
-    Beyond 1.5 nside the inverse is not exact, but better than none up to 1.75 nside: up to 2 nside,
-    a smooth sky with little noise would not converge. Below Nside 16 it would not be positive.
+    Beyond 1.5 nside the inverse is not exact. Up to 1.75 nside it still helps; with 2 nside, a
+    smooth sky with little noise would not converge. Below Nside 16 the limit is 1.5 nside, because
+    the inverse would not be positive beyond.
     """
     seen = np.flatnonzero(signal_cl > _NEGLIGIBLE * noise_cl)
     last = int(seen[-1]) if seen.size else 0

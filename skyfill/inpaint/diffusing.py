@@ -1,4 +1,4 @@
-"""``diffuse``: neighbour means, alone or with exact steps behind them."""
+"""``diffuse``: repeated neighbour means, alone or followed by exact iterations."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ Sizes = NDArray[np.int64]
 
 
 class Diffuse:
-    """Neighbour means until they stand still: what people use today.
+    """Replace hole pixels by the mean of their neighbours until nothing changes (Laplace fill).
 
     Parameters
     ----------
     observed
         ``(npix,)``, RING, True where observed.
     progress
-        Told of every stage.
+        Receives the stages.
     chosen
-        ``(nmissing,)``: which of the unobserved pixels are given; all if not given.
+        ``(nmissing,)``: True for the unobserved pixels to return; all if not given.
     """
 
     polish = 0
@@ -48,7 +48,7 @@ class Diffuse:
         self._chosen = chosen
 
     def mean(self, values: Map, *, overwrite: bool = False) -> Map:  # noqa: ARG002
-        """Give the Laplace fill of the holes."""
+        """Compute the Laplace fill of the holes."""
         self._progress.stage("diffuse")
         fill = diffuse_holes(values, self._observed)
         self._progress.done()
@@ -63,25 +63,25 @@ class DiffuseMethod(Method):
 
     @property
     def informed(self) -> bool:
-        """Whether it needs a prior: to polish."""
+        """Whether the method needs a prior: only for polishing."""
         return bool(self.options.polish)
 
     @property
     def exact(self) -> bool:
-        """Whether it solves for all unobserved pixels: where it polishes."""
+        """Whether the method solves for all unobserved pixels: only when polishing."""
         return bool(self.options.polish)
 
     @property
     def single(self) -> bool:
-        """Whether float32 suffices: neighbours' means of such numbers need no better ones."""
+        """Whether float32 is precise enough: it is for means of neighbours, not for polishing."""
         return not self.options.polish
 
     def polish(self, holes: int) -> int:  # noqa: ARG002
-        """Give the exact iterations at the end."""
+        """Return the number of exact iterations at the end."""
         return self.options.polish or 0
 
     def prepare(self, setup: Setup) -> tuple[Fill, ModelCard | None]:
-        """Prepare it, and the solver where it polishes."""
+        """Prepare the Laplace fill, and the exact solver if the fill is polished."""
         seen, some = setup.observed, setup.holes
         if self.options.polish:
             fill = Polished(
@@ -94,7 +94,7 @@ class DiffuseMethod(Method):
             return fill, None
         if some is None:
             return Diffuse(seen, progress=setup.progress), None
-        # Regions without a pixel to be filled have no part in the others' equations.
+        # Unobserved regions without a pixel to fill do not affect the other regions.
         within = regions_with(~seen, some)
         return Diffuse(~within, progress=setup.progress, chosen=some[within]), None
 
@@ -103,6 +103,6 @@ class DiffuseMethod(Method):
         return ["prepare", "diffuse", "polish"] if self.options.polish else ["diffuse"]
 
     def memory(self, sizes: Sizes, tiles: Mapping[str, int]) -> float:  # noqa: ARG002
-        """Estimate the peak, bytes."""
+        """Estimate the peak memory, bytes."""
         alone = PROGRAM + diffuse_bytes(self.nside, int(sizes.sum()))
         return max(alone, exact_bytes(self.nside, sizes)) if self.options.polish else alone

@@ -1,4 +1,4 @@
-"""``gaussian``: the exact posterior mean, and exact steps behind another method."""
+"""``gaussian``: the exact posterior mean, and exact iterations after another method."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Exact:
     Parameters
     ----------
     solver
-        Prepared for the mask.
+        Solver prepared for the mask.
     tolerance
-        Distance to the exact mean at which it stops, in units of the rms of the map.
+        Distance to the exact mean at which the solve stops, in units of the rms of the map.
     progress
-        Told of every stage.
+        Receives the stages.
     chosen
-        ``(nmissing,)``: which of the solver's holes are given; all if not given.
+        ``(nmissing,)``: True for the unobserved pixels to return; all if not given.
     """
 
     polish = 0
@@ -52,7 +52,7 @@ class Exact:
         self._chosen = chosen
 
     def mean(self, values: Map, *, overwrite: bool = False) -> Map:  # noqa: ARG002
-        """Solve, and keep the certificate."""
+        """Solve for the posterior mean, and store the certificate."""
         self._progress.stage("exact mean")
         solution = self.solver.mean(values, tolerance=self._tolerance, progress=self._progress)
         self.certificate = solution.certificate
@@ -62,24 +62,24 @@ class Exact:
         return solution.fill if self._chosen is None else solution.fill[self._chosen]
 
     def variance(self) -> Map:
-        """Give the variance of realizations in the holes, µK²; NaN where it is not known."""
+        """Return the variance of realizations in the holes, µK²; NaN where it is unknown."""
         variance = self.solver.variance()
         return variance if self._chosen is None else variance[self._chosen]
 
 
 class Polished:
-    """Another method's fill, and some exact steps from there.
+    """Another method's fill, improved by a fixed number of exact iterations.
 
     Parameters
     ----------
     first
-        Fills all unobserved pixels.
+        The other fill; it must cover all unobserved pixels.
     solver
-        Prepared for the mask.
+        Solver prepared for the mask.
     iterations
-        Number of steps.
+        Number of exact iterations.
     progress
-        Told of every stage.
+        Receives the stages.
     chosen
         As for `Exact`.
     """
@@ -102,7 +102,7 @@ class Polished:
         self._chosen = chosen
 
     def mean(self, values: Map, *, overwrite: bool = False) -> Map:
-        """Fill, and polish."""
+        """Fill the holes, then polish the fill."""
         filled = values if overwrite else values.copy()
         filled[self._solver.holes] = self._first.mean(values)
         self._progress.stage("polish", self.polish)
@@ -120,7 +120,7 @@ class ExactMethod(Method):
 
     @property
     def exact(self) -> bool:
-        """Whether it solves for all unobserved pixels: always."""
+        """Whether the method solves for all unobserved pixels: always."""
         return True
 
     def prepare(self, setup: Setup) -> tuple[Fill, ModelCard | None]:
@@ -138,10 +138,10 @@ class ExactMethod(Method):
         return ["prepare", "latent sky", "exact mean"]
 
     def memory(self, sizes: Sizes, tiles: Mapping[str, int]) -> float:  # noqa: ARG002
-        """Estimate the peak, bytes."""
+        """Estimate the peak memory, bytes."""
         return exact_bytes(self.nside, sizes)
 
 
 def exact_bytes(nside: int, sizes: Sizes) -> float:
-    """Estimate the peak of an exact fill of holes of these sizes, bytes."""
+    """Estimate the peak memory of an exact fill of holes of these sizes, bytes."""
     return PROGRAM + solve_bytes(nside, int(sizes.sum()), sizes[affordable(sizes)])

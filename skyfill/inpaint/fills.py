@@ -1,7 +1,8 @@
-"""What a fill method is: how it is prepared, what it fills and what it costs.
+"""The interface of a fill method: how it is prepared, how it fills and what it costs.
 
-A method of your own is a class like those of `skyfill.inpaint.diffusing`: derive it from `Method`,
-name it in `skyfill.inpaint.options.METHODS` and in `skyfill.inpaint.methods`.
+To add a method, write two classes like those of `skyfill.inpaint.diffusing`: a `Fill` and a
+`Method`. Then add its name to `skyfill.inpaint.options.METHODS` and its class to
+`skyfill.inpaint.methods`.
 """
 
 from __future__ import annotations
@@ -43,25 +44,25 @@ Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Sizes = NDArray[np.int64]
 
-#: Bytes of the program with its libraries, without torch.
+#: Memory of the program and its libraries without torch, bytes.
 PROGRAM = 0.30e9
 
 
 class ConvergenceError(ValueError):
-    """A fill that has not converged, and was not accepted."""
+    """The fill has not converged, and ``accept`` is False."""
 
 
 class Fill(Protocol):
-    """What the pipeline asks of a method once it is prepared for a mask.
+    """A method prepared for one mask.
 
     Attributes
     ----------
     certificate
-        How exact the last mean is, where one of the whole sphere was solved for.
+        Accuracy of the last mean; None if the method does not solve for the whole sphere.
     trouble
-        What has not converged in it; None where all has.
+        The part of the last mean that has not converged; None if all has.
     polish
-        Exact iterations at the end.
+        Number of exact iterations at the end.
     """
 
     certificate: Certificate | None
@@ -69,32 +70,32 @@ class Fill(Protocol):
     polish: int
 
     def mean(self, values: Map, *, overwrite: bool = False) -> Map:
-        """Give the mean in the holes, ``(nhole,)`` in RING order; values there are not read.
+        """Compute the mean in the holes, ``(nhole,)`` in RING order.
 
-        With ``overwrite`` the map is scratch memory: it may be changed.
+        Values in the holes are not read. With ``overwrite`` the method may change ``values``.
         """
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a method is prepared from.
+    """The inputs that a method is prepared from.
 
     Attributes
     ----------
     observed
         ``(npix,)``, RING, True where there are data.
     holes
-        ``(npix,)``, RING: the unobserved pixels to be filled; None for all.
+        ``(npix,)``, RING: True for the unobserved pixels to fill; None for all.
     prior
-        What the map is made of; None for a method that needs none.
+        Prior of the map; None for a method without one.
     noise_variance
-        ``(npix,)``, RING, µK², in place of the prior's white noise.
+        ``(npix,)``, RING, µK²: noise variance in each pixel, in place of the prior's white noise.
     options
         How the map is filled.
     kept
         Cache for arrays that depend only on mask and prior.
     progress
-        Told of every stage.
+        Receives the stages.
     """
 
     observed: Mask
@@ -114,7 +115,7 @@ class Setup:
 
     @property
     def chosen(self) -> Mask | None:
-        """Which of the unobserved pixels are to be filled, ``(nmissing,)``; None for all."""
+        """True for the unobserved pixels to fill, ``(nmissing,)``; None for all."""
         return None if self.holes is None else self.holes[~self.observed]
 
     def solver(self) -> Solver:
@@ -134,18 +135,18 @@ class Setup:
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds of one map on two CPU cores, a fit to measured runs.
+    """Run time of one map on two CPU cores, fitted to measured runs.
 
     Attributes
     ----------
     start
-        Of any map.
+        Seconds for any map.
     pixels
-        For each million of pixels.
+        Seconds per million pixels.
     transforms
-        For each million of pixels times Nside / 1000.
+        Seconds per million pixels times Nside / 1000.
     tiles
-        For each thousand of tiles.
+        Seconds per thousand tiles.
     """
 
     start: float = 0.0
@@ -154,27 +155,27 @@ class Pace:
     tiles: float = 0.0
 
     def seconds(self, nside: int, tiles: int) -> float:
-        """Add them up."""
+        """Add up the terms, seconds."""
         million = 12 * nside**2 / 1e6
         fixed = self.start + self.pixels * million
         return fixed + self.transforms * million * nside / 1000 + self.tiles * tiles / 1000
 
 
 class Method(ABC):
-    """A fill method with its options, at one resolution: what it needs, builds and costs.
+    """A fill method with its options at one resolution: its requirements, stages and cost.
 
     Memory and seconds are fits to measured runs (docs/measured.md, "Memory").
 
     Attributes
     ----------
     stochastic
-        Whether it draws samples of a posterior.
+        Whether the method draws samples of a posterior.
     noisy
-        Whether it takes a map of the noise in each pixel.
+        Whether the method accepts a noise map (``noise_rms``).
     batch
-        Tiles at once where nothing is said; None where there are no tiles.
+        Default number of tiles per batch; None for a method without tiles.
     paces
-        Of the first map, and of each further one.
+        Run time of the first map, and of each further map.
     """
 
     stochastic: ClassVar[bool] = True
@@ -188,21 +189,21 @@ class Method(ABC):
 
     @property
     def informed(self) -> bool:
-        """Whether it needs a prior."""
+        """Whether the method needs a prior."""
         return True
 
     @property
     def exact(self) -> bool:
-        """Whether it solves for all unobserved pixels, whichever of them are to be filled."""
+        """Whether the method solves for all unobserved pixels, even if only some are filled."""
         return False
 
     @property
     def single(self) -> bool:
-        """Whether the numbers of a float32 map need no more digits."""
+        """Whether float32 maps may be filled in float32."""
         return False
 
     def polish(self, holes: int) -> int:  # noqa: ARG002
-        """Give the exact iterations at the end, for so many hole pixels."""
+        """Return the number of exact iterations at the end, for this number of hole pixels."""
         return 0
 
     def count_tiles(
@@ -211,42 +212,47 @@ class Method(ABC):
         holes: Mask | None,  # noqa: ARG002
         polish: int,  # noqa: ARG002
     ) -> dict[str, int]:
-        """Count the tiles of ``small`` and ``wide`` holes; ``holes`` are those to be filled."""
+        """Count the tiles of ``small`` and ``wide`` holes; ``holes`` marks the pixels to fill."""
         return {}
 
     def guess_tiles(self, observed: Mask, holes: Runs) -> dict[str, int]:  # noqa: ARG002
-        """Guess the number of tiles without planning them."""
+        """Estimate the number of tiles without planning them."""
         return {}
 
     @abstractmethod
     def prepare(self, setup: Setup) -> tuple[Fill, ModelCard | None]:
-        """Prepare for a mask and a prior; give the model card, too, where a network is used."""
+        """Prepare the method for a mask and a prior.
+
+        Returns
+        -------
+        The prepared fill, and the model card of its network; None without a network.
+        """
 
     @abstractmethod
     def stages(self, sizes: Sizes, tiles: Mapping[str, int]) -> list[str]:
-        """Name the stages of a realization, as they are shown, between prior and writing.
+        """Name the displayed stages of a realization, after the prior and before writing.
 
         Parameters
         ----------
         sizes
-            ``(n,)``, pixels of each hole that is worked on.
+            ``(n,)``, number of pixels of each hole that the method solves for.
         tiles
-            From `count_tiles`.
+            Number of tiles, from `count_tiles`.
         """
 
     @abstractmethod
     def memory(self, sizes: Sizes, tiles: Mapping[str, int]) -> float:
-        """Estimate the peak, bytes; the arguments are those of `stages`."""
+        """Estimate the peak memory, bytes; arguments as for `stages`."""
 
     def seconds(self, maps: int, tiles: Mapping[str, int], polish: int) -> float:  # noqa: ARG002
-        """Estimate the time of so many maps, that of fitting a prior apart."""
+        """Estimate the run time of this number of maps, seconds, without fitting the prior."""
         number = sum(tiles.values())
         first, further = (pace.seconds(self.nside, number) for pace in self.paces)
         return first + (maps - 1) * further
 
 
 def noise_variance(noise_rms: Map | None, seen: Mask) -> Map | None:
-    """Square a map of noise, and put its median where it is missing in holes."""
+    """Square a noise map; missing values in holes are replaced by the median."""
     if noise_rms is None:
         return None
     if noise_rms.shape != seen.shape:
@@ -266,7 +272,7 @@ def noise_variance(noise_rms: Map | None, seen: Mask) -> Map | None:
 
 
 def held_to_noise(given: Given, variance: Map | None, seen: Mask) -> Given:
-    """Take a map of noise for the white noise of a prior that has none: its mean, not a fit."""
+    """Set the prior's white noise, if not given, to the mean of the noise map."""
     if variance is None or given.base is not None or given.noise_uk_arcmin is not None:
         return given
     white = math.sqrt(float(np.mean(variance[seen])) * 4 * math.pi / seen.size) / ARCMIN
@@ -274,10 +280,10 @@ def held_to_noise(given: Given, variance: Map | None, seen: Mask) -> Given:
 
 
 def refuse_flat(values: Map, seen: Mask) -> None:
-    """Refuse to fit a prior to one value."""
+    """Refuse to fit a prior to a constant map."""
     first = values[np.argmax(seen)]
     if np.all(values == first, where=seen):
         raise UnusableSkyError(
-            "the observed sky has one value only, which says nothing of beam and noise; give both"
+            "the observed sky is constant, so beam and noise cannot be fitted to it; give both"
             " (`fwhm`, `noise_uk_arcmin`), or pass `method='diffuse'`"
         )

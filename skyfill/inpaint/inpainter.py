@@ -1,9 +1,9 @@
 """Fill the holes of a map: the pipeline from map and mask to a whole sky.
 
-A fill method gives, for a map with holes, a mean of what can be in them. Where that mean is linear
-in the data and knows the prior, a sample of the posterior is z + W (d - M z) with z a sky drawn
-from the prior (Hoffman & Ribak 1991): z is drawn once for the whole sphere, so tiles that overlap
-agree, and its small scales come straight from the harmonics at the pixel centres.
+A fill method computes a mean map W d in the holes. If W is linear and is the posterior mean of the
+prior, then z + W (d - M z) is a sample of the posterior, with z a sky drawn from the prior (Hoffman
+& Ribak 1991). z is drawn once for the whole sphere, so overlapping tiles agree. Its small scales
+are synthesised from the harmonics at the pixel centres.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ __all__ = [
     "describe_prior",
 ]
 
-#: Share of the signal's variance below which noise hardly helps a fill to converge, and one with
-#: which all that was tried did.
+#: Noise variance as a share of the signal's: below the first, noise hardly helps convergence; with
+#: the second, every fill that was tried has converged.
 _NOISE_FREE, _SOME_NOISE = 2e-3, 0.01
 
 Map = NDArray[np.float64]
@@ -74,7 +74,7 @@ Mask = NDArray[np.bool_]
 
 
 class Inpainter:
-    """Fill one map, once or many times, and others of its mask (`with_map`).
+    """Fill one map, once or many times, and other maps with the same mask (`with_map`).
 
     Parameters
     ----------
@@ -85,90 +85,92 @@ class Inpainter:
         ``(npix,)``, RING, True or 1 where observed: bool, or 0 and 1. Missing pixels are added to
         the holes, with a warning.
     holes
-        Which holes are filled: ``all``, or ``enclosed``, those in an observed patch, which leaves
-        the sky around it as it is (`skyfill.masks.enclosed_holes`). If not given: all, and where
-        more than 60% of the sky is missing this must be said.
+        Which holes are filled: ``all``, or ``enclosed``, only holes inside an observed patch, so
+        that the sky around the patch is not filled (`skyfill.masks.enclosed_holes`). If not given:
+        all. Required if more than 60% of the sky is missing.
     footprint
         ``(npix,)``, RING, True inside: only holes there are filled.
     method
         ``vae``, ``gaussian`` (the exact posterior, see `skyfill.gaussian`), ``diffuse``, or
-        ``cosmovae``, the published network alone (`skyfill.tilefill`).
+        ``cosmovae``, the published network without further steps (`skyfill.tilefill`).
     prior
-        What the map is made of: a whole `Prior`, or a `skyfill.prior.Given`, of which the rest is
-        fitted to the observed sky; all of it if not given. ``diffuse`` uses it to polish only,
-        ``cosmovae`` not at all.
+        Prior of the map: a whole `Prior`, or a `skyfill.prior.Given`, whose missing parts are
+        fitted to the observed sky. If not given, all parts are fitted. ``diffuse`` uses the prior
+        only for polishing, ``cosmovae`` never.
     trust_prior
-        Whether to fill, with a warning, where the observed sky contradicts the prior.
+        Whether to fill, with a warning, if the observed sky contradicts the prior.
     noise_rms
-        ``(npix,)``, µK, RING: standard deviation of the noise in each pixel, in place of the
-        prior's white noise, which is not fitted then, but the mean of the map if it is not given;
-        for ``gaussian``. Where the map is missing, in holes only, its median holds.
+        ``(npix,)``, µK, RING: standard deviation of the noise in each pixel, for ``gaussian``. It
+        replaces the prior's white noise, which is then not fitted: if not given, it is the mean of
+        this map. Missing values are allowed in holes and replaced by the median.
     fill
-        ``data``: realizations hold noise in the holes like the noise around them; ``signal``: none.
+        ``data``: realizations have noise in the holes like the noise around them; ``signal``:
+        realizations have no noise in the holes.
     dipole
-        What becomes of monopole and dipole, which are fitted to the observed sky, taken out and put
-        back. ``marginalise``: what the fit leaves open is open in the holes, too. ``fit``: it is
-        taken for the truth, which biases l < 20. ``diffuse`` has the fit and no more.
+        Treatment of monopole and dipole. They are fitted to the observed sky, subtracted, and added
+        back to the fill. ``marginalise``: the fit's uncertainty is carried into the holes. ``fit``:
+        the fit is taken as exact, which biases l < 20. ``diffuse`` always uses ``fit``.
     polish
-        Exact iterations after ``vae`` or ``diffuse``; if not given, none after ``diffuse``, and
-        what `MosaicConfig.polish` says after ``vae``.
+        Number of exact iterations after ``vae`` or ``diffuse``. Default: none after ``diffuse``,
+        `MosaicConfig.polish` after ``vae``.
     tolerance
         Distance to the exact mean at which ``gaussian`` stops, in units of the rms of the map.
     seed
-        Of the realizations: an integer, 0 or more.
+        Seed of the realizations: an integer, 0 or more.
     weights
-        File of weights for ``vae``, see ``network``, or for ``cosmovae``; of the
-        latter several, of which realizations take turns, and the mean is the first's.
+        File of weights for ``vae`` (see ``network``) or ``cosmovae``. ``cosmovae`` accepts several
+        files: realizations use them in turn, and the mean uses the first.
     network
-        Whether a network goes on where the fixed steps on a tile end. If not given: where
-        ``weights`` are; the steps alone do without.
+        Whether ``vae`` applies a network after the fixed steps on a tile. Default: only if
+        ``weights`` is given.
     accept
-        Whether a fill that has not converged is given, with a `ConvergenceWarning`, not refused.
+        Whether a fill that has not converged is returned, with a `ConvergenceWarning`, instead of
+        refused.
     refine
-        Fixed steps on each tile and pass, at most.
+        Largest number of fixed steps on each tile and pass.
     device, batch_size, threads
-        Where and how tiles are filled, as many at once as free memory allows if not given; they
-        change nothing but rounding.
+        Device of the tiles, number of tiles per batch (default: as many as free memory allows) and
+        number of threads. They change only the rounding.
     config
         How the sphere is divided into tiles.
     cache
-        Folder in which what mask and prior alone decide is kept, and looked for.
+        Folder of a cache for arrays that depend only on mask and prior.
     progress
-        Told of every stage.
+        Receives the stages.
 
     Attributes
     ----------
     holes
         ``(npix,)``, RING, True where the map is filled.
     observed
-        ``(npix,)``, RING, True where there are data; what is neither this nor a hole stays as it
-        is.
+        ``(npix,)``, RING, True where there are data. Pixels outside both masks are not filled.
     options
         The keywords above, as a `FillOptions`.
     converged
-        Whether the last fill is as near to what its method aims at as it should be; None before
-        there is one, and of ``cosmovae``, which aims at nothing.
+        Whether the last fill has converged. None before the first fill, and for realizations of
+        ``cosmovae``, which have no convergence criterion.
     unconverged
-        How many fills have not converged, and were accepted.
+        Number of accepted fills that have not converged.
     certificate
-        How exact the last fill is, where one of the whole sphere was solved for; else None.
+        Accuracy of the last fill, for methods that solve for the whole sphere; else None.
     prior
-        The prior in use; None for a method that has none.
+        The prior in use; None for a method without one.
     plausibility
-        How the observed sky compares with the prior; None for a method that has none.
+        How the observed sky compares with the prior; None for a method without one.
     polish
-        Exact iterations in use.
+        Number of exact iterations in use.
     card
-        The model card of the weights in use; None where no network is used.
+        The model card of the weights in use; None if no network is used.
 
     Raises
     ------
     ValueError
-        Map, mask, noise map and prior do not fit, nothing is observed or nothing is missing, or so
-        much that it must be said what to fill; a number cannot be meant, or the method, device or
-        weights are not available.
+        Map, mask, noise map and prior do not fit together; no pixel is observed, or none is
+        missing; more than 60% of the sky is missing and ``holes`` is not given; a number is out of
+        range; or the method, device or weights are not available.
     UnlikelyPriorError
-        A ValueError: the observed sky contradicts the prior, or is smooth in the other pixel order.
+        A ValueError: the observed sky contradicts the prior, or it is smooth in the other pixel
+        order.
     """
 
     def __init__(
@@ -225,7 +227,7 @@ class Inpainter:
         nside = nside_of(values, "values")
         self._method = method_of(options, nside)
         if noise_rms is not None and not self._method.noisy:
-            raise ValueError(f"{method} knows nothing of a noise map; use method gaussian")
+            raise ValueError(f"{method} does not accept a noise map; use method gaussian")
         self._anew = partial(
             Inpainter.of,
             observed=observed,
@@ -247,11 +249,11 @@ class Inpainter:
         share = float(self.holes.mean())
         if share > MOST_MISSING:
             warnings.warn(
-                f"{share:.1%} of the sky is filled: most of what comes out is the prior, not data",
+                f"{share:.1%} of the sky is filled: most of the result is prior, not data",
                 stacklevel=2,
             )
         some = None if np.count_nonzero(self.holes) == np.count_nonzero(~seen) else self.holes
-        #: What no method reads, where that is more than the holes.
+        #: Pixels to set to zero, if more than the holes.
         self._unread = None if some is None else ~seen
         self._dipole = Dipole(seen, threads=threads)
         self._take(values)
@@ -285,7 +287,7 @@ class Inpainter:
         seed: int = 0,
         progress: Progress | None = None,
     ) -> Inpainter:
-        """Prepare to fill a map as a record of options says; the others are as for the class.
+        """Build an `Inpainter` from a record of options.
 
         Parameters
         ----------
@@ -306,7 +308,7 @@ class Inpainter:
         )
 
     def _prior_of(self, prior: Prior | Given | None) -> tuple[bool, Prior | None]:
-        """Say whether a prior is to be fitted; give it, None where the method needs none."""
+        """Return whether the prior is fitted to the map, and the prior; None if none is needed."""
         seen = self.observed
         given = held_to_noise(as_given(prior), self._noise_variance, seen)
         complete = given.complete(nside_of(seen, "observed"))
@@ -321,22 +323,22 @@ class Inpainter:
         return True, fitted
 
     def with_map(self, values: ArrayLike, *, seed: int = 0) -> Inpainter:
-        """Give the same for another map: its fills are, bit by bit, those of a new `Inpainter`.
+        """Return an `Inpainter` for another map; its fills are bit-identical to those of a new one.
 
-        What mask and prior alone decide is shared, which takes no time again. Where the map misses
-        other pixels, or the prior was fitted to the map before, there is nothing to share.
+        Arrays that depend only on mask and prior are shared, which saves time. They are computed
+        again if the new map misses other pixels, or if the prior was fitted to the previous map.
 
         Parameters
         ----------
         values
             ``(npix,)``, µK, RING; NaN where missing.
         seed
-            Of its realizations.
+            Seed of its realizations.
 
         Raises
         ------
         ValueError
-            As of a new one.
+            As for a new `Inpainter`.
         """
         values = as_map(values, taker="Inpainter")
         fitted = self.prior is not None and self._fits
@@ -344,7 +346,7 @@ class Inpainter:
         alike = alike and np.array_equal(self._mask & ~np.isnan(values), self.observed)
         if fitted or not alike:
             return self._anew(values, seed=seed)
-        find_holes(values, self._mask)  # warns of what the map misses
+        find_holes(values, self._mask)  # warns of pixels missing in the map
         other = copy.copy(self)
         other.certificate = other.converged = None
         other.unconverged = 0
@@ -354,19 +356,19 @@ class Inpainter:
         return other
 
     def _judge(self, seen: Mask) -> Plausibility | None:
-        """Compare the observed sky with the prior; refuse, or warn, where they disagree."""
+        """Compare the observed sky with the prior; raise or warn if they disagree."""
         if self.prior is None:
             if wrong_order(self._values, seen):
                 if not self.options.trust_prior:
                     raise UnlikelyPriorError(
-                        f"{WRONG_ORDER}. To fill all the same, pass `trust_prior=True`"
+                        f"{WRONG_ORDER}. To fill it nevertheless, pass `trust_prior=True`"
                     )
                 warnings.warn(WRONG_ORDER, stacklevel=4)
             return None
         found = judge(self._data(), seen, self.prior, noise_variance=self._noise_variance)
         if found.verdict == "refused" and not self.options.trust_prior:
             raise UnlikelyPriorError(
-                f"the prior does not describe the observed sky: {found}. To fill all the same,"
+                f"the prior does not describe the observed sky: {found}. To fill it nevertheless,"
                 " pass `trust_prior=True`"
             )
         if found.verdict in ("doubtful", "refused"):
@@ -374,12 +376,12 @@ class Inpainter:
         return found
 
     def _take(self, values: Map) -> None:
-        """Keep a map, as it is, and its monopole and dipole apart."""
+        """Store a map unchanged, and its fitted monopole and dipole."""
         self._values = values
         self._low = self._dipole.alm(values)
 
     def _restored(self, fill: Map) -> Map:
-        """Put monopole and dipole back into a fill, which is changed."""
+        """Add monopole and dipole back to a fill, in place."""
         for part, low in self._dipole.parts(self._low):
             first = int(np.count_nonzero(self.holes[: part.start]))
             chosen = low[self.holes[part]]
@@ -387,7 +389,10 @@ class Inpainter:
         return fill
 
     def _data(self, latent: Map | None = None) -> Map:
-        """Give the map without monopole and dipole, less a latent sky (changed); 0 if missing."""
+        """Return the map without monopole and dipole, minus a latent sky; 0 where missing.
+
+        The array of the latent sky is reused for the result.
+        """
         kind = self._values.dtype if self._method.single else np.float64
         out = np.zeros(self._values.size, kind) if latent is None else latent
         for part, low in self._dipole.parts(self._low):
@@ -401,7 +406,7 @@ class Inpainter:
         return out
 
     def _filled(self, data: Map) -> Map:
-        """Fill the holes of a map, which may be changed, and note whether that has converged."""
+        """Fill the holes of a map, which may be changed, and record whether the fill converged."""
         fill = self._fill.mean(data, overwrite=True)
         self.certificate = self._fill.certificate
         trouble = self._fill.trouble
@@ -412,12 +417,12 @@ class Inpainter:
         if trouble is not None:
             message = f"the fill has not converged: {trouble}{self._cause()}"
             if not self.options.accept:
-                raise ConvergenceError(f"{message}; or take it as it is: `accept=True`")
+                raise ConvergenceError(f"{message}; to accept it nevertheless, pass `accept=True`")
             warnings.warn(message, ConvergenceWarning, stacklevel=3)
         return fill
 
     def _cause(self) -> str:
-        """Say why a fill may not converge and what mends it, as far as prior and method tell."""
+        """Explain why a fill may not converge, and what to change."""
         words = "; pass a larger `tolerance`" if isinstance(self._fill, Exact) else ""
         if self.prior is None:
             return words
@@ -430,18 +435,18 @@ class Inpainter:
             return words
         some = math.sqrt(_SOME_NOISE * signal * area) / ARCMIN
         return (
-            f"; it is taken to be nearly free of noise, so that every pixel counts: give the noise"
-            f" that it has (`noise_uk_arcmin={some:.2g}` is {_SOME_NOISE:.0%} of its variance)"
+            f"; the prior is nearly free of noise, which slows convergence: give the map's noise"
+            f" (`noise_uk_arcmin={some:.2g}` is {_SOME_NOISE:.0%} of its variance)"
             f"{words.replace('; pass', ', or')}"
         )
 
     @property
     def stochastic(self) -> bool:
-        """Whether `realization` gives posterior samples, not the same fill again."""
+        """Whether `realization` draws posterior samples."""
         return self._method.stochastic
 
     def mean(self) -> Map:
-        """Give the posterior mean (or the one fill of a method that has no posterior).
+        """Compute the posterior mean (or the single fill of a method without a posterior).
 
         Returns
         -------
@@ -455,12 +460,12 @@ class Inpainter:
         return self._restored(self._filled(self._data()))
 
     def realization(self, index: int = 0) -> Map:
-        """Draw a sample of the posterior: full power in the holes.
+        """Draw a sample of the posterior, with full power in the holes.
 
         Parameters
         ----------
         index
-            Which sample; with the seed it says all.
+            Index of the sample; seed and index determine it.
 
         Returns
         -------
@@ -471,12 +476,12 @@ class Inpainter:
         ConvergenceError
             A ValueError: the fill has not converged, and ``accept`` is False.
         ValueError
-            The method has no posterior.
+            The method draws no samples (``diffuse``).
         """
         index = check_seed(index, what="index")
         if not self.stochastic:
             raise ValueError(
-                "diffuse has no realizations; use `method='vae'`, or its one fill (`mean`)"
+                "diffuse has no realizations; use `method='vae'`, or its single fill (`mean`)"
             )
         if isinstance(self._fill, Ensemble):
             self.converged = None
@@ -496,14 +501,15 @@ class Inpainter:
         return self._restored(in_holes)
 
     def std(self) -> Map:
-        """Give the standard deviation of realizations where it is known exactly.
+        """Return the standard deviation of realizations where it is known exactly.
 
-        In small holes, solved as blocks, it follows from the prior, as far as holes do not see each
-        other; what the fit of the dipole leaves open is not in it.
+        In small holes, which are solved as blocks, it follows from the prior, if the correlation
+        between holes is neglected. It does not include the uncertainty of the dipole fit.
 
         Returns
         -------
-        ``(nhole,)``, µK, in RING order of `holes`; NaN where only realizations tell.
+        ``(nhole,)``, µK, in RING order of `holes`; NaN where it must be estimated from
+        realizations.
         """
         if not isinstance(self._fill, Exact):
             return np.full(int(self.holes.sum()), np.nan)
@@ -518,17 +524,17 @@ class Inpainter:
 
     @property
     def outside(self) -> Mask | None:
-        """``(npix,)``, RING, True where neither observed nor filled; None where nothing is so."""
+        """``(npix,)``, RING, True where neither observed nor filled; None without such pixels."""
         outside: Mask = ~(self.observed | self.holes)
         return outside if outside.any() else None
 
     def whole(self, fill: Map) -> Map:
-        """Give the map with a fill in its holes.
+        """Return the map with a fill in its holes.
 
         Parameters
         ----------
         fill
-            ``(nhole,)``, µK, in RING order of `holes`, as `mean` and `realization` give it.
+            ``(nhole,)``, µK, in RING order of `holes`, from `mean` or `realization`.
 
         Returns
         -------
@@ -540,12 +546,12 @@ class Inpainter:
         return whole
 
     def tile_regions(self) -> NDArray[np.int64] | None:
-        """Divide holes among the tiles that fill them, each pixel to that with most weight.
+        """Map each hole pixel to the tile with the largest weight in it.
 
         Returns
         -------
-        ``(npix,)``, RING: number of the tile, -1 where nothing is filled from tiles; None where
-        that is everywhere, as for another method than ``vae``, and up to Nside 128.
+        ``(npix,)``, RING: number of the tile, -1 where no tile is used. None if no tile is used at
+        all: for methods other than ``vae``, and up to Nside 128.
         """
         if not isinstance(self._fill, Mosaic) or self._fill.whole:
             return None
@@ -559,7 +565,7 @@ class Inpainter:
 
 
 def describe_prior(prior: Prior) -> str:
-    """Say in one line what a prior is, and where each of its numbers is from."""
+    """Describe a prior in one line, with the origin of each number."""
     beam, effective = (math.degrees(x) * 60 for x in (prior.fwhm, prior.effective_fwhm))
     within = f", {effective:.2f} with the pixel window" if prior.pixel_window else ""
     return (

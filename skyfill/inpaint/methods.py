@@ -1,6 +1,6 @@
-"""The fill methods, by name, and what each of them offers.
+"""The table of fill methods by name.
 
-`skyfill.inpaint.fills` says what a method is; each has a file of its own.
+`skyfill.inpaint.fills` defines the interface; each method has its own file.
 """
 
 from __future__ import annotations
@@ -36,5 +36,5 @@ _CLASSES: dict[str, type[Method]] = {
 
 
 def method_of(options: FillOptions, nside: int) -> Method:
-    """Give the method that options name, at a resolution."""
+    """Build the method named in the options, at one resolution."""
     return _CLASSES[options.method](options, nside)

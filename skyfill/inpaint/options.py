@@ -1,4 +1,4 @@
-"""Say how a map is filled: one record for the inpainter, the plan and the command line."""
+"""The options of a fill: one record for the inpainter, the plan and the command line."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ DIPOLES = ("marginalise", "fit")
 
 @dataclass(frozen=True)
 class FillOptions:
-    """How a map is filled, apart from the map, its mask, its prior and its noise.
+    """The options of a fill, without the map, its mask, its prior and its noise.
 
-    The attributes are keywords of `skyfill.Inpainter`, which describes them. They are checked and
-    normalised here: ``weights`` becomes a tuple of paths, ``cache`` a path, ``device`` the name
-    that torch uses.
+    The attributes are the keywords of `skyfill.Inpainter`, which documents them. They are checked
+    and normalised here: ``weights`` becomes a tuple of paths, ``cache`` a path, ``device`` the name
+    used by torch.
 
     Raises
     ------
     ValueError
-        A value is unknown or out of range, or two of them exclude each other.
+        A value is unknown or out of range, or two values exclude each other.
 
     Examples
     --------
@@ -65,7 +65,7 @@ class FillOptions:
             if value not in known:
                 raise ValueError(f"{name} {value!r} is unknown; choose one of {', '.join(known)}")
         if self.method == "cosmovae" and self.polish:
-            raise ValueError("cosmovae knows no prior to polish with; use vae, or drop `polish`")
+            raise ValueError("cosmovae has no prior to polish with; use vae, or drop `polish`")
         for name, least in (("threads", 0), ("polish", 0), ("refine", 0), ("batch_size", 1)):
             count = getattr(self, name)
             if count is not None:
@@ -89,18 +89,18 @@ class FillOptions:
 
     @property
     def marginal(self) -> bool:
-        """Whether the fit of monopole and dipole is uncertain in the holes."""
+        """Whether the uncertainty of the monopole and dipole fit is carried into the holes."""
         return self.dipole == "marginalise"
 
     @property
     def mosaic(self) -> MosaicConfig:
-        """How the sphere is divided into tiles, and how often ``vae`` is polished."""
+        """Division of the sphere into tiles, and number of polish iterations of ``vae``."""
         config = self.config or MosaicConfig()
         return config if self.polish is None else replace(config, polish=self.polish)
 
 
 def _check_tolerance(tolerance: object) -> None:
-    """Refuse a distance that cannot be reached, or that is no number."""
+    """Refuse a tolerance that is not a number in (0, 1]."""
     real = isinstance(tolerance, float | int | np.number) and not isinstance(tolerance, bool)
     if not (real and 0 < float(tolerance) <= 1):  # type: ignore[arg-type]
         raise ValueError(f"tolerance must be a number above 0 and at most 1, got {tolerance!r}")

@@ -1,8 +1,8 @@
-"""Say before a fill what it will take: tiles, memory, time.
+"""Estimate the cost of a fill before it starts: tiles, memory, time.
 
-Memory and seconds are fits to measured runs (docs/measured.md, "Memory"): on two CPU cores, within
-25% and within a factor of two. They are no bounds: another machine is faster or slower, and
-another mask may ask for more.
+Memory and run time are fits to runs on two CPU cores (docs/measured.md, "Memory"). Memory is within
+25% of the measured values, run time within a factor of two. They are estimates, not bounds: another
+machine may be slower, and another mask may need more.
 """
 
 from __future__ import annotations
@@ -28,26 +28,24 @@ Mask = NDArray[np.bool_]
 Sizes = NDArray[np.int64]
 
 GIB = 2**30
-#: Seconds for each million of pixels that fitting beam and noise takes.
+#: Time to fit beam and noise, seconds per million pixels.
 _FIT = 0.25
-#: Fewest tiles at once.
+#: Smallest number of tiles per batch.
 _LEAST = 2
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for.
+    """The fill to plan.
 
     Attributes
     ----------
-    method
-        Of `skyfill.Inpainter`.
+    method, polish, batch_size, config
+        As for `skyfill.Inpainter`.
     known
         Whether the prior is given; if not, it is fitted.
-    polish, batch_size, config
-        As for `skyfill.Inpainter`.
     maps
-        How many fills: realizations, or those behind a spread.
+        Number of fills: realizations, or the fills from which a spread is computed.
     """
 
     method: str = FillOptions.method
@@ -59,7 +57,7 @@ class Request:
 
     @classmethod
     def of(cls, options: FillOptions, *, known: bool, maps: int = 1) -> Request:
-        """Ask for what options say."""
+        """Build a request from the options of a fill."""
         return cls(
             method=options.method,
             known=known,
@@ -70,7 +68,7 @@ class Request:
         )
 
     def at(self, nside: int) -> Method:
-        """Give the method that is asked for, at a resolution."""
+        """Build the requested method at one resolution."""
         options = FillOptions(
             method=self.method,
             polish=self.polish,
@@ -82,38 +80,38 @@ class Request:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be done, and what it takes."""
+    """The stages of a fill and their estimated cost."""
 
     nside: int
     holes: int
-    """Connected ones that are filled."""
+    """Number of connected holes that are filled."""
     hole_pixels: int
     masked: float
     """Share of the sky that is filled."""
     method: str
     prior: str
-    """``given``, ``fitted``, or ``none`` where the method has none."""
+    """``given``, ``fitted``, or ``none`` for a method without a prior."""
     stages: tuple[str, ...]
     tiles: Mapping[str, int]
-    """Of ``small`` and ``wide`` holes, for ``vae``."""
+    """Number of tiles for ``small`` and ``wide`` holes, for ``vae``."""
     polish: int
     memory: float
-    """Peak, bytes."""
+    """Peak memory, bytes."""
     seconds: float
-    """Of all maps."""
+    """Run time of all maps."""
 
 
 def make_plan(observed: ArrayLike, request: Request, *, holes: Mask | None = None) -> Plan:
-    """Plan a fill, tiles included, without filling.
+    """Plan a fill, including its tiles, without filling.
 
     Parameters
     ----------
     observed
-        ``(npix,)``, RING, True where observed, and not missing in the map.
+        ``(npix,)``, RING, True where observed and not missing in the map.
     request
-        What is asked for.
+        The fill to plan.
     holes
-        ``(npix,)``, RING: the unobserved pixels to be filled; all if not given.
+        ``(npix,)``, RING: True for the unobserved pixels to fill; all if not given.
     """
     observed = as_mask(observed, taker="plan.make_plan")
     nside = nside_of(observed, "observed")
@@ -141,7 +139,7 @@ def make_plan(observed: ArrayLike, request: Request, *, holes: Mask | None = Non
 
 
 def _worked(observed: Mask, method: Method, holes: Mask | None) -> Sizes:
-    """Give the sizes of the holes that are worked on: exact means want all that is missing."""
+    """Return the sizes of the holes that the method solves for; exact methods solve for all."""
     if holes is None or method.exact:
         return Runs.of(observed, False).regions[1]
     return Runs.of(holes).regions[1]
@@ -150,23 +148,23 @@ def _worked(observed: Mask, method: Method, holes: Mask | None) -> Sizes:
 def within(
     observed: ArrayLike, request: Request, limit: float, *, holes: Mask | None = None
 ) -> Request:
-    """Refuse a fill that takes more memory than it may; else say how many tiles fit at once.
+    """Refuse a fill that needs more memory than the limit; else set the number of tiles per batch.
 
     Parameters
     ----------
     observed
         ``(npix,)``, RING, True where observed.
     request
-        What is asked for.
+        The fill to plan.
     limit
-        Bytes.
+        Memory limit, bytes.
     holes
         As for `make_plan`.
 
     Raises
     ------
     ValueError
-        It takes more; the message says how much, and what could be done.
+        The fill needs more; the message says how much, and suggests what to change.
     """
     observed = as_mask(observed, taker="plan.make_plan")
     nside = nside_of(observed, "observed")
@@ -177,7 +175,7 @@ def within(
     least = method.memory(sizes, tiles)
     if least > limit:
         raise ValueError(
-            f"{request.method} takes some {_amount(least)} for {sizes.sum()} hole pixels at Nside "
+            f"{request.method} takes about {_amount(least)} for {sizes.sum()} hole pixels at Nside "
             f"{nside}, `limit` is {_amount(limit)}; "
             f"{_advice(request, nside, sizes, tiles, limit)}"
         )
@@ -191,20 +189,20 @@ def within(
 def _advice(
     request: Request, nside: int, sizes: Sizes, tiles: Mapping[str, int], limit: float
 ) -> str:
-    """Say what fits."""
+    """Suggest a fill that fits into the limit."""
     plain = replace(request, polish=0, batch_size=_LEAST)
     polish = request.at(nside).polish(int(sizes.sum()))
     if polish and plain.at(nside).memory(sizes, tiles) <= limit:
-        return "without polish it fits (`polish=0`)"
+        return "it fits without polish (`polish=0`)"
     other = Request("diffuse").at(nside).memory(sizes, {})
     if request.method != "diffuse" and other <= limit:
         return f"`method='diffuse'` takes {_amount(other)}"
     lower = nside // 2
     while lower and plain.at(lower).memory(sizes // (nside // lower) ** 2, tiles) > limit:
         lower //= 2
-    return f"at Nside {lower} it fits" if lower else "nothing fits; raise it"
+    return f"at Nside {lower} it fits" if lower else "nothing fits; raise `limit`"
 
 
 def _amount(memory: float) -> str:
-    """Write bytes for people."""
+    """Format a number of bytes in GiB or MiB."""
     return f"{memory / GIB:.1f} GiB" if memory >= GIB else f"{memory / 2**20:.0f} MiB"

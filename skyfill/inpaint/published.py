@@ -1,4 +1,4 @@
-"""``cosmovae``: the published network alone, for comparison."""
+"""``cosmovae``: the published network without further steps, for comparison."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Sizes = NDArray[np.int64]
 
 
 class Ensemble:
-    """The fills of one network or several, which take turns; the mean is the first's."""
+    """Fills of one or several networks: samples use them in turn, the mean uses the first."""
 
     certificate: Certificate | None = None
     trouble: str | None = None
@@ -35,11 +35,11 @@ class Ensemble:
         self._members = members
 
     def mean(self, values: Map, *, overwrite: bool = False) -> Map:
-        """Give the fill of the latent mean of the first, ``(nhole,)`` in RING order."""
+        """Compute the first network's fill of the latent mean, ``(nhole,)`` in RING order."""
         return self._members[0].mean(values, overwrite=overwrite)
 
     def sample(self, values: Map, seed: int, index: int) -> Map:
-        """Give the fill of a latent sample for each tile, ``(nhole,)`` in RING order."""
+        """Compute a fill with one latent sample per tile, ``(nhole,)`` in RING order."""
         return self._members[index % len(self._members)].sample(values, (seed, index))
 
 
@@ -51,11 +51,11 @@ class PublishedMethod(Method):
 
     @property
     def informed(self) -> bool:
-        """Whether it needs a prior: it has none."""
+        """Whether the method needs a prior: never."""
         return False
 
     def prepare(self, setup: Setup) -> tuple[Fill, ModelCard | None]:
-        """Load the networks, and plan the tiles of each; torch is loaded here."""
+        """Load the networks and plan the tiles of each; this imports torch."""
         from skyfill import cosmovae
 
         members, cards = [], []
@@ -95,7 +95,7 @@ class PublishedMethod(Method):
         return ["plan", "tiles"]
 
     def memory(self, sizes: Sizes, tiles: Mapping[str, int]) -> float:  # noqa: ARG002
-        """Estimate the peak, bytes: as of a mosaic, of which no more tiles than a cut are kept."""
+        """Estimate the peak memory, bytes: that of a mosaic of `AT_ONCE` tiles."""
         side = self.options.mosaic.side
         work = batch_bytes(self.options.batch_size or MOST_CPU, side)
         return (

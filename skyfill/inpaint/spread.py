@@ -1,4 +1,4 @@
-"""The standard deviation of realizations: where it is known exactly, and from samples elsewhere."""
+"""The standard deviation of realizations: exact where it is known, from samples elsewhere."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Map = NDArray[np.float64]
 
 
 class Spread:
-    """Uncertainty of the fills of one map, from realizations that need not be kept.
+    """Uncertainty of the fills of one map, accumulated without storing the realizations.
 
     Parameters
     ----------
     fitter
-        What fills the map.
+        The `Inpainter` of the map.
 
     Attributes
     ----------
@@ -57,17 +57,17 @@ class Spread:
         return bool(np.all(np.isfinite(self._exact)))
 
     def add(self, fill: Map) -> None:
-        """Count one more realization, ``(nhole,)``, µK, into mean and variance (Welford 1962)."""
+        """Add a realization, ``(nhole,)``, µK, to mean and variance (Welford 1962)."""
         self.count += 1
         away = fill - self._mean
         self._mean = self._mean + away / self.count
         self._squares = self._squares + away * (fill - self._mean)
 
     def std(self) -> Map:
-        """Give the standard deviation in the holes, ``(nhole,)``, µK.
+        """Return the standard deviation in the holes, ``(nhole,)``, µK.
 
-        Where it is not known exactly it is that of the realizations, with n - 1; NaN with fewer
-        than two of them.
+        Where it is not known exactly, it is estimated from the n realizations with the divisor
+        n - 1; NaN for fewer than two.
         """
         drawn = np.asarray(np.nan)
         if self.count > 1:
@@ -75,7 +75,7 @@ class Spread:
         return np.where(np.isfinite(self._exact), self._exact, drawn)
 
     def map(self) -> Map:
-        """Give it as a map.
+        """Return the standard deviation as a map.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""``vae``: a mosaic of tiles with a coarse level and polish; the whole sphere where it is small."""
+"""``vae``: tiles, a coarse level and polish; at low Nside one exact solve of the whole sphere."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ __all__ = ["TileMethod"]
 Mask = NDArray[np.bool_]
 Sizes = NDArray[np.int64]
 
-#: Residual of the probes of `TileFiller` at which its steps end: single tiles keep up to ten times
-#: as much, and their error in the holes is a few per cent.
+#: Relative residual of the probe tiles at which the steps of `TileFiller` end. Single tiles can
+#: have ten times as much; their error in the holes is then a few per cent.
 _GOOD = 5e-4
-#: What polish of wide holes adds to the seconds of a first map and of each further one.
+#: Run time that polish of wide holes adds to the first map and to each further map.
 _WIDE = Pace(transforms=0.36), Pace(transforms=0.12)
-#: Nside of a cell, as a share of the map's, and tiles a cell in which holes and data meet.
+#: Nside of a cell in units of the map's, and tiles per cell that contains both holes and data.
 _CELL, _A_CELL = 1 / 64, 1.5
 
 
@@ -44,7 +44,7 @@ class TileMethod(Method):
 
     @property
     def _whole(self) -> bool:
-        """Whether the map is solved as a whole, without tiles."""
+        """Whether the whole sphere is solved at once, without tiles."""
         return self.nside <= self.options.mosaic.whole_nside
 
     @property
@@ -54,11 +54,11 @@ class TileMethod(Method):
 
     @property
     def exact(self) -> bool:
-        """Whether it solves for all unobserved pixels: where they are polished together."""
+        """Whether the method solves for all unobserved pixels: if they are polished together."""
         return self._every
 
     def polish(self, holes: int) -> int:
-        """Give the exact iterations at the end; none where memory is too small for them."""
+        """Return the number of exact iterations at the end; 0 if memory is too small for them."""
         if self._whole or not fits(self.nside, holes):
             return 0
         return usual_polish(self.nside, self.options.mosaic)
@@ -71,14 +71,14 @@ class TileMethod(Method):
         return count_tiles(observed, runs, config, polished=bool(polish), wanted=holes)
 
     def guess_tiles(self, observed: Mask, holes: Runs) -> dict[str, int]:
-        """Guess the number of tiles: from the cells where holes and data meet."""
+        """Estimate the number of tiles from the cells that contain both holes and data."""
         cell = max(int(holes.nside * _CELL), 1)
         data = Runs.of(observed).degraded(cell)
         both = np.intersect1d(holes.degraded(cell).pixels(), data.pixels(), assume_unique=True)
         return {"wide": math.ceil(_A_CELL * both.size)}
 
     def prepare(self, setup: Setup) -> tuple[Fill, ModelCard | None]:
-        """Prepare the mosaic and what fills its tiles."""
+        """Prepare the mosaic and the engine that fills its tiles."""
         engine, card = tile_engine(self.options)
         mosaic = Mosaic(
             setup.observed,
@@ -105,7 +105,7 @@ class TileMethod(Method):
         return stages + ["polish"] * polish
 
     def memory(self, sizes: Sizes, tiles: Mapping[str, int]) -> float:
-        """Estimate the peak, bytes: that of the stage which takes most."""
+        """Estimate the peak memory, bytes: that of the largest stage."""
         if self._whole:
             return exact_bytes(self.nside, sizes) + TORCH
         holes, side = int(sizes.sum()), self.options.mosaic.side
@@ -121,7 +121,7 @@ class TileMethod(Method):
         return max(tiling + solver, polishing)
 
     def seconds(self, maps: int, tiles: Mapping[str, int], polish: int) -> float:
-        """Estimate the time of so many maps."""
+        """Estimate the run time of this number of maps, seconds."""
         if self._whole:
             return ExactMethod(self.options, self.nside).seconds(maps, tiles, polish)
         total = super().seconds(maps, tiles, polish)
@@ -132,12 +132,12 @@ class TileMethod(Method):
 
 
 def tile_engine(options: FillOptions) -> tuple[FlatEngine, ModelCard | None]:
-    """Make what fills the tiles of a mosaic, with or without the network; torch is loaded here."""
+    """Build the engine that fills tiles, with or without the network; this imports torch."""
     from skyfill import vae
 
     vae.pick_device(options.device, threads=options.threads)
     if len(options.files) > 1:
-        raise ValueError("vae has one file of weights, cosmovae may have several; pass one")
+        raise ValueError("vae uses one file of weights, only cosmovae several; pass one")
     learned = bool(options.files) if options.network is None else options.network
     network, card = vae.load(*options.files) if learned else (None, None)
 

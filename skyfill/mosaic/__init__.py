@@ -1,4 +1,4 @@
-"""Find the posterior mean of a map from tiles and a coarse solve of the whole sphere."""
+"""Compute the posterior mean of a map from tiles and a coarse solve of the whole sphere."""
 
 from skyfill.mosaic.config import MosaicConfig
 from skyfill.mosaic.mosaic import Mosaic, count_tiles, planned_regions, usual_polish, wide_holes

@@ -1,4 +1,4 @@
-"""Say how the sphere is divided into tiles."""
+"""Parameters of the division of the sphere into tiles."""
 
 from __future__ import annotations
 
@@ -9,45 +9,47 @@ __all__ = ["MosaicConfig"]
 
 @dataclass(frozen=True)
 class MosaicConfig:
-    """Say how the sphere is divided; lengths are in tile pixels unless said.
+    """How the sphere is divided into tiles; lengths are in tile pixels unless stated otherwise.
 
     Attributes
     ----------
     side
-        Of a tile.
+        Side of a tile.
     pixel
-        Of a tile, in units of the HEALPix pixel.
+        Size of a tile pixel, in units of the HEALPix pixel.
     guard
-        Pixels around a tile that are not used: its periodic images must not feel each other, nor
-        a hole that is cut by the border.
+        Width of the unused border of a tile. It separates the tile's periodic images, and holes cut
+        by the tile's edge.
     margin
-        Least distance of a hole pixel from the border of a tile that fills it.
+        Smallest distance of a hole pixel from the border of a tile that fills it.
     cover
-        Mean number of tiles, less their margins, over a point of a wide hole.
+        Mean number of tiles, without their margins, over a point of a wide hole.
     small
-        Largest radius of a hole that is filled with the whole C_l, before wide ones; 0 for none.
+        Largest radius of a small hole. Small holes are filled before wide ones, with the whole C_l;
+        0 for none.
     polish
-        Exact iterations at the end, see `skyfill.gaussian.Polish`; None for 8 up to
-        ``polished_nside``, where they cost little, and 5 beyond.
+        Number of exact iterations at the end, see `skyfill.gaussian.Polish`. None: 8 up to
+        ``polished_nside``, where they cost little, and 5 above it.
     polished_nside
-        Largest resolution at which all holes are polished together, with corrections. Beyond it
-        wide holes are polished without corrections, on whose rings alone the steps are taken; small
-        ones are filled by their blocks again.
+        Largest Nside at which all holes are polished together, with corrections. Above it, wide
+        holes are polished without corrections and on their own rings only; small holes are then
+        filled again by their blocks.
     near
-        Observed pixels this far from a hole (in HEALPix pixels) are gathered a second time; 0 for
-        one pass only, None for 8 where no polish follows and 0 where one does.
+        Observed pixels within this distance of a hole (in HEALPix pixels) are gathered a second
+        time; 0 for one pass only. None: 8 without polish, 0 with polish.
     rim
-        Where not every hole is to be filled: other unobserved pixels this far from one that is (in
-        HEALPix pixels) have tiles, too, so that polish finds there what a hole can see.
+        If only some holes are filled: other unobserved pixels within this distance of a filled one
+        (in HEALPix pixels) get tiles, too. Polish needs values there.
     threshold
         Share of the interpolation weight that must be observed for a tile pixel to count as data.
     coarse_nside
-        Largest resolution of the coarse level; 0 for none: tiles have the whole C_l.
+        Largest Nside of the coarse level; 0 for no coarse level: tiles then use the whole C_l.
     whole_nside
-        Maps of this resolution or below, whose tiles would be curved, are solved as a whole.
+        Maps of this Nside or below are solved without tiles, because their tiles would be curved.
     tolerance
-        Distance to the exact mean at which the coarse solve stops, in units of the map's rms; six
-        times as much where polish of every hole follows, a tenth where maps are solved as a whole.
+        Distance to the exact mean at which the coarse solve stops, in units of the map's rms. Six
+        times as much is allowed if all holes are polished together; a tenth if the whole map is
+        solved without tiles.
     """
 
     side: int = 128

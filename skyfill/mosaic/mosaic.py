@@ -1,17 +1,20 @@
-"""Find the posterior mean of a map from tiles and a coarse solve of the whole sphere.
+"""Compute the posterior mean of a map from tiles and a coarse solve of the whole sphere.
 
-Tiles know nothing of scales larger than themselves. The prior splits exactly into s = s_L + s_H
-with independent spectra h_l C_l and (1 - h_l) C_l, so E[s|d] = m_L + W_H (d - M m_L) with
-m_L = E[s_L|d]: the coarse level solves for m_L on a degraded map, tiles do the rest. Holes that are
-small are filled first, and are data to the coarse level and to the wide ones, as their surroundings
-show them better than a degraded map does: by their blocks where the exact solver is there for the
-polish at the end, else from tiles with the whole C_l. What is left of the error is the gather's,
-the borders of tiles and the coarse pixels': steps towards the exact mean of the sphere take it out.
-Up to `MosaicConfig.polished_nside` they are of all holes together, beyond of the wide ones, on
-whose rings alone they are taken, and then of the small ones.
+A tile has no scales larger than itself. The prior splits exactly into s = s_L + s_H with
+independent spectra h_l C_l and (1 - h_l) C_l, so E[s|d] = m_L + W_H (d - M m_L) with
+m_L = E[s_L|d]. The coarse level solves for m_L on a degraded map; the tiles compute W_H.
 
-Every scalar of the solves that conjugate gradients would take from the map is that of a sky which
-depends on mask and prior alone (`skyfill.gaussian.Course`): the mean is linear in the map.
+Small holes are filled first and are then treated as data by the coarse level and by the wide holes:
+their surroundings constrain them better than a degraded map does. They are filled by their blocks
+if the exact solver is prepared for polish, else from tiles with the whole C_l.
+
+The remaining error comes from the interpolation onto tiles, from the borders of tiles and from the
+coarse pixels. Polish reduces it by iterations towards the exact mean of the sphere. Up to
+`MosaicConfig.polished_nside` it treats all holes together; above, first the wide holes, on their
+own rings only, then the small ones.
+
+The mean is linear in the map. Conjugate gradients would take scalars from the map; here they are
+recorded on a sky that depends only on mask and prior (`skyfill.gaussian.Course`).
 """
 
 from __future__ import annotations
@@ -46,17 +49,17 @@ from skyfill.progress import Progress, Silent
 
 __all__ = ["Mosaic", "count_tiles", "planned_regions", "usual_polish", "wide_holes"]
 
-#: HEALPix pixels around holes that are gathered twice where no polish follows.
+#: Without polish: distance from a hole, in HEALPix pixels, within which data are gathered twice.
 _NEAR = 8.0
-#: Steps of polish where every hole is polished, how much less exact the coarse level is then, and
-#: steps where wide holes are.
+#: Iterations if all holes are polished together, the factor on the coarse level's tolerance in that
+#: case, and iterations if only wide holes are polished.
 _POLISH, _ROUGH, _WIDE_POLISH = 8, 6.0, 5
-#: Distance at which the coarse level of a map has not converged, in units of the tolerance at which
-#: that of a drawn sky ended.
+#: Distance above which the coarse level of a map has not converged, in units of the tolerance used
+#: for the drawn sky.
 _SLACK = 3.0
 
-#: Relative residual of a tile beyond which it has not converged: over four times the largest of
-#: healthy runs (docs/measured.md, "Convergence").
+#: Relative residual above which a tile has not converged: over four times the largest value in
+#: converged runs (docs/measured.md, "Convergence").
 _UNSOLVED = 0.1
 
 Map = NDArray[np.float64]
@@ -71,33 +74,34 @@ class Mosaic:
     observed
         ``(npix,)``, RING, True where observed.
     prior
-        What the maps are made of.
+        Prior of the maps.
     holes
-        ``(npix,)``, RING: the unobserved pixels to be filled, all if not given. Where not every
-        hole is polished, tiles are made for them and what is near them alone.
+        ``(npix,)``, RING: True for the unobserved pixels to fill; all if not given. Above
+        ``config.polished_nside``, tiles cover only these pixels and their surroundings.
     engine
-        What fills tiles.
+        Builds the function that fills tiles.
     marginal
-        Whether monopole and dipole can be anything; if not, the prior's are none.
+        Whether monopole and dipole are unconstrained; if not, they have the prior's spectrum.
     config
-        How the sphere is divided.
+        How the sphere is divided into tiles.
     threads
-        Of the transforms; 0 for all.
+        Number of threads of the transforms; 0 for all cores.
     progress
-        Told of every stage.
+        Receives the stages.
     kept
-        Where what mask and prior alone decide is kept, and looked for.
+        Cache for arrays that depend only on mask and prior.
 
     Attributes
     ----------
     whole
-        Whether maps are solved as a whole, without tiles and their engine.
+        Whether maps are solved without tiles and their engine.
     polish
-        Exact iterations at the end; none where the whole is exact, or memory too small.
+        Number of exact iterations at the end; 0 if maps are solved without tiles, or if memory is
+        too small.
     certificate
-        Of the last mean, where maps are solved as a whole.
+        Accuracy of the last mean, if maps are solved without tiles; else None.
     trouble
-        What has not converged in the last mean; None where all has.
+        The part of the last mean that has not converged; None if all has.
     """
 
     def __init__(
@@ -150,7 +154,7 @@ class Mosaic:
         kept = self._kept.of(observed, np.packbits(blocks), self._config)
         kept = kept if self._near is None else kept.of(np.packbits(self._near))
         blocks |= observed
-        self._seen = blocks | small  # but for wide holes
+        self._seen = blocks | small  # all pixels except wide holes
         again = None
         near = self._config.near
         if near is None:
@@ -173,7 +177,7 @@ class Mosaic:
         self._progress.done(", ".join(tiles))
 
     def _prepared(self, steps: int, *, every: bool) -> Polish | None:
-        """Prepare polish; None where there is no memory for it."""
+        """Prepare polish; None if memory is too small for it."""
         self._progress.stage("prepare")
         try:
             polish = Polish(
@@ -194,14 +198,14 @@ class Mosaic:
         return polish
 
     def mean(self, values: Map, *, overwrite: bool = False) -> Map:
-        """Give the posterior mean in the holes.
+        """Compute the posterior mean in the holes.
 
         Parameters
         ----------
         values
-            ``(npix,)``, µK, RING; monopole and dipole small against it; holes are not read.
+            ``(npix,)``, µK, RING, with negligible monopole and dipole; holes are not read.
         overwrite
-            Whether it may be changed, which saves a copy.
+            Whether ``values`` may be changed, which saves a copy.
 
         Returns
         -------
@@ -209,13 +213,13 @@ class Mosaic:
         """
         self.trouble = self.certificate = None
         if self._polisher is not None:
-            self._polisher.rehearse()  # before the copy, which it would keep waiting in memory
+            self._polisher.rehearse()  # before the copy is made, to keep the peak memory low
         work = values if overwrite else values.copy()
         work[~self._observed] = 0.0
         if self.whole:
             return self._solve(work)
         if self._polisher is not None and self._polisher.small.size:
-            # Nearer to the exact mean than from tiles, and sooner.
+            # Blocks are closer to the exact mean than tiles, and faster.
             self._progress.stage("blocks")
             self._polisher.fill_small(work)
             self._progress.done(f"{self._polisher.small.size} pixels")
@@ -223,10 +227,10 @@ class Mosaic:
             self._fill("small", work)
         if "wide" in self._sets:
             large = self._large_scales(work) if self._config.coarse_nside else np.zeros(1, complex)
-            # Not kept as a map: to make it twice costs little.
+            # Synthesised twice rather than kept as a map: that costs little and saves memory.
             for part, sky in harmonics.parts_of(large, self._nside, threads=self._threads):
                 work[part] -= sky
-            if self._near is not None:  # what no tile fills keeps the large scales
+            if self._near is not None:  # unobserved pixels without tiles: only the large scales
                 work[~(self._seen | self._near)] = 0.0
             self._fill("wide", work)
             for part, sky in harmonics.parts_of(large, self._nside, threads=self._threads):
@@ -236,16 +240,16 @@ class Mosaic:
         return np.asarray(work[~self._observed if self._holes is None else self._holes])
 
     def tile_regions(self) -> NDArray[np.int64]:
-        """Divide the holes that have tiles among these, each pixel to that with most weight.
+        """Map each hole pixel to the tile with the largest weight in it.
 
-        The borders between such regions are where an error of tiles shows
-        (`skyfill.fidelity.border_seams`). It takes some seconds at Nside 2048, and is done anew at
-        every call.
+        Errors of tiles show at the borders between these regions
+        (`skyfill.fidelity.border_seams`). Every call computes the regions again, which takes some
+        seconds at Nside 2048.
 
         Returns
         -------
-        ``(npix,)``, RING: number of the tile; -1 where nothing is filled from tiles: where
-        observed, in small holes that are solved as blocks, and on maps solved as a whole.
+        ``(npix,)``, RING: number of the tile; -1 where no tile is used: in observed pixels, in
+        small holes that are solved as blocks, and in maps solved without tiles.
         """
         regions = np.full(self._observed.size, -1, dtype=np.int64)
         count = 0
@@ -256,7 +260,7 @@ class Mosaic:
         return regions
 
     def _solve(self, values: Map) -> Map:
-        """Give the exact mean in the holes."""
+        """Compute the exact mean in the holes."""
         self._progress.stage("whole sky")
         if self._coarse is None:
             self._coarse = Solver.for_prior(
@@ -275,17 +279,17 @@ class Mosaic:
         return solution.fill if self._holes is None else solution.fill[self._holes[~self._observed]]
 
     def _fill(self, name: str, values: Map) -> None:
-        """Fill the holes of a set of tiles, and note whether that has converged."""
+        """Fill the holes of a set of tiles, and record whether the tiles converged."""
         left = self._sets[name].fill(values, self._progress, f"{name} holes")
         if not left <= _UNSOLVED:
             self._note(f"tiles of {name} holes, with a relative residual of {left:.2g}")
 
     def _note(self, trouble: str | None) -> None:
-        """Note what has not converged, if anything."""
+        """Record what has not converged, if anything."""
         self.trouble = "; ".join(filter(None, (self.trouble, trouble))) or None
 
     def _large_scales(self, values: Map) -> NDArray[np.complex128]:
-        """Give m_L, the mean of the large scales, as harmonics."""
+        """Compute m_L, the mean of the large scales, as harmonics."""
         self._progress.stage("coarse level")
         nside = min(self._config.coarse_nside, max(self._nside // 4, 128), self._nside // 2)
         coarse, share = degrade(values, self._seen, nside)
@@ -305,7 +309,7 @@ class Mosaic:
         tolerance = self._config.tolerance * (_ROUGH if every else 1.0)
         if self._course is None:
             self._course = self._rehearsed(self._coarse, model, tolerance)
-        # A brighter map is as much farther from its mean along the same course.
+        # On a fixed course the distance to the mean is proportional to the map's amplitude.
         bright = max(float(np.std(coarse[share >= 0.5])) / self._coarse.rms, 1.0)
         solution = self._coarse.mean(
             coarse,
@@ -314,9 +318,9 @@ class Mosaic:
             progress=self._progress,
         )
         told = ""
-        if not solution.certificate.converged:  # a map so unlike the prior
+        if not solution.certificate.converged:  # the map is too unlike the prior
             solution = self._coarse.mean(coarse, tolerance=tolerance, progress=self._progress)
-            told = ", not along the prior's course, which led astray"
+            told = ", computed again without the prior's course, which did not converge"
         lmax = model.window.size - 1
         tile = self._config.side * self._config.pixel * pixel_size(self._nside)
         h = coarse_share(np.arange(lmax + 1, dtype=float), tile)
@@ -328,7 +332,7 @@ class Mosaic:
         return harmonics.truncated(alm, last)
 
     def _rehearsed(self, solver: Solver, model: CoarseModel, tolerance: float) -> Map:
-        """Give the course of the coarse level: that of a sky drawn from its model."""
+        """Return the course of the coarse level, recorded on a sky drawn from its model."""
 
         def make() -> Map:
             course = Course()
@@ -350,25 +354,25 @@ def planned_regions(
     threads: int = 0,
     progress: Progress | None = None,
 ) -> NDArray[np.int64] | None:
-    """Plan the tiles of a fill again, without filling: as `Mosaic.tile_regions` gives them.
+    """Plan the tiles of an earlier fill again, and return their `Mosaic.tile_regions`.
 
     Parameters
     ----------
     observed
-        ``(npix,)``, RING, True where observed; all else was filled.
+        ``(npix,)``, RING, True where observed; all other pixels were filled.
     prior
-        That of the fill.
+        Prior of the fill.
     polished
-        Whether exact iterations followed; if none did, small holes had tiles, not blocks.
+        Whether the fill was polished. Without polish, small holes had tiles, not blocks.
     threads
-        Of the transforms; 0 for all.
+        Number of threads of the transforms; 0 for all cores.
     progress
-        Told of every stage.
+        Receives the stages.
 
     Returns
     -------
-    ``(npix,)``, RING; None where no hole has tiles, as on maps that are solved as a whole, and
-    where memory is too small to tell which holes have.
+    ``(npix,)``, RING. None if no hole has tiles, for example on maps solved without tiles, or if
+    memory is too small to find out which holes have tiles.
     """
     observed = as_mask(observed, taker="mosaic.planned_regions")
     config = MosaicConfig() if polished else MosaicConfig(polish=0)
@@ -386,16 +390,16 @@ def planned_regions(
 
 
 def _no_engine(field: TileField, *, guard: int) -> TileMean:  # noqa: ARG001
-    """Stand in for an engine where tiles are planned, and none is filled."""
+    """Replace the engine when tiles are planned but not filled."""
 
     def mean(tiles: NDArray[np.float64], observed: Mask) -> NDArray[np.float32]:  # noqa: ARG001
-        raise ValueError("these tiles were planned to be looked at, not to be filled")
+        raise ValueError("these tiles are planned only; no engine fills them")
 
     return mean
 
 
 def usual_polish(nside: int, config: MosaicConfig) -> int:
-    """Give the exact iterations at the end: what is asked for, or what pays at an Nside."""
+    """Return the number of exact iterations at the end: the configured one, or the default."""
     if config.polish is not None:
         return config.polish
     return _POLISH if nside <= config.polished_nside else _WIDE_POLISH
@@ -411,8 +415,8 @@ def count_tiles(
 ) -> dict[str, int]:
     """Count the tiles of ``small`` and of ``wide`` holes that a `Mosaic` would fill.
 
-    If it polishes, nearly: small holes next to wide ones have tiles, not blocks; how near, only the
-    prior says. Of all holes, those ``wanted`` are filled.
+    With polish the count is approximate: small holes close to wide ones have tiles, not blocks, and
+    the limit depends on the prior. ``wanted`` marks the pixels to fill; all if not given.
     """
     regions, sizes = holes.regions
     wide = _wide_runs(holes, _small_radius(holes.nside, config))
@@ -434,7 +438,7 @@ def count_tiles(
 
 
 def _near(observed: Mask, holes: Mask, config: MosaicConfig) -> Mask:
-    """Mark the unobserved pixels among and around some holes that tell what is in them."""
+    """Mark the unobserved pixels in and around some holes, within ``config.rim``."""
     nside = nside_of(observed, "observed")
     near = ~grow(~holes, config.rim * pixel_size(nside))
     near &= ~observed
@@ -442,7 +446,7 @@ def _near(observed: Mask, holes: Mask, config: MosaicConfig) -> Mask:
 
 
 def _small_and_wide(observed: Mask, config: MosaicConfig, near: Mask | None) -> tuple[Mask, Mask]:
-    """Tell holes that are small against a tile from others; of both, what is ``near`` if given."""
+    """Mark the pixels of small and of wide holes; only those in ``near`` if given."""
     wide = wide_holes(observed, _small_radius(nside_of(observed, "observed"), config))
     small = ~(observed | wide)
     if near is not None:
@@ -452,19 +456,19 @@ def _small_and_wide(observed: Mask, config: MosaicConfig, near: Mask | None) -> 
 
 
 def _small_radius(nside: int, config: MosaicConfig) -> float:
-    """Give the largest radius of a small hole, radians."""
+    """Return the largest radius of a small hole, radians."""
     return config.small * config.pixel * pixel_size(nside)
 
 
 def wide_holes(observed: ArrayLike, radius: float) -> NDArray[np.bool_]:
-    """Mark the pixels of the holes that do not fit into a disc about their centre.
+    """Mark the pixels of holes that do not fit into a disc around their centre.
 
     Parameters
     ----------
     observed
         ``(npix,)``, RING, True where observed.
     radius
-        Of the disc, radians. A hole's centre is the mean of the directions of its pixels.
+        Radius of the disc, radians. A hole's centre is the mean direction of its pixels.
 
     Returns
     -------
@@ -478,7 +482,7 @@ def wide_holes(observed: ArrayLike, radius: float) -> NDArray[np.bool_]:
 
 
 def _wide_runs(holes: Runs, radius: float) -> Mask:
-    """Tell which runs are of wide holes."""
+    """Mark the runs of wide holes."""
     _, chords = holes.discs()
     wide: Mask = chords > 2 * math.sin(min(radius, math.pi) / 2)
     return wide[holes.regions[0]]

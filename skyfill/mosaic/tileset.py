@@ -33,13 +33,13 @@ __all__ = [
     "tiles_bytes",
 ]
 
-#: Tiles that are cut at once.
+#: Number of tiles that are cut at once.
 AT_ONCE = 256
-#: Pixels of the map that tiles are pasted to at once.
+#: Number of map pixels into which tiles are pasted at once.
 _PIXELS = 2**23
-#: Bytes for each pixel of the map and for each hole pixel, measured (docs/measured.md, "Memory").
+#: Bytes per map pixel and per hole pixel, measured (docs/measured.md, "Memory").
 _MAP, _HOLE = 21.0, 8.0
-#: Bytes of a tile that is cut, and of a pixel that is pasted.
+#: Bytes per tile while it is cut, and per pixel while it is pasted.
 _CUT, _PASTED = 1.0e6, 64.0
 
 Map = NDArray[np.float64]
@@ -47,25 +47,25 @@ Mask = NDArray[np.bool_]
 
 
 class TileMean(Protocol):
-    """Posterior means of tiles ``(ntile, side, side)``, µK.
+    """Compute posterior means of tiles ``(ntile, side, side)``, µK.
 
-    One that goes by steps has an attribute ``left``: the largest relative residual since it was
-    last set to zero.
+    An iterative implementation has an attribute ``left``: the largest relative residual since
+    ``left`` was last set to zero.
     """
 
     def __call__(self, tiles: NDArray[Any], observed: Mask) -> NDArray[np.float32]:
-        """Fill tiles."""
+        """Fill the tiles."""
 
 
 class FlatEngine(Protocol):
-    """What a mosaic asks for: posterior means on flat tiles of a given prior."""
+    """Build a `TileMean` for flat tiles of a given prior."""
 
     def __call__(self, field: TileField, *, guard: int) -> TileMean:
-        """Prepare for tiles of which ``guard`` pixels along each border are not used."""
+        """Prepare for tiles; ``guard`` pixels along each border are not used."""
 
 
 class TileSet:
-    """The tiles over some holes, and how they are filled."""
+    """The tiles over some holes, with the engine that fills them."""
 
     def __init__(
         self,
@@ -96,7 +96,9 @@ class TileSet:
     def fill(self, values: Map, progress: Progress, name: str) -> float:
         """Write the posterior mean into the holes of ``values``.
 
-        Gives the largest relative residual of a tile, 0 where the engine tells none.
+        Returns
+        -------
+        The largest relative residual of a tile; 0 if the engine does not report one.
         """
         engine: Any = self._mean
         if getattr(engine, "scalars", self) is None:
@@ -109,10 +111,10 @@ class TileSet:
         tiles = np.zeros((len(self._layouts), *self._window.shape), dtype=np.float32)
         data: NDArray[Any] = values
         for number in range(passes):
-            # The second pass gathers what the first has missed, so that the gather's smoothing is
-            # felt by the residual only.
+            # The second pass gathers the residual of the first, so that the smoothing of the
+            # interpolation affects only the residual.
             if number and self._again is not None:
-                data = np.zeros(values.size, dtype=np.float32)  # as precise as the tiles
+                data = np.zeros(values.size, dtype=np.float32)  # the precision of the tiles
                 for pixels, pasted in self._pasted(tiles, self._again):
                     data[pixels] = np.nan_to_num(values[pixels] - pasted)
             for some, cut, weight in self._cuts(data):
@@ -129,18 +131,18 @@ class TileSet:
         return left
 
     def owners(self, pixels: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Find the tile that has most weight at each RING pixel, ``(n,)``; -1 beyond all tiles."""
+        """Find the tile with the largest weight at RING pixels, ``(n,)``; -1 outside all tiles."""
         if not self._layouts:
             return np.full(pixels.size, -1, dtype=np.int64)
         return tiling.owners(self._layouts, pixels, window=self._window)
 
     def regions(self, among: Mask | None = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Give the hole pixels, RING, of ``among`` alone if given, and their `owners`."""
+        """Return the hole pixels, RING (only those in ``among`` if given), and their `owners`."""
         pixels = np.flatnonzero(self._holes if among is None else self._holes & among)
         return pixels, self.owners(pixels)
 
     def _prepare(self, values: Map) -> None:
-        """Show the engine some of the masks: what it makes of them serves all tiles and maps."""
+        """Prepare the engine's steps on a sample of the masks; they serve all tiles and maps."""
         engine: Any = self._mean
 
         def make() -> NDArray[np.float64]:
@@ -156,7 +158,7 @@ class TileSet:
             )
 
     def _cuts(self, data: NDArray[Any]) -> Iterator[tuple[NDArray[np.int64], Map, Map]]:
-        """Cut tiles, the next ones while these are being filled."""
+        """Cut tiles in batches; the next batch is cut while the current one is filled."""
 
         def cut(part: slice) -> tuple[NDArray[np.int64], Map, Map]:
             some = self._useful[part]
@@ -175,9 +177,9 @@ class TileSet:
     def _pasted(
         self, tiles: NDArray[np.float32], wanted: Mask
     ) -> Iterator[tuple[NDArray[np.int64], Map]]:
-        """Paste tiles, some pixels at a time: which, and their values, NaN beyond all tiles.
+        """Paste tiles, some pixels at a time; yield pixels and values, NaN outside all tiles.
 
-        These are rings next to each other, which only tiles nearby can reach.
+        Each part consists of neighbouring rings, so that only the tiles nearby are needed.
         """
         nside = nside_of(wanted, "wanted")
         lat = np.radians([layout.lat_deg for layout in self._layouts])
@@ -202,7 +204,12 @@ class TileSet:
 def plan_tiles(
     holes: Mask | Runs, seen: Mask, config: MosaicConfig, kept: Kept | None = None
 ) -> tuple[list[Layout], NDArray[np.int64]]:
-    """Give the tiles over some holes, and which of them see anything; ``kept`` is of these."""
+    """Plan the tiles over some holes.
+
+    Returns
+    -------
+    The tiles, and the indices of those that contain observed pixels; ``kept`` caches both.
+    """
     nside = nside_of(seen, "observed")
     pixel = config.pixel * pixel_size(nside)
     arcmin = math.degrees(pixel) * 60
@@ -233,10 +240,10 @@ def plan_tiles(
 def _worth_it(
     layouts: tuple[Layout, ...], seen: Mask, config: MosaicConfig, side: float
 ) -> tuple[list[Layout], NDArray[np.int64]]:
-    """Drop tiles that neither see anything nor overlap with one that does.
+    """Drop tiles without observed pixels, unless they overlap with a tile that has some.
 
-    Deep in a wide hole the mean is that of the coarse level; a tile without data is zero, and
-    is there for the others to fade into.
+    Deep in a wide hole the mean is that of the coarse level, and a tile without data is zero. It is
+    needed only where tiles with data are blended into it.
     """
     sees = tiling.sees(seen, layouts, guard=config.guard, threshold=config.threshold)
     lon, lat = np.radians([(layout.lon_deg, layout.lat_deg) for layout in layouts]).T
@@ -253,16 +260,16 @@ def _batches(n: int) -> list[slice]:
 
 
 def tile_field(prior: Prior, config: MosaicConfig, *, share: bool) -> TileField:
-    """Give the prior of the tiles of a mosaic.
+    """Return the prior of the tiles of a mosaic.
 
     Parameters
     ----------
     prior
-        Of the map.
+        Prior of the map.
     config
-        How the sphere is divided.
+        How the sphere is divided into tiles.
     share
-        Whether a coarse level has taken the large scales out.
+        Whether the large scales have been subtracted by a coarse level.
     """
     sky_pixel = pixel_size(prior.nside)
     return TileField.of(
@@ -275,23 +282,23 @@ def tile_field(prior: Prior, config: MosaicConfig, *, share: bool) -> TileField:
 
 
 def tiles_bytes(nside: int, holes: int, tiles: int, *, side: int) -> float:
-    """Estimate the peak of filling from tiles, bytes, the program and the engine apart.
+    """Estimate the peak memory of filling from tiles, bytes, without program and engine.
 
     Parameters
     ----------
     nside
-        Resolution.
+        Nside of the map.
     holes
-        Pixels in all holes.
+        Number of hole pixels.
     tiles
-        How many there are, float32.
+        Number of tiles, float32.
     side
-        Of each, in pixels.
+        Side of a tile, pixels.
     """
     work = _CUT * min(tiles, AT_ONCE) + _PASTED * min(holes, _PIXELS)
     return _MAP * 12 * nside**2 + _HOLE * holes + 4.0 * side**2 * tiles + work
 
 
 def pixel_size(nside: int) -> float:
-    """Give the root of a HEALPix pixel's area, radians."""
+    """Return the square root of a HEALPix pixel's area, radians."""
     return math.sqrt(4 * math.pi / 12) / nside

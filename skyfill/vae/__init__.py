@@ -1,7 +1,7 @@
-"""Fill tiles with a conditional variational autoencoder. The only room that knows torch.
+"""Fill tiles with a conditional variational autoencoder, in torch.
 
-It knows squares of pixels and their spectrum, not the sphere: `skyfill.inpaint` cuts the tiles.
-Training is imported on first use: filling needs none of it.
+The package works on square tiles with a given spectrum, not on the sphere: `skyfill.mosaic` cuts
+the tiles. Training is imported on first use, because filling does not need it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Know what a file of weights says of itself, without torch."""
+"""Read the header of a file of weights, without torch."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 @dataclass(frozen=True)
 class ModelCard:
-    """Say what a file of weights is.
+    """Description of a file of weights.
 
     Attributes
     ----------
     name
-        Of the model.
+        Name of the model.
     sha256
-        Of the file.
+        Hash of the file.
     training
-        What it was trained on, and for how long.
+        Training data, configuration and duration.
     measured
-        Errors on held-out tiles, in units of the prior's variance; of all and of some kinds.
+        Errors on held-out tiles, in units of the prior's variance: of all tiles, and by mask family
+        and resolution.
     """
 
     name: str
@@ -42,23 +43,23 @@ class ModelCard:
     measured: dict[str, Any]
 
     def outside(self, *, nside: int, fwhm: float, noise_uk_arcmin: float) -> str | None:
-        """Say in one line how a map lies outside what the network was trained on; None if inside.
+        """Describe in one line how a map lies outside the training ranges; None if inside.
 
-        Less noise than in training is no fault: what it leaves of a tile's power lies below the
-        floor that `skyfill.flatsky` puts under it.
+        Less noise than in training is accepted: the power of the tile is then below the floor that
+        `skyfill.flatsky` adds.
 
         Parameters
         ----------
         nside
-            Resolution of the map.
+            Nside of the map.
         fwhm
-            Of its beam, radians, with the pixel window.
+            FWHM of its beam with the pixel window, radians.
         noise_uk_arcmin
-            Its white noise.
+            White noise of the map, µK·arcmin.
         """
-        from skyfill.vae.recipe import NOISE_GROWTH  # which loads torch
+        from skyfill.vae.recipe import NOISE_GROWTH  # imports torch
 
-        if "nside" not in self.training:  # tiles of somebody's own maps, which have no ranges
+        if "nside" not in self.training:  # trained on the user's own maps: no ranges
             return None
         pixel = math.sqrt(4 * math.pi / 12) / nside
         growth = max((2048 / nside) ** exponent for exponent in NOISE_GROWTH)
@@ -76,34 +77,34 @@ class ModelCard:
         if not said:
             return None
         return (
-            f"{self.name} does not know {' and '.join(said)}; pass `method='gaussian'`, or train "
-            "weights with skyfill train"
+            f"{self.name} was not trained for {' and '.join(said)}; pass `method='gaussian'`, or "
+            "train weights with skyfill train"
         )
 
 
 def shipped() -> list[Path]:
-    """Name the files of weights that come with skyfill."""
+    """List the files of weights that come with skyfill."""
     return sorted(WEIGHTS.glob("*.safetensors"))
 
 
 def read_card(path: str | Path, *, model: str = MODEL) -> ModelCard:
-    """Read what a file of weights says of itself; its tensors are left alone.
+    """Read the header of a file of weights, without its tensors.
 
-    Where a card lies beside the file, its hash proves that the file is the one that was written.
+    If there is a card (``.json``) next to the file, its hash must match the file.
 
     Parameters
     ----------
     path
         A file of weights.
     model
-        Which kind of network it must be of.
+        The kind of network that the file must hold.
 
     Raises
     ------
     FileNotFoundError
         There is no such file.
     ValueError
-        The file is not skyfill's, or is not the one that the card beside it describes.
+        The file was not written by skyfill, or does not match its card.
     """
     with opened(Path(path), "numpy") as (_, about):
         pass
@@ -111,7 +112,7 @@ def read_card(path: str | Path, *, model: str = MODEL) -> ModelCard:
 
 
 def model_of(path: str | Path) -> str:
-    """Say what kind of network a file of weights is of, as far as it says so itself."""
+    """Return the kind of network in a file of weights; the default kind if it names none."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -123,7 +124,7 @@ def model_of(path: str | Path) -> str:
 
 @contextmanager
 def opened(path: Path, framework: str) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Open a file of weights, and give with it what it says of itself; word what goes wrong."""
+    """Open a file of weights and yield it with its header; reword errors."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
@@ -138,13 +139,13 @@ def opened(path: Path, framework: str) -> Iterator[tuple[Any, dict[str, Any]]]:
 
 
 def card_of(path: Path, about: dict[str, Any], *, model: str) -> ModelCard:
-    """Make the card of a file of what the file says of itself, or refuse it."""
+    """Build the card of a file from its header, or refuse the file."""
     if about.get("format") != FORMAT:
         raise ValueError(f"{path}: format {about.get('format')}, this skyfill reads {FORMAT}")
     if missing := {"name", "architecture", "training", "measured"} - about.keys():
         raise ValueError(f"{path}: its header has no {', '.join(sorted(missing))}; {ADVICE}")
     if (kind := about.get("model", MODEL)) != model:
-        raise ValueError(f"{path}: weights of a {kind}, not of a {model}; give others")
+        raise ValueError(f"{path}: weights of a {kind}, not of a {model}; give another file")
     sha256 = sha256_of(path)
     beside = path.with_suffix(".json")
     if beside.exists() and _hash_in(beside) != sha256:
@@ -153,7 +154,7 @@ def card_of(path: Path, about: dict[str, Any], *, model: str) -> ModelCard:
 
 
 def _hash_in(card: Path) -> object:
-    """Give the hash that a model card names; None where it is no such card."""
+    """Return the hash in a model card; None if the file is not a model card."""
     try:
         return json.loads(card.read_text(encoding="utf-8"))["sha256"]
     except (KeyError, TypeError, ValueError):
@@ -161,7 +162,7 @@ def _hash_in(card: Path) -> object:
 
 
 def sha256_of(path: Path) -> str:
-    """Hash a file."""
+    """Compute the SHA-256 of a file."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

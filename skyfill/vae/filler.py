@@ -1,4 +1,4 @@
-"""Give the posterior mean of tiles, batch by batch, on whatever device there is."""
+"""Compute the posterior mean of tiles in batches, on CPU or GPU."""
 
 from __future__ import annotations
 
@@ -19,38 +19,39 @@ from skyfill.vae.steps import BandedSteps, conjugate_gradient, draw_periodic, te
 
 __all__ = ["TileFiller", "affordable_batch", "fewer"]
 
-#: Share of the free memory that a batch may take.
+#: Share of the free memory that a batch may use.
 _SHARE = 0.5
 
 
 class TileFiller:
-    """Fill tiles of one prior by steps whose weights depend on masks and prior alone.
+    """Fill tiles of one prior by steps whose weights depend only on masks and prior.
 
-    The fill is linear in the data, to rounding: `prepare` finds the weights of the steps on tiles
-    that it draws, and every tile is then filled with them. A network, if given, takes over after as
-    many steps as it was trained behind, and more steps follow; it is linear, too.
+    The fill is linear in the data, up to rounding: `prepare` fits the weights of the steps on drawn
+    tiles, and all tiles are then filled with these weights. A network, if given, follows after the
+    number of steps with which it was trained, and further steps follow the network. It is linear,
+    too.
 
     Parameters
     ----------
     network
-        From `skyfill.vae.load`; None for the steps alone.
+        From `skyfill.vae.load`; None for the steps only.
     field
         Prior of the tiles.
     guard
-        Pixels around a tile that are taken as unobserved, so that its periodic images stay apart.
+        Width of the border of a tile that is treated as unobserved, to separate the tile from its
+        periodic images; pixels.
     refine
-        Steps at most.
+        Largest number of steps.
     tolerance
-        Relative residual that suffices: of the tiles that are drawn, or, if ``adaptive``, of every
-        tile.
+        Relative residual at which steps end: of the drawn tiles, or, if ``adaptive``, of each tile.
     adaptive
-        Take conjugate-gradient steps instead, on each tile as many as it needs. The mean is as
-        exact as the tolerance says, and as linear: what is left of the residual is not.
+        Whether to use conjugate gradients instead, with as many iterations as each tile needs. The
+        mean is then exact and linear only to within the tolerance.
     batch_size
-        Tiles at once, which changes nothing but rounding; None for what memory allows
-        (`affordable_batch`).
+        Number of tiles per batch, which changes only the rounding; None for the number that memory
+        allows (`affordable_batch`).
     device
-        ``auto``, ``cpu``, ``cuda`` or another of torch's.
+        ``auto``, ``cpu``, ``cuda`` or another torch device.
 
     Raises
     ------
@@ -60,10 +61,10 @@ class TileFiller:
     Attributes
     ----------
     probes
-        Masks that `prepare` looks at, at most.
+        Largest number of masks that `prepare` uses.
     left
-        The largest relative residual of all tiles since it was last set to zero; NaN where numbers
-        have overflowed. Much above the tolerance where the steps do not serve a tile.
+        The largest relative residual of all tiles since ``left`` was last set to zero; NaN after an
+        overflow. It is far above the tolerance if the shared steps do not suit a tile.
     """
 
     probes = 64
@@ -97,7 +98,7 @@ class TileFiller:
 
     @property
     def scalars(self) -> NDArray[np.float64] | None:
-        """The weights of the steps, ``(steps, terms)``; None before they are known."""
+        """The weights of the steps, ``(steps, terms)``; None before they are fitted."""
         return None if self._weights is None else self._weights.cpu().numpy()
 
     @scalars.setter
@@ -105,16 +106,16 @@ class TileFiller:
         terms = self.terms
         if values.ndim != 2 or values.shape[1] != terms:
             raise ValueError(f"scalars of shape {values.shape}; give (steps, {terms})")
-        self._weights = torch.tensor(values, dtype=torch.float64)  # a few, and not to be rounded
+        self._weights = torch.tensor(values, dtype=torch.float64)  # few numbers: keep them exact
 
     @property
     def terms(self) -> int:
-        """Numbers that say how to make a step."""
+        """Number of weights of a step."""
         return terms(self._spectrum.shape[-2])
 
     @property
     def deciding(self) -> tuple[object, ...]:
-        """What decides the scalars, but for the masks."""
+        """All inputs of the scalars except the masks, for the key of the cache."""
         spectrum = self._spectrum.cpu().numpy()
         deciding = spectrum, self._guard, self._refine, self._tolerance, self.probes
         if self._network is None:
@@ -122,12 +123,13 @@ class TileFiller:
         return *deciding, *(one.float().cpu().numpy() for one in self._network.parameters())
 
     def prepare(self, observed: NDArray[np.bool_]) -> None:
-        """Find the weights of the steps for tiles under masks like these.
+        """Fit the weights of the steps for tiles with masks like these.
 
         Parameters
         ----------
         observed
-            ``(ntile, side, side)``; of more than `probes` useful ones some are taken, evenly.
+            ``(ntile, side, side)``; at most `probes` masks with observed pixels are used, evenly
+            spaced.
         """
         seen = self._inside(observed)
         useful = np.flatnonzero(seen.any(axis=(1, 2)))
@@ -148,16 +150,16 @@ class TileFiller:
             self._weights = torch.cat([found.cpu(), more.cpu()])
 
     def _inside(self, observed: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Give what is observed and not in the guard."""
+        """Mark pixels that are observed and outside the guard."""
         inner = slice(self._guard, observed.shape[-1] - self._guard)
         seen = np.zeros_like(observed)
         seen[:, inner, inner] = observed[:, inner, inner]
         return seen
 
     def __call__(self, tiles: NDArray[Any], observed: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Give the posterior mean of every pixel of every tile.
+        """Compute the posterior mean of every pixel of every tile.
 
-        Where neither `prepare` was called nor `scalars` set, these tiles' masks are prepared for.
+        If `scalars` are not known yet, `prepare` is called with these tiles' masks.
 
         Parameters
         ----------
@@ -168,21 +170,21 @@ class TileFiller:
 
         Returns
         -------
-        ``(ntile, side, side)`` float32, µK: the tile where observed (but for the guard), the mean
-        elsewhere; zero in a tile without any observed pixel.
+        ``(ntile, side, side)`` float32, µK: the data where observed and outside the guard, the mean
+        elsewhere; zero in a tile without observed pixels.
 
         Raises
         ------
         MemoryError
-            The device has no memory for two tiles. Where it has none for a batch, smaller ones
-            follow, with a warning.
+            The device has no memory for two tiles. If it has none for a larger batch, smaller
+            batches are used, with a warning.
         """
         if self._weights is None and not self._adaptive:
             self.prepare(observed)
         seen = self._inside(observed)
         out = np.zeros(tiles.shape, dtype=np.float32)
         useful = np.flatnonzero(seen.any(axis=(1, 2)))
-        if useful.size % 2:  # the last one makes a pair with itself
+        if useful.size % 2:  # the last tile is paired with itself
             useful = np.append(useful, useful[-1])
         begin = 0
         while begin < useful.size:
@@ -190,7 +192,7 @@ class TileFiller:
             try:
                 out[part] = self._mean(tiles[part], seen[part])
             except torch.OutOfMemoryError:
-                full = True  # what failed is freed when this block is left
+                full = True  # memory of the failed batch is freed after this block
             else:
                 full = False
                 begin += part.size
@@ -199,7 +201,7 @@ class TileFiller:
         return out
 
     def _mean(self, tiles: NDArray[Any], seen: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Give the mean of one batch, µK."""
+        """Compute the mean of one batch, µK."""
         mask = torch.from_numpy(seen.astype(np.float32))[:, None].to(self.device)
         exact = not self._adaptive and self._network is None and self.device.type != "mps"
         data = np.where(seen, tiles / self._rms, 0).astype(np.float64 if exact else np.float32)
@@ -211,7 +213,7 @@ class TileFiller:
         return np.asarray(mean[:, 0].cpu().numpy() * self._rms)
 
     def _solve(self, tile: Tensor, mask: Tensor, left: Tensor) -> Tensor:
-        """Give the mean of one batch in units of the rms, and write what is left of residuals."""
+        """Compute the mean of one batch in units of the rms; write relative residuals to `left`."""
         if self._adaptive:
             return conjugate_gradient(
                 tile,
@@ -232,21 +234,21 @@ class TileFiller:
 
 
 def fewer(batch: int, least: int, device: torch.device) -> int:
-    """Give the size of the next batch where one was too large for a device, and warn of it.
+    """Return a smaller batch size after one was too large for a device, with a warning.
 
     Parameters
     ----------
     batch
-        Tiles that were too many.
+        Number of tiles that was too large.
     least
-        Tiles that must go at once: 1 or 2; a multiple of them is given.
+        Smallest possible batch, 1 or 2; the result is a multiple of it.
     device
-        Where they were.
+        The device that ran out of memory.
 
     Raises
     ------
     MemoryError
-        They were not more than that.
+        The batch cannot be made smaller.
     """
     if batch <= least:
         raise MemoryError(f"{device} has no memory for {batch} tiles; pass `device='cpu'`")
@@ -255,16 +257,16 @@ def fewer(batch: int, least: int, device: torch.device) -> int:
         torch.cuda.empty_cache()
     warnings.warn(
         f"{device} has no memory for {batch} tiles at once, going on with {smaller}; pass"
-        f" `batch_size={smaller}` to begin so",
+        f" `batch_size={smaller}` to start with it",
         stacklevel=3,
     )
     return smaller
 
 
 def affordable_batch(device: torch.device, side: int) -> int:
-    """Give how many tiles of a side to fill at once: as many as pay, within half the free memory.
+    """Return the batch size for tiles of this side, within half the free memory.
 
-    At least two, even where there is no room for them: the error is then torch's, and says so.
+    The result is at least two. If the device has no memory for two tiles, torch raises the error.
     """
     most = MOST_CPU if device.type == "cpu" else MOST
     free = batch_bytes(most, side) / _SHARE
@@ -276,19 +278,19 @@ def affordable_batch(device: torch.device, side: int) -> int:
 
 
 def pick_device(name: str, *, threads: int = 0) -> torch.device:
-    """Choose a device by name; ``auto`` is CUDA where there is one, else the CPU.
+    """Choose a device by name; ``auto`` is CUDA if available, else the CPU.
 
     Parameters
     ----------
     name
         ``auto``, ``cpu``, ``cuda`` (or ``gpu``, the same), ``cuda:1`` and so on, ``mps``, ``xpu``.
     threads
-        Of torch on the CPU from now on; 0 leaves the number as it is.
+        Number of torch's CPU threads from now on; 0 does not change it.
 
     Raises
     ------
     ValueError
-        The device is unknown or not there.
+        The device is unknown or not available.
     """
     name = device_name(name)
     if threads:

@@ -1,21 +1,21 @@
-"""What filling tiles takes of memory: for the filler, and for who plans a fill without torch."""
+"""Memory needed to fill tiles; without torch, so that a plan can use it."""
 
 from __future__ import annotations
 
 __all__ = ["LEFT", "MOST", "MOST_CPU", "TORCH", "batch_bytes"]
 
-#: Bytes for each pixel of a tile in work, as measured with the shipped network.
+#: Bytes per pixel of a tile while it is filled, measured with the shipped network.
 _PIXEL = 200
-#: Tiles beyond which a batch gains nothing on a CPU: it leaves the caches, and is slower.
+#: Largest useful batch on a CPU: larger ones do not fit into the caches and are slower.
 MOST_CPU = 64
-#: The same on a GPU.
+#: Largest useful batch on a GPU.
 MOST = 1024
-#: Bytes of torch itself.
+#: Memory of torch itself, bytes.
 TORCH = 0.34e9
-#: Bytes that torch keeps when the tiles are done.
+#: Memory that torch keeps after the tiles are filled, bytes.
 LEFT = 0.3e9
 
 
 def batch_bytes(tiles: int, side: int) -> float:
-    """Estimate what a batch of tiles takes, bytes, ``side`` pixels along each."""
+    """Estimate the memory of a batch of tiles of ``side``² pixels, bytes."""
     return float(_PIXEL * side**2 * tiles)

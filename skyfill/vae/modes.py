@@ -1,4 +1,4 @@
-"""Multiply the Fourier modes of tiles, and part their power into signal and white noise."""
+"""Multiply the Fourier modes of tiles, and split their power into signal and white noise."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NUGGET = 0.5
 
 
 def split_power(spectrum: Tensor) -> tuple[Tensor, Tensor]:
-    """Part a tile's spectrum into that of the signal and the white variance ν² of a pixel.
+    """Split a tile's spectrum into the signal's spectrum and the white variance ν² of a pixel.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def split_power(spectrum: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns
     -------
-    Σ_s and ν², shaped to be broadcast against modes and pixels, ``(batch or 1, 1, ...)``.
+    Σ_s and ν², ``(batch or 1, 1, ...)``, which broadcast against modes and pixels.
     """
     white = NUGGET * spectrum.amin((-1, -2), keepdim=True)
     return (spectrum - white)[:, None], white[:, None]
@@ -48,9 +48,9 @@ def colour(tile: Tensor, amplitude: Tensor) -> Tensor:
 
     Notes
     -----
-    Where all tiles share the amplitude they are taken two by two as the parts of a complex field,
-    which a transform without symmetries does in less than half the time. Neighbours make a pair, so
-    that batches of even size change not even rounding.
+    If all tiles share the amplitude, pairs of tiles are transformed as the real and imaginary parts
+    of a complex field, in less than half the time. Pairs are neighbours in the batch, so the
+    rounding does not depend on the batch size if it is even.
     """
     if shared(tile, amplitude):
         return apart(colour_pairs(pairs_of(tile), all_modes(amplitude, tile.shape[-1])))
@@ -59,12 +59,12 @@ def colour(tile: Tensor, amplitude: Tensor) -> Tensor:
 
 
 def shared(tile: Tensor, amplitude: Tensor) -> bool:
-    """Tell whether tiles can be taken two by two."""
+    """Return whether tiles can be transformed in pairs."""
     return not tile.shape[0] % 2 and amplitude.shape[0] == 1 and tile.dtype == amplitude.dtype
 
 
 def pairs_of(tile: Tensor) -> Tensor:
-    """Take tiles as parts of complex fields, ``(batch / 2, ..., side, side, 2)``."""
+    """Combine pairs of tiles into complex fields, ``(batch / 2, ..., side, side, 2)``."""
     return torch.stack([tile[::2], tile[1::2]], -1)
 
 
@@ -74,12 +74,12 @@ def apart(pairs: Tensor) -> Tensor:
 
 
 def all_modes(amplitude: Tensor, side: int) -> Tensor:
-    """Give the amplitude of the modes with kx < 0, too, ``(..., side, side)``."""
+    """Add the amplitude of the modes with kx < 0, ``(..., side, side)``."""
     mirrored = amplitude[..., 1 : (side + 1) // 2].flip(-1, -2).roll(1, -2)
     return torch.cat([amplitude, mirrored], -1)
 
 
 def colour_pairs(pairs: Tensor, amplitude: Tensor) -> Tensor:
-    """Multiply the modes of pairs by an amplitude of `all_modes`."""
+    """Multiply the modes of pairs by an amplitude from `all_modes`."""
     field: Tensor = torch.fft.ifft2(torch.fft.fft2(torch.view_as_complex(pairs)) * amplitude)
     return torch.view_as_real(field)

@@ -1,22 +1,23 @@
-"""Infer the latent sky of a masked tile: the encoder, its decoder, and the posterior they make.
+"""Infer the latent field of a masked tile: encoder, decoder and posterior.
 
 The generative model is the paper's (CosmoVAE, arXiv:2001.11651, III.B: spectrum → field → map).
-A tile is t = s + n: s with the spectrum Σ_s = Σ - ν², n white, of variance ν² in every pixel, a
-share (`NUGGET`) of the least power of Σ. The latent variable ξ is white, ξ ~ N(0, 1), one number
-per mode of the tile; the decoder colours it, s = Σ_s^½ ξ, where Σ is diagonal in Fourier space. The
-observed pixels are M d = M (s + n).
+A tile is t = s + n. The signal s has the spectrum Σ_s = Σ - ν²; n is white with variance ν² in
+every pixel, a fraction (`NUGGET`) of the smallest power in Σ. The latent variable ξ ~ N(0, 1) is
+white, one number per mode of the tile. The decoder colours it, s = Σ_s^½ ξ; Σ is diagonal in
+Fourier space. The observed pixels are M d = M (s + n).
 
-Everything about the posterior of ξ follows from one linear operator, the posterior mean t̂ of the
-holes: its own mean is Σ_s^½ Σ⁻¹ t̂. With x the unobserved pixels of t and Q = Σ⁻¹, the negative log
-density -log p(t) = ½ tᵀ Q t has the gradient r = Q_h t in the holes and its minimum at
-x* = x - (Q_hh)⁻¹ r. With v = -Σ^½ r the unknown operator becomes an orthogonal projector 1 - Π:
-x* = x + h Σ^½ (1 - Π) v. It depends on the mask alone, and a network learns it: a linear U-Net
-whose every scale is gated by a description of the mask. It sees the gradient through Wiener filters
-S / (S + n) for a ladder of noise levels n, which keeps its input within the range of the tile
-itself, and answers through the same filters. Such steps, each given the gradient at the point that
-the step before has reached, are an *iterative amortised* encoder (Marino, Yue & Mandt 2018). They
-begin where a few fixed steps on the same density end (`skyfill.vae.steps`), and leave to them what
-such steps do well. All of it is linear in the data.
+The posterior of ξ follows from one linear operator, the posterior mean t̂ of the tile: the mean of ξ
+is Σ_s^½ Σ⁻¹ t̂. Let x be the unobserved pixels of t and Q = Σ⁻¹. The negative log density
+-log p(t) = ½ tᵀ Q t has the gradient r = Q_h t in the holes and its minimum at
+x* = x - (Q_hh)⁻¹ r. With v = -Σ^½ r, the unknown operator becomes an orthogonal projector 1 - Π:
+x* = x + h Σ^½ (1 - Π) v.
+
+The projector depends only on mask and spectrum. A network learns it: a linear U-Net with every
+scale gated by a description of the mask. Its input is the gradient, filtered by Wiener filters
+S / (S + n) for a ladder of noise levels n, so that it has the range of the tile itself; its output
+passes through the same filters. Each step receives the gradient at the point reached by the step
+before: an *iterative amortised* encoder (Marino, Yue & Mandt 2018). A few fixed steps on the same
+density come first (`skyfill.vae.steps`). The encoder is linear in the data.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ class Posterior:
     mean
         ``(batch, 1, side, side)``.
     infer
-        Gives the mean for other data under the same mask and spectrum.
+        Computes the mean for other data with the same mask and spectrum.
     tile, observed, spectrum
-        What it was inferred from; as for `TileVAE.forward`.
+        Inputs of the inference; as for `TileVAE.forward`.
     """
 
     mean: Tensor
@@ -56,8 +57,9 @@ class Posterior:
     def sample(self, prior: Tensor, noise: Tensor) -> Tensor:
         """Draw latent fields from the posterior, by reparameterisation.
 
-        A sample is ξ = ζ + E (d - M (Σ_s^½ ζ + ν ε)): a draw of the prior, and the mean of what the
-        data say beyond it (Hoffman & Ribak 1991). Its mean is `mean` because E is linear.
+        A sample is ξ = ζ + E (d - M (Σ_s^½ ζ + ν ε)): a draw from the prior plus the mean inferred
+        from the difference to the data (Hoffman & Ribak 1991). Its mean is `mean`, because E is
+        linear.
 
         Parameters
         ----------
@@ -81,9 +83,9 @@ class TileVAE(nn.Module):
     def encode(
         self, tile: Tensor, observed: Tensor, spectrum: Tensor, weights: Tensor | None = None
     ) -> Posterior:
-        """Give the posterior of the latent field ξ given the observed pixels.
+        """Compute the posterior of the latent field ξ, given the observed pixels.
 
-        Shapes are as in `forward`. `skyfill.inpaint` samples it with one ζ for the whole sphere.
+        Shapes are as in `forward`. `skyfill.inpaint` samples with one ζ for the whole sphere.
         """
 
         def infer(tile: Tensor, observed: Tensor, spectrum: Tensor) -> Tensor:
@@ -92,17 +94,17 @@ class TileVAE(nn.Module):
         return Posterior(infer(tile, observed, spectrum), infer, tile, observed, spectrum)
 
     def decode(self, latent: Tensor, tile: Tensor, observed: Tensor, spectrum: Tensor) -> Tensor:
-        """Give the tile of a latent field: the data where observed, the signal Σ_s^½ ξ elsewhere.
+        """Decode a latent field: the data where observed, the signal Σ_s^½ ξ elsewhere.
 
-        A fill that is to look like the data wants the white part on top.
+        To make the fill look like the data, add the white part n.
         """
         signal, _ = split_power(spectrum)
         return observed * tile + (1 - observed) * colour(latent, signal.sqrt())
 
     def halved(self) -> TileVAE:
-        """Give a copy whose U-Nets compute in bfloat16; Fourier transforms stay in float32.
+        """Return a copy whose U-Nets compute in bfloat16; Fourier transforms stay in float32.
 
-        It costs 2e-5 of the prior's variance.
+        The loss of precision adds an error of 2e-5 of the prior's variance.
         """
         half = copy.deepcopy(self)
         half.mask_path.bfloat16()
@@ -112,7 +114,7 @@ class TileVAE(nn.Module):
     def forward(
         self, tile: Tensor, observed: Tensor, spectrum: Tensor, weights: Tensor | None = None
     ) -> Tensor:
-        """Give the posterior mean of the whole tile.
+        """Compute the posterior mean of the whole tile.
 
         Parameters
         ----------
@@ -123,10 +125,10 @@ class TileVAE(nn.Module):
         spectrum
             ``(batch or 1, side, side // 2 + 1)``: `TileField.spectrum`.
         weights
-            Of the steps before the network's (`skyfill.vae.steps.fit_weights`), ``(steps, terms)``,
-            or ``(batch, steps, terms)`` where spectra differ. Where they are not given, conjugate
-            gradients on the data take ``warm`` steps, and the answer is linear as far as they have
-            converged.
+            Weights of the fixed steps before the network (`skyfill.vae.steps.fit_weights`),
+            ``(steps, terms)``, or ``(batch, steps, terms)`` if spectra differ. If not given,
+            ``warm`` conjugate-gradient iterations replace them; the result is then linear only as
+            far as they have converged.
         """
         if weights is None:
             mean = conjugate_gradient(tile, observed, spectrum, iterations=self.arch.warm)
@@ -139,7 +141,7 @@ class TileVAE(nn.Module):
         holes = 1 - observed
         dtype = self.mask_path.stem.weight.dtype
         masks = self.mask_path(observed.to(dtype), spectrum.expand(tile.shape[0], -1, -1))
-        # At the Gaussian mean there is no gradient: a network that bends must see the field itself.
+        # The gradient vanishes at the Gaussian mean: a nonlinear network needs the field itself.
         update = torch.zeros_like(mean) if self.arch.linear else mean
         for step in self.steps:
             residual = holes * (colour(mean, wiener) - mean)
@@ -150,9 +152,9 @@ class TileVAE(nn.Module):
 
 
 def latent_of(tile: Tensor, spectrum: Tensor) -> Tensor:
-    """Give the latent field of a whole tile, Σ_s^½ Σ⁻¹ t: a Wiener filter, whitened.
+    """Compute the latent field of a whole tile, Σ_s^½ Σ⁻¹ t: a whitened Wiener filter.
 
-    Of a posterior mean it is the posterior mean of the latent field.
+    For a posterior mean, this is the posterior mean of the latent field.
 
     Parameters
     ----------

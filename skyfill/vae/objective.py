@@ -1,7 +1,7 @@
-"""Say how good an encoder is: its evidence lower bound, and the error it leaves.
+"""Measure an encoder: its evidence lower bound, and its error in the holes.
 
 The model is that of `skyfill.vae.network`: latent field ξ ~ N(0, 1), observed pixels
-M d ~ N(M Σ_s^½ ξ, ν²). The encoder's law q(ξ | d) is that of its samples, with mean ξ̂ and
+M d ~ N(M Σ_s^½ ξ, ν²). The encoder's distribution q(ξ | d) is that of its samples, with mean ξ̂ and
 covariance C. The negative evidence lower bound (Kingma & Welling 2014, eq. 3) is -log p(d) at the
 exact posterior and more elsewhere:
 
@@ -9,15 +9,15 @@ exact posterior and more elsewhere:
           = ½ [ |M (d - Σ_s^½ ξ̂)|² + tr M Σ_s^½ C Σ_s^½ M ] / ν² + ½ n_o log 2πν²
             + ½ [ |ξ̂|² + tr C - n - log det C ].
 
-The entropy of q is at least that of the exact posterior, which has the least covariance of all
-linear encoders; putting the latter's log det C = -log det(Σ_oo / ν²) in its place keeps the bound
-(it is only less tight), and leaves nothing that a network cannot cheaply be scored by.
+The exact posterior has the smallest covariance of all linear encoders, so the entropy of q is at
+least that of the exact posterior. Replacing log det C by the exact posterior's value
+-log det(Σ_oo / ν²) therefore keeps a lower bound, only a less tight one, and removes the only term
+that is expensive to compute.
 
-What is left of it depends on the network in two ways: through ξ̂ (the data part) and through C.
-Averaged over data that the model made, both exceed their least by the same quadratic form of the
-network's error, so that the data part alone has the same minimiser (docs/vae.md). It counts every
-mode alike. The squared error, which a map's user feels, weighs modes by their power; training takes
-the sum of the two.
+The rest depends on the network through ξ̂ (the data part) and through C. Averaged over data drawn
+from the model, both exceed their minima by the same quadratic form of the network's error, so the
+data part has the same minimiser (docs/vae.md). The bound weights all modes equally; the squared
+error in the map weights modes by their power. Training minimises the sum of both.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class Elbo:
     Attributes
     ----------
     reconstruction
-        How badly the decoded latent field explains the observed pixels.
+        Negative expected log likelihood of the observed pixels.
     kl
-        How far the posterior is from the prior, without `information`, which no network changes.
+        Divergence of the posterior from the prior, without the constant `information`.
     """
 
     reconstruction: Tensor
@@ -49,14 +49,15 @@ class Elbo:
 
     @property
     def total(self) -> Tensor:
-        """Their sum: what training may lower."""
+        """The sum of both terms."""
         return self.reconstruction + self.kl
 
 
 def negative_elbo(posterior: Posterior, sample: Tensor) -> Elbo:
-    """Estimate the terms from the mean of a posterior and a sample of it.
+    """Estimate both terms from the mean of a posterior and one sample.
 
-    What the mean adds is exact; what the covariance adds comes from how far the sample is from it.
+    The contribution of the mean is exact. That of the covariance is estimated from the difference
+    between sample and mean.
 
     Parameters
     ----------
@@ -78,10 +79,10 @@ def negative_elbo(posterior: Posterior, sample: Tensor) -> Elbo:
 
 
 def information(observed: Tensor, spectrum: Tensor) -> Tensor:
-    """Give what the observed pixels can tell of the latent field, ½ log det(Σ_oo / ν²).
+    """Compute the information of the observed pixels on the latent field, ½ log det(Σ_oo / ν²).
 
-    The term of the bound that depends on mask and spectrum alone. Needs the dense covariance of a
-    tile's pixels: for small tiles.
+    This term of the bound depends only on mask and spectrum. It needs the dense covariance of a
+    tile's pixels, so it is for small tiles.
 
     Parameters
     ----------
@@ -104,10 +105,11 @@ def information(observed: Tensor, spectrum: Tensor) -> Tensor:
 
 
 def data_term(mean: Tensor, observed: Tensor, spectrum: Tensor) -> Tensor:
-    """Give the part of the negative bound that the data add, per pixel and averaged over the batch.
+    """Compute the data part of the negative bound, nats per pixel, averaged over the batch.
 
     ½ [ |M (d - Σ_s^½ ξ̂)|² / ν² + |ξ̂|² ] = ½ [ tᵀ Q t - ν² |r_h|² ], where t is the filled tile,
-    Q = Σ⁻¹ and r_h = Q t in the holes. Least at the exact mean, where r_h is zero; needs no truth.
+    Q = Σ⁻¹ and r_h = Q t in the holes. It is smallest at the exact mean, where r_h is zero. The
+    true tile is not needed.
 
     Parameters
     ----------
@@ -122,21 +124,21 @@ def data_term(mean: Tensor, observed: Tensor, spectrum: Tensor) -> Tensor:
 
 
 def hole_error(mean: Tensor, truth: Tensor, observed: Tensor, weight: Tensor) -> Tensor:
-    """Give the mean squared error in the holes, in units of the prior's variance.
+    """Compute the mean squared error in the holes, in units of the prior's variance.
 
     Parameters
     ----------
     mean, truth, observed
         ``(batch, 1, side, side)``.
     weight
-        ``(1, 1, side, side)``: how much a pixel of the tile counts when tiles are blended.
+        ``(1, 1, side, side)``, weight of each pixel when tiles are blended.
     """
     holes = (1 - observed) * weight
     return ((mean - truth) ** 2 * holes).sum() / holes.sum()
 
 
 def blending_weight(side: int, guard: int, *, device: torch.device | str = "cpu") -> Tensor:
-    """Give the squared-cosine weight of a tile's pixels, ``(1, 1, side, side)``; 0 in the guard."""
+    """Compute squared-cosine pixel weights of a tile, ``(1, 1, side, side)``; 0 in the guard."""
     x = (torch.arange(side, device=device) + 0.5 - side / 2) / (side - 2 * guard)
     w = torch.cos(torch.pi * x.clamp(-0.5, 0.5)) ** 2
     return torch.outer(w, w)[None, None]

@@ -1,4 +1,4 @@
-"""Share training between processes that `torchrun` has started."""
+"""Distribute training over processes started by `torchrun`."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ __all__ = ["Ranks", "first_process", "joined"]
 
 @dataclass(frozen=True)
 class Ranks:
-    """Say which of how many processes this one is."""
+    """Rank of this process, and number of processes."""
 
     rank: int = 0
     number: int = 1
 
     def part(self, tensor: Tensor) -> Tensor:
-        """Give this process's part of a batch."""
+        """Return this process's part of a batch."""
         size = len(tensor) // self.number
         return tensor[self.rank * size : (self.rank + 1) * size]
 
     def mean(self, value: Tensor) -> Tensor:
-        """Give the mean over the processes, whose gradients are averaged, too."""
+        """Compute the mean over the processes, in place; gradients are averaged in the same way."""
         if self.number > 1:
             distributed.all_reduce(value)
             value /= self.number
         return value
 
     def agree(self, stop: bool, device: torch.device) -> bool:
-        """Give what the first process says, so that all stop at the same step."""
+        """Return the first process's decision, so that all stop at the same step."""
         if self.number == 1:
             return stop
         flag = torch.tensor(float(stop), device=device)
@@ -44,13 +44,13 @@ class Ranks:
 
 
 def first_process() -> bool:
-    """Tell whether this process is the one that writes files."""
+    """Return whether this process is the one that writes files."""
     return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager
 def joined(device: str) -> Iterator[tuple[Ranks, torch.device]]:
-    """Join the processes that `torchrun` has started, if it has."""
+    """Join the processes started by `torchrun`; without `torchrun`, use this process only."""
     if "WORLD_SIZE" not in os.environ:
         yield Ranks(), pick_device(device)
         return

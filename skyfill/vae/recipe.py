@@ -1,4 +1,4 @@
-"""Say what a network is trained on, and for how long."""
+"""Configuration of training: data, duration and architecture."""
 
 from __future__ import annotations
 
@@ -8,39 +8,40 @@ from skyfill.vae.unet import Architecture
 
 __all__ = ["NOISE_GROWTH", "TrainConfig"]
 
-#: Noise at Nside n is that of Nside 2048 times (2048 / n)^x, x drawn from between these.
+#: Noise at Nside n is that at Nside 2048 times (2048 / n)^x, with x drawn from this range.
 NOISE_GROWTH = (-0.2, 1.0)
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Say what to train on and for how long; kept in the model card.
+    """The configuration of a training run; stored in the model card.
 
-    The defaults are the recipe of the shipped weights. Ranges are drawn from uniformly in the
-    logarithm, but for `pixel`. Tiles of every kind come with and without the part of the sky that a
-    coarse level knows.
+    The shipped weights were trained with the defaults. Values are drawn uniformly from each range
+    in the logarithm, for `pixel` linearly. Half of the priors have the large scales of the coarse
+    level subtracted.
 
     Attributes
     ----------
     nside
-        Smallest and largest resolution of the maps that tiles are cut from.
+        Smallest and largest Nside of the maps to which tiles belong.
     pixel
-        Tile pixel in units of the HEALPix pixel.
+        Size of a tile pixel in units of the HEALPix pixel.
     beam
         FWHM in units of the HEALPix pixel.
     noise_uk_arcmin
-        White noise at Nside 2048; at other resolutions see `NOISE_GROWTH`.
+        White noise at Nside 2048, µK·arcmin; for other resolutions see `NOISE_GROWTH`.
     elbo_weight
-        Weight of the bound's data part (`objective.data_term`) beside the distance to the exact
-        mean.
+        Weight of the bound's data part (`objective.data_term`) in the loss, relative to the squared
+        distance to the exact mean.
     exact
-        Conjugate-gradient steps from the network's answer to the exact mean of a training tile. Its
-        distance has the same mean gradient as the error against the truth, without the noise of
-        what nobody can know.
+        Conjugate-gradient iterations from the network's output to the exact mean of a training
+        tile, which is the target. The squared distance to it has the same mean gradient as the
+        error against the truth, without the unpredictable part of the truth, which is only noise in
+        the gradient.
     save_every
         Steps between checkpoints, each with a line in the log.
     held_out
-        Tiles of every mask family and resolution that the log's errors are measured on.
+        Number of tiles per mask family and resolution on which the log's errors are measured.
     """
 
     seed: int = 1

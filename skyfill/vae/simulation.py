@@ -1,7 +1,7 @@
-"""Draw flat-sky tiles and masks to train on, with torch and numpy alone.
+"""Draw flat-sky tiles and masks for training, with only torch and numpy.
 
-A tile is a patch of a Gaussian field made by FFT on a domain twice its side, so that, like a tile
-cut from the sphere, it is not periodic.
+A tile is a patch of a Gaussian field drawn by FFT on a domain twice its side. So it is not
+periodic, like a tile cut from the sphere.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from skyfill.vae.steps import fit_each
 __all__ = ["FAMILIES", "Simulator", "Tiles", "draw_fields", "draw_mask", "load_lcdm"]
 
 Tiles = tuple[NDArray[Any], TileField]
-"""Tiles ``(n, side, side)`` in µK, and what they are made of."""
+"""Tiles ``(n, side, side)`` in µK, and their prior."""
 
 FAMILIES = ("discs", "band", "both", "most")
-"""Kinds of holes: of sources, of the Galaxy, of the two together, and most of the tile."""
+"""Mask families: point sources, the Galaxy, both, and most of the tile masked."""
 
 _OFTEN = (0.45, 0.3, 0.18, 0.07)
 _LCDM = Path(__file__).parents[1] / "data" / "lcdm_planck2018.npz"
-#: Steps for which a pool of priors and masks is drawn from.
+#: Number of training steps that share a pool of priors and masks.
 _POOL = 250
-#: Masks on which the weights of the steps before the network are found.
+#: Number of masks on which the weights of the fixed steps before the network are fitted.
 _PROBES = 16
 
 
@@ -48,7 +48,7 @@ def draw_fields(spectrum: Tensor, generator: torch.Generator) -> Tensor:
     Parameters
     ----------
     spectrum
-        ``(batch, 2 side, side + 1)`` variance per mode on a domain of twice the tile's side.
+        ``(batch, 2 side, side + 1)``, variance per mode on a domain of twice the tile's side.
 
     Returns
     -------
@@ -64,19 +64,19 @@ def draw_fields(spectrum: Tensor, generator: torch.Generator) -> Tensor:
 def draw_mask(
     side: int, guard: int, rng: np.random.Generator, family: str | None = None
 ) -> NDArray[np.bool_]:
-    """Draw the observed pixels of one tile, at least one.
+    """Draw the mask of one tile, with at least one observed pixel.
 
     Parameters
     ----------
     side
-        Pixels along the tile.
+        Side of the tile, pixels.
     guard
-        Pixels around the tile that are never observed, which part its periodic images. Holes are
-        drawn in what is inside, and to its scale.
+        Width of the unobserved border that separates periodic images, pixels. Holes are drawn
+        inside it and scale with the inner size.
     rng
-        Source of the mask.
+        Random generator.
     family
-        One of `FAMILIES`; drawn, too, if not given.
+        One of `FAMILIES`; drawn at random if not given.
 
     Returns
     -------
@@ -106,23 +106,23 @@ def draw_mask(
             radius = np.exp(rng.uniform(np.log(1.5), np.log(max(largest, 2.0))))
             cx, cy = rng.uniform(guard, side - guard, 2)
             observed &= (x - cx) ** 2 + (y - cy) ** 2 > radius**2
-    # A tile that sees nothing teaches nothing, and nobody asks for it.
+    # Fills never include a tile without observed pixels, so training needs none: draw again.
     return observed if observed.any() else draw_mask(side, guard, rng, family)
 
 
 class Simulator:
-    """Draw tiles of many priors under many masks; a step of training and the seed say which.
+    """Draw tiles of many priors with many masks, determined by the seed and the training step.
 
     Parameters
     ----------
     config
-        What to draw.
+        Configuration of the training.
     device
-        Where the tiles are wanted.
+        Device of the tiles.
     cl
-        ``(lmax + 1,)`` spectrum of the sky before beam and noise, µK²; ΛCDM if not given.
+        ``(lmax + 1,)``, spectrum of the sky before beam and noise, µK²; ΛCDM if not given.
     tiles
-        Truth to take in place of simulated fields: for each source tiles ``(n, side, side)`` in µK,
+        True tiles in place of simulated fields: for each source, tiles ``(n, side, side)`` in µK
         and their prior.
     """
 
@@ -148,14 +148,14 @@ class Simulator:
     def prior(
         self, rng: np.random.Generator, nside: int | None = None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Draw one prior: its spectrum on the tile, and on the domain that fields are made on.
+        """Draw one prior: its spectrum on the tile, and on the domain on which fields are drawn.
 
         Parameters
         ----------
         rng
-            Source of the prior.
+            Random generator.
         nside
-            Resolution of the map; drawn, too, if not given.
+            Nside of the map; drawn at random if not given.
         """
         c = self.config
         if nside is None:
@@ -177,11 +177,10 @@ class Simulator:
         return tile.spectrum, power(shown, 2 * c.side, pixel) / tile.rms**2
 
     def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Give truth, observed pixels ``(batch, 1, side, side)``, spectrum and weights.
+        """Draw true tiles and masks ``(batch, 1, side, side)``, with their spectra and weights.
 
-        The weights are those of the steps before the network's, as for `TileVAE.forward`.
-
-        They depend on the seed and the step alone, so that training may stop anywhere.
+        The weights belong to the fixed steps before the network, as for `TileVAE.forward`. The
+        batch depends only on the seed and the step, so that training can resume at any step.
         """
         c = self.config
         self._fill_pool(step // _POOL)
@@ -219,6 +218,6 @@ class Simulator:
 
 
 def _turned(tiles: Tensor, turns: int, *, flip: bool) -> Tensor:
-    """Turn tiles by right angles, and mirror them."""
+    """Rotate tiles by multiples of 90 degrees, and mirror them if ``flip``."""
     turned = torch.rot90(tiles, turns, (-1, -2))
     return (turned.flip(-1) if flip else turned).contiguous()

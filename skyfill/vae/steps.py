@@ -1,17 +1,17 @@
-"""Go to the posterior mean of masked tiles by steps: fixed ones, or each tile's own.
+"""Compute the posterior mean of masked tiles by fixed steps, or by conjugate gradients.
 
 The holes h of a tile solve Q_hh x = -Q_hM d, with Q = Σ⁻¹ on the periodic tile. Conjugate gradients
-(`conjugate_gradient`) choose the length of every step by the data, so what they give after a few
-steps is not linear in the data. `BandedSteps` are: a step goes along
+(`conjugate_gradient`) compute the length of each step from the data, so their result after a few
+steps is not linear in the data. `BandedSteps` is linear. One step is
 
     p ← w_0 ν² r + Σ_b w_b D_b F⁻¹ C_b F D_b r + w_p p,    r = -(Q t)_h,
 
-where the terms are those of the preconditioner of `skyfill.gaussian.bands`, on the flat tile, and
-p on the right is the step before. The weights w of every step are numbers that all tiles of a prior
-share. `fit_weights` finds them: on tiles drawn from the prior, under some masks of the map, each
-step takes the weights that bring the sum of rᵀ Q_hh⁻¹ r over all tiles lowest. They depend on
-masks and prior alone. A step along several terms at once costs no more transforms than one of
-conjugate gradients, and gains more.
+where p on the right is the previous step. The terms are the same as in the preconditioner of
+`skyfill.gaussian.bands`, on the flat tile. All tiles of a prior share the weights of each step.
+`fit_weights` fits them on tiles drawn from the prior, with some masks of the map: the weights of
+each step minimise the sum of rᵀ Q_hh⁻¹ r over all these tiles. They depend only on masks and prior.
+A step with several terms needs no more transforms than one of conjugate gradients, and reduces the
+residual more.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ __all__ = [
     "terms",
 ]
 
-# The weights are free: these two keep the largest eigenvalues of tiles alike, so that a fixed
-# number of steps does for all.
-#: Depth of a band's taper in wavelengths of its middle.
+# With these two values the largest eigenvalues of all tiles are similar, so that a fixed number of
+# steps serves all of them.
+#: Depth of a band's taper, in wavelengths at the middle of the band.
 _TAPER = 0.35
-#: Power of a band's taper.
+#: Exponent of a band's taper.
 _POWER = 1.2
-#: The weights are divided by this: tiles outside the sample may have larger eigenvalues, which the
-#: steps would otherwise amplify.
+#: The weights are divided by this: tiles outside the sample may have larger eigenvalues, and the
+#: steps would amplify their errors.
 _MARGIN = 1.3
-#: Directions that are combinations of others to this relative accuracy are left out of a step.
+#: Directions that are linear combinations of others to this relative accuracy are left out.
 _ALIKE = 1e-7
 
 
@@ -59,19 +59,19 @@ def _bands(side: int) -> list[tuple[NDArray[np.float64], float]]:
 
 
 def terms(side: int) -> int:
-    """Give how many weights a step has on tiles of a side."""
+    """Return the number of weights of a step, for tiles of this side."""
     return len(_bands(side)) + 2
 
 
 def depth_of(observed: Tensor, reach: float) -> Tensor:
-    """Give the distance of each pixel of a periodic tile from the nearest observed one.
+    """Compute the distance of each pixel of a periodic tile from the nearest observed one, pixels.
 
     Parameters
     ----------
     observed
         ``(..., side, side)``, 1 where observed, else 0.
     reach
-        Larger distances are given as this; pixels.
+        Upper limit of the distances, pixels.
     """
     far = min(math.ceil(reach), observed.shape[-1] // 2)
     square = torch.where(observed > 0, 0.0, float(reach) ** 2)
@@ -85,9 +85,9 @@ def depth_of(observed: Tensor, reach: float) -> Tensor:
 
 
 def draw_periodic(observed: Tensor, spectrum: Tensor, seed: int = 0) -> Tensor:
-    """Draw a periodic tile of the prior under each mask, zero in the holes.
+    """Draw a periodic tile from the prior for each mask, zero in the holes.
 
-    Drawn on the CPU in double precision, so that every device has the same.
+    Random numbers are drawn on the CPU in double precision, so that all devices use the same.
     """
     generator = torch.Generator().manual_seed(seed)
     white = torch.randn(observed.shape, generator=generator, dtype=torch.float64)
@@ -96,7 +96,7 @@ def draw_periodic(observed: Tensor, spectrum: Tensor, seed: int = 0) -> Tensor:
 
 
 class BandedSteps:
-    """Take steps with given weights on tiles under some masks: linear in the data.
+    """Apply steps with given weights to masked tiles; the result is linear in the data.
 
     Parameters
     ----------
@@ -131,16 +131,16 @@ class BandedSteps:
         return pairs_of(tile) if self._together else tile
 
     def _image(self, values: Tensor) -> Tensor:
-        """Give Q_hh v, or the gradient's rows in the holes of any tile."""
+        """Compute Q_hh v for values in the holes, or (Q t)_h for a whole tile."""
         return self._holes * self._filtered(values, self._precision.to(values.dtype))
 
     def _directions(self, residual: Tensor) -> list[Tensor]:
-        """Give the terms of the preconditioner, applied to a residual."""
+        """Apply each term of the preconditioner to a residual."""
         tapered = [taper * self._filtered(taper * residual, part) for part, taper in self._bands]
         return [self._white * residual, *tapered]
 
     def _size(self, residual: Tensor) -> Tensor:
-        """Give rᵀ Σ_hh r, tile by tile."""
+        """Compute rᵀ Σ_hh r of each tile."""
         return (residual * self._filtered(residual, self._power)).sum(self._axes, keepdim=True)
 
     def __call__(
@@ -151,23 +151,24 @@ class BandedSteps:
         start: Tensor | None = None,
         left: Tensor | None = None,
     ) -> Tensor:
-        """Give the tile where observed, what the steps give elsewhere.
+        """Fill the holes by the steps; observed pixels are unchanged.
 
         Parameters
         ----------
         tile
-            ``(batch, 1, side, side)``; unobserved pixels are not read, if finite. In double
-            precision the first residual is, too, whose rounding would be the largest.
+            ``(batch, 1, side, side)``; values in unobserved pixels must be finite and have no
+            effect. If it is in double precision, so is the first residual, whose rounding error
+            would be the largest.
         weights
-            ``(steps, terms)`` from `fit_weights`; ``(batch, steps, terms)`` where tiles differ.
+            ``(steps, terms)`` from `fit_weights`; ``(batch, steps, terms)`` if tiles differ.
         start
-            A tile like the result to start from; nothing in the holes if not given.
+            Filled tiles, ``(batch, 1, side, side)``, to start from; zero in the holes if not given.
         left
-            ``(batch,)``, written to if given: the preconditioned residual at the end, as a share of
-            that of an empty start.
+            ``(batch,)``, output: the final preconditioned residual, relative to that with empty
+            holes.
         """
         weights = weights.to(self._holes)
-        if weights.ndim == 3:  # the steps first, tiles where the loop wants them
+        if weights.ndim == 3:  # move the steps to the first axis, and tiles to their axis
             weights = weights.movedim(0, 2)[..., None, None, None]
             weights = pairs_of(weights.movedim(2, 0)).movedim(0, 2) if self._together else weights
         known = self._tiles(tile) * (1 - self._holes)
@@ -193,9 +194,9 @@ class BandedSteps:
     def fit(
         self, tile: Tensor, *, iterations: int, tolerance: float = 0.0, start: Tensor | None = None
     ) -> Tensor:
-        """Find the weights that serve these tiles best, all together; see `fit_weights`.
+        """Fit the weights of the steps to these tiles, see `fit_weights`.
 
-        They are those of the steps after ``start``, if it is given.
+        If ``start`` is given, the steps start there.
         """
         mean = self._tiles(tile) * (1 - self._holes)
         residual = -self._image(mean)
@@ -223,12 +224,12 @@ class BandedSteps:
 
 
 def _total(one: Tensor, other: Tensor) -> float:
-    """Multiply all tiles; not by a matrix product, whose rounding hangs on where memory lies."""
+    """Compute the dot product of all tiles; a matrix product's rounding would depend on memory."""
     return float((one * other).double().sum())
 
 
 def _mixed(weights: NDArray[np.float64], tiles: list[Tensor]) -> Tensor:
-    """Add tiles with weights."""
+    """Compute a weighted sum of tiles."""
     out = torch.zeros_like(tiles[0])
     for weight, one in zip(weights.tolist(), tiles, strict=True):
         out = out + weight * one
@@ -236,7 +237,7 @@ def _mixed(weights: NDArray[np.float64], tiles: list[Tensor]) -> Tensor:
 
 
 def _least(normal: list[list[float]], wanted: list[float]) -> NDArray[np.float64]:
-    """Solve a few normal equations, without the directions that say nothing new."""
+    """Solve a few normal equations, without linearly dependent directions."""
     full = np.array(normal)
     size = np.sqrt(np.maximum(np.diagonal(full), 0))
     scale = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
@@ -253,44 +254,44 @@ def fit_weights(
     tolerance: float = 0.0,
     seed: int = 0,
 ) -> Tensor:
-    """Find the weights of the steps for tiles of a prior.
+    """Fit the weights of the steps for tiles of one prior.
 
     Parameters
     ----------
     observed
-        ``(batch, 1, side, side)``: a sample of the masks.
+        ``(batch, 1, side, side)``, a sample of the masks.
     spectrum
-        ``(1, side, side // 2 + 1)``.
+        ``(1, side, side // 2 + 1)``, spectrum of the prior.
     iterations
-        Steps at most.
+        Largest number of steps.
     tolerance
-        Residual of all tiles together, as a share of that of an empty start, at which steps end.
+        Joint residual of all tiles at which steps end, relative to that with empty holes.
     seed
-        Of the tiles that are drawn.
+        Seed of the drawn tiles.
 
     Returns
     -------
-    ``(steps, terms)``, float64: of the noise, of each band, and of the step before.
+    ``(steps, terms)``, float64: the weights of the noise, of each band and of the previous step.
     """
     tile = draw_periodic(observed, spectrum, seed)
     return BandedSteps(observed, spectrum).fit(tile, iterations=iterations, tolerance=tolerance)
 
 
 def fit_each(observed: Tensor, spectra: Tensor, *, iterations: int) -> Tensor:
-    """Find the weights for tiles of several priors, as `fit_weights` does for one.
+    """Fit the weights of the steps for each of several priors, see `fit_weights`.
 
     Parameters
     ----------
     observed
-        ``(batch, 1, side, side)``: masks of tiles of every prior.
+        ``(batch, 1, side, side)``, masks; the same for all priors.
     spectra
         ``(priors, side, side // 2 + 1)``.
     iterations
-        Steps.
+        Number of steps.
 
     Returns
     -------
-    ``(priors, iterations, terms)``: steps that a prior does not need are zero.
+    ``(priors, iterations, terms)``; zero for steps that a prior does not need.
     """
     found = spectra.new_zeros(len(spectra), iterations, terms(spectra.shape[-2]))
     with torch.no_grad():
@@ -319,19 +320,19 @@ def conjugate_gradient(
     tile, observed, spectrum
         As for `TileVAE.forward`.
     iterations
-        Steps to take at most; two Fourier transforms and back in each.
+        Largest number of iterations, each with two Fourier transforms and their inverses.
     tolerance
-        A tile stands still once its preconditioned residual is below this share of that of an
-        empty start; each tile for itself, so that the others of its batch change nothing.
+        Preconditioned residual, relative to that with empty holes, at which a tile stops. Each tile
+        stops separately, so the result does not depend on the other tiles of the batch.
     start
-        A tile like the result to start from; nothing in the holes if not given.
+        Filled tiles, ``(batch, 1, side, side)``, to start from; zero in the holes if not given.
     left
-        ``(batch,)``, written to if given: the preconditioned residual at the end, as a share of
-        that of an empty start. NaN where numbers have overflowed.
+        ``(batch,)``, output: the final preconditioned residual, relative to that with empty holes;
+        NaN after an overflow.
 
     Returns
     -------
-    ``(batch, 1, side, side)``: the tile where observed, its posterior mean elsewhere.
+    ``(batch, 1, side, side)``: the data where observed, the posterior mean elsewhere.
     """
     spectrum = spectrum[:, None]
     holes = 1 - observed
@@ -339,7 +340,7 @@ def conjugate_gradient(
     filtered: Callable[[Tensor, Tensor], Tensor] = colour
     axes = -2, -1
     together = shared(tile, spectrum)
-    if together:  # tiles stay two by two from the first transform to the last
+    if together:  # tiles stay in pairs from the first transform to the last
         spectrum = all_modes(spectrum, tile.shape[-1])
         holes, mean = pairs_of(holes), pairs_of(mean)
         start = None if start is None else pairs_of(start)
@@ -365,7 +366,7 @@ def conjugate_gradient(
             break
         image = holes * filtered(direction, precision)
         curvature = _dot(direction, image, axes)
-        # Where rounding has eaten the curvature nothing is left to gain.
+        # A curvature that is not positive is rounding: the tile has converged.
         active = active & (curvature > 0)
         alpha = torch.where(active, rho / curvature, 0)
         mean = mean + alpha * direction
@@ -374,12 +375,12 @@ def conjugate_gradient(
         rho, last = _dot(residual, z, axes), rho
         direction = z + torch.where(active, rho / last, 0) * direction
     if left is not None:
-        # Data of zero ask for nothing. Rounding may leave a square below zero.
+        # The residual of zero data is zero. Rounding may make a square negative.
         share = torch.where(empty == 0, empty, rho / empty).clamp(min=0).sqrt()
         left.copy_((apart(share) if together else share).flatten())
     return apart(mean) if together else mean
 
 
 def _dot(one: Tensor, other: Tensor, axes: tuple[int, int]) -> Tensor:
-    """Multiply tile by tile."""
+    """Compute the dot product of each tile."""
     return (one * other).sum(axes, keepdim=True)

@@ -1,11 +1,11 @@
 """Train the tile network on simulated skies: simulate, step, average, checkpoint.
 
-Runs on torch and numpy alone, on a CPU or a GPU, and resumes from its last checkpoint as if it had
-never stopped. `skyfill train` is its command line.
+Training needs only torch and numpy, on a CPU or a GPU. It resumes from its last checkpoint as if it
+had never stopped. `skyfill train` is its command line.
 
-Under `torchrun` the batch is shared between processes: each draws the whole of it, which costs
-little, and takes its part, so that their number changes nothing but rounding. They must see the
-same folder.
+Under `torchrun`, the batch is divided among processes. Each draws the whole batch, which costs
+little, and uses its part, so the number of processes changes only the rounding. All processes must
+have access to the same folder.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from skyfill.vae.weights import save
 
 __all__ = ["Ranks", "TrainConfig", "export", "first_process", "train"]
 
-#: Share of own tiles that is held out.
+#: Share of the user's own tiles that is held out.
 _HELD_OUT = 0.1
 _WARM_UP = 50
 _LAST_RATE = 0.005
@@ -56,28 +56,28 @@ def train(
     start: TileVAE | None = None,
     progress: Progress | None = None,
 ) -> TileVAE:
-    """Train a network, or go on from the checkpoint in ``out``.
+    """Train a network, or continue from the checkpoint in ``out``.
 
     Parameters
     ----------
     config
-        What to train; a checkpoint made with another configuration or from other data is refused.
+        Configuration; a checkpoint with another configuration or other data is refused.
     out
         Folder of ``checkpoint.pt`` and ``log.jsonl``.
     device
         ``auto``, ``cpu`` or ``cuda``.
     minutes
-        Stop, with a checkpoint, after so long; the schedule runs over ``config.steps`` whatever
-        the number of sessions.
+        Run time after which to stop with a checkpoint. The learning-rate schedule depends on
+        ``config.steps``, not on the number of sessions.
     cl
         Spectrum of the sky before beam and noise, µK²; ΛCDM if not given.
     tiles
-        Truth to train on in place of simulated fields (see `Simulator`); a tenth of each source is
-        held out.
+        True tiles to train on in place of simulated fields (see `Simulator`); a tenth of each
+        source is held out.
     start
-        Network of the same architecture to begin from.
+        Network of the same architecture to start from.
     progress
-        Told of every step.
+        Receives every step.
 
     Returns
     -------
@@ -86,8 +86,8 @@ def train(
     Raises
     ------
     ValueError
-        The checkpoint is another's, there are too few tiles, the architectures differ, or the batch
-        cannot be shared between the processes.
+        The checkpoint belongs to another run, there are too few tiles, the architectures differ, or
+        the batch cannot be divided among the processes.
     """
     with joined(device) as (ranks, where):
         if config.batch % ranks.number:
@@ -118,7 +118,7 @@ def train(
 
 
 class _Session:
-    """The state of training, and what a step does to it."""
+    """The state of training, with its training step and checkpoints."""
 
     def __init__(
         self,
@@ -137,7 +137,7 @@ class _Session:
         network = TileVAE(config.architecture)
         if start is not None:
             if start.arch != config.architecture:
-                raise ValueError("the network to begin from has another architecture")
+                raise ValueError("the network to start from has another architecture")
             network.load_state_dict(start.state_dict())
         self.network = network.to(device)
         self.averaged = copy.deepcopy(self.network).requires_grad_(requires_grad=False)
@@ -182,13 +182,13 @@ class _Session:
         weight = (1 - observed) * self._weight
         total = self.ranks.mean(weight.sum())
         if config.architecture.linear:
-            # From the network's answer exact steps come closer than from nothing.
+            # Conjugate gradients come closer to the exact mean from the network's output.
             exact = conjugate_gradient(
                 data, observed, spectrum, iterations=config.exact, start=mean.detach()
             )
             loss = ((mean - exact) ** 2 * weight).sum() / total
             loss = loss + config.elbo_weight * data_term(mean, observed, spectrum)
-        else:  # what it is to learn beyond the Gaussian mean only the truth shows
+        else:  # a nonlinear network learns more than the Gaussian mean: its target is the truth
             loss = ((mean - truth) ** 2 * weight).sum() / total
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -201,7 +201,7 @@ class _Session:
         self.step += 1
 
     def save(self) -> str:
-        """Write a line of the log, then the checkpoint; say what the line says."""
+        """Write a line of the log, then the checkpoint; return a summary of the line."""
         if self._saved == self.step or self.tiles is None:
             return ""
         self._saved = self.step
@@ -225,7 +225,7 @@ class _Session:
 
 
 def _parted(tiles: Sequence[Tiles]) -> tuple[list[Tiles], list[Tiles]]:
-    """Part own tiles into those to train on and those held out, the last of each source."""
+    """Split own tiles into training tiles and held-out ones, the last of each source."""
     kept, held = [], []
     for values, field in tiles:
         number = max(1, round(_HELD_OUT * len(values)))
@@ -239,7 +239,7 @@ def _parted(tiles: Sequence[Tiles]) -> tuple[list[Tiles], list[Tiles]]:
 def _fingerprint(
     cl: NDArray[np.float64] | None, tiles: Sequence[Tiles], start: TileVAE | None
 ) -> str:
-    """Give what tells one source of training from another; empty for the default."""
+    """Compute a hash of the training data and the start; empty for the default."""
     arrays = [] if cl is None else [cl]
     for values, field in tiles:
         arrays += [values, field.spectrum]
@@ -260,18 +260,18 @@ def export(
     data: str = "simulated flat-sky tiles; LCDM spectrum shipped with skyfill",
     overwrite: bool = False,
 ) -> ModelCard:
-    """Write trained weights and their card, with what the log of the run says of them.
+    """Write trained weights and their card, with the errors from the log of the run.
 
     Parameters
     ----------
     network, config
-        As `train` gave and took them.
+        Result and configuration of `train`.
     run
         Folder of the run.
     path
-        File to write, ``.safetensors``; its name is the model's.
+        File to write, ``.safetensors``; its stem becomes the name of the model.
     data
-        What it was trained on, in words.
+        Description of the training data.
     overwrite
         Whether to replace a file that exists.
 
@@ -282,7 +282,7 @@ def export(
     """
     last = json.loads((run / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1])
     about = json.loads(json.dumps(asdict(config)))
-    if "by_nside" not in last:  # own tiles: nothing was drawn from these
+    if "by_nside" not in last:  # own tiles: the ranges of the configuration were not used
         about = {key: value for key, value in about.items() if key not in _RANGES}
     training = {
         **about,

@@ -1,4 +1,4 @@
-"""The part of the encoder that learns: what it makes of a mask, and what that makes of a field."""
+"""The trained part of the encoder: a path for the mask, and a U-Net for the field."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Architecture:
-    """Say how large the network is; stored beside its weights.
+    """The size of the network; stored with its weights.
 
     Attributes
     ----------
     warm
-        Conjugate-gradient steps before the network's.
+        Number of fixed steps before the network.
     steps
-        The network's refinements of the latent mean, each with weights of its own.
+        Number of refinements by the network, each with its own weights.
     channels
         Width of the data path at each scale, the finest (half the tile's resolution) first.
     gates
         Width of the mask path at each scale.
     bands
-        Logarithmic bands of the spectrum that condition the gates.
+        Number of logarithmic bands of the spectrum that condition the gates.
     scales
-        Noise levels of the Wiener filters through which a step sees and answers.
+        Number of noise levels of the Wiener filters at the input and output of a refinement.
     linear
-        Whether the answer is linear in the data, as the mean of a Gaussian field is. A network for
-        other fields bends what it knows of them.
+        Whether the output is linear in the data, like the mean of a Gaussian field. A network for
+        non-Gaussian fields has nonlinear activations.
     """
 
     warm: int = 12
@@ -43,12 +43,12 @@ class Architecture:
     linear: bool = True
 
     def as_dict(self) -> dict[str, object]:
-        """Give the fields as JSON can hold them."""
+        """Return the fields as a dictionary for JSON."""
         return asdict(self)
 
     @classmethod
     def of(cls, fields: dict[str, Any]) -> Architecture:
-        """Build from `as_dict`'s fields, read back from JSON, where tuples are lists."""
+        """Build from the fields of `as_dict`, read from JSON, where tuples are lists."""
         known: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()
         }
@@ -56,7 +56,7 @@ class Architecture:
 
 
 def band_powers(spectrum: Tensor, bands: int) -> Tensor:
-    """Average the logarithm of a tile's power in logarithmic rings of the wave number.
+    """Average the logarithm of a tile's power in logarithmic rings of the wavenumber.
 
     Parameters
     ----------
@@ -65,8 +65,8 @@ def band_powers(spectrum: Tensor, bands: int) -> Tensor:
 
     Returns
     -------
-    ``(batch, bands)``: the wave number is in units of the pixel, so that one tile side and another
-    give the same numbers for the same field.
+    ``(batch, bands)``. The wavenumber is in units of the pixel, so that the result for a field does
+    not depend on the tile's side.
     """
     side = spectrum.shape[-2]
     ky = torch.fft.fftfreq(side, device=spectrum.device)[:, None]
@@ -101,7 +101,7 @@ class MaskPath(nn.Module):
         self.widths = widths
 
     def forward(self, observed: Tensor, spectrum: Tensor) -> list[Tensor]:
-        """Give ``(batch, gates[i], side / 2**(i + 1), ...)`` for every scale i."""
+        """Compute ``(batch, gates[i], side / 2**(i + 1), ...)`` for every scale i."""
         bands = band_powers(spectrum, self.bands).to(observed.dtype)
         film = self.film(bands)[:, :, None, None]
         shift, scale = film.chunk(2, dim=1)
@@ -123,7 +123,7 @@ class MaskPath(nn.Module):
 class GatedBlock(nn.Module):
     """Add to a field a convolution of itself, gated by the mask before and after.
 
-    Zero in is zero out, linear or not.
+    The output for a zero field is zero, also in the nonlinear case.
     """
 
     def __init__(self, width: int, gates: int, *, linear: bool) -> None:
@@ -134,7 +134,7 @@ class GatedBlock(nn.Module):
         self.gates = _conv(gates, 2 * width, 1, bias=True)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Keep the shape ``(batch, width, n, n)``."""
+        """Apply the block; the shape stays ``(batch, width, n, n)``."""
         before, after = self.gates(mask).chunk(2, dim=1)
         change: Tensor = self.outer(after * self.bend(self.inner((1 + before) * x)))
         return x + change
@@ -163,13 +163,13 @@ class Projector(nn.Module):
         )
         self.head = _conv(widths[0], 4 * arch.scales, bias=False)
         self.direct = _conv(gates[0], 4 * (arch.scales**2 + arch.scales + 1), 1, bias=True)
-        # Untrained, a step changes nothing.
+        # An untrained network leaves the mean unchanged.
         for last in (self.direct, self.head):
             nn.init.zeros_(last.weight)
         nn.init.zeros_(self.direct.bias)  # type: ignore[arg-type]
 
     def forward(self, fields: Tensor, masks: list[Tensor]) -> Tensor:
-        """Map residuals and last update, ``(batch, scales + 1, side, side)``, to the same shape."""
+        """Map residuals and previous update, ``(batch, scales + 1, side, side)``, to this shape."""
         packed = functional.pixel_unshuffle(fields, 2)
         x = self.stem(packed)
         kept = []

@@ -20,15 +20,15 @@ from skyfill.vae.steps import conjugate_gradient, fit_each
 
 __all__ = ["HeldOut", "held_out", "measure"]
 
-#: Tiles that a network sees at once.
+#: Number of tiles per batch.
 _BATCH = 30
-#: Masks on which the weights of the steps before it are found.
+#: Number of masks on which the weights of the fixed steps before the network are fitted.
 _PROBES = 16
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Tiles that training does not see.
+    """Tiles that are not used for training.
 
     Attributes
     ----------
@@ -37,15 +37,16 @@ class HeldOut:
     spectrum
         ``(n, side, side // 2 + 1)``.
     weights
-        ``(n, steps, terms)``: of the steps before the network's (`skyfill.vae.steps.fit_each`).
+        ``(n, steps, terms)``, weights of the fixed steps before the network
+        (`skyfill.vae.steps.fit_each`).
     weight
-        How much a pixel counts (`blending_weight`).
+        Weight of each pixel (`blending_weight`).
     draws
-        White fields of the samples behind the bound, ``(2, n, 1, side, side)``.
+        White fields for the samples of the bound, ``(2, n, 1, side, side)``.
     family
         Mask family of each tile.
     nside
-        Resolution of the map that each stands for; None where it is the caller's own.
+        Nside of the map of each tile; None for the user's own tiles.
     """
 
     truth: Tensor
@@ -66,16 +67,16 @@ def held_out(
     cl: NDArray[np.float64] | None = None,
     tiles: Sequence[Tiles] = (),
 ) -> HeldOut:
-    """Draw the tiles, the same on every device, and solve for their exact means.
+    """Draw the held-out tiles, the same on every device, and solve for their exact means.
 
     Parameters
     ----------
     config
-        `TrainConfig.held_out` tiles of every mask family and resolution.
+        Configuration, with the number of tiles per mask family and resolution.
     device
-        Where they are wanted.
+        Device of the tiles.
     cl, tiles
-        As for `Simulator`; of own tiles, these are the held-out ones.
+        As for `Simulator`; if tiles are given, they are the held-out ones.
     """
     cpu = torch.device("cpu")
     simulator = Simulator(config, device=cpu, cl=cl)
@@ -126,7 +127,7 @@ def held_out(
 
 
 def _exact(truth: Tensor, observed: Tensor, spectrum: Tensor) -> Tensor:
-    """Solve for the posterior mean, in double precision where the device has it."""
+    """Solve for the posterior mean, in double precision if the device supports it."""
     dtype = torch.float32 if truth.device.type == "mps" else torch.float64
     tile, mask, power = (part.to(dtype) for part in (truth, observed, spectrum))
     mean = conjugate_gradient(tile, mask, power, iterations=400, tolerance=1e-6)
@@ -134,11 +135,14 @@ def _exact(truth: Tensor, observed: Tensor, spectrum: Tensor) -> Tensor:
 
 
 def measure(network: TileVAE, tiles: HeldOut) -> dict[str, Any]:
-    """Give the errors of a network in holes, in units of the prior's variance, and its bound.
+    """Measure the errors of a network in holes, in units of the prior's variance, and its bound.
 
-    ``prior``, ``floor`` and ``network`` are squared errors of no fill, of the exact mean and of the
-    network, ``excess`` what the network adds to the floor, relative to it, ``distance`` its squared
-    distance to the exact mean; ``reconstruction`` and ``kl`` are those of `objective.Elbo`.
+    Returns
+    -------
+    ``prior``, ``floor`` and ``network``: squared error of a zero fill, of the exact mean and of the
+    network. ``excess``: network / floor - 1. ``distance``: squared distance of the network to the
+    exact mean. ``reconstruction`` and ``kl``: the terms of `objective.Elbo`. ``by_mask`` and, for
+    simulated tiles, ``by_nside``: floor, excess and distance by mask family and by Nside.
     """
     answers, bounds = [], []
     for first in range(0, len(tiles.truth), _BATCH):
@@ -169,7 +173,7 @@ def measure(network: TileVAE, tiles: HeldOut) -> dict[str, Any]:
 
 
 def _summary(table: NDArray[np.float64]) -> dict[str, float]:
-    """Average errors over hole pixels of all tiles alike."""
+    """Average errors over the weighted hole pixels of all tiles."""
     prior, floor, network, distance = (float(error) for error in table[:4].sum(1) / table[4].sum())
     return {
         "prior": prior,
@@ -181,7 +185,7 @@ def _summary(table: NDArray[np.float64]) -> dict[str, float]:
 
 
 def _by(labels: tuple[str, ...], table: NDArray[np.float64]) -> dict[str, dict[str, float]]:
-    """Summarise the tiles of every label, in the order of their first."""
+    """Summarise the tiles of each label, in the order of first appearance."""
     found = {}
     for label in dict.fromkeys(labels):
         summary = _summary(table[:, [one == label for one in labels]])

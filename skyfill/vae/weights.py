@@ -1,8 +1,8 @@
-"""Keep a network's weights and what must be known of them in one file.
+"""Read and write a network's weights, with their description, in one file.
 
-A safetensors file whose metadata holds JSON: format, architecture, how it was trained, how good it
-was on held-out tiles. Beside each shipped file lies its model card, which names the file's sha256.
-Nothing is ever unpickled.
+The format is safetensors. Its metadata holds JSON: format, architecture, training configuration and
+errors on held-out tiles. Next to each file is its model card with the file's SHA-256. Nothing is
+unpickled.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ def save(
     measured: dict[str, Any],
     overwrite: bool = False,
 ) -> ModelCard:
-    """Write weights, and their card beside them (``.json``).
+    """Write weights, and their card next to them (``.json``).
 
     Parameters
     ----------
     network
         The network, on any device.
     path
-        A name that ends in ``.safetensors``.
+        File to write; its name ends in ``.safetensors``.
     name, training, measured
         As in `ModelCard`.
     overwrite
@@ -77,8 +77,8 @@ def write(
     model: str,
     overwrite: bool = False,
 ) -> ModelCard:
-    """Write the weights of any network, as `save` does; give the card with the file's hash."""
-    from safetensors.torch import save as to_bytes  # training runs where only torch and numpy are
+    """Write the weights of any network, as `save` does; return the card with the file's hash."""
+    from safetensors.torch import save as to_bytes  # not needed for training itself
 
     path = Path(path)
     about = {
@@ -91,7 +91,7 @@ def write(
     }
     tensors = {key: value.cpu().contiguous() for key, value in network.state_dict().items()}
     with atomic_write(path, overwrite) as temporary:
-        # Not `save_file`, whose files only their owner may read.
+        # Not `save_file`: its files are readable only by their owner.
         temporary.write_bytes(to_bytes(tensors, metadata={"skyfill": json.dumps(about)}))
     card = replace(card, sha256=sha256_of(path))
     with atomic_write(path.with_suffix(".json"), overwrite) as temporary:
@@ -100,12 +100,12 @@ def write(
 
 
 def load(path: str | Path | None = None) -> tuple[TileVAE, ModelCard]:
-    """Read weights strictly: every tensor, its shape, and the hash in the card must fit.
+    """Read weights strictly: all tensors, their shapes and the hash in the card must match.
 
     Parameters
     ----------
     path
-        A file of weights with its card beside it; the shipped ones if not given.
+        A file of weights, with its card next to it; the shipped weights if not given.
 
     Returns
     -------
@@ -116,7 +116,7 @@ def load(path: str | Path | None = None) -> tuple[TileVAE, ModelCard]:
     FileNotFoundError
         There is no such file.
     ValueError
-        The file is not skyfill's, is damaged, or is not the one that its card describes.
+        The file was not written by skyfill, is damaged, or does not match its card.
     """
     path = WEIGHTS / f"{DEFAULT}.safetensors" if path is None else Path(path)
     return read(path, lambda fields: TileVAE(Architecture.of(fields)), model=MODEL)
@@ -125,21 +125,21 @@ def load(path: str | Path | None = None) -> tuple[TileVAE, ModelCard]:
 def read(
     path: Path, build: Callable[[dict[str, Any]], Network], *, model: str
 ) -> tuple[Network, ModelCard]:
-    """Read the weights of any network as strictly as `load` does.
+    """Read the weights of any network, as strictly as `load`.
 
     Parameters
     ----------
     path
         The file.
     build
-        Makes the network of its architecture.
+        Builds the network from the fields of its architecture.
     model
-        Which kind of network it must be.
+        The kind of network that the file must hold.
     """
     about, tensors = _contents(path)
     card = card_of(path, about, model=model)
     try:
-        with torch.device("meta"):  # shapes alone: what a header asks for may fill any memory
+        with torch.device("meta"):  # shapes only: a bad header could ask for any amount of memory
             expected = build(about["architecture"]).state_dict()
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
         raise ValueError(f"{path}: its architecture makes no network; {ADVICE}") from None
@@ -155,6 +155,6 @@ def read(
 
 
 def _contents(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Read what a file of weights says of itself, and its tensors."""
+    """Read the header of a file of weights, and its tensors."""
     with opened(path, "pt") as (file, about):
         return about, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118

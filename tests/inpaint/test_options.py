@@ -69,7 +69,7 @@ def test_options_are_normalised():
         ({"method": "nearest"}, "method 'nearest' is unknown; choose one of vae, gaussian"),
         ({"fill": "noise"}, "fill 'noise' is unknown"),
         ({"dipole": "keep"}, "dipole 'keep' is unknown"),
-        ({"method": "cosmovae", "polish": 2}, "knows no prior to polish with"),
+        ({"method": "cosmovae", "polish": 2}, "has no prior to polish with"),
         ({"polish": -1}, "polish"),
         ({"batch_size": 0}, "batch_size"),
         ({"tolerance": 0}, "tolerance must be a number above 0"),

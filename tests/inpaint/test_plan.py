@@ -68,7 +68,7 @@ def test_too_little_memory_is_refused_with_a_way_out(observed):
     request = Request(known=True)
     with pytest.raises(
         ValueError,
-        match=r"vae takes some .*iB .*`limit` is 512 MiB; `method='diffuse'` takes",
+        match=r"vae takes about .*iB .*`limit` is 512 MiB; `method='diffuse'` takes",
     ):
         within(observed, request, 0.5 * GIB)
     with pytest.raises(ValueError, match="nothing fits"):

@@ -304,7 +304,7 @@ def test_smaller_batches_where_memory_ends(field, tiles, monkeypatch):
         got = filler(field)(*tiles)
     np.testing.assert_array_equal(got, usual)
     assert sizes == [6, 4, 2, 2, 2]
-    assert "pass `batch_size=2` to begin so" in str(seen[-1].message)
+    assert "pass `batch_size=2` to start with it" in str(seen[-1].message)
 
     def full(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory")

@@ -239,7 +239,7 @@ def test_another_map_is_outside(change, said):
     usual = {"nside": 2048, "fwhm": 5 * ARCMIN, "noise_uk_arcmin": 30.0}
     told = card_of().outside(**usual | change)
     assert re.search(said, told)
-    assert told.startswith("small does not know ")
+    assert told.startswith("small was not trained for ")
     assert told.endswith("pass `method='gaussian'`, or train weights with skyfill train")
     assert "\n" not in told
     assert card_of().outside(**usual) is None
