@@ -122,7 +122,10 @@ def test_cuts_and_sources_are_of_the_new_frame(skyfill_main, folder, start, fram
             ("--map", "map_none.fits", "--sources", "radec.csv"),
             "frame of the map is unknown; pass --frame G",
         ),
-        (("mask_g.fits", "--frame", "C"), "mask_g.fits is in Galactic coordinates (G) by its header"),
+        (
+            ("mask_g.fits", "--frame", "C"),
+            "mask_g.fits is in Galactic coordinates (G) by its header",
+        ),
         (
             ("--map", "map_e.fits", "--frame", "C"),
             "map_e.fits is in ecliptic coordinates (E) by its header",
