@@ -249,7 +249,7 @@ def test_without_holes_there_is_nothing_to_do():
 def test_nothing_observed_is_refused():
     with pytest.raises(ValueError, match="no pixel is observed"):
         solver_of(np.zeros(NPIX, dtype=bool))
-    with pytest.raises(ValueError, match="the map to fill"):
+    with pytest.raises(ValueError, match="observed: a full sky"):
         solver_of(np.ones(100, dtype=bool))
 
 
