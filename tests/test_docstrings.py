@@ -19,7 +19,7 @@ def with_examples():
 MODULES = list(with_examples())
 #: Functions and classes that users meet first: each shows how it is called.
 CENTRAL = """
-    maps/skymap.py:read_map maps/skymap.py:write_map holes/reading.py:read_mask holes/masks.py:grow
+    maps/skymap.py:read_map maps/filled.py:write_map holes/reading.py:read_mask holes/masks.py:grow
     prior/model.py:Prior prior/model.py:lcdm
     prior/simulate.py:simulate_sky prior/simulate.py:simulate_mask spectra/measure.py:compare
     tiling/cutting.py:cut tiling/pasting.py:paste

@@ -236,6 +236,12 @@ def regions_with(pixels: NDArray[np.bool_], some: NDArray[np.bool_]) -> NDArray[
     return out
 
 
+def check_holes(holes: object) -> None:
+    """Raise ValueError unless a choice of holes is one of `HOLES`, or None."""
+    if holes not in (None, *HOLES):
+        raise ValueError(f"`holes={holes!r}` is unknown; choose one of {', '.join(HOLES)}")
+
+
 def holes_to_fill(
     observed: NDArray[np.bool_],
     *,
@@ -265,8 +271,7 @@ def holes_to_fill(
         nothing to fill, or the arguments contradict each other.
 
     """
-    if holes not in (None, *HOLES):
-        raise ValueError(f"`holes={holes!r}` is unknown; choose one of {', '.join(HOLES)}")
+    check_holes(holes)
     if footprint is not None:
         if holes == "all":
             raise UnusableSkyError(

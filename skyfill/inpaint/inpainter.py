@@ -295,7 +295,17 @@ class Inpainter:
             As for `Inpainter`.
         options
             How the map is filled.
+
+        Raises
+        ------
+        ValueError
+            As for `Inpainter`, or ``options`` is not a `FillOptions`.
         """
+        if not isinstance(options, FillOptions):
+            raise ValueError(  # noqa: TRY004 (as for all arguments)
+                f"options must be a skyfill.inpaint.FillOptions, got {type(options).__name__};"
+                " pass keywords to Inpainter itself"
+            )
         return cls(
             values,
             observed,

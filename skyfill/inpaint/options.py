@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from skyfill.healpix.checks import check_whole, device_name
+from skyfill.holes.masks import check_holes
 from skyfill.mosaic import MosaicConfig
 
 __all__ = ["DIPOLES", "FILLS", "METHODS", "FillOptions"]
@@ -70,7 +71,12 @@ class FillOptions:
             count = getattr(self, name)
             if count is not None:
                 check_whole(count, name, least=least)
+        check_holes(self.holes)
         _check_tolerance(self.tolerance)
+        if not isinstance(self.config, MosaicConfig | None):
+            raise ValueError(  # noqa: TRY004 (as for all options)
+                f"config must be a skyfill.mosaic.MosaicConfig, got {type(self.config).__name__}"
+            )
         cache = None if self.cache is None else Path(self.cache)
         for name, value in (
             ("device", device_name(self.device)),

@@ -5,27 +5,12 @@ converts at the border: files keep their unit, dtype, ordering, frame, other col
 cards.
 """
 
-from skyfill.maps.skymap import (
-    FILL_CARDS,
-    FILL_PRIOR,
-    Checksums,
-    ColumnInfo,
-    MapInfo,
-    Place,
-    SkyMap,
-    TableInfo,
-    add_up,
-    check_alike,
-    describe,
-    frame_of_word,
-    known_pixels,
-    place_of,
-    read_map,
-    refuse_flattened,
-    unit_in_uk,
-    write_filled,
-    write_map,
-)
+from skyfill.maps.description import Checksums, ColumnInfo, MapInfo, TableInfo, add_up, describe
+from skyfill.maps.filled import FILL_CARDS, FILL_PRIOR, write_filled, write_map
+from skyfill.maps.frames import frame_of_word
+from skyfill.maps.reading import Place, check_alike, place_of
+from skyfill.maps.skymap import SkyMap, known_pixels, read_map, refuse_flattened
+from skyfill.maps.units import unit_in_uk
 
 __all__ = [
     "FILL_CARDS",

@@ -110,3 +110,23 @@ def test_the_spread_is_exact_where_that_is_known_and_sampled_elsewhere(sky, obse
     np.testing.assert_allclose(spread.std(), np.where(known, fitter.std(), drawn), rtol=1e-9)
     np.testing.assert_array_equal(spread.map()[fitter.holes], spread.std())
     assert np.all(spread.map()[observed] == 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"holes": "enclosd"}, "choose one of all, enclosed"),
+        ({"config": {"side": 96}}, "config must be a skyfill.mosaic.MosaicConfig, got dict"),
+        ({"tolerance": float("nan")}, "tolerance must be a number"),
+    ],
+)
+def test_options_of_no_meaning_are_refused_before_there_is_a_map(options, named):
+    with pytest.raises(ValueError, match=named):
+        FillOptions(**options)
+
+
+@pytest.mark.parametrize("options", [None, {"method": "gaussian"}, "gaussian"])
+def test_a_record_of_another_kind_is_refused_by_name(options):
+    sky = np.random.default_rng(0).standard_normal(768)
+    with pytest.raises(ValueError, match=r"options must be a skyfill\.inpaint\.FillOptions"):
+        Inpainter.of(sky, sky > -1, options)

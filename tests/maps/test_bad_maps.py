@@ -17,7 +17,7 @@ from astropy.io import fits
 from map_files import NPIX, NSIDE, fill_of, names, planck_like
 
 from skyfill import maps
-from skyfill.maps import SkyMap, describe, read_map, skymap, write_filled, write_map, writing
+from skyfill.maps import SkyMap, describe, filled, read_map, write_filled, write_map, writing
 
 
 def sky_file(path: Path, *, unit: str | None = "uK", form: str = "E", **header: object) -> Path:
@@ -320,7 +320,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(skymap, "pieces", full)  # fails after the rows have been written
+    monkeypatch.setattr(filled, "pieces", full)  # fails after the rows have been written
     with pytest.raises(OSError, match=r"^cannot write .*out.fits: No space left on device$"):
         write_filled(tmp_path / "out.fits", sky, *fill_of(sky), provenance={}, history=[])
     assert names(tmp_path) == ["in.fits"]

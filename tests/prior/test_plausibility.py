@@ -147,7 +147,11 @@ def test_maps_are_taken_as_users_hold_them(take):
 
 
 def test_what_is_no_pair_is_refused():
-    for values, observed in ((SKY, OBSERVED[:768]), (np.stack([SKY] * 4), OBSERVED), (SKY, 255 * OBSERVED)):
+    for values, observed in (
+        (SKY, OBSERVED[:768]),
+        (np.stack([SKY] * 4), OBSERVED),
+        (SKY, 255 * OBSERVED),
+    ):
         with pytest.raises(ValueError, match=r"Nside|shape|mask"):
             judge(values, observed, PRIOR)
     with pytest.raises(ValueError, match="the prior has Nside 32"):
