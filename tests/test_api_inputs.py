@@ -271,11 +271,11 @@ def test_what_is_no_map_is_refused_by_name(values, why):
     [
         (np.linspace(0, 1, 12), "values between 0 and 1"),
         (np.full(12, 0.999), "values between 0 and 1"),
-        (np.arange(12), "it holds 0 to 11, so it is no mask of 0 and 1"),
+        (np.arange(12), "it holds 0 to 11, so it is not a mask of 0 and 1"),
         (np.full(12, 255, np.uint8), "it holds 0 to 255"),
         (np.full(12, -1), "it holds -1 to 1"),
-        (SKY, "so it is no mask of 0 and 1; give the map first"),
-        (hp.ma(SKY), "so it is no mask of 0 and 1"),
+        (SKY, "so it is not a mask of 0 and 1; give the map first"),
+        (hp.ma(SKY), "so it is not a mask of 0 and 1"),
         (np.ones((4, 12)), r"it has the shape \(4, 12\)"),
         (np.ones(13), "a full sky has 12 Nside² pixels"),
         (["yes"] * 12, "not real numbers"),
@@ -308,7 +308,7 @@ def test_every_function_refuses_several_maps_and_soft_masks(name):
 def test_every_function_of_masks_refuses_what_is_none(name):
     with pytest.raises(ValueError, match="between 0 and 1"):
         MASKS[name](np.where(MASK, 1.0, 0.5))
-    with pytest.raises(ValueError, match="no mask of 0 and 1"):
+    with pytest.raises(ValueError, match="not a mask of 0 and 1"):
         MASKS[name](SKY)
 
 

@@ -73,7 +73,7 @@ _SPREAD = "error bars that are 3% off change no chi-square of a hundred modes by
 _STRIKE = "the share that error bars 3% off leave out; ten times the noise of 20,000 free pixels"
 _SHAPE = "judged against rotated copies of the same mask, which know the chance"
 _EVEN = "judged against the scatter of a Gaussian sky of the same spectrum"
-_EDGE = "5% more or less in the differences over an edge is no line that an eye or a filter sees"
+_EDGE = "5% more or less in the differences over an edge is not seen as a line by eye or filter"
 _LINE = "2% more in the mean square is a step of a seventh of what neighbours differ by"
 
 THRESHOLDS: dict[str, Threshold] = {

@@ -84,7 +84,7 @@ def check_writable(
     FileExistsError
         The file exists and `overwrite` is false.
     OSError
-        The folder is missing or cannot be written to, or the path is no regular file.
+        The folder is missing or cannot be written to, or the path is not a regular file.
     ValueError
         The name has the ending of another format.
 

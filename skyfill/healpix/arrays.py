@@ -249,8 +249,8 @@ def _from_numbers(
         result[here] = ones & ~unknown
     if low < -MASK_ROUNDING or high > 1 + MASK_ROUNDING:
         raise ValueError(
-            f"{what}: it holds {low:.6g} to {high:.6g}, so it is no mask of 0 and 1; give the map "
-            "first, then the mask, or compare it with a number: mask > 0.5"
+            f"{what}: it holds {low:.6g} to {high:.6g}, so it is not a mask of 0 and 1; give the "
+            "map first, then the mask, or compare it with a number: mask > 0.5"
         )
     if between:
         raise ValueError(

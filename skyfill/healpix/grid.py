@@ -116,7 +116,7 @@ def pixel_directions(nside: int, ipix: ArrayLike, nest: bool = False) -> NDArray
     Raises
     ------
     ValueError
-        If an index is no pixel of this Nside.
+        If an index is not a pixel of this Nside.
     """
     pixels = check_pixels(check_nside(nside), ipix)
     out = np.empty((pixels.size, 3))
@@ -171,7 +171,7 @@ def neighbours(nside: int, ipix: ArrayLike, nest: bool = False) -> NDArray[np.in
     Raises
     ------
     ValueError
-        If an index is no pixel of this Nside.
+        If an index is not a pixel of this Nside.
     """
     pixels = check_pixels(check_nside(nside), ipix)
     out = np.empty((pixels.size, 8), dtype=np.int64)

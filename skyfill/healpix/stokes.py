@@ -276,6 +276,11 @@ def _leading(shape: tuple[int, ...], what: str) -> tuple[int, ...]:
     """Return the shape of a map; raise ValueError if no map has this shape."""
     if len(shape) == 1 or (len(shape) == 2 and shape[0] in _BY_LENGTH):
         return shape
+    if len(shape) == 2 and shape[1] in _BY_LENGTH:
+        raise ValueError(
+            f"{what}: it has the shape {shape}, but the Stokes axis comes first, (components, npix)"
+            f"; pass {_bare(what)}.T"
+        )
     if len(shape) == 2:
         raise ValueError(
             f"{what}: it has the shape {shape}; a leading axis holds {INTENSITY} or {POLARIZED}, "

@@ -243,14 +243,14 @@ def _not_binary(values: NDArray[np.floating]) -> str:
     low, high = values.min(), values.max()
     if low >= 0 and high > 1 and np.array_equal(values, np.rint(values)):
         return (
-            f"holds {low:.6g} to {high:.6g}, so it is no mask of 0 and 1; if these whole numbers"
+            f"holds {low:.6g} to {high:.6g}, so it is not a mask of 0 and 1; if these whole numbers"
             " are bit codes, pass `bits`, the numbers of the bits that mean masked; otherwise give"
             " the map first, then the mask, or pass `threshold=X` (observed above X)"
         )
     if low < -MASK_ROUNDING or high > 1 + MASK_ROUNDING:
         return (
-            f"holds {low:.6g} to {high:.6g}, so it is no mask of 0 and 1; give the map first, then"
-            " the mask, or pass `threshold=X` (observed above X)"
+            f"holds {low:.6g} to {high:.6g}, so it is not a mask of 0 and 1; give the map first,"
+            " then the mask, or pass `threshold=X` (observed above X)"
         )
     return "holds values between 0 and 1 (apodised?); pass `threshold=X` (observed above X)"
 

@@ -159,7 +159,7 @@ class Hdu:
             tform = self.text(f"TFORM{n}")
             match = re.match(r"(\d*)([A-Z])", tform)
             if match is None or (form := match[2]) not in {*WIDTHS, "X"}:
-                raise ValueError(f"{self.path}: TFORM{n} = {tform!r} is no FITS column format")
+                raise ValueError(f"{self.path}: TFORM{n} = {tform!r} is not a FITS column format")
             repeat = int(match[1] or 1)
             width = (repeat + 7) // 8 if form == "X" else repeat * WIDTHS[form]
             columns.append(

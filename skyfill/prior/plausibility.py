@@ -476,7 +476,7 @@ def _causes(measured: list[_Scatter], prior: Prior, noise: float) -> tuple[str, 
         )
     if prior.theory == LCDM:
         causes.append(
-            "the map may hold foregrounds that are not masked, or a field that is no CMB: mask"
+            "the map may hold foregrounds that are not masked, or a field that is not the CMB: mask"
             " them, or give the field's spectrum as `cl`"
         )
     else:

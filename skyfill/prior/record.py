@@ -154,7 +154,7 @@ def _prior_of(record: Mapping[str, Any], cl: object, path: Path) -> Prior:
         for name in ("nside", "fwhm_radians", "noise_uk_arcmin", "calibration"):
             number = record[name]
             if isinstance(number, bool) or not isinstance(number, int | float):
-                raise TypeError(f"{name} is no number")
+                raise TypeError(f"{name} is not a number")
         return _checked(record, cl, path)
     except KeyError as error:
         raise ValueError(f"{path}: the prior in it lacks {error}; write it again") from None

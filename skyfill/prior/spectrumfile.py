@@ -303,7 +303,7 @@ def _unit(path: Path, table: Columns, which: int, given: str | None) -> tuple[fl
     factor = in_uk2(given)
     if factor is None:
         raise ValueError(
-            f"`unit={given!r}` is no unit of a spectrum; pass K^2, mK^2, uK^2 or dimensionless"
+            f"`unit={given!r}` is not a unit of a spectrum; pass K^2, mK^2, uK^2 or dimensionless"
         )
     if own is not None and own != factor:
         raise ValueError(

@@ -156,7 +156,8 @@ def _from_text(path: Path, text: str) -> Columns:
     for place, cells in zip(rows, table, strict=True):
         if len(cells) != len(table[0]) or None in cells[:2]:
             raise ValueError(
-                f"{path}: line {place} is no pair of numbers, or not as long as the first; {ADVICE}"
+                f"{path}: line {place} is not a pair of numbers, or not as long as the first; "
+                f"{ADVICE}"
             )
     numbers = list(np.array(table, dtype=np.float64).T)  # None becomes NaN
     names, units = _named(path, before, len(numbers))

@@ -61,7 +61,7 @@ BROKEN = {  # cards of the map's table -> what is said
     "columns without end": ({"TFIELDS": "999999999"}, "has TFIELDS = 999999999"),
     "no columns": ({"TFIELDS": "0"}, "take 0 bytes, NAXIS1 says 4096"),
     "an absurd format": ({"TFORM1": "'9999999999E'"}, "take 39999999996 bytes, NAXIS1 says 4096"),
-    "no format": ({"TFORM1": "'?'"}, "TFORM1 = '?' is no FITS column format"),
+    "no format": ({"TFORM1": "'?'"}, "TFORM1 = '?' is not a FITS column format"),
     "a negative heap": ({"PCOUNT": "-1"}, "has PCOUNT = -1"),
     "a heap that is not there": ({"PCOUNT": "1000000"}, "truncated FITS file"),
     "other words": ({"BITPIX": "1"}, "must have NAXIS = 2 and BITPIX = 8"),

@@ -141,7 +141,7 @@ def test_the_verb_names_the_librarys_binnings(entry):
         (("--mask", "small.fits"), "small.fits has Nside 8; give files of one Nside"),
         (("--mask", "nothing.fits"), "nothing.fits leaves no pixel observed"),
         (("--mask", "soft.fits", "--apodize-deg", 3), "soft.fits is apodised already"),
-        (("--mask", "hits.fits"), "holds 0 to 900, so it is no mask of 0 and 1"),
+        (("--mask", "hits.fits"), "holds 0 to 900, so it is not a mask of 0 and 1"),
         (("--mask", "negative.fits"), "holds -0.5 to 0.5"),
         (("--mask", "spread.fits"), "has the unit uK_CMB, so it is a map"),
         (

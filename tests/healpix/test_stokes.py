@@ -345,3 +345,9 @@ def test_the_examples_are_right():
     found = doctest.testmod(stokes)
     assert found.attempted > 3
     assert not found.failed
+
+
+@pytest.mark.parametrize("components", [1, 3])
+def test_a_stokes_axis_at_the_end_is_told_from_other_shapes(components):
+    with pytest.raises(ValueError, match=r"the Stokes axis comes first, .* pass values\.T"):
+        sky_shape(np.zeros((49152, components)), "values")

@@ -222,5 +222,5 @@ def test_real_masks() -> None:
     observed = read_mask(Path(REAL) / "planck_like_T_mask_n256.fits")
     assert observed.mean() == pytest.approx(0.759, abs=5e-4)
     assert read_mask(Path(REAL) / "wmap7_T_mask_n32.fits").mean() == pytest.approx(0.619, abs=5e-4)
-    with pytest.raises(ValueError, match=r"holds -300 to 299.048, so it is no mask"):
+    with pytest.raises(ValueError, match=r"holds -300 to 299.048, so it is not a mask"):
         read_mask(Path(REAL) / "smica2013_raw_n256.fits")

@@ -235,7 +235,7 @@ def test_damaged_table_headers(tmp_path: Path) -> None:
     content = sky_file(tmp_path / "a.fits").read_bytes()
     for old, new, why in (
         (b"TFORM1  = 'E ", b"TFORM1  = 'D ", "columns of HDU 1 take 12 bytes, NAXIS1 says 8"),
-        (b"TFORM1  = 'E ", b"TFORM1  = '? ", "TFORM1 = .* is no FITS column format"),
+        (b"TFORM1  = 'E ", b"TFORM1  = '? ", "TFORM1 = .* is not a FITS column format"),
         (b"NAXIS1  =                    8", b"NAXIS1  =              'eight'", "NAXIS1 = eight"),
         (b"TFIELDS ", b"NOFIELDS", "no TFIELDS"),
     ):

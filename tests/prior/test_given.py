@@ -193,9 +193,9 @@ def test_damaged_numbers_are_refused(tmp_path):
     ("name", "value", "message"),
     [
         ("fwhm_arcmin", 5.0, "change both, or leave the file"),
-        ("fwhm_radians", True, "fwhm_radians is no number"),
+        ("fwhm_radians", True, "fwhm_radians is not a number"),
         ("nside", 16.5, "power of two"),
-        ("noise_uk_arcmin", "3", "noise_uk_arcmin is no number"),
+        ("noise_uk_arcmin", "3", "noise_uk_arcmin is not a number"),
         ("cl", [[1.0, 2.0]], "one spectrum"),
     ],
 )

@@ -161,7 +161,7 @@ def test_units_that_are_none(tmp_path: Path) -> None:
     ):
         read_cl(tmp_path / "a.fits")
     is_right(read_cl(tmp_path / "a.fits", unit="uK^2"))
-    with pytest.raises(ValueError, match="is no unit of a spectrum"):
+    with pytest.raises(ValueError, match="is not a unit of a spectrum"):
         read_cl(tmp_path / "a.fits", unit="Jy")
     path = text(tmp_path / "a", [ELL, CL], "# TT in muK^2, PP dimensionless\n")
     with pytest.raises(ValueError, match="comments name several units"):
@@ -275,9 +275,9 @@ BAD = {
     "a b c\n2 1 1\n3 1 1\n": "names none of their 3 columns: 'a b c'",
     "2 1\n2.5 1\n": "must be l, rising by 1 or more",
     "2 1\n1e30 1\n": "must be l, rising by 1 or more up to 1000000",
-    "2;1,5\n3;1,5\n": "line 1 is no pair of numbers",
-    "2 1 1\n3 1\n": "line 2 is no pair of numbers",
-    "2,1\n3,\n": "not finite at l = 3|line 2 is no pair",
+    "2;1,5\n3;1,5\n": "line 1 is not a pair of numbers",
+    "2 1 1\n3 1\n": "line 2 is not a pair of numbers",
+    "2,1\n3,\n": "not finite at l = 3|line 2 is not a pair",
 }
 
 
