@@ -67,7 +67,7 @@ class RingFourier:
     def __init__(self, nside: int, lmax: int, mlim: Tensor, *, kernels: bool) -> None:
         self.nside, self.lmax = nside, lmax
         self.device = mlim.device
-        self._mlim = mlim
+        self.mlim = mlim
         self._kernels: Any = None
         if kernels:
             from skyfill.harmonics import fourier_gpu
@@ -79,9 +79,9 @@ class RingFourier:
             lengths[begin - 1 : end - 1] = length
         ends = torch.cumsum(lengths, 0)
         self._size = int(ends[-1]) if nside > 1 else 0
-        self._offsets = (ends - lengths).to(self.device)
-        self._lengths = lengths.to(self.device, torch.int32)
-        self._longest = int(lengths.max()) if nside > 1 else 0
+        self.offsets = (ends - lengths).to(self.device)
+        self.lengths = lengths.to(self.device, torch.int32)
+        self.longest = int(lengths.max()) if nside > 1 else 0
         self._chirps = torch.empty(self._size, dtype=torch.complex128, device=self.device)
         for begin, end, length in self._groups:
             n = 4 * torch.arange(begin, end, device=self.device)[:, None]
@@ -94,7 +94,7 @@ class RingFourier:
     @property
     def tables(self) -> list[Tensor]:
         """What is kept on the device."""
-        return [self._mlim, self._offsets, self._lengths, self._chirps]
+        return [self.mlim, self.offsets, self.lengths, self._chirps]
 
     def to_map(self, leg: Tensor, lmax: int) -> Tensor:
         """Sum orders up to ``lmax`` on the pixels, ``(npix,)`` float64 in RING order."""
@@ -103,7 +103,7 @@ class RingFourier:
         if self._kernels:
             rows = 2 * nside + 1
             folded = torch.empty(rows, rows, dtype=torch.complex128, device=self.device)
-            self._kernels.fold_equator(leg, folded, nside, lmax)
+            self._kernels.fold_equator(leg, folded, self.mlim, nside, lmax)
         else:
             folded = self._fold_equator(leg, lmax)
         belt = torch.fft.irfft(folded, n=4 * nside, norm="forward")
