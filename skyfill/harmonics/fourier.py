@@ -17,6 +17,7 @@ On CUDA four kernels (`fourier_gpu`) fold, read and write; on a CPU torch's own 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -101,8 +102,8 @@ class RingFourier:
         nside = self.nside
         sky = torch.empty(12 * nside * nside, dtype=torch.float64, device=self.device)
         if self._kernels:
-            rows = 2 * nside + 1
-            folded = torch.empty(rows, rows, dtype=torch.complex128, device=self.device)
+            number = 2 * nside + 1
+            folded = torch.empty(number, number, dtype=torch.complex128, device=self.device)
             self._kernels.fold_equator(leg, folded, self.mlim, nside, lmax)
         else:
             folded = self._fold_equator(leg, lmax)
@@ -217,7 +218,7 @@ class RingFourier:
         k = torch.arange(length, device=self.device)
         return torch.where(k < n, _unit(k * k, n), 0.0)
 
-    def _caps(self) -> Any:
+    def _caps(self) -> Iterator[tuple[int, int, int, Tensor]]:
         for begin, end, length in self._groups:
             yield begin, end, length, 4 * torch.arange(begin, end, device=self.device)[:, None]
 

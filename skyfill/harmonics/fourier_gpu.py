@@ -26,7 +26,42 @@ __all__ = [
 
 #: Numbers that a program takes.
 _BLOCK = 512
-_PI: tl.constexpr = tl.constexpr(3.141592653589793)
+
+
+@triton.jit
+def _turn(number, n):
+    """Give cosine and sine of π number/n, for unsigned integers and n even.
+
+    The angle is reduced to an eighth of the circle in integers. The polynomials are those of
+    fdlibm's kernels (Sun Microsystems 1993), to less than a unit in the last place.
+    """
+    n = n.to(tl.uint32)
+    number = number % (2 * n)
+    quarter = (2 * number + n // 2) // n
+    rest = (2 * number).to(tl.int32) - (quarter * n).to(tl.int32)
+    y = rest.to(tl.float64) / n.to(tl.float64) * 1.5707963267948966
+    z = y * y
+    s = z * 1.58969099521155010221e-10 - 2.50507602534068634195e-08
+    s = z * s + 2.75573137070700676789e-06
+    s = z * s - 1.98412698298579493134e-04
+    s = z * s + 8.33333333332248946124e-03
+    s = z * s - 1.66666666666666324348e-01
+    s = y + y * z * s
+    c = z * -1.13596475577881948265e-11 + 2.08757232129817482790e-09
+    c = z * c - 2.75573143513906633035e-07
+    c = z * c + 2.48015872894767294178e-05
+    c = z * c - 1.38888888888741095749e-03
+    c = z * c + 4.16666666666666019037e-02
+    c = 1.0 - (0.5 * z - z * z * c)
+    swapped = quarter % 2 == 1
+    cosine = tl.where(swapped, s, c)
+    sine = tl.where(swapped, c, s)
+    # Quarters 1 and 2 have a negative cosine, 2 and 3 a negative sine.
+    turned = quarter % 4
+    return (
+        tl.where((turned == 1) | (turned == 2), -cosine, cosine),
+        tl.where(turned >= 2, -sine, sine),
+    )
 
 
 @triton.jit
@@ -80,9 +115,7 @@ def _fold_equator(leg, folded, mlim, nside, lmax, rings, width, BLOCK: tl.conste
         real += sign * tl.load(here, mask=inside, other=0.0)
         imag -= sign * tl.load(here + 1, mask=inside, other=0.0)
         base += n
-    angle = tl.where(shifted, k, 0).to(tl.float64) / n * _PI
-    c = tl.cos(angle)
-    s = tl.sin(angle)
+    c, s = _turn(tl.where(shifted, k, 0).to(tl.uint32), n)
     to = folded + 2 * (row.to(tl.int64) * (2 * nside + 1) + k)
     tl.store(to, real * c - imag * s, mask=wanted)
     tl.store(to + 1, real * s + imag * c, mask=wanted)
@@ -106,7 +139,7 @@ def read_equator(spectrum: Tensor, leg: Tensor, nside: int, lmax: int) -> None:
 def _read_equator(spectrum, leg, nside, lmax, rings, width, BLOCK: tl.constexpr):
     row = tl.program_id(1)
     m = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    begin, pair = _belt_ring(row, nside, rings, width)
+    begin, _pair = _belt_ring(row, nside, rings, width)
     n = 4 * nside
     wanted = m <= lmax
     k = m % n
@@ -116,9 +149,7 @@ def _read_equator(spectrum, leg, nside, lmax, rings, width, BLOCK: tl.constexpr)
     real = tl.load(here, mask=wanted, other=0.0)
     imag = tl.load(here + 1, mask=wanted, other=0.0)
     imag = tl.where(mirrored, -imag, imag)
-    angle = tl.where(row % 2 == 0, m % (2 * n), 0).to(tl.float64) / n * _PI
-    c = tl.cos(angle)
-    s = tl.sin(angle)
+    c, s = _turn(tl.where(row % 2 == 0, m, 0).to(tl.uint32), n)
     to = leg + 2 * (begin + m)
     tl.store(to, real * c + imag * s, mask=wanted)
     tl.store(to + 1, imag * c - real * s, mask=wanted)
@@ -127,13 +158,6 @@ def _read_equator(spectrum, leg, nside, lmax, rings, width, BLOCK: tl.constexpr)
     zero = tl.zeros([BLOCK], tl.float64)
     tl.store(to, zero, mask=wanted & (row == nside))
     tl.store(to + 1, zero, mask=wanted & (row == nside))
-
-
-@triton.jit
-def _turn(number, n):
-    """Give cosine and sine of π number/n for unsigned integers."""
-    angle = (number % (2 * n).to(tl.uint32)).to(tl.float64) / n * _PI
-    return tl.cos(angle), tl.sin(angle)
 
 
 def fold_poles(leg: Tensor, work: Tensor, rings: Any, lmax: int) -> None:

@@ -28,7 +28,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from skyfill.healpix.jit import parallel
+from skyfill.healpix.jit import parallel, parallel_beyond
 
 __all__ = ["NEVER", "STEP", "TILE", "Plan", "adjoint_sums", "packed", "plan", "sums", "unpacked"]
 
@@ -43,6 +43,8 @@ TOGETHER = 8
 TILE = 256
 #: Start of rings on which an order never matters.
 NEVER = 2**30
+#: Orders above which the sums are parallel: for fewer, waking threads takes longer.
+_MANY = 256
 #: log2 of the size from which on p_k matters: its contribution is lost in a double beside 1.
 _MATTERS = -64
 #: log2 of the factor by which numbers too small for a double are scaled up in the plan.
@@ -112,7 +114,24 @@ def plan(nside: int, lmax: int) -> Plan:
     alive = np.repeat(start[:, : -(-used // TOGETHER)] < count[:, None], TOGETHER, axis=1)[:, :used]
     mlim = np.full(rings, -1, dtype=np.int32)
     mlim[:used] = lmax - np.argmax(alive[::-1], axis=0)
-    return Plan(nside, lmax, rings, x, x * x, first, *tables, start, p, before, mlim)
+    a, b, even, next_even, odd = tables
+    return Plan(
+        nside,
+        lmax,
+        rings,
+        x,
+        x * x,
+        first,
+        a,
+        b,
+        even,
+        next_even,
+        odd,
+        start,
+        p,
+        before,
+        mlim,
+    )
 
 
 def _split(logs: list[Decimal]) -> tuple[Floats, Floats]:
@@ -184,7 +203,7 @@ def _coefficients(
 
 
 @parallel
-def _starts(
+def _starts(  # noqa: C901 (8 rings step together, each with a scale of its own)
     used: int,
     x: Floats,
     first: NDArray[np.int64],
@@ -257,11 +276,11 @@ def _starts(
 def packed(tables: Plan, alm: Complexes, lmax: int) -> Floats:
     """Give ``(nk, 4)``, the factors of p_k in E and O, each real and imaginary."""
     out = np.zeros((tables.first[-1], 4))
-    _pack(lmax, tables.first, tables.even, tables.next_even, tables.odd, alm, out)
+    _pack(lmax)(lmax, tables.first, tables.even, tables.next_even, tables.odd, alm, out)
     return out
 
 
-@parallel
+@parallel_beyond(_MANY)
 def _pack(
     lmax: int,
     first: NDArray[np.int64],
@@ -289,11 +308,11 @@ def _pack(
 def unpacked(tables: Plan, found: Floats, lmax: int) -> Complexes:
     """Turn ``(nk, 4)`` sums over rings into alm: the transpose of `packed`."""
     alm = np.empty((lmax + 1) * (lmax + 2) // 2, dtype=np.complex128)
-    _unpack(lmax, tables.first, tables.even, tables.next_even, tables.odd, found, alm)
+    _unpack(lmax)(lmax, tables.first, tables.even, tables.next_even, tables.odd, found, alm)
     return alm
 
 
-@parallel
+@parallel_beyond(_MANY)
 def _unpack(
     lmax: int,
     first: NDArray[np.int64],
@@ -318,7 +337,7 @@ def _unpack(
 
 def sums(tables: Plan, coefficients: Floats, lmax: int, leg: Complexes) -> None:
     """Sum over multipoles: fill ``leg[north or south, ring, m]`` for m up to ``lmax``."""
-    _sums(
+    _sums(lmax)(
         lmax,
         tables.x,
         tables.first,
@@ -332,7 +351,7 @@ def sums(tables: Plan, coefficients: Floats, lmax: int, leg: Complexes) -> None:
     )
 
 
-@parallel
+@parallel_beyond(_MANY)
 def _sums(
     lmax: int,
     x: Floats,
@@ -365,7 +384,7 @@ def _sums(
 def adjoint_sums(tables: Plan, leg: Complexes, lmax: int) -> Floats:
     """Sum over rings, the transpose of `sums`: give ``(nk, 4)``."""
     out = np.zeros((tables.first[-1], 4))
-    _adjoint_sums(
+    _adjoint_sums(lmax)(
         lmax,
         tables.x,
         tables.first,
@@ -380,7 +399,7 @@ def adjoint_sums(tables: Plan, leg: Complexes, lmax: int) -> Floats:
     return out
 
 
-@parallel
+@parallel_beyond(_MANY)
 def _adjoint_sums(
     lmax: int,
     x: Floats,

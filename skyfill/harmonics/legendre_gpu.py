@@ -2,9 +2,10 @@
 
 A program is one warp. It takes one order m and 256 rings, 8 to a lane, in registers. The recurrence
 factors and the alm are the same for all lanes. The adjoint adds over the lanes by halving: in every
-exchange a lane gives away the half of its sums that it does not keep, so that 32 sums (8 k times
-even and odd, real and imaginary) take 31 exchanges, and lane i ends with sum i. A program walks over
-every fourth tile of rings and adds to its own partial sums. Nothing is added atomically.
+exchange a lane gives away the half of its sums that it does not keep. So 32 sums (8 k times even
+and odd, real and imaginary) take 31 exchanges, and every lane ends with one of them. A program
+walks over every fourth tile of rings and adds to its own partial sums. Nothing is added
+atomically.
 """
 
 from __future__ import annotations
@@ -46,9 +47,7 @@ def pack(tables: dict[str, Tensor], alm: Tensor, lmax: int) -> Tensor:
 
 
 @triton.jit(do_not_specialize=["lmax"])
-def _pack(
-    alm, even, next_even, odd, first, out, lmax, STEP: tl.constexpr, BLOCK: tl.constexpr
-):
+def _pack(alm, even, next_even, odd, first, out, lmax, STEP: tl.constexpr, BLOCK: tl.constexpr):
     m = tl.program_id(1)
     k = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     padded = ((lmax - m) // 2 + STEP) // STEP * STEP
@@ -357,15 +356,6 @@ def _exchange(low, high, lane, DISTANCE: tl.constexpr):
 
 
 @triton.jit
-def _begun(start, p, before, at, begin, k, now, old):
-    fresh = begin == k
-    return (
-        tl.where(fresh, tl.load(p + at, mask=fresh, other=0.0), now),
-        tl.where(fresh, tl.load(before + at, mask=fresh, other=0.0), old),
-    )
-
-
-@triton.jit
 def _halved_step(a, b, nows, olds, x2s, v0s, v1s, v2s, v3s, lane):
     """Do one step: give the next numbers, and in every lane one of four sums over its rings."""
     s0 = nows[0] * v0s[0]
@@ -425,7 +415,9 @@ def _halved_sums(
     while tile < rings // TILE:
         whole = tile * TILE + tl.arange(0, TILE)
         if m <= tl.max(tl.load(mlim + whole), 0):
-            k = tl.min(tl.load(start + m * (rings // STEP) + whole // STEP), 0)
+            begins = tl.load(start + m * (rings // STEP) + whole // STEP)
+            k = tl.min(begins, 0)
+            last = tl.max(tl.where(begins < count, begins, -1), 0)
             row = m.to(tl.int64) * rings
             x2s = ()
             v0s = ()
@@ -451,17 +443,18 @@ def _halved_sums(
                 nows = nows + (tl.zeros([32], tl.float64),)
                 olds = olds + (tl.zeros([32], tl.float64),)
             while k < count:
-                begun = ()
-                begun_old = ()
-                for r in tl.static_range(8):
-                    ring = tile * TILE + r * 32 + lane
-                    fresh = tl.load(start + m * (rings // STEP) + ring // STEP) == k
-                    now = tl.load(p + row + ring, mask=fresh, other=0.0)
-                    old = tl.load(before + row + ring, mask=fresh, other=0.0)
-                    begun = begun + (tl.where(fresh, now, nows[r]),)
-                    begun_old = begun_old + (tl.where(fresh, old, olds[r]),)
-                nows = begun
-                olds = begun_old
+                if k <= last:
+                    begun = ()
+                    begun_old = ()
+                    for r in tl.static_range(8):
+                        ring = tile * TILE + r * 32 + lane
+                        fresh = tl.load(start + m * (rings // STEP) + ring // STEP) == k
+                        now = tl.load(p + row + ring, mask=fresh, other=0.0)
+                        old = tl.load(before + row + ring, mask=fresh, other=0.0)
+                        begun = begun + (tl.where(fresh, now, nows[r]),)
+                        begun_old = begun_old + (tl.where(fresh, old, olds[r]),)
+                    nows = begun
+                    olds = begun_old
                 i = base + k
                 nows, olds, w0 = _halved_step(
                     a + i, b + i, nows, olds, x2s, v0s, v1s, v2s, v3s, lane

@@ -8,6 +8,7 @@ class to be tested without a GPU. No atomic additions: the same input gives the 
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import Any
 
@@ -22,6 +23,10 @@ __all__ = ["TorchSphere", "almxfl", "bytes_needed"]
 
 #: Tables of a plan that the device keeps.
 _TABLES = ("x", "x2", "first", "a", "b", "even", "next_even", "odd", "start", "p", "before")
+#: Largest lmax: to here m fits the digits of the plan's logarithms and a launch's second axis.
+_LARGEST = 32767
+#: Largest Nside: to here squares of pixel numbers in a ring fit 32 bits.
+_FINEST = 16384
 #: Sums over rings of one order that are kept apart and added at the end.
 PARTIAL_SUMS = 4
 
@@ -54,7 +59,9 @@ class TorchSphere:
         if not 0 <= lmax <= _LARGEST:
             raise ValueError(f"`lmax={lmax}`: expected 0 to {_LARGEST}")
         self.lmax = lmax
-        self.device = torch.device(device)
+        if self.nside > _FINEST:
+            raise ValueError(f"`nside={nside}`: the transforms in torch go up to {_FINEST}")
+        self.device = torch.empty(0, device=device).device  # "cuda" gets its number
         self._plan = legendre.plan(nside, lmax)
         self._kernels: Any = None
         if self.device.type == "cuda" or os.environ.get("TRITON_INTERPRET") == "1":
@@ -67,8 +74,8 @@ class TorchSphere:
             }
         mlim = torch.from_numpy(self._plan.mlim).to(self.device)
         self._mlim = mlim
-        self._fourier = RingFourier(nside, lmax, mlim, kernels=self._kernels is not None)
-        self._leg = torch.zeros(
+        self.fourier = RingFourier(nside, lmax, mlim, kernels=self._kernels is not None)
+        self.leg = torch.zeros(
             2, self._plan.rings, lmax + 1, dtype=torch.complex128, device=self.device
         )
 
@@ -85,8 +92,9 @@ class TorchSphere:
             ``(npix,)`` float64, RING.
         """
         lmax = self._lmax_of(alm)
-        self._to_leg(alm, lmax)
-        return self._fourier.to_map(self._leg, lmax)
+        with self._current():
+            self.to_leg(alm.resolve_conj().contiguous(), lmax)
+            return self.fourier.to_map(self.leg, lmax)
 
     def adjoint(self, values: Tensor, lmax: int | None = None) -> Tensor:
         """Apply the transpose of `synthesis`, Yᵀ d: a plain sum over pixels, without weights.
@@ -110,8 +118,18 @@ class TorchSphere:
                 f"`values`: expected ({12 * self.nside**2},) float64, "
                 f"got {tuple(values.shape)} {values.dtype}"
             )
-        self._fourier.to_leg(values.contiguous(), self._leg, lmax)
-        return self._from_leg(lmax)
+        self._same_device(values, "values")
+        with self._current():
+            self.fourier.to_leg(values.contiguous(), self.leg, lmax)
+            return self.from_leg(lmax)
+
+    def _same_device(self, tensor: Tensor, name: str) -> None:
+        if tensor.device != self.device:
+            raise ValueError(f"`{name}`: it is on {tensor.device}, the plan on {self.device}")
+
+    def _current(self) -> AbstractContextManager[object]:
+        """Make the device the one on which kernels are launched."""
+        return torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext()
 
     def filtered(
         self, values: Tensor, fl: Tensor, factor: Tensor, pixels: Tensor | None = None
@@ -144,7 +162,7 @@ class TorchSphere:
         return (sky if pixels is None else sky[pixels]) * factor
 
     def _lmax_of(self, alm: Tensor) -> int:
-        lmax = int((2 * alm.shape[-1] + 0.25) ** 0.5 - 1.5 + 1e-6)
+        lmax = _lmax(alm.shape[-1])
         if alm.shape != ((lmax + 1) * (lmax + 2) // 2,) or alm.dtype != torch.complex128:
             raise ValueError(
                 "`alm`: expected ((lmax + 1)(lmax + 2) / 2,) complex128, "
@@ -154,44 +172,49 @@ class TorchSphere:
             raise ValueError(
                 f"`alm`: its lmax is {lmax}; this plan holds multipoles up to {self.lmax}"
             )
+        self._same_device(alm, "alm")
         return lmax
 
-    def _to_leg(self, alm: Tensor, lmax: int) -> None:
-        """Do the Legendre stage of synthesis."""
+    def to_leg(self, alm: Tensor, lmax: int) -> None:
+        """Do the Legendre stage of `synthesis`: fill ``leg`` up to order ``lmax``."""
         if self._kernels:
             coefficients = self._kernels.pack(self._tables, alm, lmax)
-            self._kernels.sums(self._tables, coefficients, self._mlim, self._leg, lmax)
+            self._kernels.sums(self._tables, coefficients, self._mlim, self.leg, lmax)
         else:
             packed = legendre.packed(self._plan, alm.numpy(), lmax)
-            legendre.sums(self._plan, packed, lmax, self._leg.numpy())
+            legendre.sums(self._plan, packed, lmax, self.leg.numpy())
 
-    def _from_leg(self, lmax: int) -> Tensor:
-        """Do the Legendre stage of the adjoint."""
+    def from_leg(self, lmax: int) -> Tensor:
+        """Do the Legendre stage of `adjoint`: turn ``leg`` into alm."""
         if self._kernels:
             found = self._kernels.adjoint_sums(
-                self._tables, self._mlim, self._leg, lmax, PARTIAL_SUMS
+                self._tables, self._mlim, self.leg, lmax, PARTIAL_SUMS
             )
             alm: Tensor = self._kernels.unpack(self._tables, found, lmax)
             return alm
-        found = legendre.adjoint_sums(self._plan, self._leg.numpy(), lmax)
+        found = legendre.adjoint_sums(self._plan, self.leg.numpy(), lmax)
         return torch.from_numpy(legendre.unpacked(self._plan, found, lmax))
 
     @property
     def bytes_kept(self) -> int:
         """Bytes of the tables and of the buffer between the two stages."""
-        kept = [self._leg, *self._fourier.tables]
+        kept = [self.leg, *self.fourier.tables]
         if self._kernels:
             kept += self._tables.values()
         return sum(tensor.numel() * tensor.element_size() for tensor in kept)
 
 
-#: Largest lmax: to here m fits the digits of the plan's logarithms and a launch's second axis.
-_LARGEST = 32767
+def _lmax(number: int) -> int:
+    """Give the lmax of so many alm."""
+    return int((2 * number + 0.25) ** 0.5 - 1.5 + 1e-6)
 
 
 def almxfl(alm: Tensor, fl: Tensor) -> Tensor:
-    """Multiply a_lm by f_l on the device; ``fl`` is ``(lmax + 1,)`` float64."""
-    return alm * fl[_ell(len(fl) - 1, alm.device)]
+    """Multiply a_lm by f_l on the device; ``fl``, float64, beyond its end counts as zero."""
+    lmax = _lmax(alm.shape[-1])
+    if len(fl) <= lmax:
+        fl = torch.nn.functional.pad(fl, (0, lmax + 1 - len(fl)))
+    return alm * fl[_ell(lmax, alm.device)]
 
 
 @lru_cache(maxsize=4)
