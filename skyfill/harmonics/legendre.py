@@ -153,9 +153,7 @@ def cosines(nside: int) -> Floats:
     return x
 
 
-def last_orders(
-    start: NDArray[np.int32], count: NDArray[np.int64], used: int
-) -> NDArray[np.int32]:
+def last_orders(start: NDArray[np.int32], count: NDArray[np.int64], used: int) -> NDArray[np.int32]:
     """Give the largest order that starts before its ``count`` is over; -1 if none, and beyond."""
     alive = np.repeat(start[:, : -(-used // TOGETHER)] < count[:, None], TOGETHER, axis=1)[:, :used]
     mlim = np.full(start.shape[1] * TOGETHER, -1, dtype=np.int32)

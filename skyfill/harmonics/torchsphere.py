@@ -1,8 +1,9 @@
 """Spherical harmonic transforms of HEALPix maps in torch, in float64, on a GPU.
 
 The Legendre stage runs in Triton kernels (`legendre_gpu`, for spin 2 `wigner_gpu`), the Fourier
-stage in torch.fft. On a CPU the same formulas run in numba and torch: slower than ducc0, and there for whatever is built on the
-class to be tested without a GPU. No atomic additions: the same input gives the same bits.
+stage in torch.fft. On a CPU the same formulas run in numba and torch: slower than ducc0, and there
+for whatever is built on the class to be tested without a GPU. No atomic additions: the same input
+gives the same bits.
 """
 
 from __future__ import annotations

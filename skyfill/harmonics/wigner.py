@@ -97,7 +97,8 @@ def _first(lmax: int) -> NDArray[np.int64]:
 
 def _count(lmax: int) -> NDArray[np.int64]:
     """Give the number of l of each order."""
-    return np.maximum(lmax + 1 - np.maximum(np.arange(lmax + 1), 2), 0)
+    count: NDArray[np.int64] = np.maximum(lmax + 1 - np.maximum(np.arange(lmax + 1), 2), 0)
+    return count
 
 
 @lru_cache(maxsize=1)
@@ -308,12 +309,10 @@ def packed(tables: Plan, alm: Complexes, lmax: int) -> Floats:
 
 
 @parallel_beyond(_MANY)
-def _pack(
-    lmax: int, first: NDArray[np.int64], weight: Floats, alm: Complexes, out: Floats
-) -> None:
+def _pack(lmax: int, first: NDArray[np.int64], weight: Floats, alm: Complexes, out: Floats) -> None:
     for m in prange(lmax + 1):
         at = m * (2 * lmax + 1 - m) // 2
-        low = max(np.int64(m), 2)
+        low = np.int64(m) if m > 2 else np.int64(2)
         for ell in range(low, lmax + 1):
             i = first[m] + ell - low
             e, b, w = alm[0, at + ell], alm[1, at + ell], weight[i]
@@ -337,7 +336,7 @@ def _unpack(
 ) -> None:
     for m in prange(lmax + 1):
         at = m * (2 * lmax + 1 - m) // 2
-        low = max(np.int64(m), 2)
+        low = np.int64(m) if m > 2 else np.int64(2)
         for ell in range(low, lmax + 1):
             i = first[m] + ell - low
             w, f = weight[i], found[i]
@@ -347,9 +346,7 @@ def _unpack(
             alm[1, at + ell] = complex(w * (f[1] - f[3]), b_imag)
 
 
-def sums(
-    tables: Plan, coefficients: Floats, lmax: int, leg_q: Complexes, leg_u: Complexes
-) -> None:
+def sums(tables: Plan, coefficients: Floats, lmax: int, leg_q: Complexes, leg_u: Complexes) -> None:
     """Sum over multipoles: fill ``leg[north or south, ring, m]`` of Q and U up to ``lmax``."""
     _sums(lmax)(
         lmax,
@@ -385,7 +382,7 @@ def _sums(
     leg_u: Complexes,
 ) -> None:
     for m in prange(lmax + 1):
-        base, count = first[m], lmax + 1 - max(np.int64(m), 2)
+        base, count = first[m], lmax + 1 - (np.int64(m) if m > 2 else np.int64(2))
         for ring in range(x.size):
             up, up_old = plus[m, ring], plus_before[m, ring]
             down, down_old = minus[m, ring], minus_before[m, ring]
@@ -452,7 +449,7 @@ def _adjoint_sums(
     out: Floats,
 ) -> None:
     for m in prange(lmax + 1):
-        base, count = first[m], lmax + 1 - max(np.int64(m), 2)
+        base, count = first[m], lmax + 1 - (np.int64(m) if m > 2 else np.int64(2))
         for ring in range(x.size):
             if start[m, ring // 8] >= count:
                 continue

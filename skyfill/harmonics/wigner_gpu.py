@@ -17,8 +17,10 @@ from skyfill.harmonics.legendre_gpu import exchange
 
 __all__ = ["adjoint_sums", "pack", "sums", "unpack"]
 
-#: Rings that a warp takes at a time; the padded number of rings is a multiple.
-TILE = 128
+#: Rings that a warp takes at a time in `sums`; the padded number of rings is a multiple.
+TOGETHER = 128
+#: The same in `adjoint_sums`, which names its 4 to a lane.
+_TILE = 128
 #: Numbers that a program turns from alm into factors, or back.
 _BLOCK = 256
 
@@ -127,7 +129,7 @@ def sums(
     Orders beyond those that matter anywhere in a tile of rings are left as they are.
     """
     rings, width = leg_q.shape[1:]
-    _sums[(rings // TILE, lmax + 1)](
+    _sums[(rings // TOGETHER, lmax + 1)](
         tables["x"],
         mlim,
         tables["first"],
@@ -144,7 +146,7 @@ def sums(
         lmax,
         width,
         rings,
-        TILE=TILE,
+        TILE=TOGETHER,
         STEP=STEP,
         num_warps=1,
     )
@@ -322,7 +324,7 @@ def adjoint_sums(
 ) -> Tensor:
     """Sum over rings, the transpose of `sums`: give ``(parts, nl, 4)`` partial sums."""
     rings, width = leg_q.shape[1:]
-    parts = min(parts, rings // TILE)
+    parts = min(parts, rings // _TILE)
     out = torch.empty(parts, len(tables["a"]), 4, dtype=torch.float64, device=leg_q.device)
     _halved_sums[(parts, lmax + 1)](
         tables["x"],
@@ -342,7 +344,7 @@ def adjoint_sums(
         width,
         rings,
         out.stride(0),
-        TILE=TILE,
+        TILE=_TILE,
         STEP=STEP,
         num_warps=1,
     )

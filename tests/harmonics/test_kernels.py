@@ -168,9 +168,7 @@ MULTIPLES = ("rings", "stride")
         ("fourier_gpu", "_write_poles", 4, 0, 0),
     ],
 )
-def test_kernels_compile_without_spills(
-    room, name, warps, tile, shuffles, tmp_path, monkeypatch
-):
+def test_kernels_compile_without_spills(room, name, warps, tile, shuffles, tmp_path, monkeypatch):
     from importlib import import_module
 
     from triton.backends.compiler import GPUTarget
