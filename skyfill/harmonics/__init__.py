@@ -11,6 +11,7 @@ from skyfill.harmonics.sphere import (
     parts_of,
     synthesis,
 )
+from skyfill.harmonics.spheres import DeviceSphere, DuccSphere, Sphere, sphere_on
 from skyfill.harmonics.transforms import (
     Rings,
     almxfl,
@@ -22,7 +23,10 @@ from skyfill.harmonics.transforms import (
 
 __all__ = [
     "Covariance",
+    "DeviceSphere",
+    "DuccSphere",
     "Rings",
+    "Sphere",
     "adjoint",
     "adjoint_of",
     "almxfl",
@@ -36,6 +40,7 @@ __all__ = [
     "parts_of",
     "pixel_weights",
     "quadrature_lmax",
+    "sphere_on",
     "synthesis",
     "truncated",
 ]
