@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill.harmonics.sphere import adjoint, adjoint_of, lmax_of, parts_of, synthesis
+from skyfill.harmonics.sphere import adjoint, adjoint_of, parts_of, synthesis
 from skyfill.harmonics.transforms import Rings, almxfl, filtered
 
 if TYPE_CHECKING:
@@ -161,7 +161,6 @@ class DeviceSphere:
         self._transforms = transforms
         self.device = transforms.device
         self.npix = 12 * transforms.nside**2
-        self._ell: dict[int, Vector] = {}
 
     def vector(self, array: NDArray[Any]) -> Vector:
         """Copy an array to the device."""
@@ -183,11 +182,9 @@ class DeviceSphere:
 
     def almxfl(self, alm: Vector, fl: Map) -> Vector:
         """Multiply a_lm by f_l, ``(lmax + 1,)``."""
-        lmax = lmax_of(alm)
-        if lmax not in self._ell:
-            ell = np.concatenate([np.arange(m, lmax + 1, dtype=np.int32) for m in range(lmax + 1)])
-            self._ell[lmax] = self.vector(ell)
-        return alm * self.vector(fl)[self._ell[lmax]]
+        from skyfill.harmonics.torchsphere import almxfl
+
+        return almxfl(alm, self.vector(fl))
 
     def pixels(self, chosen: NDArray[np.int64] | None) -> Pixels:
         """Give the transforms to and from some pixels, RING, increasing; None for all."""
