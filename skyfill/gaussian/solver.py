@@ -483,7 +483,7 @@ class Solver:
         kernel = Kernel(exact, exact.weights, self.nside, self.holes, holes)
         variance = HoleBlocks(kernel, threads=self._threads).variance()
         # A pixel's own noise is σ², not σ² / w.
-        return variance + self._noise * (1 - 1 / exact.weights)
+        return np.asarray(variance + self._noise * (1 - 1 / exact.weights))
 
     def covariance(self, y: Vector) -> tuple[Vector, Vector]:
         """Compute Yᵀ y and Σ y exactly."""

@@ -11,7 +11,7 @@ from skyfill.harmonics.sphere import (
     parts_of,
     synthesis,
 )
-from skyfill.harmonics.spheres import DeviceSphere, DuccSphere, Sphere, sphere_on
+from skyfill.harmonics.spheres import DeviceSphere, DuccSphere, Sphere, device_for, sphere_on
 from skyfill.harmonics.transforms import (
     Rings,
     almxfl,
@@ -36,6 +36,7 @@ __all__ = [
     "coupling",
     "coupling_library",
     "coupling_matrix",
+    "device_for",
     "lmax_of",
     "parts_of",
     "pixel_weights",

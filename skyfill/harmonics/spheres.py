@@ -7,7 +7,10 @@ other vectors, which both kinds understand.
 
 from __future__ import annotations
 
+import sys
 from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -19,11 +22,16 @@ from skyfill.harmonics.transforms import Rings, almxfl, filtered
 if TYPE_CHECKING:
     from skyfill.harmonics.torchsphere import TorchSphere
 
-__all__ = ["DeviceSphere", "DuccSphere", "Sphere", "Vector", "sphere_on"]
+__all__ = ["DeviceSphere", "DuccSphere", "Sphere", "Vector", "device_for", "sphere_on"]
 
 Alm = NDArray[np.complex128]
 Map = NDArray[np.float64]
 Vector = Any  # an array, or a tensor
+
+#: Compute capabilities of GPUs with a rate of 1/2 in float64.
+_DOUBLE = ((6, 0), (7, 0), (8, 0), (9, 0), (10, 0))
+#: Exists on Linux where NVIDIA's driver is loaded.
+_DRIVER = Path("/proc/driver/nvidia/version")
 
 
 class Pixels(Protocol):
@@ -189,6 +197,32 @@ class DeviceSphere:
     def pixels(self, chosen: NDArray[np.int64] | None) -> Pixels:
         """Give the transforms to and from some pixels, RING, increasing; None for all."""
         return _DevicePixels(self, None if chosen is None else self.vector(chosen))
+
+
+def device_for(name: str) -> str | None:
+    """Choose where solvers work, by the name of a torch device.
+
+    ``auto`` takes a GPU of NVIDIA whose rate in float64 is half of that in float32, as those of
+    data centres have it (A100, H100, H200, B200). On others, with a rate of 1/64, the CPU is
+    faster. torch is not imported if there is no such GPU.
+
+    Returns
+    -------
+    The device; None for the CPU, with ducc0. That is so for ``cpu``, and for devices that have no
+    float64 (``mps``).
+    """
+    kind = name.partition(":")[0]
+    if kind not in ("auto", "cuda") or find_spec("triton") is None:
+        return None
+    if kind == "auto" and "torch" not in sys.modules and not _DRIVER.exists():
+        return None
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    if kind == "auto":
+        return "cuda" if torch.cuda.get_device_capability() in _DOUBLE else None
+    return name
 
 
 @lru_cache(maxsize=2)
