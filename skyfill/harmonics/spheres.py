@@ -22,7 +22,15 @@ from skyfill.harmonics.transforms import Rings, almxfl, filtered
 if TYPE_CHECKING:
     from skyfill.harmonics.torchsphere import TorchSphere
 
-__all__ = ["DeviceSphere", "DuccSphere", "Sphere", "Vector", "device_for", "sphere_on"]
+__all__ = [
+    "DeviceSphere",
+    "DuccSphere",
+    "Sphere",
+    "Vector",
+    "device_for",
+    "device_memory",
+    "sphere_on",
+]
 
 Alm = NDArray[np.complex128]
 Map = NDArray[np.float64]
@@ -223,6 +231,20 @@ def device_for(name: str) -> str | None:
     if kind == "auto":
         return "cuda" if torch.cuda.get_device_capability() in _DOUBLE else None
     return name
+
+
+def device_memory(device: str, nside: int, lmax: int) -> tuple[float, float]:
+    """Return the bytes that transforms take on a device, and those that are free there."""
+    import torch
+
+    from skyfill.harmonics.torchsphere import bytes_needed
+
+    where = torch.device(device)
+    free = float("inf")
+    if where.type == "cuda":
+        kept = torch.cuda.memory_reserved(where) - torch.cuda.memory_allocated(where)
+        free = float(torch.cuda.mem_get_info(where)[0] + kept)
+    return float(bytes_needed(nside, lmax)), free
 
 
 @lru_cache(maxsize=2)

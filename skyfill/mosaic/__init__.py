@@ -27,9 +27,9 @@ __all__ = [
     "count_tiles",
     "pixel_size",
     "planned_regions",
+    "polishes_wide",
     "tile_field",
     "tiles_bytes",
-    "polishes_wide",
     "usual_polish",
     "wide_holes",
 ]

@@ -47,7 +47,14 @@ from skyfill.mosaic.tileset import FlatEngine, TileMean, TileSet, pixel_size, pl
 from skyfill.prior import Prior
 from skyfill.progress import Progress, Silent
 
-__all__ = ["Mosaic", "count_tiles", "planned_regions", "polishes_wide", "usual_polish", "wide_holes"]
+__all__ = [
+    "Mosaic",
+    "count_tiles",
+    "planned_regions",
+    "polishes_wide",
+    "usual_polish",
+    "wide_holes",
+]
 
 #: Without polish: distance from a hole, in HEALPix pixels, within which data are gathered twice.
 _NEAR = 8.0

@@ -93,6 +93,14 @@ def test_a_block_that_is_not_positive_gets_the_same_ridge_on_a_device(device):
     assert differ(found.cpu().numpy(), HoleBlocks(kernel).solve(values)) < 1e-3
 
 
+def test_a_device_without_memory_leaves_the_solve_to_the_cpu(monkeypatch):
+    monkeypatch.setattr(harmonics, "device_memory", lambda *_: (1e5, 2e5))
+    with pytest.warns(UserWarning, match=r"needs 0\.0 GB on cpu, and 0\.0 GB are free"):
+        solver = Solver.for_prior(MASK, KNOWN, device="cpu")
+    known = Solver.for_prior(MASK, KNOWN).mean(SKY).fill
+    np.testing.assert_array_equal(solver.mean(SKY).fill, known)
+
+
 @pytest.mark.parametrize("name", ["cpu", "mps", "xpu"])
 def test_devices_without_float64_leave_the_work_to_ducc0(name):
     assert harmonics.device_for(name) is None
