@@ -469,6 +469,7 @@ def _halved_sums(
                 up_olds = up_olds + (tl.zeros([32], tl.float64),)
                 downs = downs + (tl.zeros([32], tl.float64),)
                 down_olds = down_olds + (tl.zeros([32], tl.float64),)
+            earlier = tl.load(to + 4 * k, mask=(lane >= 0) & (k < count), other=0.0)
             while k < count:
                 if k <= last:
                     up_begun = ()
@@ -506,6 +507,8 @@ def _halved_sums(
                     a + i + 6, b + i + 6, ups, up_olds, downs, down_olds, xs, ns, ss, lane
                 )
                 z1 = exchange(y0, y1, lane, 2)
-                tl.store(to + 4 * k, tl.load(to + 4 * k) + exchange(z0, z1, lane, 1))
+                tl.store(to + 4 * k, earlier + exchange(z0, z1, lane, 1))
                 k += STEP
+                # Asked for a turn ahead, what was summed before is there when it is wanted.
+                earlier = tl.load(to + 4 * k, mask=(lane >= 0) & (k < count), other=0.0)
         tile += parts
