@@ -576,10 +576,12 @@ class Inpainter:
 
 def describe_prior(prior: Prior) -> str:
     """Describe a prior in one line, with the origin of each number."""
-    beam, effective = (math.degrees(x) * 60 for x in (prior.fwhm, prior.effective_fwhm))
+    beam, effective = (math.degrees(x) * 60 for x in (prior.beam_fwhm, prior.effective_fwhm))
+    table = "" if prior.beam is None else f"{prior.beam.name}, like "
+    origin = prior.origin("fwhm")
     within = f", {effective:.2f} with the pixel window" if prior.pixel_window else ""
     return (
-        f"{prior.theory} ({prior.origin('cl')}), beam {beam:.2f} arcmin ({prior.origin('fwhm')}"
+        f"{prior.theory} ({prior.origin('cl')}), beam {table}{beam:.2f} arcmin ({origin}"
         f"{within}), noise {prior.noise_uk_arcmin:.1f} uK.arcmin"
         f" ({prior.origin('noise_uk_arcmin')}), power x {prior.calibration:.3f}"
         f" ({prior.origin('calibration')}), pixel window {'yes' if prior.pixel_window else 'no'}"

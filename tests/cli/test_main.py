@@ -127,7 +127,8 @@ def test_options_are_frozen(frame):
 
 
 PRIOR = (
-    "--prior --cl --dl --cl-column --cl-unit --cl-hdu --cl-extend --beam-arcmin --noise-uk-arcmin "
+    "--prior --cl --dl --cl-column --cl-unit --cl-hdu --cl-extend --beam-arcmin "
+    "--beam --beam-squared --no-beam-squared --beam-column --beam-hdu --noise-uk-arcmin "
     "--pixel-window --no-pixel-window"
 )
 COMMON = "-o --output --overwrite --threads --json -q --quiet"
