@@ -286,3 +286,23 @@ def test_a_beam_that_does_not_fit_is_refused_in_one_line(
     assert outcome.err.count("\n") == 1
     assert re.search(message, outcome.err), outcome.err
     assert not (tmp_path / "o.fits").exists()
+
+
+def test_the_prior_may_have_monopole_and_dipole(run, tmp_path, skyfill_main):
+    words = "--method", "gaussian", "--dipole", "prior", "--beam-arcmin", FWHM
+    words = *words, "--noise-uk-arcmin", NOISE
+    out = tmp_path / "out.fits"
+    said = json.loads(filled(run, out, *words).out)
+    assert said["sfdipole"] == "prior"
+    assert fits.getheader(out, 1)["SFDIPOLE"] == "prior"
+    shifted = tmp_path / "shifted.fits"
+    skyfill.write_map(shifted, skyfill.read_map("sky.fits").values + 500.0)
+    refused = skyfill_main("inpaint", shifted, "mask.fits", "-o", tmp_path / "o.fits", *words, "-q")
+    assert refused.status == 2
+    assert re.search("monopole of 5.* do not allow.*pass --dipole marginalise", refused.err)
+    plain = "--method", "diffuse", "--dipole", "prior"
+    refused = skyfill_main(
+        "inpaint", "sky.fits", "mask.fits", "-o", tmp_path / "o.fits", *plain, "-q"
+    )
+    assert refused.status == 2
+    assert "diffuse has no prior to give monopole and dipole; drop --dipole prior" in refused.err
