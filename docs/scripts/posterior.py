@@ -15,14 +15,13 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import skyfill
 from skyfill.posterior import sample
 from skyfill.prior import ARCMIN, Prior, draw, lcdm
-
-_KEPT = ("pit", "ess", "off", "seconds")
 
 
 def main() -> None:
@@ -36,15 +35,19 @@ def main() -> None:
     parser.add_argument("--cut-deg", type=float, default=15.0, help="half width of the band")
     parser.add_argument("--seed", type=int, default=100)
     parser.add_argument("--first", type=int, default=0, help="number of the first sky")
-    parser.add_argument("--keep", help="file to add the numbers of the skies to, .npz")
+    parser.add_argument("--keep", help="file to add the numbers of each sky to, .npz")
     args = parser.parse_args()
     nside = args.nside
     prior = Prior(nside, lcdm(), 9600 / nside * ARCMIN, noise_uk_arcmin=24000 / nside)
     observed = skyfill.simulate_mask(
         nside, seed=1, half_width=np.radians(args.cut_deg), n_holes=20, radii=(0.03, 0.08)
     )
-    pit, ess, off, seconds = [], [], [], []
-    for index in range(args.first, args.first + args.skies):
+    kept: dict[str, list[Any]] = {name: [] for name in ("pit", "ess", "off", "seconds")}
+    if args.keep is not None and Path(args.keep).exists():
+        with np.load(args.keep) as before:
+            kept = {name: list(before[name]) for name in kept}
+    begin = args.first + len(kept["pit"])
+    for index in range(begin, args.first + args.skies):
         sky = draw(prior, seed=args.seed, index=index, aliased=True)
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -59,9 +62,9 @@ def main() -> None:
                 seed=index,
                 threads=1,
             )
-        seconds.append(found.seconds)
-        ess.append(found.ess)
-        pit.append(found.probability(found.theory))
+        kept["seconds"].append(found.seconds)
+        kept["ess"].append(found.ess)
+        kept["pit"].append(found.probability(found.theory))
         master = skyfill.spectra.compare(
             sky,
             prior,
@@ -71,18 +74,13 @@ def main() -> None:
             threads=1,
         ).cut
         width = (found.quantile(0.84) - found.quantile(0.16)) / 2
-        off.append((found.quantile(0.5) - master.cl) / width)
-    if args.keep is not None:
-        if Path(args.keep).exists():
-            with np.load(args.keep) as before:
-                pit, ess, off, seconds = (
-                    [*before[name], *now]
-                    for name, now in zip(_KEPT, (pit, ess, off, seconds), strict=True)
-                )
-        np.savez(args.keep, pit=pit, ess=ess, off=off, seconds=seconds)
+        kept["off"].append((found.quantile(0.5) - master.cl) / width)
+        if args.keep is not None:
+            np.savez(args.keep, **{name: np.array(each) for name, each in kept.items()})
+    pit, ess, off, seconds = (np.array(each) for each in kept.values())
     print(f"Nside {nside}, fsky {observed.mean():.3f}, {len(pit)} skies, {pit[0].size} bins")
     print(f"{np.median(seconds):.3f} s a sample, ESS at least {np.min(ess):.0f}")
-    values, low = np.array(pit), found.ell < 30
+    values, low = pit, found.ell < 30
     for name, chosen in (
         ("all", low | ~low),
         ("l < 10", found.ell < 10),
@@ -94,7 +92,7 @@ def main() -> None:
             f"{name:8s} PIT mean {part.mean():.4f}, standard deviation {part.std():.4f} (0.2887),"
             f" in the 68% band {inside:.3f}"
         )
-    far = np.array(off)
+    far = off
     print("median minus MASTER, in posterior widths: mean and scatter")
     for b in range(far.shape[1]):
         print(

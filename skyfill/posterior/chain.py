@@ -326,7 +326,7 @@ class _Chain:
         if not path.exists():
             return
         try:
-            with np.load(path) as file:
+            with path.open("rb") as stream, np.load(stream) as file:
                 powers, draws = file["powers"], file["draws"]
             if powers.shape != draws.shape or powers.shape[1:] != (bins,):
                 raise ValueError("other shapes")
