@@ -54,7 +54,8 @@ KEPT_IN = {
         "tiling",
     },
     "threadpoolctl": {"gaussian"},
-    "torch": {"cosmovae", "vae"},
+    "torch": {"cosmovae", "gaussian", "harmonics", "vae"},
+    "triton": {"harmonics"},
     "zarr": {"dataset"},
 }
 

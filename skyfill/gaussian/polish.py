@@ -25,7 +25,7 @@ class Polish:
 
     Parameters
     ----------
-    observed, signal_cl, noise_cl, threads, kept
+    observed, signal_cl, noise_cl, threads, kept, device
         As for `Solver`.
     steps
         Number of iterations of the inner loop, see `Solver.improve`.
@@ -63,6 +63,7 @@ class Polish:
         threads: int,
         kept: Kept,
         progress: Progress,
+        device: str | None = None,
     ) -> None:
         self._progress, self._every, self._near = progress, every, near
         self._observed, self._kept, self._steps = observed, kept, steps
@@ -70,6 +71,7 @@ class Polish:
             "signal_cl": signal_cl,
             "noise_cl": noise_cl,
             "threads": threads,
+            "device": device,
         }
         some: dict[str, Any] = {} if every else {"only": "small", "among": near}
         self._first = Solver(observed, **self._prior, **some, kept=kept)
@@ -102,7 +104,7 @@ class Polish:
         seen = self._observed.copy()
         seen[self.small] = True
         if self._near is None and not seen.all():
-            weights = self._first.sky.weights
+            weights = self._first.weights
             try:
                 wide = Solver(seen, **self._prior, only="wide", weights=weights, kept=self._kept)
             except MemoryError:

@@ -11,6 +11,7 @@ from skyfill.harmonics.sphere import (
     parts_of,
     synthesis,
 )
+from skyfill.harmonics.spheres import DeviceSphere, DuccSphere, Sphere, device_for, sphere_on
 from skyfill.harmonics.transforms import (
     Rings,
     almxfl,
@@ -22,7 +23,10 @@ from skyfill.harmonics.transforms import (
 
 __all__ = [
     "Covariance",
+    "DeviceSphere",
+    "DuccSphere",
     "Rings",
+    "Sphere",
     "adjoint",
     "adjoint_of",
     "almxfl",
@@ -32,10 +36,12 @@ __all__ = [
     "coupling",
     "coupling_library",
     "coupling_matrix",
+    "device_for",
     "lmax_of",
     "parts_of",
     "pixel_weights",
     "quadrature_lmax",
+    "sphere_on",
     "synthesis",
     "truncated",
 ]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from skyfill.flatsky import TileField
 from skyfill.gaussian.blocks import affordable
 from skyfill.gaussian.memory import block_bytes, fits, polish_bytes, wide_bytes
+from skyfill.harmonics import device_for
 from skyfill.holes.runs import Runs
 from skyfill.inpaint.exact import ExactMethod, exact_bytes
 from skyfill.inpaint.fills import PROGRAM, Fill, Method, Pace, Setup
@@ -90,6 +91,7 @@ class TileMethod(Method):
             threads=self.options.threads,
             progress=setup.progress,
             kept=setup.kept,
+            device=device_for(self.options.device),
         )
         return mosaic, None if mosaic.whole else card
 

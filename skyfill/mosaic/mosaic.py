@@ -90,6 +90,8 @@ class Mosaic:
         Receives the stages.
     kept
         Cache for arrays that depend only on mask and prior.
+    device
+        Torch device of the coarse level and of polish; None for the CPU.
 
     Attributes
     ----------
@@ -116,6 +118,7 @@ class Mosaic:
         threads: int = 0,
         progress: Progress | None = None,
         kept: Kept | None = None,
+        device: str | None = None,
     ) -> None:
         observed = as_mask(observed, taker="Mosaic")
         self._observed = observed
@@ -128,6 +131,7 @@ class Mosaic:
         self._signal = freed(prior.signal_cl()) if marginal else prior.signal_cl()
         self._config = config or MosaicConfig()
         self._threads = threads
+        self._device = device
         self._progress = progress or Silent()
         self._nside = nside_of(observed, "observed")
         self._sets: dict[str, TileSet] = {}
@@ -188,6 +192,7 @@ class Mosaic:
                 every=every,
                 near=self._near,
                 threads=self._threads,
+                device=self._device,
                 kept=self._kept,
                 progress=self._progress,
             )
@@ -268,6 +273,7 @@ class Mosaic:
                 self._prior,
                 marginal=self._marginal,
                 threads=self._threads,
+                device=self._device,
             )
         solution = self._coarse.mean(
             values, tolerance=0.1 * self._config.tolerance, progress=self._progress
@@ -304,6 +310,7 @@ class Mosaic:
                 noise_cl=model.noise_cl,
                 threads=self._threads,
                 kept=self._kept,
+                device=self._device,
             )
         every = self._polisher is not None and self._nside <= self._config.polished_nside
         tolerance = self._config.tolerance * (_ROUGH if every else 1.0)
