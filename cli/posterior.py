@@ -111,11 +111,10 @@ def run(args: argparse.Namespace) -> int:
             )
         except (skyfill.masks.UnusableSkyError, skyfill.prior.UnlikelyPriorError) as error:
             raise ValueError(f"{args.map} and {args.mask}: {error}") from None
-    prior = skyfill.prior.read_prior(args.output / "prior.json")
     if args.json:
-        print(json.dumps(_summary(args, found, prior, time.perf_counter() - begun)))
+        print(json.dumps(_summary(args, found, time.perf_counter() - begun)))
     else:
-        print("\n".join([*theory.lines(args, prior), *_lines(args, found)]))
+        print("\n".join([*theory.lines(args, found.prior), *_lines(args, found)]))
     return 0
 
 
@@ -146,7 +145,6 @@ def _lines(args: argparse.Namespace, found: skyfill.posterior.Posterior) -> list
 def _summary(
     args: argparse.Namespace,
     found: skyfill.posterior.Posterior,
-    prior: skyfill.Prior,
     seconds: float,
 ) -> dict[str, object]:
     """Summarise the run for JSON."""
@@ -157,7 +155,7 @@ def _summary(
         "mask": str(args.mask),
         "output": str(args.output),
         "table": str(args.output / "summary.ecsv"),
-        "prior": theory.as_json(args, prior),
+        "prior": theory.as_json(args, found.prior),
         "chains": chains,
         "samples": samples,
         "burn": args.burn,

@@ -9,6 +9,7 @@ import os
 import time
 import warnings
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,6 @@ _SAYS = {
     "edges": "the bins",
     "seed": "the seed",
     "chains": "the number of chains",
-    "burn": "the samples that are left out at the beginning",
     "tolerance": "the tolerance",
 }
 
@@ -175,7 +175,6 @@ def sample(
             "edges": edges.tolist(),
             "seed": int(seed),
             "chains": int(chains),
-            "burn": int(burn),
             "tolerance": float(tolerance),
         },
         known,
@@ -202,6 +201,7 @@ def sample(
     seconds = (time.perf_counter() - begun) / taken if taken else math.nan
     progress.done(f"{taken} new, {samples} in each of {chains} chains")
     found = Posterior(
+        known,
         edges,
         gibbs.theory,
         gibbs.noise,
@@ -266,7 +266,9 @@ def _kept_prior(folder: Path, prior: Prior) -> Prior:
         return prior
     one, two = ((each.signal_cl(), each.white_cl) for each in (kept, prior))
     same = one[0].shape == two[0].shape and np.allclose(one[0], two[0], rtol=_SAME, atol=0.0)
-    return kept if same and math.isclose(one[1], two[1], rel_tol=_SAME) else prior
+    if not (same and math.isclose(one[1], two[1], rel_tol=_SAME)):
+        return prior
+    return replace(kept, fitted=prior.fitted, recorded=prior.recorded, assumed=prior.assumed)
 
 
 def _begin(folder: Path, setup: dict[str, Any], prior: Prior, *, overwrite: bool) -> None:

@@ -13,6 +13,7 @@ from scipy import special
 
 from skyfill.files.atomic import atomic_write
 from skyfill.posterior.mixing import effective_samples, split_rhat
+from skyfill.prior import Prior
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -40,6 +41,8 @@ class Posterior:
 
     Attributes
     ----------
+    prior
+        The prior of the map.
     edges
         ``(nbin + 1,)``: first ell of each bin, and one past the last ell.
     theory, noise, modes, least, dl_per_cl
@@ -52,6 +55,7 @@ class Posterior:
         Seconds of a sample, averaged; NaN if none was made in this run.
     """
 
+    prior: Prior
     edges: NDArray[np.int64]
     theory: Bins
     noise: Bins

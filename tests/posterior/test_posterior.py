@@ -120,7 +120,7 @@ def test_quantiles_are_those_of_the_mixture():
     modes, least = np.array([5.0, 60.0]), np.array([1e-6, 0.5])
     plain = np.ones(2)
     found = Posterior(
-        np.array([2, 3, 4]), 7 * plain, 0 * plain, modes, least, plain, powers, powers
+        PRIOR, np.array([2, 3, 4]), 7 * plain, 0 * plain, modes, least, plain, powers, powers
     )
     for level in (0.025, 0.5, 0.84):
         np.testing.assert_allclose(found.probability(found.quantile(level)), level, atol=1e-6)
