@@ -75,8 +75,7 @@ def main() -> None:
                 observed=observed,
                 threads=1,
             ).cut
-            width = (found.quantile(0.84) - found.quantile(0.16)) / 2
-            kept["off"].append((found.quantile(0.5) - master.cl) / width)
+            kept["off"].append((found.quantile(0.5) - master.cl) / master.sigma)
         if args.keep is not None:
             np.savez(args.keep, **{name: np.array(each) for name, each in kept.items()})
     pit, ess, off, seconds = (np.array(each) for each in kept.values())
@@ -95,7 +94,7 @@ def main() -> None:
             f" in the 68% band {inside:.3f}"
         )
     far = off
-    print("median minus MASTER, in posterior widths: mean and scatter")
+    print("median minus MASTER, in units of its error: mean and scatter")
     for b in range(far.shape[1]):
         print(
             f"  l = {found.edges[b]:3d} - {found.edges[b + 1] - 1:3d}: {far[:, b].mean():+.2f}"

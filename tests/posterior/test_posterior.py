@@ -170,13 +170,15 @@ def test_it_agrees_with_master_at_high_l(tmp_path):
     prior = Prior(nside, lcdm(), 300 * ARCMIN, noise_uk_arcmin=500.0)
     seen = skyfill.simulate_mask(nside, seed=1, n_holes=10)
     sky = draw(prior, seed=2, aliased=True)
-    found = sample(sky, seen, tmp_path / "c", prior=prior, samples=150, threads=1)
+    found = sample(sky, seen, tmp_path / "c", prior=prior, samples=60, threads=1)
     master = skyfill.spectra.compare(
         sky, prior, lmax=int(found.edges[-1]) - 1, bins=found.edges, observed=seen
     ).cut
-    width = (found.quantile(0.84) - found.quantile(0.16)) / 2
+    # the posterior knows more than a sharp mask's pseudo-spectrum, so they differ by its error
     high = found.ell >= 30
-    assert np.all(np.abs(found.quantile(0.5) - master.cl)[high] < 1.5 * width[high])
+    assert np.all(np.abs(found.quantile(0.5) - master.cl)[high] < 3 * master.sigma[high])
+    width = (found.quantile(0.84) - found.quantile(0.16)) / 2
+    assert np.all(width[high] < 1.2 * master.sigma[high])
 
 
 # --- the folder ---------------------------------------------------------------------------------
