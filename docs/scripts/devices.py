@@ -3,7 +3,7 @@ r"""Compare fills on a GPU with fills on the CPU: the same seed, seconds by stag
 Every figure is a line of JSON. A section that fails says so in its line, and the others go on.
 
     python docs/scripts/devices.py --out devices.jsonl
-    python docs/scripts/devices.py --device cpu --nsides 64 --methods gaussian
+    python docs/scripts/devices.py --device cpu --nsides 64 --methods solver
 """
 
 from __future__ import annotations
@@ -85,13 +85,13 @@ def exact(write, nside: int, device: str, *, cpu: bool) -> None:  # noqa: ANN001
     prior, observed, sky = problem(nside)
     start = time.perf_counter()
     solver = Solver.for_prior(observed, prior, device=device)
-    write(f"exact {nside}", where=device, prepare_s=time.perf_counter() - start, holes=str(solver))
+    write(f"solver {nside}", where=device, prepare_s=time.perf_counter() - start, holes=str(solver))
     for name in ("first", "further", "again"):
         start = time.perf_counter()
         found = solver.mean(sky)
         seconds = time.perf_counter() - start
         write(
-            f"exact {nside}",
+            f"solver {nside}",
             where=device,
             map=name,
             seconds=seconds,
@@ -99,7 +99,7 @@ def exact(write, nside: int, device: str, *, cpu: bool) -> None:  # noqa: ANN001
             **memory(),
         )
     again = solver.mean(sky)
-    write(f"exact {nside}", same_bits=bool(np.array_equal(found.fill, again.fill)))
+    write(f"solver {nside}", same_bits=bool(np.array_equal(found.fill, again.fill)))
     if cpu:
         del solver
         other = Solver.for_prior(observed, prior)
@@ -108,7 +108,7 @@ def exact(write, nside: int, device: str, *, cpu: bool) -> None:  # noqa: ANN001
             known = other.mean(sky)
             seconds = time.perf_counter() - start
             write(
-                f"exact {nside}",
+                f"solver {nside}",
                 where="cpu",
                 map=name,
                 seconds=seconds,
@@ -116,7 +116,7 @@ def exact(write, nside: int, device: str, *, cpu: bool) -> None:  # noqa: ANN001
             )
             if nside >= 2048:
                 break
-        write(f"exact {nside}", **apart(found.fill, known.fill))
+        write(f"solver {nside}", **apart(found.fill, known.fill))
 
 
 def tiled(write, nside: int, device: str, *, method: str, cpu: bool) -> None:  # noqa: ANN001
@@ -163,7 +163,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--nsides", nargs="+", type=int, default=[512, 2048])
-    parser.add_argument("--methods", nargs="+", default=["gaussian", "vae"])
+    parser.add_argument("--methods", nargs="+", default=["solver", "gaussian", "vae"])
     parser.add_argument("--no-cpu", action="store_true", help="leave out the fills on the CPU")
     parser.add_argument("--out", type=Path, help="a file to which the lines are appended")
     args = parser.parse_args()
@@ -179,7 +179,7 @@ def main() -> None:
     for nside in args.nsides:
         for method in args.methods:
             try:
-                if method == "gaussian":
+                if method == "solver":
                     exact(write, nside, args.device, cpu=not args.no_cpu)
                 else:
                     tiled(write, nside, args.device, method=method, cpu=not args.no_cpu)

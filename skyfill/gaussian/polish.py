@@ -33,6 +33,8 @@ class Polish:
         Whether all holes are polished together, with corrections by the outer loop. If not, wide
         holes are polished first, on their own rings only and without corrections. Small holes are
         then filled by their blocks, or, if the pixels do not resolve the sky, with corrections.
+    wide
+        Whether wide holes are polished at all.
     near
         ``(npix,)``, RING. If given and ``every`` is False, only small holes with at least one of
         these pixels are polished. Wide holes are not polished then: the unobserved pixels beyond
@@ -59,13 +61,14 @@ class Polish:
         noise_cl: float,
         steps: int,
         every: bool,
+        wide: bool = True,
         near: Mask | None,
         threads: int,
         kept: Kept,
         progress: Progress,
         device: str | None = None,
     ) -> None:
-        self._progress, self._every, self._near = progress, every, near
+        self._progress, self._every, self._wide, self._near = progress, every, wide, near
         self._observed, self._kept, self._steps = observed, kept, steps
         self._prior: dict[str, Any] = {
             "signal_cl": signal_cl,
@@ -103,7 +106,7 @@ class Polish:
             return stages
         seen = self._observed.copy()
         seen[self.small] = True
-        if self._near is None and not seen.all():
+        if self._wide and self._near is None and not seen.all():
             weights = self._first.weights
             try:
                 wide = Solver(seen, **self._prior, only="wide", weights=weights, kept=self._kept)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from typing import Literal
 
 import numpy as np
@@ -29,7 +30,7 @@ from skyfill.files.cache import Kept
 from skyfill.gaussian.bands import TaperedBands
 from skyfill.gaussian.blocks import DeviceBlocks, HoleBlocks, Kernel, affordable
 from skyfill.gaussian.loops import Course, Inner, Outer
-from skyfill.gaussian.memory import check_memory
+from skyfill.gaussian.memory import check_memory, device_bytes
 from skyfill.gaussian.pinned import Pinned, freed, unpinned
 from skyfill.gaussian.solution import Certificate, Solution
 from skyfill.gaussian.vectors import Vector, copied, rms, zeros_like
@@ -188,9 +189,11 @@ class Solver:
         if weights is None:
             weights = harmonics.pixel_weights(self.nside, threads=threads)
         self.weights = weights
-        self._sphere = sphere = harmonics.sphere_on(
-            device, self.nside, signal_cl.size - 1, threads=threads
-        )
+        sizes = np.bincount(labels[small])
+        last = signal_cl.size - 1
+        if device is not None and not _has_memory(device, self.nside, pixels.size, sizes, last):
+            device = None
+        self._sphere = sphere = harmonics.sphere_on(device, self.nside, last, threads=threads)
         self.sky = Covariance(weights, signal_cl[: lmax + 1], white, sphere=sphere)
         self.at = sphere.vector(pixels)
         if isinstance(self._noise, np.ndarray):
@@ -299,6 +302,7 @@ class Solver:
         return (
             f"{small} pixels in small holes, {wide} in wide ones, l up to "
             f"{self.sky.signal_cl.size - 1} of {self.signal_cl.size - 1}"
+            + (f", on {self._sphere.device}" if isinstance(self._sphere, DeviceSphere) else "")
         )
 
     def _tapered(self, wide: Mask, kept: Kept, most: int) -> TaperedBands:
@@ -559,6 +563,19 @@ def _labels(observed: Mask, pixels: NDArray[np.int64], apart: float, kept: Kept)
         shape=pixels.shape,
     )
     return labels
+
+
+def _has_memory(device: str, nside: int, holes: int, blocks: NDArray[np.int64], lmax: int) -> bool:
+    """Whether a device has the memory for a solve; if not, warn that the CPU solves."""
+    transforms, free = harmonics.device_memory(device, nside, lmax)
+    need = device_bytes(nside, holes, blocks, transforms)
+    if need > free:
+        warnings.warn(
+            f"the exact fill of {holes} pixels at Nside {nside} needs {need / 1e9:.1f} GB on"
+            f" {device}, and {free / 1e9:.1f} GB are free there: it runs on the CPU",
+            stacklevel=3,
+        )
+    return need <= free
 
 
 def _check_variance(seen: Map) -> None:

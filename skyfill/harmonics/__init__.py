@@ -11,7 +11,14 @@ from skyfill.harmonics.sphere import (
     parts_of,
     synthesis,
 )
-from skyfill.harmonics.spheres import DeviceSphere, DuccSphere, Sphere, device_for, sphere_on
+from skyfill.harmonics.spheres import (
+    DeviceSphere,
+    DuccSphere,
+    Sphere,
+    device_for,
+    device_memory,
+    sphere_on,
+)
 from skyfill.harmonics.transforms import (
     Rings,
     almxfl,
@@ -37,6 +44,7 @@ __all__ = [
     "coupling_library",
     "coupling_matrix",
     "device_for",
+    "device_memory",
     "lmax_of",
     "parts_of",
     "pixel_weights",

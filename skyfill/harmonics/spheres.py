@@ -22,7 +22,15 @@ from skyfill.harmonics.transforms import Rings, almxfl, filtered
 if TYPE_CHECKING:
     from skyfill.harmonics.torchsphere import TorchSphere
 
-__all__ = ["DeviceSphere", "DuccSphere", "Sphere", "Vector", "device_for", "sphere_on"]
+__all__ = [
+    "DeviceSphere",
+    "DuccSphere",
+    "Sphere",
+    "Vector",
+    "device_for",
+    "device_memory",
+    "sphere_on",
+]
 
 Alm = NDArray[np.complex128]
 Map = NDArray[np.float64]
@@ -208,21 +216,43 @@ def device_for(name: str) -> str | None:
 
     Returns
     -------
-    The device; None for the CPU, with ducc0. That is so for ``cpu``, and for devices that have no
-    float64 (``mps``).
+    The device; None for the CPU, with ducc0. That is so for ``cpu``, for devices that have no
+    float64 (``mps``), and without Triton.
+
+    Raises
+    ------
+    ValueError
+        A GPU is asked for, and there is none.
     """
     kind = name.partition(":")[0]
-    if kind not in ("auto", "cuda") or find_spec("triton") is None:
+    if kind not in ("auto", "cuda"):
         return None
     if kind == "auto" and "torch" not in sys.modules and not _DRIVER.exists():
         return None
     import torch
 
     if not torch.cuda.is_available():
-        return None
+        if kind == "auto":
+            return None
+        raise ValueError(f"device {name!r} is not available on this machine; pass `device='cpu'`")
     if kind == "auto":
-        return "cuda" if torch.cuda.get_device_capability() in _DOUBLE else None
-    return name
+        good = torch.cuda.get_device_capability() in _DOUBLE
+        name = "cuda" if good else "cpu"
+    return name if name != "cpu" and find_spec("triton") else None
+
+
+def device_memory(device: str, nside: int, lmax: int) -> tuple[float, float]:
+    """Return the bytes that transforms take on a device, and those that are free there."""
+    import torch
+
+    from skyfill.harmonics.torchsphere import bytes_needed
+
+    where = torch.device(device)
+    free = float("inf")
+    if where.type == "cuda":
+        kept = torch.cuda.memory_reserved(where) - torch.cuda.memory_allocated(where)
+        free = float(torch.cuda.mem_get_info(where)[0] + kept)
+    return float(bytes_needed(nside, lmax)), free
 
 
 @lru_cache(maxsize=2)

@@ -47,7 +47,14 @@ from skyfill.mosaic.tileset import FlatEngine, TileMean, TileSet, pixel_size, pl
 from skyfill.prior import Prior
 from skyfill.progress import Progress, Silent
 
-__all__ = ["Mosaic", "count_tiles", "planned_regions", "usual_polish", "wide_holes"]
+__all__ = [
+    "Mosaic",
+    "count_tiles",
+    "planned_regions",
+    "polishes_wide",
+    "usual_polish",
+    "wide_holes",
+]
 
 #: Without polish: distance from a hole, in HEALPix pixels, within which data are gathered twice.
 _NEAR = 8.0
@@ -162,7 +169,7 @@ class Mosaic:
         again = None
         near = self._config.near
         if near is None:
-            near = 0.0 if self.polish else _NEAR
+            near = 0.0 if self.polish and polishes_wide(self._nside, self._config) else _NEAR
         if near:
             again = ~grow(observed, near * pixel_size(self._nside))
         coarse = self._config.coarse_nside > 0
@@ -190,6 +197,7 @@ class Mosaic:
                 noise_cl=self._prior.white_cl,
                 steps=steps,
                 every=every,
+                wide=polishes_wide(self._nside, self._config),
                 near=self._near,
                 threads=self._threads,
                 device=self._device,
@@ -410,6 +418,11 @@ def usual_polish(nside: int, config: MosaicConfig) -> int:
     if config.polish is not None:
         return config.polish
     return _POLISH if nside <= config.polished_nside else _WIDE_POLISH
+
+
+def polishes_wide(nside: int, config: MosaicConfig) -> bool:
+    """Whether polish includes the wide holes."""
+    return nside <= config.wide_nside or config.polish is not None
 
 
 def count_tiles(
