@@ -128,11 +128,12 @@ def sample(
 
     Examples
     --------
-    >>> import numpy as np, skyfill, tempfile
+    >>> import numpy as np, skyfill, tempfile, warnings
     >>> prior = skyfill.Prior(8, skyfill.lcdm(), fwhm=0.3, noise_uk_arcmin=500.0)
     >>> sky = skyfill.prior.draw(prior, seed=1, aliased=True)
     >>> observed = skyfill.galactic_cut(8, np.radians(10))
-    >>> with tempfile.TemporaryDirectory() as folder:
+    >>> with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore")  # of so few samples
     ...     found = skyfill.posterior.sample(
     ...         sky, observed, folder, prior=prior, samples=4, chains=2, burn=0
     ...     )
