@@ -193,7 +193,7 @@ def _checked(record: Mapping[str, Any], cl: object, path: Path) -> Prior:
         calibration=float(record["calibration"]),
         theory=str(record["theory"]),
         noise_map=str(record.get("noise_map", "")),
-        beam=Beam.of_record(record["beam"]) if record["format"] == _WITH_BEAM else None,
+        beam=None if record.get("beam") is None else Beam.of_record(record["beam"]),
     )
     # the value in arcmin is for people, who may edit it
     said = float(record.get("fwhm_arcmin", prior.fwhm / ARCMIN))
