@@ -241,7 +241,8 @@ def cards_of(
     cards["SFMETHOD"] = (args.method, "how the holes were filled")
     if args.method in ("vae", "gaussian") and not args.mean:
         cards["SFLIKE"] = (args.fill, "noise in the holes (data) or none (signal)")
-    if args.method in ("vae", "gaussian") and args.dipole != "marginalise":
+    treated = args.method in ("vae", "gaussian") or args.dipole == "prior"
+    if treated and args.dipole != "marginalise":
         cards["SFDIPOLE"] = (args.dipole, "treatment of monopole and dipole")
     if fitter.prior is not None:
         cards |= theory.cards(fitter.prior)

@@ -26,6 +26,7 @@ VERBS = (
     "batch",
     "validate",
     "spectrum",
+    "posterior",
     "simulate",
     "mask",
     "info",

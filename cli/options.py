@@ -98,10 +98,12 @@ def add_dipole(parser: argparse.ArgumentParser) -> None:
     """Declare --dipole."""
     parser.add_argument(
         "--dipole",
-        choices=("marginalise", "fit"),
+        choices=("marginalise", "fit", "prior"),
         default="marginalise",
         help="marginalise: the uncertainty of monopole and dipole is carried into the holes; fit: "
-        "the fitted values are taken as exact (default: marginalise)",
+        "the fitted values are taken as exact, which costs 15 to 76%% in squared error; prior: "
+        "nothing is fitted, they have C_0 and C_1 of the prior, for simulations (default: "
+        "marginalise)",
     )
 
 

@@ -224,6 +224,7 @@ def _alike(one: skyfill.Prior, two: skyfill.Prior) -> bool:
     numbers = ("fwhm", "noise_uk_arcmin", "calibration")
     return (
         (one.pixel_window, one.noise_map) == (two.pixel_window, two.noise_map)
+        and one.beam == two.beam
         and one.cl.shape == two.cl.shape
         and np.allclose(one.cl, two.cl, rtol=_SAME, atol=0.0)
         and all(math.isclose(getattr(one, x), getattr(two, x), rel_tol=_SAME) for x in numbers)

@@ -102,6 +102,7 @@ def _sky(args: argparse.Namespace) -> str:
         seed=args.seed,
         cl=prior.cl,
         fwhm=prior.fwhm,
+        beam=prior.beam,
         noise_uk_arcmin=prior.noise_uk_arcmin,
         pixel_window=prior.pixel_window,
         calibration=prior.calibration,
@@ -123,7 +124,7 @@ def _warn_of_short(args: argparse.Namespace, prior: skyfill.Prior) -> None:
     last, shown = prior.cl.size - 1, 2 * args.nside
     if args.cl is None or args.lmax is not None or last >= shown:
         return
-    if math.exp(-last * (last + 1) * prior.fwhm**2 / (8 * math.log(2))) > _SHOWN:
+    if float(prior.beam_window(last)[-1]) ** 2 > _SHOWN:
         warnings.warn(
             f"{args.cl} ends at l = {last}, but Nside {args.nside} resolves l up to {shown}: the"
             " sky has no power beyond the end; pass --cl-extend to continue with ΛCDM, or --lmax"

@@ -80,6 +80,30 @@ def add_prior(parser: argparse.ArgumentParser, *, otherwise: str, fits: bool = T
         help="full width at half maximum of the Gaussian beam",
     )
     group.add_argument(
+        "--beam",
+        type=Path,
+        metavar="FILE",
+        help="tabulated beam in place of the Gaussian: text or FITS, columns ell and b_ell, or one "
+        "column from ell = 0; Planck RIMO tables BEAMWF",
+    )
+    group.add_argument(
+        "--beam-squared",
+        action=argparse.BooleanOptionalAction,
+        help="whether --beam holds B_ell² (default: as its column is named, else b_ell)",
+    )
+    group.add_argument(
+        "--beam-column",
+        type=options.field,
+        metavar="COLUMN",
+        help="column of the beam in the file of --beam",
+    )
+    group.add_argument(
+        "--beam-hdu",
+        type=options.field,
+        metavar="HDU",
+        help="table of the beam if --beam is FITS: BEAMWF_143X143",
+    )
+    group.add_argument(
         "--noise-uk-arcmin",
         type=options.amount,
         metavar="RMS",
@@ -94,8 +118,8 @@ def add_prior(parser: argparse.ArgumentParser, *, otherwise: str, fits: bool = T
         group.add_argument(
             "--no-fit",
             action="store_true",
-            help="fit nothing: no beam unless --beam-arcmin is given, no noise unless "
-            "--noise-uk-arcmin is given",
+            help="fit nothing: no beam unless --beam-arcmin or --beam is given, no noise "
+            "unless --noise-uk-arcmin is given",
         )
 
 
@@ -130,6 +154,16 @@ def check(args: argparse.Namespace) -> None:
     for name, is_given in about.items():
         if is_given and args.cl is None:
             raise ValueError(f"{name} is an option of --cl FILE; pass --cl as well")
+    about = {
+        "--beam-squared": args.beam_squared is not None,
+        "--beam-column": args.beam_column is not None,
+        "--beam-hdu": args.beam_hdu is not None,
+    }
+    for name, is_given in about.items():
+        if is_given and args.beam is None:
+            raise ValueError(f"{name} is an option of --beam FILE; pass --beam as well")
+    if args.beam is not None and args.beam_arcmin is not None:
+        raise ValueError("--beam-arcmin and --beam are two beams: give one of them")
     if getattr(args, "save_prior", None) is not None:
         skyfill.check_writable(args.save_prior, overwrite=args.overwrite)
 
@@ -145,6 +179,7 @@ def given(args: argparse.Namespace, header: skyfill.Prior | None = None) -> skyf
     return skyfill.prior.Given(
         **words,
         fwhm=None if args.beam_arcmin is None else math.radians(args.beam_arcmin / 60),
+        beam=tabulated(args),
         noise_uk_arcmin=args.noise_uk_arcmin,
         pixel_window=args.pixel_window,
         base=base,
@@ -187,6 +222,17 @@ def spectrum(args: argparse.Namespace) -> skyfill.prior.SpectrumFile | None:
         )
 
 
+def tabulated(args: argparse.Namespace) -> skyfill.prior.Beam | None:
+    """Read --beam; None without the option."""
+    if args.beam is None:
+        return None
+    names = {name: f"--beam-{name}" for name in ("column", "hdu")}
+    with wording.naming(**names):
+        return skyfill.prior.read_beam(
+            args.beam, squared=args.beam_squared, column=args.beam_column, hdu=args.beam_hdu
+        )
+
+
 def given_cl(args: argparse.Namespace) -> NDArray[np.float64]:
     """Give the spectrum of --cl, or ΛCDM."""
     known = spectrum(args)
@@ -208,6 +254,7 @@ def lines(args: argparse.Namespace, prior: skyfill.Prior | None) -> list[str]:
         return ["prior    none: this method has no prior"]
     known = spectrum(args)
     said = [f"{args.cl.name}: {line}" for line in _said(known)]
+    said += _said_of_beam(prior)
     if vars(args).get("noise_map") is not None:
         said.append(f"{args.noise_map.name}: noise map, replaces the white noise above")
     return [f"prior    {skyfill.inpaint.describe_prior(prior)}", *[f"         {x}" for x in said]]
@@ -221,19 +268,35 @@ def as_json(args: argparse.Namespace, prior: skyfill.Prior | None) -> dict[str, 
     return {
         "text": skyfill.inpaint.describe_prior(prior),
         "theory": prior.theory,
-        "beam_arcmin": math.degrees(prior.fwhm) * 60,
+        "beam_arcmin": math.degrees(prior.beam_fwhm) * 60,
+        "beam_table": _table(prior.beam),
         "noise_uk_arcmin": prior.noise_uk_arcmin,
         "calibration": prior.calibration,
         "pixel_window": prior.pixel_window,
         "noise_map": str(vars(args).get("noise_map") or "") or None,
         "origin": {name: prior.origin(name) for name in skyfill.prior.NUMBERS},
-        "said": _said(known),
+        "said": _said(known) + _said_of_beam(prior),
     }
 
 
 def _said(known: skyfill.prior.SpectrumFile | None) -> list[str]:
     """Say how the file of --cl was read, with the options of the command line."""
     return [] if known is None else [wording.as_options(line) for line in known.said]
+
+
+def _said_of_beam(prior: skyfill.Prior) -> list[str]:
+    """Say how a tabulated beam was read, and what is beyond its end."""
+    if prior.beam is None:
+        return []
+    lines = map(wording.as_options, prior.beam.lines(prior.lmax))
+    return [f"{prior.beam.name}: {line}" for line in lines]
+
+
+def _table(beam: skyfill.prior.Beam | None) -> dict[str, Any] | None:
+    """Name a tabulated beam for JSON."""
+    if beam is None:
+        return None
+    return {"file": beam.name, "sha256": beam.sha256, "lmax": beam.lmax}
 
 
 def cards(prior: skyfill.Prior) -> Cards:
@@ -246,15 +309,25 @@ def cards(prior: skyfill.Prior) -> Cards:
         "pixel_window": "window",
     }
     origins = " ".join(f"{word}={prior.origin(name)}" for name, word in short.items())
+    beam = {} if prior.beam is None else _beam_cards(prior.beam)
     return {
         "SFCL": (prior.theory, "theory C_ell"),
-        "SFBEAM": (float(f"{math.degrees(prior.fwhm) * 60:.6g}"), "[arcmin] FWHM of the beam"),
+        "SFBEAM": (float(f"{math.degrees(prior.beam_fwhm) * 60:.6g}"), "[arcmin] FWHM of the beam"),
+        **beam,
         "SFNOISE": (float(f"{prior.noise_uk_arcmin:.6g}"), "[uK arcmin] white noise"),
         "SFCALIB": (round(prior.calibration, 5), "factor of the power of the theory"),
         "SFPIXWIN": (prior.pixel_window, "does the map include the pixel window?"),
         "SFORIGIN": (origins, ""),
         "SFFITTED": (bool(prior.fitted), "is any of the prior fitted to this map?"),
     }
+
+
+def _beam_cards(beam: skyfill.prior.Beam) -> Cards:
+    """Record a tabulated beam; the SFBEAM of its fill is that of the nearest Gaussian."""
+    cards: Cards = {"SFBEAMF": (beam.name, "tabulated beam; SFBEAM: nearest Gaussian")}
+    if beam.sha256:
+        cards["SFBEAMSH"] = (beam.sha256, "sha256 of its file")
+    return cards
 
 
 def attached(prior: skyfill.Prior | None) -> tuple[str, bytes]:

@@ -28,6 +28,7 @@ OTHER_NAMES = {
     "observed": "--mask",
     "radii": "--radius-arcmin",
     "radius": "--radius-arcmin",
+    "squared": "--beam-squared",
     "test_values": "--test-map",
     "variance": "--noise-variance",
 }

@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # `name as name` marks a re-export for type checkers
     from skyfill import inpaint as inpaint
     from skyfill import maps as maps
     from skyfill import mosaic as mosaic
+    from skyfill import posterior as posterior
     from skyfill import prior as prior
     from skyfill import report as report
     from skyfill import spectra as spectra
@@ -135,6 +136,7 @@ _ROOMS = (
     "inpaint",
     "maps",
     "mosaic",
+    "posterior",
     "prior",
     "report",
     "spectra",

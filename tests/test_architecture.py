@@ -19,7 +19,7 @@ ROWS = (
     {"holes"},
     {"prior", "tiling"},
     {"gaussian", "spectra"},
-    {"batch", "mosaic"},
+    {"batch", "mosaic", "posterior"},
     {"dataset"},
     {"cosmovae"},
     {"inpaint"},
@@ -29,7 +29,7 @@ ROWS = (
 ROW = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 # Heavy or telling libraries, and the rooms that may use them.
 KEPT_IN = {
-    "astropy": {"batch", "holes", "maps", "prior", "spectra", "tiling"},
+    "astropy": {"batch", "holes", "maps", "posterior", "prior", "spectra", "tiling"},
     "camb": set(),
     "distributed": {"batch"},
     "ducc0": {"harmonics"},
@@ -43,7 +43,16 @@ KEPT_IN = {
     "rich": set(),
     "safetensors": {"vae"},
     "pymaster": {"harmonics"},
-    "scipy": {"diffuse", "fidelity", "gaussian", "mosaic", "prior", "spectra", "tiling"},
+    "scipy": {
+        "diffuse",
+        "fidelity",
+        "gaussian",
+        "mosaic",
+        "posterior",
+        "prior",
+        "spectra",
+        "tiling",
+    },
     "threadpoolctl": {"gaussian"},
     "torch": {"cosmovae", "gaussian", "harmonics", "vae"},
     "triton": {"harmonics"},

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from skyfill.dataset.geometry import TileGeometry
 from skyfill.healpix.checks import check_seed
-from skyfill.prior import Prior
+from skyfill.prior import Beam, Prior
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
@@ -184,6 +184,8 @@ def open_tiles(path: str | Path) -> TileDataset:
         geometry = TileGeometry(**{**facts["geometry"], "spacing_deg": _pair(facts["geometry"])})
         prior = dict(facts["prior"])
         prior |= {"cl": group["cl"][:], "fitted": tuple(prior["fitted"])}
+        if "beam" in prior:
+            prior["beam"] = Beam.of_record(prior["beam"])
         small = {name: group[name][:] for name in SMALL}
         n, size = small["role"].size, geometry.size
         shapes = dict.fromkeys(small, (n,)) | dict.fromkeys(LARGE, (n, size, size))

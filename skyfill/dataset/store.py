@@ -129,12 +129,13 @@ def write_tiles(
         chosen = np.sort(np.argsort(turns, kind="stable")[:limit])
         lon, lat = lon[chosen], lat[chosen]
     held_out = _held_out(geometry, split, lon, lat)
+    beam = {} if prior.beam is None else {"beam": prior.beam.record()}
     facts = {
         "kind": KIND,
         "format": FORMAT,
         "unit": "uK",
         "geometry": asdict(geometry),
-        "prior": {name: getattr(prior, name) for name in _NUMBERS} | {"cl": None},
+        "prior": {name: getattr(prior, name) for name in _NUMBERS} | beam | {"cl": None},
         "split": split,
         "about": dict(about or {}),
     }

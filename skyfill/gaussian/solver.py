@@ -17,6 +17,7 @@ varies, more outer iterations correct the approximation of Q; the result is exac
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from typing import Literal
@@ -264,6 +265,36 @@ class Solver:
             kept=kept,
             device=device,
         )
+
+    def with_signal(self, signal_cl: Map) -> Solver:
+        """Give a solver for another spectrum of the signal that shares the blocks of this one.
+
+        Its means are exact for the new spectrum. Blocks and bands of the old one only speed the
+        inner loop up, and the less the two differ, the more. The tolerance stays in units of the
+        old rms. `variance`, `small_fill` and `small_change` remain those of the old spectrum.
+
+        Parameters
+        ----------
+        signal_cl
+            ``(lmax + 1,)``, µK², with the same lmax.
+
+        Raises
+        ------
+        ValueError
+            The spectrum has another length.
+        """
+        if signal_cl.shape != self.signal_cl.shape:
+            raise ValueError(
+                f"signal_cl must be {self.signal_cl.shape} as before, got {signal_cl.shape}"
+            )
+        other = copy.copy(self)
+        other.signal_cl = signal_cl
+        inner_cl = signal_cl[: self.sky.signal_cl.size]
+        other.sky = self.sky.with_signal(inner_cl)
+        if self.holes.size:
+            other.inner = self.inner.with_signal(inner_cl)
+            other._pinned = None  # noqa: SLF001 - it is of this class
+        return other
 
     def __str__(self) -> str:
         """Summarise the holes and multipoles."""

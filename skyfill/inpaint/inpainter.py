@@ -107,9 +107,13 @@ class Inpainter:
         ``data``: realizations have noise in the holes like the noise around them; ``signal``:
         realizations have no noise in the holes.
     dipole
-        Treatment of monopole and dipole. They are fitted to the observed sky, subtracted, and added
-        back to the fill. ``marginalise``: the fit's uncertainty is carried into the holes. ``fit``:
-        the fit is taken as exact, which biases l < 20. ``diffuse`` always uses ``fit``.
+        Treatment of monopole and dipole. ``marginalise``: they are fitted to the observed sky,
+        subtracted, and added back to the fill; the fit's uncertainty is carried into the holes.
+        ``fit``: the same, but the fit is taken as exact, which biases l < 20 and costs 15 to 76% in
+        squared error (`docs/how-it-works.md`). ``prior``: nothing is
+        fitted or subtracted; monopole and dipole have the C_0 and C_1 of the prior, for simulations
+        and for fields whose C_0 and C_1 are known. A sky whose monopole or dipole contradicts them
+        is refused. ``diffuse`` uses ``fit``, unless ``prior`` is given with ``polish``.
     polish
         Number of exact iterations after ``vae`` or ``diffuse``. Default: none after ``diffuse``,
         `MosaicConfig.polish` after ``vae``.
@@ -260,6 +264,7 @@ class Inpainter:
         self._noise_variance = noise_variance(noise_rms, seen)
         self._fits, self.prior = self._prior_of(prior)
         self.plausibility = self._judge(seen)
+        self._check_dipole()
         setup = Setup(
             observed=seen,
             holes=some,
@@ -328,7 +333,7 @@ class Inpainter:
             return False, complete
         refuse_flat(self._values, seen)
         self._progress.stage("prior")
-        fitted = given.fitted_to(self._data(), seen, threads=self.options.threads)
+        fitted = given.fitted_to(self._bare(), seen, threads=self.options.threads)
         self._progress.done(describe_prior(fitted))
         return True, fitted
 
@@ -363,6 +368,7 @@ class Inpainter:
         other._seed = latent_seed(check_seed(seed))  # noqa: SLF001 - it is of this class
         other._take(values)  # noqa: SLF001
         other.plausibility = other._judge(self.observed)  # noqa: SLF001
+        other._check_dipole()  # noqa: SLF001
         return other
 
     def _judge(self, seen: Mask) -> Plausibility | None:
@@ -375,7 +381,7 @@ class Inpainter:
                     )
                 warnings.warn(WRONG_ORDER, stacklevel=4)
             return None
-        found = judge(self._data(), seen, self.prior, noise_variance=self._noise_variance)
+        found = judge(self._bare(), seen, self.prior, noise_variance=self._noise_variance)
         if found.verdict == "refused" and not self.options.trust_prior:
             raise UnlikelyPriorError(
                 f"the prior does not describe the observed sky: {found}. To fill it nevertheless,"
@@ -385,30 +391,61 @@ class Inpainter:
             warnings.warn(f"the prior may not describe the observed sky: {found}", stacklevel=4)
         return found
 
+    def _check_dipole(self) -> None:
+        """Refuse, or warn of, a monopole or dipole that the prior in charge of them forbids."""
+        if self.options.removes_dipole or self.prior is None:
+            return
+        found = self._dipole.contradiction(
+            self._values, self.prior, noise_variance=self._noise_variance
+        )
+        if found is None:
+            return
+        if not self.options.trust_prior:
+            raise UnlikelyPriorError(
+                f"{found}; pass `dipole='marginalise'`, or give C_0 and C_1 in `cl`. To fill it"
+                " nevertheless, pass `trust_prior=True`"
+            )
+        warnings.warn(found, stacklevel=4)
+
     def _take(self, values: Map) -> None:
         """Store a map unchanged, and its fitted monopole and dipole."""
         self._values = values
-        self._low = self._dipole.alm(values)
+        self._fitted_low = self._dipole.alm(values)
+        #: The monopole and dipole that are set aside; None if the prior has them.
+        self._low = self._fitted_low if self.options.removes_dipole else None
 
     def _restored(self, fill: Map) -> Map:
         """Add monopole and dipole back to a fill, in place."""
+        if self._low is None:
+            return fill
         for part, low in self._dipole.parts(self._low):
             first = int(np.count_nonzero(self.holes[: part.start]))
             chosen = low[self.holes[part]]
             fill[first : first + chosen.size] += chosen
         return fill
 
+    def _bare(self) -> Map:
+        """Return the map without its fitted monopole and dipole, to fit and to judge a prior."""
+        return self._less(self._fitted_low)
+
     def _data(self, latent: Map | None = None) -> Map:
-        """Return the map without monopole and dipole, minus a latent sky; 0 where missing.
+        """Return the map that is filled, minus a latent sky; 0 where missing.
 
         The array of the latent sky is reused for the result.
         """
+        return self._less(self._low, latent)
+
+    def _less(self, low_alm: NDArray[np.complex128] | None, latent: Map | None = None) -> Map:
+        """Return the map minus a monopole and dipole and a latent sky; 0 where missing."""
         kind = self._values.dtype if self._method.single else np.float64
         out = np.zeros(self._values.size, kind) if latent is None else latent
-        for part, low in self._dipole.parts(self._low):
-            np.subtract(low, self._values[part], out=low)
-            out[part] += low
-            np.negative(out[part], out=out[part])
+        if low_alm is None:
+            np.subtract(self._values, out, out=out)
+        else:
+            for part, low in self._dipole.parts(low_alm):
+                np.subtract(low, self._values[part], out=low)
+                out[part] += low
+                np.negative(out[part], out=out[part])
         if self._unread is None:
             out[self.holes] = 0.0
         else:
@@ -503,7 +540,7 @@ class Inpainter:
             seed=(self._seed, index),
             noise_variance=self._noise_variance,
             data_like=self.options.fill == "data",
-            dipole=None if self.options.marginal else self._dipole,
+            dipole=self._dipole if self.options.dipole == "fit" else None,
             threads=self.options.threads,
         )
         self._progress.done(f"seed {self._seed}, index {index}")
@@ -576,10 +613,12 @@ class Inpainter:
 
 def describe_prior(prior: Prior) -> str:
     """Describe a prior in one line, with the origin of each number."""
-    beam, effective = (math.degrees(x) * 60 for x in (prior.fwhm, prior.effective_fwhm))
+    beam, effective = (math.degrees(x) * 60 for x in (prior.beam_fwhm, prior.effective_fwhm))
+    table = "" if prior.beam is None else f"{prior.beam.name}, like "
+    origin = prior.origin("fwhm")
     within = f", {effective:.2f} with the pixel window" if prior.pixel_window else ""
     return (
-        f"{prior.theory} ({prior.origin('cl')}), beam {beam:.2f} arcmin ({prior.origin('fwhm')}"
+        f"{prior.theory} ({prior.origin('cl')}), beam {table}{beam:.2f} arcmin ({origin}"
         f"{within}), noise {prior.noise_uk_arcmin:.1f} uK.arcmin"
         f" ({prior.origin('noise_uk_arcmin')}), power x {prior.calibration:.3f}"
         f" ({prior.origin('calibration')}), pixel window {'yes' if prior.pixel_window else 'no'}"

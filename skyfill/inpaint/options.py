@@ -16,7 +16,7 @@ __all__ = ["DIPOLES", "FILLS", "METHODS", "FillOptions"]
 
 METHODS = ("vae", "gaussian", "diffuse", "cosmovae")
 FILLS = ("data", "signal")
-DIPOLES = ("marginalise", "fit")
+DIPOLES = ("marginalise", "fit", "prior")
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,12 @@ class FillOptions:
                 raise ValueError(f"{name} {value!r} is unknown; choose one of {', '.join(known)}")
         if self.method == "cosmovae" and self.polish:
             raise ValueError("cosmovae has no prior to polish with; use vae, or drop `polish`")
+        uninformed = self.method == "cosmovae" or (self.method == "diffuse" and not self.polish)
+        if self.dipole == "prior" and uninformed:
+            raise ValueError(
+                f"{self.method} has no prior to give monopole and dipole; drop `dipole='prior'`, or"
+                " use another method (diffuse has a prior with `polish`)"
+            )
         for name, least in (("threads", 0), ("polish", 0), ("refine", 0), ("batch_size", 1)):
             count = getattr(self, name)
             if count is not None:
@@ -97,6 +103,11 @@ class FillOptions:
     def marginal(self) -> bool:
         """Whether the uncertainty of the monopole and dipole fit is carried into the holes."""
         return self.dipole == "marginalise"
+
+    @property
+    def removes_dipole(self) -> bool:
+        """Whether monopole and dipole are fitted, set aside and put back at the end."""
+        return self.dipole != "prior"
 
     @property
     def mosaic(self) -> MosaicConfig:

@@ -37,6 +37,8 @@ FILL_CARDS = (
     "SFDIPOLE",
     "SFCL",
     "SFBEAM",
+    "SFBEAMF",
+    "SFBEAMSH",
     "SFNOISE",
     "SFNOIMAP",
     "SFCALIB",

@@ -1,5 +1,6 @@
 """Model of a sky before it is observed: its spectrum, beam, pixel window and noise."""
 
+from skyfill.prior.beam import Beam, read_beam
 from skyfill.prior.drawing import draw, draw_signal, draw_white
 from skyfill.prior.fitting import fit
 from skyfill.prior.given import Given, as_given, for_map
@@ -36,6 +37,7 @@ __all__ = [
     "PRIOR_HDU",
     "WRONG_ORDER",
     "Band",
+    "Beam",
     "Given",
     "Plausibility",
     "Prior",
@@ -52,6 +54,7 @@ __all__ = [
     "lcdm",
     "pixel_window",
     "prior_hdu",
+    "read_beam",
     "read_cl",
     "read_prior",
     "read_spectrum",

@@ -10,8 +10,14 @@ from numpy.typing import NDArray
 
 from skyfill import harmonics
 from skyfill.healpix.stokes import nside_of
+from skyfill.prior.model import Prior
 
 __all__ = ["Dipole"]
+
+#: Largest multipole whose power is counted where a mask mixes it with monopole and dipole.
+_COUPLED = 256
+#: χ² of four degrees of freedom above which a prior is contradicted: a chance of 4e-10.
+_UNLIKELY = 50.0
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -69,6 +75,62 @@ class Dipole:
                 vector[2] * math.sqrt(4 * math.pi / 3),
                 complex(-vector[0], vector[1]) * math.sqrt(2 * math.pi / 3),
             ]
+        )
+
+    def contradiction(
+        self, values: NDArray[np.floating], prior: Prior, *, noise_variance: Map | None = None
+    ) -> str | None:
+        """Say how monopole and dipole of the observed sky contradict C_0 and C_1 of a prior.
+
+        The sums of the observed sky times 1, z, x and y are compared with their covariance, to
+        which other multipoles contribute through the mask, by χ² of four degrees of freedom.
+
+        Parameters
+        ----------
+        values
+            ``(npix,)``, µK, RING; unobserved pixels are not read.
+        prior
+            Prior of the map.
+        noise_variance
+            ``(npix,)``, µK²: noise in each pixel, in place of the prior's.
+
+        Returns
+        -------
+        A sentence; None if they agree.
+        """
+        white: Map | float = prior.white_cl * values.size / (4 * math.pi)
+        if noise_variance is not None:
+            white = noise_variance + prior.aliased_cl * values.size / (4 * math.pi)
+        lmax = min(prior.lmax, _COUPLED)
+        signal = prior.signal_cl(lmax)
+        data = np.where(self._observed, values, 0.0)
+        weights, moments, images = [], [], []
+        for unit in np.eye(4):
+            mono, z, x, y = unit
+            alm = np.array([mono, z, (x + 1j * y) / math.sqrt(2)])
+            weight = harmonics.synthesis(alm, self._nside, threads=self._threads)
+            weight *= self._observed
+            weights.append(weight)
+            moments.append(float(weight @ data))
+            images.append(harmonics.adjoint(weight, lmax=lmax, threads=self._threads))
+        covariance = np.empty((4, 4))
+        for row in range(4):
+            seen = harmonics.almxfl(images[row], signal)
+            noisy = white * weights[row]
+            for column in range(4):
+                # m-major: the first lmax + 1 have m = 0, the others stand for m and -m
+                each = (np.conj(images[column]) * seen).real
+                total = 2 * float(each.sum()) - float(each[: lmax + 1].sum())
+                covariance[row, column] = total + float(noisy @ weights[column])
+        chi2 = float(moments @ np.linalg.pinv(covariance, rcond=1e-10, hermitian=True) @ moments)
+        if chi2 < _UNLIKELY:
+            return None
+        low = self.alm(values)
+        monopole = abs(low[0]) / math.sqrt(4 * math.pi)
+        dipole = math.sqrt(3 / (4 * math.pi) * (abs(low[1]) ** 2 + 2 * abs(low[2]) ** 2))
+        return (
+            f"the observed sky has a monopole of {monopole:.3g} µK and a dipole of {dipole:.3g} µK,"
+            f" which C_0 and C_1 of the prior do not allow (chi² {chi2:.3g} of 4)"
         )
 
     def parts(self, alm: NDArray[np.complex128]) -> Iterator[tuple[slice, Map]]:

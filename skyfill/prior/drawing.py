@@ -13,7 +13,7 @@ from skyfill.healpix.checks import check_seed
 from skyfill.healpix.jit import compiled
 from skyfill.prior.model import Prior
 
-__all__ = ["draw", "draw_signal", "draw_white"]
+__all__ = ["draw", "draw_of_cl", "draw_signal", "draw_white"]
 
 #: Multipoles of which random numbers are drawn at a time.
 _ROWS = 512
@@ -86,12 +86,20 @@ def draw_signal(
     """Draw only the signal of `draw`, with the same arguments."""
     lmax = prior.lmax if lmax is None else lmax
     random = np.random.default_rng(_streams(seed, index)[0])
+    return draw_of_cl(prior.signal_cl(lmax), prior.nside, random, threads=threads)
+
+
+def draw_of_cl(
+    cl: NDArray[np.float64], nside: int, random: np.random.Generator, *, threads: int = 0
+) -> NDArray[np.float64]:
+    """Draw a Gaussian sky from a spectrum, ``(lmax + 1,)``, µK²; give it as ``(npix,)``, µK."""
+    lmax = cl.size - 1
     alm = np.empty((lmax + 1) * (lmax + 2) // 2, dtype=np.complex128)
-    root = np.sqrt(prior.signal_cl(lmax))
+    root = np.sqrt(cl)
     for first in range(0, lmax + 1, _ROWS):
         last = min(first + _ROWS, lmax + 1)
         _pack(random.standard_normal(last**2 - first**2), first, last, lmax, root, alm)
-    return harmonics.synthesis(alm, prior.nside, threads=threads)
+    return harmonics.synthesis(alm, nside, threads=threads)
 
 
 def draw_white(

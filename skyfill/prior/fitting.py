@@ -12,6 +12,7 @@ from scipy import optimize
 from skyfill import harmonics
 from skyfill.healpix.arrays import pair_of
 from skyfill.healpix.stokes import nside_of
+from skyfill.prior.beam import Beam
 from skyfill.prior.model import ARCMIN, LCDM, Prior, lcdm
 
 __all__ = ["fit"]
@@ -32,6 +33,7 @@ def fit(
     fwhm: float | None = None,
     noise_uk_arcmin: float | None = None,
     pixel_window: bool | None = None,
+    beam: Beam | None = None,
     threads: int = 0,
 ) -> Prior:
     """Fit beam, noise and calibration to the observed part of a map.
@@ -56,6 +58,8 @@ def fit(
         Whether to multiply the beam by the pixel window. If None, a given beam is multiplied, and
         for a fitted one both are tried and the better is kept, since not every map has a pixel
         window.
+    beam
+        A tabulated beam in place of the Gaussian; it is not fitted.
     threads
         Threads of the transforms.
 
@@ -76,14 +80,15 @@ def fit(
         lcdm() if cl is None else np.asarray(cl, dtype=np.float64),
         fwhm=0.0 if fwhm is None else fwhm,
         noise_uk_arcmin=0.0 if noise_uk_arcmin is None else noise_uk_arcmin,
+        beam=beam,
     )
     theory = known.cl
     if theory.size < 3 or not theory[2:].any():
         raise ValueError("C_l must have power at l = 2 and beyond, to fit anything")
-    free = {"fwhm": fwhm is None, "noise_uk_arcmin": noise_uk_arcmin is None}
+    free = {"fwhm": fwhm is None and beam is None, "noise_uk_arcmin": noise_uk_arcmin is None}
     free["calibration"] = any(free.values())
     names = tuple(name for name, is_free in free.items() if is_free)
-    either = fwhm is None and pixel_window is None
+    either = free["fwhm"] and pixel_window is None
     assumed = {
         "cl": cl is None,
         "pixel_window": pixel_window is None and not either,
@@ -98,6 +103,7 @@ def fit(
         theory=LCDM if cl is None else Prior.theory,
         fitted=(*names, "pixel_window") if either else names,
         assumed=tuple(name for name, is_assumed in assumed.items() if is_assumed),
+        beam=known.beam,
     )
     if not observed.any():
         raise ValueError("no pixel is observed: there is nothing to fit a prior to")

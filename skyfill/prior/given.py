@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from skyfill.healpix.arrays import pair_of
 from skyfill.healpix.stokes import nside_of
+from skyfill.prior.beam import Beam, as_beam
 from skyfill.prior.dipole import Dipole
 from skyfill.prior.fitting import fit
 from skyfill.prior.model import LCDM, NUMBERS, Prior, lcdm
@@ -69,6 +70,8 @@ class Given:
         ``(lmax + 1,)``, µK²; Planck-2018 ΛCDM if None.
     fwhm
         Full width at half maximum of the Gaussian beam, radians.
+    beam
+        A tabulated beam in place of the Gaussian: a `Beam`, or b_l from l = 0.
     noise_uk_arcmin
         White noise, µK·arcmin.
     pixel_window
@@ -88,8 +91,12 @@ class Given:
     theory: str = Prior.theory
     base: Prior | None = None
     fit: bool = True
+    beam: Beam | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "beam", as_beam(self.beam))
+        if self.beam is not None and self.fwhm is not None:
+            raise ValueError("`fwhm` and `beam` are two beams: give one of them")
         if self.base is not None and not isinstance(self.base, Prior):
             raise ValueError(
                 f"base must be a skyfill.Prior, got {type(self.base).__name__}; a file of one is"
@@ -106,7 +113,7 @@ class Given:
     @property
     def fits(self) -> bool:
         """Whether anything has to be fitted to a map."""
-        open_ended = self.fwhm is None or self.noise_uk_arcmin is None
+        open_ended = (self.fwhm is None and self.beam is None) or self.noise_uk_arcmin is None
         return self.base is None and self.fit and open_ended
 
     def complete(self, nside: int) -> Prior | None:
@@ -160,6 +167,7 @@ class Given:
             fwhm=self.fwhm,
             noise_uk_arcmin=self.noise_uk_arcmin,
             pixel_window=self.pixel_window,
+            beam=self.beam,
             threads=threads,
         )
         return found if self.cl is None else replace(found, theory=self.theory)
@@ -173,10 +181,14 @@ class Given:
             )
         names = ("cl", "fwhm", "noise_uk_arcmin", "pixel_window")
         chosen = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        if self.beam is not None:
+            chosen |= {"beam": self.beam, "fwhm": 0.0}
+        elif self.fwhm is not None:
+            chosen["beam"] = None
         if not chosen:
             return base
         assumed: set[str] = set()
-        if self.fwhm is not None and self.pixel_window is None:
+        if "fwhm" in chosen and self.pixel_window is None:
             # A fitted beam may include the pixel window; the beam of an instrument does not.
             chosen["pixel_window"] = True
             assumed = {"pixel_window"}

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill.healpix.checks import check_angle, check_nside, check_whole
+from skyfill.prior.beam import Beam, as_beam
 
 __all__ = ["ARCMIN", "LCDM", "NUMBERS", "Prior", "gaussian_beam", "lcdm", "pixel_window"]
 
@@ -120,7 +121,7 @@ class Prior:
     cl
         ``(lmax + 1,)`` spectrum of the sky before beam and pixels, µK².
     fwhm
-        Full width at half maximum of the Gaussian beam, radians.
+        Full width at half maximum of the Gaussian beam, radians; 0 with ``beam``.
     noise_uk_arcmin
         White noise: standard deviation in a pixel of one square arcminute, µK.
     pixel_window
@@ -132,6 +133,9 @@ class Prior:
         Name of ``cl``, for headers and messages.
     noise_map
         Name of the noise map that replaced the white noise, if any.
+    beam
+        A tabulated beam in place of the Gaussian: a `Beam`, or b_l from l = 0, ``(lmax + 1,)``. Its
+        origin is that of ``fwhm``.
     fitted, recorded, assumed
         Names from `NUMBERS`: numbers that were fitted to the map, read from the header of a file,
         or assumed by default. All others were given.
@@ -139,7 +143,8 @@ class Prior:
     Raises
     ------
     ValueError
-        A number is negative or not finite, ``cl`` has no power, or the beam is wider than the sky.
+        A number is negative or not finite, ``cl`` has no power, the beam is wider than the sky,
+        both ``fwhm`` and ``beam`` are given, or ``beam`` ends too early for the map.
 
     Examples
     --------
@@ -165,6 +170,7 @@ class Prior:
     recorded: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
     noise_map: str = ""
+    beam: Beam | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nside", check_nside(self.nside))
@@ -180,6 +186,11 @@ class Prior:
         if not self.calibration:
             raise ValueError("calibration must be above zero: the sky has power")
         object.__setattr__(self, "fwhm", check_angle(self.fwhm, "fwhm"))
+        object.__setattr__(self, "beam", as_beam(self.beam))
+        if self.beam is not None:
+            if self.fwhm:
+                raise ValueError("`fwhm` and `beam` are two beams: give one of them")
+            self.beam.check_reach(self.nside)
         if self.cl.ndim != 1:
             raise ValueError(
                 f"cl must be one spectrum from l = 0, (lmax + 1,), not {self.cl.shape}"
@@ -211,10 +222,19 @@ class Prior:
 
     def transfer(self, lmax: int) -> NDArray[np.float64]:
         """Give the share of the sky's power in the map, calibration b_l² p_l², ``(lmax + 1,)``."""
-        kept = self.calibration * gaussian_beam(self.fwhm, lmax) ** 2
+        kept = self.calibration * self.beam_window(lmax) ** 2
         if self.pixel_window:
             kept *= pixel_window(self.nside, lmax) ** 2
         return np.asarray(kept)
+
+    def beam_window(self, lmax: int) -> NDArray[np.float64]:
+        """Give b_l of the beam, tabulated or Gaussian, ``(lmax + 1,)``."""
+        return gaussian_beam(self.fwhm, lmax) if self.beam is None else self.beam.at(lmax)
+
+    @property
+    def beam_fwhm(self) -> float:
+        """FWHM of the Gaussian beam, or of the Gaussian nearest to the tabulated one, radians."""
+        return self.fwhm if self.beam is None else self.beam.fwhm
 
     def signal_cl(self, lmax: int | None = None) -> NDArray[np.float64]:
         """Give C_l b_l² p_l² of the map's signal, ``(lmax + 1,)``, µK²."""
@@ -224,7 +244,7 @@ class Prior:
     def effective_fwhm(self) -> float:
         """FWHM of the Gaussian that approximates beam and pixel window together, radians."""
         pixel = pixel_window(self.nside, self.nside)[-1] if self.pixel_window else 1.0
-        return math.sqrt(self.fwhm**2 - 16 * math.log(2) * math.log(pixel) / self.nside**2)
+        return math.sqrt(self.beam_fwhm**2 - 16 * math.log(2) * math.log(pixel) / self.nside**2)
 
     @property
     def noise_cl(self) -> float:

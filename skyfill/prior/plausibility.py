@@ -464,7 +464,7 @@ def _causes(measured: list[_Scatter], prior: Prior, noise: float) -> tuple[str, 
             f"the map has too little power about l = {small.ell:.0f} alone: a sky that was"
             " simulated to a smaller l than its pixels show needs its spectrum as `cl`, to that l"
         )
-    unsaid = {"fwhm": prior.fwhm, "noise_uk_arcmin": prior.noise_uk_arcmin}
+    unsaid = {"fwhm": prior.beam_fwhm, "noise_uk_arcmin": prior.noise_uk_arcmin}
     for name, value in unsaid.items():
         if prior.origin(name) == "assumed" and value == 0:
             causes.append(f"`{name}` was assumed to be 0, not fitted: give it")
@@ -505,9 +505,23 @@ def _alternatives(prior: Prior, noise: float) -> Iterator[tuple[str, float, Prio
             yield f"the map is {unit}, but taken for µK: correct its unit", square, prior, noise
     for power in (1e-6, 1e-12):
         yield "the map is in µK, but taken for a larger unit: correct its unit", power, prior, noise
+    for cause, other in _other_beams(prior):
+        yield cause, 1.0, other, noise
     if prior.origin("noise_uk_arcmin") == "given" and prior.noise_uk_arcmin:
         words = "`noise_uk_arcmin` is the noise of a square arcminute, not that of a pixel"
         yield words, 1.0, prior, prior.noise_uk_arcmin**2
+
+
+def _other_beams(prior: Prior) -> Iterator[tuple[str, Prior]]:
+    """List the other reading of a tabulated beam."""
+    if prior.beam is None or prior.origin("fwhm") != "given":
+        return
+    window = prior.beam.window
+    for kind, table in (
+        ("holds B_l², not b_l: pass `squared=True`", np.sqrt(np.abs(window))),
+        ("holds b_l, not B_l²: pass `squared=False`", window**2),
+    ):
+        yield f"the beam {kind}", replace(prior, beam=replace(prior.beam, window=table))
 
 
 def _explains(measured: list[_Scatter], factor: float, prior: Prior, noise: float) -> bool:
@@ -518,7 +532,10 @@ def _explains(measured: list[_Scatter], factor: float, prior: Prior, noise: floa
     """
     fitted = "fwhm" in prior.fitted or "noise_uk_arcmin" in prior.fitted
     if fitted:
-        prior, noise = replace(prior, fwhm=0.0, pixel_window=True, calibration=1.0), 0.0
+        prior, noise = (
+            replace(prior, fwhm=0.0, beam=None, pixel_window=True, calibration=1.0),
+            0.0,
+        )
         large = [each for each in measured if 2.5 * each.nside < _LARGE_SCALES]
         measured = large or measured[:1]
     scaled = [replace(each, power=each.power * factor) for each in measured]

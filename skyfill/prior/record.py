@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from skyfill.files.atomic import atomic_write, check_ending
 from skyfill.maps.hdu import Hdu, open_fits, walk
 from skyfill.maps.writing import edit, extension, table_cards
+from skyfill.prior.beam import Beam
 from skyfill.prior.model import ARCMIN, LCDM, NUMBERS, Prior, lcdm
 
 __all__ = ["PRIOR_HDU", "prior_hdu", "read_prior", "recorded_prior", "save_prior"]
@@ -24,12 +26,17 @@ PRIOR_HDU = "SKYFILL_PRIOR"
 _KIND = "skyfill prior"
 #: Version of the format; raise it if the same keys change their meaning.
 _FORMAT = 1
+#: Version of a prior with a tabulated beam, which versions of skyfill that read only the first
+#: would take for no beam at all.
+_WITH_BEAM = 2
 #: Digits to which the beam in arcmin is rounded.
 _BEAM_ROUNDING = 1e-4
 #: First bytes of compressed files: gzip and bzip2.
 _PACKED = (b"\x1f\x8b", b"BZh")
-#: Keyword of the card that holds everything except the spectrum, as JSON.
+#: Keyword of the card that holds everything except C_l and b_l, as JSON.
 _CARD = "SFPRIOR"
+#: Column of the table with b_l of a tabulated beam.
+_BEAM = "BEAM"
 
 
 def save_prior(path: str | os.PathLike[str], prior: Prior, *, overwrite: bool = False) -> None:
@@ -57,6 +64,8 @@ def save_prior(path: str | os.PathLike[str], prior: Prior, *, overwrite: bool = 
         )
     check_ending(path, "prior")
     record = _numbers(prior) | {"cl": prior.cl.tolist()}
+    if prior.beam is not None:
+        record["beam"] = prior.beam.record()
     with atomic_write(path, overwrite) as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
@@ -113,22 +122,30 @@ def recorded_prior(path: str | os.PathLike[str]) -> Prior | None:
 
 def prior_hdu(prior: Prior) -> bytes:
     """Write a prior as a FITS table, to append to a map."""
-    cl = np.asarray(prior.cl, dtype=">f8")
-    cards = table_cards({"CL": cl}, unit="uK2", repeat=1)
-    named = {
+    columns = {"CL": np.asarray(prior.cl, dtype=">f8")}
+    named: dict[str, tuple[str, str]] = {
         "EXTNAME": (PRIOR_HDU, "prior with which the map was made"),
         _CARD: (json.dumps(_numbers(prior)), ""),
     }
-    data = cl.tobytes()
+    if prior.beam is not None:  # of another length than C_l: NaN pads the shorter one
+        columns[_BEAM] = np.asarray(prior.beam.window, dtype=">f8")
+        rows = max(values.size for values in columns.values())
+        for name, values in columns.items():
+            end = (0, rows - values.size)
+            columns[name] = np.pad(values, end, constant_values=np.nan).astype(">f8")
+        named["TUNIT1"] = ("uK2", "")
+    cards = table_cards(columns, unit="" if prior.beam else "uK2", repeat=1)
+    data = np.stack(list(columns.values()), axis=1).astype(">f8").tobytes()
     content = extension(edit(cards, named), lambda: [data], len(data), ahead=True)
     return b"".join(piece for piece in content if isinstance(piece, bytes))
 
 
 def _numbers(prior: Prior) -> dict[str, Any]:
-    """Return everything except the spectrum, for JSON, which keeps numbers exactly."""
+    """Return everything except C_l and b_l, for JSON, which keeps numbers exactly."""
+    beam = {} if prior.beam is None else {"beam": {**prior.beam.record(), "b_l": None}}
     return {
         "kind": _KIND,
-        "format": _FORMAT,
+        "format": _WITH_BEAM if beam else _FORMAT,
         "nside": prior.nside,
         "theory": prior.theory,
         "fwhm_radians": prior.fwhm,
@@ -138,16 +155,17 @@ def _numbers(prior: Prior) -> dict[str, Any]:
         "pixel_window": prior.pixel_window,
         "noise_map": prior.noise_map,
         "origin": {name: prior.origin(name) for name in NUMBERS},
+        **beam,
     }
 
 
 def _prior_of(record: Mapping[str, Any], cl: object, path: Path) -> Prior:
     """Build a prior from the read values."""
     try:
-        if record["format"] != _FORMAT:
+        if record["format"] not in (_FORMAT, _WITH_BEAM):
             raise ValueError(
-                f"{path}: a prior of format {record['format']}, this version reads {_FORMAT};"
-                " update skyfill"
+                f"{path}: a prior of format {record['format']}, this version reads {_FORMAT} and"
+                f" {_WITH_BEAM}; update skyfill"
             )
         if not isinstance(record["pixel_window"], bool):
             raise TypeError("pixel_window is neither true nor false")
@@ -175,6 +193,7 @@ def _checked(record: Mapping[str, Any], cl: object, path: Path) -> Prior:
         calibration=float(record["calibration"]),
         theory=str(record["theory"]),
         noise_map=str(record.get("noise_map", "")),
+        beam=None if record.get("beam") is None else Beam.of_record(record["beam"]),
     )
     # the value in arcmin is for people, who may edit it
     said = float(record.get("fwhm_arcmin", prior.fwhm / ARCMIN))
@@ -202,29 +221,38 @@ def _from_fits(path: Path) -> Prior | None:
     with open_fits(path) as stream:
         for hdu in walk(stream, path):
             if hdu.text("EXTNAME") == PRIOR_HDU:
-                return _from_table(hdu, _cells(hdu, stream), path)
-            if cards is None and hdu.is_table and hdu.text("SFCL"):
+                columns = [column.name for column in hdu.columns]
+                cells = {name: _cells(hdu, stream, n) for n, name in enumerate(columns)}
+                return _from_table(hdu, cells, path)
+            if cards is None and hdu.is_table and hdu.text("SFCL") and not hdu.text(_TABLE):
                 cards = {key: hdu.header.get(key) for key in ("SFCL", *_OLD)}
                 cards["nside"] = hdu.integer("NSIDE", 0)
     return None if cards is None else _from_cards(cards, path)
 
 
-def _cells(hdu: Hdu, stream: Any) -> Iterator[np.ndarray[Any, Any]]:  # noqa: ANN401
-    column = hdu.columns[0]
-    for rows in hdu.rows(stream):
-        yield column.decode(column.of(rows)).ravel()
+def _cells(hdu: Hdu, stream: Any, number: int) -> NDArray[np.float64]:  # noqa: ANN401
+    """Read a column, without the NaN at its end that pad it to the length of another one."""
+    column = hdu.columns[number]
+    parts = [column.decode(column.of(rows)).ravel() for rows in hdu.rows(stream)]
+    values = np.concatenate(parts).astype(np.float64)
+    known = np.flatnonzero(~np.isnan(values))
+    return values[: known[-1] + 1] if len(hdu.columns) > 1 and known.size else values
 
 
-def _from_table(hdu: Hdu, cells: Iterator[np.ndarray[Any, Any]], path: Path) -> Prior:
+def _from_table(hdu: Hdu, cells: Mapping[str, NDArray[np.float64]], path: Path) -> Prior:
     try:
         record = json.loads(hdu.text(_CARD))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: the prior in it is damaged ({error}); write it again") from None
-    return _prior_of(record, np.concatenate(list(cells)), path)
+    if isinstance(record.get("beam"), dict):
+        record["beam"]["b_l"] = cells.get(_BEAM)
+    return _prior_of(record, next(iter(cells.values())), path)
 
 
 #: Cards of older maps without the table: beam, noise, calibration, pixel window.
 _OLD = ("SFBEAM", "SFNOISE", "SFCALIB", "SFPIXWIN")
+#: Card that names a tabulated beam, which no other card holds.
+_TABLE = "SFBEAMF"
 
 
 def _from_cards(cards: Mapping[str, Any], path: Path) -> Prior | None:

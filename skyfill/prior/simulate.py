@@ -11,7 +11,7 @@ from skyfill.harmonics import synthesis
 from skyfill.healpix import pixel_directions
 from skyfill.healpix.checks import check_angle, check_nside, check_seed, check_whole
 from skyfill.holes import discs
-from skyfill.prior import Prior, draw, lcdm
+from skyfill.prior import Beam, Prior, draw, lcdm
 
 __all__ = ["simulate_mask", "simulate_sky"]
 
@@ -32,6 +32,7 @@ def simulate_sky(
     pixel_window: bool = True,
     calibration: float = 1.0,
     lmax: int | None = None,
+    beam: Beam | None = None,
 ) -> NDArray[np.float64]:
     """Draw a Gaussian sky with beam and white noise.
 
@@ -54,6 +55,8 @@ def simulate_sky(
         Factor of the signal's power.
     lmax
         Largest ell; by default the largest at which beam and pixels leave power (`Prior.lmax`).
+    beam
+        A tabulated beam in place of the Gaussian: a `skyfill.prior.Beam`, or b_l from ell = 0.
 
     Returns
     -------
@@ -62,7 +65,8 @@ def simulate_sky(
     Raises
     ------
     ValueError
-        Beam or noise is negative, or `lmax` is beyond 3 nside - 1 or the spectrum.
+        Beam or noise is negative, two beams are given, or `lmax` is beyond 3 nside - 1 or the
+        spectrum.
 
     Examples
     --------
@@ -88,6 +92,7 @@ def simulate_sky(
         noise_uk_arcmin=noise_uk_arcmin,
         pixel_window=pixel_window,
         calibration=calibration,
+        beam=beam,
     )
     return draw(prior, seed=seed, lmax=lmax)
 

@@ -127,7 +127,8 @@ def test_options_are_frozen(frame):
 
 
 PRIOR = (
-    "--prior --cl --dl --cl-column --cl-unit --cl-hdu --cl-extend --beam-arcmin --noise-uk-arcmin "
+    "--prior --cl --dl --cl-column --cl-unit --cl-hdu --cl-extend --beam-arcmin "
+    "--beam --beam-squared --no-beam-squared --beam-column --beam-hdu --noise-uk-arcmin "
     "--pixel-window --no-pixel-window"
 )
 COMMON = "-o --output --overwrite --threads --json -q --quiet"
@@ -145,6 +146,8 @@ OPTIONS = {
     "--accept --no-fit --trust-prior",
     "spectrum": f"maps {COMMON} {PRIOR} {MAP} --mask {MASK} --no-fit "
     "--plot --lmax --bins --binning --apodize-deg --range",
+    "posterior": f"map mask {COMMON} {PRIOR} {MAP} {MASK} --no-fit --trust-prior --seed "
+    "--samples --chains --burn --lmax --bins --tolerance",
     "simulate sky": f"{COMMON} {PRIOR} --nside --seed --lmax",
     "simulate mask": f"{COMMON} --nside --seed --kind --band-deg --holes --radius-arcmin",
     "mask": f"mask {COMMON} --field --hdu --missing --frame --nside --threshold --invert --bits "

@@ -1,6 +1,7 @@
 """The prior on the command line: completed, printed, saved, brought back, held against the map."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -209,3 +210,99 @@ def test_a_fill_by_another_method_takes_no_stale_prior_along(run, tmp_path):
     header = fits.getheader(again, 1)
     assert header["SFMETHOD"] == "diffuse"
     assert not {"SFCL", "SFBEAM", "SFNOISE", "SFCHECK"} & set(header)
+
+
+@pytest.fixture(scope="module")
+def beam(folder):
+    """B_l² of the beam of `folder`, which ends below the map's last multipole."""
+    window = skyfill.gaussian_beam(np.radians(FWHM / 60), 80) ** 2
+    np.savetxt(folder / "wl.txt", np.c_[np.arange(81), window], header="ell W_ell", fmt="%.17g")
+    return "--beam", "wl.txt"
+
+
+def test_a_tabulated_beam_is_used_recorded_and_comes_back(run, tmp_path, beam):
+    out, again, saved = (tmp_path / name for name in ("out.fits", "again.fits", "prior.json"))
+    words = *beam, "--noise-uk-arcmin", NOISE
+    found = json.loads(filled(run, out, *words, "--save-prior", saved).out)["prior"]
+    assert found["beam_table"]["file"] == "wl.txt"
+    assert found["beam_table"]["lmax"] == 80
+    assert found["origin"]["fwhm"] == "given"
+    assert "W_ell is B_l² (by its name)" in found["said"][0]
+    assert "ends at l = 80, beyond it is like a Gaussian of 240 arcmin" in found["said"][-1]
+    assert "beam wl.txt, like 240" in found["text"]
+    header = fits.getheader(out, 1)
+    assert header["SFBEAMF"] == "wl.txt"
+    assert header["SFBEAMSH"] == found["beam_table"]["sha256"]
+    for prior in (saved, out):
+        filled(run, again, "--prior", prior)
+        assert np.array_equal(*(fits.getdata(each, 1).field(0) for each in (out, again)))
+    gaussian = filled(run, again, "--beam-arcmin", FWHM, "--noise-uk-arcmin", NOISE)
+    assert "beam_table" in json.loads(gaussian.out)["prior"]
+    one, two = (np.float64(fits.getdata(each, 1).field(0)) for each in (out, again))
+    assert np.abs(one - two).max() < 1e-3 * one.std()
+    assert "SFBEAMF" not in fits.getheader(again, 1)
+
+
+def test_spectrum_and_simulate_use_the_table(run, tmp_path, beam):
+    sky = tmp_path / "sky.fits"
+    words = "--nside", NSIDE, "--seed", 4, "--noise-uk-arcmin", NOISE
+    run("simulate", "sky", *words, *beam, "-o", sky)
+    run("simulate", "sky", *words, "--beam-arcmin", FWHM, "-o", tmp_path / "gauss.fits")
+    values = [skyfill.read_map(each).values for each in (sky, tmp_path / "gauss.fits")]
+    assert np.allclose(*values, atol=0.01)
+    # spectrum takes the beam from the header, or from the option
+    noise = "--noise-uk-arcmin", NOISE
+    spectra = [
+        json.loads(run("spectrum", sky, *more, "--json").out)["bins"]
+        for more in ((), (*beam, *noise), ("--beam-arcmin", FWHM, *noise))
+    ]
+    for other in spectra[1:]:
+        assert np.allclose(spectra[0]["dl"], other["dl"], rtol=1e-6)
+    bare = json.loads(run("spectrum", sky, "--beam-arcmin", 1, *noise, "--json").out)["bins"]
+    assert bare["dl"][-1] < 0.5 * spectra[0]["dl"][-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--beam", "wl.txt", "--beam-arcmin", 5), "--beam-arcmin and --beam are two beams"),
+        (("--beam-squared",), "--beam-squared is an option of --beam FILE"),
+        (("--beam-hdu", "BEAMWF"), "--beam-hdu is an option of --beam FILE"),
+        (("--beam", "wl.txt", "--beam-hdu", 1), "`--beam-hdu 1` is for FITS|--beam-hdu 1 is for"),
+        (("--beam", "wl.txt", "--no-beam-squared"), "--no-beam-squared says b_l; drop that"),
+        (("--beam", "wl.txt", "--beam-column", "Q"), "pass --beam-column W_ell or"),
+        (("--beam", "none.txt"), "none.txt: no such file"),
+        (("--beam", "sky.fits"), "sky.fits: "),
+    ],
+)
+def test_a_beam_that_does_not_fit_is_refused_in_one_line(
+    skyfill_main, folder, beam, tmp_path, monkeypatch, words, message
+):
+    monkeypatch.chdir(folder)
+    outcome = skyfill_main(
+        "inpaint", "sky.fits", "mask.fits", "-o", tmp_path / "o.fits", *words, "-q"
+    )
+    assert outcome.status == 2
+    assert outcome.err.count("\n") == 1
+    assert re.search(message, outcome.err), outcome.err
+    assert not (tmp_path / "o.fits").exists()
+
+
+def test_the_prior_may_have_monopole_and_dipole(run, tmp_path, skyfill_main):
+    words = "--method", "gaussian", "--dipole", "prior", "--beam-arcmin", FWHM
+    words = *words, "--noise-uk-arcmin", NOISE
+    out = tmp_path / "out.fits"
+    said = json.loads(filled(run, out, *words).out)
+    assert said["sfdipole"] == "prior"
+    assert fits.getheader(out, 1)["SFDIPOLE"] == "prior"
+    shifted = tmp_path / "shifted.fits"
+    skyfill.write_map(shifted, skyfill.read_map("sky.fits").values + 500.0)
+    refused = skyfill_main("inpaint", shifted, "mask.fits", "-o", tmp_path / "o.fits", *words, "-q")
+    assert refused.status == 2
+    assert re.search("monopole of 5.* do not allow.*pass --dipole marginalise", refused.err)
+    plain = "--method", "diffuse", "--dipole", "prior"
+    refused = skyfill_main(
+        "inpaint", "sky.fits", "mask.fits", "-o", tmp_path / "o.fits", *plain, "-q"
+    )
+    assert refused.status == 2
+    assert "diffuse has no prior to give monopole and dipole; drop --dipole prior" in refused.err

@@ -128,7 +128,7 @@ def test_errors_and_warnings_name_options(skyfill_main, monkeypatch):
         ("simulate ski", "did you mean sky?"),
         ("fly", "choose one of inpaint, batch"),
         ("inpaint a b -o c --fwhm 5", "did you mean --beam-arcmin?"),
-        ("inpaint a b -o c --beam 5", "did you mean --beam-arcmin?"),
+        ("inpaint a b -o c --beam-file 5", "did you mean --beam?"),
         ("inpaint a b -o c --fwhm=5", "did you mean --beam-arcmin?"),
         ("inpaint a b -o c --beam_arcmin 5", "did you mean --beam-arcmin?"),
         ("inpaint a b -o c --noise 4", "did you mean --noise-uk-arcmin or --noise-map?"),
