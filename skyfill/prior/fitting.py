@@ -1,9 +1,15 @@
-"""Fit beam, noise and calibration to the observed part of a map."""
+"""Fit beam, noise and calibration to the observed part of a map.
+
+The map is multiplied by an apodised window w and its pseudo-spectrum taken by plain sums over
+pixels. Its expectation is known exactly, aliasing included: a product of two harmonics is a sum of
+harmonics, so the coupling of l and l' is that of the *sampled* window's own plain spectrum up to
+l + l' (`harmonics.coupling`). White noise adds the mean of w² times its spectrum at every l.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,9 +18,13 @@ from scipy import optimize
 from skyfill import harmonics
 from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.checks import nside_of
-from skyfill.prior.model import ARCMIN, LCDM, Prior, lcdm
+from skyfill.holes import distance_to_edge
+from skyfill.holes.windows import rising
+from skyfill.prior.model import ARCMIN, LCDM, MOST, Prior, lcdm
 
-__all__ = ["fit"]
+__all__ = ["Pseudo", "fit"]
+
+Map = NDArray[np.float64]
 
 #: How well the power of a map is known before it is fitted (Planck's releases differ by 2%).
 _CALIBRATION = 0.03
@@ -22,6 +32,102 @@ _CALIBRATION = 0.03
 _ELSEWHERE = ({"fwhm": 4.0}, {"fwhm": 10.0}, {"fwhm": 2.0, "noise_uk_arcmin": 0.05})
 #: Misfit of parameters that no map has: finite, as the optimiser takes differences.
 _IMPOSSIBLE = 1e30
+#: Widths of the window's soft edge, radians, or in pixels where these are wide: the first that
+#: leaves this share of what is observed.
+_EDGES = np.radians([1.0, 0.5, 0.25, 0.1])
+_EDGE_PIXELS = 2.7
+_LEFT = 0.5
+#: Multipoles that are fitted, over Nside, and at most: what a map's noise is known from.
+_REACH, _LAST = 3.5, 2500
+#: Logarithmic bins up to 2 Nside; beyond, a bin has Nside over this many multipoles.
+_BINS, _WIDE = 60, 16
+#: Multipoles of the window that matter where nothing is aliased.
+_SMOOTH = 1500
+
+
+@dataclass(frozen=True)
+class Pseudo:
+    """The binned pseudo-spectrum of a windowed map, and what the model expects of it.
+
+    Attributes
+    ----------
+    edges
+        ``(nbin + 1,)`` first multipole of each bin; the last one ends the last bin.
+    data
+        ``(nbin,)``, µK²: mean of Σ_m |ã_lm|² / (2l + 1) over a bin, with weights 2l + 1.
+    response
+        ``(nbin, lmax + 1)``: what a bin gets of the spectrum of the signal on the map.
+    white
+        What every bin gets of a white spectrum, ⟨w²⟩.
+    freedom
+        ``(nbin,)``: degrees of freedom ν = (2l + 1) ⟨w²⟩² / ⟨w⁴⟩, summed over the bin.
+    """
+
+    edges: NDArray[np.int64]
+    data: Map
+    response: Map
+    white: float
+    freedom: Map
+
+    @classmethod
+    def of(cls, values: Map, observed: NDArray[np.bool_], lmax: int, threads: int) -> Pseudo:
+        """Measure; the arguments are those of `fit`, with the largest multipole of the signal."""
+        nside = nside_of(values.size, "the map to fit")
+        window = _window(observed)
+        last = min(int(_REACH * nside), _LAST)
+        area = 4 * math.pi / values.size
+        clean = np.where(window > 0, values, 0.0) * window
+        pseudo = area**2 * harmonics.cl_of(harmonics.adjoint(clean, lmax=last, threads=threads))
+        aliased = last + lmax > _REACH * nside
+        lmax = lmax if aliased else min(lmax, last + _SMOOTH)
+        reach = last + lmax if aliased else min(last + lmax, _SMOOTH)
+        own = area**2 * harmonics.cl_of(harmonics.adjoint(window, lmax=reach, threads=threads))
+        edges = _edges(nside, last)
+        modes = 2.0 * np.arange(last + 1) + 1
+        count = np.add.reduceat(modes, edges[:-1])
+        square = window**2
+        mean_square = float(np.mean(square))
+        return cls(
+            edges,
+            np.add.reduceat(modes * pseudo, edges[:-1]) / count,
+            harmonics.coupling(own, edges, lmax=lmax),
+            mean_square,
+            count * mean_square**2 / float(np.mean(square**2)),
+        )
+
+    def expected(self, prior: Prior) -> Map:
+        """Give what a prior expects of every bin, ``(nbin,)``, µK²."""
+        lmax = self.response.shape[1] - 1
+        white = prior.noise_cl + prior.white_beyond(lmax)
+        return np.asarray(self.response @ prior.signal_cl(lmax) + self.white * white)
+
+    def misfit(self, expected: Map) -> Map:
+        """Give minus the logarithm of the likelihood of every bin, zero where it fits exactly."""
+        ratio = self.data / expected
+        return np.asarray(0.5 * self.freedom * (ratio - 1 - np.log(ratio)))
+
+
+def _window(observed: NDArray[np.bool_]) -> Map:
+    """Soften the edges as much as the mask allows."""
+    if observed.all():
+        return np.ones(observed.size)
+    distance = distance_to_edge(observed, of_observed=True)
+    pixel = math.sqrt(4 * math.pi / observed.size)
+    least = _LEFT * float(np.mean(observed))
+    window = observed.astype(np.float64)
+    for width in np.unique(np.maximum(_EDGES, _EDGE_PIXELS * pixel))[::-1]:
+        soft = window * rising(distance, float(width), "C1")
+        if np.mean(soft**2) >= least:
+            return soft
+    return window
+
+
+def _edges(nside: int, last: int) -> NDArray[np.int64]:
+    """Divide the multipoles from 2 to the last one into bins."""
+    turn = min(2 * nside, last)
+    fine = np.geomspace(2, turn + 1, _BINS).astype(np.int64)
+    wide = np.arange(turn + 1, last + 2, max(nside // _WIDE, 1))
+    return np.unique(np.concatenate([fine, wide]))
 
 
 def fit(
@@ -36,9 +142,9 @@ def fit(
 ) -> Prior:
     """Fit beam, noise and calibration to the observed part of a map.
 
-    The pseudo-spectrum of the masked map is compared with the model's own pseudo-spectrum
-    (`harmonics.coupling`, so any mask will do) by the likelihood of Γ-distributed bins (Hamimeche &
-    Lewis 2008, eq. 8), between l = 2 and 2 nside (2500 at most).
+    The pseudo-spectrum of the map in an apodised window is compared with what the model expects of
+    it (`Pseudo`) by the likelihood of Γ-distributed bins (Hamimeche & Lewis 2008, eq. 8), between
+    l = 2 and 3.5 nside (2500 at most).
 
     Parameters
     ----------
@@ -102,21 +208,8 @@ def fit(
         raise ValueError("no pixel is observed: there is nothing to fit a prior to")
     if not names:
         return start
-    last = min(2 * nside, 2500, theory.size - 1)
-    # Power leaks into the fitted range from beyond.
-    lmax = min(5 * last // 3, 3 * nside - 1, theory.size - 1)
-    again = 3 if last > 1.5 * nside else 1  # where equal weights are far from exact
-    sky = observed.mean()
-    pseudo = harmonics.cl_of(
-        harmonics.analysis(values, lmax=lmax, iterations=again, observed=observed, threads=threads)
-    )
-    # The mask's power is in its large scales, for which plain sums will do.
-    mask_cl = harmonics.cl_of(harmonics.analysis(observed, lmax=lmax, threads=threads))
-    edges = np.unique(np.geomspace(2, last + 1, 60).astype(np.int64))
-    modes = 2.0 * np.arange(last + 1) + 1
-    count = np.add.reduceat(modes, edges[:-1])
-    data = np.add.reduceat(modes * pseudo[: last + 1], edges[:-1]) / count
-    response = harmonics.coupling(mask_cl, edges, lmax=lmax)
+    lmax = min(int(MOST * nside), theory.size - 1)
+    pseudo = Pseudo.of(values, observed, lmax, threads)
     pixel = math.sqrt(4 * math.pi / values.size)
 
     def model(parameters: NDArray[np.float64], *, window: bool) -> Prior:
@@ -130,12 +223,11 @@ def fit(
         if found.get("fwhm", 0.0) > math.log(math.pi):
             return _IMPOSSIBLE
         prior = model(parameters, window=window)
-        ratio = data / (response @ prior.total_cl(lmax))
         known = 0.5 * (math.log(prior.calibration) / _CALIBRATION) ** 2
-        return known + float(np.sum(0.5 * sky * count * (ratio - 1 - np.log(ratio))))
+        return known + float(np.sum(pseudo.misfit(pseudo.expected(prior))))
 
     # Noise from the last bin's power, which it cannot exceed by much; beam from the pixel.
-    ceiling = math.sqrt(data[-1] / sky) / ARCMIN
+    ceiling = math.sqrt(pseudo.data[-1] / pseudo.white) / ARCMIN
     guesses = {
         "fwhm": math.log(2 * pixel),
         "noise_uk_arcmin": math.log(0.3 * ceiling),
@@ -156,7 +248,8 @@ def fit(
         return min(((float(fit.fun), fit.x, window) for fit, window in fits), key=lambda f: f[0])
 
     best = descend()
-    if best[0] > data.size:  # a good fit has half as much; the descent may end in a side valley
+    # A good fit has half as much; a descent may end in a side valley.
+    if best[0] > pseudo.data.size:
         others = [descend(**factors) for factors in _ELSEWHERE]
         best = min([best, *others], key=lambda found: found[0])
     return model(best[1], window=best[2])

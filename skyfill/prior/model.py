@@ -28,6 +28,8 @@ NUMBERS = ("cl", "fwhm", "pixel_window", "noise_uk_arcmin", "calibration")
 _TABLE = "lcdm_planck2018.npz"
 #: Share of the signal's variance that may be lost beyond the largest multipole that is drawn.
 _LOST = 1e-5
+MOST = 4.5
+"""Largest multipole of the signal on a map, over its Nside: beyond, signal counts as white."""
 
 
 @lru_cache(maxsize=4)
@@ -176,8 +178,12 @@ class Prior:
 
     @property
     def lmax(self) -> int:
-        """Largest multipole of the signal that matters on this map: at most 3 nside - 1."""
-        full = self._signal(min(3 * self.nside, self.cl.size) - 1)
+        """Largest multipole of the signal that matters on this map: at most 4.5 nside.
+
+        Pixels sample the sky at their centres. What lies beyond the 3 nside that they resolve is in
+        their values all the same, and neighbours share it: it is signal, not white noise.
+        """
+        full = self._signal(min(int(MOST * self.nside) + 1, self.cl.size) - 1)
         power = np.cumsum((2 * np.arange(full.size) + 1) * full)
         enough = int(np.searchsorted(power, (1 - _LOST) * power[-1]))
         return min(max(enough, 2 * self.nside), full.size - 1)
@@ -212,12 +218,13 @@ class Prior:
 
     @property
     def aliased_cl(self) -> float:
-        """Spectrum of the white noise that the signal beyond l = 3 nside looks like, µK².
+        """Spectrum of the white noise that the signal beyond `lmax` looks like, µK²."""
+        return self.white_beyond(self.lmax)
 
-        A map of pixels that do not resolve its beam holds such power, as every degraded map does.
-        """
-        beyond = self._signal(self.cl.size - 1)[3 * self.nside :]
-        modes = 2 * np.arange(3 * self.nside, 3 * self.nside + beyond.size) + 1
+    def white_beyond(self, lmax: int) -> float:
+        """Give the spectrum of white noise with the variance of the signal beyond ``lmax``, µK²."""
+        beyond = self._signal(self.cl.size - 1)[lmax + 1 :]
+        modes = 2 * np.arange(lmax + 1, lmax + 1 + beyond.size) + 1
         return float(modes @ beyond) / (12 * self.nside**2)
 
     @property

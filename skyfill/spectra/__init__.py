@@ -17,7 +17,7 @@ from skyfill.spectra.comparison import SpectrumComparison
 from skyfill.spectra.estimators import CutSky, FullSky
 from skyfill.spectra.expectation import Expectation, expectation
 from skyfill.spectra.measure import compare
-from skyfill.spectra.windows import apodized
+from skyfill.holes.windows import apodized
 
 __all__ = [
     "BINNINGS",

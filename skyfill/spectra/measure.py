@@ -16,7 +16,7 @@ from skyfill.spectra.binning import Binning, averaged, bin_edges
 from skyfill.spectra.comparison import SpectrumComparison
 from skyfill.spectra.estimators import CutSky, Estimator, FullSky
 from skyfill.spectra.expectation import expectation
-from skyfill.spectra.windows import window_of
+from skyfill.holes.windows import window_of
 
 __all__ = ["compare"]
 
