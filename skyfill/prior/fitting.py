@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize
+from scipy import interpolate, optimize
 
 from skyfill import harmonics
 from skyfill.healpix.arrays import as_map, as_mask
@@ -21,6 +21,7 @@ from skyfill.healpix.checks import nside_of
 from skyfill.holes import distance_to_edge
 from skyfill.holes.windows import rising
 from skyfill.prior.model import ARCMIN, LCDM, MOST, Prior, lcdm
+from skyfill.prior.quality import Quality
 
 __all__ = ["Pseudo", "fit"]
 
@@ -41,6 +42,14 @@ _LEFT = 0.5
 _REACH, _LAST = 3.5, 2500
 #: Logarithmic bins up to 2 Nside; beyond, a bin has Nside over this many multipoles.
 _BINS, _WIDE = 60, 16
+#: The free part: knots to an Nside, its second differences (roughness) in units of one, where it
+#: begins in units of the fitted spectrum, and how much likelier it must make the sky to be kept.
+_KNOTS = 8
+_BEND = 2.0
+_FAINT = 1e-2
+_BETTER = 10.0
+#: A bin's own power is of multipoles up to this factor away.
+_NEAR = 1.3
 #: Multipoles of the window that matter where nothing is aliased.
 _SMOOTH = 1500
 
@@ -105,6 +114,26 @@ class Pseudo:
         """Give minus the logarithm of the likelihood of every bin, zero where it fits exactly."""
         ratio = self.data / expected
         return np.asarray(0.5 * self.freedom * (ratio - 1 - np.log(ratio)))
+
+    def quality(self, prior: Prior, fitted: int) -> Quality:
+        """Say how well a prior with so many fitted parameters describes the bins."""
+        return Quality.of(self.data, self.expected(prior), self.freedom, self.edges, fitted)
+
+    def trusting(self, prior: Prior) -> Pseudo:
+        """Count of a bin's freedom what is its own: power that leaked from afar is shared.
+
+        The window couples all multipoles a little. Where a beam has taken the sky's power, bins
+        hold little else than what the brightest ones leave there, all of them the same.
+        """
+        lmax = self.response.shape[1] - 1
+        signal = prior.signal_cl(lmax)
+        own = np.empty(self.data.size)
+        for number, row in enumerate(self.response):
+            low, high = self.edges[number] / _NEAR, self.edges[number + 1] * _NEAR
+            here = slice(int(low), int(high) + 1)
+            own[number] = row[here] @ signal[here]
+        white = self.white * (prior.noise_cl + prior.white_beyond(lmax))
+        return replace(self, freedom=self.freedom * ((own + white) / self.expected(prior)) ** 2)
 
 
 def _window(observed: NDArray[np.bool_]) -> Map:
@@ -210,46 +239,108 @@ def fit(
         return start
     lmax = min(int(MOST * nside), theory.size - 1)
     pseudo = Pseudo.of(values, observed, lmax, threads)
-    pixel = math.sqrt(4 * math.pi / values.size)
+    windows = (True, False) if either else (start.pixel_window,)
+    search = _Search(pseudo, start, names, windows, math.sqrt(4 * math.pi / values.size))
+    found = search.best()
+    pseudo = pseudo.trusting(found)
+    search = replace(search, pseudo=pseudo)
+    found = search.best()
+    found = replace(found, quality=pseudo.quality(found, len(names)))
+    if found.quality and found.quality.verdict != "good":
+        freer = search.with_free_part(found)
+        if freer.quality and freer.quality.pte > _BETTER * found.quality.pte:
+            return freer
+    return found
 
-    def model(parameters: NDArray[np.float64], *, window: bool) -> Prior:
-        found = dict(zip(names, np.exp(parameters), strict=True))
-        return replace(start, pixel_window=window, **found)
 
-    def misfit(parameters: NDArray[np.float64], window: bool) -> float:
-        found = dict(zip(names, parameters, strict=True))
+@dataclass(frozen=True)
+class _Search:
+    """The parameters of a prior, and the way to the best of them."""
+
+    pseudo: Pseudo
+    start: Prior
+    names: tuple[str, ...]
+    windows: tuple[bool, ...]
+    pixel: float
+
+    def best(self) -> Prior:
+        """Find the parameters that fit best."""
+        found = self._descend()
+        # A good fit has half as much; a descent may end in a side valley.
+        if found[0] > self.pseudo.data.size:
+            others = [self._descend(**factors) for factors in _ELSEWHERE]
+            found = min([found, *others], key=lambda each: each[0])
+        return self._model(found[1], window=found[2])
+
+    def _model(self, parameters: Map, *, window: bool) -> Prior:
+        found = dict(zip(self.names, np.exp(parameters).tolist(), strict=True))
+        return replace(self.start, pixel_window=window, **found)
+
+    def _misfit(self, parameters: Map, window: bool) -> float:
+        found = dict(zip(self.names, parameters, strict=True))
         if np.any(parameters < -30) or np.any(parameters > 12):
             return _IMPOSSIBLE
         if found.get("fwhm", 0.0) > math.log(math.pi):
             return _IMPOSSIBLE
-        prior = model(parameters, window=window)
+        prior = self._model(parameters, window=window)
         known = 0.5 * (math.log(prior.calibration) / _CALIBRATION) ** 2
-        return known + float(np.sum(pseudo.misfit(pseudo.expected(prior))))
+        return known + float(np.sum(self.pseudo.misfit(self.pseudo.expected(prior))))
 
-    # Noise from the last bin's power, which it cannot exceed by much; beam from the pixel.
-    ceiling = math.sqrt(pseudo.data[-1] / pseudo.white) / ARCMIN
-    guesses = {
-        "fwhm": math.log(2 * pixel),
-        "noise_uk_arcmin": math.log(0.3 * ceiling),
-        "calibration": 0.0,
-    }
-    steps = {"fwhm": -0.5, "noise_uk_arcmin": -1.0, "calibration": 0.1}
-    windows = (True, False) if either else (start.pixel_window,)
-
-    def descend(**factors: float) -> tuple[float, NDArray[np.float64], bool]:
+    def _descend(self, **factors: float) -> tuple[float, Map, bool]:
         """Find the best parameters from the guesses times factors, and the window they go with."""
-        first = np.array([guesses[n] + math.log(factors.get(n, 1.0)) for n in names])
-        simplex = np.vstack([first, first + np.diag([steps[n] for n in names])])
+        # Noise from the last bin's power, which it cannot exceed by much; beam from the pixel.
+        ceiling = math.sqrt(self.pseudo.data[-1] / self.pseudo.white) / ARCMIN
+        guesses = {
+            "fwhm": math.log(2 * self.pixel),
+            "noise_uk_arcmin": math.log(0.3 * ceiling),
+            "calibration": 0.0,
+        }
+        steps = {"fwhm": -0.5, "noise_uk_arcmin": -1.0, "calibration": 0.1}
+        first = np.array([guesses[n] + math.log(factors.get(n, 1.0)) for n in self.names])
+        simplex = np.vstack([first, first + np.diag([steps[n] for n in self.names])])
         options = {"xatol": 1e-3, "fatol": 1e-2, "initial_simplex": simplex}
-        fits = [
-            (optimize.minimize(misfit, first, (window,), "Nelder-Mead", options=options), window)
-            for window in windows
-        ]
-        return min(((float(fit.fun), fit.x, window) for fit, window in fits), key=lambda f: f[0])
+        fits = []
+        for window in self.windows:
+            fit = optimize.minimize(self._misfit, first, (window,), "Nelder-Mead", options=options)
+            fits.append((float(fit.fun), fit.x, window))
+        return min(fits, key=lambda each: each[0])
 
-    best = descend()
-    # A good fit has half as much; a descent may end in a side valley.
-    if best[0] > pseudo.data.size:
-        others = [descend(**factors) for factors in _ELSEWHERE]
-        best = min([best, *others], key=lambda found: found[0])
-    return model(best[1], window=best[2])
+    def with_free_part(self, found: Prior) -> Prior:
+        """Add power of a free form to a fitted prior: exp of a spline in l, all fitted jointly."""
+        nside, lmax = found.nside, self.pseudo.response.shape[1] - 1
+        last = min(3 * nside, lmax)
+        knots = np.unique(np.append(np.arange(2, last, max(nside // _KNOTS, 4)), last))
+        ell = np.arange(2, last + 1)
+        spline = interpolate.make_interp_spline(knots, np.eye(knots.size))(ell)
+        count = len(self.names)
+
+        def extra(parameters: Map) -> Map:
+            power = np.zeros(lmax + 1)
+            power[2 : last + 1] = np.exp(np.clip(spline @ parameters[count:], -60, 60))
+            return power
+
+        def model(parameters: Map) -> Prior:
+            whole = self._model(parameters[:count], window=found.pixel_window)
+            return replace(whole, extra_cl=extra(parameters))
+
+        def rest(parameters: Map) -> Map:
+            prior = model(parameters)
+            expected = self.pseudo.expected(prior)
+            away = np.sign(self.pseudo.data - expected) * np.sqrt(2 * self.pseudo.misfit(expected))
+            bend = np.diff(parameters[count:], 2) / _BEND
+            return np.concatenate([away, bend, [math.log(prior.calibration) / _CALIBRATION]])
+
+        total = found.signal_cl(lmax) + found.white_cl
+        begin = np.concatenate(
+            [
+                np.log([getattr(found, name) for name in self.names]),
+                np.log(_FAINT * np.maximum(total[knots], 1e-12 * total.max())),
+            ]
+        )
+        low = np.concatenate([np.full(count, -30.0), np.full(knots.size, -60.0)])
+        high = np.concatenate([np.full(count, 12.0), np.full(knots.size, 60.0)])
+        begin = np.clip(begin, low + 1e-6, high - 1e-6)
+        best = optimize.least_squares(rest, begin, bounds=(low, high), x_scale=1.0)
+        prior = model(best.x)
+        prior = replace(prior, fitted=(*found.fitted, "extra_cl"))
+        return replace(prior, quality=self.pseudo.quality(prior, count + knots.size))

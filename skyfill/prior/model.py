@@ -7,7 +7,7 @@ noise. A `Prior` is those four things; it is given, or fitted to the observed sk
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
 from numbers import Real
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill.healpix.checks import check_angle, check_nside, check_whole
+from skyfill.prior.quality import Quality
 
 __all__ = ["ARCMIN", "LCDM", "NUMBERS", "Prior", "gaussian_beam", "lcdm", "pixel_window"]
 
@@ -125,6 +126,11 @@ class Prior:
         Name of ``cl``, for headers and messages.
     noise_map
         Name of the map of noise that was used in place of the white noise, if any.
+    extra_cl
+        ``(any,)``, µK²: power on the map beside that of ``cl``, unchanged by beam and pixels:
+        foregrounds or coloured noise, fitted where the map asks for it.
+    quality
+        How well the prior describes the observed sky, where it was fitted.
     fitted, recorded, assumed
         Names, of `NUMBERS`, of what was fitted to the map, read from the header of a file, or taken
         because nothing else was said. All others were given.
@@ -146,10 +152,13 @@ class Prior:
     recorded: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
     noise_map: str = ""
+    extra_cl: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    quality: Quality | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nside", check_nside(self.nside))
         object.__setattr__(self, "cl", np.asarray(self.cl, dtype=np.float64))
+        object.__setattr__(self, "extra_cl", np.asarray(self.extra_cl, dtype=np.float64))
         for name in ("noise_uk_arcmin", "calibration"):
             value = getattr(self, name)
             if name == "noise_uk_arcmin" and hasattr(value, "to_value"):  # an astropy Quantity
@@ -192,7 +201,10 @@ class Prior:
         cl = np.zeros(lmax + 1)
         n = min(lmax + 1, self.cl.size)
         cl[:n] = self.cl[:n]
-        return cl * self.transfer(lmax)
+        cl *= self.transfer(lmax)
+        n = min(lmax + 1, self.extra_cl.size)
+        cl[:n] += self.extra_cl[:n]
+        return cl
 
     def transfer(self, lmax: int) -> NDArray[np.float64]:
         """Give what the map keeps of the sky's power: calibration b_l² p_l², ``(lmax + 1,)``."""
