@@ -1,6 +1,8 @@
 # Everything runs in .venv/, made here from the Python named below (3.11 or newer).
 PYTHON ?= python3
 VENV := .venv
+# Versions of the dependencies: the pinned ones unless another file is given.
+CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 
 .PHONY: demo test docs bench lint clean
@@ -32,7 +34,7 @@ $(BIN)/python:
 
 # One stamp for each extra of pyproject.toml; an edit of either file installs again. setuptools warns
 # every editable install of a folder named like its package, which is how most are.
-$(VENV)/.ready-%: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.ready-%: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	@echo 'installing into $(VENV)/ ...'
-	@PYTHONWARNINGS=ignore::UserWarning $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
+	@PYTHONWARNINGS=ignore::UserWarning $(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[$*]'
 	@touch $@

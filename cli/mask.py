@@ -364,7 +364,7 @@ def _carry(
 
 
 def _nside(values: Values) -> int:
-    return math.isqrt(values.size // 12)
+    return skyfill.healpix.nside_of(values, "mask")
 
 
 def _operate(

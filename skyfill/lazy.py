@@ -25,7 +25,23 @@ def on_first_use(package: str, homes: Mapping[str, str]) -> Callable[[str], obje
     Returns
     -------
     Gives the attribute of a name, and keeps it in the package. Raises AttributeError for others.
+
+    Notes
+    -----
+    A module may hold a function of its own name. Importing the module would put it in the
+    function's place in the package, so the package is made to refuse that.
     """
+    hidden = {name for name, home in homes.items() if name == home}
+
+    class Package(ModuleType):
+        """A package in which modules do not replace functions of the same name."""
+
+        def __setattr__(self, name: str, value: object) -> None:
+            if name not in hidden or not isinstance(value, ModuleType):
+                super().__setattr__(name, value)
+
+    if hidden:
+        sys.modules[package].__class__ = Package
 
     def attribute(name: str) -> object:
         value: object

@@ -9,8 +9,10 @@ __all__ = ["bands_of"]
 
 Array = NDArray[np.float64]
 
-#: Lower edge of the first band in units of lmax, and of each band in units of the one above.
-_FIRST, _NEXT = 0.2, 0.1
+#: Lower edge of the first band in units of lmax.
+_FIRST = 0.2
+#: Lower edge of each further band in units of the edge above.
+_NEXT = 0.1
 #: Multipole down to which bands are divided: one for the few below costs more than it saves.
 _LOWEST = 6
 #: Bands whose tapers would reach further than this many depths are one with the last.

@@ -46,6 +46,26 @@ def test_modules_of_other_names_are_one_with_their_own(name, home, first):
     subprocess.run([sys.executable, "-c", "\n".join([*before, *lines])], check=True)
 
 
+@pytest.mark.parametrize("room", skyfill._ROOMS)
+def test_a_module_does_not_replace_the_function_of_its_name(room):
+    """`skyfill.report.findings` is a function, also after its module has been imported."""
+    lines = [
+        "import pkgutil, types",
+        f"import skyfill.{room} as room",
+        "modules = [one.name for one in pkgutil.iter_modules(getattr(room, '__path__', []))]",
+        "kept = set(getattr(room, '_HOMES', ())) & set(modules)",
+        "import importlib",
+        "[importlib.import_module(f'{room.__name__}.{name}') for name in kept]",
+        "assert not any(isinstance(getattr(room, name), types.ModuleType) for name in kept)",
+        "print(*kept)",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True
+    )
+    if room == "report":
+        assert sorted(done.stdout.split()) == ["findings", "uses"]
+
+
 PUBLIC = """
     Holes Inpainter Layout MapInfo Prior Progress Silent SkyMap SpectrumComparison batch blending
     check_writable cosmovae dataset describe diffuse discs distance_to_edge enclosed_holes fidelity

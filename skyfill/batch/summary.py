@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from skyfill import harmonics
 from skyfill.files.atomic import atomic_write
 from skyfill.healpix.arrays import as_map
-from skyfill.healpix.checks import nside_of
+from skyfill.healpix.stokes import nside_of
 from skyfill.spectra import default_edges
 
 __all__ = ["binned_cl", "write_summary"]
@@ -32,11 +32,11 @@ def binned_cl(sky: ArrayLike, *, threads: int = 1) -> NDArray[np.float64]:
     ``(nbin,)``, µK², bins of `skyfill.spectra.default_edges` to `harmonics.quadrature_lmax`, each
     ell weighted by its modes.
     """
-    sky = as_map(sky, "sky")
+    sky = as_map(sky, "sky", taker="batch.binned_cl")
     missing = int(np.count_nonzero(np.isnan(sky)))
     if missing:
         raise ValueError(f"the spectrum needs a whole sky, {missing} pixels are missing")
-    nside = nside_of(sky.size, "sky")
+    nside = nside_of(sky, "sky")
     lmax = harmonics.quadrature_lmax(nside)
     weighted = sky * harmonics.pixel_weights(nside, threads=threads)
     alm = harmonics.adjoint(weighted, lmax=lmax, threads=threads)

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from skyfill.batch.summary import binned_cl
 from skyfill.gaussian import ConvergenceWarning
-from skyfill.healpix.checks import check_seed, nside_of
+from skyfill.healpix.checks import check_seed
+from skyfill.healpix.stokes import nside_of
 
 __all__ = [
     "Job",
@@ -262,7 +263,7 @@ def fill_one(job: Job, task: Task) -> Record:
             nside = None
             about: dict[str, Any] = {}
             for path, sky in zip(task.outputs, _skies(job, task, about), strict=True):
-                nside = nside_of(sky.size, str(task.input))
+                nside = nside_of(sky, str(task.input))
                 whole = bool(np.all(np.isfinite(sky)))
                 cl = [float(f"{value:.6e}") for value in binned_cl(sky)] if whole else []
                 outputs.append(Output(path.name, sha256_of(path), stat_of(path), cl))

@@ -16,8 +16,20 @@ __all__ = ["BETWEEN", "LATENT", "PRIOR", "Batches", "normalised", "tile_rms"]
 
 #: Tiles that the rms of the field is taken from.
 _SOME = 64
-#: What random numbers are for.
-_ORDER, _MASKS, _SPLIT, LATENT, PRIOR, BETWEEN = range(6)
+# What random numbers are for: each use has a stream of its own, named by such a number, so that
+# one that draws more does not change the others.
+#: The order of the tiles in an epoch.
+_ORDER = 0
+#: The masks of a batch.
+_MASKS = 1
+#: The tiles that are held out.
+_SPLIT = 2
+#: The latent variables.
+LATENT = 3
+#: Draws of the latent prior, which the encoder's are compared with.
+PRIOR = 4
+#: Where the critic looks between true and made tiles.
+BETWEEN = 5
 
 
 def normalised(tiles: Tensor, observed: Tensor, rms: float) -> tuple[Tensor, Tensor]:

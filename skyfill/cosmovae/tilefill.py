@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from skyfill import tiling
 from skyfill.gaussian import Certificate
 from skyfill.healpix.arrays import as_mask
-from skyfill.healpix.checks import nside_of
+from skyfill.healpix.stokes import nside_of
 from skyfill.progress import Progress, Silent
 from skyfill.tiling import Layout, Paster, blending
 
@@ -28,8 +28,10 @@ Mask = NDArray[np.bool_]
 
 #: Share of the interpolation weight that must be observed for a tile pixel to count as data.
 _KNOWN = 0.9
-#: Share of a tile's side that is margin, and its part that is not pasted at all.
-_MARGIN, _GUARD = 1 / 8, 1 / 16
+#: Share of a tile's side that is margin: holes lie within it.
+_MARGIN = 1 / 8
+#: Share of a tile's side that is not pasted at all: there the network sees too little around it.
+_GUARD = 1 / 16
 #: Mean number of tiles over a point of a wide hole.
 _COVER = 2.0
 #: Tiles that are cut at once.
@@ -91,7 +93,7 @@ class TileFill:
         holes: Mask | None = None,
         progress: Progress | None = None,
     ) -> None:
-        observed = as_mask(observed)
+        observed = as_mask(observed, taker="cosmovae.TileFill")
         self._observed, self._engine, self._boxes = observed, engine, boxes
         holes = ~observed if holes is None else holes
         self._holes = np.flatnonzero(holes)
@@ -117,7 +119,7 @@ class TileFill:
     def sample(self, values: Map, seed: tuple[int, ...] | None) -> Map:
         """Give the fill of a latent sample for each tile, ``(nhole,)`` in RING order."""
         self._progress.stage("tiles", len(self._layouts))
-        paster = Paster(nside_of(values.size, "map"), self._holes)
+        paster = Paster(nside_of(values, "values"), self._holes)
         for start in range(0, len(self._layouts), _AT_ONCE):
             some = self._layouts[start : start + _AT_ONCE]
             tiles, weight = tiling.cut(values, self._observed, some)

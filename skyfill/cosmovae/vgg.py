@@ -22,7 +22,10 @@ _BLOCKS = (
     ((5, 64, 128), (7, 128, 128)),
     ((10, 128, 256), (12, 256, 256), (14, 256, 256)),
 )
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+#: Means of the three colours in the pictures that VGG16 was trained on (ImageNet).
+_MEAN = (0.485, 0.456, 0.406)
+#: Their standard deviations.
+_STD = (0.229, 0.224, 0.225)
 #: A picture's grey runs from 0 to 1: a field of unit rms is shown from -4 to 4.
 _CONTRAST = 8.0
 

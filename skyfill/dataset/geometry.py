@@ -142,7 +142,7 @@ class TileGeometry:
         ``(n, size, size)`` float32, in the map's unit, interpolated, NaN where the map has no
         value; and, of the same shape, whether the mask's nearest pixel is observed.
         """
-        values, observed = pair_of(values, observed)
+        values, observed = pair_of(values, observed, taker="TileGeometry.cut")
         layouts = [self.layout(*centre) for centre in zip(lon.tolist(), lat.tolist(), strict=True)]
         known = np.isfinite(values)
         tiles, weights = tiling.cut(values, None if known.all() else known, layouts)

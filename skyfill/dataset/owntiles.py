@@ -11,7 +11,8 @@ from skyfill import tiling
 from skyfill.flatsky import TileField
 from skyfill.healpix import pixel_directions
 from skyfill.healpix.arrays import as_map, as_mask
-from skyfill.healpix.checks import check_seed, check_whole, nside_of
+from skyfill.healpix.checks import check_seed, check_whole
+from skyfill.healpix.stokes import nside_of, same_sky
 from skyfill.mosaic import MosaicConfig
 from skyfill.prior import Given, Prior, for_map
 from skyfill.tiling import blending
@@ -59,15 +60,12 @@ def cut_tiles(
     ValueError
         Map and mask do not fit, or no tile is wholly observed.
     """
-    values, seed, side = as_map(values), check_seed(seed), check_whole(side, "side", least=4)
-    nside = nside_of(values.size, "map")
+    values = as_map(values, taker="owntiles.cut_tiles")
+    seed, side = check_seed(seed), check_whole(side, "side", least=4)
+    nside = nside_of(values, "values")
     seen = np.isfinite(values)
     if observed is not None:
-        observed = as_mask(observed)
-        if observed.shape != values.shape:
-            other = nside_of(observed.size, "mask")
-            raise ValueError(f"the map has Nside {nside}, the mask has Nside {other}; give a pair")
-        seen &= observed
+        seen &= same_sky(values, as_mask(observed, taker="owntiles.cut_tiles"))
     sky_pixel = math.sqrt(4 * math.pi / 12) / nside
     pixel = MosaicConfig.pixel * sky_pixel
     if not seen.any() or side * pixel > 1:
@@ -97,7 +95,7 @@ def cut_tiles(
 
 def _dipole(sky: NDArray[np.float64], seen: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Fit monopole and dipole to the observed sky, pixel by pixel alike; give a whole map."""
-    nside = nside_of(sky.size, "map")
+    nside = nside_of(sky, "sky")
     parts = [np.arange(i, min(i + 2**20, sky.size)) for i in range(0, sky.size, 2**20)]
     normal, right = np.zeros((4, 4)), np.zeros(4)
     for part in parts:

@@ -33,7 +33,10 @@ __all__ = [
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-KIND, FORMAT = "skyfill tiles", 1
+KIND = "skyfill tiles"
+"""Says in a store that it is one of tiles."""
+FORMAT = 1
+"""Version of how tiles are stored; to be raised where older programs could not read them."""
 Store = Any  # a zarr.Group, whose items have too many types to be told apart
 
 #: Arrays of a store by their type: one image a tile, one number a tile.

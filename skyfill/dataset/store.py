@@ -28,7 +28,8 @@ from skyfill.dataset.reading import (
     open_tiles,
 )
 from skyfill.healpix.arrays import as_map, as_mask
-from skyfill.healpix.checks import check_whole, nside_of
+from skyfill.healpix.checks import check_whole
+from skyfill.healpix.stokes import nside_of
 from skyfill.prior import Given, Prior, for_map
 from skyfill.progress import Progress, Silent
 
@@ -46,8 +47,10 @@ Mask = NDArray[np.bool_]
 
 SPLITS = ("paper", "region", "sky")
 
-#: Middle (longitude, latitude) and radius, degrees, of the cap that a split by region holds out.
-_CAP, _CAP_RADIUS = (90.0, 45.0), 60.0
+#: Middle of the cap that a split by region holds out: longitude and latitude, degrees.
+_CAP = (90.0, 45.0)
+#: Radius of that cap, degrees: a quarter of the sphere lies in it.
+_CAP_RADIUS = 60.0
 #: Tiles that are cut and written at a time.
 _BATCH = 32
 
@@ -105,8 +108,12 @@ def write_tiles(
     """
     progress = progress or Silent()
     path = Path(path)
-    values, observed = as_map(values), as_mask(observed)
-    maps = [values] if test_values is None else [values, as_map(test_values, "test_values")]
+    values, observed = as_map(values, taker="write_tiles"), as_mask(observed, taker="write_tiles")
+    maps = (
+        [values]
+        if test_values is None
+        else [values, as_map(test_values, "test_values", taker="write_tiles")]
+    )
     if limit is not None:
         limit = check_whole(limit, "limit", least=1)
     _check(geometry, maps, observed, split)
@@ -169,7 +176,7 @@ def _check(geometry: TileGeometry, maps: list[Map], observed: Mask, split: str) 
             "a split by sky, and no other, has a second map: pass `test_values` with it"
         )
     for name, array in (("mask", observed), *(("map", each) for each in maps)):
-        nside = nside_of(array.size, name)
+        nside = nside_of(array, name)
         if nside != geometry.nside:
             raise ValueError(f"the {name} has Nside {nside}, not {geometry.nside}; give a pair")
 

@@ -31,9 +31,9 @@ from skyfill.diffuse.laplace import (
     square,
     to_ring,
 )
-from skyfill.healpix.arrays import as_map, as_mask
-from skyfill.healpix.checks import nside_of
+from skyfill.healpix.arrays import pair_of
 from skyfill.healpix.ranks import ranks
+from skyfill.healpix.stokes import nside_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,7 +85,7 @@ def diffuse(
         If map and mask differ in size, nothing is observed, or an observed pixel is not finite.
 
     """
-    sky, seen = as_map(values), as_mask(observed)
+    sky, seen = pair_of(values, observed, taker="diffuse")
     filled = np.array(sky, dtype=np.float64)
     hole_fill = diffuse_holes(sky, seen, tol=tol, max_iter=max_iter)
     filled[~seen] = hole_fill
@@ -96,10 +96,8 @@ def diffuse_holes(
     values: ArrayLike, observed: ArrayLike, *, tol: float = 1e-3, max_iter: int = 50
 ) -> NDArray[np.float64]:
     """Do as `diffuse`, without a copy of the map; give the holes alone, (nhole,) in RING order."""
-    values, observed = as_map(values), as_mask(observed)
-    nside = nside_of(values.size, "map")
-    if observed.shape != values.shape:
-        raise ValueError(f"the mask has {observed.size} pixels, the map {values.size}")
+    values, observed = pair_of(values, observed, taker="diffuse")
+    nside = nside_of(values, "values")
     if not observed.any():
         raise ValueError("the mask leaves no pixel observed: there is nothing to diffuse from")
     rms, largest = _spread(values, observed)

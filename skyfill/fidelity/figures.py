@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 __all__ = ["THRESHOLDS", "VERDICTS", "Figure", "Threshold", "jackknife", "judge", "worst"]
 
 VERDICTS = ("good", "doubtful", "bad")
-#: Standard deviations beyond the slack from which a figure is doubtful, and bad.
-_DOUBTFUL, _BAD = 2.5, 4.0
+#: Standard deviations beyond the slack from which a figure is doubtful.
+_DOUBTFUL = 2.5
+#: Standard deviations beyond the slack from which a figure is bad.
+_BAD = 4.0
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from skyfill.healpix import pixel_directions, pixel_radius, pixels_towards
 from skyfill.healpix.arrays import as_mask
-from skyfill.healpix.checks import check_seed, check_whole, nside_of
+from skyfill.healpix.checks import check_seed, check_whole
+from skyfill.healpix.stokes import nside_of
 from skyfill.holes import disc_pixels, distance_to_edge, label_holes
 
 __all__ = ["HeldOut", "held_out_holes"]
@@ -28,7 +29,11 @@ Mask = NDArray[np.bool_]
 _GAP = 3.0
 #: A copy is at most this share of all that is held out: a jackknife needs many.
 _LARGEST = 0.1
-_TRIES, _ROUNDS = 512, 16
+#: Places that are tried together for a copy of a hole: testing many at once is what is fast.
+_TRIES = 512
+#: Rounds of such tries after which a hole is given up: the sky has no room for its copy.
+_ROUNDS = 16
+#: Keeps these random numbers apart from others that are drawn with the same seed.
 _TAG = 0x4E1D
 
 
@@ -114,8 +119,8 @@ def held_out_holes(
         The mask has no hole, or there is no clean place for any copy; or ``share`` is not between 0
         and 1/2.
     """
-    observed, seed = as_mask(observed), check_seed(seed)
-    nside = nside_of(observed.size, "mask")
+    observed, seed = as_mask(observed, taker="fidelity.held_out_holes"), check_seed(seed)
+    nside = nside_of(observed, "observed")
     if holes is not None:
         holes = check_whole(holes, "holes", least=1)
     if not 0 < share <= 0.5:

@@ -13,7 +13,7 @@ from skyfill import harmonics
 from skyfill.fidelity.figures import Figure, judge
 from skyfill.healpix import pixel_directions
 from skyfill.healpix.arrays import as_map
-from skyfill.healpix.checks import nside_of
+from skyfill.healpix.stokes import nside_of
 
 __all__ = [
     "MULTIPOLES",
@@ -54,8 +54,8 @@ def asymmetries(values: ArrayLike, *, threads: int = 0) -> dict[str, Figure]:
     ValueError
         A value is missing.
     """
-    values = as_map(values)
-    nside = nside_of(values.size, "map")
+    values = as_map(values, taker="fidelity.asymmetries")
+    nside = nside_of(values, "values")
     if not np.all(np.isfinite(values)):
         raise ValueError("the map is not filled: values are missing")
     lmax = 2 * nside

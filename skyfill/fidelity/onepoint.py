@@ -19,7 +19,8 @@ from scipy import stats
 from skyfill.fidelity.figures import Figure, judge
 from skyfill.healpix import pixel_directions, pixels_towards
 from skyfill.healpix.arrays import pair_of
-from skyfill.healpix.checks import check_seed, check_whole, nside_of
+from skyfill.healpix.checks import check_seed, check_whole
+from skyfill.healpix.stokes import nside_of
 
 __all__ = ["OnePoint", "one_point", "random_rotation"]
 
@@ -90,9 +91,12 @@ def one_point(
     ValueError
         There is no hole or nothing else, or a value is missing.
     """
-    (values, observed), seed = pair_of(values, observed), check_seed(seed)
+    (values, observed), seed = (
+        pair_of(values, observed, taker="fidelity.one_point"),
+        check_seed(seed),
+    )
     rotations = check_whole(rotations, "rotations", least=2)
-    nside = nside_of(values.size, "map")
+    nside = nside_of(values, "values")
     if observed.all() or not observed.any():
         raise ValueError("a distribution inside and one outside of holes needs both")
     if not np.all(np.isfinite(values)):

@@ -18,8 +18,10 @@ Mask = NDArray[np.bool_]
 
 #: Side of the domain in units of the tile's: its periodic images must not feel each other.
 _ROOM = 1.5
-#: Steps at most, and relative residual to stop at.
-_STEPS, _ENOUGH = 300, 1e-4
+#: Steps of conjugate gradients at most.
+_STEPS = 300
+#: Relative residual to stop at.
+_ENOUGH = 1e-4
 #: Latitude, degrees, beyond which a box of longitude and latitude is too far from flat. There its
 #: lower edge is 15% longer than its middle.
 _HIGHEST = 60.0

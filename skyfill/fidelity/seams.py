@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from skyfill.fidelity.figures import Figure, jackknife, judge
 from skyfill.healpix import neighbours, pixel_directions, pixels_towards
 from skyfill.healpix.arrays import as_map, pair_of
-from skyfill.healpix.checks import nside_of
+from skyfill.healpix.stokes import nside_of
 
 __all__ = ["PATCH_NSIDE", "NoEdgeError", "border_seams", "patches", "seams"]
 
@@ -67,7 +67,7 @@ def seams(values: ArrayLike, observed: ArrayLike, outside: Mask | None = None) -
     ValueError
         There is no hole, or no observed pixel whose neighbours are all observed.
     """
-    values, observed = pair_of(values, observed)
+    values, observed = pair_of(values, observed, taker="fidelity.seams")
     regions = (~observed).astype(np.int64)
     if outside is not None:
         regions[outside] = -1
@@ -97,7 +97,7 @@ def border_seams(values: ArrayLike, regions: NDArray[np.int64]) -> dict[str, Fig
         The regions are not whole numbers, or of another Nside; there is one region only, or none
         has an inside (`NoEdgeError`).
     """
-    values, regions = as_map(values), np.asarray(regions)
+    values, regions = as_map(values, taker="fidelity.border_seams"), np.asarray(regions)
     if regions.dtype.kind not in "iu" or regions.shape != values.shape:
         raise ValueError(
             f"regions must be whole numbers, one for each of the {values.size} pixels of the map;"
@@ -136,7 +136,7 @@ def _differences(
     values: Map, regions: NDArray[np.int64], pixels: NDArray[np.int64]
 ) -> Iterator[tuple[tuple[NDArray[np.int64], NDArray[np.int64]], int, Map, Mask]]:
     """Give patch and belt, kind (0 step, 1 slope), squares, and whether they cross a border."""
-    nside = nside_of(values.size, "map")
+    nside = nside_of(values, "values")
     for start in range(0, pixels.size, _PIECE):
         part = pixels[start : start + _PIECE]
         directions = pixel_directions(nside, part)

@@ -17,17 +17,22 @@ from skyfill.fidelity.onepoint import OnePoint, one_point
 from skyfill.fidelity.seams import NoEdgeError, border_seams, patches, seams
 from skyfill.fidelity.tail import tail
 from skyfill.healpix.arrays import as_map, as_mask, as_skies
-from skyfill.healpix.checks import check_seed, nside_of
+from skyfill.healpix.checks import check_seed
+from skyfill.healpix.stokes import nside_of
 from skyfill.prior.dipole import Dipole
 from skyfill.progress import Progress, Silent
 
 __all__ = ["SkyScores", "score_sky"]
 
-#: Differences of observed pixels over their rms: of a truth with other noise, and of one map that
-#: programs have rounded.
-_ANOTHER, _SAME = 0.5, 0.01
-#: What files of one map in float32 and other units differ by, over the pixel's value and the rms.
-_FLOAT32, _ROUNDED = 1e-6, 1e-4
+#: Difference of observed pixels over their rms beyond which two maps show different skies; a truth
+#: with other noise stays below.
+_ANOTHER = 0.5
+#: Difference over the rms below which two maps are one that programs have rounded.
+_SAME = 0.01
+#: Difference of one map in two files, in units of the pixel's value: float32 rounds so.
+_FLOAT32 = 1e-6
+#: Difference of one map in two files, in units of the rms: conversions of units round so.
+_ROUNDED = 1e-4
 
 Map = NDArray[np.float64]
 
@@ -155,10 +160,11 @@ def score_sky(
     """
     listener = progress or Silent()
     seed = check_seed(seed)
-    observed = as_mask(observed)
+    observed = as_mask(observed, taker="fidelity.score_sky")
     given = {"truth": truth, "std": std, "optimum": optimum, "exact": exact}
     truth, std, optimum, exact = (
-        None if each is None else as_map(each, name) for name, each in given.items()
+        None if each is None else as_map(each, name, taker="fidelity.score_sky")
+        for name, each in given.items()
     )
     known = observed if outside is None else observed | outside
     _check(known, {"truth": truth, "spread": std, "optimum": optimum, "exact fill": exact})
@@ -168,7 +174,7 @@ def score_sky(
         judged = np.flatnonzero(holes & np.isfinite(truth))
         if not judged.size:
             raise ValueError("the truth is missing in every hole: there is nothing to compare with")
-    nside = nside_of(observed.size, "mask")
+    nside = nside_of(observed, "observed")
     skies = _Skies(filled, nside, judged, observed, outside, threads, listener)
     calibration, whole_truth = None, None
     if truth is None:
@@ -221,7 +227,7 @@ def score_sky(
 
 def _check(observed: NDArray[np.bool_], maps: dict[str, Map | None]) -> None:
     """Refuse a mask that is none, and maps of another resolution."""
-    nside = nside_of(observed.size, "mask")
+    nside = nside_of(observed, "observed")
     if observed.all():
         raise ValueError("the mask has no hole: there is nothing to judge")
     if not observed.any():
@@ -230,7 +236,7 @@ def _check(observed: NDArray[np.bool_], maps: dict[str, Map | None]) -> None:
         )
     for name, each in maps.items():
         if each is not None and each.shape != observed.shape:
-            theirs = nside_of(each.size, name)
+            theirs = nside_of(each, name)
             raise ValueError(f"the {name} has Nside {theirs}, the mask has Nside {nside}")
 
 
@@ -333,9 +339,9 @@ class _Skies:
         self._threads, self._listener = threads, listener
 
     def __iter__(self) -> Iterator[Map]:
-        for sky in as_skies(self._filled, "filled"):
+        for sky in as_skies(self._filled, "filled", taker="fidelity.score_sky"):
             if sky.size != 12 * self.nside**2:
-                ours = nside_of(sky.size, "fill")
+                ours = nside_of(sky, "sky")
                 raise ValueError(f"a fill has Nside {ours}, the mask has Nside {self.nside}")
             lacking = ~np.isfinite(sky)
             missing = int(np.count_nonzero(lacking))

@@ -43,7 +43,10 @@ def tail(fill: ArrayLike, exact: ArrayLike) -> dict[str, Figure]:
     """
     if not np.size(fill) or not np.size(exact):
         raise ValueError("there is no pixel to compare; give those of the holes")
-    fill, exact = as_map(fill, "fill", whole=False), as_map(exact, "exact", whole=False)
+    fill, exact = (
+        as_map(fill, "fill", taker="fidelity.tail", whole=False),
+        as_map(exact, "exact", taker="fidelity.tail", whole=False),
+    )
     if fill.shape != exact.shape:
         raise ValueError(
             f"the fill has {fill.size} pixels and the exact one {exact.size}; give those of the"

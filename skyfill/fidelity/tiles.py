@@ -18,8 +18,12 @@ __all__ = ["TileScores", "hole_power", "score_tiles", "ssim"]
 
 Tiles = NDArray[np.floating]
 
-#: Standard deviation of SSIM's window, pixels, and its two constants (Wang et al. 2004).
-_WINDOW, _K1, _K2 = 1.5, 0.01, 0.03
+#: Standard deviation of SSIM's window, pixels (Wang et al. 2004, as the next two).
+_WINDOW = 1.5
+#: Keeps SSIM's ratio of means finite.
+_K1 = 0.01
+#: Keeps SSIM's ratio of variances finite.
+_K2 = 0.03
 
 
 @dataclass(frozen=True)

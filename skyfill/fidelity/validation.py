@@ -131,7 +131,9 @@ def validate(
         What `Inpainter` and `held_out_holes` refuse, a method without realizations, or fewer than
         two of them.
     """
-    values, observed, seed = as_map(values), as_mask(observed), check_seed(seed)
+    values = as_map(values, taker="fidelity.validate")
+    observed = as_mask(observed, taker="fidelity.validate")
+    seed = check_seed(seed)
     if check_whole(realizations, "realizations") < 2:
         raise ValueError(f"a spread needs 2 realizations at least, got {realizations}")
     if options.get("method") == "diffuse":
@@ -151,7 +153,9 @@ def validate(
     if options.get("method", "vae") in ("vae", "gaussian"):
         # Judged is the prior that a fill of the whole map would have, hidden pixels included.
         rms = options.get("noise_rms")
-        noise = noise_variance(None if rms is None else as_map(rms, "noise_rms"), known)
+        noise = noise_variance(
+            None if rms is None else as_map(rms, "noise_rms", taker="fidelity.validate"), known
+        )
         prior = held_to_noise(as_given(options.get("prior")), noise, known)
         options["prior"] = for_map(prior, values, known, threads=threads)
     listener.done(

@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from skyfill.healpix import reorder, ring_to_nest
 from skyfill.healpix.arrays import pair_of
-from skyfill.healpix.checks import check_nside, nside_of
+from skyfill.healpix.checks import check_nside
+from skyfill.healpix.stokes import nside_of
 from skyfill.prior import pixel_window
 
 __all__ = ["CoarseModel", "degrade"]
@@ -67,8 +68,11 @@ def degrade(values: ArrayLike, observed: ArrayLike, nside: int) -> tuple[Map, Ma
     -------
     Two maps ``(12 nside²,)``, RING; the average is zero where nothing is observed.
     """
-    (values, observed), nside = pair_of(values, observed), check_nside(nside)
-    fine = nside_of(values.size, "map")
+    (values, observed), nside = (
+        pair_of(values, observed, taker="gaussian.degrade"),
+        check_nside(nside),
+    )
+    fine = nside_of(values, "values")
     if nside > fine:
         raise ValueError(f"a map of Nside {fine} is not degraded to Nside {nside}")
     ratio = (fine // nside) ** 2

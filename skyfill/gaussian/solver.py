@@ -30,7 +30,7 @@ from skyfill.gaussian.pinned import Pinned, unpinned
 from skyfill.gaussian.solution import Certificate, Solution
 from skyfill.harmonics import Covariance
 from skyfill.healpix.arrays import as_map, as_mask
-from skyfill.healpix.checks import nside_of
+from skyfill.healpix.stokes import nside_of
 from skyfill.holes import distance_to_edge, grow, label_holes
 from skyfill.progress import Progress, Silent
 
@@ -127,10 +127,10 @@ class Solver:
         threads: int = 0,
         kept: Kept | None = None,
     ) -> None:
-        observed = as_mask(observed, "the map to fill")
+        observed = as_mask(observed, taker="gaussian.Solver")
         if noise_variance is not None:
-            noise_variance = as_map(noise_variance, "noise_variance")
-        self.nside = nside_of(observed.size, "the map to fill")
+            noise_variance = as_map(noise_variance, "noise_variance", taker="gaussian.Solver")
+        self.nside = nside_of(observed, "observed")
         if not observed.any():
             raise ValueError("no pixel is observed: nothing is known of the sky")
         # Before anything large is made; what blocks take comes on top.

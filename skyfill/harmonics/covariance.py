@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from skyfill.harmonics.sphere import adjoint_of, parts_of
 from skyfill.harmonics.transforms import Rings, filtered
-from skyfill.healpix.checks import nside_of
+from skyfill.healpix.stokes import nside_of
 
 __all__ = ["Covariance"]
 
@@ -96,7 +96,7 @@ class Covariance:
         pixels: NDArray[np.int64] | None = None,
         threads: int = 0,
     ) -> None:
-        self._nside = nside = nside_of(weights.size, "the weights")
+        self._nside = nside = nside_of(weights, "weights")
         self.variance = variance
         self.weights = weights if pixels is None else weights[pixels]
         self.area = 4 * np.pi / weights.size

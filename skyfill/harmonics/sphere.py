@@ -1,9 +1,10 @@
 """Transform whole maps, ring by ring, so that no more memory is needed than the map's own.
 
 Maps are ``(npix,)`` in RING order; alm are ``((lmax + 1)(lmax + 2) / 2,)`` complex128 in healpy's
-order (m-major, m >= 0). The transforms are ducc0's (Reinecke & Seljebotn 2013), which hold, for
-every ring, its Fourier modes: at Nside 8192 more than the map itself. Here they see some rings at
-a time, and those that mirror them, since two such rings cost as much as one.
+order (m-major, m >= 0). Three components I, Q, U are ``(3, npix)``, and T, E, B ``(3, nalm)``. The
+transforms are ducc0's (Reinecke & Seljebotn 2013), which hold, for every ring, its Fourier modes:
+at Nside 8192 more than the map itself. Here they see some rings at a time, and those that mirror
+them, since two such rings cost as much as one.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import ducc0
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skyfill.healpix.arrays import as_mask, as_sums
-from skyfill.healpix.checks import check_nside, nside_of
+from skyfill.healpix.arrays import as_stokes_mask, as_sums
+from skyfill.healpix.checks import check_nside
+from skyfill.healpix.stokes import INTENSITY, POLARIZED, SkyShape, Stokes, same_sky, sky_shape
 
 __all__ = ["adjoint", "adjoint_of", "analysis", "lmax_of", "parts_of", "rings", "synthesis"]
 
@@ -26,9 +28,10 @@ Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Part = Callable[[slice], NDArray[Any]]
 
-#: Pixels of a block of rings, and bytes of the Fourier modes of its rings, at most. Maps up to
-#: Nside 1024 are one block.
-_PIXELS, _MODES = 2**25, 2**29
+#: Pixels of a block of rings at most: maps up to Nside 1024 are one block.
+_PIXELS = 2**25
+#: Bytes of the Fourier modes of a block's rings at most.
+_MODES = 2**29
 
 
 @lru_cache(maxsize=4)
@@ -48,12 +51,12 @@ class _Block(NamedTuple):
 
 
 @lru_cache(maxsize=8)
-def _blocks(nside: int, lmax: int) -> tuple[_Block, ...]:
+def _blocks(nside: int, lmax: int, planes: int = 1) -> tuple[_Block, ...]:
     table = {key: np.asarray(value) for key, value in rings(nside).items()}
     length = table["nphi"].astype(np.int64)
     first = table["ringstart"].astype(np.int64)
     last = length.size - 1  # the equator is its middle ring
-    most = max(_MODES // (16 * (lmax + 1)), 2)
+    most = max(_MODES // (16 * (lmax + 1) * planes), 2)
     blocks = []
     begin = 0
     while 2 * begin <= last:
@@ -88,12 +91,29 @@ def synthesis(alm: Alm, nside: int, *, threads: int = 0) -> Map:
     Parameters
     ----------
     alm
-        ``(nalm,)``, mmax = lmax.
+        ``(nalm,)``, mmax = lmax; or ``(1, nalm)``, or ``(3, nalm)`` for T, E and B. What E and B
+        hold below l = 2 is not read.
     nside
         Resolution of the map.
     threads
         Number of threads; 0 for all there are.
+
+    Returns
+    -------
+        ``(npix,)``; or ``(1, npix)``, or ``(3, npix)`` for I, Q and U, with healpy's signs.
+
+    Raises
+    ------
+    ValueError
+        The leading axis has another length than 1 or 3.
     """
+    if np.ndim(alm) > 1:
+        stokes, alm = _stokes_of(alm), _without_low(alm)
+        sky = np.empty((len(stokes), 12 * check_nside(nside) ** 2))
+        for spin, rows in stokes.rows():
+            for part, values in _synthesis(alm[rows], nside, spin, threads):
+                sky[rows, part] = values
+        return sky
     out = np.empty(0)
     for part, values in parts_of(alm, nside, threads=threads):
         if values.size == 12 * nside**2:
@@ -106,15 +126,21 @@ def synthesis(alm: Alm, nside: int, *, threads: int = 0) -> Map:
 
 def parts_of(alm: Alm, nside: int, *, threads: int = 0) -> Iterator[tuple[slice, Map]]:
     """Give the map of `synthesis` part by part: where, and its values, gone with the next part."""
+    for part, values in _synthesis(alm[None], nside, 0, threads):
+        yield part, values[0]
+
+
+def _synthesis(alm: Alm, nside: int, spin: int, threads: int) -> Iterator[tuple[slice, Map]]:
+    """Give ``(1, n)`` values of spin 0, or ``(2, n)`` of spin 2, part by part."""
     lmax = lmax_of(alm)
-    alm = np.ascontiguousarray(alm, dtype=np.complex128)[None]
-    for block in _blocks(check_nside(nside), lmax):
+    alm = np.ascontiguousarray(alm, dtype=np.complex128)
+    for block in _blocks(check_nside(nside), lmax, len(alm)):
         values = ducc0.sht.synthesis(
-            alm=alm, spin=0, lmax=lmax, mmax=lmax, nthreads=threads, **block.geometry
-        )[0]
+            alm=alm, spin=spin, lmax=lmax, mmax=lmax, nthreads=threads, **block.geometry
+        )
         at = 0
         for part in block.parts:
-            yield part, np.asarray(values[at : at + part.stop - part.start])
+            yield part, np.asarray(values[:, at : at + part.stop - part.start])
             at += part.stop - part.start
 
 
@@ -124,27 +150,39 @@ def adjoint(
     """Apply the transpose of `synthesis`, Yᵀ d: a plain sum over pixels, without weights.
 
     Pixels that are not ``observed`` count as zero and are not read. No copy of the map is made.
+    Maps and alm have the shapes of `synthesis`; one mask serves three components, or each has its
+    own.
     """
-    values = as_sums(values, "the map to transform")
-    nside = nside_of(values.size, "the map to transform")
-    return adjoint_of(_seen(values, observed), nside, lmax=lmax, threads=threads)
+    values = as_sums(values, stokes=True)
+    sky, seen = sky_shape(values, "values"), _seen(values, observed)
+    alm = [
+        _adjoint(_of(seen, rows), sky.nside, rows.stop - rows.start, lmax, spin, threads)
+        for spin, rows in sky.stokes.rows()
+    ]
+    return _stacked(alm, axis=sky.axis)
 
 
 def adjoint_of(values: Part, nside: int, *, lmax: int, threads: int = 0) -> Alm:
     """Do as `adjoint` with a map that is told part by part: ``values(slice)`` gives one."""
+    alm: Alm = _adjoint(lambda part: values(part)[None], nside, 1, lmax, 0, threads)[0]
+    return alm
+
+
+def _adjoint(values: Part, nside: int, planes: int, lmax: int, spin: int, threads: int) -> Alm:
+    """Give ``(planes, nalm)`` for values of spin 0 (one plane) or 2 (two)."""
     total: Alm | None = None
-    for block in _blocks(nside, lmax):
+    for block in _blocks(nside, lmax, planes):
         if len(block.parts) == 1:
             local = np.ascontiguousarray(values(block.parts[0]), dtype=np.float64)
         else:
-            local = np.empty(block.size)
+            local = np.empty((planes, block.size))
             at = 0
             for part in block.parts:
-                local[at : at + part.stop - part.start] = values(part)
+                local[:, at : at + part.stop - part.start] = values(part)
                 at += part.stop - part.start
         found = ducc0.sht.adjoint_synthesis(
-            map=local[None], spin=0, lmax=lmax, mmax=lmax, nthreads=threads, **block.geometry
-        )[0]
+            map=local, spin=spin, lmax=lmax, mmax=lmax, nthreads=threads, **block.geometry
+        )
         total = found if total is None else np.add(total, found, out=total)
     return np.asarray(total)
 
@@ -162,44 +200,92 @@ def analysis(
     Parameters
     ----------
     values
-        ``(npix,)``, RING, no missing pixel that is observed.
+        ``(npix,)``, ``(1, npix)`` or ``(3, npix)``, RING, no missing pixel that is observed.
     lmax
         Largest multipole; equal weights are good to 1% below 1.5 nside only when iterated.
     iterations
         Jacobi iterations, each one more pair of transforms.
     observed
-        ``(npix,)``: the others count as zero and are not read; all if not given.
+        ``(npix,)``, or one for each component: the others count as zero and are not read; all if
+        not given.
     threads
         Number of threads; 0 for all there are.
+
+    Returns
+    -------
+        In the shapes of `synthesis`.
     """
-    values = as_sums(values, "the map to transform")
-    nside = nside_of(values.size, "the map to transform")
-    area = 4 * np.pi / values.size
-    seen = _seen(values, observed)
-    alm = area * adjoint_of(seen, nside, lmax=lmax, threads=threads)
-    for _ in range(iterations):
+    values = as_sums(values, stokes=True)
+    sky, seen = sky_shape(values, "values"), _seen(values, observed)
+    found = [
+        _analysis(
+            _of(seen, rows), sky, rows, lmax=lmax, spin=spin, jacobi=iterations, threads=threads
+        )
+        for spin, rows in sky.stokes.rows()
+    ]
+    return _stacked(found, axis=sky.axis)
+
+
+def _analysis(
+    seen: Part, sky: SkyShape, rows: slice, *, lmax: int, spin: int, jacobi: int, threads: int
+) -> Alm:
+    """Give the alm of some rows of a map, which have one spin."""
+    area, planes = 4 * np.pi / sky.npix, rows.stop - rows.start
+    alm = area * _adjoint(seen, sky.nside, planes, lmax, spin, threads)
+    for _ in range(jacobi):
         step = np.zeros_like(alm)
-        for block in _blocks(nside, lmax):
+        for block in _blocks(sky.nside, lmax, planes):
             rest = ducc0.sht.synthesis(
-                alm=alm[None], spin=0, lmax=lmax, mmax=lmax, nthreads=threads, **block.geometry
+                alm=alm, spin=spin, lmax=lmax, mmax=lmax, nthreads=threads, **block.geometry
             )
             at = 0
             for part in block.parts:
-                here = rest[0, at : at + part.stop - part.start]
+                here = rest[:, at : at + part.stop - part.start]
                 np.subtract(seen(part), here, out=here)
                 at += part.stop - part.start
             step += ducc0.sht.adjoint_synthesis(
-                map=rest, spin=0, lmax=lmax, mmax=lmax, nthreads=threads, **block.geometry
-            )[0]
+                map=rest, spin=spin, lmax=lmax, mmax=lmax, nthreads=threads, **block.geometry
+            )
         step *= area
         alm += step
     return np.asarray(alm)
 
 
-def _seen(values: NDArray[Any], observed: ArrayLike | None) -> Part:
+def _seen(values: NDArray[Any], observed: ArrayLike | None) -> tuple[NDArray[Any], Mask | None]:
+    """Give a map and its mask, ``(components, npix)`` both."""
+    planes = values.reshape(-1, values.shape[-1])
     if observed is None:
-        return values.__getitem__
-    seen = as_mask(observed)
-    if seen.shape != values.shape:
-        raise ValueError(f"the mask has {seen.size} pixels, the map {values.size}")
-    return lambda part: np.where(seen[part], values[part], 0.0)
+        return planes, None
+    return planes, same_sky(values, as_stokes_mask(observed)).reshape(planes.shape)
+
+
+def _of(seen: tuple[NDArray[Any], Mask | None], rows: slice) -> Part:
+    """Give some rows of a map part by part, with 0 where they are not observed."""
+    values, observed = seen
+    if observed is None:
+        return lambda part: values[rows, part]
+    return lambda part: np.where(observed[rows, part], values[rows, part], 0.0)
+
+
+def _stokes_of(alm: Alm) -> Stokes:
+    """Tell the components of alm by their leading axis."""
+    for stokes in (INTENSITY, POLARIZED):
+        if alm.ndim == 2 and len(alm) == len(stokes):
+            return stokes
+    raise ValueError(
+        f"alm: it has the shape {alm.shape}; give (nalm,), (1, nalm), or (3, nalm) for T, E and B"
+    )
+
+
+def _without_low(alm: Alm) -> Alm:
+    """Copy T, E, B with E and B zero below l = 2, where spin 2 has no modes."""
+    alm = np.array(alm, dtype=np.complex128)
+    alm[1:, :2] = 0.0
+    alm[1:, lmax_of(alm) + 1 : lmax_of(alm) + 2] = 0.0  # l = m = 1
+    return alm
+
+
+def _stacked(alm: list[Alm], *, axis: bool) -> Alm:
+    if not axis:
+        return np.asarray(alm[0][0])
+    return _without_low(np.concatenate(alm))

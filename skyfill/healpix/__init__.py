@@ -1,7 +1,8 @@
 """HEALPix pixels: arrays of them, their directions, neighbours and ordering.
 
-The lowest room. Its public names are those of `skyfill.healpix.grid`; `checks` and `arrays`
-take what users pass, `pixel` holds the arithmetic of one pixel for compiled loops.
+The lowest room. Its public names are those of `skyfill.healpix.grid`, and `nside_of` and
+`sky_shape` of `stokes`, which turns arrays into resolutions; `checks` and `arrays` take what users
+pass, `pixel` holds the arithmetic of one pixel for compiled loops.
 """
 
 from __future__ import annotations
@@ -20,18 +21,22 @@ if TYPE_CHECKING:
     from skyfill.healpix.grid import reorder as reorder
     from skyfill.healpix.grid import ring_table as ring_table
     from skyfill.healpix.grid import ring_to_nest as ring_to_nest
+    from skyfill.healpix.stokes import nside_of as nside_of
+    from skyfill.healpix.stokes import sky_shape as sky_shape
 
 # name -> the module that holds it
 _HOMES = {
     "check_pixels": "grid",
     "neighbours": "grid",
     "nest_to_ring": "grid",
+    "nside_of": "stokes",
     "pixel_directions": "grid",
     "pixel_radius": "grid",
     "pixels_towards": "grid",
     "reorder": "grid",
     "ring_table": "grid",
     "ring_to_nest": "grid",
+    "sky_shape": "stokes",
 }
 
 __all__ = [*_HOMES]

@@ -1,7 +1,8 @@
 """Take maps and masks as users of healpy and astropy hold them.
 
 Inside the library a map is (npix,) float32 or float64, RING, NaN where missing, and a mask (npix,)
-bool, True where observed. Every public function that takes one converts it here, so that lists,
+bool, True where observed; with a leading Stokes axis where a function takes three components (see
+`skyfill.healpix.stokes`). Every public function that takes one converts it here, so that lists,
 integers, masked arrays, UNSEEN and quantities mean the same everywhere. Arrays that have the
 library's form already are passed on without a copy; a caller's array is never changed.
 
@@ -18,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skyfill.healpix.checks import check_angle, in_radians, nside_of
+from skyfill.healpix.checks import check_angle, in_radians
+from skyfill.healpix.stokes import nside_of, one_component, same_sky, sky_shape
 
 __all__ = [
     "MASK_ROUNDING",
@@ -26,6 +28,8 @@ __all__ = [
     "as_map",
     "as_mask",
     "as_skies",
+    "as_stokes_map",
+    "as_stokes_mask",
     "as_sums",
     "check_angles",
     "pair_of",
@@ -49,17 +53,20 @@ _CMB_UNITS = {"K": 1e6, "mK": 1e3, "uK": 1.0, "muK": 1.0, "µK": 1.0}
 _CMB_UNIT = re.compile(r"(?P<unit>K|mK|uK|muK|µK)_?(?i:CMB)")
 
 
-def as_map(values: ArrayLike, what: str = "values", *, whole: bool = True) -> Map:
-    """Return a map as the library holds it.
+def as_map(values: ArrayLike, what: str = "values", *, taker: str = "", whole: bool = True) -> Map:
+    """Return a map of one component as the library holds it.
 
     Parameters
     ----------
     values
-        One map in RING order: a list or an array of numbers of any kind and byte order; a masked
-        array (masked is missing); a `skyfill.SkyMap`; or an astropy Quantity of K, mK, µK or K_CMB,
-        which is converted to µK. NaN, inf and UNSEEN (-1.6375e30) are missing.
+        One map in RING order, (npix,) or (1, npix): a list or an array of numbers of any kind and
+        byte order; a masked array (masked is missing); a `skyfill.SkyMap`; or an astropy Quantity
+        of K, mK, µK or K_CMB, which is converted to µK. NaN, inf and UNSEEN (-1.6375e30) are
+        missing.
     what
         Name of the argument, for error messages.
+    taker
+        The function that takes one component, for the refusal of three.
     whole
         Whether it must be a whole sky; if not, (n,) values of some pixels will do.
 
@@ -71,12 +78,47 @@ def as_map(values: ArrayLike, what: str = "values", *, whole: bool = True) -> Ma
     Raises
     ------
     ValueError
-        It is no such map: several of them, numbers that are no numbers, another unit.
+        It is no such map: several of them, three components, numbers that are no numbers, another
+        unit.
 
     """
     raw, factor = _plain(values, what)
+    raw = one_component(_array(raw, what), what, taker)
+    if whole:
+        nside_of(raw, what)
+    return _map(raw, factor, what)
+
+
+def as_stokes_map(values: ArrayLike, what: str = "values") -> Map:
+    """Return a map of one component or three (I, Q, U) as the library holds it.
+
+    Parameters
+    ----------
+    values
+        As for `as_map`, (npix,), (1, npix) or (3, npix).
+    what
+        Name of the argument, for error messages.
+
+    Returns
+    -------
+        In the shape of `values`; else as `as_map` returns it.
+
+    Raises
+    ------
+    ValueError
+        It is no such map; for one, its leading axis has another length.
+
+    """
+    raw, factor = _plain(values, what)
+    raw = _array(raw, what)
+    sky_shape(raw, what)
+    return _map(raw, factor, what)
+
+
+def _map(raw: NDArray[Any], factor: float, what: str) -> Map:
+    """Give an array of one component or several the library's types and missing values."""
     masked = np.ma.getmaskarray(raw) if isinstance(raw, np.ma.MaskedArray) else None
-    array = _array(np.ma.getdata(raw) if masked is not None else raw, what, whole=whole)
+    array = np.ma.getdata(raw)
     if array.dtype.kind == "b":
         raise ValueError(
             f"{what}: it holds True and False, as masks do, and no map; give the map first, then "
@@ -97,17 +139,19 @@ def as_map(values: ArrayLike, what: str = "values", *, whole: bool = True) -> Ma
     return result
 
 
-def as_mask(observed: ArrayLike, what: str = "observed") -> NDArray[np.bool_]:
-    """Return a mask as the library holds it.
+def as_mask(observed: ArrayLike, what: str = "observed", *, taker: str = "") -> NDArray[np.bool_]:
+    """Return a mask of one component as the library holds it.
 
     Parameters
     ----------
     observed
-        One mask in RING order, True or 1 where observed: a list or an array of bool, of the
-        integers 0 and 1, or of floats that are 0 and 1 to within 1e-5. Pixels without a value
-        (masked, NaN, inf, UNSEEN) are unobserved.
+        One mask in RING order, (npix,) or (1, npix), True or 1 where observed: a list or an array
+        of bool, of the integers 0 and 1, or of floats that are 0 and 1 to within 1e-5. Pixels
+        without a value (masked, NaN, inf, UNSEEN) are unobserved.
     what
         Name of the argument, for error messages.
+    taker
+        The function that takes one component, for the refusal of three.
 
     Returns
     -------
@@ -116,31 +160,69 @@ def as_mask(observed: ArrayLike, what: str = "observed") -> NDArray[np.bool_]:
     Raises
     ------
     ValueError
-        It is no such mask: several of them, values between 0 and 1 (an apodised mask), others.
+        It is no such mask: several of them, three components, values between 0 and 1 (an apodised
+        mask), others.
 
     """
+    raw = one_component(_mask_numbers(observed, what), what, taker)
+    nside_of(raw, what)
+    return _mask(raw, what)
+
+
+def as_stokes_mask(observed: ArrayLike, what: str = "observed") -> NDArray[np.bool_]:
+    """Return a mask for one component or three (I, Q, U) as the library holds it.
+
+    Parameters
+    ----------
+    observed
+        As for `as_mask`, (npix,), (1, npix) or (3, npix).
+    what
+        Name of the argument, for error messages.
+
+    Returns
+    -------
+        In the shape of `observed`, bool, True where observed.
+
+    Raises
+    ------
+    ValueError
+        It is no such mask; for one, its leading axis has another length.
+
+    """
+    raw = _mask_numbers(observed, what)
+    sky_shape(raw, what)
+    return _mask(raw, what)
+
+
+def _mask_numbers(observed: ArrayLike, what: str) -> NDArray[Any]:
+    """Take the numbers out of what a mask is held in."""
     if _is_sky(observed):
         raise ValueError(
             f"{what}: it is a SkyMap, whose numbers are temperatures; read a mask with "
             "skyfill.read_mask"
         )
     raw, _ = _plain(observed, what, temperature=False)
+    return _array(raw, what)
+
+
+def _mask(raw: NDArray[Any], what: str) -> NDArray[np.bool_]:
+    """Give an array of one component or several the library's type of a mask."""
     masked = np.ma.getmaskarray(raw) if isinstance(raw, np.ma.MaskedArray) else None
-    array = _array(np.ma.getdata(raw) if masked is not None else raw, what)
+    array = np.ma.getdata(raw)
     if array.dtype.kind == "b":
         result = np.ascontiguousarray(array)
     else:
-        result = _from_numbers(array, masked, what)
+        flat = None if masked is None else masked.reshape(-1)
+        result = _from_numbers(array.reshape(-1), flat, what).reshape(array.shape)
     return result & ~masked if masked is not None and masked.any() else result
 
 
-def pair_of(values: ArrayLike, observed: ArrayLike) -> tuple[Map, NDArray[np.bool_]]:
-    """Return a map and its mask as the library holds them; ValueError where their Nside differ."""
-    sky, seen = as_map(values), as_mask(observed)
-    if sky.shape != seen.shape:
-        pair = nside_of(sky.size, "map"), nside_of(seen.size, "mask")
-        raise ValueError("the map has Nside {}, the mask has Nside {}; give a pair".format(*pair))
-    return sky, seen
+def pair_of(
+    values: ArrayLike, observed: ArrayLike, *, taker: str = ""
+) -> tuple[Map, NDArray[np.bool_]]:
+    """Return a map and its mask, one component each; ValueError where their Nside differ."""
+    sky, seen = as_map(values, taker=taker), as_mask(observed, taker=taker)
+    return sky, same_sky(sky, seen)
 
 
 def _from_numbers(
@@ -216,10 +298,10 @@ def _in_uk(unit: Any, what: str) -> float:  # noqa: ANN401 (astropy ships no typ
     return _CMB_UNITS[named["unit"]]
 
 
-def _array(values: object, what: str, *, whole: bool = True) -> NDArray[Any]:
-    """Return one sky of numbers or truth values, in the byte order of this machine."""
+def _array(values: object, what: str) -> NDArray[Any]:
+    """Return an array of numbers or truth values, masked or not, in this machine's byte order."""
     try:
-        array = np.asarray(values)
+        array = values if isinstance(values, np.ma.MaskedArray) else np.asarray(values)
     except (TypeError, ValueError):  # lists of different lengths, or of quantities
         raise ValueError(f"{what}: it is no array of numbers; give one map, (npix,)") from None
     if array.dtype.names:
@@ -228,15 +310,6 @@ def _array(values: object, what: str, *, whole: bool = True) -> NDArray[Any]:
         )
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{what}: it holds {array.dtype.name}, no real numbers")
-    if array.ndim != 1:
-        mend = (
-            f"give one map, (npix,): {what}[0] for the first"
-            if array.ndim > 1
-            else "give one map, (npix,)"
-        )
-        raise ValueError(f"{what}: it has the shape {array.shape}; {mend}")
-    if whole:
-        nside_of(array.size, what)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
@@ -248,12 +321,13 @@ def _is_unseen(part: NDArray[Any]) -> NDArray[np.bool_]:
 def _without_sentinels(values: NDArray[Any], *, ours: bool) -> NDArray[Any]:
     """Put NaN for UNSEEN and inf; in a copy, if there are any and the array is a caller's."""
     # Most maps have none: the smallest and the largest number tell, in a pass without a copy.
-    low, high = np.fmin.reduce(values), np.fmax.reduce(values)
+    low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
     if not (low <= UNSEEN * (1 - _UNSEEN_ROUNDING) or np.isinf(high)):
         return values
     result = values if ours else values.copy()
-    for start in range(0, result.size, _PART):
-        part = result[start : start + _PART]
+    flat = result.reshape(-1)  # a view: the array is contiguous
+    for start in range(0, flat.size, _PART):
+        part = flat[start : start + _PART]
         part[np.isinf(part) | _is_unseen(part)] = np.nan
     return result
 
@@ -286,38 +360,48 @@ def check_angles(
     return angles
 
 
-def as_skies(values: ArrayLike | Iterable[ArrayLike], what: str = "values") -> Iterator[Map]:
+def as_skies(
+    values: ArrayLike | Iterable[ArrayLike], what: str = "values", *, taker: str = ""
+) -> Iterator[Map]:
     """Give one map, or several one after the other, each as `as_map` returns it.
 
     Parameters
     ----------
     values
         One map, as for `as_map`; an array (n, npix) of n maps of one thing, such as realizations;
-        or anything that gives maps, which are held one at a time.
+        or anything that gives maps, which are held one at a time. Here (3, npix) is three
+        realizations of one component; three components of one sky are (1, 3, npix).
     what
         Name of the argument, for error messages.
+    taker
+        The function that takes one component, for the refusal of three.
 
     """
     if _is_sky(values) or (isinstance(values, list | tuple) and values and _is_number(values[0])):
-        yield as_map(values, what)  # type: ignore[arg-type]
+        yield as_map(values, what, taker=taker)  # type: ignore[arg-type]
         return
-    if isinstance(values, np.ndarray) and values.ndim != 2:
-        yield as_map(values, what)
+    if isinstance(values, np.ndarray) and values.ndim not in (2, 3):
+        yield as_map(values, what, taker=taker)
         return
     if not isinstance(values, Iterable):
         raise ValueError(  # noqa: TRY004 (as what is no map is everywhere)
             f"{what}: it is no map; give (npix,), or several"
         )
     for number, each in enumerate(values):
-        yield as_map(each, f"{what}[{number}]")
+        yield as_map(each, f"{what}[{number}]", taker=taker)
 
 
 def _is_number(value: object) -> bool:
     return np.ndim(value) == 0 and not _is_sky(value)  # type: ignore[arg-type]
 
 
-def as_sums(values: ArrayLike, what: str = "values") -> NDArray[Any]:
-    """Return a map as `as_map` does, or a mask, to be summed or cut as zeros and ones."""
+def as_sums(
+    values: ArrayLike, what: str = "values", *, taker: str = "", stokes: bool = False
+) -> NDArray[Any]:
+    """Return a map, or a mask to be summed or cut as zeros and ones.
+
+    As `as_map` and `as_mask` do; with ``stokes`` as `as_stokes_map` and `as_stokes_mask` do.
+    """
     if isinstance(values, np.ndarray) and values.dtype.kind == "b":
-        return as_mask(values, what)
-    return as_map(values, what)
+        return as_stokes_mask(values, what) if stokes else as_mask(values, what, taker=taker)
+    return as_stokes_map(values, what) if stokes else as_map(values, what, taker=taker)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from math import isqrt
 from numbers import Integral, Real
 from typing import Any, SupportsIndex
 
@@ -17,7 +16,6 @@ __all__ = [
     "check_whole",
     "device_name",
     "in_radians",
-    "nside_of",
 ]
 
 MAX_NSIDE = 8192
@@ -46,28 +44,6 @@ def check_nside(nside: SupportsIndex | float, *, what: str = "nside") -> int:
             f"{what}: Nside must be a power of two from 1 to {MAX_NSIDE}, got {_shown(nside)}"
         )
     return whole
-
-
-def nside_of(npix: int, what: str) -> int:
-    """Return the resolution of a full sky of `npix` pixels.
-
-    Parameters
-    ----------
-    npix
-        Number of pixels, 12 nside².
-    what
-        What has this number of pixels, for the error message: an argument or a file.
-
-    Raises
-    ------
-    ValueError
-        `npix` is not 12 nside² for a power of two.
-
-    """
-    nside = isqrt(max(npix, 0) // 12)
-    if nside == 0 or 12 * nside * nside != npix:
-        raise ValueError(f"{what}: a full sky has 12 Nside² pixels, got {npix}")
-    return check_nside(nside, what=what)
 
 
 def check_seed(seed: SupportsIndex, *, what: str = "seed") -> int:

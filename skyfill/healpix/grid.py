@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numba import prange
 
-from skyfill.healpix.checks import check_nside, nside_of
+from skyfill.healpix.checks import check_nside
 from skyfill.healpix.jit import compiled, parallel
 from skyfill.healpix.pixel import (
     ang2pix_ring,
@@ -24,6 +24,7 @@ from skyfill.healpix.pixel import (
     pix2zsphi_ring,
     ring2nest,
 )
+from skyfill.healpix.stokes import by_component, sky_shape
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -203,22 +204,27 @@ def reorder(values: NDArray[Scalar], nest_in: bool, nest_out: bool) -> NDArray[S
     Parameters
     ----------
     values
-        (npix,), any dtype that numba knows (numbers and booleans).
+        (npix,), (1, npix) or (3, npix), any dtype that numba knows (numbers and booleans).
     nest_in, nest_out
         Orderings of the input and the output.
 
     Returns
     -------
-    (npix,), a copy, also where the orderings agree.
+    In the shape of `values`, a copy, also where the orderings agree.
 
     Raises
     ------
     ValueError
-        If the length is no 12 nside^2.
+        If npix is no 12 nside^2, or the leading axis holds neither 1 nor 3 components.
     """
-    nside = nside_of(values.size, "map")
+    nside = sky_shape(values, "values").nside
     if nest_in == nest_out:
         return values.copy()
+    return by_component(lambda each: _reordered(nside, each, nest_in), values)
+
+
+def _reordered(nside: int, values: NDArray[Any], nest_in: bool) -> NDArray[Any]:
+    """Turn one component from an ordering into the other."""
     out = np.empty(values.shape, values.dtype.newbyteorder("="))
     source = np.ascontiguousarray(values, dtype=out.dtype)
     (_reorder_to_ring if nest_in else _reorder_to_nest)(nside, source, out)

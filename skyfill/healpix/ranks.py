@@ -18,10 +18,24 @@ if TYPE_CHECKING:
 
 __all__ = ["Ranks", "chosen", "rank", "ranks"]
 
-_ONE, _LOW, _WORD = np.uint64(1), np.uint64(63), np.uint64(6)
-_M1, _M2 = np.uint64(0x5555555555555555), np.uint64(0x3333333333333333)
-_M4, _SUM = np.uint64(0x0F0F0F0F0F0F0F0F), np.uint64(0x0101010101010101)
-_S1, _S2, _S4, _S56 = np.uint64(1), np.uint64(2), np.uint64(4), np.uint64(56)
+# All are uint64: numba turns what mixes uint64 and other integers into floats.
+_ONE = np.uint64(1)
+#: The bits of a pixel's number that say which bit of its word is its own.
+_LOW = np.uint64(63)
+#: Bits by which a pixel's number is shifted to give the number of its word.
+_WORD = np.uint64(6)
+#: Every second bit.
+_PAIRS = np.uint64(0x5555555555555555)
+#: The lower two of every four bits.
+_FOURS = np.uint64(0x3333333333333333)
+#: The lower four of every eight bits.
+_BYTES = np.uint64(0x0F0F0F0F0F0F0F0F)
+#: A product with it adds up all bytes in the highest one.
+_SUM = np.uint64(0x0101010101010101)
+_TWO = np.uint64(2)
+_FOUR = np.uint64(4)
+#: Shift that brings the highest byte down.
+_HIGHEST = np.uint64(56)
 
 
 class Ranks(NamedTuple):
@@ -46,10 +60,10 @@ def ranks(flags: NDArray[np.bool_]) -> Ranks:
 @compiled
 def _count(word: np.uint64) -> int:
     """Count the bits of a word (Warren, Hacker's Delight, 5-1)."""
-    word = word - ((word >> _S1) & _M1)
-    word = (word & _M2) + ((word >> _S2) & _M2)
-    word = (word + (word >> _S4)) & _M4
-    return int((word * _SUM) >> _S56)
+    word = word - ((word >> _ONE) & _PAIRS)
+    word = (word & _FOURS) + ((word >> _TWO) & _FOURS)
+    word = (word + (word >> _FOUR)) & _BYTES
+    return int((word * _SUM) >> _HIGHEST)
 
 
 @compiled

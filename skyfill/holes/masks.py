@@ -1,6 +1,7 @@
 """Which pixels are observed, and what the holes between them look like.
 
-A mask is (npix,) booleans in RING order, true where the sky is *observed*. A hole is a connected
+A mask is (npix,) booleans in RING order, true where the sky is *observed*; (3, npix) where each
+Stokes component (I, Q, U) has its own. A hole is a connected
 set of unobserved pixels, through sides or corners.
 """
 
@@ -14,8 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skyfill.healpix import pixel_directions
-from skyfill.healpix.arrays import as_map, as_mask, check_angles
-from skyfill.healpix.checks import check_angle, check_nside, check_whole, nside_of
+from skyfill.healpix.arrays import as_mask, as_stokes_map, as_stokes_mask, check_angles
+from skyfill.healpix.checks import check_angle, check_nside, check_whole
+from skyfill.healpix.stokes import by_component, nside_of, one_component, same_sky, sky_shape
 from skyfill.holes.catalogue import Sources, pole_of_galaxy, read_catalogue, read_sources
 from skyfill.holes.reading import ApodisedMaskError, read_mask, read_weights
 from skyfill.holes.runs import Runs
@@ -78,46 +80,51 @@ class Holes:
 def find_holes(values: ArrayLike, observed: ArrayLike) -> NDArray[np.bool_]:
     """Join the unobserved pixels of a mask and the missing pixels of a map.
 
-    Warns with the number of missing pixels that the mask calls observed.
+    Warns with the number of missing pixels that the mask calls observed. Of three components, Q and
+    U have the same holes: where one of them is missing, the other is of no use alone.
 
     Parameters
     ----------
     values
-        (npix,), RING, NaN where missing.
+        (npix,) or (3, npix), RING, NaN where missing.
     observed
-        (npix,), RING.
+        (npix,), RING, for all components; or in the shape of `values`.
 
     Returns
     -------
-        (npix,), RING, true in the holes.
+        In the shape of `values`, RING, true in the holes.
 
     Raises
     ------
     UnusableSkyError
-        A ValueError: map and mask have different Nside, there is no hole, or nothing is observed.
+        A ValueError: map and mask have different Nside, there is no hole, or nothing is observed
+        of a component.
 
     """
-    values, observed = as_map(values), as_mask(observed)
-    if values.shape != observed.shape:
-        pair = nside_of(values.size, "map"), nside_of(observed.size, "mask")
-        raise UnusableSkyError(
-            "the map has Nside {}, the mask has Nside {}; give a pair".format(*pair)
-        )
-    if not observed.any():
+    values, observed = as_stokes_map(values), as_stokes_mask(observed)
+    try:
+        observed = same_sky(values, observed)
+    except ValueError as error:
+        raise UnusableSkyError(str(error)) from None
+    if not observed.any(axis=-1).all():
         raise UnusableSkyError(
             "the mask leaves no pixel observed; if its 1 means masked, read it with `invert=True`"
         )
     holes: NDArray[np.bool_] = np.isnan(values)
     holes |= ~observed
+    if len(sky_shape(values, "values").stokes) > 1:
+        holes[1] |= holes[2]
+        holes[2] = holes[1]
     _refuse_impossible(values, observed)
     if not holes.any():
         raise UnusableSkyError(
             "there is nothing to fill: the mask has no hole and the map misses nothing"
         )
-    if holes.all():
+    if holes.all(axis=-1).any():
         raise UnusableSkyError(
             "nothing is left to fill from: the map misses every pixel that is observed"
         )
+    # All pixels that are not observed are holes: what is more in the two is in both.
     forgotten = int(np.count_nonzero(holes) + np.count_nonzero(observed)) - observed.size
     if forgotten:
         warnings.warn(
@@ -125,7 +132,9 @@ def find_holes(values: ArrayLike, observed: ArrayLike) -> NDArray[np.bool_]:
             " they are holes, too",
             stacklevel=2,
         )
-    _warn_of_repeats(values, ~holes)
+    known = ~holes
+    for sky, seen in zip(np.atleast_2d(values), np.atleast_2d(known), strict=True):
+        _warn_of_repeats(sky, seen)
     return holes
 
 
@@ -144,14 +153,15 @@ def _warn_of_repeats(values: NDArray[np.float64], observed: NDArray[np.bool_]) -
 
 def _refuse_impossible(values: NDArray[np.floating], observed: NDArray[np.bool_]) -> None:
     """Refuse numbers that no sky has where they would be taken for observed."""
-    extreme = max(-float(np.fmin.reduce(values)), float(np.fmax.reduce(values)))
+    low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
+    extreme = max(-float(low), float(high))
     if not extreme > _HOTTEST:
         return
     wrong = (np.abs(values) > _HOTTEST) & observed
     if wrong.any():
         raise UnusableSkyError(
             f"{np.count_nonzero(wrong)} observed pixels hold numbers such as "
-            f"{values[np.argmax(wrong)]:.6g}, no temperatures in µK; set them to NaN where "
+            f"{values.flat[np.argmax(wrong)]:.6g}, no temperatures in µK; set them to NaN where "
             "nothing was observed"
         )
 
@@ -186,10 +196,11 @@ def enclosed_holes(
         The footprint has another Nside.
 
     """
-    nside, observed = _mask(observed)
+    nside, observed = _mask(observed, "enclosed_holes")
     if footprint is not None:
+        footprint = one_component(footprint, "footprint", "enclosed_holes")
         if footprint.shape != observed.shape:
-            other = nside_of(footprint.size, "footprint")
+            other = nside_of(footprint, "footprint")
             raise ValueError(
                 f"the footprint has Nside {other}, the mask has Nside {nside}; give a pair"
             )
@@ -275,6 +286,7 @@ def holes_to_fill(
                 " `footprint=...` to say what the inside is, or `holes='all'`"
             )
         return chosen
+    observed = one_component(observed, "observed", "holes_to_fill")
     missing = 1 - np.count_nonzero(observed) / observed.size
     if holes is None and missing > MOST_MISSING:
         raise UnusableSkyError(
@@ -294,7 +306,7 @@ def label_holes(observed: ArrayLike) -> Holes:
         (npix,), RING.
 
     """
-    observed = as_mask(observed)
+    observed = as_mask(observed, taker="label_holes")
     runs = Runs.of(observed, False)
     numbers, sizes = runs.regions
     labels = np.full(observed.size, -1, np.int32)
@@ -308,17 +320,23 @@ def fill_islands(observed: ArrayLike, max_pixels: int) -> NDArray[np.bool_]:
     Parameters
     ----------
     observed
-        (npix,), RING.
+        (npix,) or (3, npix), RING.
     max_pixels
         The largest island to give up.
 
     Returns
     -------
-        (npix,), RING, the mask without connected observed regions of up to `max_pixels`.
+        In the shape of `observed`, RING, the mask without connected observed regions of up to
+        `max_pixels`.
 
     """
     most = check_whole(max_pixels, "max_pixels")
-    regions = label_holes(~as_mask(observed))
+    return by_component(lambda seen: _without_islands(seen, most), as_stokes_mask(observed))
+
+
+def _without_islands(seen: NDArray[np.bool_], most: int) -> NDArray[np.bool_]:
+    """Mask the small islands of one component."""
+    regions = label_holes(~seen)
     # One more for the label -1 of pixels outside: numpy takes it from the end.
     large = np.append(regions.sizes > most, False)
     kept: NDArray[np.bool_] = large[regions.labels]
@@ -334,18 +352,19 @@ def distance_to_edge(observed: ArrayLike, *, of_observed: bool = False) -> NDArr
     Parameters
     ----------
     observed
-        (npix,), RING.
+        (npix,) or (3, npix), RING.
     of_observed
         Measure from the observed pixels to the nearest hole pixel instead.
 
     Returns
     -------
-        (npix,), RING, radians between pixel centres; 0 in the pixels that are not asked for,
-        infinite where there is nothing to measure to.
+        In the shape of `observed`, RING, radians between pixel centres; 0 in the pixels that are
+        not asked for, infinite where there is nothing to measure to.
 
     """
-    nside, seen = _mask(observed)
-    return _distance(nside, seen if of_observed else ~seen)
+    seen = as_stokes_mask(observed)
+    nside = sky_shape(seen, "observed").nside
+    return by_component(lambda each: _distance(nside, each if of_observed else ~each), seen)
 
 
 def grow(observed: ArrayLike, radius: float) -> NDArray[np.bool_]:
@@ -354,13 +373,13 @@ def grow(observed: ArrayLike, radius: float) -> NDArray[np.bool_]:
     Parameters
     ----------
     observed
-        (npix,), RING.
+        (npix,) or (3, npix), RING.
     radius
         Radians between pixel centres; see `distance_to_edge` for how sharp the new edge is.
 
     Returns
     -------
-        (npix,), RING, the mask with larger holes.
+        In the shape of `observed`, RING, the mask with larger holes.
 
     Raises
     ------
@@ -369,9 +388,9 @@ def grow(observed: ArrayLike, radius: float) -> NDArray[np.bool_]:
 
     """
     radius = check_angle(radius, "radius")
-    nside, seen = _mask(observed)
-    kept: NDArray[np.bool_] = seen & np.isinf(_chords(nside, seen, limit=radius))
-    return kept
+    seen = as_stokes_mask(observed)
+    nside = sky_shape(seen, "observed").nside
+    return by_component(lambda each: each & np.isinf(_chords(nside, each, limit=radius)), seen)
 
 
 def _distance(nside: int, inside: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -506,7 +525,7 @@ def disc_pixels(nside: int, centre: NDArray[np.float64], radius: float) -> NDArr
     return np.sort(healpy.query_disc(check_nside(nside), centre, radius))
 
 
-def _mask(observed: ArrayLike) -> tuple[int, NDArray[np.bool_]]:
-    """Return the Nside of a mask, and the mask as the loops want it."""
-    seen = as_mask(observed)
-    return nside_of(seen.size, "mask"), seen
+def _mask(observed: ArrayLike, taker: str) -> tuple[int, NDArray[np.bool_]]:
+    """Return the Nside of a mask of one component, and the mask as the loops want it."""
+    seen = as_mask(observed, taker=taker)
+    return nside_of(seen, "observed"), seen

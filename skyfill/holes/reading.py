@@ -23,9 +23,29 @@ __all__ = ["ApodisedMaskError", "read_mask", "read_weights"]
 
 #: Words of names of masks that have 1 where the sky is masked, and words that turn them round.
 _MASKED_NAMES = {
-    *("MASKED", "MASKEDPIX", "BAD", "BADPIX", "BADPIXELS", "EXCLUDED", "EXCLUSION", "EXCLUDE"),
-    *("HOLE", "HOLES", "FLAG", "FLAGS", "FLAGGED", "REJECT", "REJECTED", "INVALID", "MISSING"),
-    *("UNOBSERVED", "CONTAMINATED", "CONTAMINATION", "VETO", "MASKBITS", "BITMASK"),
+    "MASKED",
+    "MASKEDPIX",
+    "BAD",
+    "BADPIX",
+    "BADPIXELS",
+    "EXCLUDED",
+    "EXCLUSION",
+    "EXCLUDE",
+    "HOLE",
+    "HOLES",
+    "FLAG",
+    "FLAGS",
+    "FLAGGED",
+    "REJECT",
+    "REJECTED",
+    "INVALID",
+    "MISSING",
+    "UNOBSERVED",
+    "CONTAMINATED",
+    "CONTAMINATION",
+    "VETO",
+    "MASKBITS",
+    "BITMASK",
 }
 _NOT = {"NOT", "NO", "UN", "INV", "INVERTED"}
 _PART = 2**22  # pixels that are compared at a time

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skyfill.healpix import neighbours
-from skyfill.healpix.checks import nside_of
 from skyfill.healpix.jit import compiled
 from skyfill.healpix.pixel import (
     TWO_PI,
@@ -25,6 +24,7 @@ from skyfill.healpix.pixel import (
     ring_start,
     xyf2ring,
 )
+from skyfill.healpix.stokes import nside_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,7 +66,7 @@ class Runs:
     @classmethod
     def of(cls, flags: Flags, value: bool = True) -> Runs:
         """Take the pixels of a map, ``(npix,)``, that have a value."""
-        nside = nside_of(flags.size, "mask")
+        nside = nside_of(flags, "flags")
         edges = [np.zeros(int(bool(flags[0]) == value), np.int64)]
         for start in range(0, flags.size, _AT_ONCE):
             part = flags[max(start - 1, 0) : start + _AT_ONCE]

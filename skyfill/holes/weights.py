@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from skyfill.healpix import pixel_directions, pixels_towards, reorder
 from skyfill.healpix.arrays import MASK_ROUNDING
-from skyfill.healpix.checks import check_nside, nside_of
+from skyfill.healpix.checks import check_nside
+from skyfill.healpix.stokes import by_component, one_component, sky_shape
 from skyfill.maps.frames import frame_of_word
 from skyfill.maps.table import missing
 
@@ -43,15 +44,22 @@ def frame_letter(word: str) -> str:
     return letter
 
 
-def mask_or_weights(values: ArrayLike, what: str = "`observed`") -> Mask | Weights:
+def mask_or_weights(
+    values: ArrayLike, what: str = "`observed`", *, taker: str = "", stokes: bool = False
+) -> Mask | Weights:
     """Give booleans for a mask of 0 and 1 of any type, and float64 for weights.
 
     Parameters
     ----------
     values
-        (npix,): booleans, or numbers. Missing ones (masked, UNSEEN, NaN, inf) have no weight.
+        (npix,) or (1, npix): booleans, or numbers. Missing ones (masked, UNSEEN, NaN, inf) have no
+        weight.
     what
         What they are, for messages.
+    taker
+        The function that takes one component, for the refusal of three.
+    stokes
+        Whether three components are taken, (3, npix); the shape is kept then.
 
     Returns
     -------
@@ -63,10 +71,13 @@ def mask_or_weights(values: ArrayLike, what: str = "`observed`") -> Mask | Weigh
         They are no numbers, or some are negative.
 
     """
-    masked = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else None
-    array = np.asarray(np.ma.getdata(values) if masked is not None else values)
-    if array.ndim != 1:
-        raise ValueError(f"{what} must be one map, (npix,), got {array.shape}")
+    given = values if isinstance(values, np.ma.MaskedArray) else np.asarray(values)
+    if stokes:
+        sky_shape(given, what)
+    else:
+        given = one_component(given, what, taker)
+    masked = np.ma.getmaskarray(given) if isinstance(given, np.ma.MaskedArray) else None
+    array = np.ma.getdata(given)
     if array.dtype.kind == "b":
         return array if masked is None else array & ~masked
     if array.dtype.kind not in "iuf":
@@ -104,7 +115,8 @@ def rotate_mask(
     Parameters
     ----------
     observed
-        (npix,), RING: true or 1 where observed; or weights of 0 or more.
+        (npix,), RING, or one for each Stokes component, (3, npix): true or 1 where observed; or
+        weights of 0 or more.
     from_frame, to_frame
         G (Galactic), C (equatorial) or E (ecliptic), or such words.
     by
@@ -113,7 +125,7 @@ def rotate_mask(
 
     Returns
     -------
-        (npix,), RING, booleans for a mask and float64 for weights, as given.
+        In the shape of `observed`, RING, booleans for a mask and float64 for weights, as given.
 
     Raises
     ------
@@ -121,8 +133,8 @@ def rotate_mask(
         A frame or a way is unknown, the length is no 12 nside², or a weight is negative.
 
     """
-    given = mask_or_weights(observed)
-    nside = nside_of(given.size, "`observed`")
+    given = mask_or_weights(observed, stokes=True)
+    nside = sky_shape(given, "`observed`").nside
     start, end = frame_letter(from_frame), frame_letter(to_frame)
     if by not in (None, "centres", "harmonics"):
         raise ValueError(f"`by` must be 'centres' or 'harmonics', got {by!r}")
@@ -131,6 +143,11 @@ def rotate_mask(
     import healpy  # takes a second to load
 
     turn = healpy.Rotator(coord=[start, end])
+    return by_component(lambda each: _rotated(nside, each, turn, by), given)
+
+
+def _rotated(nside: int, given: Mask | Weights, turn: Any, by: By | None) -> Mask | Weights:  # noqa: ANN401 (a healpy.Rotator, loaded late)
+    """Turn one component."""
     binary = given.dtype == np.bool_
     if by == "centres" or (by is None and binary):
         return _by_centres(nside, given, turn.mat)
@@ -169,7 +186,8 @@ def regrade_mask(observed: ArrayLike, nside: int, *, share: float = 1.0) -> Mask
     Parameters
     ----------
     observed
-        (npix,), RING: true or 1 where observed; or weights of 0 or more.
+        (npix,), RING, or one for each Stokes component, (3, npix): true or 1 where observed; or
+        weights of 0 or more.
     nside
         The new resolution.
     share
@@ -178,7 +196,7 @@ def regrade_mask(observed: ArrayLike, nside: int, *, share: float = 1.0) -> Mask
 
     Returns
     -------
-        (12 nside²,), RING, booleans for a mask and float64 for weights, as given.
+        (12 nside²,) or (3, 12 nside²), RING, booleans for a mask and float64 for weights, as given.
 
     Raises
     ------
@@ -187,13 +205,18 @@ def regrade_mask(observed: ArrayLike, nside: int, *, share: float = 1.0) -> Mask
         negative.
 
     """
-    given = mask_or_weights(observed)
-    old = nside_of(given.size, "`observed`")
+    given = mask_or_weights(observed, stokes=True)
+    old = sky_shape(given, "`observed`").nside
     check_nside(nside, what="`nside`")
     if not 0 < share <= 1:
         raise ValueError(f"`share` must be above 0 and at most 1, got {share}")
     if nside == old:
         return given.copy()
+    return by_component(lambda each: _regraded(old, each, nside, share), given)
+
+
+def _regraded(old: int, given: Mask | Weights, nside: int, share: float) -> Mask | Weights:
+    """Bring one component to another Nside."""
     nested: NDArray[Any] = reorder(given, nest_in=False, nest_out=True)
     if nside > old:
         return reorder(np.repeat(nested, (nside // old) ** 2), nest_in=True, nest_out=False)

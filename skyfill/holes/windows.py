@@ -39,7 +39,7 @@ def window_of(
         As of `apodized`; or weights are negative, or shall be apodised a second time.
 
     """
-    mask = mask_or_weights(observed)
+    mask = mask_or_weights(observed, taker="spectra.compare")
     if mask.dtype == np.bool_:
         return apodized(np.asarray(mask, np.bool_), width, kind), False
     if width != 0:

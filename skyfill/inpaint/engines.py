@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from skyfill.cosmovae.tilefill import TileFill
 from skyfill.flatsky import TileField
-from skyfill.healpix.checks import nside_of
+from skyfill.healpix.stokes import nside_of
 from skyfill.mosaic import FlatEngine, TileMean
 from skyfill.progress import Progress
 
@@ -43,7 +43,7 @@ def published_fills(
     for file in files or cosmovae.shipped():
         network, card = cosmovae.load(file)
         about = card.training
-        nside, trained = nside_of(seen.size, "mask"), about.get("nside")
+        nside, trained = nside_of(seen, "observed"), about.get("nside")
         if trained not in (None, nside):
             warnings.warn(
                 f"{card.name} was trained at Nside {trained}, the map has Nside {nside}; train "

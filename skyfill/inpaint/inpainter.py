@@ -24,7 +24,8 @@ from skyfill.cosmovae.tilefill import TileFill
 from skyfill.files.cache import Kept
 from skyfill.gaussian import Certificate, ConvergenceWarning, Solver, freed
 from skyfill.healpix.arrays import as_map, as_mask
-from skyfill.healpix.checks import check_seed, check_whole, device_name, nside_of
+from skyfill.healpix.checks import check_seed, check_whole, device_name
+from skyfill.healpix.stokes import nside_of
 from skyfill.holes import MOST_MISSING, find_holes, holes_to_fill, regions_with
 from skyfill.inpaint.engines import published_fills, tile_engine
 from skyfill.inpaint.methods import (
@@ -203,9 +204,12 @@ class Inpainter:
         progress: Progress | None = None,
     ) -> None:
         check_words(method, fill, dipole, polish)
-        values, observed = as_map(values), as_mask(observed)
-        noise_rms = None if noise_rms is None else as_map(noise_rms, "noise_rms")
-        footprint = None if footprint is None else as_mask(footprint, "footprint")
+        values = as_map(values, taker="Inpainter")
+        observed = as_mask(observed, taker="Inpainter")
+        noise_rms = None if noise_rms is None else as_map(noise_rms, "noise_rms", taker="Inpainter")
+        footprint = (
+            None if footprint is None else as_mask(footprint, "footprint", taker="Inpainter")
+        )
         _check_counts(threads=(threads, 0), polish=(polish, 0), refine=(refine, 0))
         _check_counts(batch_size=(batch_size, 1))
         _check_tolerance(tolerance)
@@ -269,7 +273,7 @@ class Inpainter:
         informed = method in ("vae", "gaussian") or bool(polish)
         self._noise_variance = noise_variance(noise_rms, seen)
         given = held_to_noise(as_given(prior), self._noise_variance, seen)
-        complete = given.complete(nside_of(values.size, "map"))
+        complete = given.complete(nside_of(values, "values"))
         self._fits = complete is None
         self._kept = Kept(cache, fitted=self._fits)
         self.prior = complete if informed else None
@@ -347,7 +351,7 @@ class Inpainter:
         ValueError
             As of a new one.
         """
-        values = as_map(values)
+        values = as_map(values, taker="Inpainter")
         fitted = self.prior is not None and self._fits
         alike = values.shape == self.holes.shape
         alike = alike and np.array_equal(self._mask & ~np.isnan(values), self.observed)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from skyfill.diffuse import diffuse_holes
 from skyfill.gaussian import Certificate, Solver
-from skyfill.healpix.checks import nside_of
+from skyfill.healpix.stokes import nside_of
 from skyfill.holes import UnusableSkyError
 from skyfill.prior import ARCMIN, Given
 from skyfill.progress import Progress
@@ -130,8 +130,8 @@ def noise_variance(noise_rms: Map | None, seen: Mask) -> Map | None:
         return None
     if noise_rms.shape != seen.shape:
         raise ValueError(
-            f"the noise map has Nside {nside_of(noise_rms.size, 'the noise map')}, the map "
-            f"{nside_of(seen.size, 'map')}"
+            f"the noise map has Nside {nside_of(noise_rms, 'noise_rms')}, the map "
+            f"{nside_of(seen, 'observed')}"
         )
     known = np.isfinite(noise_rms) & (noise_rms > 0)
     unknown = int(np.count_nonzero(seen & ~known))

@@ -18,7 +18,7 @@ from skyfill.diffuse.fill import TABLE
 from skyfill.gaussian.blocks import affordable
 from skyfill.gaussian.memory import block_bytes, fits, polish_bytes, solve_bytes, wide_bytes
 from skyfill.healpix.arrays import as_mask
-from skyfill.healpix.checks import nside_of
+from skyfill.healpix.stokes import nside_of
 from skyfill.holes.runs import Runs
 from skyfill.mosaic import MosaicConfig, count_tiles, usual_polish
 
@@ -114,8 +114,8 @@ def make_plan(observed: ArrayLike, request: Request, *, holes: Mask | None = Non
     holes
         ``(npix,)``, RING: the unobserved pixels to be filled; all if not given.
     """
-    observed = as_mask(observed)
-    nside = nside_of(observed.size, "mask")
+    observed = as_mask(observed, taker="plan.make_plan")
+    nside = nside_of(observed, "observed")
     config = MosaicConfig()
     runs = Runs.of(observed, False)
     worked = _worked(observed, request, holes)
@@ -146,7 +146,7 @@ def make_plan(observed: ArrayLike, request: Request, *, holes: Mask | None = Non
 def _worked(observed: Mask, request: Request, holes: Mask | None) -> NDArray[np.int64]:
     """Give the sizes of the holes that are worked on: exact means want all that is missing."""
     config = MosaicConfig()
-    nside = nside_of(observed.size, "mask")
+    nside = nside_of(observed, "observed")
     exact = request.method == "gaussian" or (request.method == "diffuse" and bool(request.polish))
     exact = exact or (request.method == "vae" and nside <= config.polished_nside)
     if holes is None or exact:
@@ -175,8 +175,8 @@ def within(
     ValueError
         It takes more; the message says how much, and what could be done.
     """
-    observed = as_mask(observed)
-    nside = nside_of(observed.size, "mask")
+    observed = as_mask(observed, taker="plan.make_plan")
+    nside = nside_of(observed, "observed")
     sizes = _worked(observed, request, holes)
     wanted = Runs.of(observed, False) if holes is None else Runs.of(holes)
     tiles = _guess_tiles(observed, wanted) if request.method == "vae" else 0

@@ -19,17 +19,46 @@ _WORDS = {
 _FRAME = {word: frame for frame, words in _WORDS.items() for word in words.split()}
 #: Words that stand beside a frame and do not change it.
 _BESIDE = {
-    *("coordinate", "coordinates", "coord", "coords", "coordsys", "position", "positions"),
-    *("system", "sys", "frame", "reference", "standard", "sky", "mean", "the", "of", "in"),
-    *("equinox", "epoch", "2000"),
+    "coordinate",
+    "coordinates",
+    "coord",
+    "coords",
+    "coordsys",
+    "position",
+    "positions",
+    "system",
+    "sys",
+    "frame",
+    "reference",
+    "standard",
+    "sky",
+    "mean",
+    "the",
+    "of",
+    "in",
+    "equinox",
+    "epoch",
+    "2000",
 }
 #: Words that say that the frame is not known.
 _SILENT = {"unknown", "none", "undefined", "unspecified", "null", "nan", "n/a", "na", "-", "?", "u"}
 _FRAME_KEYS = ("COORDSYS", "COORD", "SKYCOORD")
 #: These have other meanings, too, so only a word that is understood counts.
 _RARE_KEYS = (
-    *("COORSYS", "COORTYPE", "COORDTYP", "COORDTYPE", "COORDS", "COORD_SYS", "COORDREF"),
-    *("SKYFRAME", "SKYSYS", "FRAME", "REFFRAME", "SYSTEM", "HPXFRAME", "HPXCOORD"),
+    "COORSYS",
+    "COORTYPE",
+    "COORDTYP",
+    "COORDTYPE",
+    "COORDS",
+    "COORD_SYS",
+    "COORDREF",
+    "SKYFRAME",
+    "SKYSYS",
+    "FRAME",
+    "REFFRAME",
+    "SYSTEM",
+    "HPXFRAME",
+    "HPXCOORD",
 )
 _EQUATORIAL_KEYS = ("RADESYS", "RADECSYS")
 _EQUINOX_KEYS = ("EQUINOX", "EPOCH")

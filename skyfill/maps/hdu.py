@@ -31,13 +31,16 @@ from skyfill.maps.column import DTYPES, WIDTHS, Column
 __all__ = ["PIECE", "Hdu", "finish", "is_packed", "open_fits", "padded", "pieces", "walk"]
 
 _BLOCK = 2880
-PIECE = 1 << 24
-"""Bytes moved at once: memory stays flat at any Nside."""
+PIECE = 1 << 20
+"""Bytes moved at once: memory stays flat at any Nside, and larger pieces are no faster."""
 _MOST_CARDS = 1 << 16  # Planck's longest headers have some hundreds
 _WHOLE = 2.0**53  # beyond it, a float does not tell one integer from the next
 _MOST_FIELDS = 999  # columns, and axes (standard, 4.4.1.1 and 7.2.1)
-# A mask comes near what gzip packs at most; a file of GBs that does is meant to do harm.
-_BOMB_BYTES, _BOMB_RATIO = 1 << 32, 100
+#: Bytes of expanded data from which a compressed file may be one that is meant to do harm.
+_BOMB_BYTES = 1 << 32
+#: Bytes that one byte of such a file expands to. Masks, which are small, come near what gzip packs
+#: at most; maps of gigabytes do not.
+_BOMB_RATIO = 100
 #: Cards that decide what a number means: two of them that differ leave it open.
 _DECISIVE = re.compile(r"ORDERING|COORDSYS|COORD|SKYCOORD|NSIDE|INDXSCHM|(TUNIT|TSCAL|TZERO)\d+")
 

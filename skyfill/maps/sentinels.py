@@ -52,9 +52,13 @@ _SAMPLE = 1 << 18  # pixels that show the distribution
 _LEAST_SAMPLE = 4
 _PART = 1 << 20  # pixels that are looked through at a time
 _FEW = 16  # different values of flags and classes, which have no distribution
-#: A value in the midst of the others is conspicuous with this share of the pixels, in so many
-#: pixels, and so many times as often as the next.
-_SHARE, _LEAST, _OFTENER = 0.005, 8, 20
+# A value in the midst of the others is conspicuous where all of these three hold.
+#: It stands in at least this share of the pixels.
+_SHARE = 0.005
+#: It stands in at least so many pixels.
+_LEAST = 8
+#: It is at least so many times as frequent as the next value.
+_OFTENER = 20
 #: Where maps are clipped, the gap to the next value is smaller than this.
 _CLIPPED = 0.3
 

@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from skyfill.files.atomic import check_ending
-from skyfill.healpix import reorder
+from skyfill.healpix import nest_to_ring, reorder
 from skyfill.healpix.arrays import as_map, as_mask
-from skyfill.healpix.checks import check_frame, nside_of
-from skyfill.maps.column import equal
+from skyfill.healpix.checks import check_frame
+from skyfill.healpix.stokes import nside_of, nside_of_length, one_component
+from skyfill.maps.column import Column, equal
 from skyfill.maps.description import Checksums, ColumnInfo, MapInfo, TableInfo, add_up, describe
 from skyfill.maps.frames import frame_of_word
 from skyfill.maps.hdu import open_fits, pieces
@@ -31,7 +32,7 @@ from skyfill.maps.rows import layout
 from skyfill.maps.sentinels import find_sentinel
 from skyfill.maps.table import UNSEEN, find_table
 from skyfill.maps.units import parse_unit, stokes_of, unit_in_uk
-from skyfill.maps.writing import Card, edit, new_table, replaced, save
+from skyfill.maps.writing import Card, Numbers, edit, new_table, replaced, save
 
 __all__ = [
     "FILL_CARDS",
@@ -56,16 +57,38 @@ __all__ = [
 ]
 
 FILL_CARDS = (
-    *("SFSEED", "SFMETHOD", "SFFILL", "SFLIKE", "SFFILLED", "SFHOLES", "SFCHECK"),
+    "SFSEED",
+    "SFMETHOD",
+    "SFFILL",
+    "SFLIKE",
+    "SFFILLED",
+    "SFHOLES",
+    "SFCHECK",
     "SFDIPOLE",
-    *("SFCL", "SFBEAM", "SFNOISE", "SFNOIMAP", "SFCALIB", "SFPIXWIN", "SFORIGIN", "SFFITTED"),
-    *("SFPOLISH", "SFITER", "SFCORR", "SFRESID", "SFDIST", "SFCONV"),
-    *("SFMODEL", "SFSHA256", "SFMODELS"),
+    "SFCL",
+    "SFBEAM",
+    "SFNOISE",
+    "SFNOIMAP",
+    "SFCALIB",
+    "SFPIXWIN",
+    "SFORIGIN",
+    "SFFITTED",
+    "SFPOLISH",
+    "SFITER",
+    "SFCORR",
+    "SFRESID",
+    "SFDIST",
+    "SFCONV",
+    "SFMODEL",
+    "SFSHA256",
+    "SFMODELS",
 )
 """Keywords that say how a map was filled."""
 FILL_PRIOR = "SKYFILL_PRIOR"
 """EXTNAME of the table that holds the prior of a filled map."""
 _FRAME_COMMENT = "Ecliptic, Galactic or Celestial"
+#: Pixels that are looked at or converted together: their copies stay small at any Nside.
+_PART = 1 << 18
 
 
 @dataclass(frozen=True, eq=False)
@@ -393,18 +416,16 @@ def write_filled(
 
     """
     check_ending(path, "map")
-    holes = as_mask(holes, "holes")
-    fill = as_map(fill, "fill", whole=False)
+    holes = as_mask(holes, "holes", taker="write_filled")
+    fill = as_map(fill, "fill", taker="write_filled", whole=False)
     alone = fill.shape == (np.count_nonzero(holes),)
     if holes.shape != sky.values.shape or not (alone or fill.shape == holes.shape):
         raise ValueError(
             f"fill and holes must be {sky.values.shape}, got {fill.shape} and {holes.shape}"
         )
-    chosen = fill if alone else fill[holes]
-    if not np.isfinite(chosen).all():
-        raise ValueError(
-            f"{sky.path}: the fill is not finite in {(~np.isfinite(chosen)).sum()} pixels"
-        )
+    lost = sum(np.count_nonzero(~np.isfinite(part)) for part in _in_holes(fill, holes))
+    if lost:
+        raise ValueError(f"{sky.path}: the fill is not finite in {lost} pixels")
     refuse_flattened(sky)
     with open_fits(sky.path) as stream:
         table = find_table(stream, sky.path, sky.hdu)
@@ -413,13 +434,16 @@ def write_filled(
         column = table.column(sky.column_index)
         if (column.name, table.nside, table.nest) != (sky.column, sky.nside, sky.nest):
             raise ValueError(f"{sky.path}: the file has changed since it was read; start again")
-        stored = column.encode(chosen / sky.unit_to_uk)
-        del chosen
+        stored = _encoded(column, fill, holes, sky.unit_to_uk)
         if sky.nest:
-            whole_sky = np.zeros(holes.shape, column.dtype.newbyteorder("="))
+            whole_sky = np.zeros(holes.shape, stored.dtype)
             whole_sky[holes] = stored
             holes = reorder(holes, nest_in=False, nest_out=True)
-            stored = reorder(whole_sky, nest_in=False, nest_out=True)[holes]
+            first = 0
+            for start in range(0, holes.size, _PART):
+                pixels = start + np.flatnonzero(holes[start : start + _PART])
+                stored[first : first + pixels.size] = whole_sky[nest_to_ring(sky.nside, pixels)]
+                first += pixels.size
             del whole_sky
 
         whole = layout(stream, table, column, holes)
@@ -448,6 +472,31 @@ def write_filled(
         new = attached or (FILL_PRIOR, b"")
         content = partial(replaced, stream, hdu, cards, data, size, attached=new)
         save(path, content, overwrite=overwrite)
+
+
+def _in_holes(fill: NDArray[Any], holes: NDArray[np.bool_]) -> Iterator[NDArray[Any]]:
+    """Give the values of a fill in the holes, in order and piece by piece."""
+    if fill.shape != holes.shape:  # it has no others
+        yield from (fill[start : start + _PART] for start in range(0, fill.size, _PART))
+        return
+    for start in range(0, holes.size, _PART):
+        part = slice(start, start + _PART)
+        yield fill[part][holes[part]]
+
+
+def _encoded(
+    column: Column, fill: NDArray[Any], holes: NDArray[np.bool_], unit_to_uk: float
+) -> NDArray[Any]:
+    """Convert a fill in the holes, (nhole,), to elements of a column as they are stored."""
+    ends = [end for part in _in_holes(fill, holes) if part.size for end in (part.min(), part.max())]
+    # The column's range is checked for all values at once, so that the message names all of them.
+    column.encode(np.array(ends, fill.dtype) / unit_to_uk)
+    stored = np.empty(np.count_nonzero(holes), column.dtype)
+    first = 0
+    for part in _in_holes(fill, holes):
+        stored[first : first + part.size] = column.encode(part / unit_to_uk)
+        first += part.size
+    return stored
 
 
 def _frame_card(sky: SkyMap, named: str | None) -> dict[str, Card]:
@@ -509,11 +558,17 @@ def write_map(
     maps = values if isinstance(values, Mapping) else {column: values}
     scale = 1.0 / unit_in_uk(unit) if unit else 1.0
     kind = np.dtype(dtype)
-    stored = {name: _stored(name, value, kind, scale, nest) for name, value in maps.items()}
-    npix, *others = {raw.size for raw in stored.values()}
+    stored = {}
+    for name, value in maps.items():
+        what = f"values[{name!r}]" if maps is values else "values"
+        stored[name] = _stored(name, value, kind, scale, nest, what)
+    counts = {numbers.size for numbers in stored.values()}  # one component in each column
+    nside, *others = sorted({nside_of_length(count, str(path)) for count in counts})
     if others:
-        raise ValueError(f"{path}: maps in one file must have one Nside, got {npix}, {others}")
-    nside = nside_of(npix, str(path))
+        raise ValueError(
+            f"{path}: maps in one file must have one Nside, got {nside} and {others[0]}"
+        )
+    npix = 12 * nside**2
     coverage: dict[str, Card] = {
         "PIXTYPE": ("HEALPIX", "HEALPIX pixelisation"),
         "ORDERING": ("NESTED" if nest else "RING", "Pixel ordering scheme, either RING or NESTED"),
@@ -537,23 +592,28 @@ def write_map(
 
 
 def _stored(
-    name: str, values: ArrayLike, dtype: np.dtype[Any], scale: float, nest: bool
-) -> NDArray[Any]:
-    """Convert a map to the numbers of a file, in its order."""
+    name: str, values: ArrayLike, dtype: np.dtype[Any], scale: float, nest: bool, what: str
+) -> Numbers:
+    """Convert a map to the numbers of a file, in its order, as they are asked for."""
     numbers = values if isinstance(values, np.ndarray) else np.asarray(values)
     if numbers.dtype.kind not in "biu" or isinstance(values, np.ma.MaskedArray):
-        numbers = as_map(values, f"column {name!r}")
-    elif numbers.ndim != 1:
-        raise ValueError(
-            f"column {name!r}: it has the shape {numbers.shape}; give one map, (npix,)"
-        )
-    raw = np.empty(numbers.shape, dtype)
-    for start in range(0, numbers.shape[0], 2**22):
-        part = numbers[start : start + 2**22]
+        numbers = as_map(values, what, taker="write_map")
+    else:
+        numbers = one_component(numbers, what, "write_map")
+    size = len(numbers)
+    if dtype.kind != "f":
+        for start in range(0, size, _PART):
+            part = numbers[start : start + _PART]
+            if not (np.isfinite(part).all() and np.array_equal(part, part.astype(dtype))):
+                raise ValueError(f"column {name!r}: {dtype.name} cannot hold these values")
+    nside = nside_of(numbers, what) if nest else 0
+
+    def converted(start: int, stop: int) -> NDArray[Any]:
+        pixels = nest_to_ring(nside, np.arange(start, stop)) if nest else slice(start, stop)
+        part = numbers[pixels]
         if dtype.kind == "f":
             part = part * scale
             part = np.where(np.isfinite(part), part, UNSEEN)
-        elif not (np.isfinite(part).all() and np.array_equal(part, part.astype(dtype))):
-            raise ValueError(f"column {name!r}: {dtype.name} cannot hold these values")
-        raw[start : start + 2**22] = part.astype(dtype)
-    return reorder(raw, nest_in=False, nest_out=True) if nest else raw
+        return part.astype(dtype)
+
+    return Numbers(dtype, size, converted)

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill.healpix.arrays import UNSEEN
-from skyfill.healpix.checks import MAX_NSIDE, check_nside, nside_of
+from skyfill.healpix.checks import MAX_NSIDE, check_nside
+from skyfill.healpix.stokes import nside_of_length
 from skyfill.maps.column import Column, equal
 from skyfill.maps.frames import frame_of_cards
 from skyfill.maps.hdu import Hdu, walk
@@ -453,7 +454,7 @@ def _nside(hdu: Hdu, primary: Hdu, count: int, pixel: Column | None) -> int:
             f" 'NSIDE', value=..., ext={hdu.index})"
         )
     try:
-        return nside_of(count, str(hdu.path))
+        return nside_of_length(count, str(hdu.path))
     except ValueError:
         if own:
             raise
@@ -463,7 +464,7 @@ def _nside(hdu: Hdu, primary: Hdu, count: int, pixel: Column | None) -> int:
 def _is_sky(count: int) -> bool:
     """Tell whether there are so many pixels in a sky of some Nside."""
     try:
-        return nside_of(count, "") > 0
+        return nside_of_length(count, "") > 0
     except ValueError:
         return False
 

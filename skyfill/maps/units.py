@@ -51,8 +51,20 @@ _POWER = re.compile(r" ?(?:\^|\*\*)? ?(?P<power>[+-]?[12])(?:\.0*)?(?![0-9.])")
 _BRACKETS = str.maketrans("()[]{}", "      ", "$")
 #: Words that other programs put in TUNIT where they know no unit.
 _NO_UNIT = {
-    *("", "-", "1", "none", "null", "unknown", "undefined", "unitless", "dimensionless"),
-    *("adimensional", "n/a", "na", "no unit", "no units"),
+    "",
+    "-",
+    "1",
+    "none",
+    "null",
+    "unknown",
+    "undefined",
+    "unitless",
+    "dimensionless",
+    "adimensional",
+    "n/a",
+    "na",
+    "no unit",
+    "no units",
 }
 
 

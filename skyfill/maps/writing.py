@@ -19,7 +19,7 @@ from skyfill.maps.checksum import WordSum, add_words, spell
 from skyfill.maps.column import DTYPES
 from skyfill.maps.hdu import PIECE, Hdu, is_packed, open_fits, padded, pieces, walk
 
-__all__ = ["Card", "edit", "extension", "new_table", "replaced", "save", "table_cards"]
+__all__ = ["Card", "Numbers", "edit", "extension", "new_table", "replaced", "save", "table_cards"]
 
 _READ_BACK = 1 << 20  # bytes: the headers of any map file
 
@@ -152,8 +152,19 @@ def replaced(
     yield new
 
 
+class Numbers(NamedTuple):
+    """The numbers of a column, converted piece by piece: a whole copy is never in memory."""
+
+    dtype: np.dtype[Any]
+    """Type in the file, in any byte order."""
+    size: int
+    """How many there are."""
+    part: Callable[[int, int], NDArray[Any]]
+    """Return those from one index to another; the second is not included."""
+
+
 def new_table(
-    columns: Mapping[str, NDArray[Any]],
+    columns: Mapping[str, Numbers],
     *,
     unit: str,
     repeat: int,
@@ -167,7 +178,7 @@ def new_table(
     Parameters
     ----------
     columns
-        Numbers by column name, all (n,) and of any dtype that FITS has.
+        Numbers by column name, all of one size n and of any dtype that FITS has.
     unit
         Unit of them all; "" for none.
     repeat
@@ -180,26 +191,30 @@ def new_table(
         As in `extension`.
 
     """
-    raws = [values.reshape(-1, repeat) for values in columns.values()]
-    nrow = len(raws[0])
-    width = sum(raw.dtype.itemsize for raw in raws) * repeat
-    step = max(1, PIECE // width)
+    size = next(iter(columns.values())).size
+    width = sum(numbers.dtype.itemsize for numbers in columns.values()) * repeat
+    step = max(1, PIECE // width) * repeat
 
     def data() -> Iterator[bytes]:
-        for start in range(0, nrow, step):
-            parts = [raw[start : start + step] for raw in raws]
-            cells = [part.astype(part.dtype.newbyteorder(">")).view(np.uint8) for part in parts]
-            yield np.concatenate(cells, axis=1).tobytes()
+        for start in range(0, size, step):
+            rows = np.empty((min(step, size - start) // repeat, width), np.uint8)
+            at = 0
+            for numbers in columns.values():
+                part = numbers.part(start, min(start + step, size)).reshape(len(rows), repeat)
+                cells = part.astype(part.dtype.newbyteorder(">")).view(np.uint8)
+                rows[:, at : at + cells.shape[1]] = cells
+                at += cells.shape[1]
+            yield rows.tobytes()
 
     cards = edit(table_cards(columns, unit=unit, repeat=repeat), keywords, history)
     yield from extension(edit((), _PRIMARY), tuple, 0, ahead=True)
-    yield from extension(cards, data, nrow * width, ahead=ahead)
+    yield from extension(cards, data, size // repeat * width, ahead=ahead)
     if attached is not None:
         yield attached[1]
 
 
 def table_cards(
-    columns: Mapping[str, NDArray[Any]], *, unit: str, repeat: int
+    columns: Mapping[str, Numbers | NDArray[Any]], *, unit: str, repeat: int
 ) -> tuple[bytes, ...]:
     """Spell the cards that say how the bytes of a table lie; the arguments are `new_table`'s."""
     forms = {np.dtype(dtype): form for form, dtype in DTYPES.items() if form != "L"}

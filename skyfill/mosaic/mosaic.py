@@ -36,7 +36,7 @@ from skyfill.gaussian import (
 )
 from skyfill.gaussian.blocks import affordable
 from skyfill.healpix.arrays import as_mask
-from skyfill.healpix.checks import nside_of
+from skyfill.healpix.stokes import nside_of
 from skyfill.holes import grow
 from skyfill.holes.runs import Runs
 from skyfill.mosaic.tileset import (
@@ -128,7 +128,7 @@ class Mosaic:
         progress: Progress | None = None,
         kept: Kept | None = None,
     ) -> None:
-        observed = as_mask(observed)
+        observed = as_mask(observed, taker="Mosaic")
         self._observed = observed
         self._holes = holes
         self.certificate: Certificate | None = None
@@ -139,7 +139,7 @@ class Mosaic:
         self._config = config or MosaicConfig()
         self._threads = threads
         self._progress = progress or Silent()
-        self._nside = nside_of(observed.size, "mask")
+        self._nside = nside_of(observed, "observed")
         self._sets: dict[str, TileSet] = {}
         self._coarse: Solver | None = None
         self._course: Map | None = None
@@ -382,9 +382,9 @@ def planned_regions(
     ``(npix,)``, RING; None where no hole has tiles, as on maps that are solved as a whole, and
     where memory is too small to tell which holes have.
     """
-    observed = as_mask(observed)
+    observed = as_mask(observed, taker="mosaic.planned_regions")
     config = MosaicConfig() if polished else MosaicConfig(polish=0)
-    if nside_of(observed.size, "mask") <= config.whole_nside:
+    if nside_of(observed, "observed") <= config.whole_nside:
         return None
     plan = Mosaic(observed, prior, _no_engine, config=config, threads=threads, progress=progress)
     if polished and not plan.polish:
@@ -455,7 +455,7 @@ def count_tiles(
 
 def _near(observed: Mask, holes: Mask, config: MosaicConfig) -> Mask:
     """Mark the unobserved pixels among and around some holes that tell what is in them."""
-    nside = nside_of(observed.size, "mask")
+    nside = nside_of(observed, "observed")
     near = ~grow(~holes, config.rim * pixel_size(nside))
     near &= ~observed
     return near
@@ -463,7 +463,7 @@ def _near(observed: Mask, holes: Mask, config: MosaicConfig) -> Mask:
 
 def _small_and_wide(observed: Mask, config: MosaicConfig, near: Mask | None) -> tuple[Mask, Mask]:
     """Tell holes that are small against a tile from others; of both, what is ``near`` if given."""
-    wide = wide_holes(observed, _small_radius(nside_of(observed.size, "mask"), config))
+    wide = wide_holes(observed, _small_radius(nside_of(observed, "observed"), config))
     small = ~(observed | wide)
     if near is not None:
         small &= near
@@ -490,7 +490,7 @@ def wide_holes(observed: ArrayLike, radius: float) -> NDArray[np.bool_]:
     -------
     ``(npix,)``, RING.
     """
-    seen = as_mask(observed)
+    seen = as_mask(observed, taker="mosaic.wide_holes")
     holes = Runs.of(seen, False)
     marked = np.zeros_like(seen)
     holes.paint(_wide_runs(holes, radius), marked)

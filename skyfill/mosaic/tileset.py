@@ -15,7 +15,7 @@ from scipy.spatial import KDTree
 from skyfill import tiling
 from skyfill.files.cache import Kept
 from skyfill.healpix import pixel_directions
-from skyfill.healpix.checks import nside_of
+from skyfill.healpix.stokes import nside_of
 from skyfill.holes.runs import Runs
 from skyfill.prior import Prior
 from skyfill.progress import Progress
@@ -126,7 +126,7 @@ class TileSet:
         share: bool,
         kept: Kept | None = None,
     ) -> None:
-        nside = nside_of(holes.size, "mask")
+        nside = nside_of(holes, "holes")
         sky_pixel = pixel_size(nside)
         pixel = config.pixel * sky_pixel
         self._seen = seen
@@ -231,7 +231,7 @@ class TileSet:
 
         These are rings next to each other, which only tiles nearby can reach.
         """
-        nside = nside_of(wanted.size, "mask")
+        nside = nside_of(wanted, "wanted")
         lat = np.radians([layout.lat_deg for layout in self._layouts])
         for start in range(0, wanted.size, _PIXELS):
             pixels = np.flatnonzero(wanted[start : start + _PIXELS]) + start
@@ -255,7 +255,7 @@ def plan_tiles(
     holes: Mask | Runs, seen: Mask, config: MosaicConfig, kept: Kept | None = None
 ) -> tuple[list[Layout], NDArray[np.int64]]:
     """Give the tiles over some holes, and which of them see anything; ``kept`` is of these."""
-    nside = nside_of(seen.size, "mask")
+    nside = nside_of(seen, "observed")
     pixel = config.pixel * pixel_size(nside)
     arcmin = math.degrees(pixel) * 60
 

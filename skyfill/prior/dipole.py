@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill import harmonics
-from skyfill.healpix.checks import nside_of
+from skyfill.healpix.stokes import nside_of
 
 __all__ = ["Dipole"]
 
@@ -26,7 +26,7 @@ class Dipole:
 
     def __init__(self, observed: Mask, *, threads: int) -> None:
         self._observed = observed
-        self._nside = nside_of(observed.size, "mask")
+        self._nside = nside_of(observed, "observed")
         self._threads = threads
         a00, a10, a20, a11, a21, a22 = harmonics.adjoint(observed, lmax=2, threads=threads)
         one = a00.real * math.sqrt(4 * math.pi)

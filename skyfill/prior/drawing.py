@@ -15,8 +15,10 @@ from skyfill.prior.model import Prior
 
 __all__ = ["draw", "draw_signal", "draw_white"]
 
-#: Multipoles, and pixels, of which random numbers are drawn at a time.
-_ROWS, _AT_ONCE = 512, 2**22
+#: Multipoles of which random numbers are drawn at a time.
+_ROWS = 512
+#: Pixels of which random numbers are drawn at a time.
+_AT_ONCE = 2**22
 
 
 @compiled

@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import interpolate, optimize
 
 from skyfill import harmonics
-from skyfill.healpix.arrays import as_map, as_mask
-from skyfill.healpix.checks import nside_of
+from skyfill.healpix.arrays import pair_of
+from skyfill.healpix.stokes import nside_of
 from skyfill.holes import distance_to_edge
 from skyfill.holes.windows import rising
 from skyfill.prior.model import ARCMIN, LCDM, MOST, Prior, lcdm
@@ -39,9 +39,11 @@ _EDGES = np.radians([1.0, 0.5, 0.25, 0.1])
 _EDGE_PIXELS = 2.7
 _LEFT = 0.5
 #: Multipoles that are fitted, over Nside, and at most: what a map's noise is known from.
-_REACH, _LAST = 3.5, 2500
+_REACH = 3.5
+_LAST = 2500
 #: Logarithmic bins up to 2 Nside; beyond, a bin has Nside over this many multipoles.
-_BINS, _WIDE = 60, 16
+_BINS = 60
+_WIDE = 16
 #: The free part: knots to an Nside, its second differences (roughness) in units of one, where it
 #: begins in units of the fitted spectrum, and how much likelier it must make the sky to be kept.
 _KNOTS = 8
@@ -81,7 +83,7 @@ class Pseudo:
     @classmethod
     def of(cls, values: Map, observed: NDArray[np.bool_], lmax: int, threads: int) -> Pseudo:
         """Measure; the arguments are those of `fit`, with the largest multipole of the signal."""
-        nside = nside_of(values.size, "the map to fit")
+        nside = nside_of(values, "the map to fit")
         window = _window(observed)
         last = min(int(_REACH * nside), _LAST)
         area = 4 * math.pi / values.size
@@ -202,8 +204,8 @@ def fit(
     ValueError
         No pixel is observed.
     """
-    values, observed = as_map(values), as_mask(observed)
-    nside = nside_of(values.size, "the map to fit")
+    values, observed = pair_of(values, observed, taker="prior.fit")
+    nside = nside_of(values, "values")
     observed = observed & np.isfinite(values)
     known = Prior(  # which checks them
         nside,

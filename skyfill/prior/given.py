@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill.healpix.arrays import as_map, as_mask
-from skyfill.healpix.checks import nside_of
+from skyfill.healpix.arrays import pair_of
+from skyfill.healpix.stokes import nside_of
 from skyfill.prior.dipole import Dipole
 from skyfill.prior.fitting import fit
 from skyfill.prior.model import LCDM, NUMBERS, Prior, lcdm
@@ -139,8 +139,8 @@ class Given:
         ValueError
             As `complete`, or no pixel is observed.
         """
-        values, observed = as_map(values), as_mask(observed)
-        known = self.complete(nside_of(values.size, "the map to fit"))
+        values, observed = pair_of(values, observed, taker="prior.fit")
+        known = self.complete(nside_of(values, "values"))
         if known is not None:
             return known
         observed = observed & np.isfinite(values)

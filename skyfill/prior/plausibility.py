@@ -19,9 +19,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from skyfill.healpix import pixel_directions
 from skyfill.healpix.arrays import pair_of
-from skyfill.healpix.checks import nside_of
 from skyfill.healpix.jit import compiled, parallel
 from skyfill.healpix.pixel import nest2ring
+from skyfill.healpix.stokes import nside_of
 from skyfill.prior.model import ARCMIN, LCDM, Prior, pixel_window
 
 __all__ = ["WRONG_ORDER", "Band", "Plausibility", "UnlikelyPriorError", "judge", "wrong_order"]
@@ -37,10 +37,14 @@ _SHARE = 0.8
 _ALL_BELOW = 64
 #: Errors of a band over those that are computed, which know the shape of the mask only roughly.
 _INFLATION = 1.5
-#: A variance is far off beyond this factor, and this many errors.
-_FAR, _FAR_SIGMA = 2.0, 6.0
-#: And worth a warning beyond these.
-_OFF, _OFF_SIGMA = 1.25, 6.0
+#: A variance is far off, and the prior refused, beyond this factor and the next number of errors.
+_FAR = 2.0
+#: Errors by which a variance must be off, too, to be far off.
+_FAR_SIGMA = 6.0
+#: A variance is worth a warning beyond this factor and the next number of errors.
+_OFF = 1.25
+#: Errors by which a variance must be off, too, to be worth a warning.
+_OFF_SIGMA = 6.0
 #: A fitted power is off beyond this factor: maps are calibrated to some per cent.
 _POWER = 1.12
 #: Bands that hold less of the variance, observed and predicted, are no reason to refuse or to warn.
@@ -183,8 +187,8 @@ def judge(
     ValueError
         Map, mask and prior are not of one Nside, or no map and no mask.
     """
-    values, observed = pair_of(values, observed)
-    nside = nside_of(values.size, "map")
+    values, observed = pair_of(values, observed, taker="prior.judge")
+    nside = nside_of(values, "values")
     if prior.nside != nside:
         raise ValueError(f"the prior has Nside {prior.nside}, the map has Nside {nside}")
     measured = _measure(values, observed, nside)
@@ -536,8 +540,8 @@ def wrong_order(values: ArrayLike, observed: ArrayLike) -> bool:
     observed
         ``(npix,)``.
     """
-    values, observed = pair_of(values, observed)
-    nside = nside_of(values.size, "map")
+    values, observed = pair_of(values, observed, taker="prior.wrong_order")
+    nside = nside_of(values, "values")
     if nside < 8:
         return False
     blocks = 12 * (nside // 4) ** 2

@@ -33,12 +33,17 @@ __all__ = ["SpectrumFile", "read_cl", "read_spectrum"]
 
 #: Larger numbers are no multipoles: a map of Nside 8192 ends at 24575.
 _LARGEST_L = 1_000_000
-#: A step between two rows is a bin up to this factor in l, or up to this many multipoles; beyond
-#: both nothing is known between them, and a straight line would be an invention.
-_BIN_FACTOR, _BIN_WIDTH = 2.0, 10
-#: A spectrum within the first factor of the CMB's is not suspected; within the second, it is taken
-#: for the CMB's. C_l and D_l, and units, differ by more; D_l in K² and ΔT/T by 7.4.
-_FAR, _NEAR = 5.0, 2.5
+# Beyond both of these limits nothing is known between two rows, and a straight line would be an
+# invention.
+#: A step between two rows is a bin up to this factor in l.
+_BIN_FACTOR = 2.0
+#: A step between two rows is a bin, too, up to this many multipoles.
+_BIN_WIDTH = 10
+#: A spectrum within this factor of the CMB's is not suspected. C_l and D_l, and units, differ by
+#: more; D_l in K² and ΔT/T by 7.4.
+_FAR = 5.0
+#: A spectrum within this factor of the CMB's is taken for the CMB's.
+_NEAR = 2.5
 #: Two columns that hold C_l and D_l of one spectrum agree to this, as printed digits do.
 _SAME = 0.01
 

@@ -11,9 +11,10 @@ from skyfill.spectra import SpectrumComparison
 
 __all__ = ["Finding", "chi2_findings", "findings"]
 
-#: Probabilities to exceed χ² below which a spectrum is doubtful, and bad: once in a hundred pages,
-#: once in ten thousand.
-_UNLIKELY, _WRONG = 1e-2, 1e-4
+#: Probability to exceed χ² below which a spectrum is doubtful: by chance, one page in a hundred.
+_UNLIKELY = 1e-2
+#: Probability to exceed χ² below which a spectrum is bad: by chance, one page in ten thousand.
+_WRONG = 1e-4
 
 _WORDS = {
     "rms_uk": "error of the mean, rms, µK",

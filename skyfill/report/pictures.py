@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from skyfill import tiling
 from skyfill.healpix.arrays import as_map
-from skyfill.healpix.checks import check_angle, nside_of
+from skyfill.healpix.checks import check_angle
+from skyfill.healpix.stokes import nside_of
 from skyfill.tiling import Layout
 
 if TYPE_CHECKING:
@@ -49,14 +50,14 @@ def mollweide(values: ArrayLike, *, height: int = 400) -> NDArray[np.float64]:
     """
     import healpy
 
-    values = as_map(values)
+    values = as_map(values, taker="pictures.mollweide")
     y, x = np.mgrid[-1 : 1 : height * 1j, -2 : 2 : 2 * height * 1j]
     inside = x**2 / 4 + y**2 < 1
     turned = np.arcsin(y[inside])
     lat = np.arcsin((2 * turned + np.sin(2 * turned)) / np.pi)
     lon = -np.pi * x[inside] / (2 * np.cos(turned))
     image = np.full(x.shape, np.nan)
-    image[inside] = values[healpy.ang2pix(nside_of(values.size, "map"), np.pi / 2 - lat, lon)]
+    image[inside] = values[healpy.ang2pix(nside_of(values, "values"), np.pi / 2 - lat, lon)]
     return image
 
 
@@ -80,9 +81,9 @@ def close_up(
     -------
     ``(pixels, pixels)``, first row at the bottom, longitude growing to the left.
     """
-    values, width = as_map(values), check_angle(width, "width")
+    values, width = as_map(values, taker="pictures.close_up"), check_angle(width, "width")
     step = math.degrees(width / pixels) * 60
-    layout = Layout(nside_of(values.size, "map"), lon, lat, (pixels, pixels), step)
+    layout = Layout(nside_of(values, "values"), lon, lat, (pixels, pixels), step)
     return np.asarray(tiling.cut_nearest(values, [layout])[0])
 
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from skyfill.healpix import pixel_directions
 from skyfill.healpix.arrays import as_map, as_mask
-from skyfill.healpix.checks import nside_of
+from skyfill.healpix.stokes import nside_of
 from skyfill.holes import distance_to_edge
 from skyfill.report.page import Plate
 from skyfill.report.pictures import close_up, mollweide, show
@@ -26,8 +26,12 @@ __all__ = ["close_ups", "hardest", "histogram", "skies", "spectrum"]
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-#: Width of a close-up in units of the depth of its hole, and its limits, radians.
-_WIDTH, _NARROWEST, _WIDEST = 6.0, math.radians(2), math.radians(40)
+#: Width of a close-up in units of the depth of its hole.
+_WIDTH = 6.0
+#: Width of the narrowest close-up, radians: some sky around the hole is to be seen.
+_NARROWEST = math.radians(2)
+#: Width of the widest close-up, radians: a flat picture of more would be distorted.
+_WIDEST = math.radians(40)
 _SPREAD: dict[str, Any] = {"cmap": "viridis", "vmin": 0}
 
 
@@ -45,8 +49,11 @@ def skies(
     std
         ``(npix,)``, standard deviation, zero where observed; None where it is unknown.
     """
-    before, filled = as_map(before, "before"), as_map(filled, "filled")
-    std = None if std is None else as_map(std, "std")
+    before, filled = (
+        as_map(before, "before", taker="report"),
+        as_map(filled, "filled", taker="report"),
+    )
+    std = None if std is None else as_map(std, "std", taker="report")
     reach = _reach(before)
     part = not np.all(np.isfinite(filled))
     after = "Holes outside of the patch stay as they are, grey." if part else "The whole sky."
@@ -76,9 +83,9 @@ def close_ups(
     unit
         Of the images.
     """
-    observed = as_mask(observed)
-    shown = {name: as_map(values, name) for name, values in images.items()}
-    nside = nside_of(observed.size, "map")
+    observed = as_mask(observed, taker="report")
+    shown = {name: as_map(values, name, taker="report") for name, values in images.items()}
+    nside = nside_of(observed, "observed")
     reach = _reach(next(iter(shown.values())))
     plates = []
     for pixel, depth in hardest(observed, count):
@@ -111,8 +118,8 @@ def hardest(observed: ArrayLike, count: int) -> list[tuple[int, float]]:
     -------
     Pixels in RING order, and their distances from the nearest observed one, radians.
     """
-    observed = as_mask(observed)
-    nside = nside_of(observed.size, "mask")
+    observed = as_mask(observed, taker="report")
+    nside = nside_of(observed, "observed")
     depth = distance_to_edge(observed)
     holes = np.flatnonzero(~observed)
     where = pixel_directions(nside, holes)

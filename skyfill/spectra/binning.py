@@ -31,7 +31,12 @@ LOG_PER_DECADE = 12
 # the last one cut at 2508, where Planck's spectrum ends, have means of ell, weighted by
 # ell (ell + 1), that agree with all 83 centres to 5e-6, which is how they are rounded; weights of
 # 2 ell + 1 miss the first by 1.5 and equal weights by 3.2. Below 30 Planck gives every ell.
-PLANCK_FIRST, PLANCK_WIDTH, PLANCK_LAST = 30, 30, 2508
+PLANCK_FIRST = 30
+"""Multipole at which Planck's first bin begins."""
+PLANCK_WIDTH = 30
+"""Multipoles in each of Planck's bins; the last one has fewer."""
+PLANCK_LAST = 2508
+"""Multipole at which Planck's spectrum ends."""
 
 
 def default_edges(lmax: int) -> Edges:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill import harmonics
-from skyfill.healpix.checks import nside_of
+from skyfill.healpix.stokes import nside_of
 from skyfill.spectra.bandpowers import BandPowers, Bins
 from skyfill.spectra.binning import Edges, averaged, summed
 from skyfill.spectra.expectation import Cl, Expectation
@@ -127,7 +127,7 @@ class CutSky:
         self._expected = expected
         self._edges = edges
         self._threads = threads
-        self._nside = nside_of(window.size, "mask")
+        self._nside = nside_of(window, "observed")
         self._window = window
         self._area = 4 * np.pi / window.size
         self._mean2 = float(np.mean(window**2))

@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skyfill.healpix.arrays import as_skies
-from skyfill.healpix.checks import check_whole, nside_of
+from skyfill.healpix.checks import check_whole
+from skyfill.healpix.stokes import nside_of, one_component
+from skyfill.holes.windows import window_of
 from skyfill.prior import Prior
 from skyfill.spectra.bandpowers import BandPowers, RangeTest, checked_ranges, within
 from skyfill.spectra.binning import Binning, averaged, bin_edges
 from skyfill.spectra.comparison import SpectrumComparison
 from skyfill.spectra.estimators import CutSky, Estimator, FullSky
 from skyfill.spectra.expectation import expectation
-from skyfill.holes.windows import window_of
 
 __all__ = ["compare"]
 
@@ -76,11 +77,11 @@ def compare(
         or shall be apodised again.
 
     """
-    skies = as_skies(values)
+    skies = as_skies(values, taker="spectra.compare")
     first = next(skies, None)
     if first is None:
         raise ValueError("the spectrum needs a sky, none was given")
-    nside = nside_of(first.size, "sky")
+    nside = nside_of(first, "values")
     lmax = 2 * nside if lmax is None else check_whole(lmax, "lmax")
     if not 2 <= lmax < 3 * nside:
         raise ValueError(f"lmax must be from 2 to 3 Nside - 1 = {3 * nside - 1}, got {lmax}")
@@ -91,11 +92,10 @@ def compare(
     estimators: list[Estimator] = [FullSky(expected, edges)]
     about = dict(settings or {})
     if observed is not None:
-        if np.size(observed) != first.size:
-            pair = nside, nside_of(np.size(observed), "mask")
-            raise ValueError(
-                "the sky has Nside {}, the mask has Nside {}; give a pair".format(*pair)
-            )
+        observed = one_component(np.asanyarray(observed), "observed", "spectra.compare")
+        theirs = nside_of(observed, "observed")
+        if theirs != nside:
+            raise ValueError(f"the sky has Nside {nside}, the mask has Nside {theirs}; give a pair")
         window, weighted = window_of(observed, apodize, apodization)
         edge = f"{apodization}, {np.degrees(apodize):g} deg" if apodize else "none"
         behind = CutSky(window, expected, edges, threads=threads)
@@ -109,7 +109,7 @@ def compare(
     measured: list[list[NDArray[np.float64]]] = [[] for _ in estimators]
     sky: Map | None = first
     while sky is not None:
-        _check_whole(sky, first.size)
+        _check_whole(sky, nside)
         for estimator, found in zip(estimators, measured, strict=True):
             found.append(estimator.powers(sky))
         sky = next(skies, None)
@@ -134,11 +134,11 @@ def compare(
     )
 
 
-def _check_whole(sky: Map, npix: int) -> None:
+def _check_whole(sky: Map, nside: int) -> None:
     """Refuse a sky of another resolution, or one with holes."""
-    if sky.size != npix:
-        pair = nside_of(npix, "sky"), nside_of(sky.size, "sky")
-        raise ValueError("realizations must have one Nside, got {} and {}".format(*pair))
+    theirs = nside_of(sky, "values")
+    if theirs != nside:
+        raise ValueError(f"realizations must have one Nside, got {nside} and {theirs}")
     missing = int(sky.size - np.count_nonzero(np.isfinite(sky)))
     if missing:
         raise ValueError(

@@ -9,7 +9,7 @@ import numpy as np
 
 from skyfill.healpix import nest_to_ring, pixel_radius, ring_table
 from skyfill.healpix.arrays import as_map, as_mask, as_sums
-from skyfill.healpix.checks import nside_of
+from skyfill.healpix.stokes import nside_of, one_component, same_sky
 from skyfill.holes.runs import Runs
 from skyfill.tiling import kernels, search
 from skyfill.tiling.layout import Frames, frames
@@ -66,15 +66,10 @@ def cut(
         If maps or layouts differ in resolution, or layouts in shape.
 
     """
-    values = as_sums(values)
+    values = as_sums(values, taker="tiling.cut")
     where, nside = _prepare(values, layouts)
-    observed = None if observed is None else as_mask(observed)
-    if observed is None:
-        seen = np.empty(0, dtype=np.bool_)
-    elif observed.shape != values.shape:
-        raise ValueError(f"the mask has {observed.size} pixels, the map {values.size}")
-    else:
-        seen = observed
+    observed = None if observed is None else as_mask(observed, taker="tiling.cut")
+    seen = np.empty(0, dtype=np.bool_) if observed is None else same_sky(values, observed)
     dtype = np.float32 if values.dtype.type in (np.float32, np.bool_) else np.float64
     shape = _shape(layouts)
     tiles = np.empty(shape, dtype)
@@ -154,7 +149,7 @@ def sees(
     """
     if not threshold > 0:
         raise ValueError(f"a weight that counts is above 0, got {threshold}")
-    observed = as_mask(observed)
+    observed = as_mask(observed, taker="tiling.sees")
     where, nside = _prepare(observed, layouts)
     out = np.zeros(len(layouts), np.bool_)
     if not out.size:
@@ -217,13 +212,13 @@ def gather(
     """
     if passes < 1:
         raise ValueError(f"gathering takes at least one pass, got {passes}")
-    values = np.asarray(as_map(values), dtype=np.float64)
+    values = np.asarray(as_map(values, taker="tiling.gather"), dtype=np.float64)
     missing = int(np.count_nonzero(np.isnan(values)))
     if missing:
         raise ValueError(
             f"a map to gather must be whole, {missing} pixels are missing; fill it first"
         )
-    nside = nside_of(values.size, "map")
+    nside = nside_of(values, "values")
     tiles = np.empty(_shape(layouts))
     residual = np.zeros(values.size if passes > 1 else 0)
     size = max(1, BATCH // window.size)
@@ -243,14 +238,14 @@ def gather(
 
 def _any_map(values: ArrayLike) -> NDArray[Any]:
     """Return a map of any kind of numbers; integers, such as labels, stay what they are."""
-    if isinstance(values, np.ndarray) and not isinstance(values, np.ma.MaskedArray):
-        kept: NDArray[Any] = values if values.dtype.kind in "biu" else as_map(values)
-        return kept
-    return as_map(values)
+    masked = isinstance(values, np.ma.MaskedArray)
+    if isinstance(values, np.ndarray) and not masked and values.dtype.kind in "biu":
+        return one_component(values, "values", "tiling.cut_nearest")
+    return as_map(values, taker="tiling.cut_nearest")
 
 
 def _prepare(values: NDArray[Any], layouts: Sequence[Layout]) -> tuple[Frames, int]:
-    nside = nside_of(values.size, "map")
+    nside = nside_of(values, "values")
     if any(layout.nside != nside for layout in layouts):
         raise ValueError(f"the layouts are not for a map of Nside {nside}")
     return frames(layouts), nside

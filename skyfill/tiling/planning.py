@@ -73,7 +73,9 @@ def plan(
 
     """
     side = check_whole(side, "side", least=4)
-    runs = holes if isinstance(holes, Runs) else Runs.of(as_mask(holes, "holes"))
+    runs = (
+        holes if isinstance(holes, Runs) else Runs.of(as_mask(holes, "holes", taker="tiling.plan"))
+    )
     pattern = Layout(runs.nside, 0.0, 0.0, (side, side), float(pixel_arcmin), projection, coord)
     reach = 0.5 * (side - 1) * pattern.step - margin
     if margin < 0 or reach < pattern.step:

@@ -22,8 +22,10 @@ __all__ = ["TileFiller", "affordable_batch", "fewer"]
 _BYTES = 200
 #: Share of the free memory that a batch may take.
 _SHARE = 0.5
-#: Tiles beyond which a batch gains nothing: on a CPU it leaves the caches, and is slower.
-_MOST_CPU, _MOST = 64, 1024
+#: Tiles beyond which a batch is slower on a CPU: it leaves the caches.
+_MOST_CPU = 64
+#: Tiles beyond which a batch gains nothing on a GPU.
+_MOST = 1024
 
 
 class TileFiller:

@@ -37,9 +37,12 @@ __all__ = [
     "terms",
 ]
 
-#: Depth of a band's taper in wavelengths of its middle, and its power. The weights are free: these
-#: keep the largest eigenvalues of tiles alike, which conjugate gradients need less.
-_TAPER, _POWER = 0.35, 1.2
+# The weights are free: these two keep the largest eigenvalues of tiles alike, so that a fixed
+# number of steps does for all.
+#: Depth of a band's taper in wavelengths of its middle.
+_TAPER = 0.35
+#: Power of a band's taper.
+_POWER = 1.2
 #: The weights are divided by this: tiles outside the sample may have larger eigenvalues, which the
 #: steps would otherwise amplify.
 _MARGIN = 1.3

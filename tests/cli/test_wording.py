@@ -245,7 +245,7 @@ def test_names_of_fits_files_are_taken(skyfill_main, tmp_path, name):
 def test_the_version_of_a_source_tree_is_told(tmp_path):
     """A copy, since an installation leaves its metadata beside the tree."""
     (tmp_path / "skyfill").mkdir()
-    for name in ("pyproject.toml", "skyfill/__init__.py"):
+    for name in ("pyproject.toml", "skyfill/__init__.py", "skyfill/lazy.py"):
         shutil.copy(ROOT / name, tmp_path / name)
     code = "import skyfill; print(skyfill.__version__)"
     done = subprocess.run(  # -S: without site-packages skyfill is not installed

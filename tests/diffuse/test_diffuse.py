@@ -125,7 +125,7 @@ def test_bad_input_is_refused(sky):
     observed = ragged(32)
     with pytest.raises(ValueError, match="nothing to diffuse from"):
         diffuse(sky, np.zeros(sky.size, dtype=bool))
-    with pytest.raises(ValueError, match="the mask has 48 pixels, the map 12288"):
+    with pytest.raises(ValueError, match="the map has Nside 32, the mask has Nside 2; give a pair"):
         diffuse(sky, np.ones(48, dtype=bool))
     with pytest.raises(ValueError, match="not finite"):
         diffuse(np.where(observed, np.nan, sky), observed)

@@ -12,7 +12,8 @@ import pytest
 
 from skyfill.files import atomic
 from skyfill.files.atomic import atomic_write, check_writable
-from skyfill.healpix.checks import check_nside, nside_of
+from skyfill.healpix.checks import check_nside
+from skyfill.healpix.stokes import nside_of_length
 
 
 def leftovers(folder: Path) -> list[str]:
@@ -211,7 +212,7 @@ def test_nside_is_a_power_of_two(nside: int) -> None:
 
 
 def test_nside_of_a_full_sky() -> None:
-    assert [nside_of(12 * 4**k, "map") for k in range(14)] == [2**k for k in range(14)]
+    assert [nside_of_length(12 * 4**k, "map") for k in range(14)] == [2**k for k in range(14)]
     for npix in (0, 1, 11, 13, 12 * 9, 12 * 64 - 1, -12):
         with pytest.raises(ValueError, match=r"^map: "):
-            nside_of(npix, "map")
+            nside_of_length(npix, "map")

@@ -89,7 +89,7 @@ def test_truncated(lmax):
 @pytest.mark.parametrize("npix", [0, 100, 12 * 9])
 def test_maps_of_no_sky_are_refused(npix):
     for transform in (harmonics.adjoint, harmonics.analysis):
-        with pytest.raises(ValueError, match="the map to transform"):
+        with pytest.raises(ValueError, match="values: "):
             transform(np.zeros(npix), lmax=2)
 
 

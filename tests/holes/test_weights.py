@@ -198,7 +198,10 @@ MASK = np.arange(768) % 7 > 0
         (lambda: rotate_mask(MASK[:-1], "G", "C"), "12 Nside² pixels, got 767"),
         (lambda: rotate_mask(np.linspace(-1, 1, 768), "G", "C"), "holds -1 to 1"),
         (lambda: rotate_mask(["a"] * 768, "G", "C"), "must be booleans or numbers"),
-        (lambda: rotate_mask(MASK.reshape(2, -1), "G", "C"), "one map, .* got .2, 384."),
+        (
+            lambda: rotate_mask(MASK.reshape(2, -1), "G", "C"),
+            r"the shape \(2, 384\); a leading axis",
+        ),
         (lambda: regrade_mask(MASK, 12), "power of two .* got 12"),
         (lambda: regrade_mask(MASK, 4, share=0), "`share` must be above 0"),
         (lambda: regrade_mask(MASK, 4, share=1.1), "at most 1, got 1.1"),

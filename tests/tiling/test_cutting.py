@@ -124,7 +124,7 @@ def test_maps_that_do_not_fit_are_refused():
         cut(SKY, None, other)
     with pytest.raises(ValueError, match="not for a map of Nside 64"):
         cut_nearest(SKY, other)
-    with pytest.raises(ValueError, match="the mask has 48 pixels, the map 49152"):
+    with pytest.raises(ValueError, match="the map has Nside 64, the mask has Nside 2; give a pair"):
         cut(SKY, SEEN[:48], LAYOUTS)
     with pytest.raises(ValueError, match="at least one pass"):
         gather(SKY, LAYOUTS, window=np.ones((18, 25)), passes=0)
