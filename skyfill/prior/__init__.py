@@ -1,7 +1,7 @@
 """Model of a sky before it is observed: its spectrum, beam, pixel window and noise."""
 
 from skyfill.prior.drawing import draw, draw_signal, draw_white
-from skyfill.prior.fitting import fit
+from skyfill.prior.fitting import FROM_MAP, Pseudo, assess, fit
 from skyfill.prior.given import Given, as_given, for_map
 from skyfill.prior.model import (
     ARCMIN,
@@ -12,6 +12,7 @@ from skyfill.prior.model import (
     lcdm,
     pixel_window,
 )
+from skyfill.prior.patches import Patches
 from skyfill.prior.plausibility import (
     WRONG_ORDER,
     Band,
@@ -20,6 +21,7 @@ from skyfill.prior.plausibility import (
     judge,
     wrong_order,
 )
+from skyfill.prior.quality import Quality
 from skyfill.prior.record import (
     PRIOR_HDU,
     prior_hdu,
@@ -31,17 +33,22 @@ from skyfill.prior.spectrumfile import SpectrumFile, read_cl, read_spectrum
 
 __all__ = [
     "ARCMIN",
+    "FROM_MAP",
     "LCDM",
     "NUMBERS",
     "PRIOR_HDU",
     "WRONG_ORDER",
     "Band",
     "Given",
+    "Patches",
     "Plausibility",
     "Prior",
+    "Pseudo",
+    "Quality",
     "SpectrumFile",
     "UnlikelyPriorError",
     "as_given",
+    "assess",
     "draw",
     "draw_signal",
     "draw_white",

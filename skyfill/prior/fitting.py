@@ -1,4 +1,4 @@
-"""Fit beam, noise and calibration to the observed part of a map.
+"""Fit beam, noise, calibration and, where needed, a free spectrum to the observed part of a map.
 
 The map is multiplied by an apodised window w and its pseudo-spectrum taken by plain sums over
 pixels. Its expectation is known exactly, aliasing included: a product of two harmonics is a sum of
@@ -9,7 +9,9 @@ l + l' (`harmonics.coupling`). White noise adds the mean of w² times its spectr
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,12 +23,15 @@ from skyfill.healpix.stokes import nside_of
 from skyfill.holes import distance_to_edge
 from skyfill.holes.windows import rising
 from skyfill.prior.model import ARCMIN, LCDM, MOST, Prior, lcdm
+from skyfill.prior.patches import Patches
 from skyfill.prior.quality import Quality
 
-__all__ = ["Pseudo", "fit"]
+__all__ = ["FROM_MAP", "Pseudo", "assess", "fit"]
 
 Map = NDArray[np.float64]
 
+FROM_MAP = "fitted to the map"
+"""Name of a spectrum that is itself fitted to the observed sky."""
 #: Prior uncertainty of the calibration of the power (Planck's releases differ by 2%).
 _CALIBRATION = 0.03
 #: Further starting points of the descent: factors to the likely beam and noise.
@@ -41,15 +46,24 @@ _LEFT = 0.5
 #: Multipoles that are fitted, over Nside, and at most: what a map's noise is known from.
 _REACH = 3.5
 _LAST = 2500
+#: A map whose fitted multipoles end below this many Nside resolves its beam.
+_RESOLVED = 1.5
 #: Logarithmic bins up to 2 Nside; beyond, a bin has Nside over this many multipoles.
 _BINS = 60
 _WIDE = 16
-#: The free part: knots to an Nside, its second differences (roughness) in units of one, where it
-#: begins in units of the fitted spectrum, and how much likelier it must make the sky to be kept.
-_KNOTS = 8
+#: Knots of a free spectrum: their distance in units of Nside, and of l where that is less.
+_KNOTS = 1 / 8
+_KNOTS_LOW = 0.4
+#: Last knot in units of Nside; beyond, the spectrum falls on as it did before.
+_KNOTS_TO = 3
+#: Second differences of the logarithm of a free spectrum: their rms, a priori.
 _BEND = 2.0
+#: Where the descent of an additional free part begins, in units of the fitted spectrum.
 _FAINT = 1e-2
+#: A free part is kept if it raises the probability of the misfit by this factor.
 _BETTER = 10.0
+#: Smallest share of the sky in the apodised window that the pseudo-spectrum needs for the fit.
+_ENOUGH_SKY = 0.3
 #: A bin's own power is of multipoles up to this factor away.
 _NEAR = 1.3
 #: Multipoles of the window that matter where nothing is aliased.
@@ -72,6 +86,8 @@ class Pseudo:
         What every bin gets of a white spectrum, ⟨w²⟩.
     freedom
         ``(nbin,)``: degrees of freedom ν = (2l + 1) ⟨w²⟩² / ⟨w⁴⟩, summed over the bin.
+    sky
+        Share of the sky that the window keeps, ⟨w²⟩² / ⟨w⁴⟩.
     """
 
     edges: NDArray[np.int64]
@@ -79,6 +95,7 @@ class Pseudo:
     response: Map
     white: float
     freedom: Map
+    sky: float
 
     @classmethod
     def of(cls, values: Map, observed: NDArray[np.bool_], lmax: int, threads: int) -> Pseudo:
@@ -86,6 +103,8 @@ class Pseudo:
         nside = nside_of(values, "the map to fit")
         window = _window(observed)
         last = min(int(_REACH * nside), _LAST)
+        if last < _RESOLVED * nside:  # these pixels resolve all that is fitted: nothing is aliased
+            lmax = min(lmax, int(_REACH * nside) - last)
         area = 4 * math.pi / values.size
         clean = np.where(window > 0, values, 0.0) * window
         pseudo = area**2 * harmonics.cl_of(harmonics.adjoint(clean, lmax=last, threads=threads))
@@ -98,12 +117,14 @@ class Pseudo:
         count = np.add.reduceat(modes, edges[:-1])
         square = window**2
         mean_square = float(np.mean(square))
+        share = mean_square**2 / float(np.mean(square**2))
         return cls(
             edges,
             np.add.reduceat(modes * pseudo, edges[:-1]) / count,
             harmonics.coupling(own, edges, lmax=lmax),
             mean_square,
-            count * mean_square**2 / float(np.mean(square**2)),
+            count * share,
+            share,
         )
 
     def expected(self, prior: Prior) -> Map:
@@ -117,9 +138,14 @@ class Pseudo:
         ratio = self.data / expected
         return np.asarray(0.5 * self.freedom * (ratio - 1 - np.log(ratio)))
 
-    def quality(self, prior: Prior, fitted: int) -> Quality:
-        """Say how well a prior with so many fitted parameters describes the bins."""
-        return Quality.of(self.data, self.expected(prior), self.freedom, self.edges, fitted)
+    def cost(self, prior: Prior) -> float:
+        """Give minus the logarithm of the likelihood of a prior."""
+        return float(np.sum(self.misfit(self.expected(prior))))
+
+    def quality(self, prior: Prior, fitted: int, patches: Patches | None = None) -> Quality:
+        """Say how well a prior with so many fitted parameters describes bins and patches."""
+        found = Quality.of(self.data, self.expected(prior), self.freedom, self.edges, fitted)
+        return found if patches is None else replace(found, whitened=patches.rms(prior))
 
     def trusting(self, prior: Prior) -> Pseudo:
         """Count of a bin's freedom what is its own: power that leaked from afar is shared.
@@ -165,7 +191,7 @@ def fit(
     values: NDArray[np.float64],
     observed: NDArray[np.bool_],
     *,
-    cl: ArrayLike | None = None,
+    cl: ArrayLike | Literal["map"] | None = None,
     fwhm: float | None = None,
     noise_uk_arcmin: float | None = None,
     pixel_window: bool | None = None,
@@ -175,7 +201,9 @@ def fit(
 
     The pseudo-spectrum of the map in an apodised window is compared with what the model expects of
     it (`Pseudo`) by the likelihood of Γ-distributed bins (Hamimeche & Lewis 2008, eq. 8), between
-    l = 2 and 3.5 nside (2500 at most).
+    l = 2 and 3.5 nside (2500 at most). If the misfit is too large, a smooth positive spectrum is
+    added to the model (``extra_cl``) and fitted with the rest. If the apodised window leaves less
+    than 0.3 of the sky, the pixels of compact patches decide instead (`Patches`).
 
     Parameters
     ----------
@@ -185,7 +213,9 @@ def fit(
     observed
         ``(npix,)``, RING, True where observed.
     cl
-        Spectrum of the sky, µK²; Planck-2018 ΛCDM if not given.
+        Spectrum of the sky, µK²; Planck-2018 ΛCDM if not given. With ``"map"`` the spectrum itself
+        is fitted, as a smooth positive function of l: for fields that are not the CMB. It is that
+        of the map, beam and pixels included, unless ``fwhm`` is given.
     fwhm, noise_uk_arcmin
         Fixed if given, fitted if None. If one of them is fitted, the calibration of the signal's
         power is fitted as well, within the few per cent to which maps are calibrated.
@@ -198,7 +228,8 @@ def fit(
 
     Returns
     -------
-    The prior; ``fitted`` names the fitted numbers.
+    The prior; ``fitted`` names the fitted numbers, and ``quality`` says how well it describes the
+    observed sky.
 
     Raises
     ------
@@ -208,52 +239,114 @@ def fit(
     values, observed = pair_of(values, observed, taker="prior.fit")
     nside = nside_of(values, "values")
     observed = observed & np.isfinite(values)
-    known = Prior(  # which checks them
-        nside,
-        lcdm() if cl is None else np.asarray(cl, dtype=np.float64),
-        fwhm=0.0 if fwhm is None else fwhm,
-        noise_uk_arcmin=0.0 if noise_uk_arcmin is None else noise_uk_arcmin,
-    )
-    theory = known.cl
-    if theory.size < 3 or not theory[2:].any():
-        raise ValueError("C_l must have power at l = 2 and beyond, to fit anything")
-    free = {"fwhm": fwhm is None, "noise_uk_arcmin": noise_uk_arcmin is None}
-    free["calibration"] = any(free.values())
-    names = tuple(name for name, is_free in free.items() if is_free)
-    either = fwhm is None and pixel_window is None
-    assumed = {
-        "cl": cl is None,
-        "pixel_window": pixel_window is None and not either,
-        "calibration": not names,
-    }
-    start = Prior(
-        nside,
-        theory,
-        known.fwhm,
-        known.noise_uk_arcmin,
-        pixel_window is not False,
-        theory=LCDM if cl is None else Prior.theory,
-        fitted=(*names, "pixel_window") if either else names,
-        assumed=tuple(name for name, is_assumed in assumed.items() if is_assumed),
-    )
+    start, names = _start(nside, cl, fwhm, noise_uk_arcmin, pixel_window)
     if not observed.any():
         raise ValueError("no pixel is observed: there is nothing to fit a prior to")
-    if not names:
+    if not names and start.theory != FROM_MAP:
         return start
-    lmax = min(int(MOST * nside), theory.size - 1)
-    pseudo = Pseudo.of(values, observed, lmax, threads)
-    windows = (True, False) if either else (start.pixel_window,)
+    pseudo = Pseudo.of(values, observed, min(int(MOST * nside), start.cl.size - 1), threads)
+    windows = (True, False) if "pixel_window" in start.fitted else (start.pixel_window,)
+    patches = Patches.of(values, observed)
     search = _Search(pseudo, start, names, windows, math.sqrt(4 * math.pi / values.size))
+    if start.theory == FROM_MAP:
+        return search.from_map(patches)
     found = search.best()
-    pseudo = pseudo.trusting(found)
-    search = replace(search, pseudo=pseudo)
+    search = replace(search, pseudo=pseudo.trusting(found))
     found = search.best()
-    found = replace(found, quality=pseudo.quality(found, len(names)))
-    if found.quality and found.quality.verdict != "good":
-        freer = search.with_free_part(found)
+    if pseudo.sky < _ENOUGH_SKY and patches is not None:
+        found = search.by_patches(patches, found)
+        return replace(found, quality=search.pseudo.quality(found, len(names), patches))
+    found = replace(found, quality=search.pseudo.quality(found, len(names), patches))
+    if found.quality and found.quality.pte < Quality.DOUBTFUL:
+        freer = search.with_free_part(found, patches)
         if freer.quality and freer.quality.pte > _BETTER * found.quality.pte:
             return freer
     return found
+
+
+def assess(
+    values: NDArray[np.float64],
+    observed: NDArray[np.bool_],
+    prior: Prior,
+    *,
+    threads: int = 0,
+) -> tuple[Pseudo, Quality]:
+    """Compare the spectrum of the observed sky with a prior that need not be fitted to it.
+
+    Parameters
+    ----------
+    values, observed, threads
+        As for `fit`.
+    prior
+        The prior.
+
+    Returns
+    -------
+    The binned spectrum, and how well the prior describes it.
+
+    Raises
+    ------
+    ValueError
+        No pixel is observed, or the prior has another Nside.
+    """
+    values, observed = pair_of(values, observed, taker="prior.assess")
+    observed = observed & np.isfinite(values)
+    nside = nside_of(values, "values")
+    if prior.nside != nside:
+        raise ValueError(f"the prior has Nside {prior.nside}, the map has Nside {nside}")
+    if not observed.any():
+        raise ValueError("no pixel is observed: there is nothing to compare a prior with")
+    pseudo = Pseudo.of(values, observed, min(int(MOST * nside), prior.cl.size - 1), threads)
+    pseudo = pseudo.trusting(prior)
+    if prior.quality is not None:
+        return pseudo, prior.quality
+    return pseudo, pseudo.quality(prior, 0, Patches.of(values, observed))
+
+
+def _start(
+    nside: int,
+    cl: ArrayLike | Literal["map"] | None,
+    fwhm: float | None,
+    noise_uk_arcmin: float | None,
+    pixel_window: bool | None,
+) -> tuple[Prior, tuple[str, ...]]:
+    """Check what is given; name the numbers to fit."""
+    own = isinstance(cl, str)
+    if own and cl != "map":
+        raise ValueError(f"cl must be a spectrum, or 'map' to fit one to the map, got {cl!r}")
+    theory = lcdm() if cl is None else np.ones(int(MOST * nside) + 1) if own else cl
+    known = Prior(  # which checks them
+        nside,
+        np.asarray(theory, dtype=np.float64),
+        fwhm=0.0 if fwhm is None else fwhm,
+        noise_uk_arcmin=0.0 if noise_uk_arcmin is None else noise_uk_arcmin,
+    )
+    if known.cl.size < 3 or not known.cl[2:].any():
+        raise ValueError("C_l must have power at l = 2 and beyond, to fit anything")
+    free = {"fwhm": fwhm is None and not own, "noise_uk_arcmin": noise_uk_arcmin is None}
+    free["calibration"] = any(free.values()) and not own
+    names = tuple(name for name, is_free in free.items() if is_free)
+    either = free["fwhm"] and pixel_window is None
+    assumed = {
+        "cl": cl is None,
+        "fwhm": own and fwhm is None,
+        "pixel_window": pixel_window is None and not either,
+        "calibration": not free["calibration"],
+    }
+    window = pixel_window is not False
+    if own and pixel_window is None:  # a spectrum of the map holds it, unless there is a beam
+        window = fwhm is not None
+    start = Prior(
+        nside,
+        known.cl,
+        known.fwhm,
+        known.noise_uk_arcmin,
+        window,
+        theory=LCDM if cl is None else FROM_MAP if own else Prior.theory,
+        fitted=(*["cl"][: int(own)], *names, *["pixel_window"][: int(either)]),
+        assumed=tuple(name for name, is_assumed in assumed.items() if is_assumed),
+    )
+    return start, names
 
 
 @dataclass(frozen=True)
@@ -268,29 +361,26 @@ class _Search:
 
     def best(self) -> Prior:
         """Find the parameters that fit best."""
-        found = self._descend()
+        cost = self.pseudo.cost
+        found = self._descend(cost, self._guess())
         # A good fit reaches half of this; a descent may end in a local minimum.
         if found[0] > self.pseudo.data.size:
-            others = [self._descend(**factors) for factors in _ELSEWHERE]
+            others = [self._descend(cost, self._guess(**factors)) for factors in _ELSEWHERE]
             found = min([found, *others], key=lambda each: each[0])
         return self._model(found[1], window=found[2])
+
+    def by_patches(self, patches: Patches, found: Prior) -> Prior:
+        """Find the parameters that fit the patches best, from those that fit the bins best."""
+        begin = np.log([max(getattr(found, name), 1e-12) for name in self.names])
+        _, parameters, window = self._descend(patches.misfit, begin)
+        return self._model(parameters, window=window)
 
     def _model(self, parameters: Map, *, window: bool) -> Prior:
         found = dict(zip(self.names, np.exp(parameters).tolist(), strict=True))
         return replace(self.start, pixel_window=window, **found)
 
-    def _misfit(self, parameters: Map, window: bool) -> float:
-        found = dict(zip(self.names, parameters, strict=True))
-        if np.any(parameters < -30) or np.any(parameters > 12):
-            return _IMPOSSIBLE
-        if found.get("fwhm", 0.0) > math.log(math.pi):
-            return _IMPOSSIBLE
-        prior = self._model(parameters, window=window)
-        known = 0.5 * (math.log(prior.calibration) / _CALIBRATION) ** 2
-        return known + float(np.sum(self.pseudo.misfit(self.pseudo.expected(prior))))
-
-    def _descend(self, **factors: float) -> tuple[float, Map, bool]:
-        """Find the best parameters and window, starting from the guesses times factors."""
+    def _guess(self, **factors: float) -> Map:
+        """Guess the parameters, times factors."""
         # The power of the last bin limits the noise; the pixel size suggests the beam.
         ceiling = math.sqrt(self.pseudo.data[-1] / self.pseudo.white) / ARCMIN
         guesses = {
@@ -298,52 +388,132 @@ class _Search:
             "noise_uk_arcmin": math.log(0.3 * ceiling),
             "calibration": 0.0,
         }
+        return np.array([guesses[n] + math.log(factors.get(n, 1.0)) for n in self.names])
+
+    def _descend(self, cost: Callable[[Prior], float], first: Map) -> tuple[float, Map, bool]:
+        """Find the best parameters and window, starting from a guess."""
+
+        def misfit(parameters: Map, window: bool) -> float:
+            found = dict(zip(self.names, parameters, strict=True))
+            if np.any(parameters < -30) or np.any(parameters > 12):
+                return _IMPOSSIBLE
+            if found.get("fwhm", 0.0) > math.log(math.pi):
+                return _IMPOSSIBLE
+            prior = self._model(parameters, window=window)
+            known = 0.5 * (math.log(prior.calibration) / _CALIBRATION) ** 2
+            return known + cost(prior)
+
         steps = {"fwhm": -0.5, "noise_uk_arcmin": -1.0, "calibration": 0.1}
-        first = np.array([guesses[n] + math.log(factors.get(n, 1.0)) for n in self.names])
         simplex = np.vstack([first, first + np.diag([steps[n] for n in self.names])])
         options = {"xatol": 1e-3, "fatol": 1e-2, "initial_simplex": simplex}
         fits = []
         for window in self.windows:
-            fit = optimize.minimize(self._misfit, first, (window,), "Nelder-Mead", options=options)
+            fit = optimize.minimize(misfit, first, (window,), "Nelder-Mead", options=options)
             fits.append((float(fit.fun), fit.x, window))
         return min(fits, key=lambda each: each[0])
 
-    def with_free_part(self, found: Prior) -> Prior:
-        """Add power of a free form to a fitted prior: exp of a spline in l, all fitted jointly."""
-        nside, lmax = found.nside, self.pseudo.response.shape[1] - 1
-        last = min(3 * nside, lmax)
-        knots = np.unique(np.append(np.arange(2, last, max(nside // _KNOTS, 4)), last))
-        ell = np.arange(2, last + 1)
-        spline = interpolate.make_interp_spline(knots, np.eye(knots.size))(ell)
-        count = len(self.names)
+    def with_free_part(self, found: Prior, patches: Patches | None) -> Prior:
+        """Add a free spectrum to a fitted prior, and fit all parameters jointly."""
+        free = _FreeSpectrum.of(found.nside, self.pseudo.response.shape[1] - 1)
+        total = found.signal_cl(free.lmax) + found.white_cl
+        begin = np.log(_FAINT * np.maximum(total[free.knots], 1e-12 * total.max()))
 
-        def extra(parameters: Map) -> Map:
-            power = np.zeros(lmax + 1)
-            power[2 : last + 1] = np.exp(np.clip(spline @ parameters[count:], -60, 60))
-            return power
+        def model(parameters: Map, knots: Map) -> Prior:
+            whole = self._model(parameters, window=found.pixel_window)
+            return replace(whole, extra_cl=free.at(knots))
 
-        def model(parameters: Map) -> Prior:
-            whole = self._model(parameters[:count], window=found.pixel_window)
-            return replace(whole, extra_cl=extra(parameters))
+        prior = self._joint(found, begin, model)
+        prior = replace(prior, fitted=(*found.fitted, "extra_cl"))
+        count = len(self.names) + free.knots.size
+        return replace(prior, quality=self.pseudo.quality(prior, count, patches))
+
+    def from_map(self, patches: Patches | None) -> Prior:
+        """Fit the spectrum itself, as a free one, and the noise."""
+        start, pseudo = self.start, self.pseudo
+        free = _FreeSpectrum.of(start.nside, start.cl.size - 1)
+        middle = np.sqrt(pseudo.edges[:-1] * (pseudo.edges[1:] - 1.0))
+        power = np.log(np.maximum(pseudo.data, 1e-12 * pseudo.data.max()) / pseudo.white)
+        kept = np.maximum(start.transfer(free.lmax)[free.knots], 1e-4)
+        begin = np.interp(free.knots, middle, power) - np.log(kept)
+        if self.names:
+            floor = 0.5 * math.sqrt(float(pseudo.data.min()) / pseudo.white) / ARCMIN
+            start = replace(start, noise_uk_arcmin=floor)
+
+        def model(parameters: Map, knots: Map) -> Prior:
+            whole = self._model(parameters, window=start.pixel_window)
+            return replace(whole, cl=free.at(knots))
+
+        prior = self._joint(start, begin, model)
+        search = replace(self, pseudo=pseudo.trusting(prior))
+        prior = search._joint(prior, np.log(prior.cl[free.knots]), model)  # noqa: SLF001
+        count = len(self.names) + free.knots.size
+        return replace(prior, quality=search.pseudo.quality(prior, count, patches))
+
+    def _joint(
+        self,
+        start: Prior,
+        begin: Map,
+        model: Callable[[Map, Map], Prior],
+    ) -> Prior:
+        """Fit parameters and knots jointly by damped Gauss-Newton steps."""
+        count, pseudo = len(self.names), self.pseudo
 
         def rest(parameters: Map) -> Map:
-            prior = model(parameters)
-            expected = self.pseudo.expected(prior)
-            away = np.sign(self.pseudo.data - expected) * np.sqrt(2 * self.pseudo.misfit(expected))
-            bend = np.diff(parameters[count:], 2) / _BEND
+            knots = parameters[count:]
+            prior = model(parameters[:count], knots)
+            expected = pseudo.expected(prior)
+            away = np.sign(pseudo.data - expected) * np.sqrt(2 * pseudo.misfit(expected))
+            bend = np.diff(knots, 2) / _BEND
             return np.concatenate([away, bend, [math.log(prior.calibration) / _CALIBRATION]])
 
-        total = found.signal_cl(lmax) + found.white_cl
-        begin = np.concatenate(
-            [
-                np.log([getattr(found, name) for name in self.names]),
-                np.log(_FAINT * np.maximum(total[knots], 1e-12 * total.max())),
-            ]
-        )
-        low = np.concatenate([np.full(count, -30.0), np.full(knots.size, -60.0)])
-        high = np.concatenate([np.full(count, 12.0), np.full(knots.size, 60.0)])
-        begin = np.clip(begin, low + 1e-6, high - 1e-6)
-        best = optimize.least_squares(rest, begin, bounds=(low, high), x_scale=1.0)
-        prior = model(best.x)
-        prior = replace(prior, fitted=(*found.fitted, "extra_cl"))
-        return replace(prior, quality=self.pseudo.quality(prior, count + knots.size))
+        first = np.log([max(getattr(start, name), 1e-12) for name in self.names])
+        low = np.repeat([-30.0, -80.0], [count, begin.size])
+        high = np.repeat([12.0, 80.0], [count, begin.size])
+        first = np.clip(np.concatenate([first, begin]), low + 1e-6, high - 1e-6)
+        best = optimize.least_squares(rest, first, bounds=(low, high), x_scale=1.0)
+        return model(best.x[:count], best.x[count:])
+
+
+@dataclass(frozen=True)
+class _FreeSpectrum:
+    """A smooth positive spectrum: the exponential of a cubic spline through knots.
+
+    Attributes
+    ----------
+    knots
+        ``(nknot,)``, multipoles; ever farther apart, until their distance is Nside/8.
+    spline
+        ``(last - 1, nknot)``: from the knots to the multipoles from 2 to the last knot.
+    lmax
+        Last multipole of the spectrum.
+    """
+
+    knots: NDArray[np.int64]
+    spline: Map
+    lmax: int
+
+    @classmethod
+    def of(cls, nside: int, lmax: int) -> _FreeSpectrum:
+        """Choose the knots of a spectrum up to a multipole."""
+        last = min(_KNOTS_TO * nside, lmax)
+        chosen, wide = [2], max(nside * _KNOTS, 4.0)
+        while chosen[-1] < last:
+            chosen.append(chosen[-1] + max(int(min(_KNOTS_LOW * chosen[-1], wide)), 1))
+        chosen[-1] = last
+        knots = np.array(chosen)
+        # Evenly spaced in the spline's own coordinate: steps of it are steps of the prior.
+        place = np.interp(np.arange(2, last + 1), knots, np.arange(knots.size))
+        spline = interpolate.make_interp_spline(np.arange(knots.size), np.eye(knots.size))
+        return cls(knots, np.asarray(spline(place)), lmax)
+
+    def at(self, logs: Map) -> Map:
+        """Give the spectrum whose logarithm has these values at the knots, ``(lmax + 1,)``."""
+        last = int(self.knots[-1])
+        power = np.zeros(self.lmax + 1)
+        inner = np.clip(self.spline @ logs, -80, 80)
+        power[2 : last + 1] = np.exp(inner)
+        if last < self.lmax:
+            slope = min((logs[-1] - logs[-2]) / (last - int(self.knots[-2])), 0.0)
+            beyond = np.arange(1, self.lmax - last + 1)
+            power[last + 1 :] = np.exp(np.clip(inner[-1] + slope * beyond, -80, 80))
+        return power

@@ -200,6 +200,11 @@ class Prior:
         more = self.extra_cl
         if more.ndim != 1 or not np.all(np.isfinite(more)) or np.any(more < 0):
             raise ValueError("extra_cl must be one spectrum from l = 0, finite and not negative")
+        if more.size > self.cl.size:
+            raise ValueError(
+                f"extra_cl ends at l = {more.size - 1}, beyond cl, at {self.cl.size - 1}; continue"
+                " cl with zeros"
+            )
 
     def origin(self, name: str) -> str:
         """Give the origin of a number of `NUMBERS`: fitted, header, assumed or given."""
@@ -216,8 +221,11 @@ class Prior:
         Pixels sample the sky at their centres. Signal beyond the 3 nside that they resolve is in
         their values all the same, and neighbours share it: it is not white noise.
         """
-        known = max(self.cl.size, self.extra_cl.size)
-        full = self._signal(min(int(MOST * self.nside) + 1, known) - 1)
+        return self.reach(MOST)
+
+    def reach(self, most: float) -> int:
+        """Give the largest multipole with relevant signal, at most so many times Nside."""
+        full = self._signal(min(int(most * self.nside) + 1, self.cl.size) - 1)
         power = np.cumsum((2 * np.arange(full.size) + 1) * full)
         enough = int(np.searchsorted(power, (1 - _LOST) * power[-1]))
         return min(max(enough, 2 * self.nside), full.size - 1)
@@ -260,8 +268,7 @@ class Prior:
 
     def white_beyond(self, lmax: int) -> float:
         """Give the spectrum of white noise with the variance of the signal beyond ``lmax``, µK²."""
-        known = max(self.cl.size, self.extra_cl.size)
-        beyond = self._signal(known - 1)[lmax + 1 :]
+        beyond = self._signal(self.cl.size - 1)[lmax + 1 :]
         modes = 2 * np.arange(lmax + 1, lmax + 1 + beyond.size) + 1
         return float(modes @ beyond) / (12 * self.nside**2)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,8 @@ __all__ = ["Quality"]
 
 Map = NDArray[np.float64]
 
-#: Probability below which a model is doubted, and below which it does not describe the sky.
-_DOUBTFUL = 1e-3
-_BAD = 1e-9
+#: Rms of decorrelated pixels, away from one, that is doubted, and that is bad.
+_OFF = (0.06, 0.2)
 #: Bins that are named.
 _WORST = 3
 
@@ -35,12 +35,21 @@ class Quality:
     worst
         First and last multipole of the worst bins, observed over expected power, and how many
         standard deviations that is from one.
+    whitened
+        Rms of the decorrelated pixels of small patches, one if the prior is right; None where the
+        observed sky has no room for patches.
     """
 
     chi2: float
     freedom: int
     pte: float
     worst: tuple[tuple[int, int, float, float], ...]
+    whitened: float | None = None
+
+    DOUBTFUL: ClassVar[float] = 1e-3
+    """Probability below which a prior is doubted."""
+    BAD: ClassVar[float] = 1e-9
+    """Probability below which a prior does not describe the sky."""
 
     @classmethod
     def of(
@@ -73,20 +82,50 @@ class Quality:
 
     @property
     def verdict(self) -> str:
-        """``good``, ``doubtful`` or ``bad``."""
-        if self.pte >= _DOUBTFUL:
-            return "good"
-        return "doubtful" if self.pte >= _BAD else "bad"
+        """``good``, ``doubtful`` or ``bad``: of bins and patches the worse."""
+        away = 0.0 if self.whitened is None else abs(self.whitened - 1)
+        doubtful, bad = _OFF
+        if self.pte < self.BAD or away > bad:
+            return "bad"
+        return "doubtful" if self.pte < self.DOUBTFUL or away > doubtful else "good"
 
     def __str__(self) -> str:
         """Say it in one sentence."""
         first, last, ratio, sigma = self.worst[0]
+        patches = ""
+        if self.whitened is not None:
+            patches = f"; decorrelated pixels of patches have rms {self.whitened:.3f} (1 if right)"
         return (
-            f"the fit is {self.verdict}: chi2 {self.chi2:.1f} for {self.freedom} degrees of"
-            f" freedom; worst at l = {first}-{last}, {ratio:.2f} of what the model expects"
-            f" ({sigma:+.1f} sigma)"
+            f"{self.verdict}: chi2 {self.chi2:.1f} for {self.freedom} degrees of freedom (PTE"
+            f" {self.pte:.2g}); worst at l = {first}-{last}, {ratio:.2f} times the expected power"
+            f" ({sigma:+.1f} sigma){patches}"
         )
 
     def as_dict(self) -> dict[str, Any]:
         """Give what JSON can hold."""
-        return asdict(self) | {"verdict": self.verdict}
+        bins = [
+            {"ell_min": low, "ell_max": high, "ratio": ratio, "sigma": sigma}
+            for low, high, ratio, sigma in self.worst
+        ]
+        return {
+            "verdict": self.verdict,
+            "chi2": self.chi2,
+            "freedom": self.freedom,
+            "pte": self.pte,
+            "whitened": self.whitened,
+            "worst": bins,
+        }
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Quality:
+        """Build it again from `as_dict`."""
+        names = ("ell_min", "ell_max", "ratio", "sigma")
+        worst = tuple(tuple(each[name] for name in names) for each in record["worst"])
+        whitened = record.get("whitened")
+        return cls(
+            float(record["chi2"]),
+            int(record["freedom"]),
+            float(record["pte"]),
+            worst,
+            None if whitened is None else float(whitened),
+        )
