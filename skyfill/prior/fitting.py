@@ -58,8 +58,10 @@ _KNOTS_LOW = 0.4
 _KNOTS_TO = 3
 #: Second differences of the logarithm of a free spectrum: their rms, a priori.
 _BEND = 2.0
-#: Where the descent of an additional free part begins, in units of the fitted spectrum.
+#: An additional free part costs nothing below this share of the fitted spectrum. Above, it costs
+#: the square of its logarithm, in units of the next number, so that it is there only where needed.
 _FAINT = 1e-2
+_SPARING = 2.0
 #: A free part is kept if it raises the probability of the misfit by this factor.
 _BETTER = 10.0
 #: Smallest share of the sky in the apodised window that the pseudo-spectrum needs for the fit.
@@ -137,6 +139,12 @@ class Pseudo:
         """Give minus the logarithm of the likelihood of every bin, zero where it fits exactly."""
         ratio = self.data / expected
         return np.asarray(0.5 * self.freedom * (ratio - 1 - np.log(ratio)))
+
+    def logs(self, power: Map, ell: NDArray[np.int64]) -> Map:
+        """Give the logarithm of the spectrum at some multipoles from the power of the bins."""
+        middle = np.sqrt(self.edges[:-1] * (self.edges[1:] - 1.0))
+        least = 1e-12 * float(self.data.max())
+        return np.interp(ell, middle, np.log(np.maximum(power, least) / self.white))
 
     def cost(self, prior: Prior) -> float:
         """Give minus the logarithm of the likelihood of a prior."""
@@ -253,9 +261,13 @@ def fit(
     found = search.best()
     search = replace(search, pseudo=pseudo.trusting(found))
     found = search.best()
-    if pseudo.sky < _ENOUGH_SKY and patches is not None:
-        found = search.by_patches(patches, found)
-        return replace(found, quality=search.pseudo.quality(found, len(names), patches))
+    if patches is not None and (
+        pseudo.sky < _ENOUGH_SKY or Quality.far(patches.rms(found))  # the bins do not know
+    ):
+        other = search.by_patches(patches, found)
+        other = replace(other, quality=search.pseudo.quality(other, len(names), patches))
+        if pseudo.sky < _ENOUGH_SKY or (other.quality and other.quality.verdict == "good"):
+            return other
     found = replace(found, quality=search.pseudo.quality(found, len(names), patches))
     if found.quality and found.quality.pte < Quality.DOUBTFUL:
         freer = search.with_free_part(found, patches)
@@ -416,13 +428,16 @@ class _Search:
         """Add a free spectrum to a fitted prior, and fit all parameters jointly."""
         free = _FreeSpectrum.of(found.nside, self.pseudo.response.shape[1] - 1)
         total = found.signal_cl(free.lmax) + found.white_cl
-        begin = np.log(_FAINT * np.maximum(total[free.knots], 1e-12 * total.max()))
+        faint = np.log(_FAINT * np.maximum(total[free.knots], 1e-12 * total.max()))
 
         def model(parameters: Map, knots: Map) -> Prior:
             whole = self._model(parameters, window=found.pixel_window)
             return replace(whole, extra_cl=free.at(knots))
 
-        prior = self._joint(found, begin, model)
+        excess = self.pseudo.data - self.pseudo.expected(found)
+        begin = np.maximum(faint, self.pseudo.logs(excess, free.knots))
+        prior = self._joint(found, begin, model, faint)
+        prior = _without_floor(prior, "extra_cl", free, whitens="noise_uk_arcmin" in self.names)
         prior = replace(prior, fitted=(*found.fitted, "extra_cl"))
         count = len(self.names) + free.knots.size
         return replace(prior, quality=self.pseudo.quality(prior, count, patches))
@@ -431,10 +446,8 @@ class _Search:
         """Fit the spectrum itself, as a free one, and the noise."""
         start, pseudo = self.start, self.pseudo
         free = _FreeSpectrum.of(start.nside, start.cl.size - 1)
-        middle = np.sqrt(pseudo.edges[:-1] * (pseudo.edges[1:] - 1.0))
-        power = np.log(np.maximum(pseudo.data, 1e-12 * pseudo.data.max()) / pseudo.white)
         kept = np.maximum(start.transfer(free.lmax)[free.knots], 1e-4)
-        begin = np.interp(free.knots, middle, power) - np.log(kept)
+        begin = pseudo.logs(pseudo.data, free.knots) - np.log(kept)
         if self.names:
             floor = 0.5 * math.sqrt(float(pseudo.data.min()) / pseudo.white) / ARCMIN
             start = replace(start, noise_uk_arcmin=floor)
@@ -445,7 +458,9 @@ class _Search:
 
         prior = self._joint(start, begin, model)
         search = replace(self, pseudo=pseudo.trusting(prior))
-        prior = search._joint(prior, np.log(prior.cl[free.knots]), model)  # noqa: SLF001
+        begin = np.log(np.maximum(prior.cl[free.knots], 1e-300))
+        prior = search._joint(prior, begin, model)  # noqa: SLF001
+        prior = _without_floor(prior, "cl", free, whitens=bool(self.names))
         count = len(self.names) + free.knots.size
         return replace(prior, quality=search.pseudo.quality(prior, count, patches))
 
@@ -454,8 +469,12 @@ class _Search:
         start: Prior,
         begin: Map,
         model: Callable[[Map, Map], Prior],
+        faint: Map | float = math.inf,
     ) -> Prior:
-        """Fit parameters and knots jointly by damped Gauss-Newton steps."""
+        """Fit parameters and knots jointly by damped Gauss-Newton steps.
+
+        ``faint`` holds the logarithms above which knots cost something.
+        """
         count, pseudo = len(self.names), self.pseudo
 
         def rest(parameters: Map) -> Map:
@@ -464,7 +483,9 @@ class _Search:
             expected = pseudo.expected(prior)
             away = np.sign(pseudo.data - expected) * np.sqrt(2 * pseudo.misfit(expected))
             bend = np.diff(knots, 2) / _BEND
-            return np.concatenate([away, bend, [math.log(prior.calibration) / _CALIBRATION]])
+            cost = np.maximum(knots - faint, 0.0) / _SPARING
+            known = math.log(prior.calibration) / _CALIBRATION
+            return np.concatenate([away, bend, cost, [known]])
 
         first = np.log([max(getattr(start, name), 1e-12) for name in self.names])
         low = np.repeat([-30.0, -80.0], [count, begin.size])
@@ -472,6 +493,20 @@ class _Search:
         first = np.clip(np.concatenate([first, begin]), low + 1e-6, high - 1e-6)
         best = optimize.least_squares(rest, first, bounds=(low, high), x_scale=1.0)
         return model(best.x[:count], best.x[count:])
+
+
+def _without_floor(prior: Prior, name: str, free: _FreeSpectrum, *, whitens: bool) -> Prior:
+    """Count as noise what is white in a free spectrum; the solvers know it as such."""
+    if not whitens:
+        return prior
+    power = getattr(prior, name).copy()
+    last = int(free.knots[-1]) + 1
+    kept = prior.transfer(last - 1)[2:] if name == "cl" else 1.0
+    floor = float(np.min(power[2:last] * kept))
+    power[2:last] = np.maximum(power[2:last] - floor / np.maximum(kept, 1e-300), 0.0)
+    power[last:] = np.minimum(power[last:], power[last - 1])
+    noise = math.sqrt(prior.noise_cl + floor) / ARCMIN
+    return replace(prior, noise_uk_arcmin=noise, **{name: power})
 
 
 @dataclass(frozen=True)

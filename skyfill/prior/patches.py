@@ -24,12 +24,12 @@ __all__ = ["Patches"]
 
 Map = NDArray[np.float64]
 
-#: Pixels along the side of a patch: about ten correlation lengths of a beam that pixels resolve.
-_SIDE = 8
-#: Largest number of patches: their error is then below 1%.
-_MOST = 150
-#: Fewer patches are no judge.
-_FEWEST = 12
+#: Pixels along the side of a patch, and smaller sides where holes leave no room for enough.
+_SIDES = (8, 4)
+#: Largest number of pixels in patches: the error of the noise is then some per cent.
+_PIXELS = 9600
+#: Number of patches that is enough, and the least.
+_ENOUGH, _FEWEST = 40, 12
 #: Distances at which the correlation function is computed; a cubic joins them.
 _NODES = 256
 #: Variance of a constant that is added to every patch, in units of the prior's variance: monopole
@@ -67,18 +67,19 @@ class Patches:
             As for `skyfill.prior.fit`.
         """
         nside = nside_of(values, "the map to fit")
-        if nside < _SIDE:
+        sides = [side for side in _SIDES if side <= nside]
+        if not sides:
             return None
-        size = _SIDE**2
-        nested = np.arange(size)
-        whole = np.ones(12 * (nside // _SIDE) ** 2, np.bool_)
-        for pixel in nested:  # one pixel of every patch at a time, to save memory
-            whole &= observed[nest_to_ring(nside, np.arange(whole.size) * size + pixel)]
-        parents = np.flatnonzero(whole)
+        for side in sides:
+            parents = _whole(nside, side, observed)
+            if parents.size >= _ENOUGH:
+                break
         if parents.size < _FEWEST:
             return None
-        chosen = parents[np.linspace(0, parents.size - 1, min(_MOST, parents.size)).astype(int)]
-        pixels = nest_to_ring(nside, (chosen[:, None] * size + nested).ravel())
+        size = side**2
+        number = min(_PIXELS // size, parents.size)
+        chosen = parents[np.linspace(0, parents.size - 1, number).astype(int)]
+        pixels = nest_to_ring(nside, (chosen[:, None] * size + np.arange(size)).ravel())
         towards = pixel_directions(nside, pixels).reshape(chosen.size, size, 3)
         first, second = np.tril_indices(size)
         chord = np.linalg.norm(towards[:, first] - towards[:, second], axis=2)
@@ -119,6 +120,15 @@ class Patches:
         return np.asarray(factor), np.asarray(
             np.linalg.solve(factor, self.values[..., None])[..., 0]
         )
+
+
+def _whole(nside: int, side: int, observed: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Find the squares of side x side pixels that are observed, as NESTED numbers."""
+    whole = np.ones(12 * (nside // side) ** 2, np.bool_)
+    first = np.arange(whole.size) * side**2
+    for pixel in range(side**2):  # one pixel of every square at a time, to save memory
+        whole &= observed[nest_to_ring(nside, first + pixel)]
+    return np.flatnonzero(whole)
 
 
 def _cubic(at: Map, nodes: Map) -> sparse.csr_matrix:

@@ -84,10 +84,14 @@ class Quality:
     def verdict(self) -> str:
         """``good``, ``doubtful`` or ``bad``: of bins and patches the worse."""
         away = 0.0 if self.whitened is None else abs(self.whitened - 1)
-        doubtful, bad = _OFF
-        if self.pte < self.BAD or away > bad:
+        if self.pte < self.BAD or away > _OFF[1]:
             return "bad"
-        return "doubtful" if self.pte < self.DOUBTFUL or away > doubtful else "good"
+        return "doubtful" if self.pte < self.DOUBTFUL or away > _OFF[0] else "good"
+
+    @staticmethod
+    def far(whitened: float) -> bool:
+        """Tell whether the rms of decorrelated pixels is so far from one that it is doubted."""
+        return abs(whitened - 1) > _OFF[0]
 
     def __str__(self) -> str:
         """Say it in one sentence."""
