@@ -26,6 +26,7 @@ VERBS = (
     "batch",
     "validate",
     "spectrum",
+    "prior",
     "simulate",
     "mask",
     "info",

@@ -64,6 +64,8 @@ _FAINT = 1e-2
 _SPARING = 2.0
 #: A free part is kept if it raises the probability of the misfit by this factor.
 _BETTER = 10.0
+#: Largest number of steps of a joint fit; maps that a spectrum describes need some twenty.
+_STEPS = 60
 #: Smallest share of the sky in the apodised window that the pseudo-spectrum needs for the fit.
 _ENOUGH_SKY = 0.3
 #: A bin's own power is of multipoles up to this factor away.
@@ -86,8 +88,10 @@ class Pseudo:
         ``(nbin, lmax + 1)``: what a bin gets of the spectrum of the signal on the map.
     white
         What every bin gets of a white spectrum, ⟨w²⟩.
-    freedom
+    modes
         ``(nbin,)``: degrees of freedom ν = (2l + 1) ⟨w²⟩² / ⟨w⁴⟩, summed over the bin.
+    freedom
+        ``(nbin,)``: those of them that count, see `trusting`.
     sky
         Share of the sky that the window keeps, ⟨w²⟩² / ⟨w⁴⟩.
     """
@@ -96,6 +100,7 @@ class Pseudo:
     data: Map
     response: Map
     white: float
+    modes: Map
     freedom: Map
     sky: float
 
@@ -126,6 +131,7 @@ class Pseudo:
             harmonics.coupling(own, edges, lmax=lmax),
             mean_square,
             count * share,
+            count * share,
             share,
         )
 
@@ -153,7 +159,9 @@ class Pseudo:
     def quality(self, prior: Prior, fitted: int, patches: Patches | None = None) -> Quality:
         """Say how well a prior with so many fitted parameters describes bins and patches."""
         found = Quality.of(self.data, self.expected(prior), self.freedom, self.edges, fitted)
-        return found if patches is None else replace(found, whitened=patches.rms(prior))
+        known = float(np.sum(self.freedom) / np.sum(self.modes))
+        whitened = None if patches is None else patches.rms(prior)
+        return replace(found, whitened=whitened, known=known)
 
     def trusting(self, prior: Prior) -> Pseudo:
         """Count of a bin's freedom what is its own: power that leaked from afar is shared.
@@ -169,7 +177,8 @@ class Pseudo:
             here = slice(int(low), int(high) + 1)
             own[number] = row[here] @ signal[here]
         white = self.white * (prior.noise_cl + prior.white_beyond(lmax))
-        return replace(self, freedom=self.freedom * ((own + white) / self.expected(prior)) ** 2)
+        freedom = self.modes * ((own + white) / self.expected(prior)) ** 2
+        return replace(self, freedom=freedom)
 
 
 def _window(observed: NDArray[np.bool_]) -> Map:
@@ -437,10 +446,14 @@ class _Search:
         excess = self.pseudo.data - self.pseudo.expected(found)
         begin = np.maximum(faint, self.pseudo.logs(excess, free.knots))
         prior = self._joint(found, begin, model, faint)
+        # What leaks from a bright free part is not known before there is one.
+        search = replace(self, pseudo=self.pseudo.trusting(prior))
+        begin = np.log(np.maximum(prior.extra_cl[free.knots], 1e-30))
+        prior = search._joint(prior, begin, model, faint)  # noqa: SLF001
         prior = _without_floor(prior, "extra_cl", free, whitens="noise_uk_arcmin" in self.names)
         prior = replace(prior, fitted=(*found.fitted, "extra_cl"))
         count = len(self.names) + free.knots.size
-        return replace(prior, quality=self.pseudo.quality(prior, count, patches))
+        return replace(prior, quality=search.pseudo.quality(prior, count, patches))
 
     def from_map(self, patches: Patches | None) -> Prior:
         """Fit the spectrum itself, as a free one, and the noise."""
@@ -489,9 +502,10 @@ class _Search:
 
         first = np.log([max(getattr(start, name), 1e-12) for name in self.names])
         low = np.repeat([-30.0, -80.0], [count, begin.size])
-        high = np.repeat([12.0, 80.0], [count, begin.size])
+        most = [math.log(math.pi) if name == "fwhm" else 12.0 for name in self.names]
+        high = np.concatenate([most, np.full(begin.size, 80.0)])
         first = np.clip(np.concatenate([first, begin]), low + 1e-6, high - 1e-6)
-        best = optimize.least_squares(rest, first, bounds=(low, high), x_scale=1.0)
+        best = optimize.least_squares(rest, first, bounds=(low, high), max_nfev=_STEPS)
         return model(best.x[:count], best.x[count:])
 
 

@@ -251,6 +251,17 @@ class Prior:
         return self._signal(self.lmax if lmax is None else lmax)
 
     @property
+    def extra_share(self) -> float:
+        """Share of `extra_cl` in the variance of the signal on the map."""
+        if not self.extra_cl.size:
+            return 0.0
+        modes = 2 * np.arange(self.lmax + 1) + 1
+        more = np.zeros(self.lmax + 1)
+        n = min(more.size, self.extra_cl.size)
+        more[:n] = self.extra_cl[:n]
+        return float(modes @ more / (modes @ self.signal_cl()))
+
+    @property
     def effective_fwhm(self) -> float:
         """FWHM of the Gaussian that approximates beam and pixel window together, radians."""
         pixel = pixel_window(self.nside, self.nside)[-1] if self.pixel_window else 1.0

@@ -16,6 +16,8 @@ Map = NDArray[np.float64]
 
 #: Rms of decorrelated pixels, away from one, that is doubted, and that is bad.
 _OFF = (0.06, 0.2)
+#: Share of the modes below which bins alone are no judge.
+_BLIND = 0.05
 #: Bins that are named.
 _WORST = 3
 
@@ -38,6 +40,9 @@ class Quality:
     whitened
         Rms of the decorrelated pixels of small patches, one if the prior is right; None where the
         observed sky has no room for patches.
+    known
+        Share of the modes that tells something of its own; the others hold what leaked into them
+        through the mask.
     """
 
     chi2: float
@@ -45,6 +50,7 @@ class Quality:
     pte: float
     worst: tuple[tuple[int, int, float, float], ...]
     whitened: float | None = None
+    known: float = 1.0
 
     DOUBTFUL: ClassVar[float] = 1e-3
     """Probability below which a prior is doubted."""
@@ -86,7 +92,8 @@ class Quality:
         away = 0.0 if self.whitened is None else abs(self.whitened - 1)
         if self.pte < self.BAD or away > _OFF[1]:
             return "bad"
-        return "doubtful" if self.pte < self.DOUBTFUL or away > _OFF[0] else "good"
+        blind = self.whitened is None and self.known < _BLIND
+        return "doubtful" if blind or self.pte < self.DOUBTFUL or away > _OFF[0] else "good"
 
     @staticmethod
     def far(whitened: float) -> bool:
@@ -99,6 +106,8 @@ class Quality:
         patches = ""
         if self.whitened is not None:
             patches = f"; decorrelated pixels of patches have rms {self.whitened:.3f} (1 if right)"
+        elif self.known < _BLIND:
+            patches = f"; the mask leaves {self.known:.1%} of the modes to judge by, and no patches"
         return (
             f"{self.verdict}: chi2 {self.chi2:.1f} for {self.freedom} degrees of freedom (PTE"
             f" {self.pte:.2g}); worst at l = {first}-{last}, {ratio:.2f} times the expected power"
@@ -117,6 +126,7 @@ class Quality:
             "freedom": self.freedom,
             "pte": self.pte,
             "whitened": self.whitened,
+            "known": self.known,
             "worst": bins,
         }
 
@@ -132,4 +142,5 @@ class Quality:
             float(record["pte"]),
             worst,
             None if whitened is None else float(whitened),
+            float(record.get("known", 1.0)),
         )

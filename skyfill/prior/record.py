@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from skyfill.files.atomic import atomic_write, check_ending
 from skyfill.maps.hdu import Hdu, open_fits, walk
 from skyfill.maps.writing import edit, extension, table_cards
 from skyfill.prior.model import ARCMIN, LCDM, NUMBERS, Prior, lcdm
+from skyfill.prior.quality import Quality
 
 __all__ = ["PRIOR_HDU", "prior_hdu", "read_prior", "recorded_prior", "save_prior"]
 
@@ -24,6 +25,8 @@ PRIOR_HDU = "SKYFILL_PRIOR"
 _KIND = "skyfill prior"
 #: Version of the format; raise it if the same keys change their meaning.
 _FORMAT = 1
+#: The format of a prior with a free part, which a program that knows only 1 must not leave out.
+_FREER = 2
 #: Digits to which the beam in arcmin is rounded.
 _BEAM_ROUNDING = 1e-4
 #: First bytes of compressed files: gzip and bzip2.
@@ -57,6 +60,8 @@ def save_prior(path: str | os.PathLike[str], prior: Prior, *, overwrite: bool = 
         )
     check_ending(path, "prior")
     record = _numbers(prior) | {"cl": prior.cl.tolist()}
+    if prior.extra_cl.size:
+        record["extra_cl"] = prior.extra_cl.tolist()
     with atomic_write(path, overwrite) as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
@@ -113,13 +118,18 @@ def recorded_prior(path: str | os.PathLike[str]) -> Prior | None:
 
 def prior_hdu(prior: Prior) -> bytes:
     """Write a prior as a FITS table, to append to a map."""
-    cl = np.asarray(prior.cl, dtype=">f8")
-    cards = table_cards({"CL": cl}, unit="uK2", repeat=1)
+    columns = {"CL": np.asarray(prior.cl, dtype=">f8")}
+    if prior.extra_cl.size:
+        more = np.zeros(prior.cl.size, dtype=">f8")
+        more[: prior.extra_cl.size] = prior.extra_cl
+        columns["EXTRA_CL"] = more
+    table = np.column_stack([*columns.values()])
+    cards = table_cards(columns, unit="uK2", repeat=1)
     named = {
         "EXTNAME": (PRIOR_HDU, "prior with which the map was made"),
         _CARD: (json.dumps(_numbers(prior)), ""),
     }
-    data = cl.tobytes()
+    data = table.tobytes()
     content = extension(edit(cards, named), lambda: [data], len(data), ahead=True)
     return b"".join(piece for piece in content if isinstance(piece, bytes))
 
@@ -128,7 +138,7 @@ def _numbers(prior: Prior) -> dict[str, Any]:
     """Return everything except the spectrum, for JSON, which keeps numbers exactly."""
     return {
         "kind": _KIND,
-        "format": _FORMAT,
+        "format": _FREER if prior.extra_cl.size else _FORMAT,
         "nside": prior.nside,
         "theory": prior.theory,
         "fwhm_radians": prior.fwhm,
@@ -138,15 +148,16 @@ def _numbers(prior: Prior) -> dict[str, Any]:
         "pixel_window": prior.pixel_window,
         "noise_map": prior.noise_map,
         "origin": {name: prior.origin(name) for name in NUMBERS},
+        **({} if prior.quality is None else {"quality": prior.quality.as_dict()}),
     }
 
 
-def _prior_of(record: Mapping[str, Any], cl: object, path: Path) -> Prior:
+def _prior_of(record: Mapping[str, Any], cl: object, extra: object, path: Path) -> Prior:
     """Build a prior from the read values."""
     try:
-        if record["format"] != _FORMAT:
+        if record["format"] not in (_FORMAT, _FREER):
             raise ValueError(
-                f"{path}: a prior of format {record['format']}, this version reads {_FORMAT};"
+                f"{path}: a prior of format {record['format']}, this version reads up to {_FREER};"
                 " update skyfill"
             )
         if not isinstance(record["pixel_window"], bool):
@@ -155,16 +166,16 @@ def _prior_of(record: Mapping[str, Any], cl: object, path: Path) -> Prior:
             number = record[name]
             if isinstance(number, bool) or not isinstance(number, int | float):
                 raise TypeError(f"{name} is not a number")
-        return _checked(record, cl, path)
+        return _checked(record, cl, extra, path)
     except KeyError as error:
         raise ValueError(f"{path}: the prior in it lacks {error}; write it again") from None
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         if str(error).startswith(str(path)):
             raise
         raise ValueError(f"{path}: the prior in it is damaged ({error}); write it again") from None
 
 
-def _checked(record: Mapping[str, Any], cl: object, path: Path) -> Prior:
+def _checked(record: Mapping[str, Any], cl: object, extra: object, path: Path) -> Prior:
     """Build a prior; refuse a beam that differs between its two units."""
     prior = Prior(
         record["nside"],
@@ -175,6 +186,8 @@ def _checked(record: Mapping[str, Any], cl: object, path: Path) -> Prior:
         calibration=float(record["calibration"]),
         theory=str(record["theory"]),
         noise_map=str(record.get("noise_map", "")),
+        extra_cl=np.asarray(extra, dtype=np.float64),
+        quality=Quality.from_dict(record["quality"]) if record.get("quality") else None,
     )
     # the value in arcmin is for people, who may edit it
     said = float(record.get("fwhm_arcmin", prior.fwhm / ARCMIN))
@@ -193,7 +206,7 @@ def _from_json(path: Path) -> Prior | None:
         return None
     if not isinstance(record, dict) or record.get("kind") != _KIND:
         return None
-    return _prior_of(record, record.get("cl"), path)
+    return _prior_of(record, record.get("cl"), record.get("extra_cl", []), path)
 
 
 def _from_fits(path: Path) -> Prior | None:
@@ -209,18 +222,22 @@ def _from_fits(path: Path) -> Prior | None:
     return None if cards is None else _from_cards(cards, path)
 
 
-def _cells(hdu: Hdu, stream: Any) -> Iterator[np.ndarray[Any, Any]]:  # noqa: ANN401
-    column = hdu.columns[0]
-    for rows in hdu.rows(stream):
-        yield column.decode(column.of(rows)).ravel()
+def _cells(hdu: Hdu, stream: Any) -> np.ndarray[Any, Any]:  # noqa: ANN401
+    """Give the columns of the table, ``(nrow, ncolumn)``."""
+    parts = [
+        np.stack([column.decode(column.of(rows)).ravel() for column in hdu.columns], axis=-1)
+        for rows in hdu.rows(stream)
+    ]
+    return np.concatenate(parts)
 
 
-def _from_table(hdu: Hdu, cells: Iterator[np.ndarray[Any, Any]], path: Path) -> Prior:
+def _from_table(hdu: Hdu, cells: np.ndarray[Any, Any], path: Path) -> Prior:
     try:
         record = json.loads(hdu.text(_CARD))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: the prior in it is damaged ({error}); write it again") from None
-    return _prior_of(record, np.concatenate(list(cells)), path)
+    extra = cells[:, 1] if cells.shape[1] > 1 else np.zeros(0)
+    return _prior_of(record, cells[:, 0], extra, path)
 
 
 #: Cards of older maps without the table: beam, noise, calibration, pixel window.

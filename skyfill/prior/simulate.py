@@ -34,6 +34,7 @@ def simulate_sky(
     noise_uk_arcmin: float = 0.0,
     pixel_window: bool = True,
     calibration: float = 1.0,
+    extra_cl: ArrayLike | None = None,
     lmax: int | None = None,
 ) -> NDArray[np.float64]:
     """Draw a Gaussian sky with beam and white noise.
@@ -55,6 +56,8 @@ def simulate_sky(
         Whether to apply the HEALPix pixel window, as in an observed map.
     calibration
         Factor of the signal's power.
+    extra_cl
+        ``(any,)``, µK²: further power on the map, not changed by beam and pixels.
     lmax
         Largest ell, also beyond what the pixels resolve: their values are those of the sky at their
         centres. By default the largest at which beam and pixels leave power, at most 8 nside.
@@ -92,6 +95,7 @@ def simulate_sky(
         noise_uk_arcmin=noise_uk_arcmin,
         pixel_window=pixel_window,
         calibration=calibration,
+        extra_cl=np.zeros(0) if extra_cl is None else np.asarray(extra_cl, dtype=np.float64),
     )
     return draw(prior, seed=seed, lmax=prior.reach(FINEST) if lmax is None else lmax)
 
