@@ -64,6 +64,8 @@ _FAINT = 1e-2
 _SPARING = 2.0
 #: A free part is kept if it raises the probability of the misfit by this factor.
 _BETTER = 10.0
+#: Largest number of priors that a descent tries; most end after some seventy.
+_TRIES = 300
 #: Largest number of steps of a joint fit; maps that a spectrum describes need some twenty.
 _STEPS = 60
 #: Smallest share of the sky in the apodised window that the pseudo-spectrum needs for the fit.
@@ -270,14 +272,16 @@ def fit(
     found = search.best()
     search = replace(search, pseudo=pseudo.trusting(found))
     found = search.best()
-    if patches is not None and (
-        pseudo.sky < _ENOUGH_SKY or Quality.far(patches.rms(found))  # the bins do not know
-    ):
+    quality = search.pseudo.quality(found, len(names), patches)
+    found = replace(found, quality=quality)
+    little = pseudo.sky < _ENOUGH_SKY
+    # Bins that hold little else than what leaked into them fit anything.
+    misled = quality.pte >= Quality.DOUBTFUL and Quality.far(quality.whitened)
+    if patches is not None and (little or misled):
         other = search.by_patches(patches, found)
         other = replace(other, quality=search.pseudo.quality(other, len(names), patches))
-        if pseudo.sky < _ENOUGH_SKY or (other.quality and other.quality.verdict == "good"):
+        if little or (other.quality and other.quality.verdict == "good"):
             return other
-    found = replace(found, quality=search.pseudo.quality(found, len(names), patches))
     if found.quality and found.quality.pte < Quality.DOUBTFUL:
         freer = search.with_free_part(found, patches)
         if freer.quality and freer.quality.pte > _BETTER * found.quality.pte:
@@ -426,7 +430,7 @@ class _Search:
 
         steps = {"fwhm": -0.5, "noise_uk_arcmin": -1.0, "calibration": 0.1}
         simplex = np.vstack([first, first + np.diag([steps[n] for n in self.names])])
-        options = {"xatol": 1e-3, "fatol": 1e-2, "initial_simplex": simplex}
+        options = {"xatol": 1e-3, "fatol": 1e-2, "initial_simplex": simplex, "maxfev": _TRIES}
         fits = []
         for window in self.windows:
             fit = optimize.minimize(misfit, first, (window,), "Nelder-Mead", options=options)

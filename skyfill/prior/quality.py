@@ -96,9 +96,9 @@ class Quality:
         return "doubtful" if blind or self.pte < self.DOUBTFUL or away > _OFF[0] else "good"
 
     @staticmethod
-    def far(whitened: float) -> bool:
+    def far(whitened: float | None) -> bool:
         """Tell whether the rms of decorrelated pixels is so far from one that it is doubted."""
-        return abs(whitened - 1) > _OFF[0]
+        return whitened is not None and abs(whitened - 1) > _OFF[0]
 
     def __str__(self) -> str:
         """Say it in one sentence."""

@@ -123,7 +123,7 @@ def prior_hdu(prior: Prior) -> bytes:
         more = np.zeros(prior.cl.size, dtype=">f8")
         more[: prior.extra_cl.size] = prior.extra_cl
         columns["EXTRA_CL"] = more
-    table = np.column_stack([*columns.values()])
+    table = np.column_stack([*columns.values()]).astype(">f8")
     cards = table_cards(columns, unit="uK2", repeat=1)
     named = {
         "EXTNAME": (PRIOR_HDU, "prior with which the map was made"),
