@@ -1,6 +1,8 @@
 """Model of a sky before it is observed: its spectrum, beam, pixel window and noise."""
 
 from skyfill.prior.drawing import draw, draw_signal, draw_white
+from skyfill.prior.examination import Examined, examine
+from skyfill.prior.figure import draw_fit, save_fit
 from skyfill.prior.fitting import FROM_MAP, Pseudo, assess, fit
 from skyfill.prior.given import Given, as_given, for_map
 from skyfill.prior.model import (
@@ -39,6 +41,7 @@ __all__ = [
     "PRIOR_HDU",
     "WRONG_ORDER",
     "Band",
+    "Examined",
     "Given",
     "Patches",
     "Plausibility",
@@ -50,8 +53,10 @@ __all__ = [
     "as_given",
     "assess",
     "draw",
+    "draw_fit",
     "draw_signal",
     "draw_white",
+    "examine",
     "fit",
     "for_map",
     "gaussian_beam",
@@ -63,6 +68,7 @@ __all__ = [
     "read_prior",
     "read_spectrum",
     "recorded_prior",
+    "save_fit",
     "save_prior",
     "wrong_order",
 ]

@@ -148,6 +148,30 @@ class Pseudo:
         ratio = self.data / expected
         return np.asarray(0.5 * self.freedom * (ratio - 1 - np.log(ratio)))
 
+    def parts(self, prior: Prior) -> dict[str, Map]:
+        """Give what the sky, the noise and the free part of a prior add to `expected`."""
+        lmax = self.response.shape[1] - 1
+        free = np.zeros(lmax + 1)
+        n = min(lmax + 1, prior.extra_cl.size)
+        free[:n] = prior.extra_cl[:n]
+        sky = self.response @ (prior.signal_cl(lmax) - free)
+        white = self.white * (prior.noise_cl + prior.white_beyond(lmax))
+        return {
+            "sky": sky,
+            "noise": np.full(sky.size, white),
+            "free part": np.asarray(self.response @ free),
+        }
+
+    def as_dict(self, prior: Prior) -> dict[str, list[float] | list[int]]:
+        """Give the bins in types that JSON has: ranges, power and expected power, µK², freedom."""
+        return {
+            "ell_min": self.edges[:-1].tolist(),
+            "ell_max": (self.edges[1:] - 1).tolist(),
+            "observed": (self.data / self.white).tolist(),
+            "expected": (self.expected(prior) / self.white).tolist(),
+            "freedom": self.freedom.tolist(),
+        }
+
     def logs(self, power: Map, ell: NDArray[np.int64]) -> Map:
         """Give the logarithm of the spectrum at some multipoles from the power of the bins."""
         middle = np.sqrt(self.edges[:-1] * (self.edges[1:] - 1.0))

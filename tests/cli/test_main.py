@@ -145,6 +145,7 @@ OPTIONS = {
     "--accept --no-fit --trust-prior",
     "spectrum": f"maps {COMMON} {PRIOR} {MAP} --mask {MASK} --no-fit "
     "--plot --lmax --bins --binning --apodize-deg --range",
+    "prior": f"map mask {COMMON} {PRIOR} {MAP} {MASK} --no-fit --plot",
     "simulate sky": f"{COMMON} {PRIOR} --nside --seed --lmax",
     "simulate mask": f"{COMMON} --nside --seed --kind --band-deg --holes --radius-arcmin",
     "mask": f"mask {COMMON} --field --hdu --missing --frame --nside --threshold --invert --bits "
