@@ -19,13 +19,18 @@ import healpy as hp
 import numpy as np
 
 import skyfill
-from skyfill.prior import ARCMIN, Prior, fit
-from skyfill.prior import fitting
+from skyfill.prior import ARCMIN, Prior, fit, fitting
 
 NSIDE, FWHM, NOISE = 128, 60.0, 200.0
 
 
-def sky(seed, nside=NSIDE, fwhm=FWHM, noise=NOISE, extra=None):
+def sky(
+    seed: int,
+    nside: int = NSIDE,
+    fwhm: float = FWHM,
+    noise: float = NOISE,
+    extra: np.ndarray | None = None,
+) -> np.ndarray:
     """Give a sky, µK, with the pixel window, a beam (arcmin), white noise and another spectrum."""
     np.random.seed(seed)  # noqa: NPY002 - healpy knows no other
     lmax = min(8 * nside, 6000)
@@ -38,7 +43,7 @@ def sky(seed, nside=NSIDE, fwhm=FWHM, noise=NOISE, extra=None):
     return signal + np.random.default_rng(seed).normal(0, rms, signal.size)
 
 
-def mask(seed, nside=NSIDE, half_width=0.2):
+def mask(seed: int, nside: int = NSIDE, half_width: float = 0.2) -> np.ndarray:
     """Give a ragged band with holes."""
     return skyfill.simulate_mask(nside, seed=seed, half_width=half_width, n_holes=nside // 2)
 
@@ -120,6 +125,7 @@ def coloured() -> None:
     knee[1:] = white * (100 / ell) ** 1.5
     bump[1:] = 8 * lcdm[200] * np.exp(-0.5 * ((ell - 200) / 20) ** 2)
     galaxy[1:] = 100.0 * (ell / 10.0) ** -2.7
+    galaxy[1] = 0.0
     for name, extra in (("1/f", knee), ("bump", bump), ("galaxy", galaxy)):
         truth = lcdm.copy()
         truth[: extra.size] += extra
@@ -129,11 +135,18 @@ def coloured() -> None:
             found = fit(values, observed)
             whole = found.signal_cl(4 * NSIDE) + found.white_cl
             at = [20, 50, 100, 150, 200, 250, 300, 380]
-            ratio = " ".join(f"{whole[i - 5 : i + 5].sum() / truth[i - 5 : i + 5].sum():.3f}" for i in at)
+            ratio = " ".join(
+                f"{whole[i - 5 : i + 5].sum() / truth[i - 5 : i + 5].sum():.3f}" for i in at
+            )
             print(f"{name} {seed}: {told(found)}\n    C_l over truth at {at}: {ratio}", flush=True)
             tested = skyfill.fidelity.validate(
-                values, observed, method="gaussian", realizations=12, prior=found,
-                trust_prior=True, threads=1,
+                values,
+                observed,
+                method="gaussian",
+                realizations=12,
+                prior=found,
+                trust_prior=True,
+                threads=1,
             )
             z = tested.figures["z_width"]
             print(f"    z_width {z.value:.3f} ± {z.error:.3f}", flush=True)
@@ -147,7 +160,9 @@ def seconds(sides: list[int]) -> None:
         for _ in range(2):  # the first one compiles
             begun = time.process_time()
             found = fit(values, observed, threads=1)
-            print(f"Nside {nside}: {time.process_time() - begun:.1f} CPU s, {told(found)}", flush=True)
+            print(
+                f"Nside {nside}: {time.process_time() - begun:.1f} CPU s, {told(found)}", flush=True
+            )
 
 
 if __name__ == "__main__":

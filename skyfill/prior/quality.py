@@ -17,7 +17,7 @@ Map = NDArray[np.float64]
 #: Rms of decorrelated pixels, away from one, that is doubted, and that is bad.
 _OFF = (0.06, 0.2)
 #: Share of the modes below which bins alone are no judge.
-_BLIND = 0.05
+_BLIND = 0.5
 #: Bins that are named.
 _WORST = 3
 
