@@ -488,18 +488,20 @@ class _Search:
         start, pseudo = self.start, self.pseudo
         free = _FreeSpectrum.of(start.nside, start.cl.size - 1)
         kept = np.maximum(start.transfer(free.lmax)[free.knots], 1e-4)
-        begin = pseudo.logs(pseudo.data, free.knots) - np.log(kept)
+        white = 0.9 * float(pseudo.data.min()) if self.names else 0.0
         if self.names:
-            floor = 0.5 * math.sqrt(float(pseudo.data.min()) / pseudo.white) / ARCMIN
-            start = replace(start, noise_uk_arcmin=floor)
+            start = replace(start, noise_uk_arcmin=math.sqrt(white / pseudo.white) / ARCMIN)
+        begin = pseudo.logs(np.maximum(pseudo.data - white, 1e-2 * pseudo.data), free.knots)
+        begin -= np.log(kept)
 
         def model(parameters: Map, knots: Map) -> Prior:
             whole = self._model(parameters, window=start.pixel_window)
             return replace(whole, cl=free.at(knots))
 
         prior = self._joint(start, begin, model)
+        prior = _without_floor(prior, "cl", free, whitens=bool(self.names))
         search = replace(self, pseudo=pseudo.trusting(prior))
-        begin = np.log(np.maximum(prior.cl[free.knots], 1e-300))
+        begin = np.log(np.maximum(prior.cl[free.knots], 1e-3 * prior.noise_cl / kept + 1e-300))
         prior = search._joint(prior, begin, model)  # noqa: SLF001
         prior = _without_floor(prior, "cl", free, whitens=bool(self.names))
         count = len(self.names) + free.knots.size
@@ -541,14 +543,16 @@ def _without_floor(prior: Prior, name: str, free: _FreeSpectrum, *, whitens: boo
     """Count as noise what is white in a free spectrum; the solvers know it as such."""
     if not whitens:
         return prior
-    power = getattr(prior, name).copy()
+    power = getattr(prior, name)
     last = int(free.knots[-1]) + 1
-    kept = prior.transfer(last - 1)[2:] if name == "cl" else 1.0
-    floor = float(np.min(power[2:last] * kept))
-    power[2:last] = np.maximum(power[2:last] - floor / np.maximum(kept, 1e-300), 0.0)
-    power[last:] = np.minimum(power[last:], power[last - 1])
-    noise = math.sqrt(prior.noise_cl + floor) / ARCMIN
-    return replace(prior, noise_uk_arcmin=noise, **{name: power})
+    kept = prior.transfer(free.lmax) if name == "cl" else np.ones(free.lmax + 1)
+    floor = float(np.min((power * kept)[2:last]))
+    rest = np.maximum(power - floor / np.maximum(kept, 1e-300), 0.0)
+    rest[:2] = 0.0
+    # The pixels keep their variance.
+    modes = 2 * np.arange(free.lmax + 1) + 1
+    white = prior.noise_cl + float(modes @ ((power - rest) * kept)) / (12 * prior.nside**2)
+    return replace(prior, noise_uk_arcmin=math.sqrt(white) / ARCMIN, **{name: rest})
 
 
 @dataclass(frozen=True)
