@@ -95,6 +95,7 @@ def test_options_that_contradict_each_other_are_refused(folder, skyfill_main, wo
 
 
 def test_a_simulation_has_no_map_to_fit_a_spectrum_to(skyfill_main, tmp_path):
-    outcome = skyfill_main("simulate", "sky", "-o", tmp_path / "s.fits", "--nside", 8, "--cl", "map")
+    words = ("-o", tmp_path / "s.fits", "--nside", 8, "--cl", "map")
+    outcome = skyfill_main("simulate", "sky", *words)
     assert outcome.status == 2
     assert "no map to fit a spectrum to" in outcome.err
