@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from skyfill.files.cache import Kept
 from skyfill.gaussian import Certificate, Solver
+from skyfill.harmonics import device_for
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes import UnusableSkyError
 from skyfill.holes.runs import Runs
@@ -128,6 +129,7 @@ class Setup:
             noise_variance=self.noise_variance,
             threads=self.options.threads,
             kept=self.kept,
+            device=device_for(self.options.device),
         )
         self.progress.done(str(solver))
         return solver

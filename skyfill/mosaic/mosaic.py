@@ -47,7 +47,14 @@ from skyfill.mosaic.tileset import FlatEngine, TileMean, TileSet, pixel_size, pl
 from skyfill.prior import Prior
 from skyfill.progress import Progress, Silent
 
-__all__ = ["Mosaic", "count_tiles", "planned_regions", "usual_polish", "wide_holes"]
+__all__ = [
+    "Mosaic",
+    "count_tiles",
+    "planned_regions",
+    "polishes_wide",
+    "usual_polish",
+    "wide_holes",
+]
 
 #: Without polish: distance from a hole, in HEALPix pixels, within which data are gathered twice.
 _NEAR = 8.0
@@ -90,6 +97,8 @@ class Mosaic:
         Receives the stages.
     kept
         Cache for arrays that depend only on mask and prior.
+    device
+        Torch device of the coarse level and of polish; None for the CPU.
 
     Attributes
     ----------
@@ -116,6 +125,7 @@ class Mosaic:
         threads: int = 0,
         progress: Progress | None = None,
         kept: Kept | None = None,
+        device: str | None = None,
     ) -> None:
         observed = as_mask(observed, taker="Mosaic")
         self._observed = observed
@@ -128,6 +138,7 @@ class Mosaic:
         self._signal = freed(prior.signal_cl()) if marginal else prior.signal_cl()
         self._config = config or MosaicConfig()
         self._threads = threads
+        self._device = device
         self._progress = progress or Silent()
         self._nside = nside_of(observed, "observed")
         self._sets: dict[str, TileSet] = {}
@@ -158,7 +169,7 @@ class Mosaic:
         again = None
         near = self._config.near
         if near is None:
-            near = 0.0 if self.polish else _NEAR
+            near = 0.0 if self.polish and polishes_wide(self._nside, self._config) else _NEAR
         if near:
             again = ~grow(observed, near * pixel_size(self._nside))
         coarse = self._config.coarse_nside > 0
@@ -186,8 +197,10 @@ class Mosaic:
                 noise_cl=self._prior.white_cl,
                 steps=steps,
                 every=every,
+                wide=polishes_wide(self._nside, self._config),
                 near=self._near,
                 threads=self._threads,
+                device=self._device,
                 kept=self._kept,
                 progress=self._progress,
             )
@@ -268,6 +281,7 @@ class Mosaic:
                 self._prior,
                 marginal=self._marginal,
                 threads=self._threads,
+                device=self._device,
             )
         solution = self._coarse.mean(
             values, tolerance=0.1 * self._config.tolerance, progress=self._progress
@@ -304,6 +318,7 @@ class Mosaic:
                 noise_cl=model.noise_cl,
                 threads=self._threads,
                 kept=self._kept,
+                device=self._device,
             )
         every = self._polisher is not None and self._nside <= self._config.polished_nside
         tolerance = self._config.tolerance * (_ROUGH if every else 1.0)
@@ -403,6 +418,11 @@ def usual_polish(nside: int, config: MosaicConfig) -> int:
     if config.polish is not None:
         return config.polish
     return _POLISH if nside <= config.polished_nside else _WIDE_POLISH
+
+
+def polishes_wide(nside: int, config: MosaicConfig) -> bool:
+    """Whether polish includes the wide holes."""
+    return nside <= config.wide_nside or config.polish is not None
 
 
 def count_tiles(
