@@ -1,10 +1,12 @@
 r"""Measure the transforms of `skyfill.harmonics.torchsphere` on a GPU, against ducc0.
 
 Every figure is a line of JSON. A section that fails says so in its line, and the others go on.
-Times are medians in ms after warm-up, by CUDA events.
+Times are medians in ms after warm-up, by CUDA events. Sections whose names end in 2
+are of E and B, Q and U.
 
     python docs/scripts/gpu.py --out gpu.jsonl
     python docs/scripts/gpu.py --device cpu --small
+    python docs/scripts/gpu.py --only machine accuracy2 times2 bits2 variants2 kernels2 ducc02
 """
 
 from __future__ import annotations
@@ -20,15 +22,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import ducc0
 import numpy as np
 import torch
 
-from skyfill.harmonics import legendre, sphere
+from skyfill.harmonics import legendre, sphere, wigner
 from skyfill.harmonics.torchsphere import TorchSphere, almxfl, bytes_needed
 
 #: Nside, lmax: the accuracy is wanted at all, times at the last four.
 ACCURATE = ((64, 96), (256, 384), (2048, 3000))
 TIMED = ((2048, 3000), (2048, 2468), (1024, 1536), (512, 768))
+#: The same for E and B.
+TIMED_2 = ((2048, 3000), (1024, 1536))
 #: The same on a CPU, to see that the script runs.
 ACCURATE_SMALL = ((8, 12), (16, 47), (32, 48))
 TIMED_SMALL = ((32, 48), (32, 40), (16, 24))
@@ -73,10 +78,12 @@ def main() -> None:
     args = parser.parse_args()
     record = Record(args.out, time.perf_counter())
     device = torch.device(args.device)
+    accurate = ACCURATE_SMALL if args.small else ACCURATE
     timed = TIMED_SMALL if args.small else TIMED
+    timed_2 = TIMED_SMALL[:2] if args.small else TIMED_2
     sections: dict[str, Callable[[], None]] = {
         "machine": lambda: machine(record, device),
-        "accuracy": lambda: accuracy(record, device, ACCURATE_SMALL if args.small else ACCURATE),
+        "accuracy": lambda: accuracy(record, device, accurate),
         "times": lambda: times(record, device, timed),
         "filtered": lambda: filtered(record, device, *timed[1], timed[0][1]),
         "bits": lambda: bits(record, device, *timed[0]),
@@ -84,6 +91,12 @@ def main() -> None:
         "kernels": lambda: kernels(record, device, *timed[0]),
         "graph": lambda: graph(record, device, timed[-2:]),
         "ducc0": lambda: ducc0_times(record, timed),
+        "accuracy2": lambda: accuracy(record, device, accurate, spin=2),
+        "times2": lambda: times(record, device, timed_2, spin=2),
+        "bits2": lambda: bits(record, device, *timed_2[0], spin=2),
+        "variants2": lambda: variants_2(record, device, *timed_2[0]),
+        "kernels2": lambda: kernels(record, device, *timed_2[0], spin=2),
+        "ducc02": lambda: ducc0_times(record, timed_2, spin=2),
     }
     for name, run in sections.items():
         if args.only is None or name in args.only:
@@ -108,12 +121,40 @@ def sphere_of(nside: int, lmax: int, device: torch.device) -> TorchSphere:
     return TorchSphere(nside, lmax, device=device)
 
 
-def alm_of(lmax: int, seed: int = 1) -> np.ndarray:
-    """Draw white alm of a real sky."""
-    alm = np.empty((lmax + 1) * (lmax + 2) // 2, dtype=np.complex128)
-    alm.real, alm.imag = np.random.default_rng(seed).standard_normal((2, alm.size))
-    alm[: lmax + 1].imag = 0.0
+def alm_of(lmax: int, spin: int = 0) -> np.ndarray:
+    """Draw white alm of a real sky, ``(nalm,)``, or E and B, ``(2, nalm)``, from l = 2 on."""
+    number = (lmax + 1) * (lmax + 2) // 2
+    alm = np.empty((2, number) if spin else number, dtype=np.complex128)
+    alm.real, alm.imag = np.random.default_rng(1).standard_normal((2, *alm.shape))
+    alm[..., : lmax + 1].imag = 0.0
+    if spin:
+        alm[:, [0, 1, lmax + 1]] = 0.0
     return alm
+
+
+def sky_of(nside: int, spin: int = 0) -> np.ndarray:
+    """Draw a white map, or Q and U."""
+    npix = 12 * nside**2
+    return np.random.default_rng(2).standard_normal((2, npix) if spin else npix)
+
+
+def ducc0_synthesis(alm: np.ndarray, nside: int) -> np.ndarray:
+    """Transform by ducc0 on all cores: a map through skyfill, Q and U directly."""
+    if alm.ndim == 1:
+        return sphere.synthesis(alm, nside)
+    lmax = sphere.lmax_of(alm)
+    return ducc0.sht.synthesis(
+        alm=alm, spin=2, lmax=lmax, mmax=lmax, nthreads=0, **sphere.rings(nside)
+    )
+
+
+def ducc0_adjoint(values: np.ndarray, nside: int, lmax: int) -> np.ndarray:
+    """Transform back by ducc0."""
+    if values.ndim == 1:
+        return sphere.adjoint(values, lmax=lmax)
+    return ducc0.sht.adjoint_synthesis(
+        map=values, spin=2, lmax=lmax, mmax=lmax, nthreads=0, **sphere.rings(nside)
+    )
 
 
 def synchronize(device: torch.device) -> None:
@@ -143,22 +184,23 @@ def ms(run: Callable[[], object], device: torch.device, *, repeats: int = 10) ->
     return statistics.median(found)
 
 
-def accuracy(record: Record, device: torch.device, cases: tuple[tuple[int, int], ...]) -> None:
+def accuracy(
+    record: Record, device: torch.device, cases: tuple[tuple[int, int], ...], spin: int = 0
+) -> None:
     """Compare both directions with ducc0: relative rms, and the largest over the rms."""
     for nside, lmax in cases:
         with section(record, "accuracy"):
             ours = sphere_of(nside, lmax, device)
-            alm = alm_of(lmax)
-            values = np.random.default_rng(2).standard_normal(12 * nside**2)
+            alm, values = alm_of(lmax, spin), sky_of(nside, spin)
             for name, expected, found in (
                 (
                     "synthesis",
-                    sphere.synthesis(alm, nside),
+                    ducc0_synthesis(alm, nside),
                     ours.synthesis(torch.from_numpy(alm).to(device)),
                 ),
                 (
                     "adjoint",
-                    sphere.adjoint(values, lmax=lmax),
+                    ducc0_adjoint(values, nside, lmax),
                     ours.adjoint(torch.from_numpy(values).to(device)),
                 ),
             ):
@@ -166,55 +208,80 @@ def accuracy(record: Record, device: torch.device, cases: tuple[tuple[int, int],
                 rms = float(np.sqrt(np.mean(np.abs(expected) ** 2)))
                 record(
                     "accuracy",
+                    spin=spin,
                     nside=nside,
                     lmax=lmax,
                     direction=name,
                     relative=float(np.sqrt(np.mean(rest**2))) / rms,
                     largest=float(rest.max()) / rms,
-                    worst_at=int(rest.argmax()),
+                    worst_at=int(rest.argmax()) % rest.shape[-1],
                 )
 
 
-def times(record: Record, device: torch.device, cases: tuple[tuple[int, int], ...]) -> None:
+def stages(
+    ours: TorchSphere, alm: torch.Tensor, sky: torch.Tensor, lmax: int
+) -> dict[str, Callable[[], object]]:
+    """Give the four stages of the transforms, both fields in each."""
+    if alm.ndim == 1:
+        return {
+            "alm_to_leg_ms": lambda: ours.to_leg(alm, lmax),
+            "leg_to_map_ms": lambda: ours.fourier.to_map(ours.leg, lmax),
+            "map_to_leg_ms": lambda: ours.fourier.to_leg(sky, ours.leg, lmax),
+            "leg_to_alm_ms": lambda: ours.from_leg(lmax),
+        }
+    spin2 = ours.spin2
+    legs = ours.leg, spin2.leg
+    return {
+        "alm_to_leg_ms": lambda: spin2.to_leg(alm, ours.leg, lmax),
+        "leg_to_map_ms": lambda: [spin2.fourier.to_map(leg, lmax) for leg in legs],
+        "map_to_leg_ms": lambda: [
+            spin2.fourier.to_leg(values, leg, lmax) for values, leg in zip(sky, legs, strict=True)
+        ],
+        "leg_to_alm_ms": lambda: spin2.from_leg(ours.leg, lmax),
+    }
+
+
+def times(
+    record: Record, device: torch.device, cases: tuple[tuple[int, int], ...], spin: int = 0
+) -> None:
     """Time transforms and their stages, with the plan's seconds and the memory."""
     for nside, lmax in cases:
         with section(record, "times"):
             sphere_of.cache_clear()
             legendre.plan.cache_clear()
+            wigner.plan.cache_clear()
             if device.type == "cuda":
                 torch.cuda.empty_cache()
                 torch.cuda.reset_peak_memory_stats(device)
             start = time.perf_counter()
             ours = sphere_of(nside, lmax, device)
             synchronize(device)
-            seconds = time.perf_counter() - start
-            alm = torch.from_numpy(alm_of(lmax)).to(device)
+            seconds = {"plan_s": time.perf_counter() - start}
+            if spin:
+                start = time.perf_counter()
+                _ = ours.spin2
+                synchronize(device)
+                seconds["plan2_s"] = time.perf_counter() - start
+            alm = torch.from_numpy(alm_of(lmax, spin)).to(device)
             sky = ours.synthesis(alm)
-            figures = {
-                "synthesis_ms": ms(lambda: ours.synthesis(alm), device),  # noqa: B023
-                "adjoint_ms": ms(lambda: ours.adjoint(sky), device),  # noqa: B023
-                "alm_to_leg_ms": ms(lambda: ours.to_leg(alm, lmax), device),  # noqa: B023
-                "leg_to_map_ms": ms(
-                    lambda: ours.fourier.to_map(ours.leg, lmax),  # noqa: B023
-                    device,
-                ),
-                "map_to_leg_ms": ms(
-                    lambda: ours.fourier.to_leg(sky, ours.leg, lmax),  # noqa: B023
-                    device,
-                ),
-                "leg_to_alm_ms": ms(lambda: ours.from_leg(lmax), device),  # noqa: B023
+            work: dict[str, Callable[[], object]] = {
+                "synthesis_ms": lambda: ours.synthesis(alm),  # noqa: B023
+                "adjoint_ms": lambda: ours.adjoint(sky),  # noqa: B023
+                **stages(ours, alm, sky, lmax),
             }
+            figures = {name: ms(run, device) for name, run in work.items()}
             memory: dict[str, object] = {}
             if device.type == "cuda":
                 memory["peak_GB"] = torch.cuda.max_memory_allocated(device) / 1e9
             record(
                 "times",
+                spin=spin,
                 nside=nside,
                 lmax=lmax,
                 **figures,
-                plan_s=seconds,
+                **seconds,
                 kept_GB=ours.bytes_kept / 1e9,
-                needed_GB=bytes_needed(nside, lmax) / 1e9,
+                needed_GB=bytes_needed(nside, lmax, spin2=bool(spin)) / 1e9,
                 **memory,
             )
 
@@ -246,17 +313,24 @@ def filtered(record: Record, device: torch.device, nside: int, lmax: int, most: 
     )
 
 
-def bits(record: Record, device: torch.device, nside: int, lmax: int) -> None:
+def bits(record: Record, device: torch.device, nside: int, lmax: int, spin: int = 0) -> None:
     """See whether the same input gives the same bits."""
     ours = sphere_of(nside, lmax, device)
-    alm = torch.from_numpy(alm_of(lmax)).to(device)
+    alm = torch.from_numpy(alm_of(lmax, spin)).to(device)
     sky = ours.synthesis(alm)
     back = ours.adjoint(sky)
     same = [
         torch.equal(sky, ours.synthesis(alm)) and torch.equal(back, ours.adjoint(sky))
         for _ in range(3)
     ]
-    record("bits", nside=nside, lmax=lmax, same=all(same), finite=bool(sky.isfinite().all()))
+    record(
+        "bits",
+        spin=spin,
+        nside=nside,
+        lmax=lmax,
+        same=all(same),
+        finite=bool(sky.isfinite().all()),
+    )
 
 
 def variants(record: Record, device: torch.device, nside: int, lmax: int) -> None:
@@ -294,7 +368,44 @@ def variants(record: Record, device: torch.device, nside: int, lmax: int) -> Non
     legendre_gpu.ADJOINT = usual[1]
 
 
-def kernels(record: Record, device: torch.device, nside: int, lmax: int) -> None:
+def variants_2(record: Record, device: torch.device, nside: int, lmax: int) -> None:
+    """Time the Legendre kernels of E and B with other numbers of rings and of partial sums."""
+    if device.type != "cuda":
+        record("variants", skipped="no CUDA device")
+        return
+    from skyfill.harmonics import torchsphere, wigner_gpu
+
+    ours = sphere_of(nside, lmax, device)
+    alm = torch.from_numpy(alm_of(lmax, 2)).to(device)
+    usual = wigner_gpu.TOGETHER, torchsphere.PARTIAL_SUMS
+    for together in (64, 128):
+        with section(record, "variants"):
+            wigner_gpu.TOGETHER = together
+            sky = ours.synthesis(alm)
+            record(
+                "variants",
+                spin=2,
+                rings_together=together,
+                alm_to_leg_ms=ms(lambda: ours.spin2.to_leg(alm, ours.leg, lmax), device),
+                mean_square=float(sky.square().mean()),
+            )
+    wigner_gpu.TOGETHER = usual[0]
+    sky = ours.synthesis(alm)
+    for parts in (2, 4, 8):
+        with section(record, "variants"):
+            torchsphere.PARTIAL_SUMS = parts
+            back = ours.adjoint(sky)
+            record(
+                "variants",
+                spin=2,
+                partial_sums=parts,
+                leg_to_alm_ms=ms(lambda: ours.spin2.from_leg(ours.leg, lmax), device),
+                mean_square=float(back.abs().square().mean()),
+            )
+    torchsphere.PARTIAL_SUMS = usual[1]
+
+
+def kernels(record: Record, device: torch.device, nside: int, lmax: int, spin: int = 0) -> None:
     """List what a synthesis and an adjoint spend on the device, kernel by kernel."""
     if device.type != "cuda":
         record("kernels", skipped="no CUDA device")
@@ -302,7 +413,7 @@ def kernels(record: Record, device: torch.device, nside: int, lmax: int) -> None
     from torch.profiler import ProfilerActivity, profile
 
     ours = sphere_of(nside, lmax, device)
-    alm = torch.from_numpy(alm_of(lmax)).to(device)
+    alm = torch.from_numpy(alm_of(lmax, spin)).to(device)
     sky = ours.synthesis(alm)
     work: dict[str, Callable[[], Any]] = {
         "synthesis": lambda: ours.synthesis(alm),
@@ -319,7 +430,7 @@ def kernels(record: Record, device: torch.device, nside: int, lmax: int) -> None
             for row in table[:24]
             if row.self_device_time_total > 0
         }
-        record("kernels", of=name, ms_and_calls=rows)
+        record("kernels", spin=spin, of=name, ms_and_calls=rows)
 
 
 def graph(record: Record, device: torch.device, cases: tuple[tuple[int, int], ...]) -> None:
@@ -349,20 +460,21 @@ def graph(record: Record, device: torch.device, cases: tuple[tuple[int, int], ..
             )
 
 
-def ducc0_times(record: Record, cases: tuple[tuple[int, int], ...]) -> None:
-    """Time ducc0 on this machine's cores, through skyfill."""
+def ducc0_times(record: Record, cases: tuple[tuple[int, int], ...], spin: int = 0) -> None:
+    """Time ducc0 on this machine's cores."""
     for nside, lmax in cases:
         with section(record, "ducc0"):
-            alm = alm_of(lmax)
-            sky = sphere.synthesis(alm, nside)
+            alm = alm_of(lmax, spin)
+            sky = ducc0_synthesis(alm, nside)
             cpu = torch.device("cpu")
             record(
                 "ducc0",
+                spin=spin,
                 nside=nside,
                 lmax=lmax,
-                synthesis_ms=ms(lambda: sphere.synthesis(alm, nside), cpu, repeats=2),  # noqa: B023
+                synthesis_ms=ms(lambda: ducc0_synthesis(alm, nside), cpu, repeats=2),  # noqa: B023
                 adjoint_ms=ms(
-                    lambda: sphere.adjoint(sky, lmax=lmax),  # noqa: B023
+                    lambda: ducc0_adjoint(sky, nside, lmax),  # noqa: B023
                     cpu,
                     repeats=2,
                 ),

@@ -16,6 +16,7 @@ On CUDA four kernels (`fourier_gpu`) fold, read and write; on a CPU torch's own 
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -97,10 +98,20 @@ class RingFourier:
         """What is kept on the device."""
         return [self.mlim, self.offsets, self.lengths, self._chirps]
 
-    def to_map(self, leg: Tensor, lmax: int) -> Tensor:
-        """Sum orders up to ``lmax`` on the pixels, ``(npix,)`` float64 in RING order."""
+    def limited(self, mlim: Tensor) -> RingFourier:
+        """Share the tables with a stage for which other orders matter on the rings."""
+        other = copy.copy(self)
+        other.mlim = mlim
+        return other
+
+    def to_map(self, leg: Tensor, lmax: int, sky: Tensor | None = None) -> Tensor:
+        """Sum orders up to ``lmax`` on the pixels, ``(npix,)`` float64 in RING order.
+
+        The result is written into ``sky``, a contiguous tensor, if one is given.
+        """
         nside = self.nside
-        sky = torch.empty(12 * nside * nside, dtype=torch.float64, device=self.device)
+        if sky is None:
+            sky = torch.empty(12 * nside * nside, dtype=torch.float64, device=self.device)
         if self._kernels:
             number = 2 * nside + 1
             folded = torch.empty(number, number, dtype=torch.complex128, device=self.device)

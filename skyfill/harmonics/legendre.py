@@ -30,7 +30,22 @@ from numpy.typing import NDArray
 
 from skyfill.healpix.jit import parallel, parallel_beyond
 
-__all__ = ["NEVER", "STEP", "TILE", "Plan", "adjoint_sums", "packed", "plan", "sums", "unpacked"]
+__all__ = [
+    "DIGITS",
+    "NEVER",
+    "STEP",
+    "TILE",
+    "TOGETHER",
+    "Plan",
+    "adjoint_sums",
+    "cosines",
+    "last_orders",
+    "packed",
+    "plan",
+    "split",
+    "sums",
+    "unpacked",
+]
 
 Floats = NDArray[np.float64]
 Complexes = NDArray[np.complex128]
@@ -52,7 +67,7 @@ _SCALE = 800
 #: Binary digits after the point in the leading part of a logarithm: m < 2^15 times it is exact.
 _POINT = 32
 #: Decimal digits of the logarithms, of which a double would keep too few after m times them.
-_DIGITS = 34
+DIGITS = 34
 
 
 @dataclass(frozen=True)
@@ -98,11 +113,8 @@ def plan(nside: int, lmax: int) -> Plan:
     """Make the tables for ``nside`` and multipoles to ``lmax``."""
     used = 2 * nside
     rings = -(-used // TILE) * TILE
-    ring = np.arange(1, used + 1, dtype=np.float64)
     x = np.zeros(rings)
-    x[:used] = np.where(
-        ring < nside, 1.0 - ring * ring / (3.0 * nside**2), (4.0 * nside - 2.0 * ring) / (3 * nside)
-    )
+    x[:used] = cosines(nside)
     count = (lmax - np.arange(lmax + 1)) // 2 + 1
     first = np.zeros(lmax + 2, dtype=np.int64)
     np.cumsum(-(-count // STEP) * STEP, out=first[1:])
@@ -111,9 +123,7 @@ def plan(nside: int, lmax: int) -> Plan:
     start = np.full((lmax + 1, rings // TOGETHER), NEVER, dtype=np.int32)
     p, before = np.zeros((2, lmax + 1, rings))
     _starts(used, x, first, tables[0], tables[1], *_norms(lmax), *_sines(nside), start, p, before)
-    alive = np.repeat(start[:, : -(-used // TOGETHER)] < count[:, None], TOGETHER, axis=1)[:, :used]
-    mlim = np.full(rings, -1, dtype=np.int32)
-    mlim[:used] = lmax - np.argmax(alive[::-1], axis=0)
+    mlim = last_orders(start, count, used)
     a, b, even, next_even, odd = tables
     return Plan(
         nside,
@@ -134,7 +144,24 @@ def plan(nside: int, lmax: int) -> Plan:
     )
 
 
-def _split(logs: list[Decimal]) -> tuple[Floats, Floats]:
+def cosines(nside: int) -> Floats:
+    """Give cos θ of the northern rings and of the equator, ``(2 nside,)``."""
+    ring = np.arange(1, 2 * nside + 1, dtype=np.float64)
+    x: Floats = np.where(
+        ring < nside, 1.0 - ring * ring / (3.0 * nside**2), (4.0 * nside - 2.0 * ring) / (3 * nside)
+    )
+    return x
+
+
+def last_orders(start: NDArray[np.int32], count: NDArray[np.int64], used: int) -> NDArray[np.int32]:
+    """Give the largest order that starts before its ``count`` is over; -1 if none, and beyond."""
+    alive = np.repeat(start[:, : -(-used // TOGETHER)] < count[:, None], TOGETHER, axis=1)[:, :used]
+    mlim = np.full(start.shape[1] * TOGETHER, -1, dtype=np.int32)
+    mlim[:used] = np.where(alive.any(axis=0), len(start) - 1 - np.argmax(alive[::-1], axis=0), -1)
+    return mlim
+
+
+def split(logs: list[Decimal]) -> tuple[Floats, Floats]:
     """Divide logarithms in base 2 into a part with few digits, and the rest."""
     unit = Decimal(2) ** -_POINT
     whole = [(value / unit).to_integral_value() for value in logs]
@@ -146,7 +173,7 @@ def _split(logs: list[Decimal]) -> tuple[Floats, Floats]:
 def _sines(nside: int) -> tuple[Floats, Floats]:
     """Give log2 sin θ of the northern rings and the equator in two parts; sin² θ is rational."""
     with localcontext() as context:
-        context.prec = _DIGITS
+        context.prec = DIGITS
         twice = 2 * Decimal(2).ln()
         logs = []
         for i in range(1, 2 * nside + 1):
@@ -155,13 +182,13 @@ def _sines(nside: int) -> tuple[Floats, Floats]:
             else:
                 square = Decimal(9 * nside**2 - (4 * nside - 2 * i) ** 2) / Decimal(9 * nside**2)
             logs.append(square.ln() / twice)
-        return _split(logs)
+        return split(logs)
 
 
 def _norms(lmax: int) -> tuple[Floats, Floats]:
     """Give log2 √((2m+1)!! / (4π (2m)!!)) in two parts."""
     with localcontext() as context:
-        context.prec = _DIGITS
+        context.prec = DIGITS
         twice = 2 * Decimal(2).ln()
         square = 1 / (4 * Decimal("3.141592653589793238462643383279502884"))
         logs = []
@@ -169,7 +196,7 @@ def _norms(lmax: int) -> tuple[Floats, Floats]:
             if m:
                 square *= Decimal(2 * m + 1) / Decimal(2 * m)
             logs.append(square.ln() / twice)
-        return _split(logs)
+        return split(logs)
 
 
 @parallel

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from skyfill.harmonics.legendre import STEP, TILE
 
-__all__ = ["adjoint_sums", "pack", "sums", "unpack"]
+__all__ = ["adjoint_sums", "exchange", "pack", "sums", "unpack"]
 
 #: How the adjoint adds over lanes: "halving", or "sum" by tl.sum: simpler, with 160 exchanges.
 ADJOINT = "halving"
@@ -348,7 +348,7 @@ def _plain_sums(
 
 
 @triton.jit
-def _exchange(low, high, lane, DISTANCE: tl.constexpr):
+def exchange(low, high, lane, DISTANCE: tl.constexpr):
     """Add over pairs of lanes: the upper lane of a pair keeps ``high``, the lower one ``low``."""
     upper = (lane & DISTANCE) != 0
     sent = tl.where(upper, low, high)
@@ -372,9 +372,9 @@ def _halved_step(a, b, nows, olds, x2s, v0s, v1s, v2s, v3s, lane):
     following = ()
     for r in tl.static_range(8):
         following = following + ((factor * x2s[r] + shift) * nows[r] + olds[r],)
-    low = _exchange(s0, s1, lane, 16)
-    high = _exchange(s2, s3, lane, 16)
-    return following, nows, _exchange(low, high, lane, 8)
+    low = exchange(s0, s1, lane, 16)
+    high = exchange(s2, s3, lane, 16)
+    return following, nows, exchange(low, high, lane, 8)
 
 
 @triton.jit(do_not_specialize=["lmax", "width"])
@@ -462,30 +462,30 @@ def _halved_sums(
                 nows, olds, w1 = _halved_step(
                     a + i + 1, b + i + 1, nows, olds, x2s, v0s, v1s, v2s, v3s, lane
                 )
-                y0 = _exchange(w0, w1, lane, 4)
+                y0 = exchange(w0, w1, lane, 4)
                 nows, olds, w0 = _halved_step(
                     a + i + 2, b + i + 2, nows, olds, x2s, v0s, v1s, v2s, v3s, lane
                 )
                 nows, olds, w1 = _halved_step(
                     a + i + 3, b + i + 3, nows, olds, x2s, v0s, v1s, v2s, v3s, lane
                 )
-                y1 = _exchange(w0, w1, lane, 4)
-                z0 = _exchange(y0, y1, lane, 2)
+                y1 = exchange(w0, w1, lane, 4)
+                z0 = exchange(y0, y1, lane, 2)
                 nows, olds, w0 = _halved_step(
                     a + i + 4, b + i + 4, nows, olds, x2s, v0s, v1s, v2s, v3s, lane
                 )
                 nows, olds, w1 = _halved_step(
                     a + i + 5, b + i + 5, nows, olds, x2s, v0s, v1s, v2s, v3s, lane
                 )
-                y0 = _exchange(w0, w1, lane, 4)
+                y0 = exchange(w0, w1, lane, 4)
                 nows, olds, w0 = _halved_step(
                     a + i + 6, b + i + 6, nows, olds, x2s, v0s, v1s, v2s, v3s, lane
                 )
                 nows, olds, w1 = _halved_step(
                     a + i + 7, b + i + 7, nows, olds, x2s, v0s, v1s, v2s, v3s, lane
                 )
-                y1 = _exchange(w0, w1, lane, 4)
-                z1 = _exchange(y0, y1, lane, 2)
-                tl.store(to + 4 * k, tl.load(to + 4 * k) + _exchange(z0, z1, lane, 1))
+                y1 = exchange(w0, w1, lane, 4)
+                z1 = exchange(y0, y1, lane, 2)
+                tl.store(to + 4 * k, tl.load(to + 4 * k) + exchange(z0, z1, lane, 1))
                 k += STEP
         tile += parts

@@ -1,8 +1,9 @@
 """Spherical harmonic transforms of HEALPix maps in torch, in float64, on a GPU.
 
-The Legendre stage runs in Triton kernels (`legendre_gpu`), the Fourier stage in torch.fft. On a CPU
-the same formulas run in numba and torch: slower than ducc0, and there for whatever is built on the
-class to be tested without a GPU. No atomic additions: the same input gives the same bits.
+The Legendre stage runs in Triton kernels (`legendre_gpu`, for spin 2 `wigner_gpu`), the Fourier
+stage in torch.fft. On a CPU the same formulas run in numba and torch: slower than ducc0, and there
+for whatever is built on the class to be tested without a GPU. No atomic additions: the same input
+gives the same bits.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skyfill.harmonics import legendre
+from skyfill.harmonics import legendre, wigner
 from skyfill.harmonics.fourier import RingFourier, row_lengths
 from skyfill.healpix.checks import check_nside
 
@@ -23,6 +24,19 @@ __all__ = ["TorchSphere", "almxfl", "bytes_needed"]
 
 #: Tables of a plan that the device keeps.
 _TABLES = ("x", "x2", "first", "a", "b", "even", "next_even", "odd", "start", "p", "before")
+#: Tables of a plan for spin 2 that the device keeps.
+_TABLES_OF_SPIN_2 = (
+    "x",
+    "first",
+    "a",
+    "b",
+    "weight",
+    "start",
+    "plus",
+    "plus_before",
+    "minus",
+    "minus_before",
+)
 #: Largest lmax: to here m fits the digits of the plan's logarithms and a launch's second axis.
 _LARGEST = 32767
 #: Largest Nside: to here squares of pixel numbers in a ring fit 32 bits.
@@ -51,7 +65,10 @@ class TorchSphere:
     Notes
     -----
     alm are ``(nalm,)`` complex128 in healpy's order with mmax = lmax, maps ``(npix,)`` float64 in
-    RING order. Imaginary parts of m = 0 are not read. One plan serves one thread at a time.
+    RING order. E and B are ``(2, nalm)``, Q and U ``(2, npix)``, with the signs of healpy and ducc0
+    (spin 2); below l = 2 E and B are not read, and given as zero. Imaginary parts of m = 0 are not
+    read. The first transform of E and B makes tables for spin 2. One plan serves one thread at a
+    time.
     """
 
     def __init__(self, nside: int, lmax: int, *, device: str | torch.device = "cuda") -> None:
@@ -78,6 +95,7 @@ class TorchSphere:
         self.leg = torch.zeros(
             2, self._plan.rings, lmax + 1, dtype=torch.complex128, device=self.device
         )
+        self._spin2: _Spin2 | None = None
 
     def synthesis(self, alm: Tensor) -> Tensor:
         """Sum harmonics on the pixel centres, Y a.
@@ -85,16 +103,25 @@ class TorchSphere:
         Parameters
         ----------
         alm
-            ``(nalm,)`` complex128, healpy's order, of any lmax up to the plan's.
+            ``(nalm,)`` complex128, healpy's order, of any lmax up to the plan's; or ``(2, nalm)``,
+            E and B.
 
         Returns
         -------
-            ``(npix,)`` float64, RING.
+            ``(npix,)`` float64, RING; or ``(2, npix)``, Q and U.
         """
         lmax = self._lmax_of(alm)
+        alm = alm.resolve_conj().contiguous()
         with self._current():
-            self.to_leg(alm.resolve_conj().contiguous(), lmax)
-            return self.fourier.to_map(self.leg, lmax)
+            if alm.ndim == 1:
+                self.to_leg(alm, lmax)
+                return self.fourier.to_map(self.leg, lmax)
+            spin2 = self.spin2
+            spin2.to_leg(alm, self.leg, lmax)
+            sky = torch.empty(2, 12 * self.nside**2, dtype=torch.float64, device=self.device)
+            spin2.fourier.to_map(self.leg, lmax, sky[0])
+            spin2.fourier.to_map(spin2.leg, lmax, sky[1])
+            return sky
 
     def adjoint(self, values: Tensor, lmax: int | None = None) -> Tensor:
         """Apply the transpose of `synthesis`, Yᵀ d: a plain sum over pixels, without weights.
@@ -102,26 +129,41 @@ class TorchSphere:
         Parameters
         ----------
         values
-            ``(npix,)`` float64, RING.
+            ``(npix,)`` float64, RING; or ``(2, npix)``, Q and U.
         lmax
             Largest multipole of the result; the plan's if not given.
 
         Returns
         -------
-            ``(nalm,)`` complex128.
+            ``(nalm,)`` complex128; or ``(2, nalm)``, E and B.
         """
         lmax = self.lmax if lmax is None else lmax
         if not 0 <= lmax <= self.lmax:
             raise ValueError(f"`lmax={lmax}`: this plan holds multipoles up to {self.lmax}")
-        if values.shape != (12 * self.nside**2,) or values.dtype != torch.float64:
+        npix = 12 * self.nside**2
+        if values.shape not in ((npix,), (2, npix)) or values.dtype != torch.float64:
             raise ValueError(
-                f"`values`: expected ({12 * self.nside**2},) float64, "
+                f"`values`: expected ({npix},) or (2, {npix}) float64, "
                 f"got {tuple(values.shape)} {values.dtype}"
             )
         self._same_device(values, "values")
+        values = values.contiguous()
         with self._current():
-            self.fourier.to_leg(values.contiguous(), self.leg, lmax)
-            return self.from_leg(lmax)
+            if values.ndim == 1:
+                self.fourier.to_leg(values, self.leg, lmax)
+                return self.from_leg(lmax)
+            spin2 = self.spin2
+            spin2.fourier.to_leg(values[0], self.leg, lmax)
+            spin2.fourier.to_leg(values[1], spin2.leg, lmax)
+            return spin2.from_leg(self.leg, lmax)
+
+    @property
+    def spin2(self) -> _Spin2:
+        """The Legendre stage of E and B, made when first asked for."""
+        if self._spin2 is None:
+            with self._current():
+                self._spin2 = _Spin2(self)
+        return self._spin2
 
     def _same_device(self, tensor: Tensor, name: str) -> None:
         if tensor.device != self.device:
@@ -163,9 +205,10 @@ class TorchSphere:
 
     def _lmax_of(self, alm: Tensor) -> int:
         lmax = _lmax(alm.shape[-1])
-        if alm.shape != ((lmax + 1) * (lmax + 2) // 2,) or alm.dtype != torch.complex128:
+        number = (lmax + 1) * (lmax + 2) // 2
+        if alm.shape not in ((number,), (2, number)) or alm.dtype != torch.complex128:
             raise ValueError(
-                "`alm`: expected ((lmax + 1)(lmax + 2) / 2,) complex128, "
+                "`alm`: expected (nalm,) or (2, nalm) complex128, nalm = (lmax + 1)(lmax + 2) / 2, "
                 f"got {tuple(alm.shape)} {alm.dtype}"
             )
         if lmax > self.lmax:
@@ -196,12 +239,65 @@ class TorchSphere:
         return torch.from_numpy(legendre.unpacked(self._plan, found, lmax))
 
     @property
+    def has_kernels(self) -> bool:
+        """Whether Triton's kernels do the work."""
+        return self._kernels is not None
+
+    @property
     def bytes_kept(self) -> int:
         """Bytes of the tables and of the buffer between the two stages."""
         kept = [self.leg, *self.fourier.tables]
         if self._kernels:
             kept += self._tables.values()
+        if self._spin2:
+            kept += self._spin2.kept
         return sum(tensor.numel() * tensor.element_size() for tensor in kept)
+
+
+class _Spin2:
+    """The Legendre stage of E and B: tables, and the buffer of U; that of Q is the sphere's."""
+
+    def __init__(self, sphere: TorchSphere) -> None:
+        plan = wigner.plan(sphere.nside, sphere.lmax)
+        self._kernels: Any = None
+        if sphere.has_kernels:
+            from skyfill.harmonics import wigner_gpu
+
+            self._kernels = wigner_gpu
+            self._tables = {
+                name: torch.from_numpy(getattr(plan, name)).to(sphere.device)
+                for name in _TABLES_OF_SPIN_2
+            }
+        else:
+            self._plan = plan
+        self._mlim = torch.from_numpy(plan.mlim).to(sphere.device)
+        self.fourier = sphere.fourier.limited(self._mlim)
+        self.leg = torch.zeros_like(sphere.leg)
+
+    def to_leg(self, alm: Tensor, leg: Tensor, lmax: int) -> None:
+        """Fill ``leg``, that of Q, and the own one of U up to order ``lmax``."""
+        if self._kernels:
+            coefficients = self._kernels.pack(self._tables, alm, lmax)
+            self._kernels.sums(self._tables, coefficients, self._mlim, leg, self.leg, lmax)
+        else:
+            packed = wigner.packed(self._plan, alm.numpy(), lmax)
+            wigner.sums(self._plan, packed, lmax, leg.numpy(), self.leg.numpy())
+
+    def from_leg(self, leg: Tensor, lmax: int) -> Tensor:
+        """Turn ``leg``, that of Q, and the own one of U into E and B."""
+        if self._kernels:
+            found = self._kernels.adjoint_sums(
+                self._tables, self._mlim, leg, self.leg, lmax, PARTIAL_SUMS
+            )
+            alm: Tensor = self._kernels.unpack(self._tables, found, lmax)
+            return alm
+        found = wigner.adjoint_sums(self._plan, leg.numpy(), self.leg.numpy(), lmax)
+        return torch.from_numpy(wigner.unpacked(self._plan, found, lmax))
+
+    @property
+    def kept(self) -> list[Tensor]:
+        """What is kept on the device, besides what the sphere keeps."""
+        return [self.leg, self._mlim, *(self._tables.values() if self._kernels else ())]
 
 
 def _lmax(number: int) -> int:
@@ -210,11 +306,14 @@ def _lmax(number: int) -> int:
 
 
 def almxfl(alm: Tensor, fl: Tensor) -> Tensor:
-    """Multiply a_lm by f_l on the device; ``fl``, float64, beyond its end counts as zero."""
+    """Multiply a_lm by f_l on the device; ``fl``, float64, beyond its end counts as zero.
+
+    alm are ``(nalm,)``, or ``(2, nalm)`` with one ``(l + 1,)`` for both or ``(2, l + 1)``.
+    """
     lmax = _lmax(alm.shape[-1])
-    if len(fl) <= lmax:
-        fl = torch.nn.functional.pad(fl, (0, lmax + 1 - len(fl)))
-    return alm * fl[_ell(lmax, alm.device)]
+    if fl.shape[-1] <= lmax:
+        fl = torch.nn.functional.pad(fl, (0, lmax + 1 - fl.shape[-1]))
+    return alm * fl[..., _ell(lmax, alm.device)]
 
 
 @lru_cache(maxsize=4)
@@ -226,10 +325,11 @@ def _ell(lmax: int, device: torch.device) -> Tensor:
     return (torch.arange(len(order), device=device) - begin).to(torch.int32)
 
 
-def bytes_needed(nside: int, lmax: int) -> int:
+def bytes_needed(nside: int, lmax: int, *, spin2: bool = False) -> int:
     """Give the largest number of bytes that transforms take on a device, with their tables.
 
-    The map and the alm that a caller passes are not counted; what is returned is.
+    The map and the alm that a caller passes are not counted; what is returned is. ``spin2`` counts
+    E and B, Q and U too.
     """
     rings = -(-2 * nside // legendre.TILE) * legendre.TILE
     number = (lmax + 2) ** 2 // 4 + legendre.STEP * (lmax + 1)
@@ -239,5 +339,11 @@ def bytes_needed(nside: int, lmax: int) -> int:
     kept = 5 * 8 * number + 2 * 8 * orders + 2 * 16 * orders + 16 * poles
     belt = 4 * nside * (2 * nside + 1)
     fourier = max(16 * poles + 2 * 16 * row, 2 * 8 * belt + 2 * 8 * belt)
-    legendre_stage = PARTIAL_SUMS * 4 * 8 * number
-    return kept + max(legendre_stage, fourier + 8 * 12 * nside**2)
+    sky = 8 * 12 * nside**2
+    if spin2:
+        number = wigner.size(lmax)
+        kept += 3 * 8 * number + 4 * 8 * orders + 2 * 16 * orders
+        sky *= 2
+    alm = (2 if spin2 else 1) * 8 * (lmax + 1) * (lmax + 2)
+    legendre_stage = PARTIAL_SUMS * 4 * 8 * number + alm
+    return kept + max(legendre_stage, fourier + sky)

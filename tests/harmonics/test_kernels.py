@@ -61,6 +61,55 @@ print("same", legendre_gpu.sums.__module__)
 """
 
 
+#: The same for E and B.
+INTERPRETED_SPIN_2 = """
+import sys
+import numpy as np, torch
+from skyfill.harmonics import wigner
+from skyfill.harmonics.torchsphere import TorchSphere
+
+nside, largest, lmax = map(int, sys.argv[1:4])
+rng = np.random.default_rng(1)
+alm = np.empty((2, (lmax + 1) * (lmax + 2) // 2), dtype=complex)
+alm.real, alm.imag = rng.standard_normal((2, *alm.shape))
+sky = torch.from_numpy(rng.standard_normal((2, 12 * nside**2)))
+ours = TorchSphere(nside, largest, device="cpu")
+spin2, plan = ours.spin2, wigner.plan(nside, largest)
+
+def poison():
+    for leg in (ours.leg, spin2.leg):
+        leg[:, :2 * nside] = torch.nan
+
+def same(found, expected):
+    found, expected = np.asarray(found), np.asarray(expected)
+    assert np.linalg.norm(found - expected) <= 1e-13 * np.linalg.norm(expected)
+
+empty = torch.empty
+torch.empty = lambda *a, **k: empty(*a, **k).fill_(torch.nan)
+poison()
+spin2.to_leg(torch.from_numpy(alm), ours.leg, lmax)
+q, u = np.zeros((2, *ours.leg.shape), dtype=complex)
+wigner.sums(plan, wigner.packed(plan, alm, lmax), lmax, q, u)
+read = np.arange(lmax + 1) <= np.minimum(plan.mlim, lmax)[:2 * nside, None]
+for found, expected in ((ours.leg, q), (spin2.leg, u)):
+    for side in (0, 1):
+        used = side, slice(2 * nside), slice(lmax + 1)
+        same(found[used][read], expected[used][read])
+poison()
+found = ours.synthesis(torch.from_numpy(alm))
+assert found.isfinite().all()
+poison()
+back = ours.adjoint(sky, lmax)
+legs = ours.leg.numpy(), spin2.leg.numpy()
+same(back, wigner.unpacked(plan, wigner.adjoint_sums(plan, *legs, lmax), lmax))
+weight = np.where(np.arange(alm.shape[1]) > lmax, 2, 1)
+alm[:, :lmax + 1].imag = 0
+size = np.linalg.norm(found) * np.linalg.norm(sky)
+assert abs((found * sky).sum() - (weight * (alm * back.numpy().conj()).real).sum()) <= 1e-13 * size
+print("same", spin2._kernels.__name__)
+"""
+
+
 @pytest.mark.parametrize(
     "case",
     [
@@ -73,9 +122,10 @@ print("same", legendre_gpu.sums.__module__)
     ],
     ids=str,
 )
-def test_the_interpreter_gives_the_sums_of_a_cpu(case):
+@pytest.mark.parametrize("spin", [0, 2])
+def test_the_interpreter_gives_the_sums_of_a_cpu(case, spin):
     done = subprocess.run(
-        [sys.executable, "-c", INTERPRETED, *map(str, case)],
+        [sys.executable, "-c", INTERPRETED_SPIN_2 if spin else INTERPRETED, *map(str, case)],
         env=os.environ | {"TRITON_INTERPRET": "1"},
         capture_output=True,
         text=True,
@@ -91,30 +141,34 @@ POINTERS = {
     "*i32": "mlim start lengths",
     "*i64": "first offsets",
     "*fp64": "alm even next_even odd out found x_of x2_of a b p before coefficients leg folded "
-    "spectrum work sky",
+    "spectrum work sky weight plus plus_before minus minus_before leg_q leg_u",
 }
 TYPES = {name: kind for kind, names in POINTERS.items() for name in names.split()}
 #: Constants, and integers that are multiples of 16.
-CONSTANTS = {"STEP": 8, "TILE": 256, "BLOCK": 256, "PARTS": 4, "JOINED": False}
+CONSTANTS = {"STEP": 8, "BLOCK": 256, "PARTS": 4, "JOINED": False}
 MULTIPLES = ("rings", "stride")
 
 
 @pytest.mark.parametrize(
-    ("room", "name", "warps", "shuffles"),
+    ("room", "name", "warps", "tile", "shuffles"),
     [
-        ("legendre_gpu", "_pack", 4, 0),
-        ("legendre_gpu", "_unpack", 4, 0),
-        ("legendre_gpu", "_sums", 1, 0),
-        pytest.param("legendre_gpu", "_halved_sums", 1, 62, marks=pytest.mark.slow),
-        ("fourier_gpu", "_fold_equator", 4, 0),
-        ("fourier_gpu", "_read_equator", 4, 0),
-        ("fourier_gpu", "_fold_poles", 4, 0),
-        ("fourier_gpu", "_read_poles", 4, 0),
-        ("fourier_gpu", "_take_poles", 4, 0),
-        ("fourier_gpu", "_write_poles", 4, 0),
+        ("legendre_gpu", "_pack", 4, 256, 0),
+        ("legendre_gpu", "_unpack", 4, 256, 0),
+        ("legendre_gpu", "_sums", 1, 256, 0),
+        pytest.param("legendre_gpu", "_halved_sums", 1, 256, 62, marks=pytest.mark.slow),
+        ("wigner_gpu", "_pack", 4, 0, 0),
+        ("wigner_gpu", "_unpack", 4, 0, 0),
+        ("wigner_gpu", "_sums", 1, 128, 0),
+        pytest.param("wigner_gpu", "_halved_sums", 1, 128, 62, marks=pytest.mark.slow),
+        ("fourier_gpu", "_fold_equator", 4, 0, 0),
+        ("fourier_gpu", "_read_equator", 4, 0, 0),
+        ("fourier_gpu", "_fold_poles", 4, 0, 0),
+        ("fourier_gpu", "_read_poles", 4, 0, 0),
+        ("fourier_gpu", "_take_poles", 4, 0, 0),
+        ("fourier_gpu", "_write_poles", 4, 0, 0),
     ],
 )
-def test_kernels_compile_without_spills(room, name, warps, shuffles, tmp_path, monkeypatch):
+def test_kernels_compile_without_spills(room, name, warps, tile, shuffles, tmp_path, monkeypatch):
     from importlib import import_module
 
     from triton.backends.compiler import GPUTarget
@@ -125,13 +179,14 @@ def test_kernels_compile_without_spills(room, name, warps, shuffles, tmp_path, m
         pytest.skip("this Triton brings no ptxas")
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     kernel = getattr(import_module(f"skyfill.harmonics.{room}"), name)
+    constants_of = CONSTANTS | {"TILE": tile}
     signature, constants, attributes = {}, {}, {}
     for i, argument in enumerate(kernel.arg_names):
         signature[argument] = TYPES.get(argument, "i32")
         if argument in TYPES or argument in MULTIPLES:
             attributes[(i,)] = [["tt.divisibility", 16]]
         if argument.isupper():
-            signature[argument], constants[argument] = "constexpr", CONSTANTS[argument]
+            signature[argument], constants[argument] = "constexpr", constants_of[argument]
     made = triton.compile(
         ASTSource(kernel, signature, constants, attributes),
         target=GPUTarget("cuda", 90, 32),
