@@ -143,8 +143,8 @@ def refuse_same_files(args: argparse.Namespace, outputs: list[Path]) -> None:
                 f"{written[path.resolve()]} and {flag} are both {path}; give two names"
             )
     for name in _READ:
-        found: Path | None = vars(args).get(name)
-        owner = None if found is None else written.get(found.resolve())
+        found: Path | str | None = vars(args).get(name)
+        owner = written.get(found.resolve()) if isinstance(found, Path) else None
         if owner is not None and (owner, name) != ("--output", "map"):  # a map may fill in place
             raise ValueError(f"{owner} {found} is also an input; give another name")
     if args.save_prior is not None:
@@ -248,6 +248,8 @@ def cards_of(
         cards |= theory.cards(fitter.prior)
     if args.noise_map is not None:
         cards["SFNOIMAP"] = (args.noise_map.name, "noise in each pixel, in place of SFNOISE")
+    if fitter.prior is not None and fitter.prior.quality is not None:
+        cards |= theory.quality_cards(fitter.prior.quality)
     if fitter.plausibility is not None:
         cards["SFCHECK"] = (fitter.plausibility.verdict, "does the prior fit the observed sky?")
     cards["SFFILLED"] = (round(float(fitter.holes.mean()), 6), "share of the sky that is filled")

@@ -27,6 +27,7 @@ VERBS = (
     "validate",
     "spectrum",
     "posterior",
+    "prior",
     "simulate",
     "mask",
     "info",

@@ -22,6 +22,8 @@ __all__ = ["exact_of", "keywords_of", "tiles_of"]
 _AFFORDABLE = 512
 #: Largest relative difference of two fits to one map with different numbers of threads.
 _SAME = 1e-4
+#: The same for free parts, which are known less well.
+_FREE = 1e-2
 #: Rounding error of SFFILLED, which has six decimals, with a margin.
 _ROUNDED = 0.51e-6
 
@@ -227,5 +229,7 @@ def _alike(one: skyfill.Prior, two: skyfill.Prior) -> bool:
         and one.beam == two.beam
         and one.cl.shape == two.cl.shape
         and np.allclose(one.cl, two.cl, rtol=_SAME, atol=0.0)
+        and one.extra_cl.shape == two.extra_cl.shape
+        and np.allclose(one.extra_cl, two.extra_cl, rtol=_FREE, atol=_FREE * one.cl.max())
         and all(math.isclose(getattr(one, x), getattr(two, x), rel_tol=_SAME) for x in numbers)
     )

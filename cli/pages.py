@@ -172,6 +172,8 @@ def _facts(
     prior = {"theory": "none: this method has no prior"}
     if fitter.prior is not None:
         prior = {"statistics": skyfill.inpaint.describe_prior(fitter.prior)}
+    if fitter.prior is not None and fitter.prior.quality is not None:
+        prior["fit"] = str(fitter.prior.quality)
     if fitter.plausibility is not None:
         prior["check"] = f"{fitter.plausibility.verdict}: {fitter.plausibility}"
     if fitter.card is not None:

@@ -93,6 +93,8 @@ def run(args: argparse.Namespace) -> int:
 def _sky(args: argparse.Namespace) -> str:
     """Draw and write a sky; return a few words about it."""
     theory.check(args)
+    if theory.fits_cl(args):
+        raise ValueError("a simulation has no map to fit a spectrum to; give the file of --cl")
     prior = theory.given(args).complete(args.nside)
     if prior is None:
         raise ValueError("a simulation has no map to fit a prior to; give the whole prior")
@@ -106,6 +108,7 @@ def _sky(args: argparse.Namespace) -> str:
         noise_uk_arcmin=prior.noise_uk_arcmin,
         pixel_window=prior.pixel_window,
         calibration=prior.calibration,
+        extra_cl=prior.extra_cl,
         lmax=args.lmax,
     )
     skyfill.write_map(
@@ -122,7 +125,7 @@ def _sky(args: argparse.Namespace) -> str:
 def _warn_of_short(args: argparse.Namespace, prior: skyfill.Prior) -> None:
     """Warn if --cl ends at an l where beam and pixels still leave power."""
     last, shown = prior.cl.size - 1, 2 * args.nside
-    if args.cl is None or args.lmax is not None or last >= shown:
+    if not theory.has_file(args) or args.lmax is not None or last >= shown:
         return
     if float(prior.beam_window(last)[-1]) ** 2 > _SHOWN:
         warnings.warn(

@@ -24,9 +24,12 @@ __all__ = [
     "attached",
     "cards",
     "check",
+    "fits_cl",
     "given",
     "given_cl",
+    "has_file",
     "lines",
+    "quality_cards",
     "save",
     "spectrum",
     "used",
@@ -47,10 +50,11 @@ def add_prior(parser: argparse.ArgumentParser, *, otherwise: str, fits: bool = T
     )
     group.add_argument(
         "--cl",
-        type=Path,
+        type=_source,
         metavar="FILE",
-        help="theory spectrum, text or FITS: columns ell and C_ell in µK² (default: Planck 2018 "
-        "ΛCDM)",
+        help="theory spectrum, text or FITS: columns ell and C_ell in µK²"
+        + ("; or the word map: a smooth spectrum fitted to the observed sky" if fits else "")
+        + " (default: Planck 2018 ΛCDM)",
     )
     group.add_argument(
         "--dl", action="store_true", help="the file of --cl holds D_ell = ell (ell + 1) C_ell / 2π"
@@ -142,8 +146,31 @@ def add_save(parser: argparse.ArgumentParser) -> None:
     )
 
 
+#: What --cl says if the spectrum itself is to be fitted to the map.
+_MAP = "map"
+
+
+def _source(text: str) -> Path | str:
+    """Take a file, or the word that asks for a fitted spectrum (a file of that name is ./map)."""
+    return _MAP if text == _MAP else Path(text)
+
+
+def fits_cl(args: argparse.Namespace) -> bool:
+    """Tell whether the spectrum itself is to be fitted to the map."""
+    return bool(args.cl == _MAP)
+
+
+def has_file(args: argparse.Namespace) -> bool:
+    """Tell whether --cl names a file."""
+    return args.cl is not None and not fits_cl(args)
+
+
 def check(args: argparse.Namespace) -> None:
     """Refuse options that would have no effect, before any file is read."""
+    if fits_cl(args):
+        for name in ("prior", "no_fit"):
+            if getattr(args, name, None):
+                raise ValueError(f"--cl map fits a spectrum; drop --{name.replace('_', '-')}")
     about = {
         "--dl": args.dl,
         "--cl-column": args.cl_column is not None,
@@ -152,7 +179,7 @@ def check(args: argparse.Namespace) -> None:
         "--cl-extend": args.cl_extend,
     }
     for name, is_given in about.items():
-        if is_given and args.cl is None:
+        if is_given and not has_file(args):
             raise ValueError(f"{name} is an option of --cl FILE; pass --cl as well")
     about = {
         "--beam-squared": args.beam_squared is not None,
@@ -175,7 +202,11 @@ def given(args: argparse.Namespace, header: skyfill.Prior | None = None) -> skyf
         base = skyfill.prior.read_prior(args.prior)
         _ask_for_noise(args, base)
     known = spectrum(args)
-    words = {} if known is None else {"cl": known.cl, "theory": args.cl.name}
+    words: dict[str, Any] = {}
+    if known is not None:
+        words = {"cl": known.cl, "theory": args.cl.name}
+    elif fits_cl(args):
+        words, base = {"cl": "map"}, None
     return skyfill.prior.Given(
         **words,
         fwhm=None if args.beam_arcmin is None else math.radians(args.beam_arcmin / 60),
@@ -207,7 +238,7 @@ def used(args: argparse.Namespace, prior: skyfill.Prior | None) -> skyfill.Prior
 
 def spectrum(args: argparse.Namespace) -> skyfill.prior.SpectrumFile | None:
     """Read --cl; None without the option."""
-    if args.cl is None:
+    if not has_file(args):
         return None
     # The map has options with the same names, so errors must name those of the spectrum.
     names = {name: f"--cl-{name}" for name in ("unit", "column", "hdu", "extend")}
@@ -257,7 +288,10 @@ def lines(args: argparse.Namespace, prior: skyfill.Prior | None) -> list[str]:
     said += _said_of_beam(prior)
     if vars(args).get("noise_map") is not None:
         said.append(f"{args.noise_map.name}: noise map, replaces the white noise above")
-    return [f"prior    {skyfill.inpaint.describe_prior(prior)}", *[f"         {x}" for x in said]]
+    if prior.quality is not None:
+        said.append(f"fit      {prior.quality}")
+    first = f"prior    {skyfill.inpaint.describe_prior(prior)}"
+    return [first, *[x if x.startswith("fit  ") else f"         {x}" for x in said]]
 
 
 def as_json(args: argparse.Namespace, prior: skyfill.Prior | None) -> dict[str, Any] | None:
@@ -273,6 +307,8 @@ def as_json(args: argparse.Namespace, prior: skyfill.Prior | None) -> dict[str, 
         "noise_uk_arcmin": prior.noise_uk_arcmin,
         "calibration": prior.calibration,
         "pixel_window": prior.pixel_window,
+        "extra_share": prior.extra_share,
+        "quality": None if prior.quality is None else prior.quality.as_dict(),
         "noise_map": str(vars(args).get("noise_map") or "") or None,
         "origin": {name: prior.origin(name) for name in skyfill.prior.NUMBERS},
         "said": _said(known) + _said_of_beam(prior),
@@ -327,6 +363,18 @@ def _beam_cards(beam: skyfill.prior.Beam) -> Cards:
     cards: Cards = {"SFBEAMF": (beam.name, "tabulated beam; SFBEAM: nearest Gaussian")}
     if beam.sha256:
         cards["SFBEAMSH"] = (beam.sha256, "sha256 of its file")
+    return cards
+
+
+def quality_cards(quality: skyfill.prior.Quality) -> Cards:
+    """Record in header cards how well the prior was found to describe the observed sky."""
+    cards: Cards = {
+        "SFQUAL": (quality.verdict, "how well the fitted prior describes the sky"),
+        "SFCHI2": (round(quality.chi2, 1), "misfit of the spectrum, chi2"),
+        "SFDOF": (quality.freedom, "its degrees of freedom"),
+    }
+    if quality.whitened is not None:
+        cards["SFWHITE"] = (round(quality.whitened, 4), "rms of decorrelated pixels, 1 if right")
     return cards
 
 

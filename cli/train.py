@@ -124,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
     if args.weights is not None:
         start, _ = skyfill.vae.load(None if args.weights == SHIPPED else args.weights)
     config = _config(args, training.TrainConfig(), start)
-    cl = None if args.maps or args.cl is None else theory.given_cl(args)
+    cl = None if args.maps or not theory.has_file(args) else theory.given_cl(args)
     with progress(quiet=args.quiet or not training.first_process()) as listener:
         tiles = _own_tiles(args, config, listener)
         _forget(args, folder)
@@ -174,7 +174,7 @@ def _train_cosmovae(args: argparse.Namespace, folder: Path) -> int:
             config,
             dataset,
             folder,
-            cl=None if args.cl is None else theory.given_cl(args),
+            cl=theory.given_cl(args) if theory.has_file(args) else None,
             vgg=vgg,
             device=args.device,
             minutes=args.minutes,
@@ -299,5 +299,5 @@ def _data(args: argparse.Namespace) -> str:
     """Describe the training data in words."""
     if args.maps:
         return f"tiles of {', '.join(path.name for path in args.maps)}"
-    theory = "LCDM spectrum shipped with skyfill" if args.cl is None else args.cl.name
-    return f"simulated flat-sky tiles; {theory}"
+    words = "LCDM spectrum shipped with skyfill" if not theory.has_file(args) else args.cl.name
+    return f"simulated flat-sky tiles; {words}"

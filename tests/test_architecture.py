@@ -35,7 +35,7 @@ KEPT_IN = {
     "ducc0": {"harmonics"},
     "healpy": {"holes", "report", "spectra"},  # query_disc, Rotator, anafast; the rest is our own
     "jinja2": {"report"},
-    "matplotlib": {"report", "spectra"},
+    "matplotlib": {"prior", "report", "spectra"},
     "numba": {"diffuse", "gaussian", "harmonics", "healpix", "prior", "tiling"},
     "reproject": set(),
     "platformdirs": {"files"},

@@ -135,7 +135,10 @@ def write_tiles(
         "format": FORMAT,
         "unit": "uK",
         "geometry": asdict(geometry),
-        "prior": {name: getattr(prior, name) for name in _NUMBERS} | beam | {"cl": None},
+        "prior": {name: getattr(prior, name) for name in _NUMBERS}
+        | beam
+        | {"cl": None}
+        | _free(prior),
         "split": split,
         "about": dict(about or {}),
     }
@@ -167,6 +170,11 @@ def write_tiles(
     whole = int(np.count_nonzero(found.masked == 0))
     progress.done(f"{found.role.size} tiles: {whole} clean, {found.role.size - whole} masked")
     return found
+
+
+def _free(prior: Prior) -> dict[str, list[float]]:
+    """Give the free part of the prior, if it has one, for JSON."""
+    return {"extra_cl": prior.extra_cl.tolist()} if prior.extra_cl.size else {}
 
 
 def _check(geometry: TileGeometry, maps: list[Map], observed: Mask, split: str) -> None:

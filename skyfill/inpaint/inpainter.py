@@ -623,4 +623,5 @@ def describe_prior(prior: Prior) -> str:
         f" ({prior.origin('noise_uk_arcmin')}), power x {prior.calibration:.3f}"
         f" ({prior.origin('calibration')}), pixel window {'yes' if prior.pixel_window else 'no'}"
         f" ({prior.origin('pixel_window')})"
+        + (f", free part {prior.extra_share:.2%} of the variance" if prior.extra_cl.size else "")
     )

@@ -2,7 +2,9 @@
 
 from skyfill.prior.beam import Beam, read_beam
 from skyfill.prior.drawing import draw, draw_signal, draw_white
-from skyfill.prior.fitting import fit
+from skyfill.prior.examination import Examined, examine
+from skyfill.prior.figure import draw_fit, save_fit
+from skyfill.prior.fitting import FROM_MAP, Pseudo, assess, fit
 from skyfill.prior.given import Given, as_given, for_map
 from skyfill.prior.model import (
     ARCMIN,
@@ -13,6 +15,7 @@ from skyfill.prior.model import (
     lcdm,
     pixel_window,
 )
+from skyfill.prior.patches import Patches
 from skyfill.prior.plausibility import (
     WRONG_ORDER,
     Band,
@@ -21,6 +24,7 @@ from skyfill.prior.plausibility import (
     judge,
     wrong_order,
 )
+from skyfill.prior.quality import Quality
 from skyfill.prior.record import (
     PRIOR_HDU,
     prior_hdu,
@@ -32,21 +36,29 @@ from skyfill.prior.spectrumfile import SpectrumFile, read_cl, read_spectrum
 
 __all__ = [
     "ARCMIN",
+    "FROM_MAP",
     "LCDM",
     "NUMBERS",
     "PRIOR_HDU",
     "WRONG_ORDER",
     "Band",
     "Beam",
+    "Examined",
     "Given",
+    "Patches",
     "Plausibility",
     "Prior",
+    "Pseudo",
+    "Quality",
     "SpectrumFile",
     "UnlikelyPriorError",
     "as_given",
+    "assess",
     "draw",
+    "draw_fit",
     "draw_signal",
     "draw_white",
+    "examine",
     "fit",
     "for_map",
     "gaussian_beam",
@@ -59,6 +71,7 @@ __all__ = [
     "read_prior",
     "read_spectrum",
     "recorded_prior",
+    "save_fit",
     "save_prior",
     "wrong_order",
 ]

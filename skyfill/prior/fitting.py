@@ -1,35 +1,241 @@
-"""Fit beam, noise and calibration to the observed part of a map."""
+"""Fit beam, noise, calibration and, where needed, a free spectrum to the observed part of a map.
+
+The map is multiplied by an apodised window w and its pseudo-spectrum taken by plain sums over
+pixels. Its expectation is known exactly, aliasing included: a product of two harmonics is a sum of
+harmonics, so the coupling of l and l' is that of the *sampled* window's own plain spectrum up to
+l + l' (`harmonics.coupling`). White noise adds the mean of w² times its spectrum at every l.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize
+from scipy import interpolate, optimize
 
 from skyfill import harmonics
 from skyfill.healpix.arrays import pair_of
 from skyfill.healpix.stokes import nside_of
+from skyfill.holes import distance_to_edge
+from skyfill.holes.windows import rising
 from skyfill.prior.beam import Beam
-from skyfill.prior.model import ARCMIN, LCDM, Prior, lcdm
+from skyfill.prior.model import ARCMIN, LCDM, MOST, Prior, lcdm
+from skyfill.prior.patches import Patches
+from skyfill.prior.quality import Quality
 
-__all__ = ["fit"]
+__all__ = ["FROM_MAP", "Pseudo", "assess", "fit"]
 
+Map = NDArray[np.float64]
+
+FROM_MAP = "fitted to the map"
+"""Name of a spectrum that is itself fitted to the observed sky."""
 #: Prior uncertainty of the calibration of the power (Planck's releases differ by 2%).
 _CALIBRATION = 0.03
 #: Further starting points of the descent: factors to the likely beam and noise.
 _ELSEWHERE = ({"fwhm": 4.0}, {"fwhm": 10.0}, {"fwhm": 2.0, "noise_uk_arcmin": 0.05})
 #: Misfit of impossible parameters: finite, because the optimiser takes differences.
 _IMPOSSIBLE = 1e30
+#: Widths of the window's soft edge, radians, or in pixels where these are wide: the first that
+#: leaves this share of what is observed.
+_EDGES = np.radians([1.0, 0.5, 0.25, 0.1])
+_EDGE_PIXELS = 2.7
+_LEFT = 0.5
+#: Multipoles that are fitted, over Nside, and at most: what a map's noise is known from.
+_REACH = 3.5
+_LAST = 2500
+#: A map whose fitted multipoles end below this many Nside resolves its beam.
+_RESOLVED = 1.5
+#: Logarithmic bins up to 2 Nside; beyond, a bin has Nside over this many multipoles.
+_BINS = 60
+_WIDE = 16
+#: Knots of a free spectrum: their distance in units of Nside, and of l where that is less.
+_KNOTS = 1 / 8
+_KNOTS_LOW = 0.4
+#: Last knot in units of Nside; beyond, the spectrum falls on as it did before.
+_KNOTS_TO = 3
+#: Second differences of the logarithm of a free spectrum: their rms, a priori.
+_BEND = 2.0
+#: An additional free part costs nothing below this share of the fitted spectrum. Above, it costs
+#: the square of its logarithm, in units of the next number, so that it is there only where needed.
+_FAINT = 1e-2
+_SPARING = 2.0
+#: A free part is kept if it raises the probability of the misfit by this factor.
+_BETTER = 10.0
+#: Largest number of priors that a descent tries; most end after some seventy.
+_TRIES = 300
+#: Largest number of steps of a joint fit; maps that a spectrum describes need some twenty.
+_STEPS = 60
+#: Smallest share of the sky in the apodised window that the pseudo-spectrum needs for the fit.
+_ENOUGH_SKY = 0.3
+#: A bin's own power is of multipoles up to this factor away.
+_NEAR = 1.3
+#: Multipoles of the window that matter where nothing is aliased.
+_SMOOTH = 1500
+
+
+@dataclass(frozen=True)
+class Pseudo:
+    """The binned pseudo-spectrum of a windowed map, and what the model expects of it.
+
+    Attributes
+    ----------
+    edges
+        ``(nbin + 1,)`` first multipole of each bin; the last one ends the last bin.
+    data
+        ``(nbin,)``, µK²: mean of Σ_m |ã_lm|² / (2l + 1) over a bin, with weights 2l + 1.
+    response
+        ``(nbin, lmax + 1)``: what a bin gets of the spectrum of the signal on the map.
+    white
+        What every bin gets of a white spectrum, ⟨w²⟩.
+    modes
+        ``(nbin,)``: degrees of freedom ν = (2l + 1) ⟨w²⟩² / ⟨w⁴⟩, summed over the bin.
+    freedom
+        ``(nbin,)``: those of them that count, see `trusting`.
+    sky
+        Share of the sky that the window keeps, ⟨w²⟩² / ⟨w⁴⟩.
+    """
+
+    edges: NDArray[np.int64]
+    data: Map
+    response: Map
+    white: float
+    modes: Map
+    freedom: Map
+    sky: float
+
+    @classmethod
+    def of(cls, values: Map, observed: NDArray[np.bool_], lmax: int, threads: int) -> Pseudo:
+        """Measure; the arguments are those of `fit`, with the largest multipole of the signal."""
+        nside = nside_of(values, "the map to fit")
+        window = _window(observed)
+        last = min(int(_REACH * nside), _LAST)
+        if last < _RESOLVED * nside:  # these pixels resolve all that is fitted: nothing is aliased
+            lmax = min(lmax, int(_REACH * nside) - last)
+        area = 4 * math.pi / values.size
+        clean = np.where(window > 0, values, 0.0) * window
+        pseudo = area**2 * harmonics.cl_of(harmonics.adjoint(clean, lmax=last, threads=threads))
+        aliased = last + lmax > _REACH * nside
+        lmax = lmax if aliased else min(lmax, last + _SMOOTH)
+        reach = last + lmax if aliased else min(last + lmax, _SMOOTH)
+        own = area**2 * harmonics.cl_of(harmonics.adjoint(window, lmax=reach, threads=threads))
+        edges = _edges(nside, last)
+        modes = 2.0 * np.arange(last + 1) + 1
+        count = np.add.reduceat(modes, edges[:-1])
+        square = window**2
+        mean_square = float(np.mean(square))
+        share = mean_square**2 / float(np.mean(square**2))
+        return cls(
+            edges,
+            np.add.reduceat(modes * pseudo, edges[:-1]) / count,
+            harmonics.coupling(own, edges, lmax=lmax),
+            mean_square,
+            count * share,
+            count * share,
+            share,
+        )
+
+    def expected(self, prior: Prior) -> Map:
+        """Give what a prior expects of every bin, ``(nbin,)``, µK²."""
+        lmax = self.response.shape[1] - 1
+        white = prior.noise_cl + prior.white_beyond(lmax)
+        return np.asarray(self.response @ prior.signal_cl(lmax) + self.white * white)
+
+    def misfit(self, expected: Map) -> Map:
+        """Give minus the logarithm of the likelihood of every bin, zero where it fits exactly."""
+        ratio = self.data / expected
+        return np.asarray(0.5 * self.freedom * (ratio - 1 - np.log(ratio)))
+
+    def parts(self, prior: Prior) -> dict[str, Map]:
+        """Give what the sky, the noise and the free part of a prior add to `expected`."""
+        lmax = self.response.shape[1] - 1
+        free = np.zeros(lmax + 1)
+        n = min(lmax + 1, prior.extra_cl.size)
+        free[:n] = prior.extra_cl[:n]
+        sky = self.response @ (prior.signal_cl(lmax) - free)
+        white = self.white * (prior.noise_cl + prior.white_beyond(lmax))
+        return {
+            "sky": sky,
+            "noise": np.full(sky.size, white),
+            "free part": np.asarray(self.response @ free),
+        }
+
+    def as_dict(self, prior: Prior) -> dict[str, list[float] | list[int]]:
+        """Give the bins in types that JSON has: ranges, power and expected power, µK², freedom."""
+        return {
+            "ell_min": self.edges[:-1].tolist(),
+            "ell_max": (self.edges[1:] - 1).tolist(),
+            "observed": (self.data / self.white).tolist(),
+            "expected": (self.expected(prior) / self.white).tolist(),
+            "freedom": self.freedom.tolist(),
+        }
+
+    def logs(self, power: Map, ell: NDArray[np.int64]) -> Map:
+        """Give the logarithm of the spectrum at some multipoles from the power of the bins."""
+        middle = np.sqrt(self.edges[:-1] * (self.edges[1:] - 1.0))
+        least = 1e-12 * float(self.data.max())
+        return np.interp(ell, middle, np.log(np.maximum(power, least) / self.white))
+
+    def cost(self, prior: Prior) -> float:
+        """Give minus the logarithm of the likelihood of a prior."""
+        return float(np.sum(self.misfit(self.expected(prior))))
+
+    def quality(self, prior: Prior, fitted: int, patches: Patches | None = None) -> Quality:
+        """Say how well a prior with so many fitted parameters describes bins and patches."""
+        found = Quality.of(self.data, self.expected(prior), self.freedom, self.edges, fitted)
+        known = float(np.sum(self.freedom) / np.sum(self.modes))
+        whitened = None if patches is None else patches.rms(prior)
+        return replace(found, whitened=whitened, known=known)
+
+    def trusting(self, prior: Prior) -> Pseudo:
+        """Count of a bin's freedom what is its own: power that leaked from afar is shared.
+
+        The window couples all multipoles a little. Where a beam has taken the sky's power, bins
+        hold little else than what the brightest ones leave there, all of them the same.
+        """
+        lmax = self.response.shape[1] - 1
+        signal = prior.signal_cl(lmax)
+        own = np.empty(self.data.size)
+        for number, row in enumerate(self.response):
+            low, high = self.edges[number] / _NEAR, self.edges[number + 1] * _NEAR
+            here = slice(int(low), int(high) + 1)
+            own[number] = row[here] @ signal[here]
+        white = self.white * (prior.noise_cl + prior.white_beyond(lmax))
+        freedom = self.modes * ((own + white) / self.expected(prior)) ** 2
+        return replace(self, freedom=freedom)
+
+
+def _window(observed: NDArray[np.bool_]) -> Map:
+    """Soften the edges as much as the mask allows."""
+    if observed.all():
+        return np.ones(observed.size)
+    distance = distance_to_edge(observed, of_observed=True)
+    pixel = math.sqrt(4 * math.pi / observed.size)
+    least = _LEFT * float(np.mean(observed))
+    window = observed.astype(np.float64)
+    for width in np.unique(np.maximum(_EDGES, _EDGE_PIXELS * pixel))[::-1]:
+        soft = window * rising(distance, float(width), "C1")
+        if np.mean(soft**2) >= least:
+            return soft
+    return window
+
+
+def _edges(nside: int, last: int) -> NDArray[np.int64]:
+    """Divide the multipoles from 2 to the last one into bins."""
+    turn = min(2 * nside, last)
+    fine = np.geomspace(2, turn + 1, _BINS).astype(np.int64)
+    wide = np.arange(turn + 1, last + 2, max(nside // _WIDE, 1))
+    return np.unique(np.concatenate([fine, wide]))
 
 
 def fit(
     values: NDArray[np.float64],
     observed: NDArray[np.bool_],
     *,
-    cl: ArrayLike | None = None,
+    cl: ArrayLike | Literal["map"] | None = None,
     fwhm: float | None = None,
     noise_uk_arcmin: float | None = None,
     pixel_window: bool | None = None,
@@ -38,9 +244,11 @@ def fit(
 ) -> Prior:
     """Fit beam, noise and calibration to the observed part of a map.
 
-    The pseudo-spectrum of the masked map is compared with the model's own pseudo-spectrum
-    (`harmonics.coupling`, so any mask will do) by the likelihood of Γ-distributed bins (Hamimeche &
-    Lewis 2008, eq. 8), between l = 2 and 2 nside (2500 at most).
+    The pseudo-spectrum of the map in an apodised window is compared with what the model expects of
+    it (`Pseudo`) by the likelihood of Γ-distributed bins (Hamimeche & Lewis 2008, eq. 8), between
+    l = 2 and 3.5 nside (2500 at most). If the misfit is too large, a smooth positive spectrum is
+    added to the model (``extra_cl``) and fitted with the rest. If the apodised window leaves less
+    than 0.3 of the sky, the pixels of compact patches decide instead (`Patches`).
 
     Parameters
     ----------
@@ -50,7 +258,9 @@ def fit(
     observed
         ``(npix,)``, RING, True where observed.
     cl
-        Spectrum of the sky, µK²; Planck-2018 ΛCDM if not given.
+        Spectrum of the sky, µK²; Planck-2018 ΛCDM if not given. With ``"map"`` the spectrum itself
+        is fitted, as a smooth positive function of l: for fields that are not the CMB. It is that
+        of the map, beam and pixels included, unless ``fwhm`` is given.
     fwhm, noise_uk_arcmin
         Fixed if given, fitted if None. If one of them is fitted, the calibration of the signal's
         power is fitted as well, within the few per cent to which maps are calibrated.
@@ -65,7 +275,8 @@ def fit(
 
     Returns
     -------
-    The prior; ``fitted`` names the fitted numbers.
+    The prior; ``fitted`` names the fitted numbers, and ``quality`` says how well it describes the
+    observed sky.
 
     Raises
     ------
@@ -75,95 +286,322 @@ def fit(
     values, observed = pair_of(values, observed, taker="prior.fit")
     nside = nside_of(values, "values")
     observed = observed & np.isfinite(values)
+    start, names = _start(nside, cl, fwhm, noise_uk_arcmin, pixel_window)
+    if not observed.any():
+        raise ValueError("no pixel is observed: there is nothing to fit a prior to")
+    if not names and start.theory != FROM_MAP:
+        return start
+    pseudo = Pseudo.of(values, observed, min(int(MOST * nside), start.cl.size - 1), threads)
+    windows = (True, False) if "pixel_window" in start.fitted else (start.pixel_window,)
+    patches = Patches.of(values, observed)
+    search = _Search(pseudo, start, names, windows, math.sqrt(4 * math.pi / values.size))
+    if start.theory == FROM_MAP:
+        return search.from_map(patches)
+    found = search.best()
+    search = replace(search, pseudo=pseudo.trusting(found))
+    found = search.best()
+    quality = search.pseudo.quality(found, len(names), patches)
+    found = replace(found, quality=quality)
+    little = pseudo.sky < _ENOUGH_SKY
+    # Bins that hold little else than what leaked into them fit anything.
+    misled = quality.pte >= Quality.DOUBTFUL and Quality.far(quality.whitened)
+    if patches is not None and (little or misled):
+        other = search.by_patches(patches, found)
+        other = replace(other, quality=search.pseudo.quality(other, len(names), patches))
+        if little or (other.quality and other.quality.verdict == "good"):
+            return other
+    if found.quality and found.quality.pte < Quality.DOUBTFUL:
+        freer = search.with_free_part(found, patches)
+        if freer.quality and freer.quality.pte > _BETTER * found.quality.pte:
+            return freer
+    return found
+
+
+def assess(
+    values: NDArray[np.float64],
+    observed: NDArray[np.bool_],
+    prior: Prior,
+    *,
+    threads: int = 0,
+) -> tuple[Pseudo, Quality]:
+    """Compare the spectrum of the observed sky with a prior that need not be fitted to it.
+
+    Parameters
+    ----------
+    values, observed, threads
+        As for `fit`.
+    prior
+        The prior.
+
+    Returns
+    -------
+    The binned spectrum, and how well the prior describes it.
+
+    Raises
+    ------
+    ValueError
+        No pixel is observed, or the prior has another Nside.
+    """
+    values, observed = pair_of(values, observed, taker="prior.assess")
+    observed = observed & np.isfinite(values)
+    nside = nside_of(values, "values")
+    if prior.nside != nside:
+        raise ValueError(f"the prior has Nside {prior.nside}, the map has Nside {nside}")
+    if not observed.any():
+        raise ValueError("no pixel is observed: there is nothing to compare a prior with")
+    pseudo = Pseudo.of(values, observed, min(int(MOST * nside), prior.cl.size - 1), threads)
+    pseudo = pseudo.trusting(prior)
+    if prior.quality is not None:
+        return pseudo, prior.quality
+    return pseudo, pseudo.quality(prior, 0, Patches.of(values, observed))
+
+
+def _start(
+    nside: int,
+    cl: ArrayLike | Literal["map"] | None,
+    fwhm: float | None,
+    noise_uk_arcmin: float | None,
+    pixel_window: bool | None,
+) -> tuple[Prior, tuple[str, ...]]:
+    """Check what is given; name the numbers to fit."""
+    own = isinstance(cl, str)
+    if own and cl != "map":
+        raise ValueError(f"cl must be a spectrum, or 'map' to fit one to the map, got {cl!r}")
+    theory = lcdm() if cl is None else np.ones(int(MOST * nside) + 1) if own else cl
     known = Prior(  # which checks them
         nside,
-        lcdm() if cl is None else np.asarray(cl, dtype=np.float64),
+        np.asarray(theory, dtype=np.float64),
         fwhm=0.0 if fwhm is None else fwhm,
         noise_uk_arcmin=0.0 if noise_uk_arcmin is None else noise_uk_arcmin,
         beam=beam,
     )
-    theory = known.cl
-    if theory.size < 3 or not theory[2:].any():
+    if known.cl.size < 3 or not known.cl[2:].any():
         raise ValueError("C_l must have power at l = 2 and beyond, to fit anything")
-    free = {"fwhm": fwhm is None and beam is None, "noise_uk_arcmin": noise_uk_arcmin is None}
-    free["calibration"] = any(free.values())
+    known_beam = fwhm is not None or beam is not None
+    free = {"fwhm": not known_beam and not own, "noise_uk_arcmin": noise_uk_arcmin is None}
+    free["calibration"] = any(free.values()) and not own
     names = tuple(name for name, is_free in free.items() if is_free)
     either = free["fwhm"] and pixel_window is None
     assumed = {
         "cl": cl is None,
+        "fwhm": own and fwhm is None,
         "pixel_window": pixel_window is None and not either,
-        "calibration": not names,
+        "calibration": not free["calibration"],
     }
+    window = pixel_window is not False
+    if own and pixel_window is None:  # a spectrum of the map holds it, unless there is a beam
+        window = fwhm is not None
     start = Prior(
         nside,
-        theory,
+        known.cl,
         known.fwhm,
         known.noise_uk_arcmin,
-        pixel_window is not False,
-        theory=LCDM if cl is None else Prior.theory,
-        fitted=(*names, "pixel_window") if either else names,
+        window,
+        theory=LCDM if cl is None else FROM_MAP if own else Prior.theory,
+        fitted=(*["cl"][: int(own)], *names, *["pixel_window"][: int(either)]),
         assumed=tuple(name for name, is_assumed in assumed.items() if is_assumed),
         beam=known.beam,
     )
-    if not observed.any():
-        raise ValueError("no pixel is observed: there is nothing to fit a prior to")
-    if not names:
-        return start
-    last = min(2 * nside, 2500, theory.size - 1)
-    # The mask brings power from beyond into the fitted range.
-    lmax = min(5 * last // 3, 3 * nside - 1, theory.size - 1)
-    again = 3 if last > 1.5 * nside else 1  # beyond, equal pixel weights are inaccurate
-    sky = observed.mean()
-    pseudo = harmonics.cl_of(
-        harmonics.analysis(values, lmax=lmax, iterations=again, observed=observed, threads=threads)
-    )
-    # The power of the mask is on large scales, where plain sums are accurate enough.
-    mask_cl = harmonics.cl_of(harmonics.analysis(observed, lmax=lmax, threads=threads))
-    edges = np.unique(np.geomspace(2, last + 1, 60).astype(np.int64))
-    modes = 2.0 * np.arange(last + 1) + 1
-    count = np.add.reduceat(modes, edges[:-1])
-    data = np.add.reduceat(modes * pseudo[: last + 1], edges[:-1]) / count
-    response = harmonics.coupling(mask_cl, edges, lmax=lmax)
-    pixel = math.sqrt(4 * math.pi / values.size)
+    return start, names
 
-    def model(parameters: NDArray[np.float64], *, window: bool) -> Prior:
-        found = dict(zip(names, np.exp(parameters), strict=True))
-        return replace(start, pixel_window=window, **found)
 
-    def misfit(parameters: NDArray[np.float64], window: bool) -> float:
-        found = dict(zip(names, parameters, strict=True))
-        if np.any(parameters < -30) or np.any(parameters > 12):
-            return _IMPOSSIBLE
-        if found.get("fwhm", 0.0) > math.log(math.pi):
-            return _IMPOSSIBLE
-        prior = model(parameters, window=window)
-        ratio = data / (response @ prior.total_cl(lmax))
-        known = 0.5 * (math.log(prior.calibration) / _CALIBRATION) ** 2
-        return known + float(np.sum(0.5 * sky * count * (ratio - 1 - np.log(ratio))))
+@dataclass(frozen=True)
+class _Search:
+    """The parameters of a prior, and the way to the best of them."""
 
-    # The power of the last bin limits the noise; the pixel size suggests the beam.
-    ceiling = math.sqrt(data[-1] / sky) / ARCMIN
-    guesses = {
-        "fwhm": math.log(2 * pixel),
-        "noise_uk_arcmin": math.log(0.3 * ceiling),
-        "calibration": 0.0,
-    }
-    steps = {"fwhm": -0.5, "noise_uk_arcmin": -1.0, "calibration": 0.1}
-    windows = (True, False) if either else (start.pixel_window,)
+    pseudo: Pseudo
+    start: Prior
+    names: tuple[str, ...]
+    windows: tuple[bool, ...]
+    pixel: float
 
-    def descend(**factors: float) -> tuple[float, NDArray[np.float64], bool]:
-        """Find the best parameters and window, starting from the guesses times factors."""
-        first = np.array([guesses[n] + math.log(factors.get(n, 1.0)) for n in names])
-        simplex = np.vstack([first, first + np.diag([steps[n] for n in names])])
-        options = {"xatol": 1e-3, "fatol": 1e-2, "initial_simplex": simplex}
-        fits = [
-            (optimize.minimize(misfit, first, (window,), "Nelder-Mead", options=options), window)
-            for window in windows
-        ]
-        return min(((float(fit.fun), fit.x, window) for fit, window in fits), key=lambda f: f[0])
+    def best(self) -> Prior:
+        """Find the parameters that fit best."""
+        cost = self.pseudo.cost
+        found = self._descend(cost, self._guess())
+        # A good fit reaches half of this; a descent may end in a local minimum.
+        if found[0] > self.pseudo.data.size:
+            others = [self._descend(cost, self._guess(**factors)) for factors in _ELSEWHERE]
+            found = min([found, *others], key=lambda each: each[0])
+        return self._model(found[1], window=found[2])
 
-    best = descend()
-    if best[0] > data.size:  # a good fit reaches half of this; a descent may end in a local minimum
-        others = [descend(**factors) for factors in _ELSEWHERE]
-        best = min([best, *others], key=lambda found: found[0])
-    return model(best[1], window=best[2])
+    def by_patches(self, patches: Patches, found: Prior) -> Prior:
+        """Find the parameters that fit the patches best, from those that fit the bins best."""
+        begin = np.log([max(getattr(found, name), 1e-12) for name in self.names])
+        _, parameters, window = self._descend(patches.misfit, begin)
+        return self._model(parameters, window=window)
+
+    def _model(self, parameters: Map, *, window: bool) -> Prior:
+        found = dict(zip(self.names, np.exp(parameters).tolist(), strict=True))
+        return replace(self.start, pixel_window=window, **found)
+
+    def _guess(self, **factors: float) -> Map:
+        """Guess the parameters, times factors."""
+        # The power of the last bin limits the noise; the pixel size suggests the beam.
+        ceiling = math.sqrt(self.pseudo.data[-1] / self.pseudo.white) / ARCMIN
+        guesses = {
+            "fwhm": math.log(2 * self.pixel),
+            "noise_uk_arcmin": math.log(0.3 * ceiling),
+            "calibration": 0.0,
+        }
+        return np.array([guesses[n] + math.log(factors.get(n, 1.0)) for n in self.names])
+
+    def _descend(self, cost: Callable[[Prior], float], first: Map) -> tuple[float, Map, bool]:
+        """Find the best parameters and window, starting from a guess."""
+
+        def misfit(parameters: Map, window: bool) -> float:
+            found = dict(zip(self.names, parameters, strict=True))
+            if np.any(parameters < -30) or np.any(parameters > 12):
+                return _IMPOSSIBLE
+            if found.get("fwhm", 0.0) > math.log(math.pi):
+                return _IMPOSSIBLE
+            prior = self._model(parameters, window=window)
+            known = 0.5 * (math.log(prior.calibration) / _CALIBRATION) ** 2
+            return known + cost(prior)
+
+        steps = {"fwhm": -0.5, "noise_uk_arcmin": -1.0, "calibration": 0.1}
+        simplex = np.vstack([first, first + np.diag([steps[n] for n in self.names])])
+        options = {"xatol": 1e-3, "fatol": 1e-2, "initial_simplex": simplex, "maxfev": _TRIES}
+        fits = []
+        for window in self.windows:
+            fit = optimize.minimize(misfit, first, (window,), "Nelder-Mead", options=options)
+            fits.append((float(fit.fun), fit.x, window))
+        return min(fits, key=lambda each: each[0])
+
+    def with_free_part(self, found: Prior, patches: Patches | None) -> Prior:
+        """Add a free spectrum to a fitted prior, and fit all parameters jointly."""
+        free = _FreeSpectrum.of(found.nside, self.pseudo.response.shape[1] - 1)
+        total = found.signal_cl(free.lmax) + found.white_cl
+        faint = np.log(_FAINT * np.maximum(total[free.knots], 1e-12 * total.max()))
+
+        def model(parameters: Map, knots: Map) -> Prior:
+            whole = self._model(parameters, window=found.pixel_window)
+            return replace(whole, extra_cl=free.at(knots))
+
+        excess = self.pseudo.data - self.pseudo.expected(found)
+        begin = np.maximum(faint, self.pseudo.logs(excess, free.knots))
+        prior = self._joint(found, begin, model, faint)
+        # What leaks from a bright free part is not known before there is one.
+        search = replace(self, pseudo=self.pseudo.trusting(prior))
+        begin = np.log(np.maximum(prior.extra_cl[free.knots], 1e-30))
+        prior = search._joint(prior, begin, model, faint)  # noqa: SLF001
+        prior = _without_floor(prior, "extra_cl", free, whitens="noise_uk_arcmin" in self.names)
+        prior = replace(prior, fitted=(*found.fitted, "extra_cl"))
+        count = len(self.names) + free.knots.size
+        return replace(prior, quality=search.pseudo.quality(prior, count, patches))
+
+    def from_map(self, patches: Patches | None) -> Prior:
+        """Fit the spectrum itself, as a free one, and the noise."""
+        start, pseudo = self.start, self.pseudo
+        free = _FreeSpectrum.of(start.nside, start.cl.size - 1)
+        kept = np.maximum(start.transfer(free.lmax)[free.knots], 1e-4)
+        white = 0.9 * float(pseudo.data.min()) if self.names else 0.0
+        if self.names:
+            start = replace(start, noise_uk_arcmin=math.sqrt(white / pseudo.white) / ARCMIN)
+        begin = pseudo.logs(np.maximum(pseudo.data - white, 1e-2 * pseudo.data), free.knots)
+        begin -= np.log(kept)
+
+        def model(parameters: Map, knots: Map) -> Prior:
+            whole = self._model(parameters, window=start.pixel_window)
+            return replace(whole, cl=free.at(knots))
+
+        prior = self._joint(start, begin, model)
+        prior = _without_floor(prior, "cl", free, whitens=bool(self.names))
+        search = replace(self, pseudo=pseudo.trusting(prior))
+        begin = np.log(np.maximum(prior.cl[free.knots], 1e-3 * prior.noise_cl / kept + 1e-300))
+        prior = search._joint(prior, begin, model)  # noqa: SLF001
+        prior = _without_floor(prior, "cl", free, whitens=bool(self.names))
+        count = len(self.names) + free.knots.size
+        return replace(prior, quality=search.pseudo.quality(prior, count, patches))
+
+    def _joint(
+        self,
+        start: Prior,
+        begin: Map,
+        model: Callable[[Map, Map], Prior],
+        faint: Map | float = math.inf,
+    ) -> Prior:
+        """Fit parameters and knots jointly by damped Gauss-Newton steps.
+
+        ``faint`` holds the logarithms above which knots cost something.
+        """
+        count, pseudo = len(self.names), self.pseudo
+
+        def rest(parameters: Map) -> Map:
+            knots = parameters[count:]
+            prior = model(parameters[:count], knots)
+            expected = pseudo.expected(prior)
+            away = np.sign(pseudo.data - expected) * np.sqrt(2 * pseudo.misfit(expected))
+            bend = np.diff(knots, 2) / _BEND
+            cost = np.maximum(knots - faint, 0.0) / _SPARING
+            known = math.log(prior.calibration) / _CALIBRATION
+            return np.concatenate([away, bend, cost, [known]])
+
+        first = np.log([max(getattr(start, name), 1e-12) for name in self.names])
+        low = np.repeat([-30.0, -80.0], [count, begin.size])
+        most = [math.log(math.pi) if name == "fwhm" else 12.0 for name in self.names]
+        high = np.concatenate([most, np.full(begin.size, 80.0)])
+        first = np.clip(np.concatenate([first, begin]), low + 1e-6, high - 1e-6)
+        best = optimize.least_squares(rest, first, bounds=(low, high), max_nfev=_STEPS)
+        return model(best.x[:count], best.x[count:])
+
+
+def _without_floor(prior: Prior, name: str, free: _FreeSpectrum, *, whitens: bool) -> Prior:
+    """Count as noise what is white in a free spectrum; the solvers know it as such."""
+    if not whitens:
+        return prior
+    power = getattr(prior, name)
+    last = int(free.knots[-1]) + 1
+    kept = prior.transfer(free.lmax) if name == "cl" else np.ones(free.lmax + 1)
+    floor = float(np.min((power * kept)[2:last]))
+    rest = np.maximum(power - floor / np.maximum(kept, 1e-300), 0.0)
+    rest[:2] = 0.0
+    # The pixels keep their variance.
+    modes = 2 * np.arange(free.lmax + 1) + 1
+    white = prior.noise_cl + float(modes @ ((power - rest) * kept)) / (12 * prior.nside**2)
+    return replace(prior, noise_uk_arcmin=math.sqrt(white) / ARCMIN, **{name: rest})
+
+
+@dataclass(frozen=True)
+class _FreeSpectrum:
+    """A smooth positive spectrum: the exponential of a cubic spline through knots.
+
+    Attributes
+    ----------
+    knots
+        ``(nknot,)``, multipoles; ever farther apart, until their distance is Nside/8.
+    spline
+        ``(last - 1, nknot)``: from the knots to the multipoles from 2 to the last knot.
+    lmax
+        Last multipole of the spectrum.
+    """
+
+    knots: NDArray[np.int64]
+    spline: Map
+    lmax: int
+
+    @classmethod
+    def of(cls, nside: int, lmax: int) -> _FreeSpectrum:
+        """Choose the knots of a spectrum up to a multipole."""
+        last = min(_KNOTS_TO * nside, lmax)
+        chosen, wide = [2], max(nside * _KNOTS, 4.0)
+        while chosen[-1] < last:
+            chosen.append(chosen[-1] + max(int(min(_KNOTS_LOW * chosen[-1], wide)), 1))
+        chosen[-1] = last
+        knots = np.array(chosen)
+        # Evenly spaced in the spline's own coordinate: steps of it are steps of the prior.
+        place = np.interp(np.arange(2, last + 1), knots, np.arange(knots.size))
+        spline = interpolate.make_interp_spline(np.arange(knots.size), np.eye(knots.size))
+        return cls(knots, np.asarray(spline(place)), lmax)
+
+    def at(self, logs: Map) -> Map:
+        """Give the spectrum whose logarithm has these values at the knots, ``(lmax + 1,)``."""
+        last = int(self.knots[-1])
+        power = np.zeros(self.lmax + 1)
+        inner = np.clip(self.spline @ logs, -80, 80)
+        power[2 : last + 1] = np.exp(inner)
+        if last < self.lmax:
+            slope = min((logs[-1] - logs[-2]) / (last - int(self.knots[-2])), 0.0)
+            beyond = np.arange(1, self.lmax - last + 1)
+            power[last + 1 :] = np.exp(np.clip(inner[-1] + slope * beyond, -80, 80))
+        return power

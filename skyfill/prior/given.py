@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from skyfill.healpix.arrays import pair_of
 from skyfill.healpix.stokes import nside_of
 from skyfill.prior.beam import Beam, as_beam
 from skyfill.prior.dipole import Dipole
-from skyfill.prior.fitting import fit
+from skyfill.prior.fitting import FROM_MAP, fit
 from skyfill.prior.model import LCDM, NUMBERS, Prior, lcdm
 
 __all__ = ["Given", "as_given", "for_map"]
@@ -67,7 +67,7 @@ class Given:
     Attributes
     ----------
     cl
-        ``(lmax + 1,)``, µK²; Planck-2018 ΛCDM if None.
+        ``(lmax + 1,)``, µK²; Planck-2018 ΛCDM if None; fitted to the map if ``"map"``.
     fwhm
         Full width at half maximum of the Gaussian beam, radians.
     beam
@@ -82,9 +82,15 @@ class Given:
         A whole prior that gives the numbers which are None above.
     fit
         Whether the remaining numbers are fitted. Otherwise no beam and no noise are assumed.
+
+    Raises
+    ------
+    ValueError
+        ``base`` is no prior, or the spectrum is to be fitted and either nothing is to be fitted or
+        there is a ``base``.
     """
 
-    cl: Map | None = field(default=None, repr=False)
+    cl: Map | Literal["map"] | None = field(default=None, repr=False)
     fwhm: float | None = None
     noise_uk_arcmin: float | None = None
     pixel_window: bool | None = None
@@ -100,21 +106,28 @@ class Given:
         if self.base is not None and not isinstance(self.base, Prior):
             raise ValueError(
                 f"base must be a skyfill.Prior, got {type(self.base).__name__}; a file of one is"
-                " read by skyfill.prior.read_prior"
+                " by skyfill.prior.read_prior"
             )
+        if not isinstance(self.cl, str):
+            return
+        if self.cl != "map":
+            raise ValueError(f"`cl` must be a spectrum, or `cl='map'`, got {self.cl!r}")
+        if self.base is not None or not self.fit:
+            other = "`prior`" if self.base is not None else "`no_fit`"
+            raise ValueError(f"`cl='map'` fits a spectrum to the map; drop {other}")
 
     @property
     def named(self) -> str:
         """Name of the spectrum in use."""
         if self.cl is not None:
-            return self.theory
+            return FROM_MAP if isinstance(self.cl, str) else self.theory
         return LCDM if self.base is None else self.base.theory
 
     @property
     def fits(self) -> bool:
         """Whether anything has to be fitted to a map."""
         open_ended = (self.fwhm is None and self.beam is None) or self.noise_uk_arcmin is None
-        return self.base is None and self.fit and open_ended
+        return self.base is None and self.fit and (open_ended or isinstance(self.cl, str))
 
     def complete(self, nside: int) -> Prior | None:
         """Give the prior of a map of this Nside; None if a fit is needed.
@@ -170,7 +183,7 @@ class Given:
             beam=self.beam,
             threads=threads,
         )
-        return found if self.cl is None else replace(found, theory=self.theory)
+        return found if found.theory in (LCDM, FROM_MAP) else replace(found, theory=self.theory)
 
     def _onto(self, base: Prior, nside: int) -> Prior:
         """Replace numbers of a prior by the given ones."""
@@ -199,4 +212,6 @@ class Given:
         kept["assumed"] += tuple(assumed)
         if self.cl is not None:
             chosen["theory"] = self.theory
-        return replace(base, **chosen, **kept)
+        if "cl" in chosen and base.extra_cl.size:  # it was what the other spectrum lacked
+            chosen["extra_cl"] = np.zeros(0)
+        return replace(base, quality=None, **chosen, **kept)

@@ -8,7 +8,7 @@ sky.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
 from numbers import Real
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from skyfill.healpix.checks import check_angle, check_nside, check_whole
 from skyfill.prior.beam import Beam, as_beam
+from skyfill.prior.quality import Quality
 
 __all__ = ["ARCMIN", "LCDM", "NUMBERS", "Prior", "gaussian_beam", "lcdm", "pixel_window"]
 
@@ -30,6 +31,8 @@ NUMBERS = ("cl", "fwhm", "pixel_window", "noise_uk_arcmin", "calibration")
 _TABLE = "lcdm_planck2018.npz"
 #: Largest share of the signal's variance that may be lost beyond the largest drawn multipole.
 _LOST = 1e-5
+MOST = 4.5
+"""Largest multipole of the signal on a map, in units of its Nside."""
 
 
 @lru_cache(maxsize=4)
@@ -136,6 +139,11 @@ class Prior:
     beam
         A tabulated beam in place of the Gaussian: a `Beam`, or b_l from l = 0, ``(lmax + 1,)``. Its
         origin is that of ``fwhm``.
+    extra_cl
+        ``(any,)``, µK²: power on the map in addition to that of ``cl``, not changed by beam and
+        pixels: foregrounds or coloured noise, fitted where the map requires it.
+    quality
+        How well the prior describes the observed sky, if it was fitted.
     fitted, recorded, assumed
         Names from `NUMBERS`: numbers that were fitted to the map, read from the header of a file,
         or assumed by default. All others were given.
@@ -171,10 +179,13 @@ class Prior:
     assumed: tuple[str, ...] = ()
     noise_map: str = ""
     beam: Beam | None = None
+    extra_cl: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    quality: Quality | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nside", check_nside(self.nside))
         object.__setattr__(self, "cl", np.asarray(self.cl, dtype=np.float64))
+        object.__setattr__(self, "extra_cl", np.asarray(self.extra_cl, dtype=np.float64))
         for name in ("noise_uk_arcmin", "calibration"):
             value = getattr(self, name)
             if name == "noise_uk_arcmin" and hasattr(value, "to_value"):  # astropy Quantity
@@ -197,6 +208,14 @@ class Prior:
             )
         if not np.all(np.isfinite(self.cl)) or np.any(self.cl < 0) or not np.any(self.cl):
             raise ValueError("C_l must be finite and not negative, with some power")
+        more = self.extra_cl
+        if more.ndim != 1 or not np.all(np.isfinite(more)) or np.any(more < 0):
+            raise ValueError("extra_cl must be one spectrum from l = 0, finite and not negative")
+        if more.size > self.cl.size:
+            raise ValueError(
+                f"extra_cl ends at l = {more.size - 1}, beyond cl, at {self.cl.size - 1}; continue"
+                " cl with zeros"
+            )
 
     def origin(self, name: str) -> str:
         """Give the origin of a number of `NUMBERS`: fitted, header, assumed or given."""
@@ -208,8 +227,16 @@ class Prior:
 
     @property
     def lmax(self) -> int:
-        """Largest multipole with relevant signal on this map, at most 3 nside - 1."""
-        full = self._signal(min(3 * self.nside, self.cl.size) - 1)
+        """Largest multipole with relevant signal on this map, at most 4.5 nside.
+
+        Pixels sample the sky at their centres. Signal beyond the 3 nside that they resolve is in
+        their values all the same, and neighbours share it: it is not white noise.
+        """
+        return self.reach(MOST)
+
+    def reach(self, most: float) -> int:
+        """Give the largest multipole with relevant signal, at most so many times Nside."""
+        full = self._signal(min(int(most * self.nside) + 1, self.cl.size) - 1)
         power = np.cumsum((2 * np.arange(full.size) + 1) * full)
         enough = int(np.searchsorted(power, (1 - _LOST) * power[-1]))
         return min(max(enough, 2 * self.nside), full.size - 1)
@@ -218,7 +245,10 @@ class Prior:
         cl = np.zeros(lmax + 1)
         n = min(lmax + 1, self.cl.size)
         cl[:n] = self.cl[:n]
-        return cl * self.transfer(lmax)
+        cl *= self.transfer(lmax)
+        n = min(lmax + 1, self.extra_cl.size)
+        cl[:n] += self.extra_cl[:n]
+        return cl
 
     def transfer(self, lmax: int) -> NDArray[np.float64]:
         """Give the share of the sky's power in the map, calibration b_l² p_l², ``(lmax + 1,)``."""
@@ -241,6 +271,17 @@ class Prior:
         return self._signal(self.lmax if lmax is None else lmax)
 
     @property
+    def extra_share(self) -> float:
+        """Share of `extra_cl` in the variance of the signal on the map."""
+        if not self.extra_cl.size:
+            return 0.0
+        modes = 2 * np.arange(self.lmax + 1) + 1
+        more = np.zeros(self.lmax + 1)
+        n = min(more.size, self.extra_cl.size)
+        more[:n] = self.extra_cl[:n]
+        return float(modes @ more / (modes @ self.signal_cl()))
+
+    @property
     def effective_fwhm(self) -> float:
         """FWHM of the Gaussian that approximates beam and pixel window together, radians."""
         pixel = pixel_window(self.nside, self.nside)[-1] if self.pixel_window else 1.0
@@ -253,12 +294,13 @@ class Prior:
 
     @property
     def aliased_cl(self) -> float:
-        """Spectrum of the signal beyond l = 3 nside, aliased into white noise, µK².
+        """Spectrum of the signal beyond `lmax`, aliased into white noise, µK²."""
+        return self.white_beyond(self.lmax)
 
-        A map whose pixels do not resolve its beam has such power, for example a degraded map.
-        """
-        beyond = self._signal(self.cl.size - 1)[3 * self.nside :]
-        modes = 2 * np.arange(3 * self.nside, 3 * self.nside + beyond.size) + 1
+    def white_beyond(self, lmax: int) -> float:
+        """Give the spectrum of white noise with the variance of the signal beyond ``lmax``, µK²."""
+        beyond = self._signal(self.cl.size - 1)[lmax + 1 :]
+        modes = 2 * np.arange(lmax + 1, lmax + 1 + beyond.size) + 1
         return float(modes @ beyond) / (12 * self.nside**2)
 
     @property

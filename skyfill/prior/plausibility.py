@@ -48,6 +48,11 @@ _OFF = 1.25
 _OFF_SIGMA = 6.0
 #: A fitted power is off beyond this factor: maps are calibrated to some per cent.
 _POWER = 1.12
+#: A fitted free part with a larger share of the signal's variance contradicts the spectrum: it is
+#: then the map, and the spectrum nothing.
+_MOST_FREE = 0.5
+#: A smaller free part is worth a warning beyond this share.
+_SOME_FREE = 0.12
 #: Bands with a smaller share of the variance, observed and predicted, are ignored.
 _MINOR = 0.02
 #: An alternative explains a map whose bands all agree with it to within this factor.
@@ -201,8 +206,10 @@ def judge(
     if wrong_order(values, observed):
         return Plausibility(total, tuple(bands), "refused", (WRONG_ORDER,))
     power = prior.calibration if "calibration" in prior.fitted else 1.0
+    foreign = "extra_cl" in prior.fitted and prior.extra_share > _MOST_FREE
     blind = "fwhm" in prior.fitted and prior.fwhm > _WIDEST and not _noisy(prior, bands, noise)
-    if blind or _any_off(bands, total, _FAR, _FAR_SIGMA) or not 1 / _FAR < power < _FAR:
+    far = _any_off(bands, total, _FAR, _FAR_SIGMA) or not 1 / _FAR < power < _FAR
+    if blind or foreign or far:
         return Plausibility(total, tuple(bands), "refused", _causes(measured, prior, noise))
     causes = tuple(_doubts(prior, bands, noise))
     if causes or _any_off(bands, total, _OFF, _OFF_SIGMA):
@@ -447,17 +454,26 @@ def _doubts(prior: Prior, bands: list[Band], noise: float) -> Iterator[str]:
             f"the map has {prior.calibration:.3g} times the power of the spectrum, where maps are"
             " calibrated to some per cent: another spectrum, or foregrounds that are not masked"
         )
+    if "extra_cl" in prior.fitted and prior.extra_share > _SOME_FREE:
+        yield (
+            f"the spectrum leaves {prior.extra_share:.0%} of the variance to a free part that was"
+            " fitted: coloured noise, or foregrounds that are not masked"
+        )
+    if prior.quality is not None and prior.quality.verdict == "bad":
+        yield f"the fit to the observed spectrum is {prior.quality}"
 
 
 def _causes(measured: list[_Scatter], prior: Prior, noise: float) -> tuple[str, ...]:
     """Name the mistakes that would explain the map, or else general causes."""
+    bare = replace(prior, extra_cl=np.zeros(0))
     causes = [
         cause
-        for cause, factor, other, white in _alternatives(prior, noise)
+        for cause, factor, other, white in _alternatives(bare, noise)
         if _explains(measured, factor, other, white)
     ]
     if causes:
         return tuple(causes)
+    free = prior.extra_share if "extra_cl" in prior.fitted else 0.0
     *large, small = _compare(measured, prior, noise)[0]
     if small.ratio < 1 / _FAR and not any(band.off(_OFF, _OFF_SIGMA) for band in large):
         causes.append(
@@ -470,14 +486,15 @@ def _causes(measured: list[_Scatter], prior: Prior, noise: float) -> tuple[str, 
             causes.append(f"`{name}` was assumed to be 0, not fitted: give it")
     if "fwhm" in prior.fitted:
         causes.append(
-            f"no fit describes this map (the best has a beam of {prior.fwhm / ARCMIN:.4g} arcmin,"
-            f" noise of {prior.noise_uk_arcmin:.4g} uK.arcmin and {prior.calibration:.3g} times the"
-            " power)"
+            f"no fit of the spectrum {prior.theory} describes this map (the best has a beam of"
+            f" {prior.fwhm / ARCMIN:.4g} arcmin, noise of {prior.noise_uk_arcmin:.4g} uK.arcmin and"
+            f" {prior.calibration:.3g} times the power"
+            + (f", and leaves {free:.1%} of the variance to a free part)" if free else ")")
         )
     if prior.theory == LCDM:
         causes.append(
             "the map may hold foregrounds that are not masked, or a field that is not the CMB: mask"
-            " them, or give the field's spectrum as `cl`"
+            " them, give the field's spectrum as `cl`, or have it fitted by `cl='map'`"
         )
     else:
         causes.append("the spectrum given as `cl` is of another field or another unit")

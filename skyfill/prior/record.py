@@ -18,6 +18,7 @@ from skyfill.maps.hdu import Hdu, open_fits, walk
 from skyfill.maps.writing import edit, extension, table_cards
 from skyfill.prior.beam import Beam
 from skyfill.prior.model import ARCMIN, LCDM, NUMBERS, Prior, lcdm
+from skyfill.prior.quality import Quality
 
 __all__ = ["PRIOR_HDU", "prior_hdu", "read_prior", "recorded_prior", "save_prior"]
 
@@ -26,9 +27,9 @@ PRIOR_HDU = "SKYFILL_PRIOR"
 _KIND = "skyfill prior"
 #: Version of the format; raise it if the same keys change their meaning.
 _FORMAT = 1
-#: Version of a prior with a tabulated beam, which versions of skyfill that read only the first
-#: would take for no beam at all.
-_WITH_BEAM = 2
+#: Version of a prior with a tabulated beam or a free part, which a program that knows only 1 would
+#: leave out.
+_MORE = 2
 #: Digits to which the beam in arcmin is rounded.
 _BEAM_ROUNDING = 1e-4
 #: First bytes of compressed files: gzip and bzip2.
@@ -37,6 +38,8 @@ _PACKED = (b"\x1f\x8b", b"BZh")
 _CARD = "SFPRIOR"
 #: Column of the table with b_l of a tabulated beam.
 _BEAM = "BEAM"
+#: Column of the table with the free part.
+_EXTRA = "EXTRA_CL"
 
 
 def save_prior(path: str | os.PathLike[str], prior: Prior, *, overwrite: bool = False) -> None:
@@ -66,6 +69,8 @@ def save_prior(path: str | os.PathLike[str], prior: Prior, *, overwrite: bool = 
     record = _numbers(prior) | {"cl": prior.cl.tolist()}
     if prior.beam is not None:
         record["beam"] = prior.beam.record()
+    if prior.extra_cl.size:
+        record["extra_cl"] = prior.extra_cl.tolist()
     with atomic_write(path, overwrite) as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
@@ -123,17 +128,19 @@ def recorded_prior(path: str | os.PathLike[str]) -> Prior | None:
 def prior_hdu(prior: Prior) -> bytes:
     """Write a prior as a FITS table, to append to a map."""
     columns = {"CL": np.asarray(prior.cl, dtype=">f8")}
+    if prior.extra_cl.size:
+        columns[_EXTRA] = np.asarray(prior.extra_cl, dtype=">f8")
     named: dict[str, tuple[str, str]] = {
         "EXTNAME": (PRIOR_HDU, "prior with which the map was made"),
         _CARD: (json.dumps(_numbers(prior)), ""),
     }
-    if prior.beam is not None:  # of another length than C_l: NaN pads the shorter one
+    if prior.beam is not None:
         columns[_BEAM] = np.asarray(prior.beam.window, dtype=">f8")
-        rows = max(values.size for values in columns.values())
-        for name, values in columns.items():
-            end = (0, rows - values.size)
-            columns[name] = np.pad(values, end, constant_values=np.nan).astype(">f8")
         named["TUNIT1"] = ("uK2", "")
+    rows = max(values.size for values in columns.values())
+    for name, values in columns.items():  # of different lengths: NaN pads the shorter ones
+        end = (0, rows - values.size)
+        columns[name] = np.pad(values, end, constant_values=np.nan).astype(">f8")
     cards = table_cards(columns, unit="" if prior.beam else "uK2", repeat=1)
     data = np.stack(list(columns.values()), axis=1).astype(">f8").tobytes()
     content = extension(edit(cards, named), lambda: [data], len(data), ahead=True)
@@ -145,7 +152,7 @@ def _numbers(prior: Prior) -> dict[str, Any]:
     beam = {} if prior.beam is None else {"beam": {**prior.beam.record(), "b_l": None}}
     return {
         "kind": _KIND,
-        "format": _WITH_BEAM if beam else _FORMAT,
+        "format": _MORE if beam or prior.extra_cl.size else _FORMAT,
         "nside": prior.nside,
         "theory": prior.theory,
         "fwhm_radians": prior.fwhm,
@@ -156,16 +163,17 @@ def _numbers(prior: Prior) -> dict[str, Any]:
         "noise_map": prior.noise_map,
         "origin": {name: prior.origin(name) for name in NUMBERS},
         **beam,
+        **({} if prior.quality is None else {"quality": prior.quality.as_dict()}),
     }
 
 
-def _prior_of(record: Mapping[str, Any], cl: object, path: Path) -> Prior:
+def _prior_of(record: Mapping[str, Any], cl: object, extra: object, path: Path) -> Prior:
     """Build a prior from the read values."""
     try:
-        if record["format"] not in (_FORMAT, _WITH_BEAM):
+        if record["format"] not in (_FORMAT, _MORE):
             raise ValueError(
                 f"{path}: a prior of format {record['format']}, this version reads {_FORMAT} and"
-                f" {_WITH_BEAM}; update skyfill"
+                f" {_MORE}; update skyfill"
             )
         if not isinstance(record["pixel_window"], bool):
             raise TypeError("pixel_window is neither true nor false")
@@ -173,16 +181,16 @@ def _prior_of(record: Mapping[str, Any], cl: object, path: Path) -> Prior:
             number = record[name]
             if isinstance(number, bool) or not isinstance(number, int | float):
                 raise TypeError(f"{name} is not a number")
-        return _checked(record, cl, path)
+        return _checked(record, cl, extra, path)
     except KeyError as error:
         raise ValueError(f"{path}: the prior in it lacks {error}; write it again") from None
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         if str(error).startswith(str(path)):
             raise
         raise ValueError(f"{path}: the prior in it is damaged ({error}); write it again") from None
 
 
-def _checked(record: Mapping[str, Any], cl: object, path: Path) -> Prior:
+def _checked(record: Mapping[str, Any], cl: object, extra: object, path: Path) -> Prior:
     """Build a prior; refuse a beam that differs between its two units."""
     prior = Prior(
         record["nside"],
@@ -194,6 +202,8 @@ def _checked(record: Mapping[str, Any], cl: object, path: Path) -> Prior:
         theory=str(record["theory"]),
         noise_map=str(record.get("noise_map", "")),
         beam=None if record.get("beam") is None else Beam.of_record(record["beam"]),
+        extra_cl=np.asarray(extra, dtype=np.float64),
+        quality=Quality.from_dict(record["quality"]) if record.get("quality") else None,
     )
     # the value in arcmin is for people, who may edit it
     said = float(record.get("fwhm_arcmin", prior.fwhm / ARCMIN))
@@ -212,7 +222,7 @@ def _from_json(path: Path) -> Prior | None:
         return None
     if not isinstance(record, dict) or record.get("kind") != _KIND:
         return None
-    return _prior_of(record, record.get("cl"), path)
+    return _prior_of(record, record.get("cl"), record.get("extra_cl", []), path)
 
 
 def _from_fits(path: Path) -> Prior | None:
@@ -246,7 +256,8 @@ def _from_table(hdu: Hdu, cells: Mapping[str, NDArray[np.float64]], path: Path) 
         raise ValueError(f"{path}: the prior in it is damaged ({error}); write it again") from None
     if isinstance(record.get("beam"), dict):
         record["beam"]["b_l"] = cells.get(_BEAM)
-    return _prior_of(record, next(iter(cells.values())), path)
+    extra = cells.get(_EXTRA, np.zeros(0))
+    return _prior_of(record, next(iter(cells.values())), extra, path)
 
 
 #: Cards of older maps without the table: beam, noise, calibration, pixel window.

@@ -18,6 +18,9 @@ __all__ = ["simulate_mask", "simulate_sky"]
 PIECE = 1 << 20
 """Pixels processed at once, so that memory stays bounded at any resolution."""
 
+FINEST = 8.0
+"""Largest multipole of a simulated sky, in units of Nside."""
+
 RAGGED_LMAX = 64
 """Largest ell of the field that roughens the edge of a band; the same at every resolution."""
 
@@ -31,6 +34,7 @@ def simulate_sky(
     noise_uk_arcmin: float = 0.0,
     pixel_window: bool = True,
     calibration: float = 1.0,
+    extra_cl: ArrayLike | None = None,
     lmax: int | None = None,
     beam: Beam | None = None,
 ) -> NDArray[np.float64]:
@@ -53,8 +57,11 @@ def simulate_sky(
         Whether to apply the HEALPix pixel window, as in an observed map.
     calibration
         Factor of the signal's power.
+    extra_cl
+        ``(any,)``, µK²: further power on the map, not changed by beam and pixels.
     lmax
-        Largest ell; by default the largest at which beam and pixels leave power (`Prior.lmax`).
+        Largest ell, also beyond what the pixels resolve: their values are those of the sky at their
+        centres. By default the largest at which beam and pixels leave power, at most 8 nside.
     beam
         A tabulated beam in place of the Gaussian: a `skyfill.prior.Beam`, or b_l from ell = 0.
 
@@ -65,8 +72,7 @@ def simulate_sky(
     Raises
     ------
     ValueError
-        Beam or noise is negative, two beams are given, or `lmax` is beyond 3 nside - 1 or the
-        spectrum.
+        Beam or noise is negative, two beams are given, or `lmax` is beyond the spectrum.
 
     Examples
     --------
@@ -81,7 +87,7 @@ def simulate_sky(
     theory = lcdm() if cl is None else np.asarray(cl, dtype=np.float64)
     if theory.ndim != 1:
         raise ValueError(f"cl must be (lmax + 1,), from l = 0, got the shape {theory.shape}")
-    largest = min(3 * nside, theory.size) - 1
+    largest = theory.size - 1
     lmax = None if lmax is None else check_whole(lmax, "lmax")
     if lmax is not None and not 0 <= lmax <= largest:
         raise ValueError(f"`lmax` must be from 0 to {largest} here, got {lmax}")
@@ -93,8 +99,9 @@ def simulate_sky(
         pixel_window=pixel_window,
         calibration=calibration,
         beam=beam,
+        extra_cl=np.zeros(0) if extra_cl is None else np.asarray(extra_cl, dtype=np.float64),
     )
-    return draw(prior, seed=seed, lmax=lmax)
+    return draw(prior, seed=seed, lmax=prior.reach(FINEST) if lmax is None else lmax)
 
 
 def simulate_mask(

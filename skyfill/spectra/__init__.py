@@ -4,6 +4,7 @@ C_ell is in µK², without ell(ell+1)/2π; D_ell = ell(ell+1)/2π C_ell. Bins we
 2 ell + 1 modes, which has the least variance for a flat C_ell.
 """
 
+from skyfill.holes.windows import apodized
 from skyfill.spectra.bandpowers import BandPowers, RangeTest
 from skyfill.spectra.binning import (
     BINNINGS,
@@ -17,7 +18,6 @@ from skyfill.spectra.comparison import SpectrumComparison
 from skyfill.spectra.estimators import CutSky, FullSky
 from skyfill.spectra.expectation import Expectation, expectation
 from skyfill.spectra.measure import compare
-from skyfill.spectra.windows import apodized
 
 __all__ = [
     "BINNINGS",

@@ -59,7 +59,8 @@ def expectation(theory: Prior | ArrayLike, nside: int, lmax: int) -> Expectation
     if isinstance(theory, Prior):
         if theory.nside != nside:
             raise ValueError(f"the prior has Nside {theory.nside}, the sky has Nside {nside}")
-        known, white = theory.cl.size, theory.white_cl
+        known = theory.cl.size
+        white = theory.noise_cl + theory.white_beyond(3 * nside - 1)
         signal = theory.signal_cl(3 * nside - 1) if known > lmax else theory.cl.copy()
     else:
         given = np.array(theory, dtype=np.float64)

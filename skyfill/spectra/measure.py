@@ -11,13 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 from skyfill.healpix.arrays import as_skies
 from skyfill.healpix.checks import check_whole
 from skyfill.healpix.stokes import nside_of, one_component
+from skyfill.holes.windows import window_of
 from skyfill.prior import Prior
 from skyfill.spectra.bandpowers import BandPowers, RangeTest, checked_ranges, within
 from skyfill.spectra.binning import Binning, averaged, bin_edges
 from skyfill.spectra.comparison import SpectrumComparison
 from skyfill.spectra.estimators import CutSky, Estimator, FullSky
 from skyfill.spectra.expectation import expectation
-from skyfill.spectra.windows import window_of
 
 __all__ = ["compare"]
 

@@ -148,6 +148,7 @@ OPTIONS = {
     "--plot --lmax --bins --binning --apodize-deg --range",
     "posterior": f"map mask {COMMON} {PRIOR} {MAP} {MASK} --no-fit --trust-prior --seed "
     "--samples --chains --burn --lmax --bins --tolerance",
+    "prior": f"map mask {COMMON} {PRIOR} {MAP} {MASK} --no-fit --plot",
     "simulate sky": f"{COMMON} {PRIOR} --nside --seed --lmax",
     "simulate mask": f"{COMMON} --nside --seed --kind --band-deg --holes --radius-arcmin",
     "mask": f"mask {COMMON} --field --hdu --missing --frame --nside --threshold --invert --bits "

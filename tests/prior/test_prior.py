@@ -115,12 +115,15 @@ def test_spectra_of_a_prior():
     np.testing.assert_allclose(ratio[2:], pixel_window(32, 80)[2:] ** 2)
 
 
-def test_what_pixels_do_not_resolve_is_white():
-    """Power beyond l = 3 nside does not vanish from a map: it is in the variance of its pixels."""
+def test_what_lies_beyond_every_multipole_of_the_signal_is_white():
+    """Power beyond l = 4.5 nside does not vanish from a map: its pixels vary with it."""
     sharp = Prior(16, lcdm(), noise_uk_arcmin=30.0, pixel_window=False)
+    last = sharp.lmax
+    assert last == 72
     modes = (2 * np.arange(sharp.cl.size) + 1) / (4 * np.pi)
     area = 4 * np.pi / (12 * 16**2)
-    assert sharp.aliased_cl / area == pytest.approx(float(modes[48:] @ sharp.cl[48:]), rel=1e-12)
+    beyond = float(modes[last + 1 :] @ sharp.cl[last + 1 :])
+    assert sharp.aliased_cl / area == pytest.approx(beyond, rel=1e-12)
     assert sharp.white_cl == sharp.aliased_cl + sharp.noise_cl
     assert Prior(16, lcdm(), fwhm=0.3).aliased_cl < 1e-8
     assert Prior(16, lcdm(40)).aliased_cl == 0
@@ -132,11 +135,52 @@ def test_what_pixels_do_not_resolve_is_white():
 def test_lmax_leaves_nothing_out():
     for fwhm in (0.0, 0.02, 0.2):
         known = Prior(32, lcdm(), fwhm=fwhm)
-        assert 64 <= known.lmax <= 95
-        modes = 2 * np.arange(96) + 1
-        power = np.cumsum(modes * known.signal_cl(95))
+        assert 64 <= known.lmax <= 144
+        modes = 2 * np.arange(145) + 1
+        power = np.cumsum(modes * known.signal_cl(144))
         assert power[known.lmax] >= (1 - 1e-5) * power[-1]
     assert Prior(32, lcdm(40)).lmax == 40
+
+
+def test_pixels_are_drawn_as_they_sample_the_sky():
+    """Variance of a pixel and covariance of neighbours: with every multipole that has power."""
+    nside, fwhm = 32, 1.1 * hp.nside2resol(32)
+    known = Prior(nside, lcdm(), fwhm=fwhm, pixel_window=False)
+    assert known.lmax > 3 * nside
+    ell = np.arange(8 * nside + 1)
+    cl = lcdm(8 * nside) * hp.gauss_beam(fwhm, 8 * nside) ** 2
+    ring = slice(nside * (2 * nside - 2) * 2, nside * (2 * nside - 2) * 2 + 4 * nside)
+    skies = np.array([draw(known, seed=3, index=i)[ring] for i in range(300)])
+    towards = np.transpose(hp.pix2vec(nside, np.arange(ring.start, ring.stop)))
+    for step in (0, 1, 2):
+        cosine = float(towards[0] @ towards[step])
+        legendre = np.polynomial.legendre.legval(cosine, (2 * ell + 1) * cl / (4 * np.pi))
+        found = np.mean(skies * np.roll(skies, -step, axis=1))
+        apart = skies - np.roll(skies, -step, axis=1)
+        assert found == pytest.approx(legendre, rel=0.1)
+        if step:  # differences of neighbours have little cosmic variance
+            zero = float(np.sum((2 * ell + 1) * cl) / (4 * np.pi))
+            assert np.mean(apart**2) == pytest.approx(2 * (zero - legendre), rel=0.03)
+
+
+def test_a_free_part_adds_to_the_signal_as_it_is():
+    more = np.zeros(60)
+    more[30:50] = 2.0
+    plain = Prior(32, lcdm(), fwhm=0.2, noise_uk_arcmin=30.0, calibration=1.1)
+    free = dataclasses.replace(plain, extra_cl=more)
+    np.testing.assert_allclose(free.signal_cl(80)[:60] - plain.signal_cl(80)[:60], more, atol=1e-9)
+    assert free.signal_cl(80)[70] == plain.signal_cl(80)[70]
+    modes = 2 * np.arange(free.lmax + 1) + 1
+    share = modes[30:50].sum() * 2 / (modes @ free.signal_cl())
+    assert free.extra_share == pytest.approx(share)
+    assert plain.extra_share == 0
+    for wrong, message in (
+        (np.array([1.0, -1.0]), "extra_cl must be one spectrum"),
+        (np.array([1.0, np.nan]), "extra_cl must be one spectrum"),
+        (np.ones(7000), "extra_cl ends at l = 6999, beyond cl, at 6000"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            dataclasses.replace(plain, extra_cl=wrong)
 
 
 @pytest.mark.parametrize(

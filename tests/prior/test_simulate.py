@@ -55,10 +55,22 @@ def test_a_spectrum_of_ones_own_and_an_end():
     )
 
 
-@pytest.mark.parametrize("lmax", [-1, 3 * NSIDE])
-def test_lmax_beyond_the_pixels_is_refused(lmax):
+@pytest.mark.parametrize("lmax", [-1, 6001])
+def test_lmax_beyond_the_spectrum_is_refused(lmax):
     with pytest.raises(ValueError, match=f"lmax`? must be .* got {lmax}"):
         simulate_sky(NSIDE, seed=0, lmax=lmax)
+
+
+def test_pixels_show_what_they_do_not_resolve():
+    """A sky has the power beyond 3 Nside; a cut of it there lacks it."""
+    whole, cut = (
+        simulate_sky(NSIDE, seed=1, fwhm=0.01, pixel_window=False, lmax=lmax)
+        for lmax in (None, 3 * NSIDE - 1)
+    )
+    ell = np.arange(3 * NSIDE, 8 * NSIDE + 1)
+    beyond = lcdm(8 * NSIDE)[ell] * healpy.gauss_beam(0.01, 8 * NSIDE)[ell] ** 2
+    expected = np.sum((2 * ell + 1) * beyond) / (4 * np.pi)
+    assert np.var(whole - cut) == pytest.approx(expected, rel=0.02)
 
 
 @pytest.mark.parametrize("kind", ["band", "holes", "both"])

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from skyfill.holes import distance_to_edge
 from skyfill.holes.weights import mask_or_weights
 
-__all__ = ["apodized", "window_of"]
+__all__ = ["apodized", "rising", "window_of"]
 
 
 def window_of(
@@ -88,8 +88,14 @@ def apodized(
     window = np.asarray(observed, dtype=np.float64)
     if width == 0 or np.all(observed):
         return window
-    distance = distance_to_edge(observed, of_observed=True)
+    return window * rising(distance_to_edge(observed, of_observed=True), width, kind)
+
+
+def rising(
+    distance: NDArray[np.float64], width: float, kind: Literal["C1", "C2"] = "C2"
+) -> NDArray[np.float64]:
+    """Give the weight at a distance from the nearest hole, radians; see `apodized`."""
     x = np.minimum(np.sin(np.minimum(distance, np.pi) / 2) / np.sin(width / 2), 1.0)
     if kind == "C1":
-        return np.asarray(window * (x - np.sin(2 * np.pi * x) / (2 * np.pi)))
-    return np.asarray(window * (0.5 - 0.5 * np.cos(np.pi * x)))
+        return np.asarray(x - np.sin(2 * np.pi * x) / (2 * np.pi))
+    return np.asarray(0.5 - 0.5 * np.cos(np.pi * x))
