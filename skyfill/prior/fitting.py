@@ -286,7 +286,7 @@ def fit(
     values, observed = pair_of(values, observed, taker="prior.fit")
     nside = nside_of(values, "values")
     observed = observed & np.isfinite(values)
-    start, names = _start(nside, cl, fwhm, noise_uk_arcmin, pixel_window)
+    start, names = _start(nside, cl, fwhm, noise_uk_arcmin, pixel_window, beam)
     if not observed.any():
         raise ValueError("no pixel is observed: there is nothing to fit a prior to")
     if not names and start.theory != FROM_MAP:
@@ -362,6 +362,7 @@ def _start(
     fwhm: float | None,
     noise_uk_arcmin: float | None,
     pixel_window: bool | None,
+    beam: Beam | None,
 ) -> tuple[Prior, tuple[str, ...]]:
     """Check what is given; name the numbers to fit."""
     own = isinstance(cl, str)
@@ -384,13 +385,13 @@ def _start(
     either = free["fwhm"] and pixel_window is None
     assumed = {
         "cl": cl is None,
-        "fwhm": own and fwhm is None,
+        "fwhm": own and not known_beam,
         "pixel_window": pixel_window is None and not either,
         "calibration": not free["calibration"],
     }
     window = pixel_window is not False
     if own and pixel_window is None:  # a spectrum of the map holds it, unless there is a beam
-        window = fwhm is not None
+        window = known_beam
     start = Prior(
         nside,
         known.cl,

@@ -208,6 +208,10 @@ class Prior:
             )
         if not np.all(np.isfinite(self.cl)) or np.any(self.cl < 0) or not np.any(self.cl):
             raise ValueError("C_l must be finite and not negative, with some power")
+        self._check_extra()
+
+    def _check_extra(self) -> None:
+        """Refuse a free part that is no spectrum, or that ends beyond C_l."""
         more = self.extra_cl
         if more.ndim != 1 or not np.all(np.isfinite(more)) or np.any(more < 0):
             raise ValueError("extra_cl must be one spectrum from l = 0, finite and not negative")
