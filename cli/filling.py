@@ -143,8 +143,8 @@ def refuse_same_files(args: argparse.Namespace, outputs: list[Path]) -> None:
                 f"{written[path.resolve()]} and {flag} are both {path}; give two names"
             )
     for name in _READ:
-        found: Path | None = vars(args).get(name)
-        owner = None if found is None else written.get(found.resolve())
+        found: Path | str | None = vars(args).get(name)
+        owner = None if not isinstance(found, Path) else written.get(found.resolve())
         if owner is not None and (owner, name) != ("--output", "map"):  # a map may fill in place
             raise ValueError(f"{owner} {found} is also an input; give another name")
     if args.save_prior is not None:
@@ -173,7 +173,8 @@ def footprint_of(
 def request_of(args: argparse.Namespace, *, maps: int = 1) -> skyfill.plan.Request:
     """Describe the requested fill for the planner."""
     known = not theory.given(args).fits
-    return skyfill.plan.Request.of(options_of(args), known=known, maps=maps)
+    mapped = args.noise_map is not None
+    return skyfill.plan.Request.of(options_of(args), known=known, maps=maps, mapped=mapped)
 
 
 def stay_within(
@@ -245,8 +246,12 @@ def cards_of(
         cards["SFDIPOLE"] = (args.dipole, "treatment of monopole and dipole")
     if fitter.prior is not None:
         cards |= theory.cards(fitter.prior)
-    if args.noise_map is not None:
-        cards["SFNOIMAP"] = (args.noise_map.name, "noise in each pixel, in place of SFNOISE")
+    if args.noise_map is not None and (fitter.noise is None or fitter.noise.used):
+        name = str(reading.name_of_noise(args))
+        cards["SFNOIMAP"] = (name, "noise in each pixel, in place of SFNOISE")
+    if fitter.noise is not None:
+        cards["SFNOISCA"] = (round(fitter.noise.scatter, 4), "scatter of the noise's variance")
+        cards["SFNOIUNI"] = (round(fitter.noise.uniform, 4), "the same if it were uniform")
     if fitter.plausibility is not None:
         cards["SFCHECK"] = (fitter.plausibility.verdict, "does the prior fit the observed sky?")
     cards["SFFILLED"] = (round(float(fitter.holes.mean()), 6), "share of the sky that is filled")
@@ -298,7 +303,7 @@ def write(
         fitter.holes,
         provenance=cards_of(args, fitter) | {"SFFILL": (kind, "what the holes hold")},
         history=[args.command, f"map {args.map.name}, mask {args.mask.name}"],
-        attached=theory.attached(theory.used(args, fitter.prior)),
+        attached=theory.attached(theory.used(args, fitter.prior, fitter.noise)),
         overwrite=args.overwrite,
     )
     listener.done(f"{path}, {kind}")

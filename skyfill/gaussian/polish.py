@@ -25,8 +25,8 @@ class Polish:
 
     Parameters
     ----------
-    observed, signal_cl, noise_cl, threads, kept
-        As for `Solver`.
+    observed, signal_cl, noise_cl, noise_variance, threads, kept
+        As for `Solver`; a noise variance is only for ``every``.
     steps
         Number of iterations of the inner loop, see `Solver.improve`.
     every
@@ -57,6 +57,7 @@ class Polish:
         *,
         signal_cl: Map,
         noise_cl: float,
+        noise_variance: Map | None = None,
         steps: int,
         every: bool,
         near: Mask | None,
@@ -69,6 +70,7 @@ class Polish:
         self._prior: dict[str, Any] = {
             "signal_cl": signal_cl,
             "noise_cl": noise_cl,
+            "noise_variance": noise_variance,
             "threads": threads,
         }
         some: dict[str, Any] = {} if every else {"only": "small", "among": near}
@@ -89,7 +91,9 @@ class Polish:
         stages = []
 
         def add(solver: Solver, seen: Mask, **steps: int) -> None:
-            prior = self._prior["signal_cl"], self._prior["noise_cl"]
+            prior = [self._prior["signal_cl"], self._prior["noise_cl"]]
+            if self._prior["noise_variance"] is not None:
+                prior.append(self._prior["noise_variance"])
             known = self._kept.of(seen, *prior, self._every, steps).needing("prior")
             numbers = known.array(
                 "course", lambda: rehearse(solver, **steps), dtype=np.float64, shape=(-1,)

@@ -115,10 +115,13 @@ class Solver:
         Nside of the maps.
     signal_cl, noise_cl
         The spectra in use.
+    noise_variance
+        ``(npix,)``, RING: variance of the noise in each pixel, µK²; None if the noise is white.
     holes
         ``(n,)``, RING: the pixels that are filled.
     resolved
-        Whether the pixels resolve the sky, so that the inner loop is nearly exact.
+        Whether the pixels resolve the sky and the noise is white, so that the inner loop is nearly
+        exact.
     left
         Estimated rms distance to the exact mean after `improve`, µK. After one or two iterations it
         is the length of the step.
@@ -153,15 +156,17 @@ class Solver:
         signal = float(np.sum((modes * signal_cl)[min(2, signal_cl.size - 1) :]))
         floor = _NOISE_FLOOR * signal
         self._noise: Map | float = max(noise_cl / area, floor)
+        self.noise_variance: Map | None = None
         white = self._noise
         if noise_variance is not None:
             _check_variance(noise_variance[observed])
             self._noise = np.where(observed, np.maximum(noise_variance, floor), white)
+            self.noise_variance = self._noise
             white = float(np.median(self._noise[observed]))
         self.rms = (signal + white) ** 0.5
         lmax = _inner_lmax(signal_cl, white * area, self.nside)
         beyond = float(np.sum((modes * signal_cl)[lmax + 1 :]))
-        self.resolved = beyond < _UNRESOLVED * white
+        self.resolved = noise_variance is None and beyond < _UNRESOLVED * white
         white += beyond
         pixels = np.flatnonzero(~observed)
         kept = (kept or Kept()).of(observed)

@@ -50,7 +50,7 @@ class TileMethod(Method):
     @property
     def _every(self) -> bool:
         """Whether all holes are polished together."""
-        return self.nside <= self.options.mosaic.polished_nside
+        return self.mapped or self.nside <= self.options.mosaic.polished_nside
 
     @property
     def exact(self) -> bool:
@@ -68,7 +68,8 @@ class TileMethod(Method):
         if self._whole:
             return {}
         runs, config = Runs.of(observed, False), self.options.mosaic
-        return count_tiles(observed, runs, config, polished=bool(polish), wanted=holes)
+        wanted = None if self._every else holes
+        return count_tiles(observed, runs, config, polished=bool(polish), wanted=wanted)
 
     def guess_tiles(self, observed: Mask, holes: Runs) -> dict[str, int]:
         """Estimate the number of tiles from the cells that contain both holes and data."""
@@ -86,6 +87,7 @@ class TileMethod(Method):
             engine,
             holes=setup.holes,
             marginal=self.options.marginal,
+            noise_variance=setup.noise_variance,
             config=self.options.mosaic,
             threads=self.options.threads,
             progress=setup.progress,

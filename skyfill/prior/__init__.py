@@ -3,6 +3,7 @@
 from skyfill.prior.drawing import draw, draw_signal, draw_white
 from skyfill.prior.fitting import fit
 from skyfill.prior.given import Given, as_given, for_map
+from skyfill.prior.localnoise import NoiseEstimate, estimate_noise
 from skyfill.prior.model import (
     ARCMIN,
     LCDM,
@@ -37,6 +38,7 @@ __all__ = [
     "WRONG_ORDER",
     "Band",
     "Given",
+    "NoiseEstimate",
     "Plausibility",
     "Prior",
     "SpectrumFile",
@@ -45,6 +47,7 @@ __all__ = [
     "draw",
     "draw_signal",
     "draw_white",
+    "estimate_noise",
     "fit",
     "for_map",
     "gaussian_beam",
