@@ -41,9 +41,12 @@ _MULTIPOLES = 6
 _EACH = 128
 #: Half the side of the grid of pixels on which c is summed.
 _GRID = 6
-#: Largest u² in units of its local average: one pixel in 16 000 of Gaussian noise is beyond, while
-#: a source that the mask misses would stand out over the whole width of the average.
-_CLIPPED = 16.0
+#: Largest u² in units of its average over the sky and over the surroundings: beyond is a source
+#: that the mask misses. Of Gaussian noise one pixel in 16 000 is beyond the second; the first
+#: leaves room for noise that varies.
+_SOURCE, _OUTLIER = 100.0, 16.0
+#: Median of the square of a standard normal number.
+_MEDIAN = 0.455
 #: Standard errors by which the scatter must exceed that of uniform noise, and the least relative
 #: scatter of the variance beyond it: less does not change the width of z-scores by 0.01.
 _SURE, _LEAST = 4.0, 0.1
@@ -159,17 +162,15 @@ def estimate_noise(
             " from the sky; give a noise map as a file or an array"
         )
     signal = np.where(inside, _signal(nside, weights, table), 0.0)
-    power -= signal
     width = math.radians(_WIDTH) * max(_FEW / nside, 1.0)
     sigma = width / math.sqrt(8 * math.log(2))
-    seen = _smooth(inside.astype(np.float64), sigma, threads)
-    near = seen > _FLOOR  # elsewhere a ratio of two small numbers
-    coarse = np.where(near, _smooth(power, sigma, threads) / np.where(near, seen, 1.0), 0.0)
-    mean = float(np.mean(power[inside]))
-    most = _CLIPPED * (np.maximum(coarse, max(mean, 0.0)) + signal) - signal
-    power = np.where(inside, np.minimum(power, most), 0.0)
-    mean = float(np.mean(power[inside]))
-    local = np.where(near, _smooth(power, sigma, threads) / np.where(near, seen, 1.0), mean)
+    # Sources first: by the median of the sky, which they do not change, then by their surroundings.
+    inside &= power <= _SOURCE * float(np.median(power[inside])) / _MEDIAN
+    _, _, local = _averaged(power - signal, inside, sigma, threads)
+    inside &= power <= _OUTLIER * (np.maximum(local, 0.0) + signal)
+    power = np.where(inside, power - signal, 0.0)
+    seen, mean, local = _averaged(power, inside, sigma, threads)
+    near = seen > _FLOOR
     # Variance of each average if the noise were uniform. The square of the window is narrower, and
     # the signal's part of u² follows the shapes of the pixels.
     known = max(mean, 0.0)
@@ -201,6 +202,15 @@ def estimate_noise(
         lost=mean <= 0,
         width=width,
     )
+
+
+def _averaged(power: Map, inside: Mask, sigma: float, threads: int) -> tuple[Map, float, Map]:
+    """Give the share of the window that is inside, the mean, and the local average."""
+    seen = _smooth(inside.astype(np.float64), sigma, threads)
+    near = seen > _FLOOR  # elsewhere it would be a ratio of two small numbers
+    mean = float(np.mean(power[inside]))
+    local = _smooth(np.where(inside, power, 0.0), sigma, threads) / np.where(near, seen, 1.0)
+    return seen, mean, np.where(near, local, mean)
 
 
 def _correlation(prior: Prior, pixel: float) -> Map:
