@@ -28,10 +28,10 @@ Map = NDArray[np.float64]
 _SINGULAR = 1e8
 #: Nside of the skies from which the errors of bins up to this ell are calibrated.
 _COARSE = 32
-#: Number of simulated skies up to an Nside. 300 leave an error of 4%. At higher Nside they are so
+#: Number of simulated skies up to an Nside. 200 leave an error of 5%. At higher Nside they are so
 #: few that they take little more time than the coupling matrix, and neighbouring bins are averaged
 #: until the error is the second number.
-_SKIES, _CHANCE = ((32, 300), (128, 64), (512, 16), (2**29, 12)), 0.045
+_SKIES, _CHANCE = ((32, 200), (128, 64), (512, 16), (2**29, 12)), 0.05
 #: Seed of these skies: the errors of a spectrum are the same each time.
 _SEED = 0x5FC0
 #: Share of signal in a bin below which it is lost in the rounding of the noise.
@@ -241,17 +241,16 @@ class CutSky:
         """
         expected, edges = self._expected, self._edges
         white, signal = self._errors
-        scale, scale_signal = self._factors
+        scale = self._factors
         theory = self._undo @ averaged(self._pseudo - self._leak, edges)
         noise = np.full(theory.size, expected.white_cl)
-        found = np.sqrt(np.diagonal(white)) * scale
         return BandPowers(
             cl=np.mean(measured, axis=0),
             scatter=_scatter(measured),
             theory=theory,
             noise=noise,
             covariance=white * np.outer(scale, scale),
-            sigma_signal=np.minimum(signal * scale_signal, found),
+            sigma_signal=signal * scale,
             modes=summed(2.0 * np.arange(expected.ell_max + 1) + 1, edges)
             * self._mean2**2
             / self._mean4,
@@ -286,59 +285,50 @@ class CutSky:
         return white * np.outer(scale, scale), error(self._pseudo_signal)
 
     @cached_property
-    def _factors(self) -> tuple[Bins, Bins]:
-        """Factors of the errors of signal and noise, and of the signal alone, in each bin.
+    def _factors(self) -> Bins:
+        """Factors of the errors in each bin: the scatter of simulated skies over `_errors`.
 
-        They are the scatter of simulated skies over `_errors`. Bins below `_COARSE` are simulated
-        at that Nside, where many skies take little time; of the others, neighbours are averaged.
+        Bins below `_COARSE` are simulated at that Nside, where many skies take little time; of the
+        others, neighbours are averaged.
         """
         edges, nside = self._edges, self._nside
         if np.all(self._window == self._window[0]):
-            return np.ones(edges.size - 1), np.ones(edges.size - 1)
+            return np.ones(edges.size - 1)
         skies = next(number for limit, number in _SKIES if nside <= limit)
         found = self._scatter_over_errors(skies)
         if nside <= _COARSE:
             return found
-        high = _smoothed(found[0], skies), _smoothed(found[1], skies)
-        coarse = edges[1:] <= _COARSE + 1
-        if not coarse.any():
-            return high
-        ends = edges[: int(np.count_nonzero(coarse)) + 1]
-        expected = self._expected
-        coarser = CutSky(
-            _degraded(self._window, _COARSE),
-            Expectation(
-                expected.signal_cl[: 3 * _COARSE], expected.white_cl, expected.sky_cl[: ends[-1]]
-            ),
-            ends,
-            threads=self._threads,
-        )
-        low = coarser._scatter_over_errors(_SKIES[0][1])
-        for one, more in zip(high, low, strict=True):
-            one[: more.size] = more
-        return high
+        found = _smoothed(found, skies)
+        coarse = int(np.count_nonzero(edges[1:] <= _COARSE + 1))
+        if coarse:
+            expected, end = self._expected, edges[coarse]
+            low = CutSky(
+                _degraded(self._window, _COARSE),
+                Expectation(
+                    expected.signal_cl[: 3 * _COARSE], expected.white_cl, expected.sky_cl[:end]
+                ),
+                edges[: coarse + 1],
+                threads=self._threads,
+            )
+            found[:coarse] = low._scatter_over_errors(_SKIES[0][1])
+        return found
 
-    def _scatter_over_errors(self, skies: int) -> tuple[Bins, Bins]:
+    def _scatter_over_errors(self, skies: int) -> Bins:
         """Simulate skies of the theory; give the scatter of their bins over `_errors`."""
         expected = self._expected
         rms = np.sqrt(expected.white_cl / self._area)
         root = np.sqrt(expected.signal_cl)
         rng = np.random.default_rng(_SEED)
-        found: list[list[Bins]] = [[], []]
+        found = []
         lmax = root.size - 1
         for _ in range(skies):
             alm = rng.standard_normal((lmax + 1) * (lmax + 2)).view(np.complex128) * 0.5**0.5
             alm[: lmax + 1] = alm[: lmax + 1].real * 2**0.5
-            signal = harmonics.synthesis(
-                harmonics.almxfl(alm, root), self._nside, threads=self._threads
-            )
-            noise = rms * rng.standard_normal(self._window.size)
-            found[0].append(self.powers(signal + noise))
-            found[1].append(self.powers(signal))
-        white, error = self._errors
-        known = np.sqrt(np.diagonal(white)), error
-        both = [np.std(one, axis=0, ddof=1) / by for one, by in zip(found, known, strict=True)]
-        return both[0], both[1]
+            alm = harmonics.almxfl(alm, root)
+            sky = harmonics.synthesis(alm, self._nside, threads=self._threads)
+            sky += rms * rng.standard_normal(sky.size)
+            found.append(self.powers(sky))
+        return np.asarray(np.std(found, axis=0, ddof=1) / np.sqrt(np.diagonal(self._errors[0])))
 
 
 def _smoothed(factors: Bins, skies: int) -> Bins:
