@@ -2,7 +2,8 @@
 
 Prints the binned C_ell, its ratio to the theory, residuals in units of the error, and chi² for
 ranges of ell; optionally writes a table and a plot. Several realizations are averaged. With --mask,
-the spectrum of the observed sky alone, corrected for the mask (MASTER), is printed beside.
+the spectrum of the observed sky alone, corrected for the mask (MASTER), is printed beside, and the
+share of the filled sky's power that follows from the prior, with the error that remains.
 """
 
 from __future__ import annotations
@@ -194,6 +195,8 @@ def _share(
 ) -> NDArray[np.float64] | None:
     """Give the prior's share of each bin of one filled map; of several their differences tell."""
     alone = len(args.maps) == 1 and sky.nside <= SHARE_NSIDE
+    if (args.lmax or 0) >= 3 * sky.nside:
+        return None  # refused by the comparison, in its own words
     if not alone or observed is None or observed.dtype != bool or observed.all():
         return None
     listener.stage("prior's share")

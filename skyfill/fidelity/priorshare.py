@@ -10,6 +10,7 @@ realizations, whose power is twice that part.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -84,16 +85,18 @@ def prior_share(
     number = check_whole(realizations, "realizations", least=2)
     noise_rms = options.get("noise_rms")
     sky = draw(prior, seed=_SEED, aliased=noise_rms is None, threads=threads)
-    filler = Inpainter(
-        np.where(observed, sky, np.nan),
-        observed,
-        prior=prior,
-        holes="all",
-        trust_prior=True,
-        seed=_SEED,
-        threads=threads,
-        **options,
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*of the sky is filled")  # the share says it better
+        filler = Inpainter(
+            np.where(observed, sky, np.nan),
+            observed,
+            prior=prior,
+            holes="all",
+            trust_prior=True,
+            seed=_SEED,
+            threads=threads,
+            **options,
+        )
 
     nside = nside_of(observed, "observed")
     lmax = 2 * nside if lmax is None else check_whole(lmax, "lmax")

@@ -25,7 +25,7 @@ _IMAGES = {
     "covariance": "of the bins of cl over skies drawn from the theory",
     "windows": "response of each bin (a row) to the signal's C_ell from ell = 0",
 }
-FITS = (".fits", ".fit", ".fits.gz", ".fit.gz")
+FITS = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz")
 #: Columns without a unit; all others are in µK².
 _BARE = ("ell_min", "ell_max", "ell", "modes", "ratio", "residual", "prior_share")
 
@@ -127,7 +127,7 @@ def write(
     """Write FITS, npz or ECSV, by the ending of the name."""
     if fspath(path).lower().endswith(".npz"):
         with atomic_write(path, overwrite) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, allow_pickle=False, **columns_of(comparison), **arrays_of(comparison))
+            np.savez(stream, **columns_of(comparison), **arrays_of(comparison))
         return
     table = table_of(comparison)
     if fspath(path).lower().endswith(FITS):
