@@ -45,7 +45,8 @@ KEPT_IN = {
     "pymaster": {"harmonics"},
     "scipy": {"diffuse", "fidelity", "gaussian", "mosaic", "prior", "spectra", "tiling"},
     "threadpoolctl": {"gaussian"},
-    "torch": {"cosmovae", "vae"},
+    "torch": {"cosmovae", "gaussian", "harmonics", "vae"},
+    "triton": {"harmonics"},
     "zarr": {"dataset"},
 }
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from skyfill.gaussian.vectors import Vector
 from skyfill.harmonics import Covariance
 from skyfill.tapers import bands_of
 
@@ -56,9 +57,10 @@ class TaperedBands:
             if holds.size:
                 # Stored: the exponentiation takes longer than transforms of low multipoles.
                 factor = np.minimum(depth / taper, 1.0) ** _POWER
-                self._bands.append((power[: holds[-1] + 1], factor.astype(np.float32)))
+                stored = covariance.sphere.vector(factor.astype(np.float32))
+                self._bands.append((power[: holds[-1] + 1], stored))
 
-    def apply(self, values: Map) -> Map:
+    def apply(self, values: Vector) -> Vector:
         """Compute B v, ``(n,)``."""
         out = self._noise * values
         for cl, factor in self._bands:

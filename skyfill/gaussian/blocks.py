@@ -16,11 +16,12 @@ from scipy import linalg
 
 from skyfill.files.cache import Kept
 from skyfill.gaussian.cholesky import Each, factorise, for_each, invert
-from skyfill.harmonics import Covariance, correlation
+from skyfill.gaussian.vectors import Vector, zeros_like
+from skyfill.harmonics import Covariance, DeviceSphere, correlation
 from skyfill.healpix import pixel_directions
 from skyfill.healpix.jit import compiled
 
-__all__ = ["HoleBlocks", "affordable"]
+__all__ = ["DeviceBlocks", "HoleBlocks", "Kernel", "affordable"]
 
 Map = NDArray[np.float64]
 
@@ -29,6 +30,11 @@ _FINE = 32
 #: Relative increase of the diagonal if a block is not positive definite; ten times as much at each
 #: further attempt.
 _RIDGE = 1e-5
+#: Holes share an array on a device if the largest is larger than the smallest by at most one part
+#: in this number, or by this number of pixels.
+_PADDED = 8
+#: Elements of such an array.
+_ELEMENTS = 2**26
 #: Columns of a large hole that one thread fills in one call, long and short ones alike.
 _FILLED = 500
 
@@ -59,19 +65,65 @@ def affordable(
     return chosen
 
 
-class HoleBlocks:
-    """(Σ⁻¹)_hh of each hole and its Cholesky factor.
+class Kernel:
+    """(Σ⁻¹)_hh between the pixels of each hole, as a function of their distance.
 
     Parameters
     ----------
     covariance
-        Covariance of the map; its weights, gain and variance define Σ⁻¹.
+        Covariance of the map; its gain and variance define Σ⁻¹.
+    weights
+        ``(n,)``, pixel weights of its pixels.
     nside
         Nside of the map.
     pixels
         ``(n,)``, RING: the pixels of the covariance.
     holes
         For each hole the indices of its pixels in ``pixels``.
+
+    Attributes
+    ----------
+    table, step
+        The kernel at multiples of ``step`` radians, from -``step`` on.
+    variance
+        Variance of the noise, µK².
+    directions, weights
+        For each hole ``(size, 3)`` unit vectors, and ``(size,)``.
+    """
+
+    def __init__(
+        self,
+        covariance: Covariance,
+        weights: Map,
+        nside: int,
+        pixels: NDArray[np.int64],
+        holes: list[NDArray[np.int64]],
+    ) -> None:
+        self.holes = holes
+        self.sizes = sizes = np.array([hole.size for hole in holes])
+        self.count = pixels.size
+        self.variance = covariance.variance
+        # One call for all holes: starting its threads takes longer than the work on a small hole.
+        every = np.concatenate(holes)
+        directions = pixel_directions(nside, pixels[every])
+        cuts = np.cumsum(sizes)[:-1]
+        self.directions = np.split(directions, cuts)
+        self.weights = np.split(weights[every], cuts)
+        size = max(_diameter(each) for each in self.directions)
+        self.step = math.sqrt(covariance.area) / _FINE
+        points = math.ceil(2 * math.asin(min(size / 2, 1.0)) / self.step) + 4
+        angle = (np.arange(points) - 1) * self.step
+        self.table: Map = covariance.area * correlation(covariance.gain, np.cos(angle))
+        self.deciding = (sizes, directions, weights[every], self.table, self.step, self.variance)
+
+
+class HoleBlocks:
+    """(Σ⁻¹)_hh of each hole and its Cholesky factor.
+
+    Parameters
+    ----------
+    kernel
+        The blocks' elements.
     threads
         Number of holes that are factored at the same time; 0 for the number of cores. The factors
         do not depend on it.
@@ -79,34 +131,11 @@ class HoleBlocks:
         Cache for the factors.
     """
 
-    def __init__(
-        self,
-        covariance: Covariance,
-        nside: int,
-        pixels: NDArray[np.int64],
-        holes: list[NDArray[np.int64]],
-        *,
-        threads: int = 0,
-        kept: Kept | None = None,
-    ) -> None:
-        self.holes = holes
+    def __init__(self, kernel: Kernel, *, threads: int = 0, kept: Kept | None = None) -> None:
+        self.kernel = kernel
         self._threads = threads
-        self._covariance = covariance
-        # One call for all holes: starting its threads takes longer than the work on a small hole.
-        every = np.concatenate(holes)
-        self._sizes = sizes = np.array([hole.size for hole in holes])
-        directions = pixel_directions(nside, pixels[every])
-        self._directions = np.split(directions, np.cumsum(sizes)[:-1])
-        self._cuts = np.append(0, np.cumsum(sizes * (sizes + 1) // 2))
-        size = max(_diameter(each) for each in self._directions)
-        self._step = math.sqrt(covariance.area) / _FINE
-        points = math.ceil(2 * math.asin(min(size / 2, 1.0)) / self._step) + 4
-        angle = (np.arange(points) - 1) * self._step
-        self._table: Map = covariance.area * correlation(covariance.gain, np.cos(angle))
-        weights = covariance.weights[every]
-        self._kept = (kept or Kept()).of(
-            sizes, directions, weights, self._table, self._step, covariance.variance
-        )
+        self._cuts = np.append(0, np.cumsum(kernel.sizes * (kernel.sizes + 1) // 2))
+        self._kept = (kept or Kept()).of(*kernel.deciding)
 
     @cached_property
     def _factors(self) -> list[NDArray[np.float32]]:
@@ -123,22 +152,22 @@ class HoleBlocks:
         def make(k: int, each: Each) -> None:
             _pack(self._factor(k, each), out[self._cuts[k] : self._cuts[k + 1]])
 
-        for_each(self._sizes, make, threads=self._threads)
+        for_each(self.kernel.sizes, make, threads=self._threads)
         return out
 
     def _factor(self, k: int, each: Each) -> Map:
         """Factor (Σ⁻¹)_hh of one hole; the factor is the lower triangle, the upper is not set."""
-        size = int(self._sizes[k])
-        directions = np.ascontiguousarray(self._directions[k].T)
-        weights = self._covariance.weights[self.holes[k]]
-        scales = 1 / self._step, 1 / self._covariance.variance
+        kernel = self.kernel
+        size = int(kernel.sizes[k])
+        directions = np.ascontiguousarray(kernel.directions[k].T)
+        scales = 1 / kernel.step, 1 / kernel.variance
         # The upper triangle is never written, so for a large hole it takes no memory.
         matrix = np.empty((size, size), order="F")
         parts = -(-size // _FILLED)
         ridge = 0.0
 
         def fill(part: int) -> None:
-            _fill(directions, weights, self._table, scales, (part, parts), matrix)
+            _fill(directions, kernel.weights[k], kernel.table, scales, (part, parts), matrix)
 
         while True:
             each(fill, range(parts))
@@ -152,7 +181,7 @@ class HoleBlocks:
     def solve(self, values: Map) -> Map:
         """Solve each hole's block for its part of ``values``; ``(n,)``, zero outside the holes."""
         out = np.zeros_like(values)
-        for hole, factor in zip(self.holes, self._factors, strict=True):
+        for hole, factor in zip(self.kernel.holes, self._factors, strict=True):
             right = values[hole].astype(np.float32)
             solution, _ = linalg.lapack.spptrs(hole.size, factor, right, lower=1)
             out[hole] = solution.ravel()
@@ -164,14 +193,103 @@ class HoleBlocks:
         This is the posterior variance if the coupling between holes is neglected. NaN outside the
         holes.
         """
-        out = np.full(self._covariance.weights.size, np.nan)
+        out = np.full(self.kernel.count, np.nan)
 
         def invert_one(k: int, each: Each) -> None:
             matrix = self._factor(k, each)
             invert(matrix)
-            out[self.holes[k]] = matrix.diagonal()
+            out[self.kernel.holes[k]] = matrix.diagonal()
 
-        for_each(self._sizes, invert_one, threads=self._threads)
+        for_each(self.kernel.sizes, invert_one, threads=self._threads)
+        return out
+
+
+class DeviceBlocks:
+    """The inverse of (Σ⁻¹)_hh of each hole, on a device.
+
+    Holes of about the same size share one array, so that a few products of matrices and vectors
+    serve thousands of holes.
+
+    Parameters
+    ----------
+    kernel
+        The blocks' elements.
+    sphere
+        Where the vectors are.
+    """
+
+    def __init__(self, kernel: Kernel, sphere: DeviceSphere) -> None:
+        self.kernel = kernel
+        self._sphere = sphere
+
+    @cached_property
+    def _groups(self) -> list[tuple[Vector, Vector, Vector]]:
+        """For each group its pixels, which of them are real, and the inverses in float32."""
+        order = np.argsort(self.kernel.sizes, kind="stable")
+        sizes = self.kernel.sizes[order]
+        groups = []
+        first = 0
+        while first < order.size:
+            most = sizes[first] + max(sizes[first] // _PADDED, _PADDED)
+            last = int(np.searchsorted(sizes, most, side="right"))
+            last = min(last, first + max(_ELEMENTS // int(sizes[last - 1]) ** 2, 1))
+            groups.append(self._inverses(order[first:last]))
+            first = last
+        return groups
+
+    def _inverses(self, chosen: NDArray[np.int64]) -> tuple[Vector, Vector, Vector]:
+        """Compute the inverses of some holes' blocks."""
+        import torch
+
+        kernel = self.kernel
+        sizes = kernel.sizes[chosen]
+        shape = chosen.size, int(sizes.max())
+        real = np.arange(shape[1]) < sizes[:, None]
+        pixels, weights = np.zeros(shape, np.int64), np.zeros(shape)
+        directions = np.zeros((*shape, 3))
+        pixels[real] = np.concatenate([kernel.holes[k] for k in chosen])
+        weights[real] = np.concatenate([kernel.weights[k] for k in chosen])
+        directions[real] = np.concatenate([kernel.directions[k] for k in chosen])
+        matrix = self._matrices(self._sphere.vector(directions), self._sphere.vector(weights))
+        diagonal = matrix.diagonal(dim1=1, dim2=2)
+        diagonal += self._sphere.vector(np.where(real, 0.0, 1.0))  # 1 for the padding
+        given, ridge = diagonal.clone(), 0.0
+        while True:
+            factor, failed = torch.linalg.cholesky_ex(matrix)
+            bad = failed > 0
+            if not bad.any():
+                break
+            ridge = max(10 * ridge, _RIDGE)
+            diagonal[bad] = given[bad] * (1 + ridge)
+        unit = torch.eye(shape[1], dtype=factor.dtype, device=factor.device)
+        root = torch.linalg.solve_triangular(factor, unit.expand_as(factor), upper=False)
+        inverse = (root.mT @ root).float()
+        return self._sphere.vector(pixels), self._sphere.vector(real), inverse
+
+    def _matrices(self, directions: Vector, weights: Vector) -> Vector:
+        """Fill (w_p δ_pq - w_p w_q K(θ_pq)) / σ², ``(holes, n, n)``, as `_fill` does."""
+        table = self._sphere.vector(self.kernel.table)
+        square = sum(
+            (directions[:, :, None, k] - directions[:, None, :, k]).square_() for k in range(3)
+        )
+        t = square.sqrt_().mul_(0.5).clamp_(max=1.0).asin_().mul_(2 / self.kernel.step)
+        k = t.long().clamp_(max=len(table) - 4)
+        t -= k
+        value = table[k] * (-t * (t - 1) * (t - 2) / 6)
+        value += table[k + 1] * ((t * t - 1) * (t - 2) / 2)
+        value -= table[k + 2] * (t * (t + 1) * (t - 2) / 2)
+        value += table[k + 3] * (t * (t * t - 1) / 6)
+        value *= -weights[:, :, None] * weights[:, None, :]
+        value.diagonal(dim1=1, dim2=2).add_(weights)
+        return value.div_(self.kernel.variance)
+
+    def solve(self, values: Vector) -> Vector:
+        """Solve each hole's block for its part of ``values``; ``(n,)``, zero outside the holes."""
+        out = zeros_like(values)
+        for pixels, real, inverse in self._groups:
+            right = (values[pixels] * real).float()
+            found = (inverse @ right[..., None])[..., 0]
+            out[pixels[real]] = found[real].double()
         return out
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skyfill.gaussian.vectors import Vector, advance, copied, dot, rms, turn, zeros_like
 from skyfill.harmonics import Covariance
-from skyfill.healpix.jit import compiled
 from skyfill.progress import Progress
 
-__all__ = ["Course", "Inner", "Outer", "rms"]
+__all__ = ["Course", "Inner", "Outer"]
 
 Map = NDArray[np.float64]
 
@@ -56,51 +55,20 @@ class Course:
 class Model(Protocol):
     """The part of a `Solver` that the loops use."""
 
-    holes: NDArray[np.int64]
+    #: Index of the hole pixels among the vectors of the whole sphere.
+    at: Vector
     #: Approximation of Σ with a known inverse: on the whole sphere, and between hole pixels.
     sky: Covariance
     inner: Covariance
 
-    def precondition(self, values: Map) -> Map:
+    def precondition(self, values: Vector) -> Vector:
         """Apply an approximate inverse of ``inner.inverse``."""
 
-    def covariance(self, y: Map) -> tuple[NDArray[np.complex128], Map]:
+    def covariance(self, y: Vector) -> tuple[Vector, Vector]:
         """Compute Yᵀ y and Σ y exactly."""
 
-    def size(self, rest: Map) -> float:
+    def size(self, rest: Vector) -> float:
         """Compute the rms of a residual."""
-
-
-@compiled
-def _dot(a: Map, b: Map) -> float:
-    """Compute a dot product without BLAS, whose idle threads would slow down the transforms."""
-    total = 0.0
-    for i in range(a.size):
-        total += a[i] * b[i]
-    return total
-
-
-@compiled
-def _advance(x: Map, rest: Map, direction: Map, image: Map, step: float) -> float:
-    """Take a step along a direction, in one pass through memory; return the direction's rms."""
-    total = 0.0
-    for i in range(x.size):
-        x[i] += step * direction[i]
-        rest[i] -= step * image[i]
-        total += direction[i] * direction[i]
-    return math.sqrt(total / x.size)
-
-
-@compiled
-def _turn(direction: Map, z: Map, factor: float) -> None:
-    """Replace the direction by z + factor * direction."""
-    for i in range(z.size):
-        direction[i] = z[i] + factor * direction[i]
-
-
-def rms(values: Map) -> float:
-    """Compute the root mean square."""
-    return float(np.sqrt(_dot(values, values) / values.size))
 
 
 def _ahead(moves: list[float]) -> float:
@@ -132,8 +100,8 @@ class Inner:
         self.taken = 0
 
     def solve(
-        self, right: Map, start: Map | None = None, *, allowed: float, relative: float = 0.0
-    ) -> tuple[Map, float]:
+        self, right: Vector, start: Vector | None = None, *, allowed: float, relative: float = 0.0
+    ) -> tuple[Vector, float]:
         """Solve Q_hh x = right by conjugate gradients.
 
         Parameters
@@ -152,11 +120,11 @@ class Inner:
         """
         precision, precondition = self._model.inner.inverse, self._model.precondition
         take = self._course.take
-        x = np.zeros_like(right) if start is None else np.array(start, dtype=np.float64)
-        rest = right.copy() if start is None else right - precision(x)
+        x = zeros_like(right) if start is None else copied(start)
+        rest = copied(right) if start is None else right - precision(x)
         z = precondition(rest)
-        direction = z.copy()
-        rho = _dot(rest, z)
+        direction = copied(z)
+        rho = dot(rest, z)
         distance = np.inf
         moves: list[float] = []
         first = rho
@@ -164,8 +132,8 @@ class Inner:
             if take(rho <= _ROUNDING * first):
                 return x, 0.0
             image = precision(direction)
-            step = take(rho, _dot(direction, image))
-            moves.append(abs(step) * _advance(x, rest, direction, image, step))
+            step = take(rho, dot(direction, image))
+            moves.append(abs(step) * advance(x, rest, direction, image, step))
             self.left -= 1
             self.taken += 1
             self._progress.advance()
@@ -173,8 +141,8 @@ class Inner:
             if take(not self.left or distance <= max(allowed, relative * rms(x))):
                 break
             z = precondition(rest)
-            rho, last = _dot(rest, z), rho
-            _turn(direction, z, take(rho, last))
+            rho, last = dot(rest, z), rho
+            turn(direction, z, take(rho, last))
         return x, distance
 
 
@@ -186,15 +154,16 @@ class Outer:
     explicitly made conjugate to the one before.
     """
 
-    def __init__(self, model: Model, filled: Map, y: Map, course: Course) -> None:
+    def __init__(self, model: Model, filled: Vector, y: Vector, course: Course) -> None:
         self._model = model
         self._course = course
         self._filled = filled
         self._y = y
         self.whitened, image = model.covariance(y)
         self._rest = filled - image
-        self._step: Map | None = None
-        self._direction = self._image = np.empty(0)
+        self._step: Vector | None = None
+        self._direction: Vector = None
+        self._image: Vector = None
         self._curvature = 1.0
         self.steps = 0
         self._least = np.inf
@@ -208,7 +177,9 @@ class Outer:
     def _scale(self) -> float:
         return self._model.size(self._filled) or 1.0
 
-    def correction(self, inner: Inner, allowed: float, relative: float) -> tuple[Map, Map, float]:
+    def correction(
+        self, inner: Inner, allowed: float, relative: float
+    ) -> tuple[Vector, Vector, float]:
         """Compute a correction from the residual.
 
         Returns
@@ -218,29 +189,29 @@ class Outer:
         """
         s = self._model
         z = s.sky.inverse(self._rest)
-        step, left = inner.solve(-(z + self._y)[s.holes], allowed=allowed, relative=relative)
+        step, left = inner.solve(-(z + self._y)[s.at], allowed=allowed, relative=relative)
         return step, z, left
 
-    def advance(self, step: Map, z: Map) -> float:
+    def advance(self, step: Vector, z: Vector) -> float:
         """Apply a correction; return the factor by which the residual shrank, 0 to stop."""
         s = self._model
         before = self.residual
-        padded = np.zeros_like(z)
-        padded[s.holes] = step
+        padded = zeros_like(z)
+        padded[s.at] = step
         z += s.sky.inverse(padded)
         if self._step is not None:
-            conjugate = self._course.take(-_dot(z, self._image), self._curvature)
+            conjugate = self._course.take(-dot(z, self._image), self._curvature)
             z += conjugate * self._direction
             step = step + conjugate * self._step
         alm, image = s.covariance(z)
-        image[s.holes] -= step
-        curvature = _dot(z, image)
+        image[s.at] -= step
+        curvature = dot(z, image)
         if self._course.take(curvature <= 0):
             return 0.0
-        length = self._course.take(_dot(z, self._rest), curvature)
+        length = self._course.take(dot(z, self._rest), curvature)
         self._rest -= length * image
         self._y += length * z
-        self._filled[s.holes] += length * step
+        self._filled[s.at] += length * step
         self.whitened += length * alm
         self._step, self._direction, self._image = step, z, image
         self._curvature = curvature

@@ -8,7 +8,15 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["block_bytes", "check_memory", "fits", "polish_bytes", "solve_bytes", "wide_bytes"]
+__all__ = [
+    "block_bytes",
+    "check_memory",
+    "device_bytes",
+    "fits",
+    "polish_bytes",
+    "solve_bytes",
+    "wide_bytes",
+]
 
 #: Bytes per map pixel and per hole pixel: of a solve, of a solve while its blocks are computed, and
 #: of polish of small holes. Measured (docs/measured.md, "Memory") at Nside 512 to 2048 (polish: to
@@ -16,6 +24,10 @@ __all__ = ["block_bytes", "check_memory", "fits", "polish_bytes", "solve_bytes",
 _SOLVE, _MAKING, _POLISH = (82.0, 165.0), (66.0, 66.0), (33.0, 16.0)
 #: The same for polish of wide holes, measured at Nside 1024 and 2048 with 5% to 57% in holes.
 _WIDE = (32.0, 140.0)
+#: Bytes per map pixel and per hole pixel of a solve on a device, beside its transforms (measured at
+#: Nside 512 and 2048 on an H100). Bytes of all blocks over the sum of n²: padded, in float32. Bytes
+#: of the blocks that are inverted at a time.
+_DEVICE, _INVERSES, _GROUP = (90.0, 110.0), 5.5, 4e9
 #: Bytes of a solve that do not depend on the map.
 _FIXED = 0.06e9
 #: Bytes of a block of n hole pixels over n², and of the largest block while it is computed.
@@ -51,6 +63,23 @@ def polish_bytes(nside: int, holes: int, blocks: NDArray[np.int64]) -> float:
 def wide_bytes(nside: int, holes: int, blocks: NDArray[np.int64]) -> float:
     """Estimate the peak memory of polish of wide holes only, bytes; see `solve_bytes`."""
     return _WIDE[0] * 12 * nside**2 + _WIDE[1] * holes + sum(block_bytes(blocks))
+
+
+def device_bytes(nside: int, holes: int, blocks: NDArray[np.int64], transforms: float) -> float:
+    """Estimate the peak memory of a solve on a device, bytes.
+
+    Parameters
+    ----------
+    nside, holes, blocks
+        As for `solve_bytes`.
+    transforms
+        Memory of the transforms, bytes.
+    """
+    n = blocks.astype(np.float64)
+    vectors = _DEVICE[0] * 12 * nside**2 + _DEVICE[1] * holes
+    largest = 8.0 * 6 * float(n.max(initial=0.0)) ** 2
+    making = max(min(_GROUP, 8.0 * 6 * float(n @ n)), largest)
+    return transforms + _INVERSES * float(n @ n) + max(vectors, making)
 
 
 def block_bytes(blocks: NDArray[np.int64]) -> tuple[float, float]:

@@ -18,9 +18,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from skyfill.gaussian.vectors import Vector, project_out
 from skyfill.harmonics import Covariance
 from skyfill.healpix import pixel_directions
-from skyfill.healpix.jit import compiled
 
 __all__ = ["Pinned", "freed", "unpinned"]
 
@@ -63,26 +63,30 @@ class Pinned:
 
     def __init__(
         self,
-        free: Callable[[Map], Map],
+        free: Callable[[Vector], Vector],
         covariance: Covariance,
         nside: int,
         pixels: NDArray[np.int64],
     ) -> None:
         self._free = free
+        sphere = covariance.sphere
         cl = unpinned(covariance.signal_cl)[:2]
         gain = cl / (cl + covariance.area * covariance.variance)
         strength = covariance.area / covariance.variance * (gain - covariance.gain[:2])
         strength = np.repeat(strength, (1, 3)[: cl.size])
         forbidden = strength > 0
-        modes = _first_harmonics(nside, pixels)[: cl.size**2][forbidden] * covariance.weights
-        self._known = np.array([free(mode) for mode in modes]).reshape(-1, pixels.size)
-        between = np.diag(1 / strength[forbidden]) + self._known @ modes.T
-        self._inverse = np.asarray(np.linalg.inv(between), dtype=np.float64)
+        modes = _first_harmonics(nside, pixels)[: cl.size**2][forbidden]
+        modes *= sphere.array(covariance.weights)
+        known = [sphere.array(free(sphere.vector(mode))) for mode in modes]
+        found = np.array(known).reshape(-1, pixels.size)
+        between = np.diag(1 / strength[forbidden]) + found @ modes.T
+        self._known = sphere.vector(found)
+        self._inverse = sphere.vector(np.asarray(np.linalg.inv(between), dtype=np.float64))
 
-    def apply(self, values: Map) -> Map:
+    def apply(self, values: Vector) -> Vector:
         """Apply an approximation of (Q_hh)⁻¹, ``(n,)``."""
         out = self._free(values)
-        _take_out(out, values, self._known, self._inverse)
+        project_out(out, values, self._known, self._inverse)
         return out
 
 
@@ -91,20 +95,3 @@ def _first_harmonics(nside: int, pixels: NDArray[np.int64]) -> Map:
     directions = pixel_directions(nside, pixels).T
     norm = np.sqrt(np.array([[1.0], [3.0], [3.0], [3.0]]) / (4 * np.pi))
     return np.asarray(norm * np.vstack([np.ones(pixels.size), directions]))
-
-
-@compiled
-def _take_out(out: Map, values: Map, modes: Map, inverse: Map) -> None:
-    """Subtract modesᵀ (inverse (modes values)), without BLAS as in the loops."""
-    count = inverse.shape[0]
-    products = np.zeros(count)
-    for i in range(values.size):
-        for k in range(count):
-            products[k] += modes[k, i] * values[i]
-    factors = np.zeros(count)
-    for k in range(count):
-        for j in range(count):
-            factors[k] += inverse[k, j] * products[j]
-    for i in range(values.size):
-        for k in range(count):
-            out[i] -= factors[k] * modes[k, i]

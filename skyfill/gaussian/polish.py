@@ -25,7 +25,7 @@ class Polish:
 
     Parameters
     ----------
-    observed, signal_cl, noise_cl, noise_variance, threads, kept
+    observed, signal_cl, noise_cl, noise_variance, threads, kept, device
         As for `Solver`; a noise variance is only for ``every``.
     steps
         Number of iterations of the inner loop, see `Solver.improve`.
@@ -33,6 +33,8 @@ class Polish:
         Whether all holes are polished together, with corrections by the outer loop. If not, wide
         holes are polished first, on their own rings only and without corrections. Small holes are
         then filled by their blocks, or, if the pixels do not resolve the sky, with corrections.
+    wide
+        Whether wide holes are polished at all.
     near
         ``(npix,)``, RING. If given and ``every`` is False, only small holes with at least one of
         these pixels are polished. Wide holes are not polished then: the unobserved pixels beyond
@@ -60,18 +62,21 @@ class Polish:
         noise_variance: Map | None = None,
         steps: int,
         every: bool,
+        wide: bool = True,
         near: Mask | None,
         threads: int,
         kept: Kept,
         progress: Progress,
+        device: str | None = None,
     ) -> None:
-        self._progress, self._every, self._near = progress, every, near
+        self._progress, self._every, self._wide, self._near = progress, every, wide, near
         self._observed, self._kept, self._steps = observed, kept, steps
         self._prior: dict[str, Any] = {
             "signal_cl": signal_cl,
             "noise_cl": noise_cl,
             "noise_variance": noise_variance,
             "threads": threads,
+            "device": device,
         }
         some: dict[str, Any] = {} if every else {"only": "small", "among": near}
         self._first = Solver(observed, **self._prior, **some, kept=kept)
@@ -105,8 +110,8 @@ class Polish:
             return stages
         seen = self._observed.copy()
         seen[self.small] = True
-        if self._near is None and not seen.all():
-            weights = self._first.sky.weights
+        if self._wide and self._near is None and not seen.all():
+            weights = self._first.weights
             try:
                 wide = Solver(seen, **self._prior, only="wide", weights=weights, kept=self._kept)
             except MemoryError:

@@ -18,6 +18,7 @@ varies, more outer iterations correct the approximation of Q; the result is exac
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Literal
 
 import numpy as np
@@ -26,12 +27,13 @@ from numpy.typing import ArrayLike, NDArray
 from skyfill import harmonics
 from skyfill.files.cache import Kept
 from skyfill.gaussian.bands import TaperedBands
-from skyfill.gaussian.blocks import HoleBlocks, affordable
-from skyfill.gaussian.loops import Course, Inner, Outer, rms
-from skyfill.gaussian.memory import check_memory
+from skyfill.gaussian.blocks import DeviceBlocks, HoleBlocks, Kernel, affordable
+from skyfill.gaussian.loops import Course, Inner, Outer
+from skyfill.gaussian.memory import check_memory, device_bytes
 from skyfill.gaussian.pinned import Pinned, freed, unpinned
 from skyfill.gaussian.solution import Certificate, Solution
-from skyfill.harmonics import Covariance
+from skyfill.gaussian.vectors import Vector, copied, rms, zeros_like
+from skyfill.harmonics import Covariance, DeviceSphere
 from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes import distance_to_edge, grow, label_holes
@@ -104,6 +106,8 @@ class Solver:
         Number of threads of the transforms.
     kept
         Cache for arrays that depend only on mask and prior.
+    device
+        Torch device on which all iterations are done; None for the CPU without torch.
 
     Raises
     ------
@@ -142,6 +146,7 @@ class Solver:
         weights: Map | None = None,
         threads: int = 0,
         kept: Kept | None = None,
+        device: str | None = None,
     ) -> None:
         observed = as_mask(observed, taker="gaussian.Solver")
         if noise_variance is not None:
@@ -192,34 +197,45 @@ class Solver:
         self._free_dipole = bool(np.all(signal_cl[:2] > signal_cl[min(2, signal_cl.size - 1)]))
         if weights is None:
             weights = harmonics.pixel_weights(self.nside, threads=threads)
-        self.sky = Covariance(weights, signal_cl[: lmax + 1], white, threads=threads)
+        self.weights = weights
+        sizes = np.bincount(labels[small])
+        last = signal_cl.size - 1
+        if device is not None and not _has_memory(device, self.nside, pixels.size, sizes, last):
+            device = None
+        self._sphere = sphere = harmonics.sphere_on(device, self.nside, last, threads=threads)
+        self.sky = Covariance(weights, signal_cl[: lmax + 1], white, sphere=sphere)
+        self.at = sphere.vector(pixels)
+        if isinstance(self._noise, np.ndarray):
+            self._noise = sphere.vector(self._noise)
         self.small = self.holes[:0]
-        self._blocks: HoleBlocks | None = None
+        self._blocks: HoleBlocks | DeviceBlocks | None = None
         self._bands: TaperedBands | None = None
         self.left = 0.0
         self._pinned: Pinned | None = None
         if not self.holes.size:
             return
         self.inner = Covariance(
-            weights, signal_cl[: lmax + 1], white, pixels=self.holes, threads=threads
+            weights, signal_cl[: lmax + 1], white, pixels=self.holes, sphere=sphere
         )
-        # Hole pixels without a block; a slice avoids a copy at every step.
-        self._wide = np.flatnonzero(~small) if small.any() else slice(None)
         self.small = self.holes[small]
+        self._narrow = sphere.vector(np.flatnonzero(small))
+        self._wide = sphere.vector(np.flatnonzero(~small))
+        self._prepare(small, labels, kept, _BANDS[only == "wide"])
+
+    def _prepare(self, small: Mask, labels: Labels, kept: Kept, most: int) -> None:
+        """Prepare the preconditioner: blocks of small holes, bands of the others."""
         if small.any():
             order = np.flatnonzero(small)
             order = order[np.argsort(labels[order], kind="stable")]
-            cuts = np.flatnonzero(np.diff(labels[order])) + 1
-            self._blocks = HoleBlocks(
-                self.inner,
-                self.nside,
-                self.holes,
-                np.split(order, cuts),
-                threads=threads,
-                kept=kept.needing("prior"),
-            )
+            holes = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
+            weights = self.weights[self.holes]
+            kernel = Kernel(self.inner, weights, self.nside, self.holes, holes)
+            if isinstance(self._sphere, DeviceSphere):
+                self._blocks = DeviceBlocks(kernel, self._sphere)
+            else:
+                self._blocks = HoleBlocks(kernel, threads=self._threads, kept=kept.needing("prior"))
         if not small.all():
-            self._bands = self._tapered(weights, kept, _BANDS[only == "wide"])
+            self._bands = self._tapered(~small, kept, most)
 
     @classmethod
     def for_prior(
@@ -231,12 +247,13 @@ class Solver:
         noise_variance: Map | None = None,
         threads: int = 0,
         kept: Kept | None = None,
+        device: str | None = None,
     ) -> Solver:
         """Build a solver for all holes of maps with a given prior.
 
         Parameters
         ----------
-        observed, threads, kept
+        observed, threads, kept, device
             As for `Solver`.
         prior
             Prior of the maps.
@@ -255,6 +272,7 @@ class Solver:
             noise_variance=noise_variance,
             threads=threads,
             kept=kept,
+            device=device,
         )
 
     def __str__(self) -> str:
@@ -265,13 +283,14 @@ class Solver:
             f"{self.sky.signal_cl.size - 1} of {self.signal_cl.size - 1}"
         )
 
-    def _tapered(self, weights: Map, kept: Kept, most: int) -> TaperedBands:
+    def _tapered(self, wide: Mask, kept: Kept, most: int) -> TaperedBands:
         """Prepare the preconditioner of the wide holes."""
         signal_cl = unpinned(self.inner.signal_cl)
         if self.small.size:
-            pixels = self.holes[self._wide]
             covariance = Covariance(
-                weights, signal_cl, self.inner.variance, pixels=pixels, threads=self._threads
+                *(self.weights, signal_cl, self.inner.variance),
+                pixels=self.holes[wide],
+                sphere=self._sphere,
             )
         else:
             covariance = self.inner.with_signal(signal_cl)
@@ -281,7 +300,7 @@ class Solver:
             dtype=np.float64,
             shape=self.holes.shape,
         )
-        return TaperedBands(covariance, depth[self._wide], most=most)
+        return TaperedBands(covariance, depth[wide], most=most)
 
     def mean(
         self,
@@ -324,12 +343,15 @@ class Solver:
             return Solution(fill, nothing, Certificate(0, 0, 0.0, 0.0, converged=True))
         allowed = tolerance * self.rms
         inner = Inner(self, progress, max_iterations, course)
+        work = self._sphere.vector(data)
         fill, distance = inner.solve(
-            -self.inner.inverse_of(self.sky, data), start, allowed=_INNER * allowed
+            -self.inner.inverse_of(self.sky, work),
+            None if start is None else self._sphere.vector(start),
+            allowed=_INNER * allowed,
         )
-        data[self.holes] = fill
-        y = self.sky.inverse(data)
-        outer = Outer(self, data, y, course)
+        work[self.at] = fill
+        y = self.sky.inverse(work)
+        outer = Outer(self, work, y, course)
         relative = _RELATIVE
         while course.take(inner.left > 0 and (outer.steps == 0 or distance > allowed)):
             step, z, left = outer.correction(inner, _INNER * allowed, relative)
@@ -342,7 +364,8 @@ class Solver:
         certificate = Certificate(
             inner.taken, outer.steps, outer.residual, distance, converged=distance <= allowed
         )
-        return Solution(data[self.holes], outer.whitened, certificate)
+        array = self._sphere.array
+        return Solution(array(work[self.at]), array(outer.whitened), certificate)
 
     def small_fill(self, values: Map) -> Map:
         """Fill each small hole by its block, taking ``values`` in all other pixels as data.
@@ -356,7 +379,7 @@ class Solver:
         -------
         ``(nsmall,)``, µK, in the pixels ``small``.
         """
-        return self._small(self.inner.inverse_of(self.sky, values))
+        return self._small(self.inner.inverse_of(self.sky, self._sphere.vector(values)))
 
     def small_change(self, other: Solver, values: Map) -> Map:
         """Compute the change of `small_fill` when the values in another solver's holes change.
@@ -372,13 +395,13 @@ class Solver:
         -------
         ``(nsmall,)``, µK, change in the pixels ``small``.
         """
-        return self._small(self.inner.inverse_of(other.inner, values))
+        return self._small(self.inner.inverse_of(other.inner, self._sphere.vector(values)))
 
-    def _small(self, image: Map) -> Map:
+    def _small(self, image: Vector) -> Map:
         """Fill the small holes from Σ⁻¹ d at all ``holes``."""
         if self._blocks is None:
             return np.empty(0)
-        return np.delete(self._blocks.solve(-image), self._wide)
+        return self._sphere.array(self._blocks.solve(-image)[self._narrow])
 
     def improve(
         self,
@@ -415,33 +438,34 @@ class Solver:
         """
         course = course or Course()
         inner = Inner(self, progress or Silent(), iterations, course)
-        right = -self.inner.inverse_of(self.sky, filled)
+        data = self._sphere.vector(filled)
+        right = -self.inner.inverse_of(self.sky, data)
         step, self.left = inner.solve(right, allowed=0.0)
         del right
         if math.isinf(self.left):  # too few steps for an estimate: use the length of the step
             self.left = rms(step)
-        fill = np.asarray(filled[self.holes] + step)
+        fill = data[self.at] + step
         if corrections is None:
             rounds = iterations // _ROUND, _MANY * -(-iterations // _ROUND)
             corrections = rounds[not self.resolved]
         if not corrections:
-            return fill
-        data = filled.copy()
-        data[self.holes] = fill
+            return self._sphere.array(fill)
+        data = copied(data)
+        data[self.at] = fill
         outer = Outer(self, data, self.sky.inverse(data), course)
         for number in range(1, corrections + 1):
             inner.left = self._steps
             step, z, left = outer.correction(inner, 0.0, _RELATIVE)
             if self.resolved and number == corrections:
                 # The last correction is added in full: its length is right to a few per cent.
-                data[self.holes] += step
+                data[self.at] += step
                 self.left = rms(step)
                 continue
             moved = rms(step) * outer.advance(step, z)
             self.left = moved + (left if math.isfinite(left) else rms(step))
             if course.take(left + moved <= _ENOUGH * self.rms):
                 break
-        return data[self.holes]
+        return self._sphere.array(data[self.at])
 
     def unpolished(self) -> str | None:
         """Describe the distance to the mean after `improve`; None if it has converged."""
@@ -458,31 +482,29 @@ class Solver:
         """
         nothing = np.full(self.holes.size, np.nan)
         lmax = min(harmonics.quadrature_lmax(self.nside), self.signal_cl.size - 1)
-        if self._blocks is None or isinstance(self._noise, np.ndarray):
+        if self._blocks is None or not isinstance(self._noise, float):
             return nothing
         if self.signal_cl[lmax] > self._noise * self.sky.area:
             return nothing
         modes = (2 * np.arange(self.signal_cl.size) + 1) / (4 * np.pi)
         beyond = float(np.sum((modes * self.signal_cl)[lmax + 1 :]))
         exact = Covariance(
-            self.sky.weights, self.signal_cl[: lmax + 1], self._noise + beyond, pixels=self.holes
+            self.weights, self.signal_cl[: lmax + 1], self._noise + beyond, pixels=self.holes
         )
-        variance = HoleBlocks(
-            exact, self.nside, self.holes, self._blocks.holes, threads=self._threads
-        ).variance()
+        holes = self._blocks.kernel.holes
+        kernel = Kernel(exact, exact.weights, self.nside, self.holes, holes)
+        variance = HoleBlocks(kernel, threads=self._threads).variance()
         # A pixel's own noise is σ², not σ² / w.
-        return variance + self._noise * (1 - 1 / exact.weights)
+        return np.asarray(variance + self._noise * (1 - 1 / exact.weights))
 
-    def covariance(self, y: Map) -> tuple[NDArray[np.complex128], Map]:
+    def covariance(self, y: Vector) -> tuple[Vector, Vector]:
         """Compute Yᵀ y and Σ y exactly."""
-        alm = harmonics.adjoint(y, lmax=self.signal_cl.size - 1, threads=self._threads)
-        image = harmonics.synthesis(
-            harmonics.almxfl(alm, self.signal_cl), self.nside, threads=self._threads
-        )
+        alm = self._sphere.adjoint(y, self.signal_cl.size - 1)
+        image = self._sphere.synthesis(self._sphere.almxfl(alm, self.signal_cl))
         image += self._noise * y
         return alm, image
 
-    def size(self, rest: Map) -> float:
+    def size(self, rest: Vector) -> float:
         """Compute the rms of a residual, without unconstrained monopole and dipole.
 
         The variance of an unconstrained monopole is so large against the noise's that rounding
@@ -490,21 +512,20 @@ class Solver:
         """
         if not self._free_dipole:
             return rms(rest)
-        alm = harmonics.adjoint(rest * self.sky.weights, lmax=1, threads=self._threads)
-        free = harmonics.synthesis(alm * self.sky.area, self.nside, threads=self._threads)
-        return rms(rest - free)
+        alm = self._sphere.adjoint(rest * self.sky.weights, 1)
+        return rms(rest - self._sphere.synthesis(alm * self.sky.area))
 
-    def precondition(self, values: Map) -> Map:
+    def precondition(self, values: Vector) -> Vector:
         """Apply an approximation of (Q_hh)⁻¹."""
         if self._pinned is None:
             self._pinned = Pinned(self._free, self.inner, self.nside, self.holes)
         return self._pinned.apply(values)
 
-    def _free(self, values: Map) -> Map:
+    def _free(self, values: Vector) -> Vector:
         """Apply an approximation of (Q_hh)⁻¹ for the `unpinned` spectrum."""
-        if self._blocks is None and self._bands is not None:
-            return self._bands.apply(values)
-        out = np.zeros_like(values) if self._blocks is None else self._blocks.solve(values)
+        if self._blocks is None:
+            return zeros_like(values) if self._bands is None else self._bands.apply(values)
+        out = self._blocks.solve(values)
         if self._bands is not None:
             out[self._wide] = self._bands.apply(values[self._wide])
         return out
@@ -519,6 +540,19 @@ def _labels(observed: Mask, pixels: NDArray[np.int64], apart: float, kept: Kept)
         shape=pixels.shape,
     )
     return labels
+
+
+def _has_memory(device: str, nside: int, holes: int, blocks: NDArray[np.int64], lmax: int) -> bool:
+    """Whether a device has the memory for a solve; if not, warn that the CPU solves."""
+    transforms, free = harmonics.device_memory(device, nside, lmax)
+    need = device_bytes(nside, holes, blocks, transforms)
+    if need > free:
+        warnings.warn(
+            f"the exact fill of {holes} pixels at Nside {nside} needs {need / 1e9:.1f} GB on"
+            f" {device}, and {free / 1e9:.1f} GB are free there: it runs on the CPU",
+            stacklevel=3,
+        )
+    return need <= free
 
 
 def _check_variance(seen: Map) -> None:

@@ -11,6 +11,14 @@ from skyfill.harmonics.sphere import (
     parts_of,
     synthesis,
 )
+from skyfill.harmonics.spheres import (
+    DeviceSphere,
+    DuccSphere,
+    Sphere,
+    device_for,
+    device_memory,
+    sphere_on,
+)
 from skyfill.harmonics.transforms import (
     Rings,
     almxfl,
@@ -22,7 +30,10 @@ from skyfill.harmonics.transforms import (
 
 __all__ = [
     "Covariance",
+    "DeviceSphere",
+    "DuccSphere",
     "Rings",
+    "Sphere",
     "adjoint",
     "adjoint_of",
     "almxfl",
@@ -32,10 +43,13 @@ __all__ = [
     "coupling",
     "coupling_library",
     "coupling_matrix",
+    "device_for",
+    "device_memory",
     "lmax_of",
     "parts_of",
     "pixel_weights",
     "quadrature_lmax",
+    "sphere_on",
     "synthesis",
     "truncated",
 ]

@@ -16,20 +16,16 @@ variance differs from that of white noise by as much.
 from __future__ import annotations
 
 from copy import copy
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill.harmonics.sphere import adjoint_of, parts_of
-from skyfill.harmonics.transforms import Rings, filtered
+from skyfill.harmonics.spheres import DuccSphere, Sphere, Vector
 from skyfill.healpix.stokes import nside_of
 
 __all__ = ["Covariance"]
 
-Alm = NDArray[np.complex128]
 Map = NDArray[np.float64]
-Factor = NDArray[Any]  # float32 or float64
 
 #: Number of pixels whose products are in memory at a time.
 _AT_ONCE = 2**22
@@ -47,28 +43,6 @@ def _excess(lmax: int, nside: int) -> Map:
     return np.where(ell + lmax > 3 * nside, 0.14 * beyond, 0.0)
 
 
-class _Sphere:
-    """Transforms of whole maps, with the methods of `Rings`."""
-
-    def __init__(self, nside: int, threads: int) -> None:
-        self._nside = nside
-        self._threads = threads
-
-    def adjoint(self, values: Map, factor: Factor, lmax: int) -> Alm:
-        return adjoint_of(
-            lambda part: values[part] * factor[part],
-            self._nside,
-            lmax=lmax,
-            threads=self._threads,
-        )
-
-    def synthesis(self, alm: Alm, factor: Factor) -> Map:
-        out = np.empty(factor.size)
-        for part, sky in parts_of(alm, self._nside, threads=self._threads):
-            np.multiply(sky, factor[part], out=out[part])
-        return out
-
-
 class Covariance:
     """Σ and Σ⁻¹ between some pixels.
 
@@ -83,8 +57,8 @@ class Covariance:
     pixels
         Pixels ``(n,)``, RING, increasing, on which both operators act: Σ_pp and (Σ⁻¹)_pp. If not
         given, the whole sphere; only then are the operators inverse to each other.
-    threads
-        Threads of the transforms.
+    sphere
+        Transforms, which decide what vectors are; if not given, ducc0's on all cores.
     """
 
     def __init__(
@@ -94,32 +68,31 @@ class Covariance:
         variance: float,
         *,
         pixels: NDArray[np.int64] | None = None,
-        threads: int = 0,
+        sphere: Sphere | None = None,
     ) -> None:
         self._nside = nside = nside_of(weights, "weights")
+        self.sphere = sphere = sphere or DuccSphere(nside)
         self.variance = variance
-        self.weights = weights if pixels is None else weights[pixels]
+        self.weights: Vector = sphere.vector(weights if pixels is None else weights[pixels])
         self.area = 4 * np.pi / weights.size
         self.signal_cl, self.gain = signal_cl, self._gain(signal_cl)
-        self._pixels = pixels
-        self._rings: Rings | _Sphere = (
-            _Sphere(nside, threads) if pixels is None else Rings(nside, pixels, threads=threads)
-        )
+        self._pixels: Vector | None = None if pixels is None else sphere.vector(pixels)
+        self._rings = sphere.pixels(pixels)
 
     def _gain(self, signal_cl: Map) -> Map:
         excess = _excess(signal_cl.size - 1, self._nside)
         return np.asarray(signal_cl / (signal_cl * (1 + excess) + self.area * self.variance))
 
-    def apply(self, values: Map) -> Map:
+    def apply(self, values: Vector) -> Vector:
         """Give Σ v, ``(n,)``."""
-        signal = self.tapered(values, self.signal_cl, np.ones_like(values))
+        signal = self.tapered(values, self.signal_cl, self.sphere.vector(np.ones(len(values))))
         return signal + self.variance / self.weights * values
 
-    def inverse(self, values: Map) -> Map:
+    def inverse(self, values: Vector) -> Vector:
         """Give Σ⁻¹ v, ``(n,)``."""
         return self._inverse(self.tapered(values, self.gain, self.weights), values)
 
-    def inverse_of(self, other: Covariance, values: Map) -> Map:
+    def inverse_of(self, other: Covariance, values: Vector) -> Vector:
         """Give Σ⁻¹ v at these pixels, ``(n,)``, for a v that is zero except at other pixels.
 
         Parameters
@@ -130,7 +103,7 @@ class Covariance:
             v, at the pixels of ``other``.
         """
         alm = other._rings.adjoint(values, other.weights, self.gain.size - 1)
-        smooth = self._rings.synthesis(filtered(alm, self.gain), self.weights)
+        smooth = self._rings.synthesis(self._rings.filtered(alm, self.gain), self.weights)
         if other._pixels is not None:
             smooth *= -self.area / self.variance
             return smooth
@@ -142,16 +115,16 @@ class Covariance:
         new.signal_cl, new.gain = signal_cl, self._gain(signal_cl)
         return new
 
-    def _inverse(self, smooth: Map, values: Map) -> Map:
+    def _inverse(self, smooth: Vector, values: Vector) -> Vector:
         """Give Σ⁻¹ v from W Y g Yᵀ W v, which is overwritten."""
         smooth *= -self.area
-        for start in range(0, values.size, _AT_ONCE):
+        for start in range(0, len(values), _AT_ONCE):
             here = slice(start, start + _AT_ONCE)
             smooth[here] += self.weights[here] * values[here]
         smooth /= self.variance
         return smooth
 
-    def tapered(self, values: Map, fl: Map, factor: Factor) -> Map:
+    def tapered(self, values: Vector, fl: Map, factor: Vector) -> Vector:
         """Give F Y f Yᵀ F v, ``(n,)``, with a diagonal F, ``(n,)``, and f, ``(lmax + 1,)``."""
         alm = self._rings.adjoint(values, factor, fl.size - 1)
-        return self._rings.synthesis(filtered(alm, fl), factor)
+        return self._rings.synthesis(self._rings.filtered(alm, fl), factor)

@@ -38,6 +38,12 @@ _PIXELS = 2**24
 _LONG = 2_000_000
 
 
+def filtered(alm: Alm, fl: Map) -> Alm:
+    """Multiply a_lm by f_l in place; ``fl`` is ``(lmax + 1,)``."""
+    _almxfl(alm, fl, alm)
+    return alm
+
+
 class Rings:
     """Transforms of maps that are known, or needed, only at some pixels.
 
@@ -53,6 +59,8 @@ class Rings:
     threads
         Number of threads; 0 for all cores.
     """
+
+    filtered = staticmethod(filtered)
 
     def __init__(self, nside: int, pixels: NDArray[np.int64], *, threads: int = 0) -> None:
         table = {key: np.asarray(value) for key, value in rings(check_nside(nside)).items()}
@@ -114,12 +122,6 @@ class Rings:
                 collect(sky[0], factor[part], self._index[part], out[part])
             sky[:] = 0.0
         return out
-
-
-def filtered(alm: Alm, fl: Map) -> Alm:
-    """Multiply a_lm by f_l in place; ``fl`` is ``(lmax + 1,)``."""
-    _almxfl(alm, fl, alm)
-    return alm
 
 
 def almxfl(alm: Alm, fl: NDArray[np.float64]) -> Alm:

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from skyfill.files.cache import Kept
 from skyfill.gaussian import Certificate, Solver
+from skyfill.harmonics import device_for
 from skyfill.healpix.arrays import as_map
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes import UnusableSkyError
@@ -134,6 +135,7 @@ class Setup:
             noise_variance=self.noise_variance,
             threads=self.options.threads,
             kept=self.kept,
+            device=device_for(self.options.device),
         )
         self.progress.done(str(solver))
         return solver

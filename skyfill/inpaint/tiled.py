@@ -11,12 +11,21 @@ from numpy.typing import NDArray
 
 from skyfill.flatsky import TileField
 from skyfill.gaussian.blocks import affordable
-from skyfill.gaussian.memory import block_bytes, fits, polish_bytes, wide_bytes
+from skyfill.gaussian.memory import block_bytes, fits, polish_bytes, solve_bytes, wide_bytes
+from skyfill.harmonics import device_for
 from skyfill.holes.runs import Runs
 from skyfill.inpaint.exact import ExactMethod, exact_bytes
 from skyfill.inpaint.fills import PROGRAM, Fill, Method, Pace, Setup
 from skyfill.inpaint.options import FillOptions
-from skyfill.mosaic import FlatEngine, Mosaic, TileMean, count_tiles, tiles_bytes, usual_polish
+from skyfill.mosaic import (
+    FlatEngine,
+    Mosaic,
+    TileMean,
+    count_tiles,
+    polishes_wide,
+    tiles_bytes,
+    usual_polish,
+)
 from skyfill.vae.memory import LEFT, MOST_CPU, TORCH, batch_bytes
 
 if TYPE_CHECKING:
@@ -51,6 +60,16 @@ class TileMethod(Method):
     def _every(self) -> bool:
         """Whether all holes are polished together."""
         return self.mapped or self.nside <= self.options.mosaic.polished_nside
+
+    @property
+    def _wide(self) -> bool:
+        """Whether wide holes are polished on their own rings."""
+        return not self._every and polishes_wide(self.nside, self.options.mosaic)
+
+    @property
+    def _solves(self) -> bool:
+        """Whether polish is as large as an exact solve: of all holes, above its usual Nside."""
+        return self.mapped and self.nside > self.options.mosaic.polished_nside
 
     @property
     def exact(self) -> bool:
@@ -92,6 +111,7 @@ class TileMethod(Method):
             threads=self.options.threads,
             progress=setup.progress,
             kept=setup.kept,
+            device=device_for(self.options.device),
         )
         return mosaic, None if mosaic.whole else card
 
@@ -117,7 +137,9 @@ class TileMethod(Method):
         if not self.polish(holes):
             return tiling
         small = sizes[affordable(sizes)]
-        law = wide_bytes if "wide" in tiles and not self._every else polish_bytes
+        law = wide_bytes if "wide" in tiles and self._wide else polish_bytes
+        if self._solves:
+            law = solve_bytes
         solver = 8.0 * 12 * self.nside**2 + block_bytes(small)[0]
         polishing = PROGRAM + TORCH + LEFT + law(self.nside, holes, small)
         return max(tiling + solver, polishing)
@@ -127,7 +149,9 @@ class TileMethod(Method):
         if self._whole:
             return ExactMethod(self.options, self.nside).seconds(maps, tiles, polish)
         total = super().seconds(maps, tiles, polish)
-        if not polish or "wide" not in tiles or self._every:
+        if polish and self._solves:
+            return total + ExactMethod(self.options, self.nside).seconds(maps, tiles, polish)
+        if not polish or "wide" not in tiles or not self._wide:
             return total
         first, further = (pace.seconds(self.nside, 0) for pace in _WIDE)
         return total + first + (maps - 1) * further

@@ -1,7 +1,14 @@
 """Compute the posterior mean of a map from tiles and a coarse solve of the whole sphere."""
 
 from skyfill.mosaic.config import MosaicConfig
-from skyfill.mosaic.mosaic import Mosaic, count_tiles, planned_regions, usual_polish, wide_holes
+from skyfill.mosaic.mosaic import (
+    Mosaic,
+    count_tiles,
+    planned_regions,
+    polishes_wide,
+    usual_polish,
+    wide_holes,
+)
 from skyfill.mosaic.tileset import (
     AT_ONCE,
     FlatEngine,
@@ -20,6 +27,7 @@ __all__ = [
     "count_tiles",
     "pixel_size",
     "planned_regions",
+    "polishes_wide",
     "tile_field",
     "tiles_bytes",
     "usual_polish",

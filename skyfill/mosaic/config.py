@@ -34,9 +34,12 @@ class MosaicConfig:
         Largest Nside at which all holes are polished together, with corrections. Above it, wide
         holes are polished without corrections and on their own rings only; small holes are then
         filled again by their blocks.
+    wide_nside
+        Largest Nside at which wide holes are polished, if ``polish`` is None: beyond, polish would
+        take several times as long as the tiles.
     near
         Observed pixels within this distance of a hole (in HEALPix pixels) are gathered a second
-        time; 0 for one pass only. None: 8 without polish, 0 with polish.
+        time; 0 for one pass only. None: 0 where wide holes are polished, else 8.
     rim
         If only some holes are filled: other unobserved pixels within this distance of a filled one
         (in HEALPix pixels) get tiles, too. Polish needs values there.
@@ -60,6 +63,7 @@ class MosaicConfig:
     small: float = 20.0
     polish: int | None = None
     polished_nside: int = 512
+    wide_nside: int = 2048
     near: float | None = None
     rim: float = 64.0
     threshold: float = 0.9

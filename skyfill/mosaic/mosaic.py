@@ -47,7 +47,14 @@ from skyfill.mosaic.tileset import FlatEngine, TileMean, TileSet, pixel_size, pl
 from skyfill.prior import Prior
 from skyfill.progress import Progress, Silent
 
-__all__ = ["Mosaic", "count_tiles", "planned_regions", "usual_polish", "wide_holes"]
+__all__ = [
+    "Mosaic",
+    "count_tiles",
+    "planned_regions",
+    "polishes_wide",
+    "usual_polish",
+    "wide_holes",
+]
 
 #: Without polish: distance from a hole, in HEALPix pixels, within which data are gathered twice.
 _NEAR = 8.0
@@ -94,6 +101,8 @@ class Mosaic:
         Receives the stages.
     kept
         Cache for arrays that depend only on mask and prior.
+    device
+        Torch device of the coarse level and of polish; None for the CPU.
 
     Attributes
     ----------
@@ -121,6 +130,7 @@ class Mosaic:
         threads: int = 0,
         progress: Progress | None = None,
         kept: Kept | None = None,
+        device: str | None = None,
     ) -> None:
         observed = as_mask(observed, taker="Mosaic")
         self._observed = observed
@@ -134,6 +144,7 @@ class Mosaic:
         self._signal = freed(prior.signal_cl()) if marginal else prior.signal_cl()
         self._config = config or MosaicConfig()
         self._threads = threads
+        self._device = device
         self._progress = progress or Silent()
         self._nside = nside_of(observed, "observed")
         self._sets: dict[str, TileSet] = {}
@@ -166,7 +177,8 @@ class Mosaic:
         again = None
         near = self._config.near
         if near is None:
-            near = 0.0 if self.polish else _NEAR
+            wide_too = every or polishes_wide(self._nside, self._config)
+            near = 0.0 if self.polish and wide_too else _NEAR
         if near:
             again = ~grow(observed, near * pixel_size(self._nside))
         coarse = self._config.coarse_nside > 0
@@ -196,8 +208,10 @@ class Mosaic:
                 noise_variance=self._total_noise(),
                 steps=steps,
                 every=every,
+                wide=polishes_wide(self._nside, self._config),
                 near=self._near,
                 threads=self._threads,
+                device=self._device,
                 kept=self._kept,
                 progress=self._progress,
             )
@@ -285,6 +299,7 @@ class Mosaic:
                 marginal=self._marginal,
                 noise_variance=self._noise,
                 threads=self._threads,
+                device=self._device,
             )
         solution = self._coarse.mean(
             values, tolerance=0.1 * self._config.tolerance, progress=self._progress
@@ -322,6 +337,7 @@ class Mosaic:
                 noise_variance=self._coarse_noise(model, share),
                 threads=self._threads,
                 kept=self._kept,
+                device=self._device,
             )
         every = self._polisher is not None and self._every
         tolerance = self._config.tolerance * (_ROUGH if every else 1.0)
@@ -432,6 +448,11 @@ def usual_polish(nside: int, config: MosaicConfig) -> int:
     if config.polish is not None:
         return config.polish
     return _POLISH if nside <= config.polished_nside else _WIDE_POLISH
+
+
+def polishes_wide(nside: int, config: MosaicConfig) -> bool:
+    """Whether polish includes the wide holes."""
+    return nside <= config.wide_nside or config.polish is not None
 
 
 def count_tiles(

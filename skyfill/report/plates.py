@@ -136,8 +136,8 @@ def hardest(observed: ArrayLike, count: int) -> list[tuple[int, float]]:
 #: What the error bars of the filled sky are: without and with the prior's share.
 _ERRORS = (
     (
-        "The filled sky's error bars are those of a whole sky that was observed: its holes hold the "
-        "prior's power, so they are no errors of a measurement. skyfill spectrum gives these."
+        "The filled sky's error bars are those of a whole sky that was observed: its holes hold "
+        "the prior's power, so they are no errors of a measurement. skyfill spectrum gives these."
     ),
     "The filled sky's error bars allow for the part that follows from the prior.",
 )

@@ -127,7 +127,8 @@ def write(
     """Write FITS, npz or ECSV, by the ending of the name."""
     if fspath(path).lower().endswith(".npz"):
         with atomic_write(path, overwrite) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, **columns_of(comparison), **arrays_of(comparison))
+            arrays: dict[str, Any] = {**columns_of(comparison), **arrays_of(comparison)}
+            np.savez(stream, **arrays)
         return
     table = table_of(comparison)
     if fspath(path).lower().endswith(FITS):

@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from skyfill import harmonics
 from skyfill.gaussian import cholesky
-from skyfill.gaussian.blocks import HoleBlocks
+from skyfill.gaussian.blocks import HoleBlocks, Kernel
 from skyfill.harmonics import Covariance
 from skyfill.holes import disc_pixels
 from skyfill.prior import ARCMIN, Prior, lcdm
@@ -27,9 +27,10 @@ def blocks_of(radii, threads):
     pixels = np.sort(np.concatenate(discs))
     weights = harmonics.pixel_weights(NSIDE)
     noise = KNOWN.white_cl * weights.size / (4 * np.pi)
-    covariance = Covariance(weights, KNOWN.signal_cl()[:97], noise, pixels=pixels, threads=1)
+    covariance = Covariance(weights, KNOWN.signal_cl()[:97], noise, pixels=pixels)
     holes = [np.searchsorted(pixels, disc) for disc in discs]
-    return HoleBlocks(covariance, NSIDE, pixels, holes, threads=threads), covariance, pixels
+    kernel = Kernel(covariance, covariance.weights, NSIDE, pixels, holes)
+    return HoleBlocks(kernel, threads=threads), covariance, pixels
 
 
 def in_turn(do, values):
@@ -51,7 +52,7 @@ def test_factors_are_the_same_for_any_number_of_threads(large, tile, monkeypatch
     for threads, of_blas in ((1, 1), (1, 2), (2, 2), (5, 4)):
         with threadpool_limits(of_blas, user_api="blas"):
             blocks, *_ = blocks_of(radii, threads)
-            assert max(hole.size for hole in blocks.holes) > 500
+            assert max(hole.size for hole in blocks.kernel.holes) > 500
             found.append((np.concatenate(blocks._factors), blocks.variance()))
     for factors, variance in found[1:]:
         assert np.array_equal(factors, found[0][0])
@@ -63,7 +64,7 @@ def test_a_block_times_its_factors_inverse_is_one():
     rows = np.random.default_rng(0).choice(pixels.size, 5, replace=False)
     solution = np.zeros(pixels.size)
     variance = blocks.variance()
-    for hole in blocks.holes:
+    for hole in blocks.kernel.holes:
         matrix = np.empty((hole.size, hole.size))
         for column, pixel in enumerate(hole):
             unit = np.zeros(pixels.size)

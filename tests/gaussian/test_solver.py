@@ -325,7 +325,7 @@ def test_pinning_is_woodburys_identity(few):
     cl = np.concatenate([few, lcdm(23)[2:]])
     weights = harmonics.pixel_weights(16, threads=1)
     pixels = np.flatnonzero(np.random.default_rng(4).uniform(size=NPIX) < 0.1)
-    options = {"pixels": pixels, "threads": 1}
+    options = {"pixels": pixels}
     known = Covariance(weights, cl, 500.0, **options)
     # What is brighter than the quadrupole is not forbidden, and left alone.
     lit = np.maximum(cl, np.where(np.arange(cl.size) < 2, unpinned(cl), 0))

@@ -153,6 +153,24 @@ def test_large_maps_are_polished_in_wide_holes_and_in_small_ones(observed, monke
         assert last < 1.01 * after  # blocks have no further to go
 
 
+def test_the_largest_maps_are_polished_in_small_holes_only(observed, monkeypatch):
+    """Beyond ``wide_nside``, unless a number of iterations is asked for."""
+    monkeypatch.setattr(solver, "affordable", lambda sizes: sizes < 200)
+    prior = Prior(NSIDE, lcdm(), fwhm=80 * ARCMIN, noise_uk_arcmin=400.0)
+    sky = draw(prior, seed=1, threads=1)
+    best = Solver(observed, signal_cl=freed(prior.signal_cl()), noise_cl=prior.white_cl, threads=1)
+    exact = best.mean(sky, tolerance=1e-4).fill
+    wide = wide_holes(observed, 7.5 * hp.nside2resol(NSIDE))[~observed]
+    beyond = {"polished_nside": 0, "wide_nside": NSIDE // 2}
+    none, some, asked = (
+        np.abs(mosaic_of(observed, prior=prior, config=beyond | more).mean(sky) - exact)
+        for more in ({"polish": 0}, {}, {"polish": 5})
+    )
+    np.testing.assert_allclose(np.mean(some[wide] ** 2), np.mean(none[wide] ** 2), rtol=0.01)
+    assert np.mean(some[~wide] ** 2) < 0.5 * np.mean(none[~wide] ** 2)
+    assert np.mean(asked[wide] ** 2) < 0.3 * np.mean(some[wide] ** 2)
+
+
 def test_blocks_take_the_place_of_tiles(observed, truth, exact, monkeypatch):
     """Small holes have no tiles then, and are nearer to the exact mean than polish brings tiles."""
     monkeypatch.setattr(solver, "affordable", lambda sizes: sizes < 200)

@@ -1,0 +1,111 @@
+"""Operations on vectors of pixels: arrays of float64, or tensors on a device."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skyfill.healpix.jit import compiled
+
+__all__ = ["Vector", "advance", "copied", "dot", "project_out", "rms", "turn", "zeros_like"]
+
+Map = NDArray[np.float64]
+Vector = Any  # an array, or a tensor; which one decides where the work is done
+
+
+def _is_array(values: Vector) -> bool:
+    return isinstance(values, np.ndarray)
+
+
+def zeros_like(values: Vector) -> Vector:
+    """Return a vector of zeros."""
+    return (
+        np.zeros_like(values) if isinstance(values, np.ndarray) else values.new_zeros(len(values))
+    )
+
+
+def copied(values: Vector) -> Vector:
+    """Copy a vector."""
+    return values.copy() if _is_array(values) else values.clone()
+
+
+def dot(a: Vector, b: Vector) -> float:
+    """Compute a dot product."""
+    return float(_dot(a, b) if _is_array(a) else a @ b)
+
+
+def rms(values: Vector) -> float:
+    """Compute the root mean square."""
+    return float(np.sqrt(dot(values, values) / len(values)))
+
+
+def advance(x: Vector, rest: Vector, direction: Vector, image: Vector, step: float) -> float:
+    """Take a step along a direction: x grows, its residual shrinks; return the direction's rms."""
+    if _is_array(x):
+        return float(_advance(x, rest, direction, image, step))
+    x.add_(direction, alpha=step)
+    rest.sub_(image, alpha=step)
+    return rms(direction)
+
+
+def turn(direction: Vector, z: Vector, factor: float) -> None:
+    """Replace the direction by z + factor * direction."""
+    if _is_array(z):
+        _turn(direction, z, factor)
+    else:
+        direction.mul_(factor).add_(z)
+
+
+def project_out(out: Vector, values: Vector, modes: Vector, inverse: Vector) -> None:
+    """Subtract modesᵀ (inverse (modes values)), in place."""
+    if _is_array(out):
+        _project_out(out, values, modes, inverse)
+    else:
+        out.sub_((inverse @ (modes @ values)) @ modes)
+
+
+# Without BLAS: its idle threads would slow down the transforms.
+
+
+@compiled
+def _dot(a: Map, b: Map) -> float:
+    total = 0.0
+    for i in range(a.size):
+        total += a[i] * b[i]
+    return total
+
+
+@compiled
+def _advance(x: Map, rest: Map, direction: Map, image: Map, step: float) -> float:
+    """Do all in one pass through memory."""
+    total = 0.0
+    for i in range(x.size):
+        x[i] += step * direction[i]
+        rest[i] -= step * image[i]
+        total += direction[i] * direction[i]
+    return math.sqrt(total / x.size)
+
+
+@compiled
+def _turn(direction: Map, z: Map, factor: float) -> None:
+    for i in range(z.size):
+        direction[i] = z[i] + factor * direction[i]
+
+
+@compiled
+def _project_out(out: Map, values: Map, modes: Map, inverse: Map) -> None:
+    count = inverse.shape[0]
+    products = np.zeros(count)
+    for i in range(values.size):
+        for k in range(count):
+            products[k] += modes[k, i] * values[i]
+    factors = np.zeros(count)
+    for k in range(count):
+        for j in range(count):
+            factors[k] += inverse[k, j] * products[j]
+    for i in range(values.size):
+        for k in range(count):
+            out[i] -= factors[k] * modes[k, i]

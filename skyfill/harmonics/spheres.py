@@ -1,0 +1,269 @@
+"""The transforms that a solver uses: ducc0's on arrays, or a device's on tensors.
+
+A `Sphere` decides where the work is done and what its vectors are: arrays of numpy, or tensors of
+torch that stay on a device. Code above it does arithmetic on these vectors and indexes them by
+other vectors, which both kinds understand.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skyfill.harmonics.sphere import adjoint, adjoint_of, parts_of, synthesis
+from skyfill.harmonics.transforms import Rings, almxfl, filtered
+
+if TYPE_CHECKING:
+    from skyfill.harmonics.torchsphere import TorchSphere
+
+__all__ = [
+    "DeviceSphere",
+    "DuccSphere",
+    "Sphere",
+    "Vector",
+    "device_for",
+    "device_memory",
+    "sphere_on",
+]
+
+Alm = NDArray[np.complex128]
+Map = NDArray[np.float64]
+Vector = Any  # an array, or a tensor
+
+#: Compute capabilities of GPUs with a rate of 1/2 in float64.
+_DOUBLE = ((6, 0), (7, 0), (8, 0), (9, 0), (10, 0))
+#: Exists on Linux where NVIDIA's driver is loaded.
+_DRIVER = Path("/proc/driver/nvidia/version")
+
+
+class Pixels(Protocol):
+    """Transforms to and from some pixels."""
+
+    def adjoint(self, values: Vector, factor: Vector, lmax: int) -> Vector:
+        """Give Yᵀ F v, with v ``(n,)`` and the diagonal F ``(n,)``."""
+
+    def synthesis(self, alm: Vector, factor: Vector) -> Vector:
+        """Give F Y a at the pixels, ``(n,)``."""
+
+    def filtered(self, alm: Vector, fl: Map) -> Vector:
+        """Multiply a_lm by f_l; ``alm`` may be overwritten."""
+
+
+class Sphere(Protocol):
+    """Transforms of maps of one resolution, and the vectors that they take."""
+
+    def vector(self, array: NDArray[Any]) -> Vector:
+        """Give an array as a vector."""
+
+    def array(self, vector: Vector) -> NDArray[Any]:
+        """Give a vector as an array."""
+
+    def synthesis(self, alm: Vector) -> Vector:
+        """Give Y a, ``(npix,)``."""
+
+    def adjoint(self, values: Vector, lmax: int) -> Vector:
+        """Give Yᵀ v, without weights."""
+
+    def almxfl(self, alm: Vector, fl: Map) -> Vector:
+        """Multiply a_lm by f_l, ``(lmax + 1,)``, on the host."""
+
+    def pixels(self, chosen: NDArray[np.int64] | None) -> Pixels:
+        """Give the transforms to and from some pixels, RING, increasing; None for all."""
+
+
+class _Whole:
+    """Transforms of whole maps, with the methods of `Rings`."""
+
+    filtered = staticmethod(filtered)
+
+    def __init__(self, nside: int, threads: int) -> None:
+        self._nside = nside
+        self._threads = threads
+
+    def adjoint(self, values: Map, factor: NDArray[Any], lmax: int) -> Alm:
+        return adjoint_of(
+            lambda part: values[part] * factor[part],
+            self._nside,
+            lmax=lmax,
+            threads=self._threads,
+        )
+
+    def synthesis(self, alm: Alm, factor: NDArray[Any]) -> Map:
+        out = np.empty(factor.size)
+        for part, sky in parts_of(alm, self._nside, threads=self._threads):
+            np.multiply(sky, factor[part], out=out[part])
+        return out
+
+
+class DuccSphere:
+    """ducc0's transforms; vectors are arrays.
+
+    Parameters
+    ----------
+    nside
+        Resolution of the maps.
+    threads
+        Number of threads; 0 for all there are.
+    """
+
+    def __init__(self, nside: int, threads: int = 0) -> None:
+        self._nside = nside
+        self._threads = threads
+
+    def vector(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return the array itself."""
+        return array
+
+    array = vector
+
+    def synthesis(self, alm: Alm) -> Map:
+        """Give Y a, ``(npix,)``."""
+        return synthesis(alm, self._nside, threads=self._threads)
+
+    def adjoint(self, values: Map, lmax: int) -> Alm:
+        """Give Yᵀ v, without weights."""
+        return adjoint(values, lmax=lmax, threads=self._threads)
+
+    def almxfl(self, alm: Alm, fl: Map) -> Alm:
+        """Multiply a_lm by f_l, ``(lmax + 1,)``."""
+        return almxfl(alm, fl)
+
+    def pixels(self, chosen: NDArray[np.int64] | None) -> Pixels:
+        """Give the transforms to and from some pixels, RING, increasing; None for all."""
+        if chosen is None:
+            return _Whole(self._nside, self._threads)
+        return Rings(self._nside, chosen, threads=self._threads)
+
+
+class _DevicePixels:
+    """Transforms on a device to and from some pixels, with the methods of `Rings`."""
+
+    def __init__(self, sphere: DeviceSphere, chosen: Vector | None) -> None:
+        self._sphere = sphere
+        self._chosen = chosen
+
+    def adjoint(self, values: Vector, factor: Vector, lmax: int) -> Vector:
+        values = factor * values
+        if self._chosen is not None:
+            sky = values.new_zeros(self._sphere.npix)
+            sky[self._chosen] = values
+            values = sky
+        return self._sphere.adjoint(values, lmax)
+
+    def synthesis(self, alm: Vector, factor: Vector) -> Vector:
+        sky = self._sphere.synthesis(alm)
+        return factor * (sky if self._chosen is None else sky[self._chosen])
+
+    def filtered(self, alm: Vector, fl: Map) -> Vector:
+        return self._sphere.almxfl(alm, fl)
+
+
+class DeviceSphere:
+    """Transforms on a device; vectors are tensors of float64 that stay there.
+
+    Parameters
+    ----------
+    transforms
+        The transforms, for the largest lmax in use.
+    """
+
+    def __init__(self, transforms: TorchSphere) -> None:
+        self._transforms = transforms
+        self.device = transforms.device
+        self.npix = 12 * transforms.nside**2
+
+    def vector(self, array: NDArray[Any]) -> Vector:
+        """Copy an array to the device."""
+        import torch
+
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+
+    def array(self, vector: Vector) -> NDArray[Any]:
+        """Copy a tensor from the device."""
+        return np.asarray(vector.cpu().numpy())
+
+    def synthesis(self, alm: Vector) -> Vector:
+        """Give Y a, ``(npix,)``."""
+        return self._transforms.synthesis(alm)
+
+    def adjoint(self, values: Vector, lmax: int) -> Vector:
+        """Give Yᵀ v, without weights."""
+        return self._transforms.adjoint(values, lmax)
+
+    def almxfl(self, alm: Vector, fl: Map) -> Vector:
+        """Multiply a_lm by f_l, ``(lmax + 1,)``."""
+        from skyfill.harmonics.torchsphere import almxfl
+
+        return almxfl(alm, self.vector(fl))
+
+    def pixels(self, chosen: NDArray[np.int64] | None) -> Pixels:
+        """Give the transforms to and from some pixels, RING, increasing; None for all."""
+        return _DevicePixels(self, None if chosen is None else self.vector(chosen))
+
+
+def device_for(name: str) -> str | None:
+    """Choose where solvers work, by the name of a torch device.
+
+    ``auto`` takes a GPU of NVIDIA whose rate in float64 is half of that in float32, as those of
+    data centres have it (A100, H100, H200, B200). On others, with a rate of 1/64, the CPU is
+    faster. torch is not imported if there is no such GPU.
+
+    Returns
+    -------
+    The device; None for the CPU, with ducc0. That is so for ``cpu``, and for devices that have no
+    float64 (``mps``).
+    """
+    kind = name.partition(":")[0]
+    if kind not in ("auto", "cuda") or find_spec("triton") is None:
+        return None
+    if kind == "auto" and "torch" not in sys.modules and not _DRIVER.exists():
+        return None
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    if kind == "auto":
+        return "cuda" if torch.cuda.get_device_capability() in _DOUBLE else None
+    return name
+
+
+def device_memory(device: str, nside: int, lmax: int) -> tuple[float, float]:
+    """Return the bytes that transforms take on a device, and those that are free there."""
+    import torch
+
+    from skyfill.harmonics.torchsphere import bytes_needed
+
+    where = torch.device(device)
+    free = float("inf")
+    if where.type == "cuda":
+        kept = torch.cuda.memory_reserved(where) - torch.cuda.memory_allocated(where)
+        free = float(torch.cuda.mem_get_info(where)[0] + kept)
+    return float(bytes_needed(nside, lmax)), free
+
+
+@lru_cache(maxsize=2)
+def _device_sphere(device: str, nside: int, lmax: int) -> DeviceSphere:
+    from skyfill.harmonics.torchsphere import TorchSphere
+
+    return DeviceSphere(TorchSphere(nside, lmax, device=device))
+
+
+def sphere_on(device: str | None, nside: int, lmax: int, *, threads: int = 0) -> Sphere:
+    """Give the transforms on a device; the last ones made are kept.
+
+    Parameters
+    ----------
+    device
+        A torch device with float64; None for ducc0 on the CPU, without torch.
+    nside, lmax
+        Resolution and largest multipole.
+    threads
+        Number of threads of ducc0; 0 for all there are.
+    """
+    return DuccSphere(nside, threads) if device is None else _device_sphere(device, nside, lmax)

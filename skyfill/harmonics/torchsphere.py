@@ -1,0 +1,243 @@
+"""Spherical harmonic transforms of HEALPix maps in torch, in float64, on a GPU.
+
+The Legendre stage runs in Triton kernels (`legendre_gpu`), the Fourier stage in torch.fft. On a CPU
+the same formulas run in numba and torch: slower than ducc0, and there for whatever is built on the
+class to be tested without a GPU. No atomic additions: the same input gives the same bits.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from skyfill.harmonics import legendre
+from skyfill.harmonics.fourier import RingFourier, row_lengths
+from skyfill.healpix.checks import check_nside
+
+__all__ = ["TorchSphere", "almxfl", "bytes_needed"]
+
+#: Tables of a plan that the device keeps.
+_TABLES = ("x", "x2", "first", "a", "b", "even", "next_even", "odd", "start", "p", "before")
+#: Largest lmax: to here m fits the digits of the plan's logarithms and a launch's second axis.
+_LARGEST = 32767
+#: Largest Nside: to here squares of pixel numbers in a ring fit 32 bits.
+_FINEST = 16384
+#: Sums over rings of one order that are kept apart and added at the end.
+PARTIAL_SUMS = 4
+
+
+class TorchSphere:
+    """Transforms between alm and a whole HEALPix map, resident on one device.
+
+    Parameters
+    ----------
+    nside
+        Resolution.
+    lmax
+        Largest multipole of the tables; transforms take any up to it.
+    device
+        Where tensors live and the work is done: ``"cuda"``, ``"cuda:1"`` or ``"cpu"``.
+
+    Raises
+    ------
+    ValueError
+        ``nside`` is not a power of two, or ``lmax`` is out of range.
+
+    Notes
+    -----
+    alm are ``(nalm,)`` complex128 in healpy's order with mmax = lmax, maps ``(npix,)`` float64 in
+    RING order. Imaginary parts of m = 0 are not read. One plan serves one thread at a time.
+    """
+
+    def __init__(self, nside: int, lmax: int, *, device: str | torch.device = "cuda") -> None:
+        self.nside = check_nside(nside)
+        if not 0 <= lmax <= _LARGEST:
+            raise ValueError(f"`lmax={lmax}`: expected 0 to {_LARGEST}")
+        self.lmax = lmax
+        if self.nside > _FINEST:
+            raise ValueError(f"`nside={nside}`: the transforms in torch go up to {_FINEST}")
+        self.device = torch.empty(0, device=device).device  # "cuda" gets its number
+        self._plan = legendre.plan(nside, lmax)
+        self._kernels: Any = None
+        if self.device.type == "cuda" or os.environ.get("TRITON_INTERPRET") == "1":
+            from skyfill.harmonics import legendre_gpu
+
+            self._kernels = legendre_gpu
+            self._tables = {
+                name: torch.from_numpy(getattr(self._plan, name)).to(self.device)
+                for name in _TABLES
+            }
+        mlim = torch.from_numpy(self._plan.mlim).to(self.device)
+        self._mlim = mlim
+        self.fourier = RingFourier(nside, lmax, mlim, kernels=self._kernels is not None)
+        self.leg = torch.zeros(
+            2, self._plan.rings, lmax + 1, dtype=torch.complex128, device=self.device
+        )
+
+    def synthesis(self, alm: Tensor) -> Tensor:
+        """Sum harmonics on the pixel centres, Y a.
+
+        Parameters
+        ----------
+        alm
+            ``(nalm,)`` complex128, healpy's order, of any lmax up to the plan's.
+
+        Returns
+        -------
+            ``(npix,)`` float64, RING.
+        """
+        lmax = self._lmax_of(alm)
+        with self._current():
+            self.to_leg(alm.resolve_conj().contiguous(), lmax)
+            return self.fourier.to_map(self.leg, lmax)
+
+    def adjoint(self, values: Tensor, lmax: int | None = None) -> Tensor:
+        """Apply the transpose of `synthesis`, Yᵀ d: a plain sum over pixels, without weights.
+
+        Parameters
+        ----------
+        values
+            ``(npix,)`` float64, RING.
+        lmax
+            Largest multipole of the result; the plan's if not given.
+
+        Returns
+        -------
+            ``(nalm,)`` complex128.
+        """
+        lmax = self.lmax if lmax is None else lmax
+        if not 0 <= lmax <= self.lmax:
+            raise ValueError(f"`lmax={lmax}`: this plan holds multipoles up to {self.lmax}")
+        if values.shape != (12 * self.nside**2,) or values.dtype != torch.float64:
+            raise ValueError(
+                f"`values`: expected ({12 * self.nside**2},) float64, "
+                f"got {tuple(values.shape)} {values.dtype}"
+            )
+        self._same_device(values, "values")
+        with self._current():
+            self.fourier.to_leg(values.contiguous(), self.leg, lmax)
+            return self.from_leg(lmax)
+
+    def _same_device(self, tensor: Tensor, name: str) -> None:
+        if tensor.device != self.device:
+            raise ValueError(f"`{name}`: it is on {tensor.device}, the plan on {self.device}")
+
+    def _current(self) -> AbstractContextManager[object]:
+        """Make the device the one on which kernels are launched."""
+        return torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext()
+
+    def filtered(
+        self, values: Tensor, fl: Tensor, factor: Tensor, pixels: Tensor | None = None
+    ) -> Tensor:
+        """Apply F Y f Yᵀ F, with F and f diagonal in pixels and in multipoles.
+
+        Parameters
+        ----------
+        values
+            ``(n,)`` float64, one for each of ``pixels``.
+        fl
+            ``(l + 1,)`` f_l, float64; its length sets the lmax.
+        factor
+            ``(n,)`` F, float64 or float32.
+        pixels
+            ``(n,)`` int64, RING, each once. The whole sphere if not given.
+
+        Returns
+        -------
+            ``(n,)`` float64.
+        """
+        if pixels is None:
+            sky = values * factor
+        else:
+            sky = torch.zeros(12 * self.nside**2, dtype=torch.float64, device=self.device)
+            sky[pixels] = values * factor
+        alm = self.adjoint(sky, len(fl) - 1)
+        del sky
+        sky = self.synthesis(almxfl(alm, fl))
+        return (sky if pixels is None else sky[pixels]) * factor
+
+    def _lmax_of(self, alm: Tensor) -> int:
+        lmax = _lmax(alm.shape[-1])
+        if alm.shape != ((lmax + 1) * (lmax + 2) // 2,) or alm.dtype != torch.complex128:
+            raise ValueError(
+                "`alm`: expected ((lmax + 1)(lmax + 2) / 2,) complex128, "
+                f"got {tuple(alm.shape)} {alm.dtype}"
+            )
+        if lmax > self.lmax:
+            raise ValueError(
+                f"`alm`: its lmax is {lmax}; this plan holds multipoles up to {self.lmax}"
+            )
+        self._same_device(alm, "alm")
+        return lmax
+
+    def to_leg(self, alm: Tensor, lmax: int) -> None:
+        """Do the Legendre stage of `synthesis`: fill ``leg`` up to order ``lmax``."""
+        if self._kernels:
+            coefficients = self._kernels.pack(self._tables, alm, lmax)
+            self._kernels.sums(self._tables, coefficients, self._mlim, self.leg, lmax)
+        else:
+            packed = legendre.packed(self._plan, alm.numpy(), lmax)
+            legendre.sums(self._plan, packed, lmax, self.leg.numpy())
+
+    def from_leg(self, lmax: int) -> Tensor:
+        """Do the Legendre stage of `adjoint`: turn ``leg`` into alm."""
+        if self._kernels:
+            found = self._kernels.adjoint_sums(
+                self._tables, self._mlim, self.leg, lmax, PARTIAL_SUMS
+            )
+            alm: Tensor = self._kernels.unpack(self._tables, found, lmax)
+            return alm
+        found = legendre.adjoint_sums(self._plan, self.leg.numpy(), lmax)
+        return torch.from_numpy(legendre.unpacked(self._plan, found, lmax))
+
+    @property
+    def bytes_kept(self) -> int:
+        """Bytes of the tables and of the buffer between the two stages."""
+        kept = [self.leg, *self.fourier.tables]
+        if self._kernels:
+            kept += self._tables.values()
+        return sum(tensor.numel() * tensor.element_size() for tensor in kept)
+
+
+def _lmax(number: int) -> int:
+    """Give the lmax of so many alm."""
+    return int((2 * number + 0.25) ** 0.5 - 1.5 + 1e-6)
+
+
+def almxfl(alm: Tensor, fl: Tensor) -> Tensor:
+    """Multiply a_lm by f_l on the device; ``fl``, float64, beyond its end counts as zero."""
+    lmax = _lmax(alm.shape[-1])
+    if len(fl) <= lmax:
+        fl = torch.nn.functional.pad(fl, (0, lmax + 1 - len(fl)))
+    return alm * fl[_ell(lmax, alm.device)]
+
+
+@lru_cache(maxsize=4)
+def _ell(lmax: int, device: torch.device) -> Tensor:
+    """Give the l of every alm in healpy's order, int32."""
+    m = torch.arange(lmax + 1, dtype=torch.int32, device=device)
+    order = torch.repeat_interleave(m, lmax + 1 - m)
+    begin = order.to(torch.int64) * (2 * lmax + 1 - order) // 2
+    return (torch.arange(len(order), device=device) - begin).to(torch.int32)
+
+
+def bytes_needed(nside: int, lmax: int) -> int:
+    """Give the largest number of bytes that transforms take on a device, with their tables.
+
+    The map and the alm that a caller passes are not counted; what is returned is.
+    """
+    rings = -(-2 * nside // legendre.TILE) * legendre.TILE
+    number = (lmax + 2) ** 2 // 4 + legendre.STEP * (lmax + 1)
+    orders = (lmax + 1) * rings
+    poles = sum((end - begin) * length for begin, end, length in row_lengths(nside))
+    row = max(((end - begin) * length for begin, end, length in row_lengths(nside)), default=0)
+    kept = 5 * 8 * number + 2 * 8 * orders + 2 * 16 * orders + 16 * poles
+    belt = 4 * nside * (2 * nside + 1)
+    fourier = max(16 * poles + 2 * 16 * row, 2 * 8 * belt + 2 * 8 * belt)
+    legendre_stage = PARTIAL_SUMS * 4 * 8 * number
+    return kept + max(legendre_stage, fourier + 8 * 12 * nside**2)
