@@ -281,6 +281,7 @@ class Solver:
         return (
             f"{small} pixels in small holes, {wide} in wide ones, l up to "
             f"{self.sky.signal_cl.size - 1} of {self.signal_cl.size - 1}"
+            + (f", on {self._sphere.device}" if isinstance(self._sphere, DeviceSphere) else "")
         )
 
     def _tapered(self, wide: Mask, kept: Kept, most: int) -> TaperedBands:

@@ -216,21 +216,29 @@ def device_for(name: str) -> str | None:
 
     Returns
     -------
-    The device; None for the CPU, with ducc0. That is so for ``cpu``, and for devices that have no
-    float64 (``mps``).
+    The device; None for the CPU, with ducc0. That is so for ``cpu``, for devices that have no
+    float64 (``mps``), and without Triton.
+
+    Raises
+    ------
+    ValueError
+        A GPU is asked for, and there is none.
     """
     kind = name.partition(":")[0]
-    if kind not in ("auto", "cuda") or find_spec("triton") is None:
+    if kind not in ("auto", "cuda"):
         return None
     if kind == "auto" and "torch" not in sys.modules and not _DRIVER.exists():
         return None
     import torch
 
     if not torch.cuda.is_available():
-        return None
+        if kind == "auto":
+            return None
+        raise ValueError(f"device {name!r} is not available on this machine; pass `device='cpu'`")
     if kind == "auto":
-        return "cuda" if torch.cuda.get_device_capability() in _DOUBLE else None
-    return name
+        good = torch.cuda.get_device_capability() in _DOUBLE
+        name = "cuda" if good else "cpu"
+    return name if name != "cpu" and find_spec("triton") else None
 
 
 def device_memory(device: str, nside: int, lmax: int) -> tuple[float, float]:

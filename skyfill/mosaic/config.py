@@ -39,7 +39,8 @@ class MosaicConfig:
         take several times as long as the tiles.
     near
         Observed pixels within this distance of a hole (in HEALPix pixels) are gathered a second
-        time; 0 for one pass only. None: 0 where wide holes are polished, else 8.
+        time; 0 for one pass only. None: 0 where wide holes are polished, 4 where only small
+        ones are, else 8.
     rim
         If only some holes are filled: other unobserved pixels within this distance of a filled one
         (in HEALPix pixels) get tiles, too. Polish needs values there.

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from skyfill import harmonics
+from skyfill import Inpainter, harmonics
 from skyfill.gaussian import Solver
 from skyfill.gaussian.blocks import DeviceBlocks, HoleBlocks
 from skyfill.harmonics import spheres
@@ -104,6 +104,20 @@ def test_a_device_without_memory_leaves_the_solve_to_the_cpu(monkeypatch):
 @pytest.mark.parametrize("name", ["cpu", "mps", "xpu"])
 def test_devices_without_float64_leave_the_work_to_ducc0(name):
     assert harmonics.device_for(name) is None
+
+
+def test_a_gpu_that_is_not_there_is_refused_by_name(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match=r"device 'cuda:1' is not available.*pass `device='cpu'`"):
+        harmonics.device_for("cuda:1")
+    with pytest.raises(ValueError, match=r"device 'cuda' is not available"):
+        Inpainter(SKY, MASK, method="gaussian", prior=KNOWN, device="gpu")
+
+
+def test_without_triton_the_cpu_solves(monkeypatch):
+    monkeypatch.setattr(spheres, "find_spec", lambda name: None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert harmonics.device_for("cuda") is None
 
 
 def test_without_a_driver_auto_does_not_ask_torch(monkeypatch, tmp_path):

@@ -161,7 +161,7 @@ def test_the_largest_maps_are_polished_in_small_holes_only(observed, monkeypatch
     best = Solver(observed, signal_cl=freed(prior.signal_cl()), noise_cl=prior.white_cl, threads=1)
     exact = best.mean(sky, tolerance=1e-4).fill
     wide = wide_holes(observed, 7.5 * hp.nside2resol(NSIDE))[~observed]
-    beyond = {"polished_nside": 0, "wide_nside": NSIDE // 2}
+    beyond = {"polished_nside": 0, "wide_nside": NSIDE // 2, "near": 0.0}
     none, some, asked = (
         np.abs(mosaic_of(observed, prior=prior, config=beyond | more).mean(sky) - exact)
         for more in ({"polish": 0}, {}, {"polish": 5})
