@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--nside", type=int, default=64)
     parser.add_argument("--beam-arcmin", type=float, default=70)
     parser.add_argument("--noise-uk-arcmin", type=float, default=150)
-    parser.add_argument("--half-width", type=float, default=0.3, help="of the band, radians")
+    parser.add_argument("--half-width", type=float, default=0.35, help="of the band, radians")
     parser.add_argument("--skies", type=int, default=100)
     parser.add_argument("--method", default="gaussian")
     parser.add_argument("--fit", action="store_true")
