@@ -241,7 +241,7 @@ class _Job:
             filling.write(args, sky, fitter, path, fill, None if mean else index, silent)
             yield fitter.whole(fill)
         return {
-            "prior": theory.as_json(args, fitter.prior),
+            "prior": theory.as_json(args, fitter.prior, fitter.noise),
             "check": None if fitter.plausibility is None else fitter.plausibility.as_dict(),
             "filled": round(float(fitter.holes.mean()), 6),
         }

@@ -173,7 +173,8 @@ def footprint_of(
 def request_of(args: argparse.Namespace, *, maps: int = 1) -> skyfill.plan.Request:
     """Describe the requested fill for the planner."""
     known = not theory.given(args).fits
-    return skyfill.plan.Request.of(options_of(args), known=known, maps=maps)
+    mapped = args.noise_map is not None
+    return skyfill.plan.Request.of(options_of(args), known=known, maps=maps, mapped=mapped)
 
 
 def stay_within(
@@ -246,8 +247,12 @@ def cards_of(
         cards["SFDIPOLE"] = (args.dipole, "treatment of monopole and dipole")
     if fitter.prior is not None:
         cards |= theory.cards(fitter.prior)
-    if args.noise_map is not None:
-        cards["SFNOIMAP"] = (args.noise_map.name, "noise in each pixel, in place of SFNOISE")
+    if args.noise_map is not None and (fitter.noise is None or fitter.noise.used):
+        name = str(reading.name_of_noise(args))
+        cards["SFNOIMAP"] = (name, "noise in each pixel, in place of SFNOISE")
+    if fitter.noise is not None:
+        cards["SFNOISCA"] = (round(fitter.noise.scatter, 4), "scatter of the noise's variance")
+        cards["SFNOIUNI"] = (round(fitter.noise.uniform, 4), "the same if it were uniform")
     if fitter.prior is not None and fitter.prior.quality is not None:
         cards |= theory.quality_cards(fitter.prior.quality)
     if fitter.plausibility is not None:
@@ -301,7 +306,7 @@ def write(
         fitter.holes,
         provenance=cards_of(args, fitter) | {"SFFILL": (kind, "what the holes hold")},
         history=[args.command, f"map {args.map.name}, mask {args.mask.name}"],
-        attached=theory.attached(theory.used(args, fitter.prior)),
+        attached=theory.attached(theory.used(args, fitter.prior, fitter.noise)),
         overwrite=args.overwrite,
     )
     listener.done(f"{path}, {kind}")

@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
         if args.std:
             _write_std(args, sky, fitter, spread, listener)
         # The prior is written last, so that a failed fill leaves nothing behind.
-        theory.save(args, theory.used(args, fitter.prior))
+        theory.save(args, theory.used(args, fitter.prior, fitter.noise))
     if args.json:
         print(json.dumps(_summary(args, sky, fitter, outputs, time.perf_counter() - begun)))
     else:
@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _lines(args: argparse.Namespace, fitter: skyfill.Inpainter, outputs: list[Path]) -> list[str]:
     """Summarise the run in lines of text."""
-    lines = theory.lines(args, fitter.prior)
+    lines = theory.lines(args, fitter.prior, fitter.noise)
     if fitter.plausibility is not None:
         lines.append(f"check    {fitter.plausibility.verdict}: {fitter.plausibility}")
     share = f"{fitter.holes.mean():.2%} of the sky, {int(fitter.holes.sum())} pixels"
@@ -225,7 +225,7 @@ def _summary(
         "nside": sky.nside,
         "filled_pixels": int(fitter.holes.sum()),
         "fsky": 1 - float((~fitter.observed).mean()),
-        "prior": theory.as_json(args, fitter.prior),
+        "prior": theory.as_json(args, fitter.prior, fitter.noise),
         "check": None if fitter.plausibility is None else fitter.plausibility.as_dict(),
         "seconds": round(seconds, 2),
     }

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "AUTO",
     "add_bits",
     "add_map",
     "add_mask",
@@ -34,12 +35,15 @@ __all__ = [
     "known_of",
     "map_of",
     "mask_of",
+    "name_of_noise",
     "noise_of",
     "refuse_without_mask",
     "refuse_without_noise_map",
     "weights_of",
 ]
 
+AUTO = "auto"
+"""In place of the file of a noise map: estimate it."""
 _NEGATIVE = re.compile(r"-(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$")
 _ROTATE = re.compile(r"`skyfill\.rotate_mask\(observed, '.', '(.)'\)`")
 #: Stokes parameters that are filled: temperature, or not named.
@@ -124,9 +128,10 @@ def add_noise_map(parser: argparse.ArgumentParser) -> None:
     """Declare --noise-map and how it is read."""
     parser.add_argument(
         "--noise-map",
-        type=Path,
-        metavar="FILE",
-        help="map of the noise: its standard deviation or variance in every pixel (gaussian only)",
+        type=_noise_map,
+        metavar="FILE|auto",
+        help="map of the noise: its standard deviation or variance in every pixel; auto: estimate "
+        "it from the observed sky, and use it only if the noise varies",
     )
     parser.add_argument(
         "--noise-field",
@@ -216,11 +221,11 @@ def mask_of(
         )
 
 
-def noise_of(args: argparse.Namespace, sky: skyfill.SkyMap) -> NDArray[np.float64] | None:
-    """Read --noise-map: ``(npix,)``, the standard deviation in µK; None without the option."""
+def noise_of(args: argparse.Namespace, sky: skyfill.SkyMap) -> NDArray[np.float64] | str | None:
+    """Read --noise-map: ``(npix,)``, the standard deviation in µK, or auto; None without it."""
     refuse_without_noise_map(args)
-    if args.noise_map is None:
-        return None
+    if args.noise_map is None or args.noise_map == AUTO:
+        return None if args.noise_map is None else AUTO
     _check_among(args, sky, args.mask, args.noise_map)
     with wording.naming(field="--noise-field", unit="--noise-unit"):
         return skyfill.read_noise(
@@ -307,6 +312,8 @@ def refuse_without_noise_map(args: argparse.Namespace) -> None:
     for name, value in given.items():
         if value and args.noise_map is None:
             raise ValueError(f"{name} is an option of the noise map; pass --noise-map as well")
+        if value and args.noise_map == AUTO:
+            raise ValueError(f"--noise-map auto reads no file; drop {name}")
 
 
 def _refuse_polarization(sky: skyfill.SkyMap) -> None:
@@ -332,6 +339,17 @@ def _rotating(mask: Path | None) -> Iterator[None]:
         begin = f"`skyfill mask {shlex.quote(str(mask))} --rotate"
         error.args = (_ROTATE.sub(lambda found: f"{begin} {found[1]} -o OUT`", str(error)),)
         raise
+
+
+def name_of_noise(args: argparse.Namespace) -> str | None:
+    """Name the noise map: the name of its file, or auto; None without the option."""
+    given: Path | str | None = vars(args).get("noise_map")
+    return given.name if isinstance(given, Path) else given
+
+
+def _noise_map(text: str) -> Path | str:
+    """Read the name of a noise map; a file named auto is ./auto."""
+    return AUTO if text == AUTO else Path(text)
 
 
 def _bits(text: str) -> tuple[int, ...]:

@@ -2,7 +2,8 @@
 
 Prints the binned C_ell, its ratio to the theory, residuals in units of the error, and chi² for
 ranges of ell; optionally writes a table and a plot. Several realizations are averaged. With --mask,
-the spectrum of the observed sky alone, corrected for the mask (MASTER), is printed beside.
+the spectrum of the observed sky alone, corrected for the mask (MASTER), is printed beside, and the
+share of the filled sky's power that follows from the prior, with the error that remains.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["configure", "run"]
 
+#: Largest Nside at which the prior's share is measured by two fills of a simulated sky, and their
+#: accuracy in units of its rms: a hundredth changes a share by a ten-thousandth.
+SHARE_NSIDE, SHARE_TOLERANCE = 512, 0.01
 #: Kinds of bins. Repeated here so that --help need not import the library.
 BINNINGS = ("default", "linear", "log", "planck")
 
@@ -112,6 +116,7 @@ def run(args: argparse.Namespace) -> int:
         prior = _prior(args, sky)
         words = skyfill.inpaint.describe_prior(prior)
         listener.done(words)
+        share = _share(args, sky, observed, prior, listener)
         listener.stage("spectrum")
         comparison = skyfill.spectra.compare(
             _skies(args, sky),
@@ -121,6 +126,7 @@ def run(args: argparse.Namespace) -> int:
             observed=observed,
             apodize=math.radians(args.apodize_deg),
             ranges=args.range,
+            prior_share=share,
             settings={
                 "map": ", ".join(path.name for path in args.maps),
                 "column": sky.column,
@@ -180,6 +186,34 @@ def _prior(args: argparse.Namespace, sky: skyfill.SkyMap) -> skyfill.Prior:
     return prior
 
 
+def _share(
+    args: argparse.Namespace,
+    sky: skyfill.SkyMap,
+    observed: NDArray[np.bool_] | NDArray[np.float64] | None,
+    prior: skyfill.Prior,
+    listener: skyfill.Progress,
+) -> NDArray[np.float64] | None:
+    """Give the prior's share of each bin of one filled map; of several their differences tell."""
+    alone = len(args.maps) == 1 and sky.nside <= SHARE_NSIDE
+    if (args.lmax or 0) >= 3 * sky.nside:
+        return None  # refused by the comparison, in its own words
+    if not alone or observed is None or observed.dtype != bool or observed.all():
+        return None
+    listener.stage("prior's share")
+    share = skyfill.fidelity.prior_share(
+        prior,
+        observed,
+        lmax=args.lmax,
+        bins=args.bins or args.binning,
+        method="gaussian",
+        tolerance=SHARE_TOLERANCE,
+        accept=True,
+        threads=args.threads or 0,
+    )
+    listener.done(f"{share.min():.0%} to {share.max():.0%} of a bin's power, from two fills")
+    return share
+
+
 def _mask(
     args: argparse.Namespace, sky: skyfill.SkyMap
 ) -> NDArray[np.bool_] | NDArray[np.float64] | None:
@@ -223,6 +257,9 @@ def _as_text(comparison: skyfill.SpectrumComparison) -> str:
     """Write the bins and the tests as a table."""
     lines = ["   ell range        C_ell [µK²]   sky/theory   residual [σ]"]
     bands = [comparison.full]
+    share, error = comparison.full.prior_share, comparison.full.error
+    if share is not None:
+        lines[0] += "   prior's share     error [µK²]"
     if comparison.cut is not None:
         lines[0] += "     cut sky: C_ell   sky/theory   residual [σ]"
         bands.append(comparison.cut)
@@ -233,7 +270,10 @@ def _as_text(comparison: skyfill.SpectrumComparison) -> str:
             f"{band.cl[index]:14.4e} {band.ratio[index]:12.4f} {band.residual[index]:+14.2f}"
             for band in bands
         ]
+        if share is not None:
+            cells[0] += f" {share[index]:15.1%} {error[index]:15.4e}"
         lines.append(f"{low:6d} – {high:<6d} " + "     ".join(cells))
+    lines.append(_about_errors(comparison))
     for name, tests in (("whole sky", comparison.full_tests), ("cut sky", comparison.cut_tests)):
         lines += [
             f"{name}, ell {test.ell_min} – {test.ell_max}: chi² {test.chi2:.1f} of {test.bins} "
@@ -241,6 +281,20 @@ def _as_text(comparison: skyfill.SpectrumComparison) -> str:
             for test in tests
         ]
     return "\n".join(lines)
+
+
+def _about_errors(comparison: skyfill.SpectrumComparison) -> str:
+    """Say what the errors of the whole sky are."""
+    if comparison.full.prior_share is None:
+        return (
+            "σ is the cosmic variance of a whole sky. How much of a filled sky follows from the "
+            "prior is not known here: pass its mask (--mask), and beyond Nside "
+            f"{SHARE_NSIDE} two realizations of it"
+        )
+    return (
+        "σ is the cosmic variance of a whole sky. The error of the filled sky as a measurement is "
+        "σ / (1 - prior's share)"
+    )
 
 
 def _as_json(

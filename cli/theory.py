@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import skyfill
 
-from . import options, wording
+from . import options, reading, wording
 
 if TYPE_CHECKING:
     import numpy as np
@@ -228,12 +228,19 @@ def _ask_for_noise(args: argparse.Namespace, base: skyfill.Prior) -> None:
         )
 
 
-def used(args: argparse.Namespace, prior: skyfill.Prior | None) -> skyfill.Prior | None:
-    """Give the prior of this run with the name of the noise map that replaces its white noise."""
-    noise = vars(args).get("noise_map")
+def used(
+    args: argparse.Namespace,
+    prior: skyfill.Prior | None,
+    noise: skyfill.prior.NoiseEstimate | None = None,
+) -> skyfill.Prior | None:
+    """Give the prior of this run with the name of the noise map that replaces its white noise.
+
+    A map that was estimated and not used has no name.
+    """
     if prior is None:
         return None
-    return replace(prior, noise_map="" if noise is None else noise.name)
+    name = "" if noise is not None and not noise.used else reading.name_of_noise(args)
+    return replace(prior, noise_map=name or "")
 
 
 def spectrum(args: argparse.Namespace) -> skyfill.prior.SpectrumFile | None:
@@ -279,14 +286,20 @@ def save(args: argparse.Namespace, prior: skyfill.Prior | None) -> None:
     skyfill.prior.save_prior(args.save_prior, prior, overwrite=args.overwrite)
 
 
-def lines(args: argparse.Namespace, prior: skyfill.Prior | None) -> list[str]:
+def lines(
+    args: argparse.Namespace,
+    prior: skyfill.Prior | None,
+    noise: skyfill.prior.NoiseEstimate | None = None,
+) -> list[str]:
     """Describe the prior, and how the file of --cl was read, in lines of text."""
     if prior is None:
         return ["prior    none: this method has no prior"]
     known = spectrum(args)
     said = [f"{args.cl.name}: {line}" for line in _said(known)]
     said += _said_of_beam(prior)
-    if vars(args).get("noise_map") is not None:
+    if noise is not None:
+        said.append(f"noise map auto: {noise}")
+    elif reading.name_of_noise(args) is not None:
         said.append(f"{args.noise_map.name}: noise map, replaces the white noise above")
     if prior.quality is not None:
         said.append(f"fit      {prior.quality}")
@@ -294,7 +307,11 @@ def lines(args: argparse.Namespace, prior: skyfill.Prior | None) -> list[str]:
     return [first, *[x if x.startswith("fit  ") else f"         {x}" for x in said]]
 
 
-def as_json(args: argparse.Namespace, prior: skyfill.Prior | None) -> dict[str, Any] | None:
+def as_json(
+    args: argparse.Namespace,
+    prior: skyfill.Prior | None,
+    noise: skyfill.prior.NoiseEstimate | None = None,
+) -> dict[str, Any] | None:
     """Describe the prior for JSON."""
     if prior is None:
         return None
@@ -310,6 +327,7 @@ def as_json(args: argparse.Namespace, prior: skyfill.Prior | None) -> dict[str, 
         "extra_share": prior.extra_share,
         "quality": None if prior.quality is None else prior.quality.as_dict(),
         "noise_map": str(vars(args).get("noise_map") or "") or None,
+        **({} if noise is None else {"noise_estimate": noise.as_dict()}),
         "origin": {name: prior.origin(name) for name in skyfill.prior.NUMBERS},
         "said": _said(known) + _said_of_beam(prior),
     }

@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
             device=args.device,
             batch_size=args.batch_size,
         )
-        theory.save(args, theory.used(args, found.filler.prior))
+        theory.save(args, theory.used(args, found.filler.prior, found.filler.noise))
         if args.report:
             listener.stage("report")
             page = pages.validation_page(args, sky, found)
@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(_summary(args, found, time.perf_counter() - begun)))
         return 0
     copies = found.holes
-    print("\n".join(theory.lines(args, found.filler.prior)))
+    print("\n".join(theory.lines(args, found.filler.prior, found.filler.noise)))
     print(
         f"{len(copies.sizes)} held-out holes, {int(copies.sizes.sum())} pixels, "
         f"{args.realizations} realizations by {args.method}; errors by leaving holes out"
@@ -144,7 +144,7 @@ def _summary(
         "seed": args.seed,
         "report": str(args.report) if args.report else None,
         "sfconv": found.filler.unconverged == 0 if found.filler.converged is not None else None,
-        "prior": theory.as_json(args, found.filler.prior),
+        "prior": theory.as_json(args, found.filler.prior, found.filler.noise),
         "check": None if checked is None else checked.as_dict(),
         "weights": None if card is None else card.name,
         "seconds": round(seconds, 2),

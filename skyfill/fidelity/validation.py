@@ -16,13 +16,20 @@ from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.checks import check_seed, check_whole
 from skyfill.holes import MOST_MISSING, find_holes, holes_to_fill
 from skyfill.inpaint import Inpainter
-from skyfill.inpaint.fills import held_to_noise, noise_variance
+from skyfill.inpaint.fills import (
+    estimated_noise,
+    given_noise,
+    held_to_noise,
+    noise_variance,
+)
 from skyfill.prior import as_given, for_map
+from skyfill.prior.dipole import Dipole
 from skyfill.progress import Progress, Silent
 
 __all__ = ["Validation", "validate"]
 
 Map = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +91,23 @@ class Validation:
 
     def _known(self) -> int:
         return int(np.count_nonzero(self.observed | self.holes.held_out))
+
+
+def _know(options: dict[str, Any], values: Map, known: Mask, *, threads: int) -> None:
+    """Fix the prior, and the noise if it is estimated, in the options of the `Inpainter`.
+
+    Both are those of a fill of the whole map, held-out pixels included.
+    """
+    given = as_given(options.get("prior"))
+    rms, _, automatic = given_noise(options.get("noise_rms"), taker="fidelity.validate")
+    if automatic:
+        sky = np.where(known, values, 0.0)
+        sky -= np.where(known, Dipole(known, threads=threads).of(sky), 0.0)
+        found = estimated_noise(given, sky, known, threads=threads)
+        options["noise_rms"] = found
+        rms = found.rms if found.used else None
+    prior = held_to_noise(given, noise_variance(rms, known), known)
+    options["prior"] = for_map(prior, values, known, threads=threads)
 
 
 def validate(
@@ -151,13 +175,7 @@ def validate(
     copies = held_out_holes(known, holes=holes, share=share, seed=seed, sources=chosen)
     left = known & ~copies.held_out
     if options.get("method", "vae") in ("vae", "gaussian"):
-        # The tested prior is that of a fill of the whole map, held-out pixels included.
-        rms = options.get("noise_rms")
-        noise = noise_variance(
-            None if rms is None else as_map(rms, "noise_rms", taker="fidelity.validate"), known
-        )
-        prior = held_to_noise(as_given(options.get("prior")), noise, known)
-        options["prior"] = for_map(prior, values, known, threads=threads)
+        _know(options, values, known, threads=threads)
     listener.done(
         f"{len(copies.sizes)} holes, {copies.sizes.sum()} pixels, "
         f"{copies.sizes.sum() / known.sum():.1%} of the observed sky"

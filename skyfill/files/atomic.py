@@ -25,7 +25,7 @@ _FORGOTTEN = 3600.0
 _MAPS = tuple(f".{end}{gz}" for end in ("fits", "fit", "fts") for gz in ("", ".gz"))
 _ENDINGS: dict[Kind, tuple[str, tuple[str, ...]]] = {
     "map": ("a FITS map", _MAPS),
-    "table": ("a table, ECSV or FITS", (".ecsv", ".txt", ".dat", *_MAPS)),
+    "table": ("a table, ECSV, FITS or npz", (".ecsv", ".txt", ".dat", ".npz", *_MAPS)),
     "picture": ("a picture, PNG or PDF", (".png", ".pdf")),
     "page": ("a page, HTML", (".html", ".htm")),
     "weights": ("weights, safetensors", (".safetensors",)),

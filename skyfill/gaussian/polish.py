@@ -25,8 +25,8 @@ class Polish:
 
     Parameters
     ----------
-    observed, signal_cl, noise_cl, threads, kept, device
-        As for `Solver`.
+    observed, signal_cl, noise_cl, noise_variance, threads, kept, device
+        As for `Solver`; a noise variance is only for ``every``.
     steps
         Number of iterations of the inner loop, see `Solver.improve`.
     every
@@ -59,6 +59,7 @@ class Polish:
         *,
         signal_cl: Map,
         noise_cl: float,
+        noise_variance: Map | None = None,
         steps: int,
         every: bool,
         wide: bool = True,
@@ -73,6 +74,7 @@ class Polish:
         self._prior: dict[str, Any] = {
             "signal_cl": signal_cl,
             "noise_cl": noise_cl,
+            "noise_variance": noise_variance,
             "threads": threads,
             "device": device,
         }
@@ -94,7 +96,9 @@ class Polish:
         stages = []
 
         def add(solver: Solver, seen: Mask, **steps: int) -> None:
-            prior = self._prior["signal_cl"], self._prior["noise_cl"]
+            prior = [self._prior["signal_cl"], self._prior["noise_cl"]]
+            if self._prior["noise_variance"] is not None:
+                prior.append(self._prior["noise_variance"])
             known = self._kept.of(seen, *prior, self._every, steps).needing("prior")
             numbers = known.array(
                 "course", lambda: rehearse(solver, **steps), dtype=np.float64, shape=(-1,)

@@ -67,6 +67,13 @@ class DiffuseMethod(Method):
         return bool(self.options.polish)
 
     @property
+    def unmapped(self) -> str | None:
+        """Why a noise map is of no use, and what to change: only polish uses it."""
+        if self.options.polish:
+            return None
+        return "diffuse without polish does not use the noise; pass `polish`, or drop `noise_rms`"
+
+    @property
     def exact(self) -> bool:
         """Whether the method solves for all unobserved pixels: only when polishing."""
         return bool(self.options.polish)

@@ -115,7 +115,6 @@ class Polished:
 class ExactMethod(Method):
     """``gaussian``."""
 
-    noisy = True
     paces = Pace(3.0, 0.5, 0.8), Pace(1.0, 0.4, 0.65)
 
     @property

@@ -14,28 +14,32 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from skyfill.files.cache import Kept
 from skyfill.gaussian import Certificate, Solver
 from skyfill.harmonics import device_for
+from skyfill.healpix.arrays import as_map
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes import UnusableSkyError
 from skyfill.holes.runs import Runs
 from skyfill.inpaint.options import FillOptions
-from skyfill.prior import ARCMIN, Given, Prior
+from skyfill.prior import ARCMIN, Given, NoiseEstimate, Prior, estimate_noise
 from skyfill.progress import Progress
 
 if TYPE_CHECKING:
     from skyfill.vae import ModelCard
 
 __all__ = [
+    "AUTO",
     "PROGRAM",
     "ConvergenceError",
     "Fill",
     "Method",
     "Pace",
     "Setup",
+    "estimated_noise",
+    "given_noise",
     "held_to_noise",
     "noise_variance",
     "refuse_flat",
@@ -45,6 +49,8 @@ Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Sizes = NDArray[np.int64]
 
+AUTO = "auto"
+"""In place of a noise map: the noise is estimated from the observed sky."""
 #: Memory of the program and its libraries without torch, bytes.
 PROGRAM = 0.30e9
 
@@ -166,14 +172,19 @@ class Pace:
 class Method(ABC):
     """A fill method with its options at one resolution: its requirements, stages and cost.
 
+    Parameters
+    ----------
+    options, nside
+        How the map is filled, and its resolution.
+    mapped
+        Whether a noise map is given.
+
     Memory and seconds are fits to measured runs (docs/measured.md, "Memory").
 
     Attributes
     ----------
     stochastic
         Whether the method draws samples of a posterior.
-    noisy
-        Whether the method accepts a noise map (``noise_rms``).
     batch
         Default number of tiles per batch; None for a method without tiles.
     paces
@@ -181,18 +192,23 @@ class Method(ABC):
     """
 
     stochastic: ClassVar[bool] = True
-    noisy: ClassVar[bool] = False
     batch: ClassVar[int | None] = None
     paces: ClassVar[tuple[Pace, Pace]]
 
-    def __init__(self, options: FillOptions, nside: int) -> None:
+    def __init__(self, options: FillOptions, nside: int, *, mapped: bool = False) -> None:
         self.options = options
         self.nside = nside
+        self.mapped = mapped
 
     @property
     def informed(self) -> bool:
         """Whether the method needs a prior."""
         return True
+
+    @property
+    def unmapped(self) -> str | None:
+        """Why the method accepts no noise map (``noise_rms``), and what to change; else None."""
+        return None
 
     @property
     def exact(self) -> bool:
@@ -251,6 +267,46 @@ class Method(ABC):
         number = sum(tiles.values())
         first, further = (pace.seconds(self.nside, number) for pace in self.paces)
         return first + (maps - 1) * further
+
+
+def given_noise(
+    noise_rms: ArrayLike | NoiseEstimate | None, *, taker: str
+) -> tuple[Map | None, NoiseEstimate | None, bool]:
+    """Check the noise that a caller passes.
+
+    Returns
+    -------
+    The noise map, µK; the estimate that it comes from; and whether one is still to be made
+    (``auto``).
+
+    Raises
+    ------
+    ValueError
+        It is neither a map nor ``auto``.
+    """
+    if isinstance(noise_rms, NoiseEstimate):
+        return (noise_rms.rms if noise_rms.used else None), noise_rms, False
+    if isinstance(noise_rms, str):
+        if noise_rms != AUTO:
+            raise ValueError(f"noise_rms must be a map or {AUTO!r}, got {noise_rms!r}")
+        return None, None, True
+    known = None if noise_rms is None else as_map(noise_rms, "noise_rms", taker=taker)
+    return known, None, False
+
+
+def estimated_noise(given: Given, values: Map, observed: Mask, *, threads: int) -> NoiseEstimate:
+    """Estimate the noise of a map without monopole and dipole, with a prior fitted to it.
+
+    A noise level that is given, alone or in a whole prior, stays the mean.
+    """
+    prior = given.complete(nside_of(values, "values"))
+    level = None
+    if prior is None:
+        prior = given.fitted_to(values, observed, threads=threads)
+        level = given.noise_uk_arcmin
+    else:
+        level = prior.noise_uk_arcmin or None
+    return estimate_noise(values, observed, prior, level=level, threads=threads)
 
 
 def noise_variance(noise_rms: Map | None, seen: Mask) -> Map | None:

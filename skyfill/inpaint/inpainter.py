@@ -29,6 +29,8 @@ from skyfill.inpaint.fills import (
     ConvergenceError,
     Fill,
     Setup,
+    estimated_noise,
+    given_noise,
     held_to_noise,
     noise_variance,
     refuse_flat,
@@ -40,6 +42,7 @@ from skyfill.prior import (
     ARCMIN,
     WRONG_ORDER,
     Given,
+    NoiseEstimate,
     Plausibility,
     Prior,
     UnlikelyPriorError,
@@ -100,9 +103,11 @@ class Inpainter:
     trust_prior
         Whether to fill, with a warning, if the observed sky contradicts the prior.
     noise_rms
-        ``(npix,)``, µK, RING: standard deviation of the noise in each pixel, for ``gaussian``. It
-        replaces the prior's white noise, which is then not fitted: if not given, it is the mean of
-        this map. Missing values are allowed in holes and replaced by the median.
+        ``(npix,)``, µK, RING: standard deviation of the noise in each pixel. It replaces the
+        prior's white noise, which is then not fitted: if not given, it is the mean of this map.
+        Missing values are allowed in holes and replaced by the median. ``auto``: estimated from
+        the observed sky (`skyfill.prior.estimate_noise`), and used only if it varies by more than
+        chance; ``noise`` says what was found. Or a `skyfill.prior.NoiseEstimate` made before.
     fill
         ``data``: realizations have noise in the holes like the noise around them; ``signal``:
         realizations have no noise in the holes.
@@ -161,6 +166,8 @@ class Inpainter:
         The prior in use; None for a method without one.
     plausibility
         How the observed sky compares with the prior; None for a method without one.
+    noise
+        The estimate of the noise if ``noise_rms`` is ``auto`` or an estimate; else None.
     polish
         Number of exact iterations in use.
     card
@@ -185,7 +192,7 @@ class Inpainter:
         method: str = FillOptions.method,
         prior: Prior | Given | None = None,
         trust_prior: bool = FillOptions.trust_prior,
-        noise_rms: ArrayLike | None = None,
+        noise_rms: ArrayLike | NoiseEstimate | None = None,
         holes: str | None = None,
         footprint: ArrayLike | None = None,
         fill: str = FillOptions.fill,
@@ -224,14 +231,14 @@ class Inpainter:
         )
         values = as_map(values, taker="Inpainter")
         observed = as_mask(observed, taker="Inpainter")
-        noise_rms = None if noise_rms is None else as_map(noise_rms, "noise_rms", taker="Inpainter")
+        known_rms, self.noise, self._estimates = given_noise(noise_rms, taker="Inpainter")
         footprint = (
             None if footprint is None else as_mask(footprint, "footprint", taker="Inpainter")
         )
         nside = nside_of(values, "values")
         self._method = method_of(options, nside)
-        if noise_rms is not None and not self._method.noisy:
-            raise ValueError(f"{method} does not accept a noise map; use method gaussian")
+        if noise_rms is not None and self._method.unmapped is not None:
+            raise ValueError(self._method.unmapped)
         self._anew = partial(
             Inpainter.of,
             observed=observed,
@@ -261,7 +268,12 @@ class Inpainter:
         self._unread = None if some is None else ~seen
         self._dipole = Dipole(seen, threads=threads)
         self._take(values)
-        self._noise_variance = noise_variance(noise_rms, seen)
+        if self._estimates:
+            self.noise = self._estimate(as_given(prior))
+            known_rms = self.noise.rms if self.noise.used else None
+        self._noise_variance = noise_variance(known_rms, seen)
+        if known_rms is not None:
+            self._method = method_of(options, nside, mapped=True)
         self._fits, self.prior = self._prior_of(prior)
         self.plausibility = self._judge(seen)
         self._check_dipole()
@@ -287,7 +299,7 @@ class Inpainter:
         options: FillOptions,
         *,
         prior: Prior | Given | None = None,
-        noise_rms: ArrayLike | None = None,
+        noise_rms: ArrayLike | NoiseEstimate | None = None,
         footprint: ArrayLike | None = None,
         seed: int = 0,
         progress: Progress | None = None,
@@ -321,6 +333,15 @@ class Inpainter:
             progress=progress,
             **vars(options),
         )
+
+    def _estimate(self, given: Given) -> NoiseEstimate:
+        """Estimate the noise from the observed sky, with a prior fitted for that."""
+        if given.complete(nside_of(self._values, "values")) is None:
+            refuse_flat(self._values, self.observed)
+        self._progress.stage("noise map")
+        found = estimated_noise(given, self._data(), self.observed, threads=self.options.threads)
+        self._progress.done(str(found))
+        return found
 
     def _prior_of(self, prior: Prior | Given | None) -> tuple[bool, Prior | None]:
         """Return whether the prior is fitted to the map, and the prior; None if none is needed."""
@@ -359,7 +380,7 @@ class Inpainter:
         fitted = self.prior is not None and self._fits
         alike = values.shape == self.holes.shape
         alike = alike and np.array_equal(self._mask & ~np.isnan(values), self.observed)
-        if fitted or not alike:
+        if fitted or self._estimates or not alike:
             return self._anew(values, seed=seed)
         find_holes(values, self._mask)  # warns of pixels missing in the map
         other = copy.copy(self)

@@ -35,6 +35,6 @@ _CLASSES: dict[str, type[Method]] = {
 }
 
 
-def method_of(options: FillOptions, nside: int) -> Method:
-    """Build the method named in the options, at one resolution."""
-    return _CLASSES[options.method](options, nside)
+def method_of(options: FillOptions, nside: int, *, mapped: bool = False) -> Method:
+    """Build the method named in the options, at one resolution, with or without a noise map."""
+    return _CLASSES[options.method](options, nside, mapped=mapped)

@@ -46,6 +46,8 @@ class Request:
         Whether the prior is given; if not, it is fitted.
     maps
         Number of fills: realizations, or the fills from which a spread is computed.
+    mapped
+        Whether a noise map is given.
     """
 
     method: str = FillOptions.method
@@ -54,9 +56,12 @@ class Request:
     batch_size: int | None = None
     maps: int = 1
     config: MosaicConfig | None = None
+    mapped: bool = False
 
     @classmethod
-    def of(cls, options: FillOptions, *, known: bool, maps: int = 1) -> Request:
+    def of(
+        cls, options: FillOptions, *, known: bool, maps: int = 1, mapped: bool = False
+    ) -> Request:
         """Build a request from the options of a fill."""
         return cls(
             method=options.method,
@@ -65,6 +70,7 @@ class Request:
             batch_size=options.batch_size,
             maps=maps,
             config=options.config,
+            mapped=mapped,
         )
 
     def at(self, nside: int) -> Method:
@@ -75,7 +81,7 @@ class Request:
             batch_size=self.batch_size,
             config=self.config,
         )
-        return method_of(options, nside)
+        return method_of(options, nside, mapped=self.mapped)
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,11 @@ class PublishedMethod(Method):
         """Whether the method needs a prior: never."""
         return False
 
+    @property
+    def unmapped(self) -> str | None:
+        """Why the method accepts no noise map: the network cannot use one."""
+        return "cosmovae does not accept a noise map; use vae or gaussian, or drop `noise_rms`"
+
     def prepare(self, setup: Setup) -> tuple[Fill, ModelCard | None]:
         """Load the networks and plan the tiles of each; this imports torch."""
         from skyfill import cosmovae

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from skyfill.flatsky import TileField
 from skyfill.gaussian.blocks import affordable
-from skyfill.gaussian.memory import block_bytes, fits, polish_bytes, wide_bytes
+from skyfill.gaussian.memory import block_bytes, fits, polish_bytes, solve_bytes, wide_bytes
 from skyfill.harmonics import device_for
 from skyfill.holes.runs import Runs
 from skyfill.inpaint.exact import ExactMethod, exact_bytes
@@ -59,12 +59,17 @@ class TileMethod(Method):
     @property
     def _every(self) -> bool:
         """Whether all holes are polished together."""
-        return self.nside <= self.options.mosaic.polished_nside
+        return self.mapped or self.nside <= self.options.mosaic.polished_nside
 
     @property
     def _wide(self) -> bool:
         """Whether wide holes are polished on their own rings."""
         return not self._every and polishes_wide(self.nside, self.options.mosaic)
+
+    @property
+    def _solves(self) -> bool:
+        """Whether polish is as large as an exact solve: of all holes, above its usual Nside."""
+        return self.mapped and self.nside > self.options.mosaic.polished_nside
 
     @property
     def exact(self) -> bool:
@@ -82,7 +87,8 @@ class TileMethod(Method):
         if self._whole:
             return {}
         runs, config = Runs.of(observed, False), self.options.mosaic
-        return count_tiles(observed, runs, config, polished=bool(polish), wanted=holes)
+        wanted = None if self._every else holes
+        return count_tiles(observed, runs, config, polished=bool(polish), wanted=wanted)
 
     def guess_tiles(self, observed: Mask, holes: Runs) -> dict[str, int]:
         """Estimate the number of tiles from the cells that contain both holes and data."""
@@ -100,6 +106,7 @@ class TileMethod(Method):
             engine,
             holes=setup.holes,
             marginal=self.options.marginal,
+            noise_variance=setup.noise_variance,
             config=self.options.mosaic,
             threads=self.options.threads,
             progress=setup.progress,
@@ -131,6 +138,8 @@ class TileMethod(Method):
             return tiling
         small = sizes[affordable(sizes)]
         law = wide_bytes if "wide" in tiles and self._wide else polish_bytes
+        if self._solves:
+            law = solve_bytes
         solver = 8.0 * 12 * self.nside**2 + block_bytes(small)[0]
         polishing = PROGRAM + TORCH + LEFT + law(self.nside, holes, small)
         return max(tiling + solver, polishing)
@@ -140,6 +149,8 @@ class TileMethod(Method):
         if self._whole:
             return ExactMethod(self.options, self.nside).seconds(maps, tiles, polish)
         total = super().seconds(maps, tiles, polish)
+        if polish and self._solves:
+            return total + ExactMethod(self.options, self.nside).seconds(maps, tiles, polish)
         if not polish or "wide" not in tiles or not self._wide:
             return total
         first, further = (pace.seconds(self.nside, 0) for pace in _WIDE)

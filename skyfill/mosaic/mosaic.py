@@ -91,6 +91,10 @@ class Mosaic:
         Builds the function that fills tiles.
     marginal
         Whether monopole and dipole are unconstrained; if not, they have the prior's spectrum.
+    noise_variance
+        ``(npix,)``, RING, µK²: variance of the noise in each pixel, in place of the prior's white
+        noise. Each tile then has white noise of its own, and all holes are polished together at
+        every Nside.
     config
         How the sphere is divided into tiles.
     threads
@@ -123,6 +127,7 @@ class Mosaic:
         *,
         holes: Mask | None = None,
         marginal: bool = True,
+        noise_variance: Map | None = None,
         config: MosaicConfig | None = None,
         threads: int = 0,
         progress: Progress | None = None,
@@ -137,6 +142,7 @@ class Mosaic:
         self._kept = kept or Kept()
         self._prior = prior
         self._marginal = marginal
+        self._noise = noise_variance
         self._signal = freed(prior.signal_cl()) if marginal else prior.signal_cl()
         self._config = config or MosaicConfig()
         self._threads = threads
@@ -151,7 +157,9 @@ class Mosaic:
         self.whole = self._nside <= self._config.whole_nside
         if self.whole:
             return
-        every = self._nside <= self._config.polished_nside
+        every = self._every = (
+            self._nside <= self._config.polished_nside or noise_variance is not None
+        )
         polish = usual_polish(self._nside, self._config)
         self._near = None if holes is None or every else _near(observed, holes, self._config)
         if polish:
@@ -173,7 +181,8 @@ class Mosaic:
         if near is None:
             near = _NEAR
             if self.polish:
-                near = 0.0 if polishes_wide(self._nside, self._config) else _NEAR_LARGE
+                wide_too = every or polishes_wide(self._nside, self._config)
+                near = 0.0 if wide_too else _NEAR_LARGE
         if near:
             again = ~grow(observed, near * pixel_size(self._nside))
         coarse = self._config.coarse_nside > 0
@@ -186,6 +195,7 @@ class Mosaic:
                     *(holes, seen, None if again is None else again & seen),
                     *(prior, engine, self._config),
                     share=share,
+                    noise_variance=noise_variance,
                     kept=kept.of(name),
                 )
         tiles = [f"{tiles} for {name} holes" for name, tiles in self._sets.items()]
@@ -199,6 +209,7 @@ class Mosaic:
                 self._observed,
                 signal_cl=self._signal,
                 noise_cl=self._prior.white_cl,
+                noise_variance=self._total_noise(),
                 steps=steps,
                 every=every,
                 wide=polishes_wide(self._nside, self._config),
@@ -213,6 +224,12 @@ class Mosaic:
             return None
         self._progress.done(str(polish))
         return polish
+
+    def _total_noise(self) -> Map | None:
+        """Variance of noise and aliased signal in each pixel, µK²; None if the noise is white."""
+        if self._noise is None:
+            return None
+        return self._noise + self._prior.aliased_cl * self._noise.size / (4 * np.pi)
 
     def mean(self, values: Map, *, overwrite: bool = False) -> Map:
         """Compute the posterior mean in the holes.
@@ -284,6 +301,7 @@ class Mosaic:
                 self._observed,
                 self._prior,
                 marginal=self._marginal,
+                noise_variance=self._noise,
                 threads=self._threads,
                 device=self._device,
             )
@@ -320,11 +338,12 @@ class Mosaic:
                 share >= 0.5,
                 signal_cl=model.signal_cl,
                 noise_cl=model.noise_cl,
+                noise_variance=self._coarse_noise(model, share),
                 threads=self._threads,
                 kept=self._kept,
                 device=self._device,
             )
-        every = self._polisher is not None and self._nside <= self._config.polished_nside
+        every = self._polisher is not None and self._every
         tolerance = self._config.tolerance * (_ROUGH if every else 1.0)
         if self._course is None:
             self._course = self._rehearsed(self._coarse, model, tolerance)
@@ -350,18 +369,29 @@ class Mosaic:
             self._note(f"the coarse level ({solution.certificate})")
         return harmonics.truncated(alm, last)
 
+    def _coarse_noise(self, model: CoarseModel, share: Map) -> Map | None:
+        """Variance of noise and aliased signal in each coarse pixel, µK²."""
+        fine = self._total_noise()
+        if fine is None:
+            return None
+        mean, _ = degrade(fine, self._seen, model.nside)
+        beyond = (model.noise_cl - self._prior.white_cl) * share.size / (4 * np.pi)
+        return mean * (share.size / fine.size) + beyond
+
     def _rehearsed(self, solver: Solver, model: CoarseModel, tolerance: float) -> Map:
         """Return the course of the coarse level, recorded on a sky drawn from its model."""
 
         def make() -> Map:
             course = Course()
-            sky = drawn(model.nside, model.signal_cl, model.noise_cl)
+            sky = drawn(model.nside, model.signal_cl, model.noise_cl, solver.noise_variance)
             solver.mean(sky, tolerance=tolerance, course=course)
             return np.array(course.numbers)
 
         known = self._kept.of(
             self._observed, np.packbits(self._seen), model.signal_cl, model.noise_cl, tolerance
         )
+        if solver.noise_variance is not None:
+            known = known.of(solver.noise_variance)
         return known.needing("prior").array("course", make, dtype=np.float64, shape=(-1,))
 
 

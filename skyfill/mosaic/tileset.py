@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,7 +19,7 @@ from skyfill.healpix import pixel_directions
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes.runs import Runs
 from skyfill.mosaic.config import MosaicConfig
-from skyfill.prior import Prior
+from skyfill.prior import ARCMIN, Prior
 from skyfill.progress import Progress
 from skyfill.tiling import Layout, blending
 
@@ -39,6 +40,9 @@ AT_ONCE = 256
 _PIXELS = 2**23
 #: Bytes per map pixel and per hole pixel, measured (docs/measured.md, "Memory").
 _MAP, _HOLE = 21.0, 8.0
+#: Step between levels of the noise, in octaves of the variance: a finer one would change the
+#: weights of the data by less than the interpolation onto tiles does.
+_STEP = 0.5
 #: Bytes per tile while it is cut, and per pixel while it is pasted.
 _CUT, _PASTED = 1.0e6, 64.0
 
@@ -65,7 +69,11 @@ class FlatEngine(Protocol):
 
 
 class TileSet:
-    """The tiles over some holes, with the engine that fills them."""
+    """The tiles over some holes, with the engines that fill them.
+
+    There is one engine, or, if the noise varies (``noise_variance``, µK²), one for each level of
+    it. The level of a tile is the median over its observed pixels, to within 9% of the rms.
+    """
 
     def __init__(
         self,
@@ -77,6 +85,7 @@ class TileSet:
         config: MosaicConfig,
         *,
         share: bool,
+        noise_variance: Map | None = None,
         kept: Kept | None = None,
     ) -> None:
         nside = nside_of(holes, "holes")
@@ -85,7 +94,11 @@ class TileSet:
         self._threshold = config.threshold
         self._layouts, self._useful = plan_tiles(holes, seen, config, kept)
         self._reach = math.sqrt(2) * config.side * config.pixel * pixel_size(nside)
-        self._mean = engine(tile_field(prior, config, share=share), guard=config.guard)
+        self._levels, variances = self._sorted_by_noise(noise_variance)
+        priors = [prior] if variances is None else [_with_noise(prior, one) for one in variances]
+        self._engines = [
+            engine(tile_field(one, config, share=share), guard=config.guard) for one in priors
+        ]
         self._kept = (kept or Kept()).needing("prior")
         self._window = blending.window((config.side, config.side), guard=config.guard + 1)
         self._again = again
@@ -100,11 +113,13 @@ class TileSet:
         -------
         The largest relative residual of a tile; 0 if the engine does not report one.
         """
-        engine: Any = self._mean
-        if getattr(engine, "scalars", self) is None:
-            self._prepare(values)
-        told = hasattr(engine, "left")
-        if told:
+        engines: list[Any] = list(self._engines)
+        parts = [self._useful[self._levels == level] for level in range(len(engines))]
+        for engine, some in zip(engines, parts, strict=True):
+            if getattr(engine, "scalars", self) is None:
+                self._prepare(engine, some, values)
+        told = hasattr(engines[0], "left")
+        for engine in engines if told else []:
             engine.left = 0.0
         passes = 1 if self._again is None else 2
         progress.stage(name, passes * self._useful.size)
@@ -117,16 +132,17 @@ class TileSet:
                 data = np.zeros(values.size, dtype=np.float32)  # the precision of the tiles
                 for pixels, pasted in self._pasted(tiles, self._again):
                     data[pixels] = np.nan_to_num(values[pixels] - pasted)
-            for some, cut, weight in self._cuts(data):
-                known = weight >= self._threshold
-                tiles[some] = self._mean(np.where(known, tiles[some] + cut, 0.0), known)
-                progress.advance(some.size)
+            for engine, part in zip(engines, parts, strict=True):
+                for some, cut, weight in self._cuts(data, part):
+                    known = weight >= self._threshold
+                    tiles[some] = engine(np.where(known, tiles[some] + cut, 0.0), known)
+                    progress.advance(some.size)
         del data
         filled = 0
         for pixels, pasted in self._pasted(tiles, self._holes):
             values[pixels] = np.nan_to_num(pasted)
             filled += pixels.size
-        left = float(engine.left) if told else 0.0
+        left = float(np.max([engine.left for engine in engines])) if told else 0.0  # keeps NaN
         progress.done(f"{self}, {filled} pixels")
         return left
 
@@ -141,31 +157,53 @@ class TileSet:
         pixels = np.flatnonzero(self._holes if among is None else self._holes & among)
         return pixels, self.owners(pixels)
 
-    def _prepare(self, values: Map) -> None:
-        """Prepare the engine's steps on a sample of the masks; they serve all tiles and maps."""
-        engine: Any = self._mean
+    def _sorted_by_noise(
+        self, noise_variance: Map | None
+    ) -> tuple[NDArray[np.int64], list[float] | None]:
+        """Give the level of each useful tile, and the noise variance of each level, µK²."""
+        number = self._useful.size
+        if noise_variance is None or not number:
+            return np.zeros(number, dtype=np.int64), None
+        medians = np.concatenate(
+            [
+                [
+                    np.median(one[known])
+                    for one, known in zip(cut, weight >= self._threshold, strict=True)
+                ]
+                for _, cut, weight in self._cuts(noise_variance, self._useful)
+            ]
+        )
+        steps = np.rint(np.log2(medians / np.median(medians)) / _STEP)
+        found, levels = np.unique(steps, return_inverse=True)
+        return levels, [float(np.median(medians) * 2 ** (_STEP * step)) for step in found]
+
+    def _prepare(self, engine: Any, tiles: NDArray[np.int64], values: Map) -> None:  # noqa: ANN401
+        """Prepare an engine's steps on a sample of its tiles' masks; they serve all maps."""
 
         def make() -> NDArray[np.float64]:
-            number = min(engine.probes, self._useful.size)
-            some = self._useful[np.linspace(0, self._useful.size - 1, number).astype(int)]
+            number = min(engine.probes, tiles.size)
+            some = tiles[np.linspace(0, tiles.size - 1, number).astype(int)]
             _, weight = tiling.cut(values, self._seen, [self._layouts[i] for i in some])
             engine.prepare(weight >= self._threshold)
             return np.zeros((0, engine.terms)) if engine.scalars is None else engine.scalars
 
-        if self._useful.size:
-            engine.scalars = self._kept.of(*engine.deciding).array(
+        if tiles.size:
+            kept = self._kept if len(self._engines) == 1 else self._kept.of(tiles)
+            engine.scalars = kept.of(*engine.deciding).array(
                 "steps", make, dtype=np.float64, shape=(-1, engine.terms)
             )
 
-    def _cuts(self, data: NDArray[Any]) -> Iterator[tuple[NDArray[np.int64], Map, Map]]:
+    def _cuts(
+        self, data: NDArray[Any], tiles: NDArray[np.int64]
+    ) -> Iterator[tuple[NDArray[np.int64], Map, Map]]:
         """Cut tiles in batches; the next batch is cut while the current one is filled."""
 
         def cut(part: slice) -> tuple[NDArray[np.int64], Map, Map]:
-            some = self._useful[part]
+            some = tiles[part]
             return some, *tiling.cut(data, self._seen, [self._layouts[i] for i in some])
 
         with ThreadPoolExecutor(1) as ahead:
-            parts = _batches(self._useful.size)
+            parts = _batches(tiles.size)
             coming = [ahead.submit(cut, part) for part in parts[:1]]
             for part in parts[1:]:
                 now = coming.pop().result()
@@ -199,6 +237,12 @@ class TileSet:
                 yield pixels, paster.result()[0]
             else:
                 yield pixels, np.full(pixels.size, np.nan)
+
+
+def _with_noise(prior: Prior, variance: float) -> Prior:
+    """Give the prior with white noise of a variance in each pixel, µK²."""
+    per_pixel = 4 * math.pi / (12 * prior.nside**2)
+    return replace(prior, noise_uk_arcmin=math.sqrt(variance * per_pixel) / ARCMIN)
 
 
 def plan_tiles(

@@ -6,6 +6,7 @@ from skyfill.prior.examination import Examined, examine
 from skyfill.prior.figure import draw_fit, save_fit
 from skyfill.prior.fitting import FROM_MAP, Pseudo, assess, fit
 from skyfill.prior.given import Given, as_given, for_map
+from skyfill.prior.localnoise import NoiseEstimate, estimate_noise
 from skyfill.prior.model import (
     ARCMIN,
     LCDM,
@@ -45,6 +46,7 @@ __all__ = [
     "Beam",
     "Examined",
     "Given",
+    "NoiseEstimate",
     "Patches",
     "Plausibility",
     "Prior",
@@ -58,6 +60,7 @@ __all__ = [
     "draw_fit",
     "draw_signal",
     "draw_white",
+    "estimate_noise",
     "examine",
     "fit",
     "for_map",

@@ -133,6 +133,16 @@ def hardest(observed: ArrayLike, count: int) -> list[tuple[int, float]]:
     return found
 
 
+#: What the error bars of the filled sky are: without and with the prior's share.
+_ERRORS = (
+    (
+        "The filled sky's error bars are those of a whole sky that was observed: its holes hold "
+        "the prior's power, so they are no errors of a measurement. skyfill spectrum gives these."
+    ),
+    "The filled sky's error bars allow for the part that follows from the prior.",
+)
+
+
 def spectrum(comparison: SpectrumComparison) -> Plate:
     """Draw the spectrum with the theory."""
     figure = _figure(7.2, 5.2)
@@ -140,7 +150,8 @@ def spectrum(comparison: SpectrumComparison) -> Plate:
     comparison.draw(upper, lower)
     return Plate(
         "Spectrum of the filled sky",
-        "Noise and beam are removed; below, the difference to the theory in units of its error.",
+        "Noise and beam are removed; below, the difference to the theory in units of the cosmic "
+        f"variance and noise of one sky. {_ERRORS[comparison.full.prior_share is not None]}",
         _png(figure),
         wide=True,
     )

@@ -66,6 +66,12 @@ class BandPowers:
         leaves no signal.
     scatter
         Standard deviation of one realization about the mean, µK²; None for a single one.
+    windows
+        ``(nbin, any)``: response of each bin to the spectrum of the signal at each ell, from
+        ell = 0. Of a filled sky: the average over the bin, as if its holes were observed.
+    prior_share
+        Of a filled sky: the share of the bin's power that follows from the prior and not from the
+        observed pixels; None if it is unknown, or if nothing follows from the prior.
     """
 
     cl: Bins
@@ -76,11 +82,26 @@ class BandPowers:
     modes: Bins
     dl_per_cl: Bins
     scatter: Bins | None
+    windows: NDArray[np.float64] | None = None
+    prior_share: Bins | None = None
 
     @property
     def sigma(self) -> Bins:
         """Standard deviation of `cl` over skies drawn from the theory, µK²."""
         return np.sqrt(np.diagonal(self.covariance))
+
+    @property
+    def error(self) -> Bins:
+        """Error of the measurement, µK².
+
+        A filled sky whose truth has a fraction more power than the prior has only 1 - `prior_share`
+        of this fraction more. So the error is `sigma` over that. It is `sigma` where nothing
+        follows from the prior, and infinite where all does.
+        """
+        if self.prior_share is None:
+            return self.sigma
+        own = np.maximum(1 - self.prior_share, 0.0)
+        return np.where(own > 0, self.sigma / np.where(own > 0, own, 1.0), np.inf)
 
     @property
     def sigma_noise(self) -> Bins:
@@ -109,8 +130,13 @@ class BandPowers:
 
     @property
     def dl_sigma(self) -> Bins:
-        """Error of `dl`, µK²."""
+        """Standard deviation of `dl` over skies drawn from the theory, µK²."""
         return self.sigma * self.dl_per_cl
+
+    @property
+    def dl_error(self) -> Bins:
+        """Error of `dl` as a measurement, from `error`, µK²."""
+        return self.error * self.dl_per_cl
 
     def columns(self) -> dict[str, Bins]:
         """Give all quantities with one number a bin, by their names in tables."""
@@ -118,10 +144,10 @@ class BandPowers:
         named = {name: np.asarray(getattr(self, name)) for name in names}
         if self.scatter is not None:
             named["scatter"] = self.scatter
-        return named | {
-            name: np.asarray(getattr(self, name))
-            for name in ("ratio", "residual", "dl", "dl_theory", "dl_sigma")
-        }
+        more = ["ratio", "residual", "dl", "dl_theory", "dl_sigma"]
+        if self.prior_share is not None:
+            more += ["prior_share", "error", "dl_error"]
+        return named | {name: np.asarray(getattr(self, name)) for name in more}
 
     def test(self, chosen: NDArray[np.bool_]) -> tuple[float, float]:
         """Give χ² and its probability to exceed for some bins, with their covariance."""

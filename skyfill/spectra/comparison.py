@@ -54,7 +54,10 @@ class SpectrumComparison(ComparedSpectra):
         return tables.dict_of(self)
 
     def write(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the table: FITS if the name ends in .fits or .fits.gz, else ECSV (text).
+        """Write the table: FITS if the name ends in .fits or .fits.gz, .npz, else ECSV (text).
+
+        FITS and npz also hold covariances and windows: images, or arrays, ``covariance``,
+        ``windows``, ``cut_covariance`` and ``cut_windows``.
 
         Raises
         ------

@@ -39,12 +39,17 @@ def save(
 def draw(comparison: ComparedSpectra, upper: Axes, lower: Axes) -> None:
     """Plot D_ell with error bars on one pair of axes and residuals on the other.
 
+    Error bars are those of a measurement: of the filled sky, they allow for the part that follows
+    from the prior, if it is known.
+
     Bins whose error exceeds the whole theory appear in the residuals only.
     """
     every = np.arange(2, comparison.lmax + 1)
     theory = comparison.theory_dl[2:]
     count = comparison.realizations
     name = "filled sky" if count == 1 else f"filled sky, mean of {count}"
+    if comparison.full.prior_share is not None:
+        name += ", errors without the prior's share"
     shown = [(comparison.full, FULL, name, -1 if comparison.cut else 0)]
     if comparison.cut is not None:
         shown.append((comparison.cut, CUT, "cut sky, mask undone", 1))
@@ -60,7 +65,7 @@ def draw(comparison: ComparedSpectra, upper: Axes, lower: Axes) -> None:
         bars = np.maximum(width + np.array([[1], [-1]]) * aside, 0.0)
         told = _told(band, float(theory.max()))
         upper.errorbar(
-            ell[told], band.dl[told], band.dl_sigma[told], bars[:, told], label=label, **style
+            ell[told], band.dl[told], band.dl_error[told], bars[:, told], label=label, **style
         )
         lower.errorbar(ell, band.residual, 1.0, bars, **style)
         top = max(top, float(np.max(band.dl[told], initial=0.0)))
@@ -77,4 +82,4 @@ def draw(comparison: ComparedSpectra, upper: Axes, lower: Axes) -> None:
 
 def _told(band: BandPowers, largest: float) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Tell which bins are worth plotting."""
-    return np.isfinite(band.dl) & (band.dl_sigma < largest)
+    return np.isfinite(band.dl) & (band.dl_error < largest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -34,6 +35,7 @@ def compare(
     apodize: float = 0.0,
     apodization: Literal["C1", "C2"] = "C2",
     ranges: Iterable[Sequence[int]] | None = None,
+    prior_share: ArrayLike | None = None,
     settings: Mapping[str, str | float] | None = None,
     threads: int = 0,
 ) -> SpectrumComparison:
@@ -63,6 +65,10 @@ def compare(
         Width (radians) and kind of the soft edge of a mask of 0 and 1, see `apodized`.
     ranges
         Lowest and highest ell of each χ²; 2 to 29, 30 to lmax and all if None.
+    prior_share
+        ``(nbin,)``: share of the power of each bin of the filled sky that follows from the prior,
+        see `skyfill.fidelity.prior_share`. If not given, and if the skies are realizations of one
+        map, with the same values where observed, it is measured from their differences.
     settings
         Further information to keep in the result.
     threads
@@ -78,7 +84,7 @@ def compare(
         Pixels are missing; lmax is beyond 3 nside - 1 or beyond the theory; the theory is not
         positive and finite from ell = 2; bins or ranges are out of order or outside 2 ... lmax; the
         mask has another Nside, leaves nothing, or too little for these bins; or weights are
-        negative or apodised again.
+        negative or apodised again; or ``prior_share`` has another number of bins.
 
     Examples
     --------
@@ -122,15 +128,22 @@ def compare(
             "apodization": "as given: the mask holds weights" if weighted else edge,
         }
 
+    shared = _Shared(first, observed if prior_share is None else None)
     measured: list[list[NDArray[np.float64]]] = [[] for _ in estimators]
     sky: Map | None = first
     while sky is not None:
         _check_whole(sky, nside)
         for estimator, found in zip(estimators, measured, strict=True):
             found.append(estimator.powers(sky))
+        shared.add(sky)
         sky = next(skies, None)
 
     bands = [e.band_powers(found) for e, found in zip(estimators, measured, strict=True)]
+    if prior_share is None:
+        known = shared.share(estimators[0], measured[0], bands[0].theory)
+    else:
+        known = _checked(prior_share, edges.size - 1)
+    bands[0] = replace(bands[0], prior_share=known)
     tests = [tuple(_test(band, pair, ell, edges) for pair in wanted) for band in bands]
     every = np.arange(lmax + 1)
     return SpectrumComparison(
@@ -148,6 +161,51 @@ def compare(
         realizations=len(measured[0]),
         settings=about,
     )
+
+
+class _Shared:
+    """Realizations of one map: what they share is observed, and what differs is the prior's."""
+
+    def __init__(self, first: Map, observed: NDArray[np.generic] | None) -> None:
+        self._seen = None if observed is None else np.asarray(observed) > 0
+        self._known = first[self._seen] if self._seen is not None else first[:0]
+        self._total = np.zeros_like(first, dtype=np.float64)
+        self._number = 0
+
+    def add(self, sky: Map) -> None:
+        """Add a sky to the sum, unless it has other values where observed."""
+        if self._seen is None:
+            return
+        if not np.array_equal(sky[self._seen], self._known):
+            self._seen = None
+            return
+        self._total += sky
+        self._number += 1
+
+    def share(
+        self, estimator: Estimator, measured: list[NDArray[np.float64]], theory: NDArray[np.float64]
+    ) -> NDArray[np.float64] | None:
+        """Give the power of the differences over the theory's; None for other skies.
+
+        The mean square of the distances of n skies from their mean is the mean of their powers
+        minus the power of their mean; n / (n - 1) times that is without bias.
+        """
+        n = self._number
+        if self._seen is None or n < 2 or bool(np.all(self._seen)):
+            return None
+        apart = np.mean(measured, axis=0) - estimator.powers(self._total / n)
+        return np.asarray(np.clip(n / (n - 1) * apart / theory, 0.0, 1.0))
+
+
+def _checked(prior_share: ArrayLike, bins: int) -> NDArray[np.float64]:
+    """Check the shares that a caller gives."""
+    share = np.asarray(prior_share, dtype=np.float64)
+    if share.shape != (bins,) or not np.all((share >= 0) & (share <= 1)):
+        raise ValueError(
+            f"prior_share must be a number from 0 to 1 for each of {bins} bins, got an array of "
+            f"shape {share.shape}"
+        )
+    return share
 
 
 def _check_whole(sky: Map, nside: int) -> None:

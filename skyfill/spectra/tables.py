@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import asdict
 from os import PathLike, fspath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,9 +20,14 @@ if TYPE_CHECKING:
 
 __all__ = ["dict_of", "table_of", "write"]
 
-FITS = (".fits", ".fit", ".fits.gz", ".fit.gz")
+#: What the images of a FITS file hold.
+_IMAGES = {
+    "covariance": "of the bins of cl over skies drawn from the theory",
+    "windows": "response of each bin (a row) to the signal's C_ell from ell = 0",
+}
+FITS = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz")
 #: Columns without a unit; all others are in µK².
-_BARE = ("ell_min", "ell_max", "ell", "modes", "ratio", "residual")
+_BARE = ("ell_min", "ell_max", "ell", "modes", "ratio", "residual", "prior_share")
 
 
 def columns_of(comparison: ComparedSpectra) -> dict[str, NDArray[Any]]:
@@ -46,6 +52,7 @@ def about(comparison: ComparedSpectra) -> dict[str, Any]:
         "content": "binned C_ell without ell(ell+1)/2pi; bins weighted by 2 ell + 1",
         "sigma": "of one sky: cosmic variance of the binned theory, noise included",
         "residual": "(cl - theory) / sigma",
+        **_about_share(comparison),
         "dl": "ell(ell+1)/2pi C_ell of the sky: noise subtracted, beam and window divided out",
         "estimator": "healpy.anafast(iter=3), monopole and dipole removed",
         "lmax": comparison.lmax,
@@ -55,6 +62,32 @@ def about(comparison: ComparedSpectra) -> dict[str, Any]:
         **(cut if comparison.cut is not None else {}),
         **comparison.settings,
     }
+
+
+def _about_share(comparison: ComparedSpectra) -> dict[str, str]:
+    """Say how much of the filled sky's spectrum is a measurement."""
+    if comparison.full.prior_share is None:
+        return {
+            "filled": "sigma is no error of a measurement: part of the filled sky follows from the "
+            "prior, and this part is not known here"
+        }
+    return {
+        "prior_share": "share of the power that follows from the prior, not from observed pixels",
+        "error": "sigma / (1 - prior_share): error of the filled sky as a measurement",
+    }
+
+
+def arrays_of(comparison: ComparedSpectra) -> dict[str, NDArray[np.float64]]:
+    """Give covariances (µK⁴) and windows (a row a bin, from ell = 0) by name."""
+    bands = {"": comparison.full, "cut_": comparison.cut}
+    found = {}
+    for prefix, band in bands.items():
+        if band is None:
+            continue
+        found[f"{prefix}covariance"] = band.covariance
+        if band.windows is not None:
+            found[f"{prefix}windows"] = band.windows
+    return found
 
 
 def table_of(comparison: ComparedSpectra) -> QTable:
@@ -91,16 +124,36 @@ def dict_of(comparison: ComparedSpectra) -> dict[str, Any]:
 def write(
     comparison: ComparedSpectra, path: str | PathLike[str], *, overwrite: bool = False
 ) -> None:
-    """Write FITS or ECSV, by the ending of the name."""
+    """Write FITS, npz or ECSV, by the ending of the name."""
+    if fspath(path).lower().endswith(".npz"):
+        with atomic_write(path, overwrite) as temporary, temporary.open("wb") as stream:
+            arrays: dict[str, Any] = {**columns_of(comparison), **arrays_of(comparison)}
+            np.savez(stream, **arrays)
+        return
     table = table_of(comparison)
     if fspath(path).lower().endswith(FITS):
         # FITS keywords have eight letters and cannot hold lists, so metadata go into comments.
         table.meta = {"comments": [line for pair in table.meta.items() for line in _cards(*pair)]}
         with atomic_write(path, overwrite) as temporary:
             table.write(temporary, format="fits", overwrite=True)
+            _append(temporary, arrays_of(comparison))
         return
     with atomic_write(path, overwrite) as temporary:
         table.write(temporary, format="ascii.ecsv", overwrite=True)
+
+
+def _append(path: Path, arrays: dict[str, NDArray[np.float64]]) -> None:
+    """Add arrays to a FITS file, an image each."""
+    from astropy.io import fits  # imported here because it takes a while
+
+    with fits.open(path, memmap=False) as hdus:  # fits.append does not know compressed files
+        for name, values in arrays.items():
+            image = fits.ImageHDU(values, name=name.upper())
+            if name.endswith("covariance"):
+                image.header["BUNIT"] = "uK4"
+            image.header["COMMENT"] = _IMAGES[name.removeprefix("cut_")]
+            hdus.append(image)
+        hdus.writeto(path, overwrite=True)
 
 
 def _cards(name: str, value: object) -> list[str]:

@@ -185,3 +185,25 @@ def test_a_fit_that_does_not_describe_the_sky_is_said(skyfill_main, tmp_path):
     outcome = skyfill_main("spectrum", tmp_path / "wrong.fits", "-q")
     assert outcome.status == 0
     assert "the fitted prior does not describe the sky" in outcome.err
+
+
+def test_the_priors_share_stands_beside_each_bin(skyfill_main, folder, tmp_path):
+    """Of one map from two fills of a simulated sky; without a mask nothing is known of it."""
+    words = ("spectrum", folder / "sky_0.fits", *PRIOR, "--bins", 8, "-q")
+    known = skyfill_main(*words, "--mask", folder / "mask.fits")
+    assert known.status == 0, known.err
+    assert "prior's share" in known.out.splitlines()[1]
+    assert "σ / (1 - prior's share)" in known.out
+    outcome = skyfill_main(
+        *words, "--mask", folder / "mask.fits", "--json", "-o", tmp_path / "a.npz"
+    )
+    found = json.loads(outcome.out)["bins"]
+    share = np.array(found["prior_share"])
+    assert np.all((share > 0) & (share < 1))
+    np.testing.assert_allclose(found["error"], np.array(found["sigma"]) / (1 - share))
+    with np.load(tmp_path / "a.npz") as written:
+        np.testing.assert_allclose(written["prior_share"], share)
+        assert written["covariance"].shape == (share.size, share.size)
+    alone = skyfill_main(*words)
+    assert "is not known here: pass its mask (--mask)" in alone.out
+    assert "prior_share" not in json.loads(skyfill_main(*words, "--json").out)["bins"]

@@ -128,7 +128,6 @@ def test_a_polished_method_has_no_certificate(values, observed):
     [
         ({"fill": "both"}, "fill 'both' is unknown; choose one of data, signal"),
         ({"dipole": "keep"}, "dipole 'keep' is unknown; choose one of marginalise, fit"),
-        ({"method": "vae", "noise_rms": np.ones(NPIX)}, "vae does not accept a noise map"),
         ({"noise_rms": np.ones(48)}, "noise map has Nside 2, the map 16"),
         ({"noise_rms": np.zeros(NPIX)}, "positive number in every observed pixel"),
     ],

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.table import QTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -164,3 +165,47 @@ def test_json_holds_no_nan(skies):
 def test_wrong_input_is_refused(skies, change, message):
     with pytest.raises(ValueError, match=message):
         compare(**({"values": skies[0], "theory": THEORY} | change))
+
+
+@pytest.mark.parametrize("ending", [".fits", ".npz"])
+def test_covariances_and_windows_are_written(result, tmp_path, ending):
+    path = tmp_path / f"table{ending}"
+    result.write(path)
+    names = ("covariance", "windows", "cut_covariance", "cut_windows")
+    if ending == ".npz":
+        with np.load(path) as found:
+            arrays = {name: found[name] for name in names}
+            np.testing.assert_array_equal(found["cl"], result.cl)
+    else:
+        with fits.open(path) as hdus:
+            arrays = {name: np.array(hdus[name.upper()].data) for name in names}
+            assert hdus["COVARIANCE"].header["BUNIT"] == "uK4"
+    np.testing.assert_array_equal(arrays["covariance"], result.full.covariance)
+    np.testing.assert_array_equal(arrays["cut_covariance"], result.cut.covariance)
+    np.testing.assert_array_equal(arrays["cut_windows"], result.cut.windows)
+    np.testing.assert_allclose(arrays["windows"].sum(axis=1), 1)
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_windows_are_the_response_of_the_bins(mask):
+    """Skies with more power in one multipole have more in each bin by what the windows say."""
+    theory = np.ones(48)
+    more = theory.copy()
+    more[12] += 4.0
+    rng = np.random.default_rng(3)
+    found = []
+    for _ in range(200):
+        alm = rng.standard_normal(48 * 49).view(complex) * 0.5**0.5
+        alm[:48] = alm[:48].real * 2**0.5
+        one, two = (
+            harmonics.synthesis(harmonics.almxfl(alm, np.sqrt(cl)), NSIDE) for cl in (theory, more)
+        )
+        found.append((one, two))
+    pairs = [
+        compare([pair[i] for pair in found], theory, observed=mask, bins=4).cut for i in (0, 1)
+    ]
+    change = pairs[1].cl - pairs[0].cl
+    expected = 4.0 * pairs[0].windows[:, 12]
+    error = np.hypot(pairs[0].scatter, pairs[1].scatter) / 200**0.5
+    assert np.all(np.abs(change - expected) < 4 * error)
+    assert expected.max() > 10 * error.max()
