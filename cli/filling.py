@@ -234,6 +234,20 @@ def inpainter_of(
         raise ValueError(f"{args.map} and {args.mask}: {error}") from None
 
 
+def _noise_cards(
+    args: argparse.Namespace, fitter: skyfill.Inpainter
+) -> dict[str, tuple[str | float, str]]:
+    """Record the noise map, and how it was estimated."""
+    cards: dict[str, tuple[str | float, str]] = {}
+    if args.noise_map is not None and (fitter.noise is None or fitter.noise.used):
+        name = str(reading.name_of_noise(args))
+        cards["SFNOIMAP"] = (name, "noise in each pixel, in place of SFNOISE")
+    if fitter.noise is not None:
+        cards["SFNOISCA"] = (round(fitter.noise.scatter, 4), "scatter of the noise's variance")
+        cards["SFNOIUNI"] = (round(fitter.noise.uniform, 4), "the same if it were uniform")
+    return cards
+
+
 def cards_of(
     args: argparse.Namespace, fitter: skyfill.Inpainter
 ) -> dict[str, tuple[str | int | float | bool, str]]:
@@ -247,12 +261,7 @@ def cards_of(
         cards["SFDIPOLE"] = (args.dipole, "treatment of monopole and dipole")
     if fitter.prior is not None:
         cards |= theory.cards(fitter.prior)
-    if args.noise_map is not None and (fitter.noise is None or fitter.noise.used):
-        name = str(reading.name_of_noise(args))
-        cards["SFNOIMAP"] = (name, "noise in each pixel, in place of SFNOISE")
-    if fitter.noise is not None:
-        cards["SFNOISCA"] = (round(fitter.noise.scatter, 4), "scatter of the noise's variance")
-        cards["SFNOIUNI"] = (round(fitter.noise.uniform, 4), "the same if it were uniform")
+    cards |= _noise_cards(args, fitter)
     if fitter.prior is not None and fitter.prior.quality is not None:
         cards |= theory.quality_cards(fitter.prior.quality)
     if fitter.plausibility is not None:
