@@ -138,8 +138,9 @@ class Inpainter:
     refine
         Largest number of fixed steps on each tile and pass.
     device, batch_size, threads
-        Device of the tiles, number of tiles per batch (default: as many as free memory allows) and
-        number of threads. They change only the rounding.
+        Device of the tiles and of the exact solver (`harmonics.device_for`), number of tiles per
+        batch (default: as many as free memory allows) and number of threads. They change only the
+        rounding.
     config
         How the sphere is divided into tiles.
     cache
