@@ -70,17 +70,19 @@ class JointCovariance:
         self.gain = self._gain(nside)
         sigma = np.repeat(np.sqrt(self.variance), [2 if spin else 1 for spin in self.spins])
         self._precise = self.area * self.gain / (sigma[:, None] * sigma)[:, :, None]
-        self._rings = []
+        self.rings = []
+        """For each field its transforms."""
         self.parts: list[slice] = []
         """For each field its slice of a vector."""
-        self._weights: list[Vector] = []
+        self.weights: list[Vector] = []
+        """For each field the weights of its pixels."""
         at, first, noise = [], 0, []
         for number, spin in enumerate(self.spins):
             chosen = None if pixels is None else pixels[number]
             mine = weights if chosen is None else weights[chosen]
             planes = 2 if spin else 1
-            self._rings.append(sphere.pixels(chosen, spin=spin))
-            self._weights.append(sphere.vector(mine))
+            self.rings.append(sphere.pixels(chosen, spin=spin))
+            self.weights.append(sphere.vector(mine))
             self.parts.append(slice(first, first + planes * mine.size))
             index = np.arange(weights.size) if chosen is None else chosen
             base = weights.size * sum(2 if each else 1 for each in self.spins[:number])
@@ -106,7 +108,7 @@ class JointCovariance:
 
     def inverse(self, values: Vector) -> Vector:
         """Give Σ⁻¹ v, ``(n,)``."""
-        out = self.filtered(values, self._precise, self._weights)
+        out = self.filtered(values, self._precise, self.weights)
         out *= -1.0
         out += values / self.noise
         return out
@@ -121,8 +123,8 @@ class JointCovariance:
         values
             v, a vector of ``other``.
         """
-        alm = other.analysed(values, other._weights, self._precise.shape[-1] - 1)
-        out = self.synthesised(self.sphere.mixed(alm, self._precise), self._weights)
+        alm = other.analysed(values, other.weights, self._precise.shape[-1] - 1)
+        out = self.synthesised(self.sphere.mixed(alm, self._precise), self.weights)
         out *= -1.0
         out += (values if self._at is None else values[self._at]) / self.noise
         return out
@@ -144,19 +146,19 @@ class JointCovariance:
             mine = values[self.parts[number]]
             factor = self._factor(number, factors)
             mine = mine.reshape(2, -1) if spin else mine
-            out.append(self._rings[number].adjoint(mine, factor, lmax))
+            out.append(self.rings[number].adjoint(mine, factor, lmax))
         return out
 
     def synthesised(self, alm: Sequence[Vector], factors: Sequence[Vector] | None) -> Vector:
         """Give F Y a, ``(n,)``."""
         out = 0.0 * self.noise
         for number, each in enumerate(alm):
-            sky = self._rings[number].synthesis(each, self._factor(number, factors))
+            sky = self.rings[number].synthesis(each, self._factor(number, factors))
             out[self.parts[number]] = sky.reshape(-1)
         return out
 
     def _factor(self, number: int, factors: Sequence[Vector] | None) -> Vector:
-        return 0.0 * self._weights[number] + 1.0 if factors is None else factors[number]
+        return 0.0 * self.weights[number] + 1.0 if factors is None else factors[number]
 
 
 def _without_low(signal_cl: Map, spins: Sequence[int]) -> Map:
