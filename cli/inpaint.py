@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import skyfill
 
-from . import filling, options, pages, reading, theory
+from . import filling, options, pages, polarized, reading, theory
 from .outlook import tell
 from .progress import progress
 
@@ -49,6 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="number of realizations for --std and for the uncertainty in --report, if fewer are "
         f"written (default: {filling.STD_DRAWS})",
     )
+    polarized.add_stokes(parser)
     pages.add_report(parser)
     theory.add_save(parser)
     parser.add_argument(
@@ -64,6 +65,11 @@ def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     begun = time.perf_counter()
     options.set_threads(args.threads)
+    polarized.refuse_without(args)
+    if args.stokes == "T":
+        args = polarized.of_temperature(args)
+    elif args.stokes is not None:
+        return polarized.run(args)
     _refuse(args)
     outputs = skyfill.batch.outputs_of(args.output, args.realizations)
     filling.refuse_same_files(args, outputs)
