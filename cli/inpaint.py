@@ -63,13 +63,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
-    begun = time.perf_counter()
     options.set_threads(args.threads)
-    polarized.refuse_without(args)
-    if args.stokes == "T":
-        args = polarized.of_temperature(args)
-    elif args.stokes is not None:
+    if args.stokes in ("TQU", "QU"):
         return polarized.run(args)
+    return _fill_column(polarized.of_one_column(args))
+
+
+def _fill_column(args: argparse.Namespace) -> int:
+    """Fill one column."""
+    begun = time.perf_counter()
     _refuse(args)
     outputs = skyfill.batch.outputs_of(args.output, args.realizations)
     filling.refuse_same_files(args, outputs)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["add_stokes", "of_temperature", "refuse_without", "run"]
+__all__ = ["add_stokes", "of_one_column", "run"]
 
 #: Options that a fill of polarization does not have, with the value that means not given.
 _OTHERS: dict[str, Any] = {
@@ -71,23 +71,17 @@ def add_stokes(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def refuse_without(args: argparse.Namespace) -> None:
-    """Refuse options of polarization if no polarization is filled."""
-    if args.stokes not in (None, "T"):
-        return
+def of_one_column(args: argparse.Namespace) -> argparse.Namespace:
+    """Give the options that fill one column; refuse those of polarization."""
     for name in ("mask_pol", "noise_pol_uk_arcmin", "polcconv"):
         if vars(args)[name] is not None:
             flag = f"--{name.replace('_', '-')}"
-            raise ValueError(
-                f"{flag} is an option of polarization; pass --stokes TQU or QU as well"
-            )
-
-
-def of_temperature(args: argparse.Namespace) -> argparse.Namespace:
-    """Give the options that fill the column of T alone."""
+            raise ValueError(f"{flag} is an option of polarization; pass --stokes TQU or QU too")
+    if args.stokes is None:
+        return args
     if args.field != 0:
         raise ValueError("--stokes T and --field both name a column; drop one of them")
-    (name,) = skyfill.maps.stokes_columns(args.map, "T", hdu=args.hdu)
+    (name,) = skyfill.maps.stokes_columns(args.map, args.stokes, hdu=args.hdu)
     return argparse.Namespace(**vars(args) | {"field": name})
 
 
