@@ -18,6 +18,7 @@ from skyfill.gaussian.jointsolver import JointSolution, JointSolver
 from skyfill.gaussian.solution import Certificate
 from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.checks import check_seed
+from skyfill.healpix.stokes import nside_of
 from skyfill.holes import UnusableSkyError, holes_to_fill
 from skyfill.inpaint.fills import ConvergenceError, refuse_flat
 from skyfill.prior import (
@@ -198,7 +199,7 @@ class PolarizedInpainter:
         self, prior: PolarizedPrior | Prior | Given | None, noise: float | None
     ) -> PolarizedPrior:
         """Complete the prior: of T by a fit, of P by ΛCDM."""
-        nside = math.isqrt(self._seen[0].size // 12)
+        nside = nside_of(self._seen[0], "observed")
         if isinstance(prior, PolarizedPrior):
             if prior.temperature.nside != nside:
                 raise ValueError(
