@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import skyfill
 
-from . import filling, options, pages, reading, theory
+from . import filling, options, pages, polarized, reading, theory
 from .outlook import tell
 from .progress import progress
 
@@ -49,6 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="number of realizations for --std and for the uncertainty in --report, if fewer are "
         f"written (default: {filling.STD_DRAWS})",
     )
+    polarized.add_stokes(parser)
     pages.add_report(parser)
     theory.add_save(parser)
     parser.add_argument(
@@ -62,8 +63,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
-    begun = time.perf_counter()
     options.set_threads(args.threads)
+    if args.stokes in ("TQU", "QU"):
+        return polarized.run(args)
+    return _fill_column(polarized.of_one_column(args))
+
+
+def _fill_column(args: argparse.Namespace) -> int:
+    """Fill one column."""
+    begun = time.perf_counter()
     _refuse(args)
     outputs = skyfill.batch.outputs_of(args.output, args.realizations)
     filling.refuse_same_files(args, outputs)

@@ -21,16 +21,16 @@ from skyfill.gaussian.vectors import Vector
 from skyfill.harmonics import Covariance
 from skyfill.tapers import bands_of
 
-__all__ = ["TaperedBands"]
+__all__ = ["FAINT", "POWER", "SHARE", "TaperedBands"]
 
 Map = NDArray[np.float64]
 
-#: Exponent of a taper.
-_POWER = 0.8
-#: Share of the prior's power in B; with the whole power more iterations are needed.
-_SHARE = 0.4
-#: Multipoles with signal over noise below this are left out of the bands.
-_FAINT = 0.1
+POWER = 0.8
+"""Exponent of a taper."""
+SHARE = 0.4
+"""Share of the prior's power in B; with the whole power more iterations are needed."""
+FAINT = 0.1
+"""Multipoles with signal over noise below this are left out of the bands."""
 
 
 class TaperedBands:
@@ -52,11 +52,11 @@ class TaperedBands:
         cl = covariance.signal_cl
         self._bands = []
         for share, taper in bands_of(cl.size - 1, float(depth.max()), most=most):
-            power = _SHARE * share * cl
-            holds = np.flatnonzero(power > _FAINT * covariance.area * covariance.variance)
+            power = SHARE * share * cl
+            holds = np.flatnonzero(power > FAINT * covariance.area * covariance.variance)
             if holds.size:
                 # Stored: the exponentiation takes longer than transforms of low multipoles.
-                factor = np.minimum(depth / taper, 1.0) ** _POWER
+                factor = np.minimum(depth / taper, 1.0) ** POWER
                 stored = covariance.sphere.vector(factor.astype(np.float32))
                 self._bands.append((power[: holds[-1] + 1], stored))
 

@@ -8,7 +8,9 @@ matrix.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cached_property
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +23,19 @@ from skyfill.harmonics import Covariance, DeviceSphere, correlation
 from skyfill.healpix import pixel_directions
 from skyfill.healpix.jit import compiled
 
-__all__ = ["DeviceBlocks", "HoleBlocks", "Kernel", "affordable"]
+__all__ = [
+    "DeviceBlocks",
+    "Filler",
+    "Gained",
+    "HoleBlocks",
+    "Kernel",
+    "affordable",
+    "angles_within",
+    "spacing",
+]
 
 Map = NDArray[np.float64]
+Filler = Callable[[Map, tuple[int, int]], None]
 
 #: Points of the kernel's table per pixel; cubic interpolation between them is accurate to 1e-7.
 _FINE = 32
@@ -65,13 +77,35 @@ def affordable(
     return chosen
 
 
+class Gained(NamedTuple):
+    """The part of a `Covariance` that defines a kernel."""
+
+    gain: Map
+    area: float
+    variance: float
+
+
+class Blocks(Protocol):
+    """A kernel, as `HoleBlocks` uses it."""
+
+    #: For each hole the elements of a vector that belong to it, and how many they are.
+    holes: list[NDArray[np.int64]]
+    sizes: NDArray[np.int64]
+    #: Length of a vector, and all that decides about the factors.
+    count: int
+    deciding: tuple[Any, ...]
+
+    def filler(self, k: int) -> Filler:
+        """Give what fills the columns of a hole's matrix: the first one, and the step."""
+
+
 class Kernel:
     """(Σ⁻¹)_hh between the pixels of each hole, as a function of their distance.
 
     Parameters
     ----------
     covariance
-        Covariance of the map; its gain and variance define Σ⁻¹.
+        Covariance of the map; its gain, area and variance define Σ⁻¹.
     weights
         ``(n,)``, pixel weights of its pixels.
     nside
@@ -93,7 +127,7 @@ class Kernel:
 
     def __init__(
         self,
-        covariance: Covariance,
+        covariance: Covariance | Gained,
         weights: Map,
         nside: int,
         pixels: NDArray[np.int64],
@@ -109,12 +143,20 @@ class Kernel:
         cuts = np.cumsum(sizes)[:-1]
         self.directions = np.split(directions, cuts)
         self.weights = np.split(weights[every], cuts)
-        size = max(_diameter(each) for each in self.directions)
-        self.step = math.sqrt(covariance.area) / _FINE
-        points = math.ceil(2 * math.asin(min(size / 2, 1.0)) / self.step) + 4
-        angle = (np.arange(points) - 1) * self.step
+        self.step = spacing(covariance.area)
+        angle = angles_within(self.directions, self.step)
         self.table: Map = covariance.area * correlation(covariance.gain, np.cos(angle))
         self.deciding = (sizes, directions, weights[every], self.table, self.step, self.variance)
+
+    def filler(self, k: int) -> Filler:
+        """Give what fills the columns of a hole's matrix: the first one, and the step."""
+        directions = np.ascontiguousarray(self.directions[k].T)
+        scales = 1 / self.step, 1 / self.variance
+
+        def fill(matrix: Map, columns: tuple[int, int]) -> None:
+            _fill(directions, self.weights[k], self.table, scales, columns, matrix)
+
+        return fill
 
 
 class HoleBlocks:
@@ -131,7 +173,7 @@ class HoleBlocks:
         Cache for the factors.
     """
 
-    def __init__(self, kernel: Kernel, *, threads: int = 0, kept: Kept | None = None) -> None:
+    def __init__(self, kernel: Blocks, *, threads: int = 0, kept: Kept | None = None) -> None:
         self.kernel = kernel
         self._threads = threads
         self._cuts = np.append(0, np.cumsum(kernel.sizes * (kernel.sizes + 1) // 2))
@@ -157,20 +199,15 @@ class HoleBlocks:
 
     def _factor(self, k: int, each: Each) -> Map:
         """Factor (Σ⁻¹)_hh of one hole; the factor is the lower triangle, the upper is not set."""
-        kernel = self.kernel
-        size = int(kernel.sizes[k])
-        directions = np.ascontiguousarray(kernel.directions[k].T)
-        scales = 1 / kernel.step, 1 / kernel.variance
+        size = int(self.kernel.sizes[k])
         # The upper triangle is never written, so for a large hole it takes no memory.
         matrix = np.empty((size, size), order="F")
         parts = -(-size // _FILLED)
         ridge = 0.0
 
-        def fill(part: int) -> None:
-            _fill(directions, kernel.weights[k], kernel.table, scales, (part, parts), matrix)
-
+        fill = self.kernel.filler(k)
         while True:
-            each(fill, range(parts))
+            each(lambda part: fill(matrix, (part, parts)), range(parts))
             if ridge:
                 matrix[np.diag_indices(size)] *= 1 + ridge
             if factorise(matrix, each):
@@ -291,6 +328,18 @@ class DeviceBlocks:
             found = (inverse @ right[..., None])[..., 0]
             out[pixels[real]] = found[real].double()
         return out
+
+
+def spacing(area: float) -> float:
+    """Return the step of a kernel's table for pixels of this area, radians."""
+    return math.sqrt(area) / _FINE
+
+
+def angles_within(directions: list[Map], step: float) -> Map:
+    """Return the angles of a kernel's table, from -``step`` on, for holes with these pixels."""
+    size = max(_diameter(each) for each in directions)
+    points = math.ceil(2 * math.asin(min(size / 2, 1.0)) / step) + 4
+    return np.asarray((np.arange(points) - 1) * step, dtype=np.float64)
 
 
 def _diameter(directions: Map) -> float:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skyfill.gaussian.vectors import Vector, advance, copied, dot, rms, turn, zeros_like
-from skyfill.harmonics import Covariance
 from skyfill.progress import Progress
 
-__all__ = ["Course", "Inner", "Outer"]
+__all__ = ["Course", "Inner", "Outer", "lengths", "solve"]
 
 Map = NDArray[np.float64]
 
+#: Share of the allowed distance that is granted to the inner loop.
+_INNER = 0.5
+#: Accuracy of the inner loop in a correction, in units of the correction. It is tightened if the
+#: residual shrinks by a factor closer to one than the second number.
+_RELATIVE, _SLOW = 0.1, 0.8
 #: Smallest number of iterations from which the remaining distance is estimated.
 _FEWEST = 3
 #: Growth of the residual above which corrections stop, because they diverge.
@@ -52,14 +57,33 @@ class Course:
         return self.numbers[self._at - 1]
 
 
+class Precision(Protocol):
+    """The part of a covariance that the loops use."""
+
+    def inverse(self, values: Vector) -> Vector:
+        """Give Σ⁻¹ v."""
+
+    def inverse_of(self, other: Any, values: Vector) -> Vector:  # noqa: ANN401 (of its own kind)
+        """Give Σ⁻¹ v at these pixels, for a v at the pixels of another covariance."""
+
+
 class Model(Protocol):
     """The part of a `Solver` that the loops use."""
 
     #: Index of the hole pixels among the vectors of the whole sphere.
     at: Vector
-    #: Approximation of Σ with a known inverse: on the whole sphere, and between hole pixels.
-    sky: Covariance
-    inner: Covariance
+
+    @property
+    def parts(self) -> Sequence[slice]:
+        """Slices of vectors of hole pixels whose distances are measured apart: T, and Q with U."""
+
+    @property
+    def sky(self) -> Precision:
+        """Approximation of Σ with a known inverse, on the whole sphere."""
+
+    @property
+    def inner(self) -> Precision:
+        """The same between hole pixels."""
 
     def precondition(self, values: Vector) -> Vector:
         """Apply an approximate inverse of ``inner.inverse``."""
@@ -71,7 +95,7 @@ class Model(Protocol):
         """Compute the rms of a residual."""
 
 
-def _ahead(moves: list[float]) -> float:
+def _ahead(moves: Sequence[float]) -> float:
     """Estimate the remaining distance from the lengths of the steps so far.
 
     Let q be the length of the last third of the steps over that of the third before. If the steps
@@ -89,6 +113,11 @@ def _ahead(moves: list[float]) -> float:
     return last * max(q, 0.1) / (1 - q)
 
 
+def lengths(model: Model, values: Vector) -> Map:
+    """Compute the rms of each part of a vector of hole pixels."""
+    return np.array([rms(values[part]) for part in model.parts])
+
+
 class Inner:
     """Solve for the holes with the approximate Q, and count the iterations."""
 
@@ -101,7 +130,7 @@ class Inner:
 
     def solve(
         self, right: Vector, start: Vector | None = None, *, allowed: float, relative: float = 0.0
-    ) -> tuple[Vector, float]:
+    ) -> tuple[Vector, Map]:
         """Solve Q_hh x = right by conjugate gradients.
 
         Parameters
@@ -112,11 +141,11 @@ class Inner:
             ``(nhole,)``, starting point; zero if not given.
         allowed, relative
             Distance from the solution at which to stop: in µK, and in units of the rms of x. The
-            larger one applies.
+            larger one applies, and must be met by each of the model's parts.
 
         Returns
         -------
-        x, and its estimated rms distance from the solution, µK (`_ahead`).
+        x, and the estimated rms distance of each part from the solution, µK (`_ahead`).
         """
         precision, precondition = self._model.inner.inverse, self._model.precondition
         take = self._course.take
@@ -125,20 +154,27 @@ class Inner:
         z = precondition(rest)
         direction = copied(z)
         rho = dot(rest, z)
-        distance = np.inf
-        moves: list[float] = []
+        parts = self._model.parts
+        distance = np.full(len(parts), np.inf)
+        moves: list[list[float]] = [[] for _ in parts]
         first = rho
         for _ in range(self.left):
             if take(rho <= _ROUNDING * first):
-                return x, 0.0
+                return x, np.zeros(len(parts))
             image = precision(direction)
             step = take(rho, dot(direction, image))
-            moves.append(abs(step) * advance(x, rest, direction, image, step))
+            for part, mine in zip(parts, moves, strict=True):
+                length = advance(x[part], rest[part], direction[part], image[part], step)
+                mine.append(abs(step) * length)
             self.left -= 1
             self.taken += 1
             self._progress.advance()
-            distance = _ahead(moves)
-            if take(not self.left or distance <= max(allowed, relative * rms(x))):
+            distance = np.array([_ahead(mine) for mine in moves])
+            met = all(
+                away <= max(allowed, relative * rms(x[part]))
+                for away, part in zip(distance, parts, strict=True)
+            )
+            if take(not self.left or met):
                 break
             z = precondition(rest)
             rho, last = dot(rest, z), rho
@@ -173,19 +209,24 @@ class Outer:
         """The rms of r in units of that of d + x; computed on demand: one correction skips it."""
         return self._model.size(self._rest) / self._scale
 
+    @property
+    def rest(self) -> Vector:
+        """The residual r on the whole sphere."""
+        return self._rest
+
     @cached_property
     def _scale(self) -> float:
         return self._model.size(self._filled) or 1.0
 
     def correction(
         self, inner: Inner, allowed: float, relative: float
-    ) -> tuple[Vector, Vector, float]:
+    ) -> tuple[Vector, Vector, Map]:
         """Compute a correction from the residual.
 
         Returns
         -------
         The correction of x, ``(nhole,)``; the part of y's correction that does not follow from it,
-        ``(npix,)``; and the estimated rms error of the first.
+        ``(npix,)``; and the estimated rms error of each part of the first.
         """
         s = self._model
         z = s.sky.inverse(self._rest)
@@ -221,3 +262,50 @@ class Outer:
         if self._course.take(self.residual > _WORSE * self._least):
             return 0.0
         return min(self.residual / before, 1.0) if before else 0.0
+
+
+def solve(
+    model: Model,
+    work: Vector,
+    start: Vector | None,
+    inner: Inner,
+    course: Course,
+    *,
+    allowed: float,
+) -> tuple[Outer, Map]:
+    """Solve for the posterior mean by both loops.
+
+    Parameters
+    ----------
+    model
+        The solver.
+    work
+        The data, zero in the holes, which are filled in place.
+    start
+        Starting point in the holes; zero if not given.
+    inner, course
+        The inner loop, and the scalars to record or to follow.
+    allowed
+        Estimated rms distance of each part at which to stop, µK.
+
+    Returns
+    -------
+    The outer loop, and the estimated rms distance of each part of the fill to the mean, µK.
+    """
+    fill, distance = inner.solve(
+        -model.inner.inverse_of(model.sky, work), start, allowed=_INNER * allowed
+    )
+    work[model.at] = fill
+    outer = Outer(model, work, model.sky.inverse(work), course)
+    relative = _RELATIVE
+    far = inner.left > 0 and (outer.steps == 0 or bool(np.any(distance > allowed)))
+    while course.take(far):
+        step, z, left = outer.correction(inner, _INNER * allowed, relative)
+        shrunk = outer.advance(step, z)
+        if shrunk > _SLOW:  # the inner loop may be too inaccurate
+            relative = max(0.3 * relative, 1e-5)
+        if course.take(not shrunk):
+            break
+        distance = left + lengths(model, step) * shrunk
+        far = inner.left > 0 and bool(np.any(distance > allowed))
+    return outer, distance

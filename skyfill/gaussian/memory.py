@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 __all__ = [
     "block_bytes",
+    "check_joint_memory",
     "check_memory",
     "device_bytes",
     "fits",
+    "joint_bytes",
     "polish_bytes",
     "solve_bytes",
     "wide_bytes",
@@ -34,6 +36,8 @@ _DEVICE = (90.0, 110.0)
 _INVERSES = 5.5
 #: Bytes of the blocks that are inverted at a time there.
 _GROUP = 4e9
+#: Bytes per element of a map and per element of the holes in a joint solve of T, Q and U.
+_JOINT = (130.0, 165.0)
 #: Bytes of a solve that do not depend on the map.
 _FIXED = 0.06e9
 #: Bytes of a block of n hole pixels over n².
@@ -107,7 +111,32 @@ def check_memory(nside: int, holes: int, blocks: NDArray[np.int64], *, only: str
         The machine has less memory than 1.25 times the estimate.
     """
     law = {None: solve_bytes, "small": polish_bytes, "wide": wide_bytes}[only]
-    need = _MARGIN * law(nside, holes, blocks)
+    _refuse_beyond(law(nside, holes, blocks), nside, holes)
+
+
+def joint_bytes(nside: int, components: int, holes: int) -> float:
+    """Estimate the peak memory of a joint solve without its blocks, bytes.
+
+    Parameters
+    ----------
+    nside
+        Nside of the map.
+    components
+        Number of Stokes parameters.
+    holes
+        Number of hole pixels, those of Q and of U counted apart.
+    """
+    return _FIXED + _JOINT[0] * 12 * nside**2 * components + _JOINT[1] * holes
+
+
+def check_joint_memory(nside: int, components: int, holes: int) -> None:
+    """Refuse a joint fill as `check_memory` does, see `joint_bytes`."""
+    _refuse_beyond(joint_bytes(nside, components, holes), nside, holes)
+
+
+def _refuse_beyond(need: float, nside: int, holes: int) -> None:
+    """Refuse a fill that needs so many bytes if the machine has fewer."""
+    need *= _MARGIN
     have = _machine_memory()
     if need > have:
         raise MemoryError(

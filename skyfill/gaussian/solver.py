@@ -20,6 +20,7 @@ from __future__ import annotations
 import copy
 import math
 import warnings
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -29,7 +30,7 @@ from skyfill import harmonics
 from skyfill.files.cache import Kept
 from skyfill.gaussian.bands import TaperedBands
 from skyfill.gaussian.blocks import DeviceBlocks, HoleBlocks, Kernel, affordable
-from skyfill.gaussian.loops import Course, Inner, Outer
+from skyfill.gaussian.loops import Course, Inner, Outer, solve
 from skyfill.gaussian.memory import check_memory, device_bytes
 from skyfill.gaussian.pinned import Pinned, freed, unpinned
 from skyfill.gaussian.solution import Certificate, Solution
@@ -41,21 +42,18 @@ from skyfill.holes import distance_to_edge, grow, label_holes
 from skyfill.prior import Prior
 from skyfill.progress import Progress, Silent
 
-__all__ = ["Solver"]
+__all__ = ["APART", "NOISE_FLOOR", "Solver", "inner_lmax", "labels_of"]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Labels = NDArray[np.int32]
 
-#: White noise of at least this share of the signal's variance keeps Σ invertible in float64.
-_NOISE_FLOOR = 1e-4
+NOISE_FLOOR = 1e-4
+"""White noise of at least this share of the signal's variance keeps Σ invertible in float64."""
 #: Signal over noise below which the inner loop treats signal as noise.
 _NEGLIGIBLE = 0.1
-#: Share of the allowed distance that is granted to the inner loop.
-_INNER = 0.5
-#: Accuracy of the inner loop in a correction, in units of the correction. It is tightened if the
-#: residual shrinks by a factor closer to one than the second number.
-_RELATIVE, _SLOW = 0.1, 0.8
+#: Accuracy of the inner loop in a correction of polish, in units of the correction.
+_RELATIVE = 0.1
 #: Largest signal beyond the inner loop's multipoles, in units of the noise's variance, for which
 #: the pixels count as resolving the sky.
 _UNRESOLVED = 0.05
@@ -74,8 +72,8 @@ _FAR = 0.3
 #: Largest number of bands of wide holes: in a solve of all holes, and in polish of wide holes only.
 #: In the few iterations of polish, further bands (the lowest multipoles) cost more than they gain.
 _BANDS = (9, 3)
-#: Holes closer to each other than twice this over lmax, about seven pixels, are merged.
-_APART = 2 * np.pi
+APART = 2 * np.pi
+"""Holes closer to each other than twice this over lmax, about seven pixels, are merged."""
 
 
 class Solver:
@@ -135,6 +133,9 @@ class Solver:
         is the length of the step.
     """
 
+    #: All holes are one part: the solver has one Stokes parameter.
+    parts: Sequence[slice] = (slice(None),)
+
     def __init__(
         self,
         observed: ArrayLike,
@@ -163,7 +164,7 @@ class Solver:
         modes = (2 * np.arange(signal_cl.size) + 1) / (4 * np.pi)
         # Exclude the unconstrained monopole and dipole from the rms.
         signal = float(np.sum((modes * signal_cl)[min(2, signal_cl.size - 1) :]))
-        floor = _NOISE_FLOOR * signal
+        floor = NOISE_FLOOR * signal
         self._noise: Map | float = max(noise_cl / area, floor)
         self.noise_variance: Map | None = None
         white = self._noise
@@ -173,7 +174,7 @@ class Solver:
             self.noise_variance = self._noise
             white = float(np.median(self._noise[observed]))
         self.rms = (signal + white) ** 0.5
-        lmax = _inner_lmax(signal_cl, white * area, self.nside)
+        lmax = inner_lmax(signal_cl, white * area, self.nside)
         beyond = float(np.sum((modes * signal_cl)[lmax + 1 :]))
         fine = beyond < _UNRESOLVED * white
         self.resolved = fine and noise_variance is None
@@ -184,7 +185,7 @@ class Solver:
         labels = np.zeros(pixels.size, np.int32)
         small = labels > 0
         if only != "wide":
-            labels = _labels(observed, pixels, _APART / (lmax + 1), kept)
+            labels = labels_of(observed, pixels, APART / (lmax + 1), kept)
             small = _affordable(labels, None if among is None else among[pixels])
         if only == "small" and not small.all():
             observed = observed.copy()
@@ -376,23 +377,15 @@ class Solver:
         allowed = tolerance * self.rms
         inner = Inner(self, progress, max_iterations, course)
         work = self._sphere.vector(data)
-        fill, distance = inner.solve(
-            -self.inner.inverse_of(self.sky, work),
+        outer, away = solve(
+            self,
+            work,
             None if start is None else self._sphere.vector(start),
-            allowed=_INNER * allowed,
+            inner,
+            course,
+            allowed=allowed,
         )
-        work[self.at] = fill
-        y = self.sky.inverse(work)
-        outer = Outer(self, work, y, course)
-        relative = _RELATIVE
-        while course.take(inner.left > 0 and (outer.steps == 0 or distance > allowed)):
-            step, z, left = outer.correction(inner, _INNER * allowed, relative)
-            shrunk = outer.advance(step, z)
-            if shrunk > _SLOW:  # the inner loop may be too inaccurate
-                relative = max(0.3 * relative, 1e-5)
-            if course.take(not shrunk):
-                break
-            distance = left + rms(step) * shrunk
+        distance = float(away[0])
         certificate = Certificate(
             inner.taken, outer.steps, outer.residual, distance, converged=distance <= allowed
         )
@@ -472,7 +465,7 @@ class Solver:
         inner = Inner(self, progress or Silent(), iterations, course)
         data = self._sphere.vector(filled)
         right = -self.inner.inverse_of(self.sky, data)
-        step, self.left = inner.solve(right, allowed=0.0)
+        step, (self.left,) = inner.solve(right, allowed=0.0)
         del right
         if math.isinf(self.left):  # too few steps for an estimate: use the length of the step
             self.left = rms(step)
@@ -487,7 +480,7 @@ class Solver:
         outer = Outer(self, data, self.sky.inverse(data), course)
         for number in range(1, corrections + 1):
             inner.left = self._steps
-            step, z, left = outer.correction(inner, 0.0, _RELATIVE)
+            step, z, (left,) = outer.correction(inner, 0.0, _RELATIVE)
             if self.resolved and number == corrections:
                 # The last correction is added in full: its length is right to a few per cent.
                 data[self.at] += step
@@ -563,7 +556,7 @@ class Solver:
         return out
 
 
-def _labels(observed: Mask, pixels: NDArray[np.int64], apart: float, kept: Kept) -> Labels:
+def labels_of(observed: Mask, pixels: NDArray[np.int64], apart: float, kept: Kept) -> Labels:
     """Label hole pixels by their hole; holes closer than twice ``apart`` are merged."""
     labels: Labels = kept.of(apart).array(
         "labels",
@@ -602,7 +595,7 @@ def _affordable(labels: Labels, among: Mask | None) -> Mask:
     return chosen
 
 
-def _inner_lmax(signal_cl: Map, noise_cl: float, nside: int) -> int:
+def inner_lmax(signal_cl: Map, noise_cl: float, nside: int) -> int:
     """Return the largest multipole of the inner loop, where noise dominates the signal.
 
     Beyond 1.5 nside the inverse is not exact. Up to 1.75 nside it still helps; with 2 nside, a

@@ -1,6 +1,7 @@
 """Spherical harmonics: transforms, exact quadrature, and covariances that they diagonalise."""
 
 from skyfill.harmonics.covariance import Covariance
+from skyfill.harmonics.jointcovariance import JointCovariance
 from skyfill.harmonics.modecoupling import coupling_library, coupling_matrix
 from skyfill.harmonics.quadrature import pixel_weights, quadrature_lmax
 from skyfill.harmonics.sphere import (
@@ -24,6 +25,7 @@ from skyfill.harmonics.transforms import (
     almxfl,
     cl_of,
     correlation,
+    correlations,
     coupling,
     truncated,
 )
@@ -32,6 +34,7 @@ __all__ = [
     "Covariance",
     "DeviceSphere",
     "DuccSphere",
+    "JointCovariance",
     "Rings",
     "Sphere",
     "adjoint",
@@ -40,6 +43,7 @@ __all__ = [
     "analysis",
     "cl_of",
     "correlation",
+    "correlations",
     "coupling",
     "coupling_library",
     "coupling_matrix",

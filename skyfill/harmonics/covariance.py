@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from skyfill.harmonics.spheres import DuccSphere, Sphere, Vector
 from skyfill.healpix.stokes import nside_of
 
-__all__ = ["Covariance"]
+__all__ = ["Covariance", "excess"]
 
 Map = NDArray[np.float64]
 
@@ -31,7 +31,7 @@ Map = NDArray[np.float64]
 _AT_ONCE = 2**22
 
 
-def _excess(lmax: int, nside: int) -> Map:
+def excess(lmax: int, nside: int) -> Map:
     """Bound the excess over one of the eigenvalues of Yᵀ W Y 4π/npix.
 
     It is zero up to lmax = 1.5 nside. Beyond, products of harmonics whose l add up to more than
@@ -80,8 +80,8 @@ class Covariance:
         self._rings = sphere.pixels(pixels)
 
     def _gain(self, signal_cl: Map) -> Map:
-        excess = _excess(signal_cl.size - 1, self._nside)
-        return np.asarray(signal_cl / (signal_cl * (1 + excess) + self.area * self.variance))
+        more = excess(signal_cl.size - 1, self._nside)
+        return np.asarray(signal_cl / (signal_cl * (1 + more) + self.area * self.variance))
 
     def apply(self, values: Vector) -> Vector:
         """Give Σ v, ``(n,)``."""

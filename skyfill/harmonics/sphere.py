@@ -124,10 +124,16 @@ def synthesis(alm: Alm, nside: int, *, threads: int = 0) -> Map:
     return out
 
 
-def parts_of(alm: Alm, nside: int, *, threads: int = 0) -> Iterator[tuple[slice, Map]]:
-    """Yield the map of `synthesis` in parts: slice and values, valid until the next part."""
-    for part, values in _synthesis(alm[None], nside, 0, threads):
-        yield part, values[0]
+def parts_of(
+    alm: Alm, nside: int, *, spin: int = 0, threads: int = 0
+) -> Iterator[tuple[slice, Map]]:
+    """Yield the map of `synthesis` in parts: slice and values, valid until the next part.
+
+    With ``spin=2``, ``alm`` is ``(2, nalm)``, E and B, zero below l = 2, and values are Q and U,
+    ``(2, n)``.
+    """
+    for part, values in _synthesis(alm if spin else alm[None], nside, spin, threads):
+        yield part, values if spin else values[0]
 
 
 def _synthesis(alm: Alm, nside: int, spin: int, threads: int) -> Iterator[tuple[slice, Map]]:
@@ -161,8 +167,13 @@ def adjoint(
     return _stacked(alm, axis=sky.axis)
 
 
-def adjoint_of(values: Part, nside: int, *, lmax: int, threads: int = 0) -> Alm:
-    """Apply `adjoint` to a map that is read in parts: ``values(slice)`` gives one."""
+def adjoint_of(values: Part, nside: int, *, lmax: int, spin: int = 0, threads: int = 0) -> Alm:
+    """Apply `adjoint` to a map that is read in parts: ``values(slice)`` gives one.
+
+    With ``spin=2``, a part is Q and U, ``(2, n)``, and the result E and B, ``(2, nalm)``.
+    """
+    if spin:
+        return _adjoint(values, nside, 2, lmax, spin, threads)
     alm: Alm = _adjoint(lambda part: values(part)[None], nside, 1, lmax, 0, threads)[0]
     return alm
 

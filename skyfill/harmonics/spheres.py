@@ -8,6 +8,7 @@ other vectors, which both kinds understand.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill.harmonics.sphere import adjoint, adjoint_of, parts_of, synthesis
-from skyfill.harmonics.transforms import Rings, almxfl, filtered
+from skyfill.harmonics.transforms import Rings, almxfl, filtered, mixed
 
 if TYPE_CHECKING:
     from skyfill.harmonics.torchsphere import TorchSphere
@@ -73,8 +74,17 @@ class Sphere(Protocol):
     def almxfl(self, alm: Vector, fl: Map) -> Vector:
         """Multiply a_lm by f_l, ``(lmax + 1,)``, on the host."""
 
-    def pixels(self, chosen: NDArray[np.int64] | None) -> Pixels:
-        """Give the transforms to and from some pixels, RING, increasing; None for all."""
+    def mixed(self, alm: Sequence[Vector], matrix: Map) -> list[Vector]:
+        """Multiply alm of several components by a matrix of each l, ``(k, k, lmax + 1)``.
+
+        ``alm`` is a list of ``(nalm,)`` and ``(2, nalm)`` with k rows in all; so is the result.
+        """
+
+    def pixels(self, chosen: NDArray[np.int64] | None, *, spin: int = 0) -> Pixels:
+        """Give the transforms to and from some pixels, RING, increasing; None for all.
+
+        Vectors of spin 2 are ``(2, n)``, Q and U, and alm ``(2, nalm)``, E and B.
+        """
 
 
 class _Whole:
@@ -82,23 +92,35 @@ class _Whole:
 
     filtered = staticmethod(filtered)
 
-    def __init__(self, nside: int, threads: int) -> None:
+    def __init__(self, nside: int, threads: int, spin: int) -> None:
         self._nside = nside
         self._threads = threads
+        self._spin = spin
 
     def adjoint(self, values: Map, factor: NDArray[Any], lmax: int) -> Alm:
         return adjoint_of(
-            lambda part: values[part] * factor[part],
+            lambda part: values[..., part] * factor[part],
             self._nside,
             lmax=lmax,
+            spin=self._spin,
             threads=self._threads,
         )
 
     def synthesis(self, alm: Alm, factor: NDArray[Any]) -> Map:
-        out = np.empty(factor.size)
-        for part, sky in parts_of(alm, self._nside, threads=self._threads):
-            np.multiply(sky, factor[part], out=out[part])
+        out = np.empty((2, factor.size) if self._spin else factor.size)
+        for part, sky in parts_of(alm, self._nside, spin=self._spin, threads=self._threads):
+            np.multiply(sky, factor[part], out=out[..., part])
         return out
+
+
+def _like(alm: Sequence[Vector], rows: Vector) -> list[Vector]:
+    """Divide the rows of a result as the alm were that it came from."""
+    out, first = [], 0
+    for each in alm:
+        count = 1 if each.ndim == 1 else len(each)
+        out.append(rows[first] if each.ndim == 1 else rows[first : first + count])
+        first += count
+    return out
 
 
 class DuccSphere:
@@ -134,11 +156,15 @@ class DuccSphere:
         """Multiply a_lm by f_l, ``(lmax + 1,)``."""
         return almxfl(alm, fl)
 
-    def pixels(self, chosen: NDArray[np.int64] | None) -> Pixels:
+    def mixed(self, alm: Sequence[Alm], matrix: Map) -> list[Alm]:
+        """Multiply alm of several components by a matrix of each l, ``(k, k, lmax + 1)``."""
+        return _like(alm, mixed(np.concatenate([np.atleast_2d(each) for each in alm]), matrix))
+
+    def pixels(self, chosen: NDArray[np.int64] | None, *, spin: int = 0) -> Pixels:
         """Give the transforms to and from some pixels, RING, increasing; None for all."""
         if chosen is None:
-            return _Whole(self._nside, self._threads)
-        return Rings(self._nside, chosen, threads=self._threads)
+            return _Whole(self._nside, self._threads, spin)
+        return Rings(self._nside, chosen, spin=spin, threads=self._threads)
 
 
 class _DevicePixels:
@@ -151,14 +177,14 @@ class _DevicePixels:
     def adjoint(self, values: Vector, factor: Vector, lmax: int) -> Vector:
         values = factor * values
         if self._chosen is not None:
-            sky = values.new_zeros(self._sphere.npix)
-            sky[self._chosen] = values
+            sky = values.new_zeros((*values.shape[:-1], self._sphere.npix))
+            sky[..., self._chosen] = values
             values = sky
         return self._sphere.adjoint(values, lmax)
 
     def synthesis(self, alm: Vector, factor: Vector) -> Vector:
         sky = self._sphere.synthesis(alm)
-        return factor * (sky if self._chosen is None else sky[self._chosen])
+        return factor * (sky if self._chosen is None else sky[..., self._chosen])
 
     def filtered(self, alm: Vector, fl: Map) -> Vector:
         return self._sphere.almxfl(alm, fl)
@@ -202,7 +228,15 @@ class DeviceSphere:
 
         return almxfl(alm, self.vector(fl))
 
-    def pixels(self, chosen: NDArray[np.int64] | None) -> Pixels:
+    def mixed(self, alm: Sequence[Vector], matrix: Map) -> list[Vector]:
+        """Multiply alm of several components by a matrix of each l, ``(k, k, lmax + 1)``."""
+        from skyfill.harmonics.torchsphere import mixed
+
+        return _like(
+            alm, mixed([each.reshape(-1, each.shape[-1]) for each in alm], self.vector(matrix))
+        )
+
+    def pixels(self, chosen: NDArray[np.int64] | None, *, spin: int = 0) -> Pixels:  # noqa: ARG002
         """Give the transforms to and from some pixels, RING, increasing; None for all."""
         return _DevicePixels(self, None if chosen is None else self.vector(chosen))
 

@@ -9,6 +9,7 @@ gives the same bits.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import Any
@@ -20,7 +21,7 @@ from skyfill.harmonics import legendre, wigner
 from skyfill.harmonics.fourier import RingFourier, row_lengths
 from skyfill.healpix.checks import check_nside
 
-__all__ = ["TorchSphere", "almxfl", "bytes_needed"]
+__all__ = ["TorchSphere", "almxfl", "bytes_needed", "mixed"]
 
 #: Tables of a plan that the device keeps.
 _TABLES = ("x", "x2", "first", "a", "b", "even", "next_even", "odd", "start", "p", "before")
@@ -314,6 +315,25 @@ def almxfl(alm: Tensor, fl: Tensor) -> Tensor:
     if fl.shape[-1] <= lmax:
         fl = torch.nn.functional.pad(fl, (0, lmax + 1 - fl.shape[-1]))
     return alm * fl[..., _ell(lmax, alm.device)]
+
+
+def mixed(alm: Sequence[Tensor], matrix: Tensor) -> Tensor:
+    """Multiply the vector of alm of each l and m by a matrix that depends on l.
+
+    Parameters
+    ----------
+    alm
+        Tensors ``(rows, nalm)``, k rows in all.
+    matrix
+        ``(k, k, lmax + 1)``.
+
+    Returns
+    -------
+    ``(k, nalm)``.
+    """
+    rows = torch.cat(list(alm))
+    each = matrix[:, :, _ell(matrix.shape[-1] - 1, rows.device)]
+    return torch.stack([(row * rows).sum(0) for row in each])
 
 
 @lru_cache(maxsize=4)

@@ -6,6 +6,7 @@ healpy's order (m-major, m >= 0). Whole maps are transformed in `skyfill.harmoni
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import ducc0
@@ -22,8 +23,10 @@ __all__ = [
     "almxfl",
     "cl_of",
     "correlation",
+    "correlations",
     "coupling",
     "filtered",
+    "mixed",
     "truncated",
 ]
 
@@ -56,13 +59,18 @@ class Rings:
         Resolution.
     pixels
         ``(n,)`` pixel numbers, RING, increasing.
+    spin
+        0; or 2, for Q and U: vectors are then ``(2, n)``, with one factor for both, and alm are
+        ``(2, nalm)``, E and B.
     threads
         Number of threads; 0 for all cores.
     """
 
     filtered = staticmethod(filtered)
 
-    def __init__(self, nside: int, pixels: NDArray[np.int64], *, threads: int = 0) -> None:
+    def __init__(
+        self, nside: int, pixels: NDArray[np.int64], *, spin: int = 0, threads: int = 0
+    ) -> None:
         table = {key: np.asarray(value) for key, value in rings(check_nside(nside)).items()}
         first = table["ringstart"].astype(np.int64)
         ring = np.searchsorted(first, pixels, side="right") - 1
@@ -88,40 +96,51 @@ class Rings:
                 index[part] += (stop - length[mine])[where]
                 parts.append(part)
             if parts:
-                self._blocks.append((geometry | {"spin": 0, "nthreads": threads}, parts))
+                self._blocks.append((geometry | {"spin": spin, "nthreads": threads}, parts))
                 size = max(size, int(stop[-1]))
         self._index = index.astype(np.int32)  # positions among the pixels of some rings
-        self._padded = np.zeros((1, size))  # always zero between two uses
+        self._planes = 2 if spin else 1
+        self._padded = np.zeros((self._planes, size))  # always zero between two uses
 
     def adjoint(self, values: Map, factor: Factor, lmax: int) -> Alm:
         """Give Yᵀ F v, with v ``(n,)`` zero outside the pixels and the diagonal F ``(n,)``."""
-        total: Alm = np.zeros((lmax + 1) * (lmax + 2) // 2 if not self._blocks else 0, complex)
+        rows = values.reshape(self._planes, -1)
+        size = (lmax + 1) * (lmax + 2) // 2 if not self._blocks else 0
+        total: Alm = np.zeros((self._planes, size), complex)
         for geometry, parts in self._blocks:
             for part in parts:
                 spread = _spread(part.stop - part.start)
-                spread(values[part], factor[part], self._index[part], self._padded[0])
+                for row, padded in zip(rows, self._padded, strict=True):
+                    spread(row[part], factor[part], self._index[part], padded)
             size = int(geometry["ringstart"][-1] + geometry["nphi"][-1])
             alm = ducc0.sht.adjoint_synthesis(
                 map=self._padded[:, :size], lmax=lmax, mmax=lmax, **geometry
-            )[0]
+            )
             total = np.add(total, alm, out=total) if total.size else alm
             for part in parts:
-                self._padded[0, self._index[part]] = 0.0
-        return total
+                self._padded[:, self._index[part]] = 0.0
+        return self._shaped(total)
 
     def synthesis(self, alm: Alm, factor: Factor) -> Map:
         """Give F Y a at the pixels, ``(n,)``, with the diagonal F ``(n,)``."""
         lmax = lmax_of(alm)
-        out = np.empty(factor.size)
+        out = np.empty((self._planes, factor.size))
         for geometry, parts in self._blocks:
             size = int(geometry["ringstart"][-1] + geometry["nphi"][-1])
             sky = self._padded[:, :size]
-            ducc0.sht.synthesis(alm=alm[None], map=sky, lmax=lmax, mmax=lmax, **geometry)
+            ducc0.sht.synthesis(
+                alm=alm.reshape(self._planes, -1), map=sky, lmax=lmax, mmax=lmax, **geometry
+            )
             for part in parts:
                 collect = _collect(part.stop - part.start)
-                collect(sky[0], factor[part], self._index[part], out[part])
+                for plane, row in zip(sky, out, strict=True):
+                    collect(plane, factor[part], self._index[part], row[part])
             sky[:] = 0.0
-        return out
+        return self._shaped(out)
+
+    def _shaped(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Give one row without its leading axis, which vectors of spin 0 do not have."""
+        return rows if self._planes == 2 else np.asarray(rows[0])
 
 
 def almxfl(alm: Alm, fl: NDArray[np.float64]) -> Alm:
@@ -154,6 +173,38 @@ def _almxfl(alm: Alm, factor: Map, out: Alm) -> None:
         start = m * (2 * lmax + 1 - m) // 2
         for ell in range(m, lmax + 1):
             out[start + ell] = alm[start + ell] * factor[ell]
+
+
+def mixed(alm: Alm, matrix: NDArray[np.float64]) -> Alm:
+    """Multiply the vector of alm of each l and m by a matrix that depends on l.
+
+    Parameters
+    ----------
+    alm
+        ``(k, nalm)``.
+    matrix
+        ``(k, k, lmax + 1)``, with the lmax of the alm.
+
+    Returns
+    -------
+    ``(k, nalm)``.
+    """
+    out = np.empty(alm.shape, dtype=np.complex128)
+    _mixed(np.ascontiguousarray(alm, np.complex128), np.ascontiguousarray(matrix), out)
+    return out
+
+
+@compiled
+def _mixed(alm: Alm, matrix: NDArray[np.float64], out: Alm) -> None:
+    rows, lmax = alm.shape[0], matrix.shape[2] - 1
+    for i in range(rows):
+        for m in range(lmax + 1):
+            start = m * (2 * lmax + 1 - m) // 2
+            for ell in range(m, lmax + 1):
+                total = matrix[i, 0, ell] * alm[0, start + ell]
+                for j in range(1, rows):
+                    total += matrix[i, j, ell] * alm[j, start + ell]
+                out[i, start + ell] = total
 
 
 def truncated(alm: Alm, lmax: int) -> Alm:
@@ -212,6 +263,42 @@ def correlation(cl: Map, cosine: Map) -> Map:
     """
     out = np.empty(cosine.size)
     _correlation(np.ascontiguousarray(cl), np.ascontiguousarray(cosine), out)
+    return out
+
+
+@parallel
+def _wigner(cl: Map, x: Map, n: int, out: Map) -> None:
+    """Sum (2l + 1) C_l d^l_2n(θ) / 4π, n = 2, -2 or 0, by recurrence upwards in l."""
+    product = 2 * n
+    for i in prange(x.size):
+        last = ((1 + x[i] * n / 2) / 2) ** 2 if n else math.sqrt(6.0) / 4 * (1 - x[i] * x[i])
+        before, total, root = 0.0, 0.0, 0.0
+        for ell in range(2, cl.size):
+            total += (2 * ell + 1) * cl[ell] * last
+            up = ell + 1.0
+            after = math.sqrt((up * up - 4) * (up * up - n * n))
+            new = (2 * ell + 1) * (ell * up * x[i] - product) * last - up * root * before
+            before, last, root = last, new / (ell * after), after
+        out[i] = total / (4 * math.pi)
+
+
+def correlations(cl: Map, cosine: Map, n: int) -> Map:
+    """Give Σ (2l + 1) C_l d^l_2n(θ) / 4π, a correlation function of fields of spin 2.
+
+    With EE + BB and n = 2 it is ξ_+, with EE - BB and n = -2 it is ξ_- (Kamionkowski et al. 1997);
+    with -TE and n = 0 it is the correlation of T with Q along the connecting great circle.
+
+    Parameters
+    ----------
+    cl
+        ``(lmax + 1,)``; not read below l = 2.
+    cosine
+        ``(n,)`` cosines of the angles.
+    n
+        2, -2 or 0.
+    """
+    out = np.empty(cosine.size)
+    _wigner(np.ascontiguousarray(cl), np.ascontiguousarray(cosine), n, out)
     return out
 
 

@@ -27,6 +27,7 @@ from skyfill.inpaint.inpainter import (
     describe_prior,
 )
 from skyfill.inpaint.options import FillOptions
+from skyfill.inpaint.polarized import PolarizedInpainter
 from skyfill.inpaint.spread import Spread
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "Fill",
     "FillOptions",
     "Inpainter",
+    "PolarizedInpainter",
     "Spread",
     "describe_prior",
 ]

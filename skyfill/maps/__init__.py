@@ -10,6 +10,12 @@ from skyfill.maps.filled import FILL_CARDS, FILL_PRIOR, write_filled, write_map
 from skyfill.maps.frames import frame_of_word
 from skyfill.maps.reading import Place, check_alike, place_of
 from skyfill.maps.skymap import SkyMap, known_pixels, read_map, refuse_flattened
+from skyfill.maps.stokesmap import (
+    StokesMap,
+    read_stokes,
+    stokes_columns,
+    write_filled_stokes,
+)
 from skyfill.maps.units import unit_in_uk
 
 __all__ = [
@@ -20,6 +26,7 @@ __all__ = [
     "MapInfo",
     "Place",
     "SkyMap",
+    "StokesMap",
     "TableInfo",
     "add_up",
     "check_alike",
@@ -28,8 +35,11 @@ __all__ = [
     "known_pixels",
     "place_of",
     "read_map",
+    "read_stokes",
     "refuse_flattened",
+    "stokes_columns",
     "unit_in_uk",
     "write_filled",
+    "write_filled_stokes",
     "write_map",
 ]

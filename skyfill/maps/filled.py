@@ -54,6 +54,15 @@ FILL_CARDS = (
     "SFMODEL",
     "SFSHA256",
     "SFMODELS",
+    "SFSTOKES",
+    "SFNOISEP",
+    "SFBB",
+    "SFPOWERP",
+    "SFFILLEP",
+    "SFRESIDT",
+    "SFRESIDP",
+    "SFDISTT",
+    "SFDISTP",
 )
 """Header keywords that record how a map was filled."""
 FILL_PRIOR = "SKYFILL_PRIOR"

@@ -25,6 +25,7 @@ from skyfill.prior.plausibility import (
     judge,
     wrong_order,
 )
+from skyfill.prior.polarized import PolarizedPrior, draw_polarization
 from skyfill.prior.quality import Quality
 from skyfill.prior.record import (
     PRIOR_HDU,
@@ -49,6 +50,7 @@ __all__ = [
     "NoiseEstimate",
     "Patches",
     "Plausibility",
+    "PolarizedPrior",
     "Prior",
     "Pseudo",
     "Quality",
@@ -58,6 +60,7 @@ __all__ = [
     "assess",
     "draw",
     "draw_fit",
+    "draw_polarization",
     "draw_signal",
     "draw_white",
     "estimate_noise",

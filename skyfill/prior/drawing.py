@@ -13,7 +13,7 @@ from skyfill.healpix.checks import check_seed
 from skyfill.healpix.jit import compiled
 from skyfill.prior.model import Prior
 
-__all__ = ["draw", "draw_of_cl", "draw_signal", "draw_white"]
+__all__ = ["alm_of_cl", "draw", "draw_of_cl", "draw_signal", "draw_white", "streams"]
 
 #: Multipoles of which random numbers are drawn at a time.
 _ROWS = 512
@@ -85,7 +85,7 @@ def draw_signal(
 ) -> NDArray[np.float64]:
     """Draw only the signal of `draw`, with the same arguments."""
     lmax = prior.lmax if lmax is None else lmax
-    random = np.random.default_rng(_streams(seed, index)[0])
+    random = np.random.default_rng(streams(seed, index)[0])
     return draw_of_cl(prior.signal_cl(lmax), prior.nside, random, threads=threads)
 
 
@@ -93,25 +93,31 @@ def draw_of_cl(
     cl: NDArray[np.float64], nside: int, random: np.random.Generator, *, threads: int = 0
 ) -> NDArray[np.float64]:
     """Draw a Gaussian sky from a spectrum, ``(lmax + 1,)``, µK²; give it as ``(npix,)``, µK."""
+    return harmonics.synthesis(alm_of_cl(cl, random), nside, threads=threads)
+
+
+def alm_of_cl(cl: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.complex128]:
+    """Draw Gaussian alm from a spectrum, ``(lmax + 1,)``, multipole by multipole."""
     lmax = cl.size - 1
     alm = np.empty((lmax + 1) * (lmax + 2) // 2, dtype=np.complex128)
     root = np.sqrt(cl)
     for first in range(0, lmax + 1, _ROWS):
         last = min(first + _ROWS, lmax + 1)
         _pack(random.standard_normal(last**2 - first**2), first, last, lmax, root, alm)
-    return harmonics.synthesis(alm, nside, threads=threads)
+    return alm
 
 
 def draw_white(
     npix: int, *, seed: int, index: int = 0
 ) -> Iterator[tuple[slice, NDArray[np.float64]]]:
     """Draw the normal numbers of the white part of `draw`, in parts: slice and numbers."""
-    random = np.random.default_rng(_streams(seed, index)[1])
+    random = np.random.default_rng(streams(seed, index)[1])
     for start in range(0, npix, _AT_ONCE):
         part = slice(start, min(start + _AT_ONCE, npix))
         yield part, random.standard_normal(part.stop - start)
 
 
-def _streams(seed: int, index: int) -> list[np.random.SeedSequence]:
+def streams(seed: int, index: int, *, count: int = 2) -> list[np.random.SeedSequence]:
+    """Give the streams of a sky: of T, of its noise, then of E and B with Q and U's noise."""
     words = [check_seed(seed), check_seed(index, what="index")]
-    return np.random.SeedSequence(words).spawn(2)
+    return np.random.SeedSequence(words).spawn(count)

@@ -1,0 +1,362 @@
+"""Fill Q and U, or T, Q and U, jointly with the method ``gaussian``.
+
+A realization is z + W (d - M z), as in `skyfill.inpaint.inpainter`, with z a sky of T, Q and U that
+is drawn jointly from the prior, and W the joint posterior mean.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from skyfill.gaussian import ConvergenceWarning, freed
+from skyfill.gaussian.jointsolver import JointSolution, JointSolver
+from skyfill.gaussian.solution import Certificate
+from skyfill.healpix.arrays import as_map, as_mask
+from skyfill.healpix.checks import check_seed
+from skyfill.healpix.stokes import nside_of
+from skyfill.holes import UnusableSkyError, holes_to_fill
+from skyfill.inpaint.fills import ConvergenceError, refuse_flat
+from skyfill.prior import (
+    Given,
+    Plausibility,
+    PolarizedPrior,
+    Prior,
+    UnlikelyPriorError,
+    as_given,
+    draw_polarization,
+    judge,
+)
+from skyfill.prior.dipole import Dipole
+from skyfill.prior.latent import latent_seed, latent_sky
+from skyfill.progress import Progress, Silent
+
+__all__ = ["PolarizedInpainter"]
+
+Map = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+#: Standard errors by which the power of the observed Q and U may differ from the prior's, and
+#: ratios that are tolerated besides: warned of, and refused.
+_ERRORS = 5.0
+_DOUBTFUL, _REFUSED = 1.05, 1.5
+
+
+class PolarizedInpainter:
+    """Fill one map of T, Q and U, or of Q and U, once or many times.
+
+    Parameters
+    ----------
+    values
+        ``(3, npix)``, T, Q and U, or ``(2, npix)``, Q and U; µK, RING, NaN where missing, U with
+        the sign of HEALPix. A pixel without Q or without U is missing in both.
+    observed
+        ``(npix,)``, RING, True where observed.
+    observed_pol
+        ``(npix,)``, RING: the mask of Q and U; ``observed`` if None.
+    prior
+        A `PolarizedPrior`; or the prior of T, whole or partly given, to which EE, BB and TE of
+        ΛCDM and the noise of P are added. Missing numbers are fitted to T; without T all are
+        needed.
+    noise_pol_uk_arcmin
+        White noise of Q, and of U, µK·arcmin; √2 times that of T if None.
+    trust_prior
+        Whether to fill, with a warning, if the observed sky contradicts the prior.
+    fill
+        ``data``: realizations have noise in the holes; ``signal``: they have none.
+    dipole
+        ``marginalise``: monopole and dipole of T are fitted, subtracted, and added back to the
+        fill, with their uncertainty; ``prior``: they have the C_0 and C_1 of the prior.
+    tolerance
+        Distance to the exact mean at which the solve stops, for T and for P in units of the rms of
+        its own map.
+    accept
+        Whether a fill that has not converged is returned, with a warning.
+    seed
+        Seed of the realizations. T is the same sky as without polarization.
+    threads
+        Number of threads; 0 for all there are.
+    progress
+        Receives the stages.
+
+    Attributes
+    ----------
+    holes
+        For each component ``(npix,)``, RING, True where it is filled.
+    prior
+        The prior in use.
+    plausibility
+        How the observed T compares with the prior; None without T.
+    power_pol
+        Power of the observed Q and U over that of the prior.
+    certificates
+        Accuracy of the last fill, of ``T`` and of ``P``.
+    converged
+        Whether the last fill has converged; None before the first.
+
+    Raises
+    ------
+    ValueError
+        Map, masks and prior do not fit together, or a field has no observed pixel.
+    UnlikelyPriorError
+        A ValueError: the observed sky contradicts the prior.
+    """
+
+    def __init__(
+        self,
+        values: ArrayLike,
+        observed: ArrayLike,
+        *,
+        observed_pol: ArrayLike | None = None,
+        prior: PolarizedPrior | Prior | Given | None = None,
+        noise_pol_uk_arcmin: float | None = None,
+        trust_prior: bool = False,
+        fill: str = "data",
+        dipole: str = "marginalise",
+        tolerance: float = 3e-3,
+        accept: bool = False,
+        seed: int = 0,
+        threads: int = 0,
+        progress: Progress | None = None,
+    ) -> None:
+        if fill not in ("data", "signal"):
+            raise ValueError(f"fill must be data or signal, got {fill!r}")
+        if dipole not in ("marginalise", "prior"):
+            raise ValueError(f"dipole must be marginalise or prior with Q and U, got {dipole!r}")
+        skies = np.asarray(values, dtype=np.float64)
+        if skies.ndim != 2 or len(skies) not in (2, 3):
+            raise ValueError(
+                f"values must be (3, npix), T, Q and U, or (2, npix), Q and U, got {skies.shape}"
+            )
+        self._skies = [as_map(sky, taker="PolarizedInpainter") for sky in skies]
+        self._has_t = len(skies) == 3
+        masks = [as_mask(observed, taker="PolarizedInpainter")]
+        if observed_pol is not None:
+            masks.append(as_mask(observed_pol, "observed_pol", taker="PolarizedInpainter"))
+        if any(mask.shape != self._skies[0].shape for mask in masks):
+            raise UnusableSkyError("map and masks must have one Nside")
+        self._seen = self._observed(masks)
+        self.holes = [~self._seen[0]] * self._has_t + [~self._seen[-1]] * 2
+        self._options = (trust_prior, fill, tolerance, accept, threads)
+        self._marginal = dipole == "marginalise"
+        self._progress = progress or Silent()
+        self._seed = latent_seed(check_seed(seed))
+        self._low: Map | None = None
+        self._dipole: Dipole | None = None
+        if self._has_t:
+            self._dipole = Dipole(self._seen[0], threads=threads)
+            self._low = self._dipole.of(self._skies[0])
+        self.prior = self._prior_of(prior, noise_pol_uk_arcmin)
+        self.plausibility = self._judge(trust_prior=trust_prior)
+        self.power_pol = self._judge_pol(trust_prior=trust_prior)
+        cl = self.prior.signal_cl()
+        if self._marginal:
+            cl[0, 0] = freed(cl[0, 0])
+        if not self._has_t:
+            cl = cl[1:, 1:]
+        self._solver = JointSolver(
+            self._seen,
+            signal_cl=cl,
+            noise_cl=self.prior.white_cl[-len(self._seen) :],
+            threads=threads,
+        )
+        self.certificates: dict[str, Certificate] = {}
+        self.converged: bool | None = None
+
+    def _observed(self, masks: Sequence[Mask]) -> list[Mask]:
+        """Combine masks and missing values: of T, if it is there, and of P."""
+        q, u = (np.isfinite(sky) for sky in self._skies[-2:])
+        odd = int(np.count_nonzero((q != u) & masks[-1]))
+        if odd:
+            warnings.warn(
+                f"{odd} pixels have only one of Q and U: both count as missing there", stacklevel=3
+            )
+        pairs = [(masks[-1], q & u)]
+        if self._has_t:
+            pairs.insert(0, (masks[0], np.isfinite(self._skies[0])))
+        seen = []
+        for name, (mask, known) in zip(("T", "P")[-len(pairs) :], pairs, strict=True):
+            missing = int(np.count_nonzero(mask & ~known)) - (odd if name == "P" else 0)
+            if missing:
+                warnings.warn(
+                    f"{missing} pixels of {name} are missing where the mask is 1: they are filled",
+                    stacklevel=3,
+                )
+            seen.append(mask & known)
+            if not seen[-1].any():
+                raise UnusableSkyError(f"no pixel of {name} is observed: nothing is known of it")
+            if not seen[-1].all():
+                holes_to_fill(seen[-1])  # refuses too large a hole
+        if all(each.all() for each in seen):
+            raise UnusableSkyError("no pixel is missing in T, Q or U: there is nothing to fill")
+        return seen
+
+    def _prior_of(
+        self, prior: PolarizedPrior | Prior | Given | None, noise: float | None
+    ) -> PolarizedPrior:
+        """Complete the prior: of T by a fit, of P by ΛCDM."""
+        nside = nside_of(self._seen[0], "observed")
+        if isinstance(prior, PolarizedPrior):
+            if prior.temperature.nside != nside:
+                raise ValueError(
+                    f"the prior has Nside {prior.temperature.nside}, the map has Nside {nside}"
+                )
+            return prior
+        given = as_given(prior)
+        known = given.complete(nside)
+        if known is None and not self._has_t:
+            raise ValueError(
+                "Q and U alone: the beam and the noise cannot be fitted; give `fwhm` or `beam`, and"
+                " `noise_uk_arcmin` of T with `noise_pol_uk_arcmin`"
+            )
+        if known is None:
+            refuse_flat(self._skies[0], self._seen[0])
+            self._progress.stage("prior")
+            known = given.fitted_to(self._bare(), self._seen[0], threads=self._options[4])
+            self._progress.done("fitted to T")
+        return PolarizedPrior.of(known, noise)
+
+    def _bare(self) -> Map:
+        """Return T without its fitted monopole and dipole, 0 where missing."""
+        return np.where(self._seen[0], self._skies[0] - self._low, 0.0)
+
+    def _judge(self, *, trust_prior: bool) -> Plausibility | None:
+        """Compare the observed T with its prior; raise or warn if they disagree."""
+        if not self._has_t or self._dipole is None:
+            return None
+        prior = self.prior.temperature
+        found = judge(self._bare(), self._seen[0], prior)
+        words = f"the prior of T does not describe the observed sky: {found}"
+        if found.verdict == "refused" and not trust_prior:
+            raise UnlikelyPriorError(f"{words}. To fill it nevertheless, pass `trust_prior=True`")
+        if found.verdict in ("doubtful", "refused"):
+            warnings.warn(words, stacklevel=3)
+        low = None if self._marginal else self._dipole.contradiction(self._skies[0], prior)
+        if low is not None and not trust_prior:
+            raise UnlikelyPriorError(f"{low}; pass `dipole='marginalise'`")
+        if low is not None:
+            warnings.warn(low, stacklevel=3)
+        return found
+
+    def _judge_pol(self, *, trust_prior: bool) -> float:
+        """Compare the power of the observed Q and U with the prior's; raise or warn."""
+        seen = self._seen[-1]
+        power = sum(float(np.mean(np.square(sky[seen]))) for sky in self._skies[-2:])
+        cl = self.prior.signal_cl()
+        modes = (2 * np.arange(cl.shape[2]) + 1) / (4 * np.pi)
+        white = self.prior.white_cl[1] * seen.size / (4 * np.pi)
+        expected = float(modes @ (cl[1, 1] + cl[2, 2])) + 2 * white
+        spread = float(
+            (modes**2 / np.maximum(4 * np.pi * modes, 1)) @ (cl[1, 1] ** 2 + cl[2, 2] ** 2)
+        )
+        error = math.sqrt(2 * (spread + 2 * white**2 / seen.size) / seen.mean()) / expected
+        ratio = power / expected if expected else math.inf
+        away = max(ratio, 1 / ratio) if ratio > 0 else math.inf
+        words = (
+            f"the observed Q and U have {ratio:.3g} times the power of their prior (signal and"
+            f" {self.prior.noise_pol:.3g} uK.arcmin of noise); give `noise_pol_uk_arcmin`"
+        )
+        if away > _REFUSED + _ERRORS * error and not trust_prior:
+            raise UnlikelyPriorError(f"{words}, or pass `trust_prior=True`")
+        if away > _DOUBTFUL + _ERRORS * error:
+            warnings.warn(words, stacklevel=3)
+        return ratio
+
+    def mean(self) -> list[Map]:
+        """Compute the posterior mean.
+
+        Returns
+        -------
+        For each component ``(nhole,)``, µK, in RING order of its `holes`.
+
+        Raises
+        ------
+        ConvergenceError
+            A ValueError: the fill has not converged, and ``accept`` is False.
+        """
+        return self._solved(self._data())
+
+    def realization(self, index: int = 0) -> list[Map]:
+        """Draw a sample of the joint posterior, with full power in the holes.
+
+        Parameters
+        ----------
+        index
+            Index of the sample; seed and index determine it.
+
+        Returns
+        -------
+        For each component ``(nhole,)``, µK, in RING order of its `holes`.
+
+        Raises
+        ------
+        ConvergenceError
+            A ValueError: the fill has not converged, and ``accept`` is False.
+        """
+        index = check_seed(index, what="index")
+        _, fill, _, _, threads = self._options
+        self._progress.stage("latent sky")
+        prior, seed = self.prior, (self._seed, index)
+        sky, white = draw_polarization(prior, seed=seed[0], index=index, threads=threads)
+        area = 4 * math.pi / sky.shape[1]
+        latent = sky + white * math.sqrt(prior.white_cl[1] / area)
+        in_holes = latent
+        if fill == "signal":
+            in_holes = sky + white * math.sqrt(prior.aliased_pol_cl / area)
+        drawn, own = list(latent), [each[self.holes[-1]] for each in in_holes]
+        if self._has_t:
+            t, t_holes = latent_sky(
+                prior.temperature,
+                self.holes[0],
+                seed=seed,
+                data_like=fill == "data",
+                threads=threads,
+            )
+            drawn, own = [t, *drawn], [t_holes, *own]
+        self._progress.done(f"index {index}")
+        found = self._solved(self._data(drawn))
+        return [mine + more for mine, more in zip(found, own, strict=True)]
+
+    def _data(self, latent: Sequence[Map] | None = None) -> list[Map]:
+        """Return the components without a monopole and dipole that are set aside, and without z."""
+        out = [sky.copy() for sky in self._skies]
+        if self._has_t and self._marginal:
+            out[0] -= self._low
+        for sky, z in zip(out, latent or (), strict=False):
+            sky -= z
+        return out
+
+    def _solved(self, data: list[Map]) -> list[Map]:
+        """Solve for the mean, add monopole and dipole back, and record whether it converged."""
+        _, _, tolerance, accept, _ = self._options
+        self._progress.stage("exact mean")
+        fields = [np.array(data[-2:])]
+        if self._has_t:
+            fields.insert(0, data[0])
+        found: JointSolution = self._solver.mean(
+            fields, tolerance=tolerance, progress=self._progress
+        )
+        self.certificates, self.converged = found.certificates, found.converged
+        words = "; ".join(f"{name}: {each}" for name, each in found.certificates.items())
+        self._progress.done(words)
+        out = [*found.fills[:-1], *found.fills[-1]]
+        if not found.converged or not all(np.all(np.isfinite(each)) for each in out):
+            self.converged = False
+            message = f"the fill has not converged: {words}; pass a larger `tolerance`"
+            if not accept:
+                raise ConvergenceError(f"{message}; to accept it nevertheless, pass `accept=True`")
+            warnings.warn(message, ConvergenceWarning, stacklevel=3)
+        if self._has_t and self._marginal and self._low is not None:
+            out[0] = out[0] + self._low[self.holes[0]]
+        return out
+
+    def whole(self, fills: Sequence[Map]) -> Map:
+        """Return the map with a fill in its holes, ``(k, npix)``, µK, RING."""
+        out = np.array(self._skies)
+        for sky, hole, fill in zip(out, self.holes, fills, strict=True):
+            sky[hole] = fill
+        return out

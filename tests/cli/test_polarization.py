@@ -1,0 +1,210 @@
+"""`skyfill inpaint --stokes`: T, Q and U of a file filled together."""
+
+import json
+import math
+
+import healpy as hp
+import numpy as np
+import pytest
+from astropy.io import fits
+
+import skyfill
+from skyfill.prior import LCDM, PolarizedPrior, Prior, draw, draw_polarization
+
+NSIDE = 16
+NPIX = 12 * NSIDE**2
+PRIOR = ("--beam-arcmin", 600, "--noise-uk-arcmin", 600, "--noise-pol-uk-arcmin", 60)
+HOW = ("--method", "gaussian", "--threads", 1, "-q")
+NAMES = ("TEMPERATURE", "Q_POLARISATION", "U_POLARISATION")
+
+
+def write(path, values, *, names=NAMES, units="uK_CMB", nest=False, **cards):
+    """Write columns as healpy does, with other columns and cards."""
+    units = [units] * len(values) if isinstance(units, str) else units
+    values = [hp.reorder(each, r2n=True) if nest else each for each in values]
+    columns = [
+        fits.Column(name, "E", unit=unit, array=np.asarray(each, np.float32))
+        for name, unit, each in zip(names, units, values, strict=True)
+    ]
+    table = fits.BinTableHDU.from_columns(columns)
+    table.header.update(
+        {"PIXTYPE": "HEALPIX", "ORDERING": "NESTED" if nest else "RING", "NSIDE": NSIDE}
+        | {"COORDSYS": "G"}
+        | cards
+    )
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(path)
+
+
+@pytest.fixture(scope="module")
+def skies(tmp_path_factory):
+    """A map of T, Q and U in several forms, and masks of T and of P that differ."""
+    path = tmp_path_factory.mktemp("polarized")
+    t_prior = Prior(NSIDE, skyfill.lcdm(), math.radians(10), 600.0, theory=LCDM)
+    prior = PolarizedPrior.of(t_prior, 60.0)
+    t = draw(t_prior, seed=1, aliased=True) + 50
+    p, white = draw_polarization(prior, seed=1)
+    p += white * math.sqrt(prior.white_cl[1] * NPIX / (4 * math.pi))
+    theta, phi = hp.pix2ang(NSIDE, np.arange(NPIX))
+    seen_t = np.abs(theta - math.pi / 2) > 0.2
+    seen_p = np.abs(theta - math.pi / 2 + 0.1 * np.sin(phi)) > 0.3
+    sky = np.array([t, *p])
+    sky[:, 5] = np.nan, 1.0, 1.0  # T alone is missing
+    sky[0, ~seen_t] = hp.UNSEEN
+    sky[1:, ~seen_p] = hp.UNSEEN
+    sky = np.where(np.isnan(sky), hp.UNSEEN, sky)
+    flipped = np.where(sky == hp.UNSEEN, sky, sky * np.array([[1], [1], [-1]]))
+    write(path / "tqu.fits", sky)
+    write(path / "cosmo.fits", sky, POLCCONV="COSMO")
+    write(path / "iau.fits", flipped, POLCCONV="IAU")
+    write(path / "odd.fits", sky, POLCCONV="LEFT")
+    write(path / "nest.fits", sky, nest=True)
+    write(
+        path / "planck.fits",
+        [sky[1] ** 2 + 1, *sky[::-1], sky[0]],
+        names=("II_COV", "U_STOKES", "Q_STOKES", "I_STOKES", "I_STOKES_INP"),
+    )
+    write(path / "qu.fits", sky[1:], names=NAMES[1:])
+    write(path / "q.fits", sky[:2], names=NAMES[:2])
+    write(path / "units.fits", sky, units=("uK_CMB", "uK_CMB", "K_CMB"))
+    write(path / "blind.fits", [sky[0], *np.full((2, NPIX), hp.UNSEEN)])
+    holed = sky.copy()
+    holed[2, 7:10] = hp.UNSEEN
+    write(path / "holed.fits", holed)
+    for name, mask in (("t", seen_t), ("p", seen_p), ("none", np.zeros(NPIX, bool))):
+        skyfill.write_map(path / f"{name}.fits", mask, column="M", unit="", dtype="uint8")
+    skyfill.write_map(path / "p8.fits", np.ones(768), column="M", unit="", dtype="uint8")
+    return path
+
+
+@pytest.fixture
+def fill(skies, tmp_path, skyfill_main):
+    """Fill a file, and give its columns by name."""
+
+    def call(name, *words, stokes="TQU", masks=("t", "p")):
+        out = tmp_path / f"{name}_out.fits"
+        pol = () if masks[1] is None else ("--mask-pol", skies / f"{masks[1]}.fits")
+        outcome = skyfill_main(
+            *("inpaint", skies / f"{name}.fits", skies / f"{masks[0]}.fits", *pol, "-o", out),
+            *("--stokes", stokes, *HOW, *PRIOR, *words),
+        )
+        if outcome.status:
+            assert not out.exists()
+            return outcome, None
+        with fits.open(out) as hdus:
+            return outcome, {each: np.ravel(hdus[1].data[each]) for each in hdus[1].columns.names}
+
+    return call
+
+
+def given(path):
+    with fits.open(path) as hdus:
+        return {each: np.ravel(hdus[1].data[each]) for each in hdus[1].columns.names}
+
+
+@pytest.mark.parametrize("name", ["tqu", "nest", "planck"])
+def test_holes_are_filled_and_observed_pixels_are_bit_identical(fill, skies, name):
+    outcome, found = fill(name)
+    assert outcome.status == 0, outcome.err
+    before = given(skies / f"{name}.fits")
+    assert list(found) == list(before)
+    for column, values in before.items():
+        if column in ("II_COV", "I_STOKES_INP"):
+            assert np.array_equal(found[column], values)
+            continue
+        seen = values > -1e30
+        assert 0.05 < 1 - seen.mean() < 0.4
+        assert np.array_equal(found[column][seen], values[seen])
+        assert np.all(np.isfinite(found[column])) and found[column].min() > -1e4
+
+
+def test_the_fill_does_not_depend_on_order_names_and_sign_of_u(fill):
+    fills = {name: fill(name)[1] for name in ("tqu", "cosmo", "iau", "nest", "planck")}
+    q = fills["tqu"]["Q_POLARISATION"]
+    u = fills["tqu"]["U_POLARISATION"]
+    assert np.array_equal(fills["cosmo"]["U_POLARISATION"], u)
+    assert np.array_equal(fills["iau"]["Q_POLARISATION"], q)
+    assert np.array_equal(fills["iau"]["U_POLARISATION"], -u)
+    assert np.array_equal(fills["planck"]["Q_STOKES"], q)
+    assert np.array_equal(fills["planck"]["U_STOKES"], u)
+    assert np.array_equal(hp.reorder(fills["nest"]["Q_POLARISATION"], n2r=True), q)
+
+
+def test_q_and_u_alone_are_filled(fill):
+    outcome, found = fill("qu", "--json", stokes="QU", masks=("p", None))
+    assert outcome.status == 0, outcome.err
+    said = json.loads(outcome.out)
+    assert said["sfconv"]
+    assert set(said["filled_pixels"]) == {"Q", "U"}
+    assert found["Q_POLARISATION"].min() > -100
+
+
+def test_stokes_t_is_the_fill_of_its_column_alone(fill, skies, tmp_path, skyfill_main):
+    words = ("--method", "gaussian", "--threads", 1, "-q", *PRIOR[:4])
+    outs = []
+    for number, how in enumerate((("--stokes", "T"), ("--field", "I_STOKES"))):
+        outs.append(tmp_path / f"{number}.fits")
+        done = skyfill_main(
+            *("inpaint", skies / "planck.fits", skies / "t.fits", "-o", outs[-1], *how, *words)
+        )
+        assert done.status == 0, done.err
+    one, other = (given(each) for each in outs)
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_it_says_what_it_assumed(fill):
+    said = fill("tqu")[0].out
+    assert "U as in COSMO, since the file has no POLCCONV" in said
+    assert "BB in the holes is the prior's" in said
+    assert "POLCCONV" not in fill("cosmo")[0].out
+
+
+def test_a_pixel_with_q_but_no_u_is_missing_in_both(fill, skies):
+    with pytest.warns(UserWarning, match="3 pixels have only one of Q and U"):
+        outcome, found = fill("holed")
+    assert outcome.status == 0, outcome.err
+    assert np.all(found["U_POLARISATION"][7:10] > -1e4)
+    assert not np.any(
+        found["Q_POLARISATION"][7:10] == given(skies / "holed.fits")["Q_POLARISATION"][7:10]
+    )
+
+
+def test_realizations_differ_and_the_mean_has_less_power(fill):
+    mean = fill("tqu", "--mean")[1]["Q_POLARISATION"]
+    one = fill("tqu", "--seed", 1, "--overwrite")[1]["Q_POLARISATION"]
+    other = fill("tqu", "--seed", 2, "--overwrite")[1]["Q_POLARISATION"]
+    holes = one != other
+    assert 0.1 < holes.mean() < 0.4
+    assert np.std(mean[holes]) < np.std(one[holes])
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "masks", "said"),
+    [
+        ("q", (), ("t", "p"), "no column of Stokes U among TEMPERATURE, Q_POLARISATION"),
+        ("qu", (), ("t", "p"), "no column of Stokes T"),
+        ("units", (), ("t", "p"), "columns of one map must have one unit"),
+        ("odd", (), ("t", "p"), "POLCCONV is 'LEFT'"),
+        ("tqu", (), ("t", "p8"), "Nside 8"),
+        ("tqu", (), ("t", "none"), "no pixel"),
+        ("blind", (), ("t", "p"), "no valid pixel at all"),
+        ("tqu", ("--method", "vae"), ("t", "p"), "--method gaussian"),
+        ("tqu", ("--dipole", "fit"), ("t", "p"), "--dipole marginalise"),
+        ("tqu", ("--polish", 3), ("t", "p"), "does not take --polish"),
+        ("tqu", ("--noise-pol-uk-arcmin", 6000), ("t", "p"), "times the power of their prior"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(fill, name, words, masks, said):
+    outcome, _ = fill(name, *words, masks=masks)
+    assert outcome.status == 2
+    assert said in outcome.err
+    assert "Traceback" not in outcome.err
+    assert len(outcome.err.strip().splitlines()) == 1
+
+
+def test_options_of_polarization_need_it(skies, skyfill_main, tmp_path):
+    outcome = skyfill_main(
+        *("inpaint", skies / "tqu.fits", skies / "t.fits", "-o", tmp_path / "o.fits"),
+        *("--mask-pol", skies / "p.fits"),
+    )
+    assert outcome.status == 2
+    assert "pass --stokes TQU or QU" in outcome.err
