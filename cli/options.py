@@ -50,7 +50,7 @@ def add_device(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> Non
         "--device",
         default="auto",
         metavar="DEVICE",
-        help="where networks run: auto, cpu, cuda (default: auto)",
+        help="where solver and networks run: auto (a GPU if there is one, the default), cpu, cuda",
     )
 
 

@@ -350,7 +350,7 @@ def _table(beam: skyfill.prior.Beam | None) -> dict[str, Any] | None:
     """Name a tabulated beam for JSON."""
     if beam is None:
         return None
-    return {"file": beam.name, "sha256": beam.sha256, "lmax": beam.lmax}
+    return {"file": beam.name, "sha256": beam.sha256, "lmax": beam.last}
 
 
 def cards(prior: skyfill.Prior) -> Cards:

@@ -7,17 +7,16 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
+import skyfill
+
 NSIDE = 32
 NPIX = 12 * NSIDE**2
 Column = fits.Column
 
 
 def sky(nside, seed=3, fwhm_deg=2.0, noise=5.0):
-    """Draw a sky of a made-up theory: D_l = 1000, with a peak at l = 220."""
-    ell = np.arange(3 * nside)
-    cl = np.zeros(3 * nside)
-    peak = 1 + 4 * np.exp(-(((ell[2:] - 220) / 120.0) ** 2))
-    cl[2:] = 1000 * 2 * np.pi / (ell[2:] * (ell[2:] + 1.0)) * peak
+    """Draw a sky of ΛCDM."""
+    cl = skyfill.lcdm(3 * nside - 1)
     np.random.seed(seed)  # noqa: NPY002 - healpy knows no other
     signal = hp.synfast(cl, nside, fwhm=np.radians(fwhm_deg))
     return signal + np.random.default_rng(seed).normal(0, noise, signal.size)
@@ -57,7 +56,7 @@ def temperature(values, unit="uK_CMB", name="T"):
 SKY, MASK = sky(NSIDE), holes(NSIDE)
 SIGMA = np.where(np.arange(NPIX) < NPIX // 2, 60.0, 30.0)
 ELL = np.arange(2, 200)
-DL = 1000.0 * (1 + 4 * np.exp(-(((ELL - 220) / 120.0) ** 2)))
+DL = skyfill.lcdm(199)[2:] * ELL * (ELL + 1) / (2 * np.pi)
 CL = DL * 2 * np.pi / ELL / (ELL + 1)
 
 

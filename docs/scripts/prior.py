@@ -5,6 +5,7 @@
     python docs/scripts/prior.py --coloured           # 1/f noise, and a bump of 9 times the power
     python docs/scripts/prior.py --masks              # from 30% to 95% of the sky, sharp and ragged
     python docs/scripts/prior.py --seconds 256 1024   # time of a fit
+    python docs/scripts/prior.py --validate --skies 5 # z of held-out holes, beam not resolved
 
 Skies are synthesised by healpy to 8 Nside, so that pixels show multipoles which they do not
 resolve.
@@ -65,11 +66,14 @@ def main() -> None:
     parser.add_argument("--coloured", action="store_true")
     parser.add_argument("--masks", action="store_true")
     parser.add_argument("--seconds", type=int, nargs="*", metavar="NSIDE")
+    parser.add_argument("--validate", action="store_true")
     args = parser.parse_args()
     if args.coloured:
         coloured()
     elif args.masks:
         masks()
+    elif args.validate:
+        validated(args.skies)
     elif args.seconds is not None:
         seconds(args.seconds or [256])
     else:
@@ -149,6 +153,21 @@ def coloured() -> None:
             )
             z = tested.figures["z_width"]
             print(f"    z_width {z.value:.3f} ± {z.error:.3f}", flush=True)
+
+
+def validated(count: int) -> None:
+    """Predict held-out holes of skies whose beam the pixels do not resolve: 12.9' at Nside 256."""
+    for method in ("gaussian", "vae"):
+        found = []
+        for seed in range(count):
+            values, observed = sky(seed, 256, 12.9, 136.0), mask(seed, 256)
+            tested = skyfill.fidelity.validate(values, observed, method=method, trust_prior=True)
+            figures = {name: tested.figures[name] for name in ("z_width", "coverage_68")}
+            found.append(figures["z_width"].value)
+            said = "  ".join(f"{n} {f.value:.3f} ± {f.error:.3f}" for n, f in figures.items())
+            print(f"{method} {seed}: {said}", flush=True)
+        error = np.std(found, ddof=1) / math.sqrt(count)
+        print(f"{method}: z_width {np.mean(found):.3f} ± {error:.3f}", flush=True)
 
 
 def seconds(sides: list[int]) -> None:

@@ -54,9 +54,12 @@ SPARSE = 100_000
 TABLE = 2**25
 # Number of pixels processed at a time.
 AT_ONCE = 2**22
-#: Bytes for each pixel of the map, for each hole pixel, and for each in a table of neighbours;
-#: measured (docs/measured.md, "Memory").
-_PIXEL, _HOLE, _TABLED = 12.0, 58.0, 32.0
+#: Bytes for each pixel of the map, measured (docs/measured.md, "Memory").
+_PIXEL = 12.0
+#: The same for each hole pixel.
+_HOLE = 58.0
+#: The same for each pixel in a table of neighbours.
+_TABLED = 32.0
 
 
 def diffuse(

@@ -47,7 +47,8 @@ def asymmetries(values: ArrayLike, *, threads: int = 0) -> dict[str, Figure]:
     -------
     ``asymmetry_ns_large``, ``asymmetry_ew_large`` (l = 2 to 29), ``..._small`` (30 to 2 nside, at
     Nside 32 and more): (north - south) / (north + south) of the mean squares, likewise east (of
-    longitude 0 to 180°) and west. The error is `asymmetry_scatter` of the sky's own spectrum.
+    longitude 0 to 180°) and west. The error is `asymmetry_scatter` of the sky's own spectrum. There
+    is no verdict: most of an asymmetry is that of the observed sky.
 
     Raises
     ------
@@ -72,7 +73,7 @@ def asymmetries(values: ArrayLike, *, threads: int = 0) -> dict[str, Figure]:
         error = asymmetry_scatter(cl * chosen)
         for axes, value in _halves(nside, part).items():
             name = f"asymmetry_{axes}_{band}"
-            figures[name] = judge(name, value, 0.0, error)
+            figures[name] = Figure(value, 0.0, error)
     return figures
 
 

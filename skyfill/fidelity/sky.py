@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skyfill.fidelity.calibration import Calibration, calibrate
-from skyfill.fidelity.figures import Figure, worst
+from skyfill.fidelity.figures import Figure, allowing, worst
 from skyfill.fidelity.isotropy import LowMultipoles, asymmetries, low_cl, multipoles
 from skyfill.fidelity.onepoint import OnePoint, one_point
 from skyfill.fidelity.seams import NoEdgeError, border_seams, patches, seams
@@ -45,7 +45,7 @@ class SkyScores:
     ----------
     figures
         Every figure, by name: those of `Calibration`, `tail`, `seams`, `border_seams`, `OnePoint`,
-        `asymmetries` and `LowMultipoles`.
+        `asymmetries` and `LowMultipoles`. Their verdicts allow for the number of figures.
     calibration
         Comparison with the truth; None without a truth.
     one_point
@@ -215,7 +215,7 @@ def score_sky(
         figures |= spread.figures | asymmetries(flat, threads=threads) | low.figures
     listener.done(f"{skies.count} fills, {int(holes.sum())} hole pixels")
     return SkyScores(
-        figures=figures,
+        figures=allowing(figures),
         calibration=calibration,
         one_point=spread,
         low_multipoles=low,

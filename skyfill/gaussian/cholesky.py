@@ -32,8 +32,10 @@ Each = Callable[[Callable[..., None], Iterable[Any]], None]
 #: never touched and take no memory, so the limit is the memory of one full float64 matrix, less
 #: than `skyfill.gaussian.memory` counts for the largest.
 _ROOM = 2
-#: Rows from which a matrix is divided into tiles (0.3 s on one thread), and rows of a tile.
-_LARGE, _TILE = 4000, 512
+#: Rows from which a matrix is divided into tiles (0.3 s on one thread).
+_LARGE = 4000
+#: Rows of a tile.
+_TILE = 512
 #: The number of BLAS's threads is a setting of the whole process: only one caller may change it.
 _BLAS = Lock()
 

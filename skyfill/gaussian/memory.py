@@ -20,22 +20,30 @@ __all__ = [
     "wide_bytes",
 ]
 
-#: Bytes per map pixel and per hole pixel: of a solve, of a solve while its blocks are computed, and
-#: of polish of small holes. Measured (docs/measured.md, "Memory") at Nside 512 to 2048 (polish: to
-#: 4096), with 1% to 55% of the sky in holes.
-_SOLVE, _MAKING, _POLISH = (82.0, 165.0), (66.0, 66.0), (33.0, 16.0)
+#: Bytes per map pixel and per hole pixel of a solve. Measured (docs/measured.md, "Memory") at Nside
+#: 512 to 2048, with 1% to 55% of the sky in holes.
+_SOLVE = (82.0, 165.0)
+#: The same of a solve while its blocks are computed.
+_MAKING = (66.0, 66.0)
+#: The same of polish of small holes, measured up to Nside 4096.
+_POLISH = (33.0, 16.0)
 #: The same for polish of wide holes, measured at Nside 1024 and 2048 with 5% to 57% in holes.
 _WIDE = (32.0, 140.0)
 #: Bytes per map pixel and per hole pixel of a solve on a device, beside its transforms (measured at
-#: Nside 512 and 2048 on an H100). Bytes of all blocks over the sum of n²: padded, in float32. Bytes
-#: of the blocks that are inverted at a time.
-_DEVICE, _INVERSES, _GROUP = (90.0, 110.0), 5.5, 4e9
+#: Nside 512 and 2048 on an H100).
+_DEVICE = (90.0, 110.0)
+#: Bytes of all blocks on a device over the sum of n²: padded, in float32.
+_INVERSES = 5.5
+#: Bytes of the blocks that are inverted at a time there.
+_GROUP = 4e9
 #: Bytes per element of a map and per element of the holes in a joint solve of T, Q and U.
 _JOINT = (130.0, 165.0)
 #: Bytes of a solve that do not depend on the map.
 _FIXED = 0.06e9
-#: Bytes of a block of n hole pixels over n², and of the largest block while it is computed.
-_BLOCK, _LARGEST = 2.0, 10.0
+#: Bytes of a block of n hole pixels over n².
+_BLOCK = 2.0
+#: The same of the largest block while it is computed.
+_LARGEST = 10.0
 #: A fill is refused if this factor times the estimate exceeds the machine's memory. The margin is
 #: for the program, for errors of the estimate and for the operating system.
 _MARGIN = 1.25

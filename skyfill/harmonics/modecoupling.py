@@ -44,7 +44,7 @@ def coupling_matrix(
     lmax
         Largest multipole of the pseudo-spectrum.
     sky_lmax
-        Largest multipole of the sky; `lmax` if not given.
+        Largest multipole of the sky; ``lmax`` if not given.
     library
         Library that computes the sums; `coupling_library` if None.
     threads

@@ -144,7 +144,7 @@ class TorchSphere:
         npix = 12 * self.nside**2
         if values.shape not in ((npix,), (2, npix)) or values.dtype != torch.float64:
             raise ValueError(
-                f"`values`: expected ({npix},) or (2, {npix}) float64, "
+                f"values: expected ({npix},) or (2, {npix}) float64, "
                 f"got {tuple(values.shape)} {values.dtype}"
             )
         self._same_device(values, "values")
@@ -209,12 +209,12 @@ class TorchSphere:
         number = (lmax + 1) * (lmax + 2) // 2
         if alm.shape not in ((number,), (2, number)) or alm.dtype != torch.complex128:
             raise ValueError(
-                "`alm`: expected (nalm,) or (2, nalm) complex128, nalm = (lmax + 1)(lmax + 2) / 2, "
+                "alm: expected (nalm,) or (2, nalm) complex128, nalm = (lmax + 1)(lmax + 2) / 2, "
                 f"got {tuple(alm.shape)} {alm.dtype}"
             )
         if lmax > self.lmax:
             raise ValueError(
-                f"`alm`: its lmax is {lmax}; this plan holds multipoles up to {self.lmax}"
+                f"alm: its lmax is {lmax}; this plan holds multipoles up to {self.lmax}"
             )
         self._same_device(alm, "alm")
         return lmax

@@ -68,9 +68,10 @@ __all__ = [
     "describe_prior",
 ]
 
-#: Noise variance as a share of the signal's: below the first, noise hardly helps convergence; with
-#: the second, every fill that was tried has converged.
-_NOISE_FREE, _SOME_NOISE = 2e-3, 0.01
+#: Noise variance as a share of the signal's, below which noise hardly helps convergence.
+_NOISE_FREE = 2e-3
+#: The share with which every fill that was tried has converged.
+_SOME_NOISE = 0.01
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -138,8 +139,9 @@ class Inpainter:
     refine
         Largest number of fixed steps on each tile and pass.
     device, batch_size, threads
-        Device of the tiles, number of tiles per batch (default: as many as free memory allows) and
-        number of threads. They change only the rounding.
+        Device of the tiles and of the exact solver (`harmonics.device_for`), number of tiles per
+        batch (default: as many as free memory allows) and number of threads. They change only the
+        rounding.
     config
         How the sphere is divided into tiles.
     cache

@@ -41,8 +41,10 @@ Sizes = NDArray[np.int64]
 _GOOD = 5e-4
 #: Run time that polish of wide holes adds to the first map and to each further map.
 _WIDE = Pace(transforms=0.36), Pace(transforms=0.12)
-#: Nside of a cell in units of the map's, and tiles per cell that contains both holes and data.
-_CELL, _A_CELL = 1 / 64, 1.5
+#: Nside of a cell in units of the map's.
+_CELL = 1 / 64
+#: Tiles per cell that contains both holes and data.
+_A_CELL = 1.5
 
 
 class TileMethod(Method):

@@ -60,9 +60,12 @@ __all__ = [
 _NEAR = 8.0
 #: The same where polish leaves out the wide holes: 8 pixels would double the time of their tiles.
 _NEAR_LARGE = 4.0
-#: Iterations if all holes are polished together, the factor on the coarse level's tolerance in that
-#: case, and iterations if only wide holes are polished.
-_POLISH, _ROUGH, _WIDE_POLISH = 8, 6.0, 5
+#: Iterations if all holes are polished together.
+_POLISH = 8
+#: Factor on the coarse level's tolerance in that case.
+_ROUGH = 6.0
+#: Iterations if only wide holes are polished.
+_WIDE_POLISH = 5
 #: Distance above which the coarse level of a map has not converged, in units of the tolerance used
 #: for the drawn sky.
 _SLACK = 3.0

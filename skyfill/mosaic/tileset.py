@@ -38,13 +38,17 @@ __all__ = [
 AT_ONCE = 256
 #: Number of map pixels into which tiles are pasted at once.
 _PIXELS = 2**23
-#: Bytes per map pixel and per hole pixel, measured (docs/measured.md, "Memory").
-_MAP, _HOLE = 21.0, 8.0
+#: Bytes per map pixel, measured (docs/measured.md, "Memory").
+_MAP = 21.0
+#: Bytes per hole pixel.
+_HOLE = 8.0
 #: Step between levels of the noise, in octaves of the variance: a finer one would change the
 #: weights of the data by less than the interpolation onto tiles does.
 _STEP = 0.5
-#: Bytes per tile while it is cut, and per pixel while it is pasted.
-_CUT, _PASTED = 1.0e6, 64.0
+#: Bytes per tile while it is cut.
+_CUT = 1.0e6
+#: Bytes per pixel of a tile while it is pasted.
+_PASTED = 64.0
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]

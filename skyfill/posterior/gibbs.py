@@ -33,8 +33,10 @@ Edges = NDArray[np.int64]
 
 #: First ell of the bins that hold several multipoles; Planck's likelihoods meet here, too.
 _SINGLE = 30
-#: Width of wider bins as a share of their ell, and the least one.
-_SHARE, _LEAST = 8, 5
+#: Width of wider bins: their ell over this.
+_SHARE = 8
+#: Least width of them.
+_LEAST = 5
 #: Least signal in units of the noise at the last ell: with less the total could come near to the
 #: noise alone, which the fill cannot represent.
 _SIGNAL = 0.5

@@ -28,8 +28,10 @@ LEVELS = {"median": 0.5, "16": 0.16, "84": 0.84, "2_5": 0.025, "97_5": 0.975}
 _MOST = 1000
 #: Bisections of log q for a quantile.
 _HALVINGS = 32
-#: Effective samples, and R-hat, from which chains count as converged.
-_ENOUGH, _AGREE = 200.0, 1.05
+#: Effective samples from which chains count as converged.
+_ENOUGH = 200.0
+#: Largest R-hat with which they do.
+_AGREE = 1.05
 
 
 @dataclass(frozen=True, eq=False)

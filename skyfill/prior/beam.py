@@ -116,7 +116,7 @@ class Beam:
         return hash((self.name, self.sha256, self.window.tobytes()))
 
     @property
-    def lmax(self) -> int:
+    def last(self) -> int:
         """Last multipole of the table."""
         return self.window.size - 1
 
@@ -126,7 +126,7 @@ class Beam:
         last = min(abs(float(self.window[-1])), 1.0)
         if not last:
             return math.inf
-        return _fwhm(last, self.lmax)
+        return _fwhm(last, self.last)
 
     @property
     def fwhm(self) -> float:
@@ -135,7 +135,7 @@ class Beam:
         A table that ends before gives that of its last value.
         """
         below = np.flatnonzero(self.window <= math.exp(-0.5))
-        ell = max(int(below[0]), 1) if below.size else self.lmax
+        ell = max(int(below[0]), 1) if below.size else self.last
         value = min(abs(float(self.window[ell])), 1.0)
         return _fwhm(value, ell) if value else math.pi
 
@@ -146,11 +146,11 @@ class Beam:
         `end_fwhm`; as zeros if that is zero.
         """
         lmax = check_whole(lmax, "lmax")
-        if lmax <= self.lmax:
+        if lmax <= self.last:
             return self.window[: lmax + 1].copy()
         ell = np.arange(self.window.size, lmax + 1, dtype=np.float64)
         last = min(abs(float(self.window[-1])), 1.0)
-        end = self.lmax * (self.lmax + 1.0)
+        end = self.last * (self.last + 1.0)
         return np.concatenate([self.window, last ** (ell * (ell + 1) / end)])
 
     def check_reach(self, nside: int) -> None:
@@ -162,20 +162,20 @@ class Beam:
             It ends below l = 2 nside with b_l above one half.
         """
         last = abs(float(self.window[-1]))
-        if self.lmax < 2 * nside and last > _FALLEN:
+        if self.last < 2 * nside and last > _FALLEN:
             raise ValueError(
-                f"{self.name}: the beam ends at l = {self.lmax} with b_l = {last:.4g}, but a map of"
+                f"{self.name}: the beam ends at l = {self.last} with b_l = {last:.4g}, but a map of"
                 f" Nside {nside} goes on to l = {2 * nside} and beyond; give a table that does"
             )
 
     def lines(self, lmax: int) -> list[str]:
         """Say how the file was read, and what is beyond its end if ``lmax`` lies there."""
         lines = list(self.said)
-        if lmax > self.lmax:
+        if lmax > self.last:
             how = "zero"
             if math.isfinite(self.end_fwhm):
                 how = f"like a Gaussian of {math.degrees(self.end_fwhm) * 60:.4g} arcmin"
-            lines.append(f"the beam ends at l = {self.lmax}, beyond it is {how}")
+            lines.append(f"the beam ends at l = {self.last}, beyond it is {how}")
         return lines
 
     def record(self) -> dict[str, Any]:

@@ -30,9 +30,11 @@ __all__ = ["NoiseEstimate", "estimate_noise"]
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-#: Full width at half maximum of the average, degrees, and the Nside below which it grows in
-#: proportion to the pixels: fewer pixels would be too few to measure a variance.
-_WIDTH, _FEW = 5.0, 128
+#: Full width at half maximum of the average, degrees.
+_WIDTH = 5.0
+#: Nside below which the width grows in proportion to the pixels: fewer pixels would be too few to
+#: measure a variance.
+_FEW = 128
 #: Multipoles of the average, in units of one over its standard deviation: its window is 4e-5 there.
 _REACH = 4.5
 #: Multipoles of the signal, in units of Nside: pixels sample it at points, so all of them count.
@@ -41,15 +43,19 @@ _MULTIPOLES = 6
 _EACH = 128
 #: Half the side of the grid of pixels on which c is summed.
 _GRID = 6
-#: Largest u² in units of its average over the sky and over the surroundings: beyond is a source
-#: that the mask misses. Of Gaussian noise one pixel in 16 000 is beyond the second; the first
+#: Largest u² in units of its average over the sky: beyond is a source that the mask misses. It
 #: leaves room for noise that varies.
-_SOURCE, _OUTLIER = 100.0, 16.0
+_SOURCE = 100.0
+#: The same in units of the average over the surroundings: of Gaussian noise one pixel in 16 000 is
+#: beyond.
+_OUTLIER = 16.0
 #: Median of the square of a standard normal number.
 _MEDIAN = 0.455
-#: Standard errors by which the scatter must exceed that of uniform noise, and the least relative
-#: scatter of the variance beyond it: less does not change the width of z-scores by 0.01.
-_SURE, _LEAST = 4.0, 0.1
+#: Standard errors by which the scatter must exceed that of uniform noise.
+_SURE = 4.0
+#: Least relative scatter of the variance beyond it: less does not change the width of z-scores by
+#: 0.01.
+_LEAST = 0.1
 #: Least variance in units of the mean one.
 _FLOOR = 0.05
 #: Steps of the search for the stencil, over each of two angles.
@@ -57,9 +63,11 @@ _STEPS = 24
 #: Which of three weights each pixel of the stencil has: the pixel itself, then its neighbours SW,
 #: W, NW, N, NE, E, SE, S, of which those with one letter share only a corner with it.
 _WEIGHT = np.array([0, 1, 2, 1, 2, 1, 2, 1, 2])
-#: Nodes of the table of the signal's correlation, and the largest angle in it, in pixel sizes: the
-#: corner of the grid is 11.3 away, while two pixels of a stencil are at most 4.5 apart.
-_NODES, _FARTHEST = 8192, 12.0
+#: Nodes of the table of the signal's correlation.
+_NODES = 8192
+#: Largest angle in it, in pixel sizes: the corner of the grid is 11.3 away, while two pixels of a
+#: stencil are at most 4.5 apart.
+_FARTHEST = 12.0
 
 
 @dataclass(frozen=True, eq=False)

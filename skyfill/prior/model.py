@@ -298,7 +298,7 @@ class Prior:
 
     @property
     def aliased_cl(self) -> float:
-        """Spectrum of the signal beyond `lmax`, aliased into white noise, µK²."""
+        """Spectrum of the signal beyond `Prior.lmax`, aliased into white noise, µK²."""
         return self.white_beyond(self.lmax)
 
     def white_beyond(self, lmax: int) -> float:

@@ -28,8 +28,10 @@ Map = NDArray[np.float64]
 _SIDES = (8, 4)
 #: Largest number of pixels in patches: the error of the noise is then some per cent.
 _PIXELS = 9600
-#: Number of patches that is enough, and the least.
-_ENOUGH, _FEWEST = 40, 12
+#: Number of patches that is enough.
+_ENOUGH = 40
+#: Smallest number of patches that judges.
+_FEWEST = 12
 #: Distances at which the correlation function is computed; a cubic joins them.
 _NODES = 256
 #: Variance of a constant that is added to every patch, in units of the prior's variance: monopole

@@ -72,7 +72,7 @@ def simulate_sky(
     Raises
     ------
     ValueError
-        Beam or noise is negative, two beams are given, or `lmax` is beyond the spectrum.
+        Beam or noise is negative, two beams are given, or ``lmax`` is beyond the spectrum.
 
     Examples
     --------

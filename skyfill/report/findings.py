@@ -11,9 +11,10 @@ from skyfill.spectra import SpectrumComparison
 
 __all__ = ["Finding", "chi2_findings", "findings"]
 
-#: Probability to exceed χ² below which a spectrum is doubtful: by chance, one page in a hundred.
+#: Probability to exceed χ², times the number of tests, below which a spectrum is doubtful: by
+#: chance, one page in a hundred.
 _UNLIKELY = 1e-2
-#: Probability to exceed χ² below which a spectrum is bad: by chance, one page in ten thousand.
+#: The same for bad: by chance, one page in ten thousand.
 _WRONG = 1e-4
 
 _WORDS = {
@@ -112,9 +113,11 @@ def chi2_findings(comparison: SpectrumComparison, *, judged: bool = True) -> lis
     """Describe the χ² of a spectrum in words; arguments as for `findings`."""
     found = []
     both = {"filled sky": comparison.full_tests, "cut sky": comparison.cut_tests}
+    looks = sum(map(len, both.values()))
     for sky, tests in both.items():
         for test in tests:
-            verdict = "bad" if test.pte < _WRONG else "doubtful" if test.pte < _UNLIKELY else "good"
+            rare = looks * test.pte
+            verdict = "bad" if rare < _WRONG else "doubtful" if rare < _UNLIKELY else "good"
             found.append(
                 Finding(
                     f"χ² of the {sky}'s C_l, l = {test.low}–{test.high}",

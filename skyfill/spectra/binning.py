@@ -89,7 +89,7 @@ def log_edges(lmax: int, per_decade: int = LOG_PER_DECADE) -> Edges:
 def planck_edges(lmax: int) -> Edges:
     """Choose the bins of the Planck 2018 TT spectrum (Planck 2018 V): 83 from ell = 30 to 2508.
 
-    Every ell below 30 is its own bin. Nothing lies beyond 2508; a smaller `lmax` cuts the last bin.
+    Every ell below 30 is its own bin. Nothing lies beyond 2508; a smaller lmax cuts the last bin.
 
     """
     end = min(lmax, PLANCK_LAST) + 1

@@ -29,9 +29,10 @@ _SINGULAR = 1e8
 #: Nside of the skies from which the errors of bins up to this ell are calibrated.
 _COARSE = 32
 #: Number of simulated skies up to an Nside. 200 leave an error of 5%. At higher Nside they are so
-#: few that they take little more time than the coupling matrix, and neighbouring bins are averaged
-#: until the error is the second number.
-_SKIES, _CHANCE = ((32, 200), (128, 64), (512, 16), (2**29, 12)), 0.05
+#: few that they take little more time than the coupling matrix.
+_SKIES = ((32, 200), (128, 64), (512, 16), (2**29, 12))
+#: Neighbouring bins are averaged until their errors have this relative error.
+_CHANCE = 0.05
 #: Seed of these skies: the errors of a spectrum are the same each time.
 _SEED = 0x5FC0
 #: Share of signal in a bin below which it is lost in the rounding of the noise.

@@ -131,7 +131,7 @@ def test_columns_are_known_by_name(run, out, cases):
 @pytest.mark.filterwarnings("default")
 def test_a_foreground_has_no_fit(run, out):
     outcome = run("inpaint", "synchrotron.fits", "mask.fits")
-    refused(outcome, out, "no fit describes this map", "--trust-prior")
+    refused(outcome, out, "the prior does not describe the observed sky", "--trust-prior")
     outcome = run("inpaint", "synchrotron.fits", "mask.fits", "--trust-prior")
     assert outcome.status == 0
     assert "warning: the prior may not describe" in outcome.err

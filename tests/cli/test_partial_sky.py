@@ -157,7 +157,7 @@ def test_validation_of_a_patch(verb, tmp_path):
 
 # --- convergence --------------------------------------------------------------------------------
 
-ROUGH = ("--cl", "rough.txt", "--no-pixel-window", "-q")
+ROUGH = ("--cl", "rough.txt", "--no-pixel-window", "--no-fit", "-q")
 
 
 @pytest.mark.filterwarnings("default")

@@ -105,7 +105,7 @@ def check_against_dense(prior, observed, seed):
         assert distance < 1e-3 * solver.rms, str(found.certificate)
 
 
-@settings(max_examples=15, phases=UNSHRUNK)
+@settings(max_examples=8, phases=UNSHRUNK)
 @given(prior=priors(), observed=masks(), seed=st.integers(0, 1000))
 def test_mean_is_that_of_a_dense_solve(prior, observed, seed):
     check_against_dense(prior, observed, seed)

@@ -143,6 +143,7 @@ def test_effective_samples_of_known_chains():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:the chains are too short")
 def test_intervals_have_their_frequency(tmp_path):
     """60 skies of Nside 8; docs/scripts/posterior.py has more and larger ones."""
     pit = []
@@ -165,6 +166,7 @@ def test_intervals_have_their_frequency(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:the chains are too short")
 def test_it_agrees_with_master_at_high_l(tmp_path):
     nside = 32
     prior = Prior(nside, lcdm(), 300 * ARCMIN, noise_uk_arcmin=500.0)
