@@ -183,7 +183,8 @@ class PolarizedInpainter:
             missing = int(np.count_nonzero(mask & ~known)) - (odd if name == "P" else 0)
             if missing:
                 warnings.warn(
-                    f"{missing} pixels of {name} are missing where the mask is 1: they are filled",
+                    f"{name} is missing where the mask is 1, in {missing} of its pixels: they are"
+                    " filled as well",
                     stacklevel=3,
                 )
             seen.append(mask & known)
