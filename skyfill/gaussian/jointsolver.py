@@ -38,9 +38,10 @@ __all__ = ["JointSolution", "JointSolver"]
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-#: Bytes of the blocks of P, and multiplications of their factorisations. A hole has four times the
-#: bytes in P that it has in T, and eight times the multiplications.
-_MEMORY, _OPERATIONS = 2e9, 4e11
+#: Bytes of the blocks of P: a hole has four times the bytes in P that it has in T.
+_MEMORY = 2e9
+#: Multiplications of their factorisations: eight times those of T.
+_OPERATIONS = 4e11
 
 
 @dataclass(frozen=True)

@@ -40,10 +40,12 @@ __all__ = ["PolarizedInpainter"]
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-#: Standard errors by which the power of the observed Q and U may differ from the prior's, and
-#: ratios that are tolerated besides: warned of, and refused.
+#: Standard errors by which the power of the observed Q and U may differ from the prior's.
 _ERRORS = 5.0
-_DOUBTFUL, _REFUSED = 1.05, 1.5
+#: Ratio of the two beyond which, besides, there is a warning.
+_DOUBTFUL = 1.05
+#: Ratio beyond which the prior is refused.
+_REFUSED = 1.5
 
 
 class PolarizedInpainter:
