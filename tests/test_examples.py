@@ -20,7 +20,13 @@ def test_none_is_forgotten():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {*SAID, "demo"}
 
 
-@pytest.mark.parametrize("name", SAID)
+#: Those that take longest; the others show the same commands.
+SLOW = {"your_own_field"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(x, marks=pytest.mark.slow if x in SLOW else ()) for x in SAID]
+)
 def test_example(name, tmp_path):
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / f"{name}.py")],

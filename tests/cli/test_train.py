@@ -65,6 +65,7 @@ def test_weights_are_trained_and_listed(skyfill_main, tmp_path):
     assert "by_mask discs: floor" in skyfill_main("models", out).out
 
 
+@pytest.mark.slow
 def test_inpaint_takes_them(skyfill_main, tmp_path, sky):
     weights, filled = tmp_path / "mine.safetensors", tmp_path / "filled.fits"
     assert skyfill_main("train", "-o", weights, "-q").status == 0

@@ -158,6 +158,7 @@ def start(dataset, folder, steps, **environment):
     return subprocess.Popen(words, env=os.environ | {"OMP_NUM_THREADS": "1"} | environment)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on(dataset, tmp_path):
     """kill -9 at whatever moment: after the first checkpoint is seen."""
     folder, steps = tmp_path / "killed", 40

@@ -105,7 +105,7 @@ def check_against_dense(prior, observed, seed):
         assert distance < 1e-3 * solver.rms, str(found.certificate)
 
 
-@settings(max_examples=8, phases=UNSHRUNK)
+@settings(max_examples=6, phases=UNSHRUNK)
 @given(prior=priors(), observed=masks(), seed=st.integers(0, 1000))
 def test_mean_is_that_of_a_dense_solve(prior, observed, seed):
     check_against_dense(prior, observed, seed)
@@ -118,7 +118,7 @@ def test_mean_is_that_of_a_dense_solve_at_32(prior, observed, seed):
     check_against_dense(prior, observed, seed)
 
 
-@settings(max_examples=6)
+@settings(max_examples=3)
 @given(seed=st.integers(0, 1000), contrast=st.sampled_from([2.0, 10.0, 100.0]))
 def test_noise_may_differ_from_pixel_to_pixel(band, seed, contrast):
     rng = np.random.default_rng(seed)
@@ -337,6 +337,7 @@ def test_pinning_is_woodburys_identity(few):
     np.testing.assert_allclose(product, unit, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_forbidden_monopole_costs_no_iterations():
     """Left in, the four modes of l < 2 are eigenvalues of 10^4 that come back with rounding."""
     prior = Prior(64, lcdm(), fwhm=math.radians(2), noise_uk_arcmin=100.0)

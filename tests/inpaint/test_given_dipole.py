@@ -77,6 +77,7 @@ def test_realizations_scatter_as_the_dense_posterior(observed, name):
     assert spread == pytest.approx(math.sqrt(ones @ posterior @ ones), rel=0.25)
 
 
+@pytest.mark.slow
 def test_it_has_less_error_than_the_others_on_such_skies(observed):
     """20 skies without monopole and dipole: `marginalise` costs a little, `fit` much."""
     prior = PRIORS["none"]
