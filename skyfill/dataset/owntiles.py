@@ -41,7 +41,7 @@ def cut_tiles(
     values
         ``(npix,)``, µK, RING; NaN where missing.
     observed
-        ``(npix,)``, RING, True where observed; if not given, wherever `values` is not missing.
+        ``(npix,)``, RING, True where observed; if not given, wherever ``values`` is not missing.
     prior
         Prior of the map; fitted to its observed part if not given.
     side

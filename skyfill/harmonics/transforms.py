@@ -285,7 +285,7 @@ def _wigner(cl: Map, x: Map, n: int, out: Map) -> None:
 def correlations(cl: Map, cosine: Map, n: int) -> Map:
     """Give Σ (2l + 1) C_l d^l_2n(θ) / 4π, a correlation function of fields of spin 2.
 
-    With EE + BB and n = 2 it is ξ_+, with EE - BB and n = -2 it is ξ_- (Kamionkowski et al. 1997);
+    With EE + BB and n = 2 it is ξ₊, with EE - BB and n = -2 it is ξ₋ (Kamionkowski et al. 1997);
     with -TE and n = 0 it is the correlation of T with Q along the connecting great circle.
 
     Parameters

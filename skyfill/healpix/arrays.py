@@ -72,13 +72,13 @@ def as_map(values: ArrayLike, what: str = "values", *, taker: str = "", whole: b
 
     Returns
     -------
-        ``(npix,)``, float32 if `values` is float32, else float64; NaN where missing. If nothing
-        has to be converted, `values` itself.
+        ``(npix,)``, float32 if ``values`` is float32, else float64; NaN where missing. If nothing
+        has to be converted, ``values`` itself.
 
     Raises
     ------
     ValueError
-        `values` has several maps or three components, is not an array of real numbers, or is not
+        ``values`` has several maps or three components, is not an array of real numbers, or is not
         in a unit of CMB temperature.
 
     """
@@ -101,7 +101,7 @@ def as_stokes_map(values: ArrayLike, what: str = "values") -> Map:
 
     Returns
     -------
-        The map, in the shape of `values`; otherwise as for `as_map`.
+        The map, in the shape of ``values``; otherwise as for `as_map`.
 
     Raises
     ------

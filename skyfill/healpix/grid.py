@@ -207,7 +207,7 @@ def reorder(values: NDArray[Scalar], nest_in: bool, nest_out: bool) -> NDArray[S
 
     Returns
     -------
-    A copy in the shape of `values`, also if the orderings agree.
+    A copy in the shape of ``values``, also if the orderings agree.
 
     Raises
     ------

@@ -88,11 +88,11 @@ def find_holes(values: ArrayLike, observed: ArrayLike) -> NDArray[np.bool_]:
     values
         (npix,) or (3, npix), RING, NaN where missing.
     observed
-        (npix,), RING, for all components; or in the shape of `values`.
+        (npix,), RING, for all components; or in the shape of ``values``.
 
     Returns
     -------
-        In the shape of `values`, RING, true in the holes.
+        In the shape of ``values``, RING, true in the holes.
 
     Raises
     ------

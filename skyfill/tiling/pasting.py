@@ -174,7 +174,7 @@ def paste(
 
     Returns
     -------
-    values, weight
+    The values, and their weights
         ``(n,)`` each, as `Paster.result` gives them.
 
     Raises
