@@ -87,7 +87,6 @@ def main() -> None:
         "times": lambda: times(record, device, timed),
         "filtered": lambda: filtered(record, device, *timed[1], timed[0][1]),
         "bits": lambda: bits(record, device, *timed[0]),
-        "variants": lambda: variants(record, device, *timed[0]),
         "kernels": lambda: kernels(record, device, *timed[0]),
         "graph": lambda: graph(record, device, timed[-2:]),
         "ducc0": lambda: ducc0_times(record, timed),
@@ -331,41 +330,6 @@ def bits(record: Record, device: torch.device, nside: int, lmax: int, spin: int 
         same=all(same),
         finite=bool(sky.isfinite().all()),
     )
-
-
-def variants(record: Record, device: torch.device, nside: int, lmax: int) -> None:
-    """Time the other forms of the Legendre kernels, and see that they agree."""
-    if device.type != "cuda":
-        record("variants", skipped="no CUDA device")
-        return
-    from skyfill.harmonics import legendre_gpu
-
-    ours = sphere_of(nside, lmax, device)
-    alm = torch.from_numpy(alm_of(lmax)).to(device)
-    usual = legendre_gpu.STORE, legendre_gpu.ADJOINT
-    for name in ("apart", "joined"):
-        with section(record, "variants"):
-            legendre_gpu.STORE = name
-            sky = ours.synthesis(alm)
-            record(
-                "variants",
-                store=name,
-                alm_to_leg_ms=ms(lambda: ours.to_leg(alm, lmax), device),
-                mean_square=float(sky.square().mean()),
-            )
-    legendre_gpu.STORE = usual[0]
-    sky = ours.synthesis(alm)
-    for name in ("halving", "sum"):
-        with section(record, "variants"):
-            legendre_gpu.ADJOINT = name
-            back = ours.adjoint(sky)
-            record(
-                "variants",
-                adjoint=name,
-                leg_to_alm_ms=ms(lambda: ours.from_leg(lmax), device),
-                mean_square=float(back.abs().square().mean()),
-            )
-    legendre_gpu.ADJOINT = usual[1]
 
 
 def variants_2(record: Record, device: torch.device, nside: int, lmax: int) -> None:

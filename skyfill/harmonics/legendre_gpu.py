@@ -19,10 +19,6 @@ from skyfill.harmonics.legendre import STEP, TILE
 
 __all__ = ["adjoint_sums", "exchange", "pack", "sums", "unpack"]
 
-#: How the adjoint adds over lanes: "halving", or "sum" by tl.sum: simpler, with 160 exchanges.
-ADJOINT = "halving"
-#: How synthesis writes complex numbers: "joined" as one store of 16 bytes, or "apart" as two.
-STORE = "apart"
 #: Numbers that a program turns from alm into factors, or back.
 _BLOCK = 256
 
@@ -160,7 +156,6 @@ def sums(
         lmax,
         width,
         rings,
-        JOINED=STORE == "joined",
         TILE=TILE,
         STEP=STEP,
         num_warps=1,
@@ -196,7 +191,6 @@ def _sums(
     lmax,
     width,
     rings,
-    JOINED: tl.constexpr,
     TILE: tl.constexpr,
     STEP: tl.constexpr,
 ):
@@ -234,15 +228,10 @@ def _sums(
         x = tl.load(x_of + ring)
         north = leg + 2 * (ring.to(tl.int64) * width + m)
         south = north + 2 * rings.to(tl.int64) * width
-        if JOINED:
-            part = tl.arange(0, 2)[None, :]
-            tl.store(north[:, None] + part, tl.join(s0 + x * s2, s1 + x * s3))
-            tl.store(south[:, None] + part, tl.join(s0 - x * s2, s1 - x * s3))
-        else:
-            tl.store(north, s0 + x * s2)
-            tl.store(north + 1, s1 + x * s3)
-            tl.store(south, s0 - x * s2)
-            tl.store(south + 1, s1 - x * s3)
+        tl.store(north, s0 + x * s2)
+        tl.store(north + 1, s1 + x * s3)
+        tl.store(south, s0 - x * s2)
+        tl.store(south + 1, s1 - x * s3)
 
 
 def adjoint_sums(
@@ -252,8 +241,7 @@ def adjoint_sums(
     rings, width = leg.shape[1:]
     parts = min(parts, rings // TILE)
     out = torch.empty(parts, len(tables["a"]), 4, dtype=torch.float64, device=leg.device)
-    kernel = _halved_sums if ADJOINT == "halving" else _plain_sums
-    kernel[(parts, lmax + 1)](
+    _halved_sums[(parts, lmax + 1)](
         tables["x"],
         tables["x2"],
         mlim,
@@ -274,77 +262,6 @@ def adjoint_sums(
         num_warps=1,
     )
     return out
-
-
-@triton.jit(do_not_specialize=["lmax", "width"])
-def _plain_sums(
-    x_of,
-    x2_of,
-    mlim,
-    first,
-    a,
-    b,
-    start,
-    p,
-    before,
-    leg,
-    out,
-    lmax,
-    width,
-    rings,
-    stride,
-    TILE: tl.constexpr,
-    STEP: tl.constexpr,
-):
-    part = tl.program_id(0)
-    m = tl.program_id(1)
-    parts = tl.num_programs(0)
-    lane = tl.arange(0, 4 * STEP)
-    count = (lmax - m) // 2 + 1
-    base = tl.load(first + m)
-    to = out + part.to(tl.int64) * stride + 4 * base + lane
-    k = 0
-    while k < count:
-        tl.store(to + 4 * k, tl.zeros([4 * STEP], tl.float64))
-        k += STEP
-    tile = part
-    while tile < rings // TILE:
-        ring = tile * TILE + tl.arange(0, TILE)
-        if m <= tl.max(tl.load(mlim + ring), 0):
-            begin = tl.load(start + m * (rings // STEP) + ring // STEP)
-            x = tl.load(x_of + ring)
-            x2 = tl.load(x2_of + ring)
-            at = m.to(tl.int64) * rings + ring
-            north = leg + 2 * (ring.to(tl.int64) * width + m)
-            south = north + 2 * rings.to(tl.int64) * width
-            north_real = tl.load(north)
-            north_imag = tl.load(north + 1)
-            south_real = tl.load(south)
-            south_imag = tl.load(south + 1)
-            v0 = north_real + south_real
-            v1 = north_imag + south_imag
-            v2 = x * (north_real - south_real)
-            v3 = x * (north_imag - south_imag)
-            now = tl.zeros([TILE], tl.float64)
-            old = tl.zeros([TILE], tl.float64)
-            k = tl.min(begin, 0)
-            while k < count:
-                fresh = begin == k
-                now = tl.where(fresh, tl.load(p + at, mask=fresh, other=0.0), now)
-                old = tl.where(fresh, tl.load(before + at, mask=fresh, other=0.0), old)
-                i = base + k
-                found = tl.zeros([4 * STEP], tl.float64)
-                for u in tl.static_range(STEP):
-                    found = tl.where(lane == 4 * u, tl.sum(now * v0, 0), found)
-                    found = tl.where(lane == 4 * u + 1, tl.sum(now * v1, 0), found)
-                    found = tl.where(lane == 4 * u + 2, tl.sum(now * v2, 0), found)
-                    found = tl.where(lane == 4 * u + 3, tl.sum(now * v3, 0), found)
-                    following = (tl.load(a + i + u) * x2 + tl.load(b + i + u)) * now + old
-                    old = now
-                    now = following
-                tl.store(to + 4 * k, tl.load(to + 4 * k) + found)
-                k += STEP
-        tile += parts
 
 
 @triton.jit

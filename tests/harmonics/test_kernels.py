@@ -145,7 +145,7 @@ POINTERS = {
 }
 TYPES = {name: kind for kind, names in POINTERS.items() for name in names.split()}
 #: Constants, and integers that are multiples of 16.
-CONSTANTS = {"STEP": 8, "BLOCK": 256, "PARTS": 4, "JOINED": False}
+CONSTANTS = {"STEP": 8, "BLOCK": 256, "PARTS": 4}
 MULTIPLES = ("rings", "stride")
 
 
