@@ -126,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
         if args.mask_pol is not None:
             with wording.naming(field="--mask-field"):
                 observed_pol = reading.mask_of(args, args.mask_pol, like=first)
-        said = "assumed, the file does not say" if sky.assumed else "U of the file"
+        said = "assumed, the file does not say" if sky.assumed else "given"
         listener.done(
             f"nside {first.nside}, {', '.join(each.column for each in sky.skies)}, {first.unit},"
             f" {sky.polcconv} ({said})"
