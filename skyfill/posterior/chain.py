@@ -217,8 +217,8 @@ def sample(
     if not found.converged:
         warnings.warn(
             f"the chains are too short: the least effective number of samples is"
-            f" {found.ess.min():.0f} (at least 200 are needed), the largest R-hat {found.rhat.max():.3f}"
-            " (at most 1.05); pass a larger `samples` to go on",
+            f" {found.ess.min():.0f} (at least 200 are needed), the largest R-hat"
+            f" {found.rhat.max():.3f} (at most 1.05); pass a larger `samples` to go on",
             stacklevel=2,
         )
     return found
