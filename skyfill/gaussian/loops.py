@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from skyfill.gaussian.vectors import Vector, advance, copied, dot, rms, turn, zeros_like
 from skyfill.progress import Progress
 
-__all__ = ["Course", "Inner", "Outer", "lengths", "solve"]
+__all__ = ["Course", "Holes", "Inner", "Outer", "lengths", "solve"]
 
 Map = NDArray[np.float64]
 
@@ -118,6 +118,19 @@ def lengths(model: Model, values: Vector) -> Map:
     return np.array([rms(values[part]) for part in model.parts])
 
 
+class Holes(Protocol):
+    """What solves for the holes with the approximate Q: `Inner`, or one that alternates."""
+
+    #: Iterations that are left, and taken.
+    left: int
+    taken: int
+
+    def solve(
+        self, right: Vector, start: Vector | None = None, *, allowed: float, relative: float = 0.0
+    ) -> tuple[Vector, Map]:
+        """Solve Q_hh x = right, see `Inner.solve`."""
+
+
 class Inner:
     """Solve for the holes with the approximate Q, and count the iterations."""
 
@@ -127,6 +140,10 @@ class Inner:
         self._course = course
         self.left = limit
         self.taken = 0
+        self.rest: Vector = None
+        """The residual of the last solve."""
+        self.move: tuple[float, Vector] | None = None
+        """Length and direction of its last step; None if only rounding was left."""
 
     def solve(
         self, right: Vector, start: Vector | None = None, *, allowed: float, relative: float = 0.0
@@ -158,11 +175,14 @@ class Inner:
         distance = np.full(len(parts), np.inf)
         moves: list[list[float]] = [[] for _ in parts]
         first = rho
+        self.rest, self.move = rest, None
         for _ in range(self.left):
             if take(rho <= _ROUNDING * first):
+                self.move = None
                 return x, np.zeros(len(parts))
             image = precision(direction)
             step = take(rho, dot(direction, image))
+            self.move = step, direction
             for part, mine in zip(parts, moves, strict=True):
                 length = advance(x[part], rest[part], direction[part], image[part], step)
                 mine.append(abs(step) * length)
@@ -219,7 +239,7 @@ class Outer:
         return self._model.size(self._filled) or 1.0
 
     def correction(
-        self, inner: Inner, allowed: float, relative: float
+        self, inner: Holes, allowed: float, relative: float
     ) -> tuple[Vector, Vector, Map]:
         """Compute a correction from the residual.
 
@@ -268,7 +288,7 @@ def solve(
     model: Model,
     work: Vector,
     start: Vector | None,
-    inner: Inner,
+    inner: Holes,
     course: Course,
     *,
     allowed: float,

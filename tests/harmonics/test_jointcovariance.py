@@ -86,7 +86,7 @@ def test_between_some_pixels_it_is_a_part_of_the_whole():
     rng = np.random.default_rng(2)
     pixels = [np.flatnonzero(rng.random(NPIX) < share) for share in (0.1, 0.3)]
     whole, part = joint(), joint(pixels=pixels)
-    values = rng.standard_normal(len(part.noise))
+    values = rng.standard_normal(part.size)
     padded = np.zeros(3 * NPIX)
     padded[part.at] = values
     for name in ("apply", "inverse"):
