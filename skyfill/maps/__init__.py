@@ -16,6 +16,7 @@ from skyfill.maps.stokesmap import (
     stokes_columns,
     write_filled_stokes,
 )
+from skyfill.maps.stokesnoise import read_noise_stokes
 from skyfill.maps.units import unit_in_uk
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "known_pixels",
     "place_of",
     "read_map",
+    "read_noise_stokes",
     "read_stokes",
     "refuse_flattened",
     "stokes_columns",
