@@ -2,10 +2,11 @@
 
     python docs/scripts/polarization.py [--noise 85 2.5] [--ways auto] [--threads 1] [NSIDE ...]
 
-First, seconds, iterations and memory of T alone and of T, Q and U, of `Solver` and `JointSolver`, on
-a ragged band with discs, whose masks of T and P differ. The sky is that of Nside 512 with a beam of
-20' at each Nside: C_l is that of l 512/Nside, times (512/Nside)². ``--noise`` is that of Q and U at
-Nside 512, µK·arcmin, √2 times that of T. Memory is what a solve adds at its peak to the memory before it.
+First, seconds, iterations and memory of T alone and of T, Q and U, of `Solver` and `JointSolver`,
+on a ragged band with discs, whose masks of T and P differ. The sky is that of Nside 512 with a beam
+of 20' at each Nside: C_l is that of l 512/Nside, times (512/Nside)². ``--noise`` is that of Q and U
+at Nside 512, µK·arcmin, √2 times that of T. Memory is what a solve adds at its peak to the memory
+before it (Linux).
 
 Then, at Nside 64, the B modes that fills of a sky of E modes alone (BB = 0, no noise, a prior with
 BB = 0 and 2.2 µK·arcmin) have, in units of lensing BB; ``--leak`` prints them alone.
@@ -14,9 +15,11 @@ BB = 0 and 2.2 µK·arcmin) have, in units of lensing BB; ``--leak`` prints them
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import time
 from pathlib import Path
+from typing import Self
 
 import healpy as hp
 import numpy as np
@@ -45,25 +48,20 @@ def band(nside: int, degrees: float, discs: int) -> np.ndarray:
 class Spent:
     """Seconds, of the clock and of the processors, and bytes that a block adds at its peak."""
 
-    def __enter__(self):
-        try:  # Linux: start the peak anew
+    def __enter__(self) -> Self:
+        with contextlib.suppress(OSError):  # Linux: start the peak anew
             Path("/proc/self/clear_refs").write_text("5")
-        except OSError:
-            pass
-        self._before, self._begun = (
-            self._memory("VmRSS"),
-            (time.perf_counter(), time.process_time()),
-        )
+        self._before = self._memory("VmRSS")
+        self._begun = time.perf_counter(), time.process_time()
         return self
 
-    def __exit__(self, *_):
-        begun = self._begun
-        self.seconds = time.perf_counter() - begun[0]
-        self.cpu = time.process_time() - begun[1]
+    def __exit__(self, *_: object) -> None:
+        self.seconds = time.perf_counter() - self._begun[0]
+        self.cpu = time.process_time() - self._begun[1]
         self.peak = self._memory("VmHWM") - self._before
 
     @staticmethod
-    def _memory(name):
+    def _memory(name: str) -> float:
         try:
             lines = Path("/proc/self/status").read_text().splitlines()
         except OSError:
@@ -71,7 +69,7 @@ class Spent:
         (line,) = (line for line in lines if line.startswith(name))
         return 1024 * int(line.split()[1])
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.seconds:.1f} s ({self.cpu:.1f} s of CPU), {self.peak / 2**30:.2f} GiB"
 
 

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from skyfill.harmonics import legendre, wigner
 from skyfill.harmonics.fourier import RingFourier, row_lengths
-from skyfill.harmonics.sphere import lmax_of
 from skyfill.healpix.checks import check_nside
 
 __all__ = ["TorchSphere", "almxfl", "bytes_needed", "mixed"]
@@ -325,16 +324,21 @@ def mixed(alm: Sequence[Tensor], matrix: Tensor, lmax: Sequence[int] | None = No
     each = matrix[:, :, _ell(last, rows.device)]
     mixture = torch.stack([(row * rows).sum(0) for row in each])
     if lmax is None:
-        lmax = [lmax_of(part) for part in alm]
+        lmax = [_lmax_of(part) for part in alm]
     rest = len(mixture) - len(lmax) + 1
     parts = torch.split(mixture, [1] * (len(lmax) - 1) + [rest])
     found = [_ending(part, end) for part, end in zip(parts, lmax, strict=True)]
     return [part[0] if len(part) == 1 else part for part in found]
 
 
+def _lmax_of(alm: Tensor) -> int:
+    """Give the largest multipole of alm."""
+    return int((2 * alm.shape[-1] + 0.25) ** 0.5 - 1.5 + 1e-6)
+
+
 def _ending(alm: Tensor, lmax: int) -> Tensor:
     """Give alm, ``(k, nalm)``, up to another multipole, zero beyond their own."""
-    old = lmax_of(alm)
+    old = _lmax_of(alm)
     if old == lmax:
         return alm
     ell = _ell(lmax, alm.device).to(torch.int64)
