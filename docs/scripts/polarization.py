@@ -1,12 +1,13 @@
 """Measure the joint fill of T, Q and U.
 
-    python docs/scripts/polarization.py [--noise 85 2.5] [--ways auto] [--threads 1] [NSIDE ...]
+    python docs/scripts/polarization.py [--noise 85 2.5] [--noise-t 60] [--ways auto] [--threads 1]
+        [NSIDE ...]
 
 First, seconds, iterations and memory of T alone and of T, Q and U, of `Solver` and `JointSolver`,
 on a ragged band with discs, whose masks of T and P differ. The sky is that of Nside 512 with a beam
 of 20' at each Nside: C_l is that of l 512/Nside, times (512/Nside)². ``--noise`` is that of Q and U
-at Nside 512, µK·arcmin, √2 times that of T. Memory is what a solve adds at its peak to the memory
-before it (Linux).
+at Nside 512, ``--noise-t`` that of T, µK·arcmin. Memory is what a solve adds at its peak to the
+memory before it (Linux).
 
 Then, at Nside 64, the B modes that fills of a sky of E modes alone (BB = 0, no noise, a prior with
 BB = 0 and 2.2 µK·arcmin) have, in units of lensing BB; ``--leak`` prints them alone.
@@ -79,14 +80,16 @@ def stretched(name: str, nside: int) -> np.ndarray:
     return stretch**2 * lcdm(None, name)[:: max(stretch, 1)]
 
 
-def speed(nside: int, noise_pol: float, ways: list[str], threads: int, *, shown: bool) -> None:
+def speed(
+    nside: int, levels: tuple[float, float], ways: list[str], threads: int, *, shown: bool
+) -> None:
     """Print seconds, iterations and memory."""
     tt, ee, bb, te = (stretched(name, nside) for name in ("TT", "EE", "BB", "TE"))
-    noise = noise_pol * NSIDE / nside
+    noise_t, noise_pol = (level * NSIDE / nside for level in levels)
     beam = math.radians(BEAM / 60 * NSIDE / nside)
-    t_prior = Prior(nside, tt, fwhm=beam, noise_uk_arcmin=noise / math.sqrt(2))
+    t_prior = Prior(nside, tt, fwhm=beam, noise_uk_arcmin=noise_t)
     n = min(each.size for each in (tt, ee, bb, te))
-    prior = PolarizedPrior(t_prior, ee[:n], bb[:n], te[:n], noise)
+    prior = PolarizedPrior(t_prior, ee[:n], bb[:n], te[:n], noise_pol)
     npix = 12 * nside**2
     t = draw(t_prior, seed=1, aliased=True)
     p, white = draw_polarization(prior, seed=1)
@@ -107,7 +110,7 @@ def speed(nside: int, noise_pol: float, ways: list[str], threads: int, *, shown:
         alone = solver.mean(t).certificate
     del solver
     if shown:
-        print(f"Nside {nside}, noise of P {noise_pol} uK.arcmin at Nside {NSIDE}")
+        print(f"Nside {nside}, noise {levels[0]:g} and {levels[1]:g} uK.arcmin at {NSIDE}")
         print(f"    T: {first}; {alone}", flush=True)
     for way in ways:
         with Spent() as spent:
@@ -155,15 +158,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("nside", type=int, nargs="*", default=[64, 128])
     parser.add_argument("--noise", type=float, nargs="+", default=[85.0, 2.5])
+    parser.add_argument("--noise-t", type=float, default=60.0)
     parser.add_argument("--ways", nargs="+", default=["auto"])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--leak", action="store_true")
     args = parser.parse_args()
     if not args.leak:
-        speed(16, args.noise[0], ["joint", "alternate"], args.threads, shown=False)  # compiles
+        speed(
+            16, (args.noise_t, args.noise[0]), ["joint", "alternate"], args.threads, shown=False
+        )  # compiles
         for nside in args.nside:
             for noise in args.noise:
-                speed(nside, noise, args.ways, args.threads, shown=True)
+                speed(nside, (args.noise_t, noise), args.ways, args.threads, shown=True)
     if args.leak or not args.nside or max(args.nside) <= 128:
         leak()
 

@@ -37,21 +37,27 @@ _SWEEPS = 30
 
 
 class _Field:
-    """One field, as a model of `Inner`."""
+    """One field, as `Inner` takes it."""
 
     parts: Sequence[slice] = (slice(None),)
 
     def __init__(
         self, joint: JointCovariance, number: int, precondition: Callable[[Vector], Vector]
     ) -> None:
-        self._joint, self.number = joint, number
-        self.precondition = precondition
-        self.inner = self.sky = self
-        self.at = slice(None)
+        self._joint, self._number, self._apply = joint, number, precondition
+
+    @property
+    def inner(self) -> _Field:
+        """Itself: Q_ff."""
+        return self
 
     def inverse(self, values: Vector) -> Vector:
         """Give Q_ff v."""
-        return self._joint.between(self.number, self.number, values)
+        return self._joint.between(self._number, self._number, values)
+
+    def precondition(self, values: Vector) -> Vector:
+        """Apply an approximate inverse of Q_ff."""
+        return self._apply(values)
 
 
 class Alternation:

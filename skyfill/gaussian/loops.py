@@ -57,25 +57,40 @@ class Course:
         return self.numbers[self._at - 1]
 
 
-class Precision(Protocol):
-    """The part of a covariance that the loops use."""
+class Inverse(Protocol):
+    """The part of a covariance that the inner loop uses."""
 
     def inverse(self, values: Vector) -> Vector:
         """Give Σ⁻¹ v."""
+
+
+class Precision(Inverse, Protocol):
+    """The part of a covariance that the loops use."""
 
     def inverse_of(self, other: Any, values: Vector) -> Vector:  # noqa: ANN401 (of its own kind)
         """Give Σ⁻¹ v at these pixels, for a v at the pixels of another covariance."""
 
 
-class Model(Protocol):
-    """The part of a `Solver` that the loops use."""
-
-    #: Index of the hole pixels among the vectors of the whole sphere.
-    at: Vector
+class InHoles(Protocol):
+    """The part of a `Solver` that the inner loop uses."""
 
     @property
     def parts(self) -> Sequence[slice]:
         """Slices of vectors of hole pixels whose distances are measured apart: T, and Q with U."""
+
+    @property
+    def inner(self) -> Inverse:
+        """Approximation of Σ with a known inverse, between hole pixels."""
+
+    def precondition(self, values: Vector) -> Vector:
+        """Apply an approximate inverse of ``inner.inverse``."""
+
+
+class Model(InHoles, Protocol):
+    """The part of a `Solver` that the loops use."""
+
+    #: Index of the hole pixels among the vectors of the whole sphere.
+    at: Vector
 
     @property
     def sky(self) -> Precision:
@@ -84,9 +99,6 @@ class Model(Protocol):
     @property
     def inner(self) -> Precision:
         """The same between hole pixels."""
-
-    def precondition(self, values: Vector) -> Vector:
-        """Apply an approximate inverse of ``inner.inverse``."""
 
     def covariance(self, y: Vector) -> tuple[Vector, Vector]:
         """Compute Yᵀ y and Σ y exactly."""
@@ -134,7 +146,7 @@ class Holes(Protocol):
 class Inner:
     """Solve for the holes with the approximate Q, and count the iterations."""
 
-    def __init__(self, model: Model, progress: Progress, limit: int, course: Course) -> None:
+    def __init__(self, model: InHoles, progress: Progress, limit: int, course: Course) -> None:
         self._model = model
         self._progress = progress
         self._course = course
