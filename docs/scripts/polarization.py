@@ -1,7 +1,7 @@
 """Measure the joint fill of T, Q and U.
 
-    python docs/scripts/polarization.py [--noise 85 2.5] [--noise-t 60] [--ways auto] [--threads 1]
-        [NSIDE ...]
+    python docs/scripts/polarization.py [--noise 85 2.5] [--noise-t 60] [--ways joint alternate]
+        [--threads 1] [NSIDE ...]
 
 First, seconds, iterations and memory of T alone and of T, Q and U, of `Solver` and `JointSolver`,
 on a ragged band with discs, whose masks of T and P differ. The sky is that of Nside 512 with a beam
@@ -159,7 +159,7 @@ def main() -> None:
     parser.add_argument("nside", type=int, nargs="*", default=[64, 128])
     parser.add_argument("--noise", type=float, nargs="+", default=[85.0, 2.5])
     parser.add_argument("--noise-t", type=float, default=60.0)
-    parser.add_argument("--ways", nargs="+", default=["auto"])
+    parser.add_argument("--ways", nargs="+", default=["joint"])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--leak", action="store_true")
     args = parser.parse_args()

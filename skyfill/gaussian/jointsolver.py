@@ -48,8 +48,6 @@ Mask = NDArray[np.bool_]
 _MEMORY = 2e9
 #: Multiplications of their factorisations: eight times those of T.
 _OPERATIONS = 4e11
-#: Signal of E or B over noise, at every l, below which T and P are solved in turn.
-_QUIET = 3.0
 #: Solves that are tried if too much of B is still to come, each with a smaller tolerance.
 _TRIES = 4
 #: Factor by which the tolerance is at most lowered at a time.
@@ -96,8 +94,8 @@ class JointSolver:
         and U alike. Not read in the holes.
     way
         ``joint``: T and P are solved together; ``alternate``: in turn, each given the other. Both
-        lead to one mean. ``auto``: in turn if the noise of P is above a third of EE and BB at every
-        l, where that is faster.
+        lead to one mean. With preconditioners and multipoles of their own, T and P together take
+        less time than in turn, at high and at low noise, and as much memory.
     weights
         ``(npix,)``, RING: `harmonics.pixel_weights`; computed if not given.
     threads
@@ -130,7 +128,7 @@ class JointSolver:
         signal_cl: Map,
         noise_cl: Sequence[float],
         noise_variance: Sequence[ArrayLike | None] | None = None,
-        way: Literal["auto", "joint", "alternate"] = "auto",
+        way: Literal["joint", "alternate"] = "joint",
         weights: Map | None = None,
         threads: int = 0,
     ) -> None:
@@ -183,9 +181,8 @@ class JointSolver:
         low = signal_cl[0, 0, :2], signal_cl[0, 0, min(2, signal_cl.shape[2] - 1)]
         self._free_dipole = spins[0] == 0 and bool(np.all(low[0] > low[1]))
         self._bb, self._noise_pol = signal_cl[-1, -1], noise[-1] * area
-        if way == "auto":
-            quiet = bool(np.all(loud[-1][2:] < _QUIET * self._noise_pol))
-            way = "alternate" if quiet else "joint"
+        if way not in ("joint", "alternate"):
+            raise ValueError(f"way must be joint or alternate, got {way!r}")
         self.way = way if len(self.parts) == 2 else "joint"
         self._prepare()
 
@@ -264,6 +261,8 @@ class JointSolver:
         inner, cl = self.inner, self.inner.signal_cl.copy()
         if self.spins[0] == 0:
             cl[0, 0] = unpinned(cl[0, 0])
+        if all(each.size == holes.size for each, holes in zip(pixels, self.holes, strict=True)):
+            return inner.with_signal(cl)  # shares the transforms
         return JointCovariance(
             *(self.weights, cl, inner.variance),
             pixels=pixels,

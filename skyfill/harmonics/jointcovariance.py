@@ -14,6 +14,7 @@ C_l is never inverted, so a sky without B modes is no special case.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,10 +82,8 @@ class JointCovariance:
         ends = np.cumsum(self.planes)
         self.rows = [slice(end - n, end) for end, n in zip(ends, self.planes, strict=True)]
         """For each field its rows of the spectra."""
-        self.signal_cl = self._within(signal_cl)
-        self.gain = self._gain(nside)
-        sigma = np.repeat(np.sqrt(self.variance), self.planes)
-        self._precise = self.area * self.gain / (sigma[:, None] * sigma)[:, :, None]
+        self._nside = nside
+        self._take(signal_cl)
         self.rings = []
         """For each field its transforms."""
         self.parts: list[slice] = []
@@ -104,6 +103,19 @@ class JointCovariance:
                 at += [base + plane * weights.size + chosen for plane in range(planes)]
         self.size = first
         self._at: Vector | None = None if pixels is None else sphere.vector(np.concatenate(at))
+
+    def _take(self, signal_cl: Map) -> None:
+        """Take a signal, and what follows from it."""
+        self.signal_cl = self._within(signal_cl)
+        self.gain = self._gain(self._nside)
+        sigma = np.repeat(np.sqrt(self.variance), self.planes)
+        self._precise = self.area * self.gain / (sigma[:, None] * sigma)[:, :, None]
+
+    def with_signal(self, signal_cl: Map) -> JointCovariance:
+        """Give the covariance between the same pixels for another signal, ``(k, k, n)``."""
+        new = copy(self)
+        new._take(signal_cl)  # noqa: SLF001 - it is of this class
+        return new
 
     def _within(self, signal_cl: Map) -> Map:
         """Set spectra to zero where a field has no multipoles: E and B have none below l = 2."""

@@ -76,7 +76,7 @@ class PolarizedInpainter:
         U, that of both. Missing numbers are allowed in holes and replaced by the median.
     way
         ``joint``: T and P are solved together; ``alternate``: in turn, each given the other, which
-        has the same result; ``auto``: the faster one (`skyfill.gaussian.jointsolver.JointSolver`).
+        has the same result (`skyfill.gaussian.jointsolver.JointSolver`).
     trust_prior
         Whether to fill, with a warning, if the observed sky contradicts the prior.
     fill
@@ -130,7 +130,7 @@ class PolarizedInpainter:
         prior: PolarizedPrior | Prior | Given | None = None,
         noise_pol_uk_arcmin: float | None = None,
         noise_variance: ArrayLike | None = None,
-        way: Literal["auto", "joint", "alternate"] = "auto",
+        way: Literal["joint", "alternate"] = "joint",
         trust_prior: bool = False,
         fill: str = "data",
         dipole: str = "marginalise",

@@ -201,16 +201,6 @@ def test_both_ways_lead_to_one_mean(nside, noise):
         assert np.sqrt(np.mean((one - other) ** 2)) < 2e-4 * rms
 
 
-def test_the_way_is_chosen_by_the_noise_of_p():
-    cl = spectra()
-    loud = AREA * 2e4 * cl[1, 1].max(), AREA * 1e-4 * cl[1, 1].max()
-    for noise, way in zip(loud, ("alternate", "joint"), strict=True):
-        solver = JointSolver(
-            masks("band"), signal_cl=cl, noise_cl=[AREA, noise], weights=WEIGHTS, threads=1
-        )
-        assert solver.way == way
-
-
 @pytest.mark.parametrize("way", ["joint", "alternate"])
 def test_the_certificate_bounds_the_b_modes_that_are_still_to_come(way):
     """Power of B in the distance to the dense mean, against the estimate and its limit of 1%."""
@@ -348,6 +338,7 @@ def test_blocks_solve_small_holes_in_a_few_iterations():
         ({"observed": (np.ones(NPIX, bool),)}, "2 masks and noises"),
         ({"observed": (np.ones(NPIX, bool), np.ones(4 * NPIX, bool))}, "one Nside"),
         ({"signal_cl": spectra()[0]}, "signal_cl must be"),
+        ({"way": "auto"}, "way must be joint or alternate"),
         ({"noise_variance": (None, np.ones((2, NPIX)))}, "noise variance of P must be"),
         ({"noise_variance": (-np.ones(NPIX), None)}, "noise variance of T must not be negative"),
         ({"noise_variance": (np.full(NPIX, np.inf), None)}, "variance of T must be finite"),
