@@ -142,9 +142,7 @@ class JointSolver:
         area = 4 * np.pi / npix
         self.holes = [np.flatnonzero(~each) for each in seen]
         planes = [2 if spin else 1 for spin in spins]
-        check_joint_memory(
-            nside, sum(planes), sum(n * h.size for n, h in zip(planes, self.holes, strict=True))
-        )
+        self._check_memory(np.empty(0, np.int64))  # before large arrays are allocated
         powers = _powers(signal_cl, spins)
         signal = [float(power[2:].sum()) for power in powers]
         floors = [NOISE_FLOOR * each for each in signal]
@@ -190,6 +188,11 @@ class JointSolver:
         """Prepare the preconditioners: blocks of small holes, the prior of the others."""
         labels = [self._labels(number) for number in range(len(self.spins))]
         small = [self._small(number, each) for number, each in enumerate(labels)]
+        sizes = [
+            planes * np.bincount(each[chosen])
+            for planes, each, chosen in zip(self.inner.planes, labels, small, strict=True)
+        ]
+        self._check_memory(np.concatenate(sizes))
         wide = [np.flatnonzero(~each) for each in small]
         depth = np.zeros(0)
         if self.spins[0] == 0 and wide[0].size:
@@ -224,6 +227,12 @@ class JointSolver:
             )
             if not together:
                 self._turns[0] = self._pinned.apply
+
+    def _check_memory(self, blocks: NDArray[np.int64]) -> None:
+        """Refuse a solve for which the machine has too little memory."""
+        planes = [2 if spin else 1 for spin in self.spins]
+        holes = sum(n * each.size for n, each in zip(planes, self.holes, strict=True))
+        check_joint_memory(self.nside, sum(planes), holes, blocks)
 
     def _labels(self, number: int) -> NDArray[np.int32]:
         """Label the hole pixels of a field by their hole."""

@@ -115,8 +115,8 @@ def check_memory(nside: int, holes: int, blocks: NDArray[np.int64], *, only: str
     _refuse_beyond(law(nside, holes, blocks), nside, holes)
 
 
-def joint_bytes(nside: int, components: int, holes: int) -> float:
-    """Estimate the peak memory of a joint solve without its blocks, bytes.
+def joint_bytes(nside: int, components: int, holes: int, blocks: NDArray[np.int64]) -> float:
+    """Estimate the peak memory of a joint solve, bytes, without the program itself.
 
     Parameters
     ----------
@@ -126,23 +126,33 @@ def joint_bytes(nside: int, components: int, holes: int) -> float:
         Number of Stokes parameters.
     holes
         Number of hole pixels, those of Q and of U counted apart.
+    blocks
+        ``(n,)``, number of elements of each hole with a block: twice its pixels for Q and U.
     """
-    return _FIXED + _JOINT[0] * 12 * nside**2 * components + _JOINT[1] * holes
+    kept, largest = block_bytes(blocks)
+    return _FIXED + kept + largest + _JOINT[0] * 12 * nside**2 * components + _JOINT[1] * holes
 
 
-def check_joint_memory(nside: int, components: int, holes: int) -> None:
+def check_joint_memory(nside: int, components: int, holes: int, blocks: NDArray[np.int64]) -> None:
     """Refuse a joint fill as `check_memory` does, see `joint_bytes`."""
-    _refuse_beyond(joint_bytes(nside, components, holes), nside, holes)
+    need = joint_bytes(nside, components, holes, blocks)
+    _refuse_beyond(need, nside, holes, instead="lower the resolution")
 
 
-def _refuse_beyond(need: float, nside: int, holes: int) -> None:
+def _refuse_beyond(
+    need: float,
+    nside: int,
+    holes: int,
+    *,
+    instead: str = "use `method='vae'`, or lower the resolution",
+) -> None:
     """Refuse a fill that needs so many bytes if the machine has fewer."""
     need *= _MARGIN
     have = _machine_memory()
     if need > have:
         raise MemoryError(
             f"an exact fill of {holes} pixels at Nside {nside} takes up to {need / 2**30:.0f} GiB, "
-            f"this machine has {have / 2**30:.0f}: use `method='vae'`, or lower the resolution"
+            f"this machine has {have / 2**30:.0f}: {instead}"
         )
 
 

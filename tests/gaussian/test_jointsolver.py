@@ -6,6 +6,7 @@ import pytest
 from scipy.linalg import solve
 
 from skyfill import harmonics
+from skyfill.gaussian import memory
 from skyfill.gaussian.blocks import Gained, HoleBlocks
 from skyfill.gaussian.jointsolver import JointSolver
 from skyfill.gaussian.polarblocks import PolarKernel
@@ -328,6 +329,20 @@ def test_blocks_solve_small_holes_in_a_few_iterations():
     found = solver.mean((sky[:NPIX], sky[NPIX:].reshape(2, -1)))
     assert found.converged
     assert found.certificates["P"].iterations <= 12
+
+
+def test_a_solve_that_the_machine_has_no_memory_for_is_refused(monkeypatch):
+    """With the blocks, which are known only after the holes."""
+    options = {"signal_cl": spectra(), "noise_cl": [AREA, AREA], "weights": WEIGHTS, "threads": 1}
+    solver = JointSolver(masks("small"), **options)
+    count = sum(n * holes.size for n, holes in zip((1, 2), solver.holes, strict=True))
+    alone = 1.25 * memory.joint_bytes(NSIDE, 3, count, np.empty(0, np.int64))
+    monkeypatch.setattr(memory, "_machine_memory", lambda: alone - 1)
+    with pytest.raises(MemoryError, match=r"at Nside 8 takes up to .*: lower the resolution"):
+        JointSolver(masks("small"), **options)
+    monkeypatch.setattr(memory, "_machine_memory", lambda: alone + 1)
+    with pytest.raises(MemoryError, match="lower the resolution"):
+        JointSolver(masks("small"), **options)
 
 
 @pytest.mark.parametrize(
