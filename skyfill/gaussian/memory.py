@@ -36,9 +36,9 @@ _DEVICE = (90.0, 110.0)
 _INVERSES = 5.5
 #: Bytes of the blocks that are inverted at a time there.
 _GROUP = 4e9
-#: Bytes per element of a map and per element of the holes in a joint solve of T, Q and U: measured
-#: at Nside 128 and 256 with 5% and 42% in holes, in both ways.
-_JOINT = (64.0, 175.0)
+#: Bytes per element of a map and per element of the holes in a joint solve: measured at Nside 128
+#: and 256, of T, Q and U and of Q and U alone, with 5% and 42% in holes.
+_JOINT = (72.0, 110.0)
 #: Bytes of a solve that do not depend on the map.
 _FIXED = 0.06e9
 #: Bytes of a block of n hole pixels over n².
