@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 
 import numpy as np
 from numpy.typing import NDArray
+
+from skyfill import harmonics
 
 __all__ = [
     "block_bytes",
@@ -14,6 +17,7 @@ __all__ = [
     "check_memory",
     "device_bytes",
     "fits",
+    "has_device_memory",
     "joint_bytes",
     "polish_bytes",
     "solve_bytes",
@@ -93,6 +97,31 @@ def device_bytes(nside: int, holes: int, blocks: NDArray[np.int64], transforms: 
     largest = 8.0 * 6 * float(n.max(initial=0.0)) ** 2
     making = max(min(_GROUP, 8.0 * 6 * float(n @ n)), largest)
     return transforms + _INVERSES * float(n @ n) + max(vectors, making)
+
+
+def has_device_memory(
+    device: str, nside: int, holes: int, blocks: NDArray[np.int64], lmax: int
+) -> bool:
+    """Tell whether a device has the memory for a solve; if not, warn that the CPU solves.
+
+    Parameters
+    ----------
+    device
+        Torch device.
+    nside, holes, blocks
+        As for `solve_bytes`.
+    lmax
+        Largest multipole of the transforms.
+    """
+    transforms, free = harmonics.device_memory(device, nside, lmax)
+    need = device_bytes(nside, holes, blocks, transforms)
+    if need > free:
+        warnings.warn(
+            f"the exact fill of {holes} pixels at Nside {nside} needs {need / 1e9:.1f} GB on"
+            f" {device}, and {free / 1e9:.1f} GB are free there: it runs on the CPU",
+            stacklevel=3,
+        )
+    return need <= free
 
 
 def block_bytes(blocks: NDArray[np.int64]) -> tuple[float, float]:
