@@ -120,7 +120,8 @@ class Rings:
             )
             total = np.add(total, alm, out=total) if total.size else alm
             for part in parts:
-                self._padded[:, self._index[part]] = 0.0
+                for padded in self._padded:
+                    padded[self._index[part]] = 0.0
         return self._shaped(total)
 
     def synthesis(self, alm: Alm, factor: Factor) -> Map:
