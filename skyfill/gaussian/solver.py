@@ -444,7 +444,8 @@ class Solver:
         It takes iterations of the inner loop, then one of the outer loop for every four of these,
         because the inner loop's Q is approximate. If the pixels do not resolve the sky, or the
         noise varies, Q is a poor approximation: then there are seven outer iterations for every
-        four inner ones begun, or fewer if the fill gets within 0.002 of the map's rms of the exact mean.
+        four inner ones begun, or fewer if the fill gets within 0.002 of the map's rms of the exact
+        mean.
 
         Parameters
         ----------
