@@ -142,6 +142,7 @@ class JointSolver:
         area = 4 * np.pi / npix
         self.holes = [np.flatnonzero(~each) for each in seen]
         planes = [2 if spin else 1 for spin in spins]
+        self._last = signal_cl.shape[2] - 1
         self._check_memory(np.empty(0, np.int64))  # before large arrays are allocated
         powers = _powers(signal_cl, spins)
         signal = [float(power[2:].sum()) for power in powers]
@@ -232,7 +233,7 @@ class JointSolver:
         """Refuse a solve for which the machine has too little memory."""
         planes = [2 if spin else 1 for spin in self.spins]
         holes = sum(n * each.size for n, each in zip(planes, self.holes, strict=True))
-        check_joint_memory(self.nside, sum(planes), holes, blocks)
+        check_joint_memory(self.nside, sum(planes), holes, blocks, lmax=self._last)
 
     def _labels(self, number: int) -> NDArray[np.int32]:
         """Label the hole pixels of a field by their hole."""

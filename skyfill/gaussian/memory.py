@@ -43,6 +43,9 @@ _GROUP = 4e9
 #: Bytes per element of a map and per element of the holes in a joint solve: measured at Nside 128
 #: and 256, of T, Q and U and of Q and U alone, with 5% and 42% in holes.
 _JOINT = (72.0, 110.0)
+#: Number of sets of alm in a solve, those up to 3 Nside not counted (measured at Nside 512, with
+#: lmax of 2 and of 4.3 Nside).
+_ALMS = 4.6
 #: Bytes of a solve that do not depend on the map.
 _FIXED = 0.06e9
 #: Bytes of a block of n hole pixels over n².
@@ -130,8 +133,10 @@ def block_bytes(blocks: NDArray[np.int64]) -> tuple[float, float]:
     return _BLOCK * float(n @ n), _LARGEST * float(n.max(initial=0.0)) ** 2
 
 
-def check_memory(nside: int, holes: int, blocks: NDArray[np.int64], *, only: str | None) -> None:
-    """Refuse a fill for which the machine has too little memory.
+def check_memory(
+    nside: int, holes: int, blocks: NDArray[np.int64], *, only: str | None, lmax: int = 0
+) -> None:
+    """Refuse a fill for which the machine has too little memory; lmax is that of the signal.
 
     Without this check the operating system would kill the process, perhaps after hours.
 
@@ -141,10 +146,13 @@ def check_memory(nside: int, holes: int, blocks: NDArray[np.int64], *, only: str
         The machine has less memory than 1.25 times the estimate.
     """
     law = {None: solve_bytes, "small": polish_bytes, "wide": wide_bytes}[only]
-    _refuse_beyond(law(nside, holes, blocks), nside, holes)
+    beyond = 8.0 * _ALMS * max(lmax**2 - (3 * nside) ** 2, 0)
+    _refuse_beyond(law(nside, holes, blocks) + beyond, nside, holes)
 
 
-def joint_bytes(nside: int, components: int, holes: int, blocks: NDArray[np.int64]) -> float:
+def joint_bytes(
+    nside: int, components: int, holes: int, blocks: NDArray[np.int64], *, lmax: int = 0
+) -> float:
     """Estimate the peak memory of a joint solve, bytes, without the program itself.
 
     Parameters
@@ -157,14 +165,21 @@ def joint_bytes(nside: int, components: int, holes: int, blocks: NDArray[np.int6
         Number of hole pixels, those of Q and of U counted apart.
     blocks
         ``(n,)``, number of elements of each hole with a block: twice its pixels for Q and U.
+    lmax
+        Largest multipole of the signal. Two sets of alm of each component are counted beyond
+        3 Nside.
     """
     kept, largest = block_bytes(blocks)
-    return _FIXED + kept + largest + _JOINT[0] * 12 * nside**2 * components + _JOINT[1] * holes
+    beyond = 16.0 * components * max(lmax**2 - (3 * nside) ** 2, 0)
+    vectors = _JOINT[0] * 12 * nside**2 * components + _JOINT[1] * holes
+    return _FIXED + kept + largest + vectors + beyond
 
 
-def check_joint_memory(nside: int, components: int, holes: int, blocks: NDArray[np.int64]) -> None:
+def check_joint_memory(
+    nside: int, components: int, holes: int, blocks: NDArray[np.int64], *, lmax: int = 0
+) -> None:
     """Refuse a joint fill as `check_memory` does, see `joint_bytes`."""
-    need = joint_bytes(nside, components, holes, blocks)
+    need = joint_bytes(nside, components, holes, blocks, lmax=lmax)
     _refuse_beyond(need, nside, holes, instead="lower the resolution")
 
 
