@@ -57,14 +57,11 @@ _UNRESOLVED = 0.05
 _ROUND = 4
 #: Corrections after each round begun if the pixels do not resolve the sky: the inner loop's Q is
 #: then a poor approximation. If they do, one follows each whole round.
-_MANY = 6
-#: Inner iterations of a correction if the pixels resolve the sky: two corrections of two leave a
-#: smaller error in the power than one of four.
+_MANY = 7
+#: Inner iterations of a correction: two corrections of two leave a smaller error in the power than
+#: one of four. If the pixels do not resolve the sky, more of them bring no correction nearer.
 _SHORT = 2
-#: Largest number of inner iterations of a correction if the pixels do not resolve the sky.
-_LONG = 10
-#: Inner iterations of a correction if the pixels resolve the sky and the noise varies: with 10,
-#: fills take half as long again and come no nearer (Nside 256, 40', rms of the noise varying by 3).
+#: The same if the pixels resolve the sky and the noise varies.
 _VARIED = 4
 #: Distance to the exact mean, in units of the map's rms, at which corrections end early.
 _ENOUGH = 2e-3
@@ -180,7 +177,7 @@ class Solver:
         beyond = float(np.sum((modes * signal_cl)[lmax + 1 :]))
         fine = beyond < _UNRESOLVED * white
         self.resolved = fine and noise_variance is None
-        self._steps = _SHORT if self.resolved else _VARIED if fine else _LONG
+        self._steps = _VARIED if fine and noise_variance is not None else _SHORT
         white += beyond
         pixels = np.flatnonzero(~observed)
         kept = (kept or Kept()).of(observed)
@@ -445,7 +442,7 @@ class Solver:
 
         It takes iterations of the inner loop, then one of the outer loop for every four of these,
         because the inner loop's Q is approximate. If the pixels do not resolve the sky, or the
-        noise varies, Q is a poor approximation: then there are six outer iterations for every four
+        noise varies, Q is a poor approximation: then there are seven outer iterations for every four
         inner ones begun, or fewer if the fill gets within 0.002 of the map's rms of the exact mean.
 
         Parameters
