@@ -42,6 +42,9 @@ _INVERSES = 5.5
 _GROUP = 4e9
 #: Bytes per element of a map and per element of the holes in a joint solve of T, Q and U.
 _JOINT = (130.0, 165.0)
+#: Number of sets of alm in a solve, those up to 3 Nside not counted (measured at Nside 512, with
+#: lmax of 2 and of 4.3 Nside).
+_ALMS = 4.6
 #: Bytes of a solve that do not depend on the map.
 _FIXED = 0.06e9
 #: Bytes of a block of n hole pixels over n².
@@ -129,8 +132,10 @@ def block_bytes(blocks: NDArray[np.int64]) -> tuple[float, float]:
     return _BLOCK * float(n @ n), _LARGEST * float(n.max(initial=0.0)) ** 2
 
 
-def check_memory(nside: int, holes: int, blocks: NDArray[np.int64], *, only: str | None) -> None:
-    """Refuse a fill for which the machine has too little memory.
+def check_memory(
+    nside: int, holes: int, blocks: NDArray[np.int64], *, only: str | None, lmax: int = 0
+) -> None:
+    """Refuse a fill for which the machine has too little memory; lmax is that of the signal.
 
     Without this check the operating system would kill the process, perhaps after hours.
 
@@ -140,7 +145,8 @@ def check_memory(nside: int, holes: int, blocks: NDArray[np.int64], *, only: str
         The machine has less memory than 1.25 times the estimate.
     """
     law = {None: solve_bytes, "small": polish_bytes, "wide": wide_bytes}[only]
-    _refuse_beyond(law(nside, holes, blocks), nside, holes)
+    beyond = 8.0 * _ALMS * max(lmax**2 - (3 * nside) ** 2, 0)
+    _refuse_beyond(law(nside, holes, blocks) + beyond, nside, holes)
 
 
 def joint_bytes(nside: int, components: int, holes: int) -> float:

@@ -157,7 +157,8 @@ class Solver:
             raise ValueError("no pixel is observed: nothing is known of the sky")
         # Checked before large arrays are allocated; blocks are added below.
         nhole = observed.size - int(np.count_nonzero(observed))
-        check_memory(self.nside, nhole, np.empty(0, np.int64), only=only)
+        last = signal_cl.size - 1
+        check_memory(self.nside, nhole, np.empty(0, np.int64), only=only, lmax=last)
         self._threads = threads
         area = 4 * np.pi / observed.size
         modes = (2 * np.arange(signal_cl.size) + 1) / (4 * np.pi)
@@ -192,7 +193,7 @@ class Solver:
             # Otherwise small holes would compensate the monopole of the error in wide ones.
             signal_cl = unpinned(signal_cl)
             pixels, labels, small = pixels[small], labels[small], small[small]
-        check_memory(self.nside, nhole, np.bincount(labels[small]), only=only)
+        check_memory(self.nside, nhole, np.bincount(labels[small]), only=only, lmax=last)
         self._observed, self.holes = observed, pixels
         self.signal_cl, self.noise_cl = signal_cl, noise_cl
         self._free_dipole = bool(np.all(signal_cl[:2] > signal_cl[min(2, signal_cl.size - 1)]))
@@ -442,8 +443,9 @@ class Solver:
 
         It takes iterations of the inner loop, then one of the outer loop for every four of these,
         because the inner loop's Q is approximate. If the pixels do not resolve the sky, or the
-        noise varies, Q is a poor approximation: then there are seven outer iterations for every four
-        inner ones begun, or fewer if the fill gets within 0.002 of the map's rms of the exact mean.
+        noise varies, Q is a poor approximation: then there are seven outer iterations for every
+        four inner ones begun, or fewer if the fill gets within 0.002 of the map's rms of the exact
+        mean.
 
         Parameters
         ----------
