@@ -260,7 +260,7 @@ class CutSky:
         white, signal = self._errors
         scale = self._factors
         theory = self._undo @ averaged(self._pseudo - self._leak, edges)
-        noise = np.full(theory.size, expected.white_cl)
+        noise = expected.white_cl + averaged(expected.alias_cl, edges)
         return BandPowers(
             cl=np.mean(measured, axis=0),
             scatter=scatter_of(measured),
@@ -322,7 +322,10 @@ class CutSky:
             low = CutSky(
                 degraded(self._window, COARSE),
                 Expectation(
-                    expected.signal_cl[: 3 * COARSE], expected.white_cl, expected.sky_cl[:end]
+                    expected.signal_cl[: 3 * COARSE],
+                    expected.white_cl,
+                    expected.sky_cl[:end],
+                    expected.alias_cl[:end],
                 ),
                 edges[: coarse + 1],
                 threads=self._threads,

@@ -17,9 +17,9 @@ COARSE = 32
 """Nside of the skies from which the errors of bins up to this ell are calibrated."""
 SEED = 0x5FC0
 """Seed of these skies: the errors of a spectrum are the same each time."""
-#: Number of simulated skies up to an Nside. 200 leave an error of 5%. At higher Nside they are so
+#: Number of simulated skies up to an Nside. 800 leave an error of 2.5%. At higher Nside they are so
 #: few that they take little more time than the coupling matrix.
-_SKIES = ((32, 200), (128, 64), (512, 16), (2**29, 12))
+_SKIES = ((32, 800), (128, 64), (512, 16), (2**29, 12))
 #: Neighbouring bins are averaged until their errors have this relative error.
 _CHANCE = 0.05
 

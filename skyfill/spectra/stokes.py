@@ -165,14 +165,15 @@ class StokesExpectation:
         ``(k,)``, µK²: white noise of each.
     sky_cl
         ``(k, k, lmax + 1)``, µK²: the sky before beam and pixels.
-    transfer
-        ``(lmax + 1,)``: share of the sky's power on the map.
+    alias_cl
+        ``(k, k, lmax + 1)``, µK²: what pixels show of the signal beyond lmax at each ell of a whole
+        sky.
     """
 
     signal_cl: Map
     white_cl: Map
     sky_cl: Map
-    transfer: Map
+    alias_cl: Map
 
     @classmethod
     def of(cls, prior: PolarizedPrior, lmax: int, components: int) -> StokesExpectation:
@@ -184,17 +185,16 @@ class StokesExpectation:
             A spectrum ends before lmax, or is not positive from ell = 2.
         """
         t = prior.temperature
-        end = 3 * t.nside - 1
         last = min(cl.size for cl in (t.cl, prior.ee, prior.te)[3 - components :]) - 1
         if last < lmax:
             raise ValueError(
                 f"the theory ends at ell = {last}, before lmax = {lmax}; pass `lmax={last}`, or a "
                 "theory that goes on"
             )
-        signal = prior.signal_cl(end)
+        signal = prior.signal_cl()
+        signal = np.pad(signal, ((0, 0), (0, 0), (0, max(lmax + 1 - signal.shape[2], 0))))
         signal[:, :, :2] = 0.0
-        white_p = prior.noise_pol_cl + prior.white_beyond_pol(end)
-        white = np.array([t.noise_cl + t.white_beyond(end), white_p, white_p])
+        white = np.array(prior.white_cl)[[0, 1, 1]]
         sky = np.zeros((3, 3, lmax + 1))
         for name, cl in (("TT", t.cl), ("EE", prior.ee), ("BB", prior.bb), ("TE", prior.te)):
             i, j = pairs_of(3)[name]
@@ -206,7 +206,8 @@ class StokesExpectation:
             raise ValueError(
                 "the theory must be positive at every ell from 2 to lmax; BB = 0 needs noise of P"
             )
-        return cls(signal[kept, kept], white[kept], sky[kept, kept], t.transfer(lmax))
+        alias = _alias(signal, t.nside, lmax)
+        return cls(signal[kept, kept], white[kept], sky[kept, kept], alias[kept, kept])
 
     @property
     def ell_max(self) -> int:
@@ -220,10 +221,21 @@ class StokesExpectation:
 
     @property
     def total_cl(self) -> Map:
-        """``(k, k, lmax + 1)``, µK²: signal and noise, without monopole and dipole."""
-        total = self.signal_cl[:, :, : self.ell_max + 1] + np.diag(self.white_cl)[:, :, None]
+        """``(k, k, lmax + 1)``, µK²: signal, aliases and noise, without monopole and dipole."""
+        total = self.signal_cl[:, :, : self.ell_max + 1] + self.alias_cl
+        total += np.diag(self.white_cl)[:, :, None]
         total[:, :, :2] = 0.0
         return np.asarray(total)
+
+    def transfer(self, letter: int) -> NDArray[np.float64]:
+        """Give the share of the power of T, E or B of the sky that is on the map."""
+        rows = [letter, -2] if letter >= len(self.sky_cl) - 2 else [letter]
+        out = np.zeros(self.ell_max + 1)
+        for row in rows[::-1]:  # of B as of E where the theory has no B
+            sky = self.sky_cl[row, row]
+            seen = self.signal_cl[row, row, : sky.size]
+            np.divide(seen, sky, out=out, where=sky > 0)
+        return out
 
     def dl(self, name: str, edges: Edges) -> tuple[Bins, Bins]:
         """Give the binned D_ell of the sky, and the factor from C_ell of the map to D_ell.
@@ -237,11 +249,35 @@ class StokesExpectation:
         shape = np.sqrt(self.sky_cl[i, i] * self.sky_cl[j, j])
         if not shape.any():
             shape = np.where(ell > 1, 1 / np.maximum(per_cl, 1), 0.0)
-        seen = averaged(shape * self.transfer, edges)
+        seen = averaged(shape * np.sqrt(self.transfer(i) * self.transfer(j)), edges)
         sky = averaged(shape * per_cl, edges)
         told = seen > 0
         factor = np.where(told, sky, np.nan) / np.where(told, seen, 1.0)
         return averaged(self.sky_cl[i, j] * per_cl, edges), factor
+
+
+def _alias(signal: Map, nside: int, lmax: int) -> Map:
+    """Give the mean power at each ell that weighted sums over pixels take for that beyond lmax.
+
+    The weights are a mask of the whole sky. It couples ell and ell' from ell + ell' = 3 nside on,
+    also E and B.
+    """
+    out = np.zeros((3, 3, lmax + 1))
+    first, top = max(3 * nside - lmax, lmax + 1), signal.shape[2] - 1
+    if top < first:
+        return out
+    weights = harmonics.pixel_weights(nside) * (4 * np.pi / (12 * nside**2))
+    mask = np.tile(harmonics.cl_of(harmonics.adjoint(weights, lmax=lmax + top)), (3, 1))
+    none, mixed, plus, minus = (
+        matrix[:, first:] for matrix in harmonics.stokes_coupling(mask, lmax=lmax, sky_lmax=top)
+    )
+    beyond = signal[:, :, first:]
+    out[0, 0] = none @ beyond[0, 0]
+    out[0, 1] = out[1, 0] = mixed @ beyond[0, 1]
+    out[1, 1] = plus @ beyond[1, 1] + minus @ beyond[2, 2]
+    out[2, 2] = minus @ beyond[1, 1] + plus @ beyond[2, 2]
+    out[:, :, :2] = 0.0
+    return out
 
 
 @dataclass(frozen=True, eq=False)

@@ -77,7 +77,10 @@ class CutStokes:
         self._t: CutSky | None = None
         if "TT" in self._names:
             t = Expectation(
-                expected.signal_cl[0, 0], float(expected.white_cl[0]), expected.sky_cl[0, 0]
+                expected.signal_cl[0, 0],
+                float(expected.white_cl[0]),
+                expected.sky_cl[0, 0],
+                expected.alias_cl[0, 0],
             )
             self._t = CutSky(windows[0], t, edges, threads=threads)
         lmax, end = expected.ell_max, edges[-1]
@@ -229,7 +232,9 @@ class CutStokes:
             covariance, signal = self._errors[name]
             scale = self._factors[name]
             i, j = pairs[name]
-            noise = np.full(edges.size - 1, expected.white_cl[i] if i == j else 0.0)
+            noise = averaged(expected.alias_cl[i, j], edges)
+            if i == j:
+                noise += expected.white_cl[i]
             both = [averaged(self._total[each] - self._leak[each], edges) for each in group]
             theory = np.split(self._undo[group] @ np.concatenate(both), len(group))
             squared, fourth = self._means[name], self._means[f"{name}²"]
@@ -314,7 +319,7 @@ class CutStokes:
                     expected.signal_cl[:, :, : 3 * COARSE],
                     expected.white_cl,
                     expected.sky_cl[:, :, :end],
-                    expected.transfer[:end],
+                    expected.alias_cl[:, :, :end],
                 ),
                 edges[: coarse + 1],
                 threads=self._threads,
