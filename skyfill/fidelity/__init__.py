@@ -9,6 +9,7 @@ from skyfill.fidelity.figures import THRESHOLDS, Figure, Threshold, judge
 from skyfill.fidelity.heldout import HeldOut, held_out_holes
 from skyfill.fidelity.isotropy import LowMultipoles, asymmetries, asymmetry_scatter, multipoles
 from skyfill.fidelity.onepoint import OnePoint, one_point
+from skyfill.fidelity.bbshare import bb_share
 from skyfill.fidelity.priorshare import prior_share
 from skyfill.fidelity.seams import NoEdgeError, border_seams, seams
 from skyfill.fidelity.sky import SkyScores, score_sky
@@ -37,6 +38,7 @@ __all__ = [
     "judge",
     "multipoles",
     "one_point",
+    "bb_share",
     "prior_share",
     "score_sky",
     "score_tiles",
