@@ -4,12 +4,12 @@
 a truth; `score_tiles` evaluates flat tiles. `THRESHOLDS` give each `Figure` its verdict.
 """
 
+from skyfill.fidelity.bbshare import bb_share
 from skyfill.fidelity.calibration import Calibration, calibrate
 from skyfill.fidelity.figures import THRESHOLDS, Figure, Threshold, judge
 from skyfill.fidelity.heldout import HeldOut, held_out_holes
 from skyfill.fidelity.isotropy import LowMultipoles, asymmetries, asymmetry_scatter, multipoles
 from skyfill.fidelity.onepoint import OnePoint, one_point
-from skyfill.fidelity.bbshare import bb_share
 from skyfill.fidelity.priorshare import prior_share
 from skyfill.fidelity.seams import NoEdgeError, border_seams, seams
 from skyfill.fidelity.sky import SkyScores, score_sky
@@ -31,6 +31,7 @@ __all__ = [
     "Validation",
     "asymmetries",
     "asymmetry_scatter",
+    "bb_share",
     "border_seams",
     "calibrate",
     "held_out_holes",
@@ -38,7 +39,6 @@ __all__ = [
     "judge",
     "multipoles",
     "one_point",
-    "bb_share",
     "prior_share",
     "score_sky",
     "score_tiles",

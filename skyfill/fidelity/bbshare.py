@@ -112,9 +112,7 @@ def bb_share(
         cl[0, 0] = freed(cl[0, 0])
     else:
         cl = cl[1:, 1:]
-    solver = JointSolver(
-        seen, signal_cl=cl, noise_cl=prior.white_cl[-len(seen) :], threads=threads
-    )
+    solver = JointSolver(seen, signal_cl=cl, noise_cl=prior.white_cl[-len(seen) :], threads=threads)
     alone = replace(prior, ee=np.zeros_like(prior.ee), te=np.zeros_like(prior.te))
     before, after = np.zeros(edges.size - 1), np.zeros(edges.size - 1)
     for index in range(number):

@@ -185,9 +185,7 @@ class StokesComparison:
             )
             for name in self.names
         ]
-        stokesfigure.save(
-            panels, self.ell, self.ell_min, self.ell_max, path, overwrite=overwrite
-        )
+        stokesfigure.save(panels, self.ell, self.ell_min, self.ell_max, path, overwrite=overwrite)
 
 
 def compare_stokes(
@@ -287,9 +285,7 @@ def compare_stokes(
     sky: Map | None = first
     while sky is not None:
         if sky.shape != first.shape:
-            raise ValueError(
-                f"realizations must have one shape, got {first.shape} and {sky.shape}"
-            )
+            raise ValueError(f"realizations must have one shape, got {first.shape} and {sky.shape}")
         measured.append(full.powers(sky))
         if cut is not None:
             behind.append(cut.powers(sky))

@@ -347,9 +347,7 @@ class CutStokes:
             sky = np.empty((k, self._windows[-1].size))
             sky[-2:] = self._synthesised(np.array(alm[-2:]))
             if k == 3:
-                sky[0] = harmonics.synthesis(
-                    np.asarray(alm[0]), self._nside, threads=self._threads
-                )
+                sky[0] = harmonics.synthesis(np.asarray(alm[0]), self._nside, threads=self._threads)
             sky += rms * rng.standard_normal(sky.shape)
             found.append(self.powers(sky))
         scatter = dict(zip(self._names, np.std(found, axis=0, ddof=1), strict=True))

@@ -60,9 +60,7 @@ def save(
         picture.savefig(temporary, format=kind, dpi=160)
 
 
-def _draw(
-    panel: Panel, ell: NDArray[np.float64], width: NDArray[np.float64], axes: Axes
-) -> None:
+def _draw(panel: Panel, ell: NDArray[np.float64], width: NDArray[np.float64], axes: Axes) -> None:
     """Plot one spectrum with its theory."""
     every = np.arange(2, panel.theory_dl.size)
     axes.plot(every, panel.theory_dl[2:], color=DARK, lw=1.2, label="theory")

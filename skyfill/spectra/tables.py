@@ -124,9 +124,7 @@ def dict_of(comparison: ComparedSpectra) -> dict[str, Any]:
         "realizations": comparison.realizations,
         "settings": dict(comparison.settings),
         "chi2": {name: [asdict(test) for test in found] for name, found in tests.items()},
-        "bins": {
-            name: listed(values) for name, values in columns_of(comparison).items()
-        },
+        "bins": {name: listed(values) for name, values in columns_of(comparison).items()},
     }
 
 

@@ -4,10 +4,10 @@ import healpy as hp
 import numpy as np
 import pytest
 from astropy.io import fits
+from skyfill.simulate import simulate_stokes
 
 import skyfill
 from skyfill.prior import LCDM, PolarizedPrior, Prior
-from skyfill.simulate import simulate_stokes
 
 NSIDE = 32
 SKY = ("simulate", "sky", "--nside", NSIDE, "--seed", 5, "-q")
