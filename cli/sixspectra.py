@@ -276,7 +276,7 @@ def _text(comparison: skyfill.spectra.StokesComparison) -> list[str]:
     lines += [f"note     {line}" for line in comparison.as_dict()["about_bb"]]
     if comparison.full["BB"].prior_share is None:
         lines.append(
-            "note     the prior's share of BB is not known here: pass the masks of the fill (--mask,"
-            f" --mask-pol), of 0 and 1, up to Nside {SHARE_NSIDE}"
+            "note     the prior's share of BB is not known here: pass the masks of the fill, of 0"
+            f" and 1 (--mask, --mask-pol), up to Nside {SHARE_NSIDE}"
         )
     return lines

@@ -20,7 +20,7 @@ from skyfill.spectra.comparison import SpectrumComparison
 from skyfill.spectra.estimators import CutSky, Estimator, FullSky
 from skyfill.spectra.expectation import expectation
 
-__all__ = ["compare"]
+__all__ = ["checked_share", "compare"]
 
 Map = NDArray[np.float64]
 
@@ -142,7 +142,7 @@ def compare(
     if prior_share is None:
         known = shared.share(estimators[0], measured[0], bands[0].theory)
     else:
-        known = _checked(prior_share, edges.size - 1)
+        known = checked_share(prior_share, edges.size - 1)
     bands[0] = replace(bands[0], prior_share=known)
     tests = [tuple(range_test(band, pair, ell, edges) for pair in wanted) for band in bands]
     every = np.arange(lmax + 1)
@@ -197,12 +197,14 @@ class _Shared:
         return np.asarray(np.clip(n / (n - 1) * apart / theory, 0.0, 1.0))
 
 
-def _checked(prior_share: ArrayLike, bins: int) -> NDArray[np.float64]:
+def checked_share(
+    prior_share: ArrayLike, bins: int, what: str = "prior_share"
+) -> NDArray[np.float64]:
     """Check the shares that a caller gives."""
     share = np.asarray(prior_share, dtype=np.float64)
     if share.shape != (bins,) or not np.all((share >= 0) & (share <= 1)):
         raise ValueError(
-            f"prior_share must be a number from 0 to 1 for each of {bins} bins, got an array of "
+            f"{what} must be a number from 0 to 1 for each of {bins} bins, got an array of "
             f"shape {share.shape}"
         )
     return share

@@ -1,4 +1,4 @@
-"""Calibrate errors by the scatter of simulated skies: how many, how coarse, and averaged how far."""
+"""Calibrate errors by the scatter of simulated skies: how many, how coarse, how far averaged."""
 
 from __future__ import annotations
 

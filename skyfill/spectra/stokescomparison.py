@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,6 +19,7 @@ from skyfill.prior import PolarizedPrior
 from skyfill.spectra import stokesfigure, tables
 from skyfill.spectra.bandpowers import RangeTest, checked_ranges, range_test
 from skyfill.spectra.binning import Binning, averaged, bin_edges
+from skyfill.spectra.measure import checked_share
 from skyfill.spectra.stokes import FullStokes, StokesExpectation, StokesPowers, skies_of
 from skyfill.spectra.stokescut import CutStokes
 
@@ -252,10 +254,7 @@ def compare_stokes(
     (('TT', 'EE', 'BB', 'TE', 'EB', 'TB'), 24)
 
     """
-    skies = _several(values)
-    first = next(skies, None)
-    if first is None:
-        raise ValueError("the spectra need a sky, none was given")
+    first, skies = _several(values)
     nside = nside_of(first[0], "values")
     if theory.temperature.nside != nside:
         raise ValueError(
@@ -271,34 +270,24 @@ def compare_stokes(
     full = FullStokes(expected, edges, threads=threads)
     cut: CutStokes | None = None
     about = dict(settings or {})
-    if observed is None and observed_pol is not None:
-        raise ValueError("`observed_pol` is the mask of Q and U; give `observed` as well")
-    if observed is not None:
-        masks = [observed] if observed_pol is None else [observed, observed_pol]
-        windows, edge = _windows(masks, nside, apodize, apodization)
+    windows, edge = _windows(observed, observed_pol, nside, apodize, apodization)
+    if windows:
         cut = CutStokes(windows[-len(first) + 1 :], expected, edges, threads=threads)
         about |= {"apodization": edge, "mask_mean": float(windows[0].mean())}
         about |= {"mask_mean_pol": float(windows[-1].mean())}
 
     measured: list[Map] = []
     behind: list[Map] = []
-    sky: Map | None = first
-    while sky is not None:
+    for sky in chain([first], skies):
         if sky.shape != first.shape:
             raise ValueError(f"realizations must have one shape, got {first.shape} and {sky.shape}")
         measured.append(full.powers(sky))
         if cut is not None:
             behind.append(cut.powers(sky))
-        sky = next(skies, None)
 
     bands = full.band_powers(measured)
     if bb_share is not None:
-        share = np.asarray(bb_share, dtype=np.float64)
-        if share.shape != ell.shape or not np.all((share >= 0) & (share <= 1)):
-            raise ValueError(
-                f"bb_share must be a number from 0 to 1 for each of {ell.size} bins, got an array "
-                f"of shape {share.shape}"
-            )
+        share = checked_share(bb_share, ell.size, "bb_share")
         bands["BB"] = replace(bands["BB"], prior_share=share)
     masked = None if cut is None else cut.band_powers(behind)
     every = np.arange(lmax + 1)
@@ -326,21 +315,32 @@ def compare_stokes(
     )
 
 
-def _several(values: ArrayLike | Iterable[ArrayLike]) -> Iterator[Map]:
-    """Give one sky after another."""
-    if isinstance(values, np.ndarray) and values.ndim == 2:
-        yield skies_of(values)
-        return
-    for each in values:  # type: ignore[union-attr]
-        yield skies_of(each)
+def _several(values: ArrayLike | Iterable[ArrayLike]) -> tuple[Map, Iterator[Map]]:
+    """Give the first sky, and the others one after another."""
+    if isinstance(values, np.ndarray) and values.ndim < 3:
+        return skies_of(values), iter(())
+    skies = (skies_of(each) for each in values)  # type: ignore[union-attr]
+    first = next(skies, None)
+    if first is None:
+        raise ValueError("the spectra need a sky, none was given")
+    return first, skies
 
 
 def _windows(
-    masks: Sequence[ArrayLike], nside: int, width: float, kind: Literal["C1", "C2"]
+    observed: ArrayLike | None,
+    observed_pol: ArrayLike | None,
+    nside: int,
+    width: float,
+    kind: Literal["C1", "C2"],
 ) -> tuple[list[Map], str]:
-    """Give the windows of T and of P, and how their edges are."""
-    windows, given = [], []
-    for mask, name in zip(masks, ("observed", "observed_pol"), strict=False):
+    """Give the windows of T and of P, or none without a mask, and how their edges are."""
+    windows: list[Map] = []
+    given = []
+    if observed is None and observed_pol is not None:
+        raise ValueError("`observed_pol` is the mask of Q and U; give `observed` as well")
+    for mask, name in ((observed, "observed"), (observed_pol, "observed_pol")):
+        if mask is None:
+            continue
         theirs = nside_of(np.asanyarray(mask), name)
         if theirs != nside:
             raise ValueError(f"the sky has Nside {nside}, the mask has Nside {theirs}; give a pair")
