@@ -60,8 +60,7 @@ def bb_share(
     lmax, bins
         As for `skyfill.spectra.compare_stokes`.
     skies
-        Number of skies of B modes that are filled. One leaves an error of about the square root of
-        α (1 - α) over that of the number of modes in the bin.
+        Number of skies of B modes that are filled; more where bins have few modes.
     tolerance
         Accuracy of the fills, in units of the rms of such a sky.
     threads

@@ -116,9 +116,10 @@ def whole_spectra(
 def _analysed(skies: Map, nside: int, lmax: int, threads: int) -> Alm:
     """Give T, E and B, or E and B, ``(k, nalm)``."""
     weights = harmonics.pixel_weights(nside, threads=threads) * (4 * np.pi / skies.shape[1])
-    rest = skies.copy()
+    bare = skies.copy()
     if len(skies) == 3:
-        rest[0] -= rest[0].mean()
+        bare[0] -= bare[0].mean()
+    rest = bare.copy()
     rounds = 0 if lmax <= harmonics.quadrature_lmax(nside) else _ITERATIONS
     alm = np.zeros((len(skies), (lmax + 1) * (lmax + 2) // 2), dtype=complex)
     for number in range(rounds + 1):
@@ -127,9 +128,9 @@ def _analysed(skies: Map, nside: int, lmax: int, threads: int) -> Alm:
             alm[0] += harmonics.adjoint(rest[0] * weights, lmax=lmax, threads=threads)
         if number < rounds:
             for part, values in harmonics.parts_of(alm[-2:], nside, spin=2, threads=threads):
-                rest[-2:, part] = skies[-2:, part] - values
+                rest[-2:, part] = bare[-2:, part] - values
             if len(skies) == 3:
-                rest[0] = skies[0] - harmonics.synthesis(alm[0], nside, threads=threads)
+                rest[0] = bare[0] - harmonics.synthesis(alm[0], nside, threads=threads)
     if len(skies) == 3:
         alm[0, [0, 1, lmax + 1]] = 0.0  # monopole and dipole
     return alm
@@ -192,7 +193,8 @@ class StokesExpectation:
                 "theory that goes on"
             )
         signal = prior.signal_cl()
-        signal = np.pad(signal, ((0, 0), (0, 0), (0, max(lmax + 1 - signal.shape[2], 0))))
+        if signal.shape[2] <= lmax:
+            signal = prior.signal_cl(lmax)
         signal[:, :, :2] = 0.0
         white = np.array(prior.white_cl)[[0, 1, 1]]
         sky = np.zeros((3, 3, lmax + 1))
