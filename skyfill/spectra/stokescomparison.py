@@ -267,6 +267,7 @@ def compare_stokes(
     edges = bin_edges(bins, lmax)
     ell = averaged(np.arange(lmax + 1), edges)
     wanted = checked_ranges(ranges, ell, lmax)
+    share = None if bb_share is None else checked_share(bb_share, ell.size, "bb_share")
     full = FullStokes(expected, edges, threads=threads)
     cut: CutStokes | None = None
     about = dict(settings or {})
@@ -286,9 +287,7 @@ def compare_stokes(
             behind.append(cut.powers(sky))
 
     bands = full.band_powers(measured)
-    if bb_share is not None:
-        share = checked_share(bb_share, ell.size, "bb_share")
-        bands["BB"] = replace(bands["BB"], prior_share=share)
+    bands["BB"] = replace(bands["BB"], prior_share=share)
     masked = None if cut is None else cut.band_powers(behind)
     every = np.arange(lmax + 1)
     per_cl = every * (every + 1) / (2 * np.pi)
