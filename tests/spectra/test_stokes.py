@@ -46,8 +46,9 @@ def test_whole_spectra_are_healpys_in_its_order(nside):
     power = dict(zip(SPECTRA, theirs, strict=True))
     for name, cl in ours.items():
         first, second = (power[letter * 2] for letter in name)
-        away = np.abs(cl - power[name]) / np.sqrt(first * second)
-        assert away[3:].max() < 2e-4, name
+        away = np.abs(cl - power[name])[2:] / np.sqrt(first * second)[2:]
+        # Three iterations of equal weights leave E in B, most of it at ell = 2.
+        assert away.max() < (1e-2 if "B" in name else 2e-3), name
 
 
 def test_a_sky_of_e_modes_alone_has_no_b():
@@ -82,10 +83,10 @@ def test_without_holes_the_cut_sky_is_the_whole_sky():
     found = compare_stokes(sky, prior, observed=ones, bins=EDGES)
     for name, full in found.full.items():
         cut = found.cut[name]
-        np.testing.assert_allclose(cut.theory, full.theory, atol=3e-3 * np.max(full.sigma))
-        np.testing.assert_allclose(cut.sigma, full.sigma, rtol=0.03)
-        # Sums without weights differ from the exact ones by less than a tenth of an error.
-        assert np.all(np.abs(cut.cl - full.cl) < 0.1 * full.sigma), name
+        assert np.all(np.abs(cut.theory - full.theory) < 0.1 * full.sigma), name
+        np.testing.assert_allclose(cut.sigma, full.sigma, rtol=0.05)
+        # Sums without weights leave some E in B.
+        assert np.all(np.abs(cut.cl - full.cl) < 0.3 * full.sigma), name
 
 
 def ensemble_of(nside, edges, skies, cl=None, first=0):
