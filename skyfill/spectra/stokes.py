@@ -109,7 +109,7 @@ def whole_spectra(
     nside = nside_of(skies[0], "values")
     lmax = harmonics.quadrature_lmax(nside) if lmax is None else check_whole(lmax, "lmax")
     if not 2 <= lmax < 3 * nside:
-        raise ValueError(f"lmax must be from 2 to 3 Nside - 1 = {3 * nside - 1}, got {lmax}")
+        raise ValueError(f"`lmax` must be from 2 to 3 Nside - 1 = {3 * nside - 1}, got {lmax}")
     return spectra_of(_analysed(skies, nside, lmax, threads))
 
 

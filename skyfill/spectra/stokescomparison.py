@@ -36,8 +36,8 @@ LEAKED = (
 )
 """What the error of BB of a cut sky is."""
 SHARED = (
-    "BB of the filled sky is (1 - share) BB of the sky + share BB of the prior: divide nothing by"
-    " it; measure r on the cut sky, or forward-model the fill"
+    "BB of the filled sky is (1 - share) BB of the sky + share BB of the prior; divide nothing by"
+    " it: measure r on the cut sky, or forward-model the fill"
 )
 """What BB of a filled sky is."""
 
@@ -262,7 +262,7 @@ def compare_stokes(
         )
     lmax = harmonics.quadrature_lmax(nside) if lmax is None else check_whole(lmax, "lmax")
     if not 2 <= lmax < 3 * nside:
-        raise ValueError(f"lmax must be from 2 to 3 Nside - 1 = {3 * nside - 1}, got {lmax}")
+        raise ValueError(f"`lmax` must be from 2 to 3 Nside - 1 = {3 * nside - 1}, got {lmax}")
     expected = StokesExpectation.of(theory, lmax, len(first))
     edges = bin_edges(bins, lmax)
     ell = averaged(np.arange(lmax + 1), edges)

@@ -220,7 +220,7 @@ def test_dl_is_the_skys():
     [
         ({"values": np.zeros(3072)}, "T, Q and U"),
         ({"values": np.full((3, 3072), np.nan)}, "pixels are missing"),
-        ({"lmax": 48}, "from 2 to 3 Nside - 1 = 47"),
+        ({"lmax": 48}, "must be from 2 to 3 Nside - 1 = 47"),
         ({"observed": None}, "give `observed` as well"),
         ({"observed_pol": np.arange(3072) < 20}, "too little for bins"),
         ({"observed": np.ones(768)}, "Nside 8"),
