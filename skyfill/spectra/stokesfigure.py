@@ -84,9 +84,10 @@ def _draw(panel: Panel, ell: NDArray[np.float64], width: NDArray[np.float64], ax
             label=label,
             **style,
         )
-        low = min(low, float(np.min(band.dl[told], initial=0.0)))
-        high = max(high, float(np.max(band.dl[told], initial=0.0)))
-    room = 0.1 * (high - low) or 1.0
+        low = min(low, float(np.min((band.dl - band.dl_error)[told], initial=0.0)))
+        high = max(high, float(np.max((band.dl + band.dl_error)[told], initial=0.0)))
+    room = 0.05 * (high - low) or 1.0
     axes.set(ylim=(low - room, high + room), xscale="log", title=panel.name)
     axes.set_ylabel(r"$D_\ell\ [\mu\mathrm{K}^2]$")
     axes.xaxis.set_major_formatter("{x:.0f}")
+    axes.xaxis.set_minor_formatter("")
