@@ -205,16 +205,14 @@ class StokesExpectation:
         kept = slice(3 - components, 3)
         total = np.array([signal[i, i, 2 : lmax + 1] + white[i] for i in range(3)])[kept]
         if not np.all(total > 0):
-            raise ValueError(
-                "the theory must be positive at every ell from 2 to lmax; BB = 0 needs noise of P"
-            )
+            raise ValueError("the theory must be positive at every ell from 2 to lmax")
         alias = _alias(signal, t.nside, lmax)
         return cls(signal[kept, kept], white[kept], sky[kept, kept], alias[kept, kept])
 
     @property
     def ell_max(self) -> int:
         """Largest ell of the analysis."""
-        return self.sky_cl.shape[2] - 1
+        return int(self.sky_cl.shape[2]) - 1
 
     @property
     def pairs(self) -> dict[str, tuple[int, int]]:
