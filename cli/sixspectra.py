@@ -92,9 +92,9 @@ def run(args: argparse.Namespace, stokes: str) -> int:
         listener.done(f"{args.maps[0]}, Nside {first.nside}, {columns}, {sky.polcconv} ({said})")
         masks = _masks(args, first)
         listener.stage("theory")
-        prior = _prior(args, sky)
+        prior, origin = _prior(args, sky)
         words = skyfill.inpaint.describe_prior(prior.temperature)
-        words += f", {prior.noise_pol:.1f} uK.arcmin in Q and U"
+        words += f", {prior.noise_pol:.1f} uK.arcmin in Q and U ({origin})"
         listener.done(words)
         share = _share(args, stokes, masks, prior, listener)
         listener.stage("spectra")
@@ -136,11 +136,12 @@ def run(args: argparse.Namespace, stokes: str) -> int:
             "polcconv_assumed": sky.assumed,
             "prior": theory.as_json(args, prior.temperature),
             "noise_pol_uk_arcmin": prior.noise_pol,
+            "noise_pol_origin": origin,
         }
         print(json.dumps(about | comparison.as_dict()))
         return 0
     lines = theory.lines(args, prior.temperature)
-    lines.append(f"         Q and U: noise {prior.noise_pol:.1f} uK.arcmin")
+    lines.append(f"         Q and U: noise {prior.noise_pol:.1f} uK.arcmin ({origin})")
     if sky.assumed:
         lines.append("assumed  U as in COSMO, since the file has no POLCCONV")
     print("\n".join([*lines, *_text(comparison)]))
@@ -195,8 +196,10 @@ def _masks(args: argparse.Namespace, like: skyfill.SkyMap) -> list[Mask]:
     return found
 
 
-def _prior(args: argparse.Namespace, sky: skyfill.maps.StokesMap) -> skyfill.prior.PolarizedPrior:
-    """Find the prior: of T given, read from the header, or fitted; of P ΛCDM and its noise."""
+def _prior(
+    args: argparse.Namespace, sky: skyfill.maps.StokesMap
+) -> tuple[skyfill.prior.PolarizedPrior, str]:
+    """Find the prior of T, given, recorded or fitted, and the noise of P with its origin."""
     import numpy as np
 
     path, first = args.maps[0], sky.skies[0]
@@ -211,10 +214,12 @@ def _prior(args: argparse.Namespace, sky: skyfill.maps.StokesMap) -> skyfill.pri
     if t is None:
         t = known.of_map(first.values, np.isfinite(first.values), threads=args.threads or 0)
     _, recorded = skyfill.maps.recorded_stokes(path, hdu=args.hdu)
-    noise = args.noise_pol_uk_arcmin
-    if noise is None and args.noise_uk_arcmin is None:
-        noise = recorded
-    return skyfill.prior.PolarizedPrior.of(t, noise)
+    noise, origin = args.noise_pol_uk_arcmin, "given"
+    if noise is None and args.noise_uk_arcmin is None and not args.no_fit:
+        noise, origin = recorded, "header"
+    if noise is None:
+        origin = "assumed: √2 times that of T"
+    return skyfill.prior.PolarizedPrior.of(t, noise), origin
 
 
 def _share(
