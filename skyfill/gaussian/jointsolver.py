@@ -24,7 +24,7 @@ from skyfill.gaussian.bands import TaperedBands
 from skyfill.gaussian.blocks import Gained, HoleBlocks, Kernel, affordable
 from skyfill.gaussian.hybrid import Hybrid
 from skyfill.gaussian.leakage import leakage
-from skyfill.gaussian.loops import Course, Inner, solve
+from skyfill.gaussian.loops import Course, Inner, go_on, solve
 from skyfill.gaussian.memory import check_joint_memory
 from skyfill.gaussian.pinned import Pinned, unpinned
 from skyfill.gaussian.pixelnoise import PixelNoise, checked_variance
@@ -48,8 +48,8 @@ Mask = NDArray[np.bool_]
 _MEMORY = 2e9
 #: Multiplications of their factorisations: eight times those of T.
 _OPERATIONS = 4e11
-#: Solves that are tried if too much of B is still to come, each with a smaller tolerance.
-_TRIES = 4
+#: Tolerances that are tried in addition if too much of B is still to come, each smaller.
+_TRIES = 3
 #: Factor by which the tolerance is at most lowered at a time.
 _LOWER = 0.1
 
@@ -348,20 +348,17 @@ class JointSolver:
         if not self.at.size or not work.any():
             nothing = Certificate(0, 0, 0.0, 0.0, converged=True)
             return JointSolution(self._fields(work[self.at]), dict.fromkeys(self.names, nothing))
-        progress, left, taken, steps = progress or Silent(), max_iterations, 0, 0
-        allowed, start, leaks = tolerance, None, None
+        course, allowed = Course(), tolerance
+        inner = self._inner_of(progress or Silent(), max_iterations, course)
+        outer, away = solve(self, work, None, inner, course, allowed=allowed)
+        leaks, excess = self._leakage(inner, float(away[-1]))
         for _ in range(_TRIES):
-            course = Course()
-            inner = self._inner_of(progress, left, course)
-            outer, away = solve(self, work, start, inner, course, allowed=allowed)
-            left, taken, steps = inner.left, taken + inner.taken, steps + outer.steps
-            leaks, excess = self._leakage(inner, float(away[-1]))
-            if excess <= 1 or not left or np.any(away > allowed):
+            if excess <= 1 or not inner.left or np.any(away > allowed):
                 break
-            # What is still to come is small against P, and not against B: go on from here.
+            # What is still to come is small against P, and not against B.
             allowed *= max(_LOWER, 0.7 / excess**0.5)
-            start = work[self.at]
-            work[self.at] = 0.0
+            away = go_on(outer, inner, away, allowed=allowed)
+            leaks, excess = self._leakage(inner, float(away[-1]))
         apart = dict(zip((part.start for part in self.parts), away.tolist(), strict=True))
         certificates = {}
         for name, part, scale, rest, size in zip(
@@ -375,7 +372,7 @@ class JointSolver:
             mine = apart[part.start] if part.stop > part.start else 0.0
             pure = name == "T" or excess <= 1
             certificates[name] = Certificate(
-                *(taken, steps, rest / (size or 1.0), mine * scale),
+                *(inner.taken, outer.steps, rest / (size or 1.0), mine * scale),
                 converged=mine <= tolerance and pure,
                 leakage=leaks if name == "P" else None,
             )
