@@ -82,6 +82,8 @@ class JointSolver:
         ``(npix,)``, RING: `harmonics.pixel_weights`; computed if not given.
     threads
         Number of threads of the transforms.
+    kept
+        Cache for what depends only on masks and prior.
 
     Raises
     ------
@@ -109,6 +111,7 @@ class JointSolver:
         noise_cl: Sequence[float],
         weights: Map | None = None,
         threads: int = 0,
+        kept: Kept | None = None,
     ) -> None:
         seen = [as_mask(each, taker="gaussian.JointSolver") for each in observed]
         _check(seen, signal_cl, noise_cl)
@@ -155,16 +158,17 @@ class JointSolver:
         self.parts: Sequence[slice] = [p for p in self.inner.parts if p.stop > p.start]
         low = signal_cl[0, 0, :2], signal_cl[0, 0, min(2, signal_cl.shape[2] - 1)]
         self._free_dipole = spins[0] == 0 and bool(np.all(low[0] > low[1]))
-        self._prepare(lmax)
+        self._prepare(lmax, kept or Kept())
 
-    def _prepare(self, lmax: int) -> None:
+    def _prepare(self, lmax: int, kept: Kept) -> None:
         """Prepare the preconditioner: blocks of small holes, the hybrid of the others."""
         self._blocks: list[tuple[slice, HoleBlocks]] = []
         chosen, depths = [], []
-        inner, kept = self.inner, Kept()
+        inner = self.inner
         for number, spin in enumerate(self.spins):
             pixels, here = self.holes[number], self.inner.parts[number]
-            labels = labels_of(self._seen[number], pixels, APART / (lmax + 1), kept)
+            mine = kept.of(self._seen[number])
+            labels = labels_of(self._seen[number], pixels, APART / (lmax + 1), mine)
             sizes = np.bincount(labels) if labels.size else np.zeros(0, np.int64)
             fits = (
                 affordable(2 * sizes, memory=_MEMORY, operations=_OPERATIONS)
@@ -180,12 +184,13 @@ class JointSolver:
                 gained = Gained(gain, inner.area, inner.variance[number])
                 make = PolarKernel if spin else Kernel
                 kernel = make(gained, self.weights[pixels], self.nside, pixels, holes)
-                self._blocks.append((here, HoleBlocks(kernel, threads=self._threads)))
+                self._blocks.append(
+                    (here, HoleBlocks(kernel, threads=self._threads, kept=mine.needing("prior")))
+                )
             wide = ~small
             chosen.append(np.flatnonzero(wide))
             if not spin:
-                depth = distance_to_edge(self._seen[number])[pixels] if wide.any() else wide
-                depths.append(np.asarray(depth, np.float64)[wide])
+                depths.append(_depths(self._seen[number], pixels, wide, mine))
         self._hybrid: Hybrid | None = None
         self._wide = np.concatenate(
             [
@@ -324,6 +329,16 @@ class JointSolver:
         if self._hybrid is not None:
             out[self._wide] = self._hybrid.apply(values[self._wide])
         return out
+
+
+def _depths(seen: Mask, pixels: NDArray[np.int64], wide: Mask, kept: Kept) -> Map:
+    """Give how deep each pixel of a wide hole lies in it, radians."""
+    if not wide.any():
+        return np.zeros(0)
+    depth: Map = kept.array(
+        "depths", lambda: distance_to_edge(seen)[pixels], dtype=np.float64, shape=pixels.shape
+    )
+    return depth[wide]
 
 
 def _powers(signal_cl: Map, spins: Sequence[int]) -> list[Map]:

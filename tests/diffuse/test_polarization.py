@@ -1,4 +1,4 @@
-"""The diffusive fill of Q and U: neighbours are turned into the axes of the pixel that is filled."""
+"""The diffusive fill of Q and U: neighbours are turned into the axes of the filled pixel."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def sky() -> np.ndarray:
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("direct", [20, 20_000])
 def test_solves_the_equations_of_transported_neighbours(sky, seed, direct, monkeypatch):
-    """By multigrid over four levels, and by elimination on the only one; with holes at the poles."""
+    """By multigrid over four levels, and by elimination on the only one; the poles are holes."""
     monkeypatch.setattr("skyfill.diffuse.fill.DIRECT", direct)
     observed = ragged(NSIDE, seed=seed)
     observed[:50] = observed[-30:] = False
