@@ -33,7 +33,7 @@ from skyfill.healpix.stokes import nside_of
 from skyfill.holes import distance_to_edge
 from skyfill.progress import Progress, Silent
 
-__all__ = ["JointSolution", "JointSolver"]
+__all__ = ["JointSolution", "JointSolver", "affordable_pol"]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -170,11 +170,7 @@ class JointSolver:
             mine = kept.of(self._seen[number])
             labels = labels_of(self._seen[number], pixels, APART / (lmax + 1), mine)
             sizes = np.bincount(labels) if labels.size else np.zeros(0, np.int64)
-            fits = (
-                affordable(2 * sizes, memory=_MEMORY, operations=_OPERATIONS)
-                if spin
-                else affordable(sizes)
-            )
+            fits = affordable_pol(sizes) if spin else affordable(sizes)
             small = fits[labels] if labels.size else np.zeros(0, bool)
             if small.any():
                 order = np.flatnonzero(small)
@@ -329,6 +325,11 @@ class JointSolver:
         if self._hybrid is not None:
             out[self._wide] = self._hybrid.apply(values[self._wide])
         return out
+
+
+def affordable_pol(sizes: NDArray[np.int64]) -> Mask:
+    """Choose the holes that get a block of Q and U, as `affordable` does; ``(nhole,)`` pixels."""
+    return affordable(2 * sizes, memory=_MEMORY, operations=_OPERATIONS)
 
 
 def _depths(seen: Mask, pixels: NDArray[np.int64], wide: Mask, kept: Kept) -> Map:
