@@ -108,7 +108,7 @@ def test_mean_and_covariance_of_realizations_are_those_of_the_dense_solution():
     ratio = np.std(draws, axis=0, ddof=1) / np.sqrt(np.diag(covariance))
     spread = [float(each.mean()) for each in np.split(ratio, np.cumsum(sizes)[:-1])]
     print(  # noqa: T201 - the figures of docs/measured.md
-        f"holes {sizes}; mean, rms distance over the map's rms {away}; chi² {chi2:.4f} ± {error:.4f};"
+        f"holes {sizes}; mean: distance over the map's rms {away}; chi² {chi2:.4f} ± {error:.4f};"
         f" squares of the covariance {squares / expected:.4f} ± {scatter / expected:.4f};"
         f" spread {spread}"
     )
