@@ -208,7 +208,14 @@ def _seen(
 def _planned(
     args: argparse.Namespace, seen: dict[str, NDArray[np.bool_]], outputs: list[Path]
 ) -> skyfill.plan.JointPlan:
-    """Plan the fill; refuse it if it takes more than --memory-limit."""
+    """Plan the fill; refuse it if it takes more than --memory-limit, or cannot be made."""
+    if args.dry_run:
+        try:
+            for each in seen.values():
+                if not each.all():
+                    skyfill.masks.holes_to_fill(each)
+        except skyfill.masks.UnusableSkyError as error:
+            raise ValueError(f"{args.map} and {args.mask}: {error}") from None
     maps = max(len(outputs), _draws_for_spread(args))
     plan = skyfill.plan.make_joint_plan(
         seen, method=args.method, known=not theory.given(args).fits, maps=maps
