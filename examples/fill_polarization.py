@@ -29,8 +29,10 @@ npix = 12 * nside**2
 noise, noise_pol = 200.0, 5.0
 beam = np.radians(160 / 60)
 spectra = [skyfill.lcdm(3 * nside, name) for name in ("TT", "EE", "BB", "TE")]
+window = skyfill.prior.pixel_window(nside, 3 * nside)
 np.random.seed(31)  # noqa: NPY002 - healpy draws with these numbers
-sky = np.array(hp.synfast(spectra, nside, new=True, fwhm=beam, pixwin=True, lmax=3 * nside - 1))
+seen = [cl * window**2 for cl in spectra]  # as pixels see the sky
+sky = np.array(hp.synfast(seen, nside, new=True, fwhm=beam, lmax=3 * nside - 1))
 arcmin = np.degrees(np.sqrt(4 * np.pi / npix)) * 60
 white = np.random.default_rng(1).normal(size=sky.shape)
 sky += white * np.array([[noise], [noise_pol], [noise_pol]]) / arcmin
