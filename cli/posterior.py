@@ -31,14 +31,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the chains"
     )
     parser.add_argument(
-        "--overwrite", action="store_true", help="replace chains of something else in the folder"
+        "--overwrite",
+        action="store_true",
+        help="replace chains of another map, prior, seed or other bins",
     )
     parser.add_argument(
         "--samples",
         type=options.positive,
-        default=250,
+        default=350,
         metavar="N",
-        help="number of samples of each chain (default: 250)",
+        help="number of samples of each chain (default: 350)",
     )
     parser.add_argument(
         "--chains",
