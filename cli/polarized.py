@@ -414,7 +414,7 @@ def _summary(
         for letter, std, hole in zip(sky.stokes, spread.maps(), fitter.holes, strict=True)
         if spread.count > 1
     }
-    return {
+    said: dict[str, object] = {
         "outputs": [str(path) for path in outputs],
         "std": str(args.std) if args.std else None,
         "std_rms_uk": stds or None,
@@ -443,4 +443,5 @@ def _summary(
             for name, each in fitter.certificates.items()
         },
         "seconds": round(seconds, 2),
-    } | {key.lower(): value for key, (value, _) in cards.items()}
+    }
+    return said | {key.lower(): value for key, (value, _) in cards.items()}

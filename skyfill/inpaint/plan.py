@@ -174,7 +174,8 @@ def make_joint_plan(
         memory = PROGRAM + diffuse_bytes(nside, pixels["P"], polarized=True)
         if "T" in pixels:  # its fill lies in memory beside that of Q and U
             memory += 4 * npix
-        prior, stages = "none", ("diffuse",)
+        prior = "none"
+        stages: tuple[str, ...] = ("diffuse",)
     else:
         count = 2 * pixels["P"] + pixels.get("T", 0)
         memory = PROGRAM + joint_bytes(nside, len(fields) + 1, count)

@@ -272,11 +272,8 @@ def _prior_of(
             return prior
         polarized = record[_POL]
         spectra = polarized if spectra is None else spectra
-        return PolarizedPrior(
-            prior,
-            *(np.asarray(spectra[name], dtype=np.float64) for name in _SPECTRA),
-            noise_pol_uk_arcmin=polarized["noise_pol_uk_arcmin"],
-        )
+        ee, bb, te = (np.asarray(spectra[name], dtype=np.float64) for name in _SPECTRA)
+        return PolarizedPrior(prior, ee, bb, te, polarized["noise_pol_uk_arcmin"])
     except KeyError as error:
         raise ValueError(f"{path}: the prior in it lacks {error}; write it again") from None
     except (AttributeError, TypeError, ValueError) as error:
