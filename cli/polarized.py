@@ -30,13 +30,12 @@ _OTHERS: dict[str, tuple[Any, str]] = {
     "polish": (None, "drop it; --method gaussian is exact"),
     "holes": (None, "it fills every hole; drop it"),
     "footprint": (None, "it fills every hole; drop it, or fill T alone with --stokes T"),
-    "noise_map": (None, "pass --noise-uk-arcmin and --noise-pol-uk-arcmin"),
     "report": (None, "evaluate T with --stokes T --report, and the spectra of the output"),
     "cl": (None, "EE, BB and TE are those of ΛCDM; pass --prior with a prior of T, Q and U"),
     "weights": (None, "drop it; no network fills polarization"),
 }
 #: The same of --method diffuse, which has neither prior nor realizations.
-_PRIOR_ONLY = ("std", "std_draws", "save_prior", "prior", "cache")
+_PRIOR_ONLY = ("noise_map", "std", "std_draws", "save_prior", "prior", "cache")
 
 
 def add_stokes(parser: argparse.ArgumentParser) -> None:
@@ -83,6 +82,18 @@ def of_one_column(args: argparse.Namespace) -> argparse.Namespace:
 
 def _refuse(args: argparse.Namespace, outputs: list[Path]) -> None:
     """Refuse what a fill of polarization cannot do."""
+    _refuse_of_polarization(args)
+    filling.refuse(args)
+    _refuse_of_diffuse(args)
+    if args.std_draws is not None and (not args.std or args.std_draws < 2):
+        raise ValueError("--std-draws is for --std, and at least 2; pass it as well")
+    filling.refuse_same_files(args, outputs)
+    if args.mask_pol is not None and args.mask_pol.resolve() in {x.resolve() for x in outputs}:
+        raise ValueError(f"--output {args.mask_pol} is also an input; give another name")
+
+
+def _refuse_of_polarization(args: argparse.Namespace) -> None:
+    """Refuse methods and options that do not exist for polarization."""
     methods = skyfill.inpaint.POLARIZED_METHODS
     if args.method not in methods:
         raise ValueError(
@@ -95,20 +106,25 @@ def _refuse(args: argparse.Namespace, outputs: list[Path]) -> None:
         if vars(args)[name] != nothing:
             flag = f"--{name.replace('_', '-')}"
             raise ValueError(f"--stokes {args.stokes} does not take {flag}: {mend}")
-    filling.refuse(args)
-    if args.method == "diffuse":
-        for name in (*_PRIOR_ONLY, "noise_pol_uk_arcmin"):
-            if vars(args)[name] is not None:
-                flag = f"--{name.replace('_', '-')}"
-                raise ValueError(
-                    f"diffuse has no prior and no realizations; drop {flag}, or pass --method"
-                    " gaussian"
-                )
-    if args.std_draws is not None and (not args.std or args.std_draws < 2):
-        raise ValueError("--std-draws is for --std, and at least 2; pass it as well")
-    filling.refuse_same_files(args, outputs)
-    if args.mask_pol is not None and args.mask_pol.resolve() in {x.resolve() for x in outputs}:
-        raise ValueError(f"--output {args.mask_pol} is also an input; give another name")
+    if args.noise_map == reading.AUTO:
+        raise ValueError("--noise-map auto is for T alone; give a file with II, QQ, QU and UU")
+    if args.noise_field is not None or args.noise_variance:
+        raise ValueError(
+            "with --stokes, --noise-map finds II, QQ, QU and UU by name; drop --noise-field and"
+            " --noise-variance"
+        )
+
+
+def _refuse_of_diffuse(args: argparse.Namespace) -> None:
+    """Refuse options of the prior with a method that has none."""
+    if args.method != "diffuse":
+        return
+    for name in (*_PRIOR_ONLY, "noise_pol_uk_arcmin"):
+        if vars(args)[name] is not None:
+            flag = f"--{name.replace('_', '-')}"
+            raise ValueError(
+                f"diffuse has no prior and no realizations; drop {flag}, or pass --method gaussian"
+            )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -119,7 +135,7 @@ def run(args: argparse.Namespace) -> int:
     for path in [*outputs, *filter(None, (args.std,))]:
         skyfill.check_writable(path, overwrite=args.overwrite, kind="map")
     with progress(quiet=args.quiet) as listener:
-        sky, observed, observed_pol = _read(args, listener)
+        sky, observed, observed_pol, noise = _read(args, listener)
         seen = _seen(sky, observed, observed_pol)
         plan = _planned(args, seen, outputs)
         if args.dry_run:
@@ -133,6 +149,7 @@ def run(args: argparse.Namespace) -> int:
                 method=args.method,
                 prior=_prior(args, sky.skies[0].nside),
                 noise_pol_uk_arcmin=args.noise_pol_uk_arcmin,
+                noise_variance=noise,
                 trust_prior=args.trust_prior,
                 fill=args.fill,
                 dipole=args.dipole,
@@ -162,8 +179,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _read(
     args: argparse.Namespace, listener: skyfill.Progress
-) -> tuple[skyfill.maps.StokesMap, NDArray[np.bool_], NDArray[np.bool_] | None]:
-    """Read the map, the mask, and the mask of P."""
+) -> tuple[
+    skyfill.maps.StokesMap,
+    NDArray[np.bool_],
+    NDArray[np.bool_] | None,
+    NDArray[np.float64] | None,
+]:
+    """Read the map, the mask, the mask of P, and the noise map."""
     listener.stage("read")
     sky = skyfill.maps.read_stokes(
         args.map,
@@ -182,12 +204,31 @@ def _read(
     if args.mask_pol is not None:
         with wording.naming(field="--mask-field"):
             observed_pol = reading.mask_of(args, args.mask_pol, like=first)
+    noise = None if args.noise_map is None else _noise(args, first)
     said = "assumed, the file does not say" if sky.assumed else "given"
     listener.done(
         f"nside {first.nside}, {', '.join(each.column for each in sky.skies)}, {first.unit},"
         f" {sky.polcconv} ({said})"
     )
-    return sky, observed, observed_pol
+    return sky, observed, observed_pol, noise
+
+
+def _noise(args: argparse.Namespace, first: skyfill.SkyMap) -> NDArray[np.float64]:
+    """Read --noise-map: II, QQ, QU and UU, or those of them that are there."""
+    with wording.naming(unit="--noise-unit"):
+        noise = skyfill.maps.read_noise_stokes(
+            args.noise_map,
+            polcconv=args.polcconv,
+            unit=args.noise_unit,
+            frame=args.frame,
+            like=first,
+        )
+    if args.stokes == "QU" and noise.ndim == 1:
+        raise ValueError(
+            f"--noise-map {args.noise_map} has no QQ, QU and UU, and Q and U are filled;"
+            " give their white noise by --noise-pol-uk-arcmin"
+        )
+    return noise[-3:] if args.stokes == "QU" else noise
 
 
 def _seen(
@@ -358,6 +399,9 @@ def _cards(
         if math.isfinite(found.distance):
             words = f"[uK] estimated rms of {name} from exact mean"
             cards[f"SFDIST{name}"] = (float(f"{found.distance:.3e}"), words)
+        if found.leakage:
+            words = "B still to come over BB of the prior"
+            cards["SFBLEAK"] = (float(f"{max(found.leakage):.3e}"), words)
     if fitter.converged is not None:
         cards["SFCONV"] = (fitter.converged, "has the fill converged to its tolerance?")
     return cards
@@ -392,6 +436,12 @@ def _lines(
     whose = "the prior's" if prior is not None else "made by diffusion"
     lines.append(f"note     BB in the holes is {whose}: measure r on the observed sky")
     return [*lines, *[f"output   {path}" for path in outputs]]
+
+
+def _leakage(fitter: skyfill.inpaint.PolarizedInpainter) -> tuple[float, ...]:
+    """Give the shares of B that are still to come, by bin; none without a certificate."""
+    found = fitter.certificates.get("P")
+    return () if found is None else tuple(found.leakage or ())
 
 
 def _summary(
@@ -442,6 +492,8 @@ def _summary(
             }
             for name, each in fitter.certificates.items()
         },
+        "way": fitter.way,
+        "b_leakage": [float(f"{share:.3e}") for share in _leakage(fitter)],
         "seconds": round(seconds, 2),
     }
     return said | {key.lower(): value for key, (value, _) in cards.items()}

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from skyfill.diffuse import diffuse_bytes
 from skyfill.gaussian.blocks import affordable
 from skyfill.gaussian.jointsolver import affordable_pol
-from skyfill.gaussian.memory import block_bytes, joint_bytes
+from skyfill.gaussian.memory import joint_bytes
 from skyfill.healpix.arrays import as_mask
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes.runs import Runs
@@ -178,10 +178,11 @@ def make_joint_plan(
         stages: tuple[str, ...] = ("diffuse",)
     else:
         count = 2 * pixels["P"] + pixels.get("T", 0)
-        memory = PROGRAM + joint_bytes(nside, len(fields) + 1, count)
-        memory += sum(block_bytes(2 * sizes["P"][affordable_pol(sizes["P"])]))
+        blocks = [2 * sizes["P"][affordable_pol(sizes["P"])]]
         if "T" in sizes:
-            memory += block_bytes(sizes["T"][affordable(sizes["T"])])[0]
+            blocks.append(sizes["T"][affordable(sizes["T"])])
+        components = len(fields) + 1
+        memory = PROGRAM + joint_bytes(nside, components, count, np.concatenate(blocks))
         prior = "given" if known else "fitted"
         stages = (*(["prior"] if not known else []), "latent sky", "exact mean")
         seconds += 0.0 if known else _FIT * npix / 1e6

@@ -10,6 +10,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,9 +24,11 @@ from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.checks import check_seed
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes import UnusableSkyError, holes_to_fill
-from skyfill.inpaint.fills import ConvergenceError, refuse_flat
+from skyfill.inpaint.fills import ConvergenceError, held_to_noise, refuse_flat
 from skyfill.inpaint.inpainter import Inpainter
+from skyfill.inpaint.polarnoise import coloured, noise_of_fields
 from skyfill.prior import (
+    ARCMIN,
     Given,
     Plausibility,
     PolarizedPrior,
@@ -88,7 +91,15 @@ class PolarizedInpainter:
         ΛCDM and the noise of P are added. Missing numbers are fitted to T; without T all are
         needed.
     noise_pol_uk_arcmin
-        White noise of Q, and of U, µK·arcmin; √2 times that of T if None.
+        White noise of Q, and of U, µK·arcmin; √2 times that of T if None, or the mean of
+        ``noise_variance``.
+    noise_variance
+        Noise of each pixel, µK², RING, in place of the white noise of the prior: ``(4, npix)``, II,
+        QQ, QU and UU; ``(3, npix)``, QQ, QU and UU; ``(npix,)``, II alone, or, for a map of Q and
+        U, that of both. Missing numbers are allowed in holes and replaced by the median.
+    way
+        ``joint``: T and P are solved together; ``alternate``: in turn, each given the other, which
+        has the same result (`skyfill.gaussian.jointsolver.JointSolver`).
     trust_prior
         Whether to fill, with a warning, if the observed sky contradicts the prior.
     fill
@@ -128,6 +139,8 @@ class PolarizedInpainter:
         Whether the last fill has converged; None before the first.
     unconverged
         Number of accepted fills that have not converged.
+    way
+        ``joint`` or ``alternate``: how T and P are solved.
 
     Raises
     ------
@@ -146,6 +159,8 @@ class PolarizedInpainter:
         method: str = "gaussian",
         prior: PolarizedPrior | Prior | Given | None = None,
         noise_pol_uk_arcmin: float | None = None,
+        noise_variance: ArrayLike | None = None,
+        way: Literal["joint", "alternate"] = "joint",
         trust_prior: bool = False,
         fill: str = "data",
         dipole: str = "marginalise",
@@ -176,6 +191,7 @@ class PolarizedInpainter:
         self._seen = self._observed(masks)
         self.observed = [self._seen[0]] * self._has_t + [self._seen[-1]] * 2
         self.holes = [~self._seen[0]] * self._has_t + [~self._seen[-1]] * 2
+        self._noise = noise_of_fields(noise_variance, self._seen)
         self._options = (trust_prior, fill, tolerance, accept, threads)
         self._marginal = dipole == "marginalise"
         self._progress = progress or Silent()
@@ -183,6 +199,7 @@ class PolarizedInpainter:
         self.certificates: dict[str, Certificate] = {}
         self.converged: bool | None = None
         self.unconverged = 0
+        self.way = way
         self.prior: PolarizedPrior | None = None
         self.plausibility: Plausibility | None = None
         self.power_pol: float | None = None
@@ -227,14 +244,31 @@ class PolarizedInpainter:
             self._seen,
             signal_cl=cl,
             noise_cl=prior.white_cl[-len(self._seen) :],
+            noise_variance=self._with_aliases(prior),
+            way=self.way,
             threads=threads,
             kept=Kept(cache, passing=["prior"] if fitted else []),
         )
+        self.way = self._solver.way
 
     @property
     def stochastic(self) -> bool:
         """Whether `realization` draws posterior samples."""
         return self.method != "diffuse"
+
+    def _with_aliases(self, prior: PolarizedPrior) -> list[Map | None]:
+        """Add signal that the pixels do not resolve to the noise of each pixel."""
+        per_pixel = self._seen[0].size / (4 * math.pi)
+        out: list[Map | None] = []
+        for own in self._noise:
+            if own is None:
+                out.append(None)
+            elif own.ndim == 1:
+                out.append(own + prior.temperature.aliased_cl * per_pixel)
+            else:
+                aliased = prior.aliased_pol_cl * per_pixel
+                out.append(own + np.array([[aliased], [0.0], [aliased]]))
+        return out
 
     def _observed(self, masks: Sequence[Mask]) -> list[Mask]:
         """Combine masks and missing values: of T, if it is there, and of P."""
@@ -277,6 +311,11 @@ class PolarizedInpainter:
                 )
             return prior
         given = as_given(prior)
+        if self._has_t:
+            given = held_to_noise(given, self._noise[0], self._seen[0])
+        if noise is None and self._noise[-1] is not None:
+            power = self._noise[-1][[0, 2]][:, self._seen[-1]].mean()
+            noise = math.sqrt(float(power) * 4 * math.pi / self._seen[-1].size) / ARCMIN
         known = given.complete(nside)
         if known is None and not self._has_t:
             raise ValueError(
@@ -298,13 +337,15 @@ class PolarizedInpainter:
         """Compare the observed T with its prior; raise or warn if they disagree."""
         if not self._has_t or self._dipole is None:
             return None
-        found = judge(self._bare(), self._seen[0], prior)
+        found = judge(self._bare(), self._seen[0], prior, noise_variance=self._noise[0])
         words = f"the prior of T does not describe the observed sky: {found}"
         if found.verdict == "refused" and not trust_prior:
             raise UnlikelyPriorError(f"{words}. To fill it nevertheless, pass `trust_prior=True`")
         if found.verdict in ("doubtful", "refused"):
             warnings.warn(words, stacklevel=3)
-        low = None if self._marginal else self._dipole.contradiction(self._skies[0], prior)
+        low = None
+        if not self._marginal:
+            low = self._dipole.contradiction(self._skies[0], prior, noise_variance=self._noise[0])
         if low is not None and not trust_prior:
             raise UnlikelyPriorError(f"{low}; pass `dipole='marginalise'`")
         if low is not None:
@@ -318,6 +359,9 @@ class PolarizedInpainter:
         cl = prior.signal_cl()
         modes = (2 * np.arange(cl.shape[2]) + 1) / (4 * np.pi)
         white = prior.white_cl[1] * seen.size / (4 * np.pi)
+        own = self._with_aliases(prior)[-1]
+        if own is not None:
+            white = float(own[[0, 2]][:, seen].mean())
         expected = float(modes @ (cl[1, 1] + cl[2, 2])) + 2 * white
         spread = float(
             (modes**2 / np.maximum(4 * np.pi * modes, 1)) @ (cl[1, 1] ** 2 + cl[2, 2] ** 2)
@@ -380,7 +424,10 @@ class PolarizedInpainter:
         prior, seed = self.prior, (self._seed, index)
         sky, white = draw_polarization(prior, seed=seed[0], index=index, threads=threads)
         area = 4 * math.pi / sky.shape[1]
-        latent = sky + white * math.sqrt(prior.white_cl[1] / area)
+        noise = self._with_aliases(prior)[-1]
+        latent = sky + (
+            white * math.sqrt(prior.white_cl[1] / area) if noise is None else coloured(white, noise)
+        )
         in_holes = latent
         if fill == "signal":
             in_holes = sky + white * math.sqrt(prior.aliased_pol_cl / area)
@@ -390,6 +437,7 @@ class PolarizedInpainter:
                 prior.temperature,
                 self.holes[0],
                 seed=seed,
+                noise_variance=self._noise[0],
                 data_like=fill == "data",
                 threads=threads,
             )

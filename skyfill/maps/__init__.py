@@ -13,9 +13,11 @@ from skyfill.maps.skymap import SkyMap, known_pixels, read_map, refuse_flattened
 from skyfill.maps.stokesmap import (
     StokesMap,
     read_stokes,
+    recorded_stokes,
     stokes_columns,
     write_filled_stokes,
 )
+from skyfill.maps.stokesnoise import read_noise_stokes
 from skyfill.maps.units import unit_in_uk
 
 __all__ = [
@@ -35,7 +37,9 @@ __all__ = [
     "known_pixels",
     "place_of",
     "read_map",
+    "read_noise_stokes",
     "read_stokes",
+    "recorded_stokes",
     "refuse_flattened",
     "stokes_columns",
     "unit_in_uk",
