@@ -39,7 +39,7 @@ from skyfill.healpix.stokes import nside_of
 from skyfill.holes import distance_to_edge
 from skyfill.progress import Progress, Silent
 
-__all__ = ["JointSolution", "JointSolver"]
+__all__ = ["JointSolution", "JointSolver", "affordable_pol"]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -100,6 +100,8 @@ class JointSolver:
         ``(npix,)``, RING: `harmonics.pixel_weights`; computed if not given.
     threads
         Number of threads of the transforms.
+    kept
+        Cache for what depends only on masks and prior.
 
     Raises
     ------
@@ -131,6 +133,7 @@ class JointSolver:
         way: Literal["joint", "alternate"] = "joint",
         weights: Map | None = None,
         threads: int = 0,
+        kept: Kept | None = None,
     ) -> None:
         seen = [as_mask(each, taker="gaussian.JointSolver") for each in observed]
         _check(seen, signal_cl, noise_cl)
@@ -183,6 +186,7 @@ class JointSolver:
         if way not in ("joint", "alternate"):
             raise ValueError(f"way must be joint or alternate, got {way!r}")
         self.way = way if len(self.parts) == 2 else "joint"
+        self._kept = [(kept or Kept()).of(each) for each in seen]
         self._prepare()
 
     def _prepare(self) -> None:
@@ -197,7 +201,13 @@ class JointSolver:
         wide = [np.flatnonzero(~each) for each in small]
         depth = np.zeros(0)
         if self.spins[0] == 0 and wide[0].size:
-            depth = np.asarray(distance_to_edge(self._seen[0]), np.float64)[self.holes[0][wide[0]]]
+            pixels = self.holes[0]
+            depth = self._kept[0].array(
+                "depths",
+                lambda: np.asarray(distance_to_edge(self._seen[0]), np.float64)[pixels],
+                dtype=np.float64,
+                shape=pixels.shape,
+            )[wide[0]]
         inner, together = self.inner, self.way == "joint"
         self._blocks = [
             self._blocks_of(number, *each)
@@ -240,7 +250,7 @@ class JointSolver:
         pixels, reach = self.holes[number], APART / (self.inner.lmax[number] + 1)
         if not pixels.size:
             return np.zeros(0, np.int32)
-        return labels_of(self._seen[number], pixels, reach, Kept())
+        return labels_of(self._seen[number], pixels, reach, self._kept[number])
 
     def _small(self, number: int, labels: NDArray[np.int32]) -> Mask:
         """Mark the pixels of a field that are in holes with a block."""
@@ -248,7 +258,7 @@ class JointSolver:
             return np.zeros(0, bool)
         sizes = np.bincount(labels)
         if self.spins[number]:
-            return np.asarray(affordable(2 * sizes, memory=_MEMORY, operations=_OPERATIONS)[labels])
+            return np.asarray(affordable_pol(sizes)[labels])
         return np.asarray(affordable(sizes)[labels])
 
     def _blocks_of(self, number: int, labels: NDArray[np.int32], small: Mask) -> HoleBlocks | None:
@@ -264,7 +274,8 @@ class JointSolver:
         gained = Gained(gain, inner.area, inner.variance[number])
         make = PolarKernel if self.spins[number] else Kernel
         kernel = make(gained, self.weights[pixels], self.nside, pixels, holes)
-        return HoleBlocks(kernel, threads=self._threads)
+        kept = self._kept[number].needing("prior")
+        return HoleBlocks(kernel, threads=self._threads, kept=kept)
 
     def _prior(self, pixels: Sequence[NDArray[np.int64]]) -> JointCovariance:
         """Give the prior between some pixels of each field, without a pinned monopole of T."""
@@ -446,6 +457,11 @@ class JointSolver:
         if self._hybrid is not None:
             out[self._wide] = self._hybrid.apply(values[self._wide])
         return out
+
+
+def affordable_pol(sizes: NDArray[np.int64]) -> Mask:
+    """Choose the holes that get a block of Q and U, as `affordable` does; ``(nhole,)`` pixels."""
+    return affordable(2 * sizes, memory=_MEMORY, operations=_OPERATIONS)
 
 
 class _Parted:

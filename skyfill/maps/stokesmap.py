@@ -71,6 +71,14 @@ class StokesMap:
         return out
 
     @property
+    def components(self) -> list[NDArray[np.floating[Any]]]:
+        """The maps of `values` one by one, ``(npix,)``, of the dtype in which they were read."""
+        out = [sky.values for sky in self.skies]
+        if self.sign < 0:
+            out[-1] = -out[-1]
+        return out
+
+    @property
     def sign(self) -> int:
         """Factor of the last column between file and library: -1 for a U of the IAU, else 1."""
         return -1 if self.polcconv == "IAU" and self.stokes != "T" else 1
@@ -82,6 +90,7 @@ def read_stokes(
     *,
     polcconv: str | None = None,
     unit: str | None = None,
+    single: bool = False,
     hdu: int | str | None = None,
     missing: float | Sequence[float] | None = None,
     frame: str | None = None,
@@ -91,7 +100,7 @@ def read_stokes(
 
     Parameters
     ----------
-    path, unit, hdu, missing, frame, like
+    path, unit, single, hdu, missing, frame, like
         As for `read_map`.
     stokes
         ``TQU``, ``QU`` or ``T``.
@@ -119,7 +128,16 @@ def read_stokes(
             " `polcconv='COSMO'` or `polcconv='IAU'`"
         )
     skies = tuple(
-        read_map(path, field=name, unit=unit, hdu=hdu, missing=missing, frame=frame, like=like)
+        read_map(
+            path,
+            field=name,
+            unit=unit,
+            single=single,
+            hdu=hdu,
+            missing=missing,
+            frame=frame,
+            like=like,
+        )
         for name in names
     )
     if len({sky.unit_to_uk for sky in skies}) > 1:
@@ -212,6 +230,7 @@ def write_filled_stokes(
     *,
     provenance: Mapping[str, Card] | None = None,
     history: Sequence[str] = (),
+    attached: tuple[str, bytes] | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write a copy of a file with the holes of several columns filled, as `write_filled` does.
@@ -226,7 +245,7 @@ def write_filled_stokes(
         For each column the values in its holes, ``(nhole,)``, µK, RING; U as in COSMO.
     holes
         For each column ``(npix,)``, RING, True where it is filled.
-    provenance, history, overwrite
+    provenance, history, attached, overwrite
         As for `write_filled`.
 
     Raises
@@ -253,6 +272,7 @@ def write_filled_stokes(
                 holes[at],
                 provenance=provenance if final else None,
                 history=history if final else (),
+                attached=attached if final else None,
                 overwrite=overwrite and final,
             )
             before = target

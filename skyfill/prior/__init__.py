@@ -25,7 +25,9 @@ from skyfill.prior.quality import Quality
 from skyfill.prior.record import (
     PRIOR_HDU,
     prior_hdu,
+    read_polarization,
     read_prior,
+    recorded_polarization,
     recorded_prior,
     save_prior,
 )
@@ -70,8 +72,10 @@ __all__ = [
     "prior_hdu",
     "read_beam",
     "read_cl",
+    "read_polarization",
     "read_prior",
     "read_spectrum",
+    "recorded_polarization",
     "recorded_prior",
     "save_fit",
     "save_prior",
