@@ -34,7 +34,8 @@ from skyfill.prior.record import (
     recorded_prior,
     save_prior,
 )
-from skyfill.prior.spectrumfile import SpectrumFile, read_cl, read_spectrum
+from skyfill.prior.skyspectra import SkySpectra, tensor_spectra
+from skyfill.prior.spectrumfile import SpectrumFile, read_cl, read_spectra, read_spectrum
 
 __all__ = [
     "ARCMIN",
@@ -54,6 +55,7 @@ __all__ = [
     "Prior",
     "Pseudo",
     "Quality",
+    "SkySpectra",
     "SpectrumFile",
     "UnlikelyPriorError",
     "as_given",
@@ -75,6 +77,7 @@ __all__ = [
     "read_beam",
     "read_cl",
     "read_prior",
+    "read_spectra",
     "read_spectrum",
     "recorded_prior",
     "save_fit",

@@ -1,0 +1,269 @@
+"""Fit the noise and the calibration of Q and U to the observed part of a map.
+
+As for T (`skyfill.prior.fitting`), the map is multiplied by an apodised window and its
+pseudo-spectra taken by plain sums over pixels, whose expectation is known exactly: the window mixes
+EE + BB within itself and EE - BB within itself (`harmonics.coupling_pol`), and white noise adds the
+mean of w² times its spectrum to each of EE and BB. The fit is to EE + BB. BB alone is never fitted:
+it is the prior's, and what is found of it says how well the prior describes the sky.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import optimize
+
+from skyfill import harmonics
+from skyfill.healpix.arrays import as_map, as_mask
+from skyfill.prior.model import ARCMIN, MOST
+from skyfill.prior.polarized import PolarizedPrior
+from skyfill.prior.pseudospectrum import (
+    LAST,
+    NEAR,
+    REACH,
+    RESOLVED,
+    SMOOTH,
+    bin_edges_of,
+    window_of,
+)
+from skyfill.prior.quality import Quality
+
+__all__ = ["PolarPseudo", "assess_polarization", "fit_polarization"]
+
+Map = NDArray[np.float64]
+
+#: Prior uncertainty of the calibration of the power of P: that of T's, and polarization efficiency.
+_CALIBRATION = 0.03
+#: Degrees of freedom, of all bins together, that a fit needs: its noise is then known to 1%.
+_ENOUGH = 2e4
+#: Smallest and largest noise that are tried, in units of that which gives all the power.
+_LEAST = 1e-4
+#: The calibrations that are tried, logarithm of the power.
+_WIDEST = 0.5
+
+
+@dataclass(frozen=True)
+class PolarPseudo:
+    """The binned pseudo-spectra EE and BB of windowed Q and U, and what a prior expects of them.
+
+    Attributes
+    ----------
+    edges
+        ``(nbin + 1,)`` first multipole of each bin; the last one ends the last bin.
+    data
+        ``(2, nbin)``, µK²: mean of Σ_m |ã_lm|² / (2l + 1) over a bin, of E and of B.
+    plus, minus
+        ``(nbin, lmax + 1)``: responses to EE + BB and to EE - BB, see `harmonics.coupling_pol`.
+    white
+        What every bin gets of a white spectrum, ⟨w²⟩.
+    modes
+        ``(nbin,)``: degrees of freedom of E, and of B.
+    """
+
+    edges: NDArray[np.int64]
+    data: Map
+    plus: Map
+    minus: Map
+    white: float
+    modes: Map
+
+    @classmethod
+    def of(
+        cls, values: Map, observed: NDArray[np.bool_], lmax: int, *, threads: int = 0
+    ) -> PolarPseudo:
+        """Measure Q and U, ``(2, npix)``, with the largest multipole of their signal."""
+        npix = observed.size
+        nside = math.isqrt(npix // 12)
+        window = window_of(observed)
+        last = min(int(REACH * nside), LAST)
+        if last < RESOLVED * nside:
+            lmax = min(lmax, int(REACH * nside) - last)
+        area = 4 * math.pi / npix
+        clean = np.zeros((3, npix))
+        for mine, given in zip(clean[1:], values, strict=True):
+            np.multiply(given, window, out=mine, where=window > 0)
+        alm = harmonics.adjoint(clean, lmax=last, threads=threads)
+        edges = bin_edges_of(nside, last)
+        modes = 2.0 * np.arange(last + 1) + 1
+        count = np.add.reduceat(modes, edges[:-1])
+        data = [
+            np.add.reduceat(modes * area**2 * harmonics.cl_of(each), edges[:-1]) / count
+            for each in alm[1:]
+        ]
+        aliased = last + lmax > REACH * nside
+        lmax = lmax if aliased else min(lmax, last + SMOOTH)
+        reach = last + lmax if aliased else min(last + lmax, SMOOTH)
+        own = area**2 * harmonics.cl_of(harmonics.adjoint(window, lmax=reach, threads=threads))
+        plus, minus = harmonics.coupling_pol(own, edges, lmax=lmax)
+        square = window**2
+        mean_square = float(np.mean(square))
+        share = mean_square**2 / float(np.mean(square**2))
+        return cls(edges, np.array(data), plus, minus, mean_square, count * share)
+
+    def expected(self, prior: PolarizedPrior) -> Map:
+        """Give what a prior expects of EE and of BB, ``(2, nbin)``, µK²."""
+        ee, bb, beyond = self._signal(prior)
+        total, apart = self.plus @ (ee + bb), self.minus @ (ee - bb)
+        white = self.white * (prior.noise_pol_cl + beyond)
+        return np.array([(total + apart) / 2 + white, (total - apart) / 2 + white])
+
+    def _signal(self, prior: PolarizedPrior) -> tuple[Map, Map, float]:
+        """Give EE and BB of the map to ``lmax``, and what is beyond as a white spectrum."""
+        size = self.plus.shape[1]
+        ee, bb = (np.pad(cl[:size], (0, max(size - cl.size, 0))) for cl in prior.map_cl)
+        return ee, bb, prior.white_beyond_pol(size - 1)
+
+    def freedom(self, prior: PolarizedPrior) -> Map:
+        """Give the degrees of freedom of EE and of BB, ``(2, nbin)``: those of a bin's own power.
+
+        Power that came from afar, or from E to B, is shared by many bins.
+        """
+        ee, bb, beyond = self._signal(prior)
+        own = np.empty_like(self.data)
+        for at, (plus, minus) in enumerate(zip(self.plus, self.minus, strict=True)):
+            here = slice(int(self.edges[at] / NEAR), int(self.edges[at + 1] * NEAR) + 1)
+            both = (plus[here] + minus[here]) / 2
+            own[:, at] = both @ ee[here], both @ bb[here]
+        white = self.white * (prior.noise_pol_cl + beyond)
+        return np.asarray(self.modes * ((own + white) / self.expected(prior)) ** 2)
+
+    def quality(self, prior: PolarizedPrior) -> dict[str, Quality]:
+        """Say how well a prior describes the bins, for EE and BB."""
+        expected, freedom = self.expected(prior), self.freedom(prior)
+        fitted = int(bool(prior.fitted_pol))  # two parameters, of two spectra
+        known = float(freedom.sum() / (2 * self.modes.sum()))
+        return {
+            name: replace(Quality.of(data, mean, count, self.edges, fitted), known=max(known, 0.5))
+            for name, data, mean, count in zip(
+                ("EE", "BB"), self.data, expected, freedom, strict=True
+            )
+        }
+
+    def as_dict(self, prior: PolarizedPrior) -> dict[str, list[float] | list[int]]:
+        """Give the bins in types that JSON has: ranges, power and expected power, µK²."""
+        expected = self.expected(prior) / self.white
+        out: dict[str, list[float] | list[int]] = {
+            "ell_min": self.edges[:-1].tolist(),
+            "ell_max": (self.edges[1:] - 1).tolist(),
+        }
+        for name, data, mean in zip(("ee", "bb"), self.data / self.white, expected, strict=True):
+            out |= {name: data.tolist(), f"{name}_expected": mean.tolist()}
+        return out
+
+    @property
+    def enough(self) -> bool:
+        """Whether the bins hold enough modes to fit the noise."""
+        return bool(2 * self.modes.sum() >= _ENOUGH)
+
+    def fit(self, prior: PolarizedPrior) -> PolarizedPrior:
+        """Fit noise and calibration of Q and U to EE + BB.
+
+        The likelihood of EE + BB of a bin is that of a Γ-distributed number with the degrees of
+        freedom that the variances of EE and BB leave it.
+        """
+        data = self.data.sum(axis=0)
+        most = math.sqrt(float(np.max(self.data[:, -3:])) / self.white) / ARCMIN
+        of_t = prior.temperature.calibration
+
+        def model(parameters: Map) -> PolarizedPrior:
+            noise, power = np.exp(parameters).tolist()
+            return replace(
+                prior,
+                noise_pol_uk_arcmin=noise,
+                calibration_pol=of_t * power,
+                fitted_pol=("noise_pol_uk_arcmin", "calibration_pol"),
+            )
+
+        def cost(parameters: Map) -> float:
+            trial = model(parameters)
+            parts, own = self.expected(trial), self.freedom(trial)
+            mean = parts.sum(axis=0)
+            freedom = mean**2 / np.sum(parts**2 / own, axis=0)
+            ratio = data / mean
+            known = 0.5 * (parameters[1] / _CALIBRATION) ** 2
+            return known + float(np.sum(0.5 * freedom * (ratio - 1 - np.log(ratio))))
+
+        bounds = [(math.log(_LEAST * most), math.log(2 * most)), (-_WIDEST, _WIDEST)]
+        starts = [np.array([math.log(share * most), 0.0]) for share in (0.9, 0.3, 0.03)]
+        options = {"xatol": 1e-4, "fatol": 1e-3}
+        found = [
+            optimize.minimize(cost, start, method="Nelder-Mead", bounds=bounds, options=options)
+            for start in starts
+        ]
+        best = min(found, key=lambda each: float(each.fun))
+        return model(np.asarray(best.x))
+
+
+def fit_polarization(
+    values: ArrayLike, observed: ArrayLike, prior: PolarizedPrior, *, threads: int = 0
+) -> PolarizedPrior | None:
+    """Fit the noise and the calibration of Q and U to their observed EE + BB.
+
+    Beam, pixel window and spectra are those of the prior. The calibration is that of T within 3% of
+    the power.
+
+    Parameters
+    ----------
+    values
+        ``(2, npix)``, Q and U, µK, RING. Unobserved pixels are not read.
+    observed
+        ``(npix,)``, RING, True where Q and U are observed.
+    prior
+        The prior, whose noise and calibration of Q and U are replaced.
+    threads
+        Threads of the transforms; 0 for all cores.
+
+    Returns
+    -------
+    The prior, with `PolarizedPrior.quality_pol`; None if the observed sky has too few modes.
+
+    Raises
+    ------
+    ValueError
+        Map, mask and prior do not have one Nside.
+    """
+    pseudo = _measured(values, observed, prior, threads)
+    if not pseudo.enough:
+        return None
+    found = pseudo.fit(prior)
+    return replace(found, quality_pol=pseudo.quality(found))
+
+
+def assess_polarization(
+    values: ArrayLike, observed: ArrayLike, prior: PolarizedPrior, *, threads: int = 0
+) -> tuple[PolarPseudo, dict[str, Quality]]:
+    """Compare EE and BB of the observed sky with a prior; arguments as for `fit_polarization`.
+
+    Returns
+    -------
+    The binned pseudo-spectra, and how well the prior describes EE and BB.
+
+    Raises
+    ------
+    ValueError
+        Map, mask and prior do not have one Nside.
+    """
+    pseudo = _measured(values, observed, prior, threads)
+    return pseudo, pseudo.quality(prior)
+
+
+def _measured(
+    values: ArrayLike, observed: ArrayLike, prior: PolarizedPrior, threads: int
+) -> PolarPseudo:
+    """Check map and mask, and take their pseudo-spectra."""
+    skies = np.asarray(values, dtype=np.float64)
+    if skies.ndim != 2 or len(skies) != 2:
+        raise ValueError(f"values must be Q and U, (2, npix), got {skies.shape}")
+    skies = np.array([as_map(sky, taker="fit_polarization") for sky in skies])
+    seen = as_mask(observed, taker="fit_polarization")
+    nside = prior.temperature.nside
+    if seen.size != skies.shape[1] or seen.size != 12 * nside**2:
+        raise ValueError(f"map and mask must have the Nside of the prior, {nside}")
+    seen = seen & np.isfinite(skies).all(axis=0)
+    if not seen.any():
+        raise ValueError("no pixel is observed: there is nothing to fit a prior to")
+    lmax = min(int(MOST * nside), max(prior.ee.size, prior.bb.size) - 1)
+    return PolarPseudo.of(skies, seen, lmax, threads=threads)
