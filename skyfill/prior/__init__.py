@@ -4,7 +4,7 @@ from skyfill.prior.beam import Beam, read_beam
 from skyfill.prior.drawing import draw, draw_signal, draw_white
 from skyfill.prior.examination import Examined, examine
 from skyfill.prior.figure import draw_fit, save_fit
-from skyfill.prior.fitting import FROM_MAP, Pseudo, assess, fit
+from skyfill.prior.fitting import FROM_MAP, assess, fit
 from skyfill.prior.given import Given, as_given, for_map
 from skyfill.prior.localnoise import NoiseEstimate, estimate_noise
 from skyfill.prior.model import (
@@ -26,6 +26,7 @@ from skyfill.prior.plausibility import (
     wrong_order,
 )
 from skyfill.prior.polarized import PolarizedPrior, draw_polarization
+from skyfill.prior.pseudospectrum import Pseudo
 from skyfill.prior.quality import Quality
 from skyfill.prior.record import (
     PRIOR_HDU,

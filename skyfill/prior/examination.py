@@ -9,10 +9,11 @@ from numpy.typing import ArrayLike
 
 from skyfill.healpix.arrays import pair_of
 from skyfill.prior.dipole import Dipole
-from skyfill.prior.fitting import Pseudo, assess
+from skyfill.prior.fitting import assess
 from skyfill.prior.given import Given, as_given
 from skyfill.prior.model import Prior
 from skyfill.prior.plausibility import Plausibility, judge
+from skyfill.prior.pseudospectrum import Pseudo
 from skyfill.prior.quality import Quality
 
 __all__ = ["Examined", "examine"]

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill.files.atomic import atomic_write
-from skyfill.prior.fitting import Pseudo
 from skyfill.prior.model import Prior
+from skyfill.prior.pseudospectrum import Pseudo
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,10 +1,4 @@
-"""Fit beam, noise, calibration and, where needed, a free spectrum to the observed part of a map.
-
-The map is multiplied by an apodised window w and its pseudo-spectrum taken by plain sums over
-pixels. Its expectation is known exactly, aliasing included: a product of two harmonics is a sum of
-harmonics, so the coupling of l and l' is that of the *sampled* window's own plain spectrum up to
-l + l' (`harmonics.coupling`). White noise adds the mean of w² times its spectrum at every l.
-"""
+"""Fit beam, noise, calibration and, where needed, a free spectrum to the observed part of a map."""
 
 from __future__ import annotations
 
@@ -15,19 +9,18 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import interpolate, optimize
+from scipy import optimize
 
-from skyfill import harmonics
 from skyfill.healpix.arrays import pair_of
 from skyfill.healpix.stokes import nside_of
-from skyfill.holes import distance_to_edge
-from skyfill.holes.windows import rising
 from skyfill.prior.beam import Beam
+from skyfill.prior.freespectrum import FreeSpectrum, without_floor
 from skyfill.prior.model import ARCMIN, LCDM, MOST, Prior, lcdm
 from skyfill.prior.patches import Patches
+from skyfill.prior.pseudospectrum import Pseudo
 from skyfill.prior.quality import Quality
 
-__all__ = ["FROM_MAP", "Pseudo", "assess", "fit"]
+__all__ = ["FROM_MAP", "assess", "fit"]
 
 Map = NDArray[np.float64]
 
@@ -39,29 +32,12 @@ _CALIBRATION = 0.03
 _ELSEWHERE = ({"fwhm": 4.0}, {"fwhm": 10.0}, {"fwhm": 2.0, "noise_uk_arcmin": 0.05})
 #: Misfit of impossible parameters: finite, because the optimiser takes differences.
 _IMPOSSIBLE = 1e30
-#: Widths of the window's soft edge, radians, or in pixels where these are wide: the first that
-#: leaves this share of what is observed.
-_EDGES = np.radians([1.0, 0.5, 0.25, 0.1])
-_EDGE_PIXELS = 2.7
-_LEFT = 0.5
-#: Multipoles that are fitted, over Nside, and at most: what a map's noise is known from.
-_REACH = 3.5
-_LAST = 2500
-#: A map whose fitted multipoles end below this many Nside resolves its beam.
-_RESOLVED = 1.5
-#: Logarithmic bins up to 2 Nside; beyond, a bin has Nside over this many multipoles.
-_BINS = 60
-_WIDE = 16
-#: Knots of a free spectrum: their distance in units of Nside, and of l where that is less.
-_KNOTS = 1 / 8
-_KNOTS_LOW = 0.4
-#: Last knot in units of Nside; beyond, the spectrum falls on as it did before.
-_KNOTS_TO = 3
 #: Second differences of the logarithm of a free spectrum: their rms, a priori.
 _BEND = 2.0
-#: An additional free part costs nothing below this share of the fitted spectrum. Above, it costs
-#: the square of its logarithm, in units of the next number, so that it is there only where needed.
+#: Share of the fitted spectrum below which an additional free part costs nothing.
 _FAINT = 1e-2
+#: Above, it costs the square of its logarithm in units of this, so that it is there only where
+#: needed.
 _SPARING = 2.0
 #: A free part is kept if it raises the probability of the misfit by this factor.
 _BETTER = 10.0
@@ -71,164 +47,6 @@ _TRIES = 300
 _STEPS = 60
 #: Smallest share of the sky in the apodised window that the pseudo-spectrum needs for the fit.
 _ENOUGH_SKY = 0.3
-#: A bin's own power is of multipoles up to this factor away.
-_NEAR = 1.3
-#: Multipoles of the window that matter where nothing is aliased.
-_SMOOTH = 1500
-
-
-@dataclass(frozen=True)
-class Pseudo:
-    """The binned pseudo-spectrum of a windowed map, and what the model expects of it.
-
-    Attributes
-    ----------
-    edges
-        ``(nbin + 1,)`` first multipole of each bin; the last one ends the last bin.
-    data
-        ``(nbin,)``, µK²: mean of Σ_m |ã_lm|² / (2l + 1) over a bin, with weights 2l + 1.
-    response
-        ``(nbin, lmax + 1)``: what a bin gets of the spectrum of the signal on the map.
-    white
-        What every bin gets of a white spectrum, ⟨w²⟩.
-    modes
-        ``(nbin,)``: degrees of freedom ν = (2l + 1) ⟨w²⟩² / ⟨w⁴⟩, summed over the bin.
-    freedom
-        ``(nbin,)``: those of them that count, see `trusting`.
-    sky
-        Share of the sky that the window keeps, ⟨w²⟩² / ⟨w⁴⟩.
-    """
-
-    edges: NDArray[np.int64]
-    data: Map
-    response: Map
-    white: float
-    modes: Map
-    freedom: Map
-    sky: float
-
-    @classmethod
-    def of(cls, values: Map, observed: NDArray[np.bool_], lmax: int, threads: int) -> Pseudo:
-        """Measure; the arguments are those of `fit`, with the largest multipole of the signal."""
-        nside = nside_of(values, "the map to fit")
-        window = _window(observed)
-        last = min(int(_REACH * nside), _LAST)
-        if last < _RESOLVED * nside:  # these pixels resolve all that is fitted: nothing is aliased
-            lmax = min(lmax, int(_REACH * nside) - last)
-        area = 4 * math.pi / values.size
-        clean = np.where(window > 0, values, 0.0) * window
-        pseudo = area**2 * harmonics.cl_of(harmonics.adjoint(clean, lmax=last, threads=threads))
-        aliased = last + lmax > _REACH * nside
-        lmax = lmax if aliased else min(lmax, last + _SMOOTH)
-        reach = last + lmax if aliased else min(last + lmax, _SMOOTH)
-        own = area**2 * harmonics.cl_of(harmonics.adjoint(window, lmax=reach, threads=threads))
-        edges = _edges(nside, last)
-        modes = 2.0 * np.arange(last + 1) + 1
-        count = np.add.reduceat(modes, edges[:-1])
-        square = window**2
-        mean_square = float(np.mean(square))
-        share = mean_square**2 / float(np.mean(square**2))
-        return cls(
-            edges,
-            np.add.reduceat(modes * pseudo, edges[:-1]) / count,
-            harmonics.coupling(own, edges, lmax=lmax),
-            mean_square,
-            count * share,
-            count * share,
-            share,
-        )
-
-    def expected(self, prior: Prior) -> Map:
-        """Give what a prior expects of every bin, ``(nbin,)``, µK²."""
-        lmax = self.response.shape[1] - 1
-        white = prior.noise_cl + prior.white_beyond(lmax)
-        return np.asarray(self.response @ prior.signal_cl(lmax) + self.white * white)
-
-    def misfit(self, expected: Map) -> Map:
-        """Give minus the logarithm of the likelihood of every bin, zero where it fits exactly."""
-        ratio = self.data / expected
-        return np.asarray(0.5 * self.freedom * (ratio - 1 - np.log(ratio)))
-
-    def parts(self, prior: Prior) -> dict[str, Map]:
-        """Give what the sky, the noise and the free part of a prior add to `expected`."""
-        lmax = self.response.shape[1] - 1
-        free = np.zeros(lmax + 1)
-        n = min(lmax + 1, prior.extra_cl.size)
-        free[:n] = prior.extra_cl[:n]
-        sky = self.response @ (prior.signal_cl(lmax) - free)
-        white = self.white * (prior.noise_cl + prior.white_beyond(lmax))
-        return {
-            "sky": sky,
-            "noise": np.full(sky.size, white),
-            "free part": np.asarray(self.response @ free),
-        }
-
-    def as_dict(self, prior: Prior) -> dict[str, list[float] | list[int]]:
-        """Give the bins in types that JSON has: ranges, power and expected power, µK², freedom."""
-        return {
-            "ell_min": self.edges[:-1].tolist(),
-            "ell_max": (self.edges[1:] - 1).tolist(),
-            "observed": (self.data / self.white).tolist(),
-            "expected": (self.expected(prior) / self.white).tolist(),
-            "freedom": self.freedom.tolist(),
-        }
-
-    def logs(self, power: Map, ell: NDArray[np.int64]) -> Map:
-        """Give the logarithm of the spectrum at some multipoles from the power of the bins."""
-        middle = np.sqrt(self.edges[:-1] * (self.edges[1:] - 1.0))
-        least = 1e-12 * float(self.data.max())
-        return np.interp(ell, middle, np.log(np.maximum(power, least) / self.white))
-
-    def cost(self, prior: Prior) -> float:
-        """Give minus the logarithm of the likelihood of a prior."""
-        return float(np.sum(self.misfit(self.expected(prior))))
-
-    def quality(self, prior: Prior, fitted: int, patches: Patches | None = None) -> Quality:
-        """Say how well a prior with so many fitted parameters describes bins and patches."""
-        found = Quality.of(self.data, self.expected(prior), self.freedom, self.edges, fitted)
-        known = float(np.sum(self.freedom) / np.sum(self.modes))
-        whitened = None if patches is None else patches.rms(prior)
-        return replace(found, whitened=whitened, known=known)
-
-    def trusting(self, prior: Prior) -> Pseudo:
-        """Count of a bin's freedom what is its own: power that leaked from afar is shared.
-
-        The window couples all multipoles a little. Where a beam has taken the sky's power, bins
-        hold little else than what the brightest ones leave there, all of them the same.
-        """
-        lmax = self.response.shape[1] - 1
-        signal = prior.signal_cl(lmax)
-        own = np.empty(self.data.size)
-        for number, row in enumerate(self.response):
-            low, high = self.edges[number] / _NEAR, self.edges[number + 1] * _NEAR
-            here = slice(int(low), int(high) + 1)
-            own[number] = row[here] @ signal[here]
-        white = self.white * (prior.noise_cl + prior.white_beyond(lmax))
-        freedom = self.modes * ((own + white) / self.expected(prior)) ** 2
-        return replace(self, freedom=freedom)
-
-
-def _window(observed: NDArray[np.bool_]) -> Map:
-    """Soften the edges as much as the mask allows."""
-    if observed.all():
-        return np.ones(observed.size)
-    distance = distance_to_edge(observed, of_observed=True)
-    pixel = math.sqrt(4 * math.pi / observed.size)
-    least = _LEFT * float(np.mean(observed))
-    window = observed.astype(np.float64)
-    for width in np.unique(np.maximum(_EDGES, _EDGE_PIXELS * pixel))[::-1]:
-        soft = window * rising(distance, float(width), "C1")
-        if np.mean(soft**2) >= least:
-            return soft
-    return window
-
-
-def _edges(nside: int, last: int) -> NDArray[np.int64]:
-    """Divide the multipoles from 2 to the last one into bins."""
-    turn = min(2 * nside, last)
-    fine = np.geomspace(2, turn + 1, _BINS).astype(np.int64)
-    wide = np.arange(turn + 1, last + 2, max(nside // _WIDE, 1))
-    return np.unique(np.concatenate([fine, wide]))
 
 
 def fit(
@@ -471,7 +289,7 @@ class _Search:
 
     def with_free_part(self, found: Prior, patches: Patches | None) -> Prior:
         """Add a free spectrum to a fitted prior, and fit all parameters jointly."""
-        free = _FreeSpectrum.of(found.nside, self.pseudo.response.shape[1] - 1)
+        free = FreeSpectrum.of(found.nside, self.pseudo.response.shape[1] - 1)
         total = found.signal_cl(free.lmax) + found.white_cl
         faint = np.log(_FAINT * np.maximum(total[free.knots], 1e-12 * total.max()))
 
@@ -486,7 +304,7 @@ class _Search:
         search = replace(self, pseudo=self.pseudo.trusting(prior))
         begin = np.log(np.maximum(prior.extra_cl[free.knots], 1e-30))
         prior = search._joint(prior, begin, model, faint)  # noqa: SLF001
-        prior = _without_floor(prior, "extra_cl", free, whitens="noise_uk_arcmin" in self.names)
+        prior = without_floor(prior, "extra_cl", free, whitens="noise_uk_arcmin" in self.names)
         prior = replace(prior, fitted=(*found.fitted, "extra_cl"))
         count = len(self.names) + free.knots.size
         return replace(prior, quality=search.pseudo.quality(prior, count, patches))
@@ -494,7 +312,7 @@ class _Search:
     def from_map(self, patches: Patches | None) -> Prior:
         """Fit the spectrum itself, as a free one, and the noise."""
         start, pseudo = self.start, self.pseudo
-        free = _FreeSpectrum.of(start.nside, start.cl.size - 1)
+        free = FreeSpectrum.of(start.nside, start.cl.size - 1)
         kept = np.maximum(start.transfer(free.lmax)[free.knots], 1e-4)
         white = 0.9 * float(pseudo.data.min()) if self.names else 0.0
         if self.names:
@@ -507,11 +325,11 @@ class _Search:
             return replace(whole, cl=free.at(knots))
 
         prior = self._joint(start, begin, model)
-        prior = _without_floor(prior, "cl", free, whitens=bool(self.names))
+        prior = without_floor(prior, "cl", free, whitens=bool(self.names))
         search = replace(self, pseudo=pseudo.trusting(prior))
         begin = np.log(np.maximum(prior.cl[free.knots], 1e-3 * prior.noise_cl / kept + 1e-300))
         prior = search._joint(prior, begin, model)  # noqa: SLF001
-        prior = _without_floor(prior, "cl", free, whitens=bool(self.names))
+        prior = without_floor(prior, "cl", free, whitens=bool(self.names))
         count = len(self.names) + free.knots.size
         return replace(prior, quality=search.pseudo.quality(prior, count, patches))
 
@@ -545,64 +363,3 @@ class _Search:
         first = np.clip(np.concatenate([first, begin]), low + 1e-6, high - 1e-6)
         best = optimize.least_squares(rest, first, bounds=(low, high), max_nfev=_STEPS)
         return model(best.x[:count], best.x[count:])
-
-
-def _without_floor(prior: Prior, name: str, free: _FreeSpectrum, *, whitens: bool) -> Prior:
-    """Count as noise what is white in a free spectrum; the solvers know it as such."""
-    if not whitens:
-        return prior
-    power = getattr(prior, name)
-    last = int(free.knots[-1]) + 1
-    kept = prior.transfer(free.lmax) if name == "cl" else np.ones(free.lmax + 1)
-    floor = float(np.min((power * kept)[2:last]))
-    rest = np.maximum(power - floor / np.maximum(kept, 1e-300), 0.0)
-    rest[:2] = 0.0
-    # The pixels keep their variance.
-    modes = 2 * np.arange(free.lmax + 1) + 1
-    white = prior.noise_cl + float(modes @ ((power - rest) * kept)) / (12 * prior.nside**2)
-    return replace(prior, noise_uk_arcmin=math.sqrt(white) / ARCMIN, **{name: rest})
-
-
-@dataclass(frozen=True)
-class _FreeSpectrum:
-    """A smooth positive spectrum: the exponential of a cubic spline through knots.
-
-    Attributes
-    ----------
-    knots
-        ``(nknot,)``, multipoles; ever farther apart, until their distance is Nside/8.
-    spline
-        ``(last - 1, nknot)``: from the knots to the multipoles from 2 to the last knot.
-    lmax
-        Last multipole of the spectrum.
-    """
-
-    knots: NDArray[np.int64]
-    spline: Map
-    lmax: int
-
-    @classmethod
-    def of(cls, nside: int, lmax: int) -> _FreeSpectrum:
-        """Choose the knots of a spectrum up to a multipole."""
-        last = min(_KNOTS_TO * nside, lmax)
-        chosen, wide = [2], max(nside * _KNOTS, 4.0)
-        while chosen[-1] < last:
-            chosen.append(chosen[-1] + max(int(min(_KNOTS_LOW * chosen[-1], wide)), 1))
-        chosen[-1] = last
-        knots = np.array(chosen)
-        # Evenly spaced in the spline's own coordinate: steps of it are steps of the prior.
-        place = np.interp(np.arange(2, last + 1), knots, np.arange(knots.size))
-        spline = interpolate.make_interp_spline(np.arange(knots.size), np.eye(knots.size))
-        return cls(knots, np.asarray(spline(place)), lmax)
-
-    def at(self, logs: Map) -> Map:
-        """Give the spectrum whose logarithm has these values at the knots, ``(lmax + 1,)``."""
-        last = int(self.knots[-1])
-        power = np.zeros(self.lmax + 1)
-        inner = np.clip(self.spline @ logs, -80, 80)
-        power[2 : last + 1] = np.exp(inner)
-        if last < self.lmax:
-            slope = min((logs[-1] - logs[-2]) / (last - int(self.knots[-2])), 0.0)
-            beyond = np.arange(1, self.lmax - last + 1)
-            power[last + 1 :] = np.exp(np.clip(inner[-1] + slope * beyond, -80, 80))
-        return power
