@@ -25,6 +25,7 @@ from skyfill.prior.plausibility import (
     judge,
     wrong_order,
 )
+from skyfill.prior.polarfitting import PolarPseudo, assess_polarization, fit_polarization
 from skyfill.prior.polarized import PolarizedPrior, draw_polarization
 from skyfill.prior.pseudospectrum import Pseudo
 from skyfill.prior.quality import Quality
@@ -52,6 +53,7 @@ __all__ = [
     "NoiseEstimate",
     "Patches",
     "Plausibility",
+    "PolarPseudo",
     "PolarizedPrior",
     "Prior",
     "Pseudo",
@@ -61,6 +63,7 @@ __all__ = [
     "UnlikelyPriorError",
     "as_given",
     "assess",
+    "assess_polarization",
     "draw",
     "draw_fit",
     "draw_polarization",
@@ -69,6 +72,7 @@ __all__ = [
     "estimate_noise",
     "examine",
     "fit",
+    "fit_polarization",
     "for_map",
     "gaussian_beam",
     "judge",

@@ -20,15 +20,7 @@ from skyfill import harmonics
 from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.prior.model import ARCMIN, MOST
 from skyfill.prior.polarized import PolarizedPrior
-from skyfill.prior.pseudospectrum import (
-    LAST,
-    NEAR,
-    REACH,
-    RESOLVED,
-    SMOOTH,
-    bin_edges_of,
-    window_of,
-)
+from skyfill.prior.pseudospectrum import Windowed
 from skyfill.prior.quality import Quality
 
 __all__ = ["PolarPseudo", "assess_polarization", "fit_polarization"]
@@ -37,10 +29,14 @@ Map = NDArray[np.float64]
 
 #: Prior uncertainty of the calibration of the power of P: that of T's, and polarization efficiency.
 _CALIBRATION = 0.03
-#: Degrees of freedom, of all bins together, that a fit needs: its noise is then known to 1%.
-_ENOUGH = 2e4
-#: Smallest and largest noise that are tried, in units of that which gives all the power.
-_LEAST = 1e-4
+#: Degrees of freedom, of all bins together, that a fit needs: its noise is then known to 3%.
+_ENOUGH = 500
+#: Smallest power of the noise that is tried, in units of all the power of the last bins.
+_LEAST = 1e-8
+#: Largest power of the noise that is tried, in the same units.
+_MOST = 4.0
+#: Starting points of the descent, in the same units.
+_STARTS = (0.9, 0.1, 1e-3)
 #: The calibrations that are tried, logarithm of the power.
 _WIDEST = 0.5
 
@@ -51,84 +47,71 @@ class PolarPseudo:
 
     Attributes
     ----------
-    edges
-        ``(nbin + 1,)`` first multipole of each bin; the last one ends the last bin.
+    windowed
+        The window, and its bins.
     data
         ``(2, nbin)``, µK²: mean of Σ_m |ã_lm|² / (2l + 1) over a bin, of E and of B.
     plus, minus
         ``(nbin, lmax + 1)``: responses to EE + BB and to EE - BB, see `harmonics.coupling_pol`.
-    white
-        What every bin gets of a white spectrum, ⟨w²⟩.
-    modes
-        ``(nbin,)``: degrees of freedom of E, and of B.
     """
 
-    edges: NDArray[np.int64]
+    windowed: Windowed
     data: Map
     plus: Map
     minus: Map
-    white: float
-    modes: Map
 
     @classmethod
     def of(
         cls, values: Map, observed: NDArray[np.bool_], lmax: int, *, threads: int = 0
     ) -> PolarPseudo:
         """Measure Q and U, ``(2, npix)``, with the largest multipole of their signal."""
-        npix = observed.size
-        nside = math.isqrt(npix // 12)
-        window = window_of(observed)
-        last = min(int(REACH * nside), LAST)
-        if last < RESOLVED * nside:
-            lmax = min(lmax, int(REACH * nside) - last)
-        area = 4 * math.pi / npix
-        clean = np.zeros((3, npix))
-        for mine, given in zip(clean[1:], values, strict=True):
-            np.multiply(given, window, out=mine, where=window > 0)
-        alm = harmonics.adjoint(clean, lmax=last, threads=threads)
-        edges = bin_edges_of(nside, last)
-        modes = 2.0 * np.arange(last + 1) + 1
-        count = np.add.reduceat(modes, edges[:-1])
-        data = [
-            np.add.reduceat(modes * area**2 * harmonics.cl_of(each), edges[:-1]) / count
-            for each in alm[1:]
-        ]
-        aliased = last + lmax > REACH * nside
-        lmax = lmax if aliased else min(lmax, last + SMOOTH)
-        reach = last + lmax if aliased else min(last + lmax, SMOOTH)
-        own = area**2 * harmonics.cl_of(harmonics.adjoint(window, lmax=reach, threads=threads))
-        plus, minus = harmonics.coupling_pol(own, edges, lmax=lmax)
-        square = window**2
-        mean_square = float(np.mean(square))
-        share = mean_square**2 / float(np.mean(square**2))
-        return cls(edges, np.array(data), plus, minus, mean_square, count * share)
+        nside = math.isqrt(observed.size // 12)
+        windowed = Windowed.of(observed, nside, lmax, threads)
+        window = windowed.window
+        clean = np.where(window > 0, values, 0.0) * window
+
+        def part(rows: slice) -> Map:
+            return np.asarray(clean[:, rows])
+
+        alm = harmonics.adjoint_of(part, nside, lmax=windowed.last, spin=2, threads=threads)
+        data = np.array([windowed.binned(each) for each in alm])
+        plus, minus = harmonics.coupling_pol(windowed.cl, windowed.edges, lmax=windowed.lmax)
+        return cls(windowed, data, plus, minus)
+
+    @property
+    def modes(self) -> Map:
+        """``(nbin,)``: degrees of freedom of EE, and of BB."""
+        return self.windowed.modes * self.windowed.share
 
     def expected(self, prior: PolarizedPrior) -> Map:
         """Give what a prior expects of EE and of BB, ``(2, nbin)``, µK²."""
-        ee, bb, beyond = self._signal(prior)
-        total, apart = self.plus @ (ee + bb), self.minus @ (ee - bb)
-        white = self.white * (prior.noise_pol_cl + beyond)
-        return np.array([(total + apart) / 2 + white, (total - apart) / 2 + white])
+        signal, _, beyond = self._signal(prior)
+        return signal + self.windowed.white * (prior.noise_pol_cl + beyond)
 
     def _signal(self, prior: PolarizedPrior) -> tuple[Map, Map, float]:
-        """Give EE and BB of the map to ``lmax``, and what is beyond as a white spectrum."""
+        """Give the signal's part of EE and BB, ``(2, nbin)``, that which is a bin's own, and white.
+
+        The white part is the spectrum of the signal beyond ``lmax``.
+        """
         size = self.plus.shape[1]
         ee, bb = (np.pad(cl[:size], (0, max(size - cl.size, 0))) for cl in prior.map_cl)
-        return ee, bb, prior.white_beyond_pol(size - 1)
+        total, apart = self.plus @ (ee + bb), self.minus @ (ee - bb)
+        own = np.empty_like(self.data)
+        for at, (plus, minus) in enumerate(zip(self.plus, self.minus, strict=True)):
+            here = self.windowed.near(at)
+            both = (plus[here] + minus[here]) / 2
+            own[:, at] = both @ ee[here], both @ bb[here]
+        signal = np.array([(total + apart) / 2, (total - apart) / 2])
+        return signal, own, prior.white_beyond_pol(size - 1)
 
     def freedom(self, prior: PolarizedPrior) -> Map:
         """Give the degrees of freedom of EE and of BB, ``(2, nbin)``: those of a bin's own power.
 
         Power that came from afar, or from E to B, is shared by many bins.
         """
-        ee, bb, beyond = self._signal(prior)
-        own = np.empty_like(self.data)
-        for at, (plus, minus) in enumerate(zip(self.plus, self.minus, strict=True)):
-            here = slice(int(self.edges[at] / NEAR), int(self.edges[at + 1] * NEAR) + 1)
-            both = (plus[here] + minus[here]) / 2
-            own[:, at] = both @ ee[here], both @ bb[here]
-        white = self.white * (prior.noise_pol_cl + beyond)
-        return np.asarray(self.modes * ((own + white) / self.expected(prior)) ** 2)
+        signal, own, beyond = self._signal(prior)
+        white = self.windowed.white * (prior.noise_pol_cl + beyond)
+        return np.asarray(self.modes * ((own + white) / (signal + white)) ** 2)
 
     def quality(self, prior: PolarizedPrior) -> dict[str, Quality]:
         """Say how well a prior describes the bins, for EE and BB."""
@@ -136,7 +119,7 @@ class PolarPseudo:
         fitted = int(bool(prior.fitted_pol))  # two parameters, of two spectra
         known = float(freedom.sum() / (2 * self.modes.sum()))
         return {
-            name: replace(Quality.of(data, mean, count, self.edges, fitted), known=max(known, 0.5))
+            name: replace(Quality.of(data, mean, count, self.windowed.edges, fitted), known=max(known, 0.5))
             for name, data, mean, count in zip(
                 ("EE", "BB"), self.data, expected, freedom, strict=True
             )
@@ -144,12 +127,12 @@ class PolarPseudo:
 
     def as_dict(self, prior: PolarizedPrior) -> dict[str, list[float] | list[int]]:
         """Give the bins in types that JSON has: ranges, power and expected power, µK²."""
-        expected = self.expected(prior) / self.white
+        expected = self.expected(prior) / self.windowed.white
         out: dict[str, list[float] | list[int]] = {
-            "ell_min": self.edges[:-1].tolist(),
-            "ell_max": (self.edges[1:] - 1).tolist(),
+            "ell_min": self.windowed.edges[:-1].tolist(),
+            "ell_max": (self.windowed.edges[1:] - 1).tolist(),
         }
-        for name, data, mean in zip(("ee", "bb"), self.data / self.white, expected, strict=True):
+        for name, data, mean in zip(("ee", "bb"), self.data / self.windowed.white, expected, strict=True):
             out |= {name: data.tolist(), f"{name}_expected": mean.tolist()}
         return out
 
@@ -165,36 +148,40 @@ class PolarPseudo:
         freedom that the variances of EE and BB leave it.
         """
         data = self.data.sum(axis=0)
-        most = math.sqrt(float(np.max(self.data[:, -3:])) / self.white) / ARCMIN
-        of_t = prior.temperature.calibration
-
-        def model(parameters: Map) -> PolarizedPrior:
-            noise, power = np.exp(parameters).tolist()
-            return replace(
-                prior,
-                noise_pol_uk_arcmin=noise,
-                calibration_pol=of_t * power,
-                fitted_pol=("noise_pol_uk_arcmin", "calibration_pol"),
-            )
+        signal, own, beyond = self._signal(prior)
+        # The noise that gives all the power of the last bins.
+        most = float(np.max(self.data[:, -3:])) / self.windowed.white
 
         def cost(parameters: Map) -> float:
-            trial = model(parameters)
-            parts, own = self.expected(trial), self.freedom(trial)
+            white, power = np.exp(parameters)
+            more = self.windowed.white * (most * white + power * beyond)
+            parts = power * signal + more
+            freedom = self.modes * ((power * own + more) / parts) ** 2
             mean = parts.sum(axis=0)
-            freedom = mean**2 / np.sum(parts**2 / own, axis=0)
+            count = mean**2 / np.sum(parts**2 / freedom, axis=0)
             ratio = data / mean
             known = 0.5 * (parameters[1] / _CALIBRATION) ** 2
-            return known + float(np.sum(0.5 * freedom * (ratio - 1 - np.log(ratio))))
+            return known + float(np.sum(0.5 * count * (ratio - 1 - np.log(ratio))))
 
-        bounds = [(math.log(_LEAST * most), math.log(2 * most)), (-_WIDEST, _WIDEST)]
-        starts = [np.array([math.log(share * most), 0.0]) for share in (0.9, 0.3, 0.03)]
+        bounds = [(math.log(_LEAST), math.log(_MOST)), (-_WIDEST, _WIDEST)]
         options = {"xatol": 1e-4, "fatol": 1e-3}
         found = [
-            optimize.minimize(cost, start, method="Nelder-Mead", bounds=bounds, options=options)
-            for start in starts
+            optimize.minimize(
+                cost,
+                np.array([math.log(start), 0.0]),
+                method="Nelder-Mead",
+                bounds=bounds,
+                options=options,
+            )
+            for start in _STARTS
         ]
-        best = min(found, key=lambda each: float(each.fun))
-        return model(np.asarray(best.x))
+        white, power = np.exp(min(found, key=lambda each: float(each.fun)).x).tolist()
+        return replace(
+            prior,
+            noise_pol_uk_arcmin=math.sqrt(most * white) / ARCMIN,
+            calibration_pol=prior.calibration_of_pol * power,
+            fitted_pol=("noise_pol_uk_arcmin", "calibration_pol"),
+        )
 
 
 def fit_polarization(

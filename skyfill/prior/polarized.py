@@ -180,6 +180,11 @@ class PolarizedPrior:
         ee, bb = (np.pad(cl, (0, lmax + 1 - cl.size)) * kept for cl in (self.ee, self.bb))
         return ee, bb
 
+    @property
+    def map_cl(self) -> tuple[Map, Map]:
+        """EE and BB of the signal on the map, µK², to the end of their spectra."""
+        return self._polar
+
     @cached_property
     def lmax_pol(self) -> int:
         """Largest multipole with relevant signal in Q and U, at most 4.5 Nside."""
@@ -214,9 +219,13 @@ class PolarizedPrior:
     @property
     def aliased_pol_cl(self) -> float:
         """Spectrum of the signal of Q (or U) beyond `lmax_pol`, as white noise, µK²."""
+        return self.white_beyond_pol(self.lmax_pol)
+
+    def white_beyond_pol(self, lmax: int) -> float:
+        """Give the spectrum of white noise with the variance of Q (or U) beyond ``lmax``, µK²."""
         ee, bb = self._polar
-        beyond = (ee + bb)[self.lmax_pol + 1 :]
-        modes = 2 * np.arange(self.lmax_pol + 1, self.lmax_pol + 1 + beyond.size) + 1
+        beyond = (ee + bb)[lmax + 1 :]
+        modes = 2 * np.arange(lmax + 1, lmax + 1 + beyond.size) + 1
         return float(modes @ beyond) / (24 * self.temperature.nside**2)
 
     @property
