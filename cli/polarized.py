@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,6 @@ __all__ = ["add_stokes", "of_one_column", "run"]
 
 #: Options that a fill of polarization does not have, with the value that means not given.
 _OTHERS: dict[str, Any] = {
-    "field": 0,
     "nside": None,
     "polish": None,
     "holes": None,
@@ -34,7 +34,6 @@ _OTHERS: dict[str, Any] = {
     "std_draws": None,
     "report": None,
     "save_prior": None,
-    "cl": None,
     "prior": None,
     "cache": None,
     "memory_limit": None,
@@ -50,19 +49,29 @@ def add_stokes(parser: argparse.ArgumentParser) -> None:
         "--stokes",
         choices=("TQU", "T", "QU"),
         help="fill T, Q and U of the file together, or one of T and QU, with --method gaussian; "
-        "their columns are found by name (default: the column of --field alone)",
+        "their columns are found by name, or named by --field T,Q,U (default: the column of --field"
+        " alone)",
     )
     group.add_argument(
         "--mask-pol",
         type=Path,
         metavar="FILE",
-        help="mask of Q and U, 1 = observed (default: MASK)",
+        help="mask of Q and U, 1 = observed (default: MASK; its column PMASK, if it has TMASK and "
+        "PMASK)",
     )
     group.add_argument(
         "--noise-pol-uk-arcmin",
         type=options.amount,
         metavar="RMS",
-        help="white noise of Q, and of U, in µK·arcmin (default: √2 times that of T)",
+        help="white noise of Q, and of U, in µK·arcmin (default: fitted to the observed Q and U; "
+        "where that cannot be, √2 times that of T)",
+    )
+    group.add_argument(
+        "--r",
+        type=options.amount,
+        metavar="R",
+        help="tensor-to-scalar ratio at k = 0.05 / Mpc: add tensor modes to the spectra of T and P "
+        "(default: 0)",
     )
     group.add_argument(
         "--polcconv",
@@ -73,7 +82,7 @@ def add_stokes(parser: argparse.ArgumentParser) -> None:
 
 def of_one_column(args: argparse.Namespace) -> argparse.Namespace:
     """Give the options that fill one column; refuse those of polarization."""
-    for name in ("mask_pol", "noise_pol_uk_arcmin", "polcconv"):
+    for name in ("mask_pol", "noise_pol_uk_arcmin", "polcconv", "r"):
         if vars(args)[name] is not None:
             flag = f"--{name.replace('_', '-')}"
             raise ValueError(f"{flag} is an option of polarization; pass --stokes TQU or QU too")
@@ -82,7 +91,9 @@ def of_one_column(args: argparse.Namespace) -> argparse.Namespace:
     if args.field != 0:
         raise ValueError("--stokes T and --field both name a column; drop one of them")
     (name,) = skyfill.maps.stokes_columns(args.map, args.stokes, hdu=args.hdu)
-    return argparse.Namespace(**vars(args) | {"field": name})
+    both = _both_masks(args)
+    mask = args.mask_field if both is None else both[0]
+    return argparse.Namespace(**vars(args) | {"field": name, "mask_field": mask})
 
 
 def _refuse(args: argparse.Namespace, outputs: list[Path]) -> None:
@@ -95,10 +106,42 @@ def _refuse(args: argparse.Namespace, outputs: list[Path]) -> None:
         if vars(args)[name] != nothing:
             flag = f"--{name.replace('_', '-')}"
             raise ValueError(f"--stokes {args.stokes} does not take {flag}; drop it")
+    if theory.fits_cl(args):
+        raise ValueError(
+            "--cl map fits a spectrum of T, and EE, BB and TE are not known then; drop it, or pass"
+            " --cl FILE with four spectra"
+        )
     filling.refuse(args)
     filling.refuse_same_files(args, outputs)
     if args.mask_pol is not None and args.mask_pol.resolve() in {x.resolve() for x in outputs}:
         raise ValueError(f"--output {args.mask_pol} is also an input; give another name")
+
+
+def _both_masks(args: argparse.Namespace) -> tuple[str, str] | None:
+    """Name the masks of T and of P that one file holds; None if that is not asked for."""
+    if args.mask_pol is not None or args.mask_field != 0:
+        return None
+    return skyfill.maps.mask_columns(args.mask)
+
+
+def _masks(
+    args: argparse.Namespace, like: skyfill.SkyMap
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None, str]:
+    """Read the masks of T and of P, and say where they are if one file holds both."""
+    both = _both_masks(args)
+    if both is not None:
+        t, p = (
+            reading.mask_of(
+                argparse.Namespace(**vars(args) | {"mask_field": name}), args.mask, like=like
+            )
+            for name in both
+        )
+        return t, p, f", masks {both[0]} and {both[1]} of {args.mask.name}"
+    observed = reading.mask_of(args, args.mask, like=like)
+    if args.mask_pol is None:
+        return observed, None, ""
+    with wording.naming(field="--mask-field"):
+        return observed, reading.mask_of(args, args.mask_pol, like=like), ""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -110,33 +153,23 @@ def run(args: argparse.Namespace) -> int:
         skyfill.check_writable(path, overwrite=args.overwrite, kind="map")
     with progress(quiet=args.quiet) as listener:
         listener.stage("read")
-        sky = skyfill.maps.read_stokes(
-            args.map,
-            args.stokes,
-            polcconv=args.polcconv,
-            unit=args.unit,
-            hdu=args.hdu,
-            missing=args.missing,
-            frame=args.frame,
-            like=args.mask,
-        )
+        with wording.naming(columns="--field"):
+            sky = _sky(args)
         first = sky.skies[0]
-        observed = reading.mask_of(args, args.mask, like=first)
-        observed_pol = None
-        if args.mask_pol is not None:
-            with wording.naming(field="--mask-field"):
-                observed_pol = reading.mask_of(args, args.mask_pol, like=first)
+        spectra = theory.sky_spectra(args)
+        observed, observed_pol, masks = _masks(args, first)
         said = "assumed, the file does not say" if sky.assumed else "given"
         listener.done(
             f"nside {first.nside}, {', '.join(each.column for each in sky.skies)}, {first.unit},"
-            f" {sky.polcconv} ({said})"
+            f" {sky.polcconv} ({said}){masks}"
         )
         try:
             fitter = skyfill.inpaint.PolarizedInpainter(
                 sky.values,
                 observed,
                 observed_pol=observed_pol,
-                prior=theory.given(args),
+                prior=_given(args, spectra),
+                spectra=spectra,
                 noise_pol_uk_arcmin=args.noise_pol_uk_arcmin,
                 trust_prior=args.trust_prior,
                 fill=args.fill,
@@ -170,6 +203,30 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _sky(args: argparse.Namespace) -> skyfill.maps.StokesMap:
+    """Read the columns of --stokes."""
+    columns = None if args.field == 0 else [options.field(x) for x in str(args.field).split(",")]
+    return skyfill.maps.read_stokes(
+        args.map,
+        args.stokes,
+        columns=columns,
+        polcconv=args.polcconv,
+        unit=args.unit,
+        hdu=args.hdu,
+        missing=args.missing,
+        frame=args.frame,
+        like=args.mask,
+    )
+
+
+def _given(
+    args: argparse.Namespace, spectra: skyfill.prior.SkySpectra | None
+) -> skyfill.prior.Given:
+    """Collect the given values of T, without a spectrum that is one of four."""
+    given = theory.given(args)
+    return given if spectra is None else replace(given, cl=None)
+
+
 def _fills(
     args: argparse.Namespace, fitter: skyfill.inpaint.PolarizedInpainter
 ) -> Iterator[tuple[str, list[NDArray[np.float64]]]]:
@@ -199,7 +256,14 @@ def _cards(
         float(f"{fitter.prior.noise_pol:.6g}"),
         "[uK arcmin] white noise of Q, of U",
     )
-    cards["SFBB"] = ("lensing", "BB of the prior, which the holes share")
+    of_p = fitter.prior
+    power = "fitted" if of_p.fitted_pol else "as T"
+    cards["SFORIGP"] = (f"noise={of_p.origin_noise_pol} power={power}", "origin, of Q and U")
+    cards["SFCALIBP"] = (round(of_p.calibration_of_pol, 5), "factor of the power of EE and BB")
+    cards["SFBB"] = (of_p.bb_source, "BB of the prior, which the holes share")
+    for name, found in fitter.quality_pol.items():
+        cards[f"SFCHI2{name}"] = (round(found.chi2, 1), f"misfit of {name} of the observed sky")
+        cards[f"SFDOF{name}"] = (found.freedom, "its degrees of freedom")
     if fitter.plausibility is not None:
         cards["SFCHECK"] = (fitter.plausibility.verdict, "does the prior fit the observed T?")
     cards["SFPOWERP"] = (round(fitter.power_pol, 4), "power of the observed Q, U over the prior's")
@@ -229,11 +293,7 @@ def _lines(
 ) -> list[str]:
     """Summarise the run in lines of text."""
     lines = theory.lines(args, fitter.prior.temperature)
-    lines.append(
-        f"         Q and U: noise {fitter.prior.noise_pol:.1f} uK.arcmin"
-        f" ({'given' if args.noise_pol_uk_arcmin is not None else '√2 times that of T'}), EE, BB"
-        " and TE of the same theory, lensed, r = 0"
-    )
+    lines += _lines_of_pol(args, fitter)
     if fitter.plausibility is not None:
         lines.append(f"check    T {fitter.plausibility.verdict}: {fitter.plausibility}")
     lines.append(f"check    P has {fitter.power_pol:.3f} times the power of its prior")
@@ -245,6 +305,28 @@ def _lines(
         lines.append(f"filled   {letter}: {hole.mean():.2%} of the sky, {int(hole.sum())} pixels")
     lines.append("note     BB in the holes is the prior's: measure r on the observed sky")
     return [*lines, *[f"output   {path}" for path in outputs]]
+
+
+def _lines_of_pol(
+    args: argparse.Namespace, fitter: skyfill.inpaint.PolarizedInpainter
+) -> list[str]:
+    """Describe the prior of Q and U in lines of text."""
+    prior = fitter.prior
+    origin = prior.origin_noise_pol
+    noise = "assumed: √2 times that of T" if origin == "assumed" else origin
+    power = "fitted" if prior.fitted_pol else "as T"
+    lines = [
+        "         Q and U: "
+        f"noise {prior.noise_pol:.1f} uK.arcmin ({noise}), power x"
+        f" {prior.calibration_of_pol:.3f} ({power}), BB {prior.bb_source}"
+    ]
+    spectra = theory.sky_spectra(args)
+    if spectra is not None:
+        told = theory.lines(args, prior.temperature)
+        named = [f"         {args.cl.name}: {wording.as_options(x)}" for x in spectra.said]
+        lines += [line for line in named if line not in told]
+    lines += [f"fit      {name} {found}" for name, found in fitter.quality_pol.items()]
+    return lines
 
 
 def _summary(
@@ -267,5 +349,12 @@ def _summary(
         },
         "prior": theory.as_json(args, fitter.prior.temperature),
         "noise_pol_uk_arcmin": fitter.prior.noise_pol,
+        "prior_pol": {
+            "noise_uk_arcmin": fitter.prior.noise_pol,
+            "noise_origin": fitter.prior.origin_noise_pol,
+            "calibration": fitter.prior.calibration_of_pol,
+            "bb": fitter.prior.bb_source,
+            "quality": {name: each.as_dict() for name, each in fitter.quality_pol.items()},
+        },
         "seconds": round(seconds, 2),
     } | {key.lower(): value for key, (value, _) in cards.items()}

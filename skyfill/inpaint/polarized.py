@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,9 +27,13 @@ from skyfill.prior import (
     Plausibility,
     PolarizedPrior,
     Prior,
+    Quality,
+    SkySpectra,
     UnlikelyPriorError,
     as_given,
+    assess_polarization,
     draw_polarization,
+    fit_polarization,
     judge,
 )
 from skyfill.prior.dipole import Dipole
@@ -62,10 +67,14 @@ class PolarizedInpainter:
         ``(npix,)``, RING: the mask of Q and U; ``observed`` if None.
     prior
         A `PolarizedPrior`; or the prior of T, whole or partly given, to which EE, BB and TE of
-        ΛCDM and the noise of P are added. Missing numbers are fitted to T; without T all are
-        needed.
+        ΛCDM, or of ``spectra``, and the noise of P are added. Missing numbers are fitted to T;
+        without T the beam is needed.
+    spectra
+        TT, EE, BB and TE of the sky; of ΛCDM, lensed and without tensor modes, if None.
     noise_pol_uk_arcmin
-        White noise of Q, and of U, µK·arcmin; √2 times that of T if None.
+        White noise of Q, and of U, µK·arcmin. If None, it is fitted to the observed Q and U with
+        their calibration; where too little is observed, or nothing is to be fitted, it is √2 times
+        that of T.
     trust_prior
         Whether to fill, with a warning, if the observed sky contradicts the prior.
     fill
@@ -95,6 +104,8 @@ class PolarizedInpainter:
         How the observed T compares with the prior; None without T.
     power_pol
         Power of the observed Q and U over that of the prior.
+    quality_pol
+        How well the prior describes EE and BB of the observed sky, by name.
     certificates
         Accuracy of the last fill, of ``T`` and of ``P``.
     converged
@@ -115,6 +126,7 @@ class PolarizedInpainter:
         *,
         observed_pol: ArrayLike | None = None,
         prior: PolarizedPrior | Prior | Given | None = None,
+        spectra: SkySpectra | None = None,
         noise_pol_uk_arcmin: float | None = None,
         trust_prior: bool = False,
         fill: str = "data",
@@ -152,7 +164,8 @@ class PolarizedInpainter:
         if self._has_t:
             self._dipole = Dipole(self._seen[0], threads=threads)
             self._low = self._dipole.of(self._skies[0])
-        self.prior = self._prior_of(prior, noise_pol_uk_arcmin)
+        self.prior = self._prior_of(prior, noise_pol_uk_arcmin, spectra)
+        self.quality_pol = self._quality_pol()
         self.plausibility = self._judge(trust_prior=trust_prior)
         self.power_pol = self._judge_pol(trust_prior=trust_prior)
         cl = self.prior.signal_cl()
@@ -199,9 +212,12 @@ class PolarizedInpainter:
         return seen
 
     def _prior_of(
-        self, prior: PolarizedPrior | Prior | Given | None, noise: float | None
+        self,
+        prior: PolarizedPrior | Prior | Given | None,
+        noise: float | None,
+        spectra: SkySpectra | None,
     ) -> PolarizedPrior:
-        """Complete the prior: of T by a fit, of P by ΛCDM."""
+        """Complete the prior: of T by a fit, of P by the spectra that belong to T's and a fit."""
         nside = nside_of(self._seen[0], "observed")
         if isinstance(prior, PolarizedPrior):
             if prior.temperature.nside != nside:
@@ -210,18 +226,48 @@ class PolarizedInpainter:
                 )
             return prior
         given = as_given(prior)
+        if spectra is not None:
+            if given.cl is not None or given.base is not None:
+                raise ValueError("`prior` and `spectra` both give the spectrum of T; drop one")
+            given = replace(given, cl=spectra.tt, theory=spectra.theory)
+        noiseless = not self._has_t and given.base is None and given.noise_uk_arcmin is None
+        if noiseless:
+            given = replace(given, noise_uk_arcmin=0.0)  # of T, which is not there
         known = given.complete(nside)
         if known is None and not self._has_t:
-            raise ValueError(
-                "Q and U alone: the beam and the noise cannot be fitted; give `fwhm` or `beam`, and"
-                " `noise_uk_arcmin` of T with `noise_pol_uk_arcmin`"
-            )
+            raise ValueError("Q and U alone: the beam cannot be fitted; give `fwhm` or `beam`")
         if known is None:
             refuse_flat(self._skies[0], self._seen[0])
             self._progress.stage("prior")
             known = given.fitted_to(self._bare(), self._seen[0], threads=self._options[4])
             self._progress.done("fitted to T")
-        return PolarizedPrior.of(known, noise)
+        found = PolarizedPrior.of(known, noise, spectra=spectra)
+        if noise is None and given.fit:
+            self._progress.stage("prior of P")
+            skies = np.array(self._skies[-2:])
+            fitted = fit_polarization(skies, self._seen[-1], found, threads=self._options[4])
+            self._progress.done("not fitted" if fitted is None else "fitted to Q and U")
+            found = found if fitted is None else fitted
+        if noiseless and noise is None and not found.fitted_pol:
+            raise ValueError(
+                "the noise of Q and U is not known, and it is not fitted; give"
+                " `noise_pol_uk_arcmin`"
+            )
+        return found
+
+    def _quality_pol(self) -> dict[str, Quality]:
+        """Compare EE and BB of the observed sky with the prior; warn if it is far off."""
+        found = dict(self.prior.quality_pol)
+        if not found:
+            skies, threads = np.array(self._skies[-2:]), self._options[4]
+            _, found = assess_polarization(skies, self._seen[-1], self.prior, threads=threads)
+        for name, quality in found.items():
+            if quality.verdict == "bad":
+                warnings.warn(
+                    f"the prior of P does not describe {name} of the observed sky: {quality}",
+                    stacklevel=4,
+                )
+        return found
 
     def _bare(self) -> Map:
         """Return T without its fitted monopole and dipole, 0 where missing."""

@@ -87,5 +87,6 @@ __all__ = [
     "recorded_prior",
     "save_fit",
     "save_prior",
+    "tensor_spectra",
     "wrong_order",
 ]

@@ -119,7 +119,9 @@ class PolarPseudo:
         fitted = int(bool(prior.fitted_pol))  # two parameters, of two spectra
         known = float(freedom.sum() / (2 * self.modes.sum()))
         return {
-            name: replace(Quality.of(data, mean, count, self.windowed.edges, fitted), known=max(known, 0.5))
+            name: replace(
+                Quality.of(data, mean, count, self.windowed.edges, fitted), known=max(known, 0.5)
+            )
             for name, data, mean, count in zip(
                 ("EE", "BB"), self.data, expected, freedom, strict=True
             )
@@ -132,7 +134,9 @@ class PolarPseudo:
             "ell_min": self.windowed.edges[:-1].tolist(),
             "ell_max": (self.windowed.edges[1:] - 1).tolist(),
         }
-        for name, data, mean in zip(("ee", "bb"), self.data / self.windowed.white, expected, strict=True):
+        for name, data, mean in zip(
+            ("ee", "bb"), self.data / self.windowed.white, expected, strict=True
+        ):
             out |= {name: data.tolist(), f"{name}_expected": mean.tolist()}
         return out
 

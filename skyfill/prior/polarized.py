@@ -27,8 +27,8 @@ Map = NDArray[np.float64]
 
 #: Largest share of the signal's variance that may be lost beyond the largest multipole.
 _LOST = 1e-5
-#: The pixel window of P is that of T times 1 less this over Nside²: Q and U of a pixel's points have
-#: different axes. Measured from averages of E-only skies at Nside 8, 16 and 32.
+#: The pixel window of P is that of T times 1 less this over Nside²: the points of a pixel have
+#: different axes of Q and U. Measured from averages of E-only skies at Nside 8, 16 and 32.
 _TURNED = 0.4
 
 

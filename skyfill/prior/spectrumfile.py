@@ -223,10 +223,8 @@ def read_spectra(
         if is_dl:
             cl = cl * 2 * np.pi / np.maximum(ell * (ell + 1), 1)
         why_dl = "as TT" if says is None else "by its name"
-        said = [
-            f"column {table.label(which)} is {'D_l' if is_dl else 'C_l'} ({why_dl}) in {scale}"
-            f" ({why})"
-        ]
+        kind = "D_l" if is_dl else "C_l"
+        said = [f"column {table.label(which)} is {kind} ({why_dl}) in {scale} ({why})"]
         zeros = not rows.all()
         whole, lines = _every_l(path, ell[rows], cl[rows], more.get(name), zeros=zeros)
         out[name] = SpectrumFile(whole, table.names[which], is_dl, scale, tuple(said + lines))
