@@ -315,11 +315,9 @@ def _lines_of_pol(
     origin = prior.origin_noise_pol
     noise = "assumed: √2 times that of T" if origin == "assumed" else origin
     power = "fitted" if prior.fitted_pol else "as T"
-    lines = [
-        "         Q and U: "
-        f"noise {prior.noise_pol:.1f} uK.arcmin ({noise}), power x"
-        f" {prior.calibration_of_pol:.3f} ({power}), BB {prior.bb_source}"
-    ]
+    first = f"Q and U: noise {prior.noise_pol:.1f} uK.arcmin ({noise}), power x"
+    first += f" {prior.calibration_of_pol:.3f} ({power}), BB {prior.bb_source}"
+    lines = [f"         {first}"]
     spectra = theory.sky_spectra(args)
     if spectra is not None:
         told = theory.lines(args, prior.temperature)

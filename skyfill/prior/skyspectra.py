@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 from numbers import Real
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +52,8 @@ def tensor_spectra(r: float = 1.0) -> dict[str, Map]:
     >>> round(float(tensor_spectra(0.01)["BB"][ell] * ell * (ell + 1) / 6.2832), 6)
     0.000647
     """
-    if not (isinstance(r, Real) and not isinstance(r, bool) and math.isfinite(r) and r >= 0):
+    number = isinstance(r, Real) and not isinstance(r, bool)
+    if not (number and math.isfinite(r) and r >= 0):
         raise ValueError(f"`r` must be a number, zero or more, got {r!r}")
     table = shipped(_TENSORS)
     return {name: float(r) * table[name].astype(np.float64) for name in NAMES}
@@ -152,7 +154,7 @@ class SkySpectra:
         """Add tensor modes of tensor-to-scalar ratio r; see `tensor_spectra`."""
         if not r:
             return self
-        sums: dict[str, Map] = {}
+        sums: dict[str, Any] = {}
         for name, more in tensor_spectra(r).items():
             own: Map = getattr(self, name.lower())
             total = np.zeros(max(own.size, more.size))

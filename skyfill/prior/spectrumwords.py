@@ -175,7 +175,7 @@ def polarized(name: str) -> tuple[str, bool | None] | None:
     scaled = _L_L1.search(name) is not None
     plain = compact(_L_L1.sub("", name))
     for spectrum, words in _POLARIZED.items():
-        found = re.fullmatch(rf"(?P<kind>[cd])?(?:(?<=[cd])(?:l|ell))?(?:{words})", plain)
+        found = re.fullmatch(rf"(?:(?P<kind>[cd])(?:l|ell))?(?:{words})", plain)
         found = found or re.fullmatch(rf"(?:{words})(?P<kind>[cd])(?:l|ell)", plain)
         if found:
             return spectrum, True if scaled else {"c": False, "d": True}.get(found["kind"])
