@@ -168,6 +168,10 @@ def stokes_columns(
         None if noise_of_name(name) or _FILLED.fullmatch(name.upper()) else stokes_of(name, names)
         for name in names
     ]
+    if "T" in stokes and "T" not in said and said.count("Q") == 1:  # T150 beside Q150
+        q = names[said.index("Q")].upper()
+        like = {f"{q[:at]}{t}{q[at + 1 :]}" for at in range(len(q)) if q[at] == "Q" for t in "TI"}
+        said = ["T" if name.upper() in like else x for name, x in zip(names, said, strict=True)]
     found = [[at for at, other in enumerate(said) if other == letter] for letter in stokes]
     for letter, each in zip(stokes, found, strict=True):
         listed = ", ".join(names)

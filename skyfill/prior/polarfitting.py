@@ -156,30 +156,36 @@ class PolarPseudo:
         # The noise that gives all the power of the last bins.
         most = float(np.max(self.data[:, -3:])) / self.windowed.white
 
-        def cost(parameters: Map) -> float:
-            white, power = np.exp(parameters)
-            more = self.windowed.white * (most * white + power * beyond)
-            parts = power * signal + more
-            freedom = self.modes * ((power * own + more) / parts) ** 2
-            mean = parts.sum(axis=0)
-            count = mean**2 / np.sum(parts**2 / freedom, axis=0)
-            ratio = data / mean
-            known = 0.5 * (parameters[1] / _CALIBRATION) ** 2
-            return known + float(np.sum(0.5 * count * (ratio - 1 - np.log(ratio))))
+        def white_of(parameters: Map) -> float:
+            noise, power = np.exp(parameters).tolist()
+            return float(self.windowed.white * (most * noise + power * beyond))
 
-        bounds = [(math.log(_LEAST), math.log(_MOST)), (-_WIDEST, _WIDEST)]
-        options = {"xatol": 1e-4, "fatol": 1e-3}
-        found = [
-            optimize.minimize(
-                cost,
-                np.array([math.log(start), 0.0]),
-                method="Nelder-Mead",
-                bounds=bounds,
-                options=options,
+        def freedom_of(parameters: Map) -> Map:
+            """Freedom of EE + BB, which a descent must not change: without any, all would fit."""
+            white, power = white_of(parameters), math.exp(parameters[1])
+            parts = power * signal + white
+            freedom = self.modes * ((power * own + white) / parts) ** 2
+            return np.asarray(parts.sum(axis=0) ** 2 / np.sum(parts**2 / freedom, axis=0))
+
+        def cost(parameters: Map, freedom: Map) -> float:
+            parts = math.exp(parameters[1]) * signal + white_of(parameters)
+            ratio = data / parts.sum(axis=0)
+            known = 0.5 * (parameters[1] / _CALIBRATION) ** 2
+            return known + float(np.sum(0.5 * freedom * (ratio - 1 - np.log(ratio))))
+
+        def descend(start: Map, freedom: Map) -> Map:
+            bounds = [(math.log(_LEAST), math.log(_MOST)), (-_WIDEST, _WIDEST)]
+            options = {"xatol": 1e-4, "fatol": 1e-3}
+            found = optimize.minimize(
+                cost, start, (freedom,), "Nelder-Mead", bounds=bounds, options=options
             )
-            for start in _STARTS
-        ]
-        white, power = np.exp(min(found, key=lambda each: float(each.fun)).x).tolist()
+            return np.asarray(found.x)
+
+        starts = [np.array([math.log(noise), 0.0]) for noise in _STARTS]
+        found = [descend(start, 2 * self.modes) for start in starts]
+        best = min(found, key=lambda each: cost(each, 2 * self.modes))
+        best = descend(best, freedom_of(best))
+        white, power = np.exp(best).tolist()
         return replace(
             prior,
             noise_pol_uk_arcmin=math.sqrt(most * white) / ARCMIN,

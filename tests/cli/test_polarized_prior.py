@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -108,8 +109,11 @@ def test_a_given_noise_is_not_fitted_and_no_fit_assumes_that_of_t(fill):
     given = fill("--noise-pol-uk-arcmin", 61)[0].out
     assert "noise 61.0 uK.arcmin (given), power x 1.000 (as T)" in given
     assert "fit      BB good" in given
-    assumed = fill("--no-fit", "--trust-prior")[0].out
-    assert "noise 848.5 uK.arcmin (assumed: √2 times that of T)" in assumed
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assumed = fill("--no-fit", "--trust-prior")[0]
+    assert "noise 848.5 uK.arcmin (assumed: √2 times that of T)" in assumed.out
+    assert "the prior of P does not describe EE of the observed sky" in assumed.err
 
 
 def test_q_and_u_alone_need_a_beam_and_no_noise(fill):
@@ -218,7 +222,7 @@ def test_layouts_are_found_by_name_whatever_their_order(tmp_path, drawn, name):
 )
 def test_filled_copies_noise_and_unnamed_columns_are_never_taken(tmp_path, drawn, names):
     path = write(tmp_path / "map.fits", dict(zip(names, drawn, strict=True)))
-    with pytest.raises(ValueError, match="no column of Stokes .*`columns`"):
+    with pytest.raises(ValueError, match=r"no column of Stokes .*`columns`"):
         skyfill.maps.stokes_columns(path)
 
 

@@ -93,7 +93,7 @@ def test_a_column_of_zeros_is_a_sky_without_b_modes(tmp_path):
         ("ell TT EE TE", ("TT", "EE", "TE"), "no column BB .*column BB of zeros"),
         ("ell TT EE EE TE", NAMES, "2 columns of EE"),
         ("ell TT TE BB EE", NAMES, "EE is negative at l ="),
-        ("ell EE TT BB TE", NAMES, "TE² exceeds TT EE"),
+        ("ell TT BB EE TE", NAMES, "TE² exceeds TT EE"),
     ],
 )
 def test_what_is_no_polarized_sky_is_refused_by_name(tmp_path, header, columns, words):
