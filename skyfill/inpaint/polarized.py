@@ -165,9 +165,9 @@ class PolarizedInpainter:
             self._dipole = Dipole(self._seen[0], threads=threads)
             self._low = self._dipole.of(self._skies[0])
         self.prior = self._prior_of(prior, noise_pol_uk_arcmin, spectra)
-        self.quality_pol = self._quality_pol()
         self.plausibility = self._judge(trust_prior=trust_prior)
         self.power_pol = self._judge_pol(trust_prior=trust_prior)
+        self.quality_pol = self._quality_pol()
         cl = self.prior.signal_cl()
         if self._marginal:
             cl[0, 0] = freed(cl[0, 0])
