@@ -36,9 +36,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--samples",
         type=options.positive,
-        default=250,
+        default=350,
         metavar="N",
-        help="number of samples of each chain (default: 250)",
+        help="number of samples of each chain (default: 350)",
     )
     parser.add_argument(
         "--chains",

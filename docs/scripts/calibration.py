@@ -1,5 +1,7 @@
 """Fill many simulated skies many times, and ask if truth and realizations have one law.
 
+Skies are synthesised by healpy to 8 Nside.
+
 For every sky and method `skyfill.fidelity.calibrate` holds the truth against the realizations:
 z-scores, coverage of the bands of 68% and 95%, ranks, each averaged over the skies, with the
 standard error that the scatter from sky to sky gives. The ratio of C_l is that of the first
@@ -26,10 +28,11 @@ from typing import Any
 
 import healpy as hp
 import numpy as np
+from skies import synthesised
 
 from skyfill import Inpainter
 from skyfill.fidelity import calibrate
-from skyfill.prior import ARCMIN, Prior, draw, lcdm
+from skyfill.prior import ARCMIN, Prior, lcdm
 from skyfill.prior.simulate import simulate_mask
 
 EDGES = (2, 5, 10, 20, 40, 80, 120, 160, 200, 250, 300, 350, 400, 450, 513)
@@ -95,7 +98,7 @@ def fill_sky(
     )
     observed = simulate_mask(args.nside, kind="both", seed=11, n_holes=250)
     holes = ~observed
-    truth = draw(prior, seed=1000, index=sky, aliased=True)
+    truth = synthesised(prior, 1000 + sky)
     fill = Inpainter(
         np.where(observed, truth, np.nan),
         observed,

@@ -24,8 +24,8 @@ import warnings
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
-import healpy as hp
 import numpy as np
+from skies import synthesised
 
 import skyfill
 from skyfill.prior import ARCMIN, Given, Prior, lcdm
@@ -100,17 +100,6 @@ def mask_of(args: argparse.Namespace) -> np.ndarray:
     )
 
 
-def truth_of(args: argparse.Namespace, sky: int) -> np.ndarray:
-    """Draw a sky to 8 Nside, with noise."""
-    lmax = 8 * args.nside
-    beam = hp.gauss_beam(args.beam_arcmin * ARCMIN, lmax)
-    window = skyfill.prior.pixel_window(args.nside, lmax)
-    np.random.seed(1000 + sky)  # noqa: NPY002 - healpy draws with it
-    signal = hp.synfast(lcdm(lmax) * (beam * window) ** 2, args.nside, lmax=lmax, new=True)
-    rms = args.noise_uk_arcmin * ARCMIN / hp.nside2resol(args.nside)
-    return signal + rms * np.random.default_rng(sky).standard_normal(signal.size)
-
-
 def fill_skies(args: argparse.Namespace, first: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Fill every n-th sky from the first, and the same with more power; n is that of workers."""
     observed = mask_of(args)
@@ -118,7 +107,7 @@ def fill_skies(args: argparse.Namespace, first: int) -> list[tuple[np.ndarray, n
     words = {"method": args.method, "trust_prior": True, "threads": 1, "holes": "all"}
     filler, found = None, []
     for sky in range(first, args.skies, args.workers):
-        truth = truth_of(args, sky)
+        truth = synthesised(prior_of(args), 1000 + sky)
         if filler is None or args.fit:
             filler = skyfill.Inpainter(truth, observed, prior=known, seed=sky, **words)
         one = filler.with_map(truth, seed=sky)

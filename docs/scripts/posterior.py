@@ -29,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--nside", type=int, default=16)
     parser.add_argument("--skies", type=int, default=100)
-    parser.add_argument("--samples", type=int, default=250)
+    parser.add_argument("--samples", type=int, default=350)
     parser.add_argument("--chains", type=int, default=4)
     parser.add_argument("--burn", type=int, default=20)
     parser.add_argument("--cut-deg", type=float, default=15.0, help="half width of the band")

@@ -19,6 +19,7 @@ import time
 
 import healpy as hp
 import numpy as np
+from skies import synthesised
 
 import skyfill
 from skyfill.prior import ARCMIN, Prior, fit, fitting
@@ -34,15 +35,8 @@ def sky(
     extra: np.ndarray | None = None,
 ) -> np.ndarray:
     """Give a sky, µK, with the pixel window, a beam (arcmin), white noise and another spectrum."""
-    np.random.seed(seed)  # noqa: NPY002 - healpy knows no other
-    lmax = min(8 * nside, 6000)
-    beam = hp.gauss_beam(fwhm * ARCMIN, lmax) ** 2 * skyfill.prior.pixel_window(nside, lmax) ** 2
-    cl = skyfill.lcdm(lmax) * beam
-    if extra is not None:
-        cl[: extra.size] += extra
-    signal = hp.synfast(cl, nside, lmax=lmax)
-    rms = noise * ARCMIN / math.sqrt(4 * math.pi / signal.size)
-    return signal + np.random.default_rng(seed).normal(0, rms, signal.size)
+    prior = Prior(nside, skyfill.lcdm(), fwhm=fwhm * ARCMIN, noise_uk_arcmin=noise)
+    return synthesised(prior, seed, extra)
 
 
 def mask(seed: int, nside: int = NSIDE, half_width: float = 0.2) -> np.ndarray:

@@ -6,26 +6,13 @@ python docs/scripts/verdicts.py --skies 50
 from __future__ import annotations
 
 import argparse
-import math
 from collections import Counter
 
-import healpy as hp
-import numpy as np
+from skies import synthesised
 
 import skyfill
 from skyfill.fidelity import score_sky
-from skyfill.prior import ARCMIN, Prior, pixel_window
-
-
-def sky(prior: Prior, seed: int) -> np.ndarray:
-    """Give a sky of the prior, synthesised to 8 Nside."""
-    nside = prior.nside
-    np.random.seed(seed)  # noqa: NPY002 - healpy knows no other
-    lmax = 8 * nside
-    cl = skyfill.lcdm(lmax) * (hp.gauss_beam(prior.fwhm, lmax) * pixel_window(nside, lmax)) ** 2
-    signal = hp.synfast(cl, nside, lmax=lmax)
-    rms = math.sqrt(prior.noise_cl * signal.size / (4 * math.pi))
-    return signal + np.random.default_rng(seed).normal(0, rms, signal.size)
+from skyfill.prior import ARCMIN, Prior
 
 
 def main() -> None:
@@ -41,7 +28,7 @@ def main() -> None:
     heads, rows = Counter(), Counter()
     for seed in range(args.skies):
         observed = skyfill.simulate_mask(args.nside, seed=seed, half_width=0.2)
-        values = sky(prior, seed)
+        values = synthesised(prior, seed)
         filler = skyfill.Inpainter(
             values, observed, method="gaussian", prior=prior, seed=seed, trust_prior=True
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Protocol
@@ -12,15 +13,16 @@ from numpy.typing import ArrayLike, NDArray
 from skyfill.gaussian.vectors import Vector, advance, copied, dot, rms, turn, zeros_like
 from skyfill.progress import Progress
 
-__all__ = ["Course", "Inner", "Outer", "lengths", "solve"]
+__all__ = ["Course", "Inner", "Outer", "improve", "lengths", "solve"]
 
 Map = NDArray[np.float64]
 
 #: Share of the allowed distance that is granted to the inner loop.
 _INNER = 0.5
-#: Accuracy of the inner loop in a correction, in units of the correction. It is tightened if the
-#: residual shrinks by a factor closer to one than the second number.
-_RELATIVE, _SLOW = 0.1, 0.8
+#: Accuracy of the inner loop in a correction, in units of the correction.
+_RELATIVE = 0.1
+#: It is tightened if the residual shrinks by a factor closer to one than this.
+_SLOW = 0.8
 #: Smallest number of iterations from which the remaining distance is estimated.
 _FEWEST = 3
 #: Growth of the residual above which corrections stop, because they diverge.
@@ -309,3 +311,62 @@ def solve(
         distance = left + lengths(model, step) * shrunk
         far = inner.left > 0 and bool(np.any(distance > allowed))
     return outer, distance
+
+
+def improve(
+    model: Model,
+    filled: Vector,
+    inner: Inner,
+    course: Course,
+    *,
+    corrections: int,
+    inner_steps: int,
+    resolved: bool,
+    enough: float,
+) -> tuple[Vector, float]:
+    """Improve a fill by iterations of the inner loop, then by corrections of the outer loop.
+
+    Parameters
+    ----------
+    model
+        The solver; its holes are one part.
+    filled
+        The map with the fill in its holes; not changed.
+    inner, course
+        The inner loop, limited to the iterations before the corrections; and the scalars to record
+        or to follow.
+    corrections
+        Largest number of corrections.
+    inner_steps
+        Largest number of inner iterations of a correction.
+    resolved
+        Whether the pixels resolve the sky, so that the inner loop is nearly exact.
+    enough
+        Estimated distance to the mean at which corrections end early, µK.
+
+    Returns
+    -------
+    The fill, ``(nhole,)``, and its estimated rms distance to the mean, µK.
+    """
+    step, (left,) = inner.solve(-model.inner.inverse_of(model.sky, filled), allowed=0.0)
+    if math.isinf(left):  # too few steps for an estimate: use the length of the step
+        left = rms(step)
+    fill = filled[model.at] + step
+    if not corrections:
+        return fill, left
+    filled = copied(filled)
+    filled[model.at] = fill
+    outer = Outer(model, filled, model.sky.inverse(filled), course)
+    for number in range(1, corrections + 1):
+        inner.left = inner_steps
+        step, z, (ahead,) = outer.correction(inner, 0.0, _RELATIVE)
+        if resolved and number == corrections:
+            # The last correction is added in full: its length is right to a few per cent.
+            filled[model.at] += step
+            left = rms(step)
+            continue
+        moved = rms(step) * outer.advance(step, z)
+        left = moved + (ahead if math.isfinite(ahead) else rms(step))
+        if course.take(ahead + moved <= enough):
+            break
+    return filled[model.at], left

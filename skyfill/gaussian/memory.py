@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 
 import numpy as np
 from numpy.typing import NDArray
+
+from skyfill import harmonics
 
 __all__ = [
     "block_bytes",
@@ -14,6 +17,7 @@ __all__ = [
     "check_memory",
     "device_bytes",
     "fits",
+    "has_device_memory",
     "joint_bytes",
     "polish_bytes",
     "solve_bytes",
@@ -38,6 +42,9 @@ _INVERSES = 5.5
 _GROUP = 4e9
 #: Bytes per element of a map and per element of the holes in a joint solve of T, Q and U.
 _JOINT = (130.0, 165.0)
+#: Number of sets of alm in a solve, those up to 3 Nside not counted (measured at Nside 512, with
+#: lmax of 2 and of 4.3 Nside).
+_ALMS = 4.6
 #: Bytes of a solve that do not depend on the map.
 _FIXED = 0.06e9
 #: Bytes of a block of n hole pixels over n².
@@ -94,14 +101,41 @@ def device_bytes(nside: int, holes: int, blocks: NDArray[np.int64], transforms: 
     return transforms + _INVERSES * float(n @ n) + max(vectors, making)
 
 
+def has_device_memory(
+    device: str, nside: int, holes: int, blocks: NDArray[np.int64], lmax: int
+) -> bool:
+    """Tell whether a device has the memory for a solve; if not, warn that the CPU solves.
+
+    Parameters
+    ----------
+    device
+        Torch device.
+    nside, holes, blocks
+        As for `solve_bytes`.
+    lmax
+        Largest multipole of the transforms.
+    """
+    transforms, free = harmonics.device_memory(device, nside, lmax)
+    need = device_bytes(nside, holes, blocks, transforms)
+    if need > free:
+        warnings.warn(
+            f"the exact fill of {holes} pixels at Nside {nside} needs {need / 1e9:.1f} GB on"
+            f" {device}, and {free / 1e9:.1f} GB are free there: it runs on the CPU",
+            stacklevel=3,
+        )
+    return need <= free
+
+
 def block_bytes(blocks: NDArray[np.int64]) -> tuple[float, float]:
     """Return the memory of all blocks, and of the largest while it is computed, bytes."""
     n = blocks.astype(np.float64)
     return _BLOCK * float(n @ n), _LARGEST * float(n.max(initial=0.0)) ** 2
 
 
-def check_memory(nside: int, holes: int, blocks: NDArray[np.int64], *, only: str | None) -> None:
-    """Refuse a fill for which the machine has too little memory.
+def check_memory(
+    nside: int, holes: int, blocks: NDArray[np.int64], *, only: str | None, lmax: int = 0
+) -> None:
+    """Refuse a fill for which the machine has too little memory; lmax is that of the signal.
 
     Without this check the operating system would kill the process, perhaps after hours.
 
@@ -111,7 +145,8 @@ def check_memory(nside: int, holes: int, blocks: NDArray[np.int64], *, only: str
         The machine has less memory than 1.25 times the estimate.
     """
     law = {None: solve_bytes, "small": polish_bytes, "wide": wide_bytes}[only]
-    _refuse_beyond(law(nside, holes, blocks), nside, holes)
+    beyond = 8.0 * _ALMS * max(lmax**2 - (3 * nside) ** 2, 0)
+    _refuse_beyond(law(nside, holes, blocks) + beyond, nside, holes)
 
 
 def joint_bytes(nside: int, components: int, holes: int) -> float:

@@ -18,8 +18,6 @@ varies, more outer iterations correct the approximation of Q; the result is exac
 from __future__ import annotations
 
 import copy
-import math
-import warnings
 from collections.abc import Sequence
 from typing import Literal
 
@@ -30,11 +28,11 @@ from skyfill import harmonics
 from skyfill.files.cache import Kept
 from skyfill.gaussian.bands import TaperedBands
 from skyfill.gaussian.blocks import DeviceBlocks, HoleBlocks, Kernel, affordable
-from skyfill.gaussian.loops import Course, Inner, Outer, solve
-from skyfill.gaussian.memory import check_memory, device_bytes
+from skyfill.gaussian.loops import Course, Inner, improve, solve
+from skyfill.gaussian.memory import check_memory, has_device_memory
 from skyfill.gaussian.pinned import Pinned, freed, unpinned
 from skyfill.gaussian.solution import Certificate, Solution
-from skyfill.gaussian.vectors import Vector, copied, rms, zeros_like
+from skyfill.gaussian.vectors import Vector, rms, zeros_like
 from skyfill.harmonics import Covariance, DeviceSphere
 from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.stokes import nside_of
@@ -52,17 +50,18 @@ NOISE_FLOOR = 1e-4
 """White noise of at least this share of the signal's variance keeps Σ invertible in float64."""
 #: Signal over noise below which the inner loop treats signal as noise.
 _NEGLIGIBLE = 0.1
-#: Accuracy of the inner loop in a correction of polish, in units of the correction.
-_RELATIVE = 0.1
 #: Largest signal beyond the inner loop's multipoles, in units of the noise's variance, for which
 #: the pixels count as resolving the sky.
 _UNRESOLVED = 0.05
-#: Polish iterations per correction, and inner iterations of a correction: two corrections of two
-#: inner iterations leave a smaller error in the power than one of four. Then, if the pixels do not
-#: resolve the sky: corrections per round begun, and the largest number of their inner iterations.
-_ROUND, _SHORT, _MANY, _LONG = 4, 2, 6, 10
-#: Inner iterations of a correction if the pixels resolve the sky and the noise varies: with 10,
-#: fills take half as long again and come no nearer (Nside 256, 40', rms of the noise varying by 3).
+#: Polish iterations in a round, which is followed by corrections.
+_ROUND = 4
+#: Corrections after each round begun if the pixels do not resolve the sky: the inner loop's Q is
+#: then a poor approximation. If they do, one follows each whole round.
+_MANY = 7
+#: Inner iterations of a correction: two corrections of two leave a smaller error in the power than
+#: one of four. If the pixels do not resolve the sky, more of them bring no correction nearer.
+_SHORT = 2
+#: The same if the pixels resolve the sky and the noise varies.
 _VARIED = 4
 #: Distance to the exact mean, in units of the map's rms, at which corrections end early.
 _ENOUGH = 2e-3
@@ -158,7 +157,8 @@ class Solver:
             raise ValueError("no pixel is observed: nothing is known of the sky")
         # Checked before large arrays are allocated; blocks are added below.
         nhole = observed.size - int(np.count_nonzero(observed))
-        check_memory(self.nside, nhole, np.empty(0, np.int64), only=only)
+        last = signal_cl.size - 1
+        check_memory(self.nside, nhole, np.empty(0, np.int64), only=only, lmax=last)
         self._threads = threads
         area = 4 * np.pi / observed.size
         modes = (2 * np.arange(signal_cl.size) + 1) / (4 * np.pi)
@@ -178,7 +178,7 @@ class Solver:
         beyond = float(np.sum((modes * signal_cl)[lmax + 1 :]))
         fine = beyond < _UNRESOLVED * white
         self.resolved = fine and noise_variance is None
-        self._steps = _SHORT if self.resolved else _VARIED if fine else _LONG
+        self._steps = _VARIED if fine and noise_variance is not None else _SHORT
         white += beyond
         pixels = np.flatnonzero(~observed)
         kept = (kept or Kept()).of(observed)
@@ -193,7 +193,7 @@ class Solver:
             # Otherwise small holes would compensate the monopole of the error in wide ones.
             signal_cl = unpinned(signal_cl)
             pixels, labels, small = pixels[small], labels[small], small[small]
-        check_memory(self.nside, nhole, np.bincount(labels[small]), only=only)
+        check_memory(self.nside, nhole, np.bincount(labels[small]), only=only, lmax=last)
         self._observed, self.holes = observed, pixels
         self.signal_cl, self.noise_cl = signal_cl, noise_cl
         self._free_dipole = bool(np.all(signal_cl[:2] > signal_cl[min(2, signal_cl.size - 1)]))
@@ -202,7 +202,9 @@ class Solver:
         self.weights = weights
         sizes = np.bincount(labels[small])
         last = signal_cl.size - 1
-        if device is not None and not _has_memory(device, self.nside, pixels.size, sizes, last):
+        if device is not None and not has_device_memory(
+            device, self.nside, pixels.size, sizes, last
+        ):
             device = None
         self._sphere = sphere = harmonics.sphere_on(device, self.nside, last, threads=threads)
         self.sky = Covariance(weights, signal_cl[: lmax + 1], white, sphere=sphere)
@@ -441,8 +443,9 @@ class Solver:
 
         It takes iterations of the inner loop, then one of the outer loop for every four of these,
         because the inner loop's Q is approximate. If the pixels do not resolve the sky, or the
-        noise varies, Q is a poor approximation: then there are six outer iterations for every four
-        inner ones begun, or fewer if the fill gets within 0.002 of the map's rms of the exact mean.
+        noise varies, Q is a poor approximation: then there are seven outer iterations for every
+        four inner ones begun, or fewer if the fill gets within 0.002 of the map's rms of the exact
+        mean.
 
         Parameters
         ----------
@@ -462,35 +465,21 @@ class Solver:
         ``(nhole,)``, µK, the improved fill; ``left`` is its estimated distance to the exact mean.
         """
         course = course or Course()
-        inner = Inner(self, progress or Silent(), iterations, course)
-        data = self._sphere.vector(filled)
-        right = -self.inner.inverse_of(self.sky, data)
-        step, (self.left,) = inner.solve(right, allowed=0.0)
-        del right
-        if math.isinf(self.left):  # too few steps for an estimate: use the length of the step
-            self.left = rms(step)
-        fill = data[self.at] + step
         if corrections is None:
-            rounds = iterations // _ROUND, _MANY * -(-iterations // _ROUND)
-            corrections = rounds[not self.resolved]
-        if not corrections:
-            return self._sphere.array(fill)
-        data = copied(data)
-        data[self.at] = fill
-        outer = Outer(self, data, self.sky.inverse(data), course)
-        for number in range(1, corrections + 1):
-            inner.left = self._steps
-            step, z, (left,) = outer.correction(inner, 0.0, _RELATIVE)
-            if self.resolved and number == corrections:
-                # The last correction is added in full: its length is right to a few per cent.
-                data[self.at] += step
-                self.left = rms(step)
-                continue
-            moved = rms(step) * outer.advance(step, z)
-            self.left = moved + (left if math.isfinite(left) else rms(step))
-            if course.take(left + moved <= _ENOUGH * self.rms):
-                break
-        return self._sphere.array(data[self.at])
+            corrections = iterations // _ROUND
+            if not self.resolved:
+                corrections = _MANY * -(-iterations // _ROUND)
+        fill, self.left = improve(
+            self,
+            self._sphere.vector(filled),
+            Inner(self, progress or Silent(), iterations, course),
+            course,
+            corrections=corrections,
+            inner_steps=self._steps,
+            resolved=self.resolved,
+            enough=_ENOUGH * self.rms,
+        )
+        return self._sphere.array(fill)
 
     def unpolished(self) -> str | None:
         """Describe the distance to the mean after `improve`; None if it has converged."""
@@ -565,19 +554,6 @@ def labels_of(observed: Mask, pixels: NDArray[np.int64], apart: float, kept: Kep
         shape=pixels.shape,
     )
     return labels
-
-
-def _has_memory(device: str, nside: int, holes: int, blocks: NDArray[np.int64], lmax: int) -> bool:
-    """Whether a device has the memory for a solve; if not, warn that the CPU solves."""
-    transforms, free = harmonics.device_memory(device, nside, lmax)
-    need = device_bytes(nside, holes, blocks, transforms)
-    if need > free:
-        warnings.warn(
-            f"the exact fill of {holes} pixels at Nside {nside} needs {need / 1e9:.1f} GB on"
-            f" {device}, and {free / 1e9:.1f} GB are free there: it runs on the CPU",
-            stacklevel=3,
-        )
-    return need <= free
 
 
 def _check_variance(seen: Map) -> None:

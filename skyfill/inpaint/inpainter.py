@@ -25,6 +25,7 @@ from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.checks import check_seed
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes import MOST_MISSING, find_holes, holes_to_fill
+from skyfill.inpaint.agreement import describe_prior, judged
 from skyfill.inpaint.fills import (
     ConvergenceError,
     Fill,
@@ -36,19 +37,15 @@ from skyfill.inpaint.fills import (
     refuse_flat,
 )
 from skyfill.inpaint.methods import Ensemble, Exact, method_of
+from skyfill.inpaint.observed import ObservedMap
 from skyfill.inpaint.options import DIPOLES, FILLS, METHODS, FillOptions
 from skyfill.mosaic import Mosaic, MosaicConfig
 from skyfill.prior import (
     ARCMIN,
-    WRONG_ORDER,
     Given,
     NoiseEstimate,
-    Plausibility,
     Prior,
-    UnlikelyPriorError,
     as_given,
-    judge,
-    wrong_order,
 )
 from skyfill.prior.dipole import Dipole
 from skyfill.prior.latent import latent_seed, latent_sky
@@ -266,19 +263,24 @@ class Inpainter:
                 stacklevel=2,
             )
         some = None if np.count_nonzero(self.holes) == np.count_nonzero(~seen) else self.holes
-        #: Pixels to set to zero, if more than the holes.
-        self._unread = None if some is None else ~seen
-        self._dipole = Dipole(seen, threads=threads)
-        self._take(values)
+        unread = None if some is None else ~seen
+        self._sky = ObservedMap(
+            values,
+            Dipole(seen, threads=threads),
+            holes=self.holes,
+            unread=unread,
+            removes_dipole=options.removes_dipole,
+            single=self._method.single,
+        )
         if self._estimates:
             self.noise = self._estimate(as_given(prior))
             known_rms = self.noise.rms if self.noise.used else None
         self._noise_variance = noise_variance(known_rms, seen)
         if known_rms is not None:
             self._method = method_of(options, nside, mapped=True)
+            self._sky.single = self._method.single
         self._fits, self.prior = self._prior_of(prior)
-        self.plausibility = self._judge(seen)
-        self._check_dipole()
+        self.plausibility = judged(self._sky, seen, self.prior, self._noise_variance, options)
         setup = Setup(
             observed=seen,
             holes=some,
@@ -338,10 +340,12 @@ class Inpainter:
 
     def _estimate(self, given: Given) -> NoiseEstimate:
         """Estimate the noise from the observed sky, with a prior fitted for that."""
-        if given.complete(nside_of(self._values, "values")) is None:
-            refuse_flat(self._values, self.observed)
+        if given.complete(nside_of(self._sky.values, "values")) is None:
+            refuse_flat(self._sky.values, self.observed)
         self._progress.stage("noise map")
-        found = estimated_noise(given, self._data(), self.observed, threads=self.options.threads)
+        found = estimated_noise(
+            given, self._sky.data(), self.observed, threads=self.options.threads
+        )
         self._progress.done(str(found))
         return found
 
@@ -354,9 +358,9 @@ class Inpainter:
             return complete is None, None
         if complete is not None:
             return False, complete
-        refuse_flat(self._values, seen)
+        refuse_flat(self._sky.values, seen)
         self._progress.stage("prior")
-        fitted = given.fitted_to(self._bare(), seen, threads=self.options.threads)
+        fitted = given.fitted_to(self._sky.bare(), seen, threads=self.options.threads)
         self._progress.done(describe_prior(fitted))
         return True, fitted
 
@@ -389,91 +393,15 @@ class Inpainter:
         other.certificate = other.converged = None
         other.unconverged = 0
         other._seed = latent_seed(check_seed(seed))  # noqa: SLF001 - it is of this class
-        other._take(values)  # noqa: SLF001
-        other.plausibility = other._judge(self.observed)  # noqa: SLF001
-        other._check_dipole()  # noqa: SLF001
-        return other
-
-    def _judge(self, seen: Mask) -> Plausibility | None:
-        """Compare the observed sky with the prior; raise or warn if they disagree."""
-        if self.prior is None:
-            if wrong_order(self._values, seen):
-                if not self.options.trust_prior:
-                    raise UnlikelyPriorError(
-                        f"{WRONG_ORDER}. To fill it nevertheless, pass `trust_prior=True`"
-                    )
-                warnings.warn(WRONG_ORDER, stacklevel=4)
-            return None
-        found = judge(self._bare(), seen, self.prior, noise_variance=self._noise_variance)
-        if found.verdict == "refused" and not self.options.trust_prior:
-            raise UnlikelyPriorError(
-                f"the prior does not describe the observed sky: {found}. To fill it nevertheless,"
-                " pass `trust_prior=True`"
-            )
-        if found.verdict in ("doubtful", "refused"):
-            warnings.warn(f"the prior may not describe the observed sky: {found}", stacklevel=4)
-        return found
-
-    def _check_dipole(self) -> None:
-        """Refuse, or warn of, a monopole or dipole that the prior in charge of them forbids."""
-        if self.options.removes_dipole or self.prior is None:
-            return
-        found = self._dipole.contradiction(
-            self._values, self.prior, noise_variance=self._noise_variance
+        other._sky = self._sky.with_values(values)  # noqa: SLF001
+        other.plausibility = judged(
+            other._sky,  # noqa: SLF001
+            self.observed,
+            self.prior,
+            self._noise_variance,
+            self.options,
         )
-        if found is None:
-            return
-        if not self.options.trust_prior:
-            raise UnlikelyPriorError(
-                f"{found}; pass `dipole='marginalise'`, or give C_0 and C_1 in `cl`. To fill it"
-                " nevertheless, pass `trust_prior=True`"
-            )
-        warnings.warn(found, stacklevel=4)
-
-    def _take(self, values: Map) -> None:
-        """Store a map unchanged, and its fitted monopole and dipole."""
-        self._values = values
-        self._fitted_low = self._dipole.alm(values)
-        #: The monopole and dipole that are set aside; None if the prior has them.
-        self._low = self._fitted_low if self.options.removes_dipole else None
-
-    def _restored(self, fill: Map) -> Map:
-        """Add monopole and dipole back to a fill, in place."""
-        if self._low is None:
-            return fill
-        for part, low in self._dipole.parts(self._low):
-            first = int(np.count_nonzero(self.holes[: part.start]))
-            chosen = low[self.holes[part]]
-            fill[first : first + chosen.size] += chosen
-        return fill
-
-    def _bare(self) -> Map:
-        """Return the map without its fitted monopole and dipole, to fit and to judge a prior."""
-        return self._less(self._fitted_low)
-
-    def _data(self, latent: Map | None = None) -> Map:
-        """Return the map that is filled, minus a latent sky; 0 where missing.
-
-        The array of the latent sky is reused for the result.
-        """
-        return self._less(self._low, latent)
-
-    def _less(self, low_alm: NDArray[np.complex128] | None, latent: Map | None = None) -> Map:
-        """Return the map minus a monopole and dipole and a latent sky; 0 where missing."""
-        kind = self._values.dtype if self._method.single else np.float64
-        out = np.zeros(self._values.size, kind) if latent is None else latent
-        if low_alm is None:
-            np.subtract(self._values, out, out=out)
-        else:
-            for part, low in self._dipole.parts(low_alm):
-                np.subtract(low, self._values[part], out=low)
-                out[part] += low
-                np.negative(out[part], out=out[part])
-        if self._unread is None:
-            out[self.holes] = 0.0
-        else:
-            out[self._unread] = 0.0
-        return out
+        return other
 
     def _filled(self, data: Map) -> Map:
         """Fill the holes of a map, which may be changed, and record whether the fill converged."""
@@ -527,7 +455,7 @@ class Inpainter:
         ConvergenceError
             A ValueError: the fill has not converged, and ``accept`` is False.
         """
-        return self._restored(self._filled(self._data()))
+        return self._sky.restored(self._filled(self._sky.data()))
 
     def realization(self, index: int = 0) -> Map:
         """Draw a sample of the posterior, with full power in the holes.
@@ -555,7 +483,7 @@ class Inpainter:
             )
         if isinstance(self._fill, Ensemble):
             self.converged = None
-            return self._restored(self._fill.sample(self._data(), self._seed, index))
+            return self._sky.restored(self._fill.sample(self._sky.data(), self._seed, index))
         self._progress.stage("latent sky")
         sky, in_holes = latent_sky(
             self._known_prior(),
@@ -563,12 +491,12 @@ class Inpainter:
             seed=(self._seed, index),
             noise_variance=self._noise_variance,
             data_like=self.options.fill == "data",
-            dipole=self._dipole if self.options.dipole == "fit" else None,
+            dipole=self._sky.dipole if self.options.dipole == "fit" else None,
             threads=self.options.threads,
         )
         self._progress.done(f"seed {self._seed}, index {index}")
-        in_holes += self._filled(self._data(sky))
-        return self._restored(in_holes)
+        in_holes += self._filled(self._sky.data(sky))
+        return self._sky.restored(in_holes)
 
     def std(self) -> Map:
         """Return the standard deviation of realizations where it is known exactly.
@@ -610,7 +538,7 @@ class Inpainter:
         -------
         ``(npix,)``, µK, RING; NaN where neither observed nor filled.
         """
-        whole = self._values.astype(np.float64)
+        whole = self._sky.values.astype(np.float64)
         whole[~self.observed] = np.nan
         whole[self.holes] = fill
         return whole
@@ -632,19 +560,3 @@ class Inpainter:
         if self.prior is None:
             raise ValueError("the method has no prior")
         return self.prior
-
-
-def describe_prior(prior: Prior) -> str:
-    """Describe a prior in one line, with the origin of each number."""
-    beam, effective = (math.degrees(x) * 60 for x in (prior.beam_fwhm, prior.effective_fwhm))
-    table = "" if prior.beam is None else f"{prior.beam.name}, like "
-    origin = prior.origin("fwhm")
-    within = f", {effective:.2f} with the pixel window" if prior.pixel_window else ""
-    return (
-        f"{prior.theory} ({prior.origin('cl')}), beam {table}{beam:.2f} arcmin ({origin}"
-        f"{within}), noise {prior.noise_uk_arcmin:.1f} uK.arcmin"
-        f" ({prior.origin('noise_uk_arcmin')}), power x {prior.calibration:.3f}"
-        f" ({prior.origin('calibration')}), pixel window {'yes' if prior.pixel_window else 'no'}"
-        f" ({prior.origin('pixel_window')})"
-        + (f", free part {prior.extra_share:.2%} of the variance" if prior.extra_cl.size else "")
-    )

@@ -62,7 +62,7 @@ def sample(
     *,
     prior: Prior | Given | None = None,
     trust_prior: bool = False,
-    samples: int = 250,
+    samples: int = 350,
     chains: int = 4,
     burn: int = 20,
     lmax: int | None = None,

@@ -17,14 +17,8 @@ from skyfill.prior.model import (
     pixel_window,
 )
 from skyfill.prior.patches import Patches
-from skyfill.prior.plausibility import (
-    WRONG_ORDER,
-    Band,
-    Plausibility,
-    UnlikelyPriorError,
-    judge,
-    wrong_order,
-)
+from skyfill.prior.pixelorder import WRONG_ORDER, wrong_order
+from skyfill.prior.plausibility import Plausibility, UnlikelyPriorError, judge
 from skyfill.prior.polarfitting import PolarPseudo, assess_polarization, fit_polarization
 from skyfill.prior.polarized import PolarizedPrior, draw_polarization
 from skyfill.prior.pseudospectrum import Pseudo
@@ -36,6 +30,7 @@ from skyfill.prior.record import (
     recorded_prior,
     save_prior,
 )
+from skyfill.prior.scatter import Band
 from skyfill.prior.skyspectra import SkySpectra, tensor_spectra
 from skyfill.prior.spectrumfile import SpectrumFile, read_cl, read_spectra, read_spectrum
 

@@ -1,4 +1,4 @@
-"""Expected spectrum of a map: signal, noise, and the sky before beam and pixels."""
+"""Expected spectrum of a map: signal, noise, aliases, and the sky before beam and pixels."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skyfill import harmonics
 from skyfill.prior import Prior
 
 __all__ = ["Expectation", "expectation"]
@@ -28,11 +29,14 @@ class Expectation:
     sky_cl
         ``(lmax + 1,)``, µK²: the sky before beam and pixels; equal to `signal_cl` if these are
         unknown.
+    alias_cl
+        ``(lmax + 1,)``, µK²: what pixels show of the signal beyond lmax at each ell of a whole sky.
     """
 
     signal_cl: Cl
     white_cl: float
     sky_cl: Cl
+    alias_cl: Cl
 
     @property
     def ell_max(self) -> int:
@@ -41,8 +45,8 @@ class Expectation:
 
     @property
     def total_cl(self) -> Cl:
-        """``(lmax + 1,)``, µK²: signal and noise, without monopole and dipole."""
-        total = self.signal_cl[: self.ell_max + 1] + self.white_cl
+        """``(lmax + 1,)``, µK²: signal, aliases and noise, without monopole and dipole."""
+        total = self.signal_cl[: self.ell_max + 1] + self.alias_cl + self.white_cl
         total[:2] = 0.0
         return total
 
@@ -60,8 +64,8 @@ def expectation(theory: Prior | ArrayLike, nside: int, lmax: int) -> Expectation
         if theory.nside != nside:
             raise ValueError(f"the prior has Nside {theory.nside}, the sky has Nside {nside}")
         known = theory.cl.size
-        white = theory.noise_cl + theory.white_beyond(3 * nside - 1)
-        signal = theory.signal_cl(3 * nside - 1) if known > lmax else theory.cl.copy()
+        white = theory.white_cl
+        signal = theory.signal_cl(max(lmax, theory.lmax)) if known > lmax else theory.cl.copy()
     else:
         given = np.array(theory, dtype=np.float64)
         known, white, signal = given.size, 0.0, given[: 3 * nside].copy()
@@ -77,4 +81,20 @@ def expectation(theory: Prior | ArrayLike, nside: int, lmax: int) -> Expectation
     sky = theory.cl if isinstance(theory, Prior) else signal
     sky = sky[: lmax + 1].copy()
     sky[:2] = 0.0
-    return Expectation(signal, white, sky)
+    # An array holds noise, too, which no multipole lends to another: it is taken as it is.
+    alias = _alias(signal, nside, lmax) if isinstance(theory, Prior) else np.zeros(lmax + 1)
+    return Expectation(signal, white, sky, alias)
+
+
+def _alias(signal: Cl, nside: int, lmax: int) -> Cl:
+    """Give the mean power at each ell that sums over pixels take for that of ell beyond lmax.
+
+    Sums over the pixels of a whole sky couple ell and ell' from ell + ell' = 4 nside on.
+    """
+    first = max(4 * nside - lmax, lmax + 1)
+    if signal.size <= first:
+        return np.zeros(lmax + 1)
+    top = signal.size - 1
+    ones = 4 * np.pi / (12 * nside**2) * harmonics.adjoint(np.ones(12 * nside**2), lmax=lmax + top)
+    coupling = harmonics.coupling_matrix(harmonics.cl_of(ones), lmax=lmax, sky_lmax=top)
+    return np.asarray(coupling[:, first:] @ signal[first:])

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from astropy.table import QTable
 
+from skyfill.prior import Prior
 from skyfill.spectra import compare, default_edges
+from skyfill.spectra.expectation import expectation
 
 NSIDE = 32
 LMAX = 64
@@ -113,3 +115,15 @@ def test_wrong_input_is_refused(theory, change, message):
     arguments = {"values": np.ones(12 * NSIDE**2), "theory": theory} | change
     with pytest.raises(ValueError, match=message):
         compare(**arguments)
+
+
+def test_power_beyond_3_nside_arrives_where_the_theory_says():
+    nside, only = 16, np.full(54, 1e-9)
+    only[53] = 100.0
+    prior = Prior(nside, only, fwhm=0.0, noise_uk_arcmin=0.0, pixel_window=False)
+    np.random.seed(5)  # noqa: NPY002 - healpy draws with it
+    skies = [healpy.synfast(only, nside, lmax=53) for _ in range(200)]
+    found = np.mean([healpy.anafast(one, lmax=32, iter=3) for one in skies], axis=0)
+    arrived = expectation(prior, nside, 32).alias_cl
+    assert arrived[:11].max() < 0.01 * arrived.max()
+    np.testing.assert_allclose(found, arrived, atol=0.1 * arrived.max())

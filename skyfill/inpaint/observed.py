@@ -1,0 +1,98 @@
+"""The map to fill, without what is set aside: its fitted monopole and dipole, and a latent sky."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skyfill.prior.dipole import Dipole
+
+__all__ = ["ObservedMap"]
+
+Map = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+class ObservedMap:
+    """A map with its fitted monopole and dipole.
+
+    Parameters
+    ----------
+    values
+        ``(npix,)``, µK, RING; kept unchanged, not copied.
+    dipole
+        The fit for its mask.
+    holes
+        ``(npix,)``, RING, True where the map is filled.
+    unread
+        ``(npix,)``, RING, True where `data` is set to zero, if more than the holes.
+    removes_dipole
+        Whether `data` is without monopole and dipole, and `restored` adds them back.
+    single
+        Whether `data` of a float32 map is float32.
+    """
+
+    def __init__(
+        self,
+        values: Map,
+        dipole: Dipole,
+        *,
+        holes: Mask,
+        unread: Mask | None,
+        removes_dipole: bool,
+        single: bool,
+    ) -> None:
+        self.values = values
+        self.dipole = dipole
+        self.single = single
+        self._holes = holes
+        self._unread = unread
+        self._removes = removes_dipole
+        self._fitted_low = dipole.alm(values)
+
+    def with_values(self, values: Map) -> ObservedMap:
+        """Give another map with the same mask."""
+        other = copy.copy(self)
+        other.values = values
+        other._fitted_low = self.dipole.alm(values)  # noqa: SLF001 - it is of this class
+        return other
+
+    def bare(self) -> Map:
+        """Return the map without its fitted monopole and dipole, to fit and to judge a prior."""
+        return self._less(self._fitted_low)
+
+    def data(self, latent: Map | None = None) -> Map:
+        """Return the map that is filled, minus a latent sky; 0 where missing.
+
+        The array of the latent sky is reused for the result.
+        """
+        return self._less(self._fitted_low if self._removes else None, latent)
+
+    def restored(self, fill: Map) -> Map:
+        """Add monopole and dipole back to a fill, ``(nhole,)``, in place."""
+        if not self._removes:
+            return fill
+        for part, low in self.dipole.parts(self._fitted_low):
+            first = int(np.count_nonzero(self._holes[: part.start]))
+            chosen = low[self._holes[part]]
+            fill[first : first + chosen.size] += chosen
+        return fill
+
+    def _less(self, low_alm: NDArray[np.complex128] | None, latent: Map | None = None) -> Map:
+        """Return the map minus a monopole and dipole and a latent sky; 0 where missing."""
+        kind = self.values.dtype if self.single else np.float64
+        out = np.zeros(self.values.size, kind) if latent is None else latent
+        if low_alm is None:
+            np.subtract(self.values, out, out=out)
+        else:
+            for part, low in self.dipole.parts(low_alm):
+                np.subtract(low, self.values[part], out=low)
+                out[part] += low
+                np.negative(out[part], out=out[part])
+        if self._unread is None:
+            out[self._holes] = 0.0
+        else:
+            out[self._unread] = 0.0
+        return out
