@@ -153,8 +153,7 @@ def run(args: argparse.Namespace) -> int:
         skyfill.check_writable(path, overwrite=args.overwrite, kind="map")
     with progress(quiet=args.quiet) as listener:
         listener.stage("read")
-        with wording.naming(columns="--field"):
-            sky = _sky(args)
+        sky = _sky(args)
         first = sky.skies[0]
         spectra = theory.sky_spectra(args)
         observed, observed_pol, masks = _masks(args, first)
@@ -261,9 +260,9 @@ def _cards(
     cards["SFORIGP"] = (f"noise={of_p.origin_noise_pol} power={power}", "origin, of Q and U")
     cards["SFCALIBP"] = (round(of_p.calibration_of_pol, 5), "factor of the power of EE and BB")
     cards["SFBB"] = (of_p.bb_source, "BB of the prior, which the holes share")
-    for name, found in fitter.quality_pol.items():
-        cards[f"SFCHI2{name}"] = (round(found.chi2, 1), f"misfit of {name} of the observed sky")
-        cards[f"SFDOF{name}"] = (found.freedom, "its degrees of freedom")
+    for name, misfit in fitter.quality_pol.items():
+        cards[f"SFCHI2{name}"] = (round(misfit.chi2, 1), f"misfit of {name} of the observed sky")
+        cards[f"SFDOF{name}"] = (misfit.freedom, "its degrees of freedom")
     if fitter.plausibility is not None:
         cards["SFCHECK"] = (fitter.plausibility.verdict, "does the prior fit the observed T?")
     cards["SFPOWERP"] = (round(fitter.power_pol, 4), "power of the observed Q, U over the prior's")

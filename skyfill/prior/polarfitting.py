@@ -18,6 +18,7 @@ from scipy import optimize
 
 from skyfill import harmonics
 from skyfill.healpix.arrays import as_map, as_mask
+from skyfill.healpix.stokes import nside_of
 from skyfill.prior.model import ARCMIN, MOST
 from skyfill.prior.polarized import PolarizedPrior
 from skyfill.prior.pseudospectrum import Windowed
@@ -65,7 +66,7 @@ class PolarPseudo:
         cls, values: Map, observed: NDArray[np.bool_], lmax: int, *, threads: int = 0
     ) -> PolarPseudo:
         """Measure Q and U, ``(2, npix)``, with the largest multipole of their signal."""
-        nside = math.isqrt(observed.size // 12)
+        nside = nside_of(observed, "the mask of Q and U")
         windowed = Windowed.of(observed, nside, lmax, threads)
         window = windowed.window
         clean = np.where(window > 0, values, 0.0) * window
@@ -170,7 +171,7 @@ class PolarPseudo:
         def cost(parameters: Map, freedom: Map) -> float:
             parts = math.exp(parameters[1]) * signal + white_of(parameters)
             ratio = data / parts.sum(axis=0)
-            known = 0.5 * (parameters[1] / _CALIBRATION) ** 2
+            known = 0.5 * (float(parameters[1]) / _CALIBRATION) ** 2
             return known + float(np.sum(0.5 * freedom * (ratio - 1 - np.log(ratio))))
 
         def descend(start: Map, freedom: Map) -> Map:
@@ -257,7 +258,7 @@ def _measured(
     skies = np.array([as_map(sky, taker="fit_polarization") for sky in skies])
     seen = as_mask(observed, taker="fit_polarization")
     nside = prior.temperature.nside
-    if seen.size != skies.shape[1] or seen.size != 12 * nside**2:
+    if seen.size != skies.shape[1] or nside_of(seen, "observed") != nside:
         raise ValueError(f"map and mask must have the Nside of the prior, {nside}")
     seen = seen & np.isfinite(skies).all(axis=0)
     if not seen.any():

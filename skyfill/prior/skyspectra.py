@@ -52,8 +52,9 @@ def tensor_spectra(r: float = 1.0) -> dict[str, Map]:
     >>> round(float(tensor_spectra(0.01)["BB"][ell] * ell * (ell + 1) / 6.2832), 6)
     0.000647
     """
-    number = isinstance(r, Real) and not isinstance(r, bool)
-    if not (number and math.isfinite(r) and r >= 0):
+    given: Any = r
+    number = isinstance(given, Real) and not isinstance(given, bool)
+    if not (number and math.isfinite(given) and given >= 0):
         raise ValueError(f"`r` must be a number, zero or more, got {r!r}")
     table = shipped(_TENSORS)
     return {name: float(r) * table[name].astype(np.float64) for name in NAMES}
