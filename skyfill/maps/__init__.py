@@ -14,6 +14,7 @@ from skyfill.maps.stokesmap import (
     StokesMap,
     mask_columns,
     read_stokes,
+    recorded_stokes,
     stokes_columns,
     write_filled_stokes,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "place_of",
     "read_map",
     "read_stokes",
+    "recorded_stokes",
     "refuse_flattened",
     "stokes_columns",
     "unit_in_uk",
