@@ -25,13 +25,11 @@ __all__ = ["add_stokes", "of_one_column", "run"]
 
 #: Options that a fill of polarization does not have: the value that means not given, and the mend.
 _OTHERS: dict[str, tuple[Any, str]] = {
-    "field": (0, "its columns are found by name; drop it"),
     "nside": (None, "a multi-order map of polarization is not read; convert it first"),
     "polish": (None, "drop it; --method gaussian is exact"),
     "holes": (None, "it fills every hole; drop it"),
     "footprint": (None, "it fills every hole; drop it, or fill T alone with --stokes T"),
     "report": (None, "evaluate T with --stokes T --report, and the spectra of the output"),
-    "cl": (None, "EE, BB and TE are those of ΛCDM; pass --prior with a prior of T, Q and U"),
     "weights": (None, "drop it; no network fills polarization"),
 }
 #: The same of --method diffuse, which has neither prior nor realizations.
@@ -45,19 +43,29 @@ def add_stokes(parser: argparse.ArgumentParser) -> None:
         "--stokes",
         choices=("TQU", "T", "QU"),
         help="fill T, Q and U of the file together, or one of T and QU, with --method gaussian or "
-        "diffuse; their columns are found by name (default: the column of --field alone)",
+        "diffuse; their columns are found by name, or named by --field T,Q,U (default: the column "
+        "of --field alone)",
     )
     group.add_argument(
         "--mask-pol",
         type=Path,
         metavar="FILE",
-        help="mask of Q and U, 1 = observed (default: MASK)",
+        help="mask of Q and U, 1 = observed (default: MASK; its column PMASK, if it has TMASK and "
+        "PMASK)",
     )
     group.add_argument(
         "--noise-pol-uk-arcmin",
         type=options.amount,
         metavar="RMS",
-        help="white noise of Q, and of U, in µK·arcmin (default: √2 times that of T)",
+        help="white noise of Q, and of U, in µK·arcmin (default: fitted to the observed Q and U; "
+        "where that cannot be, √2 times that of T)",
+    )
+    group.add_argument(
+        "--r",
+        type=options.amount,
+        metavar="R",
+        help="tensor-to-scalar ratio at k = 0.05 / Mpc: add tensor modes to the spectra of T and P "
+        "(default: 0)",
     )
     group.add_argument(
         "--polcconv",
@@ -68,7 +76,7 @@ def add_stokes(parser: argparse.ArgumentParser) -> None:
 
 def of_one_column(args: argparse.Namespace) -> argparse.Namespace:
     """Give the options that fill one column; refuse those of polarization."""
-    for name in ("mask_pol", "noise_pol_uk_arcmin", "polcconv"):
+    for name in ("mask_pol", "noise_pol_uk_arcmin", "polcconv", "r"):
         if vars(args)[name] is not None:
             flag = f"--{name.replace('_', '-')}"
             raise ValueError(f"{flag} is an option of polarization; pass --stokes TQU or QU too")
@@ -77,7 +85,9 @@ def of_one_column(args: argparse.Namespace) -> argparse.Namespace:
     if args.field != 0:
         raise ValueError("--stokes T and --field both name a column; drop one of them")
     (name,) = skyfill.maps.stokes_columns(args.map, args.stokes, hdu=args.hdu)
-    return argparse.Namespace(**vars(args) | {"field": name})
+    both = _both_masks(args)
+    mask = args.mask_field if both is None else both[0]
+    return argparse.Namespace(**vars(args) | {"field": name, "mask_field": mask})
 
 
 def _refuse(args: argparse.Namespace, outputs: list[Path]) -> None:
@@ -106,6 +116,13 @@ def _refuse_of_polarization(args: argparse.Namespace) -> None:
         if vars(args)[name] != nothing:
             flag = f"--{name.replace('_', '-')}"
             raise ValueError(f"--stokes {args.stokes} does not take {flag}: {mend}")
+    if theory.fits_cl(args):
+        raise ValueError(
+            "--cl map fits a spectrum of T, and EE, BB and TE are not known then; drop it, or pass"
+            " --cl FILE with four spectra"
+        )
+    if args.prior is not None and (args.r is not None or args.cl is not None):
+        raise ValueError("--prior holds four spectra; drop it, or --cl and --r")
     if args.noise_map == reading.AUTO:
         raise ValueError("--noise-map auto is for T alone; give a file with II, QQ, QU and UU")
     if args.noise_field is not None or args.noise_variance:
@@ -119,12 +136,39 @@ def _refuse_of_diffuse(args: argparse.Namespace) -> None:
     """Refuse options of the prior with a method that has none."""
     if args.method != "diffuse":
         return
-    for name in (*_PRIOR_ONLY, "noise_pol_uk_arcmin"):
+    for name in (*_PRIOR_ONLY, "noise_pol_uk_arcmin", "r"):
         if vars(args)[name] is not None:
             flag = f"--{name.replace('_', '-')}"
             raise ValueError(
                 f"diffuse has no prior and no realizations; drop {flag}, or pass --method gaussian"
             )
+
+
+def _both_masks(args: argparse.Namespace) -> tuple[str, str] | None:
+    """Name the masks of T and of P that one file holds; None if that is not asked for."""
+    if args.mask_pol is not None or args.mask_field != 0:
+        return None
+    return skyfill.maps.mask_columns(args.mask)
+
+
+def _masks(
+    args: argparse.Namespace, like: skyfill.SkyMap
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None, str]:
+    """Read the masks of T and of P, and say where they are if one file holds both."""
+    both = _both_masks(args)
+    if both is not None:
+        t, p = (
+            reading.mask_of(
+                argparse.Namespace(**vars(args) | {"mask_field": name}), args.mask, like=like
+            )
+            for name in both
+        )
+        return t, p, f", masks {both[0]} and {both[1]} of {args.mask.name}"
+    observed = reading.mask_of(args, args.mask, like=like)
+    if args.mask_pol is None:
+        return observed, None, ""
+    with wording.naming(field="--mask-field"):
+        return observed, reading.mask_of(args, args.mask_pol, like=like), ""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -141,13 +185,15 @@ def run(args: argparse.Namespace) -> int:
         if args.dry_run:
             outlook.tell_polarized(args, sky, plan, outputs)
             return 0
+        spectra = theory.sky_spectra(args)
         try:
             fitter = skyfill.inpaint.PolarizedInpainter(
                 sky.components,
                 observed,
                 observed_pol=observed_pol,
                 method=args.method,
-                prior=_prior(args, sky.skies[0].nside),
+                prior=_prior(args, sky.skies[0].nside, spectra),
+                spectra=spectra,
                 noise_pol_uk_arcmin=args.noise_pol_uk_arcmin,
                 noise_variance=noise,
                 trust_prior=args.trust_prior,
@@ -187,9 +233,25 @@ def _read(
 ]:
     """Read the map, the mask, the mask of P, and the noise map."""
     listener.stage("read")
-    sky = skyfill.maps.read_stokes(
+    sky = _sky(args)
+    first = sky.skies[0]
+    observed, observed_pol, masks = _masks(args, first)
+    noise = None if args.noise_map is None else _noise(args, first)
+    said = "assumed, the file does not say" if sky.assumed else "given"
+    listener.done(
+        f"nside {first.nside}, {', '.join(each.column for each in sky.skies)}, {first.unit},"
+        f" {sky.polcconv} ({said}){masks}"
+    )
+    return sky, observed, observed_pol, noise
+
+
+def _sky(args: argparse.Namespace) -> skyfill.maps.StokesMap:
+    """Read the columns of --stokes."""
+    columns = None if args.field == 0 else [options.field(x) for x in str(args.field).split(",")]
+    return skyfill.maps.read_stokes(
         args.map,
         args.stokes,
+        columns=columns,
         polcconv=args.polcconv,
         unit=args.unit,
         single=args.method == "diffuse",  # as for T alone
@@ -198,19 +260,6 @@ def _read(
         frame=args.frame,
         like=args.mask,
     )
-    first = sky.skies[0]
-    observed = reading.mask_of(args, args.mask, like=first)
-    observed_pol = None
-    if args.mask_pol is not None:
-        with wording.naming(field="--mask-field"):
-            observed_pol = reading.mask_of(args, args.mask_pol, like=first)
-    noise = None if args.noise_map is None else _noise(args, first)
-    said = "assumed, the file does not say" if sky.assumed else "given"
-    listener.done(
-        f"nside {first.nside}, {', '.join(each.column for each in sky.skies)}, {first.unit},"
-        f" {sky.polcconv} ({said})"
-    )
-    return sky, observed, observed_pol, noise
 
 
 def _noise(args: argparse.Namespace, first: skyfill.SkyMap) -> NDArray[np.float64]:
@@ -276,18 +325,21 @@ def _draws_for_spread(args: argparse.Namespace) -> int:
 
 
 def _prior(
-    args: argparse.Namespace, nside: int
+    args: argparse.Namespace, nside: int, spectra: skyfill.prior.SkySpectra | None
 ) -> skyfill.prior.PolarizedPrior | skyfill.prior.Given:
-    """Collect the given values; the rest of T is fitted, of P it is that of ΛCDM."""
+    """Collect the given values; the rest is fitted, or that of ΛCDM."""
     known = theory.given(args)
+    if spectra is not None:
+        return replace(known, cl=None)  # which is one of four
     polarized = None if args.prior is None else skyfill.prior.read_polarization(args.prior)
     temperature = known.complete(nside)
     if polarized is None or temperature is None:
         return known
     noise = args.noise_pol_uk_arcmin
     if noise is None:
-        noise = polarized.noise_pol_uk_arcmin
-    return replace(polarized, temperature=temperature, noise_pol_uk_arcmin=noise)
+        return replace(polarized, temperature=temperature)
+    fitted = tuple(name for name in polarized.fitted_pol if name != "noise_pol_uk_arcmin")
+    return replace(polarized, temperature=temperature, noise_pol_uk_arcmin=noise, fitted_pol=fitted)
 
 
 def _fills(
@@ -375,12 +427,7 @@ def _cards(
     if args.dipole != "marginalise":
         cards["SFDIPOLE"] = (args.dipole, "treatment of monopole and dipole")
     if fitter.prior is not None:
-        cards |= theory.cards(fitter.prior.temperature)
-        cards["SFNOISEP"] = (
-            float(f"{fitter.prior.noise_pol:.6g}"),
-            "[uK arcmin] white noise of Q, of U",
-        )
-        cards["SFBB"] = ("lensing", "BB of the prior, which the holes share")
+        cards |= _prior_cards(fitter, fitter.prior)
     if fitter.plausibility is not None:
         cards["SFCHECK"] = (fitter.plausibility.verdict, "does the prior fit the observed T?")
     if fitter.power_pol is not None:
@@ -407,6 +454,35 @@ def _cards(
     return cards
 
 
+def _prior_cards(
+    fitter: skyfill.inpaint.PolarizedInpainter, prior: skyfill.prior.PolarizedPrior
+) -> dict[str, tuple[str | int | float | bool, str]]:
+    """Record the prior and how well it describes Q and U."""
+    cards: dict[str, tuple[str | int | float | bool, str]] = {**theory.cards(prior.temperature)}
+    cards["SFNOISEP"] = (float(f"{prior.noise_pol:.6g}"), "[uK arcmin] white noise of Q, of U")
+    power = "fitted" if "calibration_pol" in prior.fitted_pol else "as T"
+    cards["SFORIGP"] = (f"noise={prior.origin_noise_pol} power={power}", "origin, of Q and U")
+    cards["SFCALIBP"] = (round(prior.calibration_of_pol, 5), "factor of the power of EE and BB")
+    cards["SFBB"] = (prior.bb_source, "BB of the prior, which the holes share")
+    for name, misfit in fitter.quality_pol.items():
+        cards[f"SFCHI2{name}"] = (round(misfit.chi2, 1), f"misfit of {name} of the observed sky")
+        cards[f"SFDOF{name}"] = (misfit.freedom, "its degrees of freedom")
+    return cards
+
+
+def _prior_of_pol(
+    fitter: skyfill.inpaint.PolarizedInpainter, prior: skyfill.prior.PolarizedPrior
+) -> dict[str, object]:
+    """Describe the prior of Q and U for JSON."""
+    return {
+        "noise_uk_arcmin": prior.noise_pol,
+        "noise_origin": prior.origin_noise_pol,
+        "calibration": prior.calibration_of_pol,
+        "bb": prior.bb_source,
+        "quality": {name: each.as_dict() for name, each in fitter.quality_pol.items()},
+    }
+
+
 def _lines(
     args: argparse.Namespace,
     sky: skyfill.maps.StokesMap,
@@ -417,12 +493,7 @@ def _lines(
     prior = fitter.prior
     lines = theory.lines(args, None if prior is None else prior.temperature)
     if prior is not None:
-        given = prior.noise_pol_uk_arcmin is not None
-        lines.append(
-            f"         Q and U: noise {prior.noise_pol:.1f} uK.arcmin"
-            f" ({'given' if given else '√2 times that of T'}), EE, BB and TE of the same theory,"
-            " lensed, r = 0"
-        )
+        lines += _lines_of_pol(args, fitter, prior)
     if fitter.plausibility is not None:
         lines.append(f"check    T {fitter.plausibility.verdict}: {fitter.plausibility}")
     if fitter.power_pol is not None:
@@ -442,6 +513,27 @@ def _leakage(fitter: skyfill.inpaint.PolarizedInpainter) -> tuple[float, ...]:
     """Give the shares of B that are still to come, by bin; none without a certificate."""
     found = fitter.certificates.get("P")
     return () if found is None else tuple(found.leakage or ())
+
+
+def _lines_of_pol(
+    args: argparse.Namespace,
+    fitter: skyfill.inpaint.PolarizedInpainter,
+    prior: skyfill.prior.PolarizedPrior,
+) -> list[str]:
+    """Describe the prior of Q and U in lines of text."""
+    origin = prior.origin_noise_pol
+    noise = "assumed: √2 times that of T" if origin == "assumed" else origin
+    power = "fitted" if "calibration_pol" in prior.fitted_pol else "as T"
+    first = f"Q and U: noise {prior.noise_pol:.1f} uK.arcmin ({noise}), power x"
+    first += f" {prior.calibration_of_pol:.3f} ({power}), BB {prior.bb_source}"
+    lines = [f"         {first}"]
+    spectra = theory.sky_spectra(args)
+    if spectra is not None:
+        told = theory.lines(args, prior.temperature)
+        named = [f"         {args.cl.name}: {wording.as_options(x)}" for x in spectra.said]
+        lines += [line for line in named if line not in told]
+    lines += [f"fit      {name} {found}" for name, found in fitter.quality_pol.items()]
+    return lines
 
 
 def _summary(
@@ -481,6 +573,7 @@ def _summary(
         },
         "prior": theory.as_json(args, None if prior is None else prior.temperature),
         "noise_pol_uk_arcmin": None if prior is None else prior.noise_pol,
+        "prior_pol": None if prior is None else _prior_of_pol(fitter, prior),
         "check": None if fitter.plausibility is None else fitter.plausibility.as_dict(),
         "certificates": {
             name: {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -33,9 +34,13 @@ from skyfill.prior import (
     Plausibility,
     PolarizedPrior,
     Prior,
+    Quality,
+    SkySpectra,
     UnlikelyPriorError,
     as_given,
+    assess_polarization,
     draw_polarization,
+    fit_polarization,
     judge,
 )
 from skyfill.prior.dipole import Dipole
@@ -88,11 +93,14 @@ class PolarizedInpainter:
         no realizations.
     prior
         A `PolarizedPrior`; or the prior of T, whole or partly given, to which EE, BB and TE of
-        ΛCDM and the noise of P are added. Missing numbers are fitted to T; without T all are
-        needed.
+        ΛCDM, or of ``spectra``, and the noise of P are added. Missing numbers are fitted to T;
+        without T the beam is needed.
+    spectra
+        TT, EE, BB and TE of the sky; of ΛCDM, lensed and without tensor modes, if None.
     noise_pol_uk_arcmin
-        White noise of Q, and of U, µK·arcmin; √2 times that of T if None, or the mean of
-        ``noise_variance``.
+        White noise of Q, and of U, µK·arcmin. If None, it is the mean of ``noise_variance``;
+        without that it is fitted to the observed Q and U with their calibration; where too little
+        is observed, or nothing is to be fitted, it is √2 times that of T.
     noise_variance
         Noise of each pixel, µK², RING, in place of the white noise of the prior: ``(4, npix)``, II,
         QQ, QU and UU; ``(3, npix)``, QQ, QU and UU; ``(npix,)``, II alone, or, for a map of Q and
@@ -133,6 +141,8 @@ class PolarizedInpainter:
         How the observed T compares with the prior; None without T or without a prior.
     power_pol
         Power of the observed Q and U over that of the prior; None for ``diffuse``.
+    quality_pol
+        How well the prior describes EE and BB of the observed sky, by name; empty for ``diffuse``.
     certificates
         Accuracy of the last fill, of ``T`` and of ``P``; empty for ``diffuse``.
     converged
@@ -158,6 +168,7 @@ class PolarizedInpainter:
         observed_pol: ArrayLike | None = None,
         method: str = "gaussian",
         prior: PolarizedPrior | Prior | Given | None = None,
+        spectra: SkySpectra | None = None,
         noise_pol_uk_arcmin: float | None = None,
         noise_variance: ArrayLike | None = None,
         way: Literal["joint", "alternate"] = "joint",
@@ -203,6 +214,7 @@ class PolarizedInpainter:
         self.prior: PolarizedPrior | None = None
         self.plausibility: Plausibility | None = None
         self.power_pol: float | None = None
+        self.quality_pol: dict[str, Quality] = {}
         self._low: Map | None = None
         self._dipole: Dipole | None = None
         self._of_t: Inpainter | None = None
@@ -218,12 +230,13 @@ class PolarizedInpainter:
                     progress=progress,
                 )
             return
-        self._prepare(prior, noise_pol_uk_arcmin, cache)
+        self._prepare(prior, noise_pol_uk_arcmin, spectra, cache)
 
     def _prepare(
         self,
         given: PolarizedPrior | Prior | Given | None,
         noise: float | None,
+        spectra: SkySpectra | None,
         cache: str | Path | None,
     ) -> None:
         """Complete and judge the prior, and prepare the exact solver."""
@@ -232,9 +245,10 @@ class PolarizedInpainter:
             self._dipole = Dipole(self._seen[0], threads=threads)
             self._low = self._dipole.of(self._skies[0])
         fitted = not isinstance(given, PolarizedPrior) and as_given(given).fits
-        self.prior = prior = self._prior_of(given, noise)
+        self.prior = prior = self._prior_of(given, noise, spectra)
         self.plausibility = self._judge(prior.temperature, trust_prior=trust_prior)
         self.power_pol = self._judge_pol(prior, trust_prior=trust_prior)
+        self.quality_pol = self._quality_pol(prior)
         cl = prior.signal_cl()
         if self._marginal:
             cl[0, 0] = freed(cl[0, 0])
@@ -300,9 +314,12 @@ class PolarizedInpainter:
         return seen
 
     def _prior_of(
-        self, prior: PolarizedPrior | Prior | Given | None, noise: float | None
+        self,
+        prior: PolarizedPrior | Prior | Given | None,
+        noise: float | None,
+        spectra: SkySpectra | None,
     ) -> PolarizedPrior:
-        """Complete the prior: of T by a fit, of P by ΛCDM."""
+        """Complete the prior: of T by a fit, of P by the spectra that belong to T's and a fit."""
         nside = nside_of(self._seen[0], "observed")
         if isinstance(prior, PolarizedPrior):
             if prior.temperature.nside != nside:
@@ -310,24 +327,59 @@ class PolarizedInpainter:
                     f"the prior has Nside {prior.temperature.nside}, the map has Nside {nside}"
                 )
             return prior
-        given = as_given(prior)
-        if self._has_t:
-            given = held_to_noise(given, self._noise[0], self._seen[0])
-        if noise is None and self._noise[-1] is not None:
-            power = self._noise[-1][[0, 2]][:, self._seen[-1]].mean()
-            noise = math.sqrt(float(power) * 4 * math.pi / self._seen[-1].size) / ARCMIN
+        given, noise = self._held(as_given(prior), noise, spectra)
         known = given.complete(nside)
         if known is None and not self._has_t:
-            raise ValueError(
-                "Q and U alone: the beam and the noise cannot be fitted; give `fwhm` or `beam`, and"
-                " `noise_uk_arcmin` of T with `noise_pol_uk_arcmin`"
-            )
+            raise ValueError("Q and U alone: the beam cannot be fitted; give `fwhm` or `beam`")
         if known is None:
             refuse_flat(self._skies[0], self._seen[0])
             self._progress.stage("prior")
             known = given.fitted_to(self._bare(), self._seen[0], threads=self._options[4])
             self._progress.done("fitted to T")
-        return PolarizedPrior.of(known, noise)
+        found = PolarizedPrior.of(known, noise, spectra=spectra)
+        if noise is None and given.fit:
+            self._progress.stage("prior of P")
+            skies = np.array(self._skies[-2:])
+            fitted = fit_polarization(skies, self._seen[-1], found, threads=self._options[4])
+            self._progress.done("not fitted" if fitted is None else "fitted to Q and U")
+            found = found if fitted is None else fitted
+        if not self._has_t and noise is None and not (found.fitted_pol or known.noise_uk_arcmin):
+            raise ValueError(
+                "the noise of Q and U is not known, and it is not fitted; give"
+                " `noise_pol_uk_arcmin`"
+            )
+        return found
+
+    def _held(
+        self, given: Given, noise: float | None, spectra: SkySpectra | None
+    ) -> tuple[Given, float | None]:
+        """Add the spectrum of T, and the mean noise of maps of the noise, to what is given."""
+        if spectra is not None:
+            if given.cl is not None or given.base is not None:
+                raise ValueError("`prior` and `spectra` both give the spectrum of T; drop one")
+            given = replace(given, cl=spectra.tt, theory=spectra.theory)
+        if self._has_t:
+            given = held_to_noise(given, self._noise[0], self._seen[0])
+        elif given.base is None and given.noise_uk_arcmin is None:
+            given = replace(given, noise_uk_arcmin=0.0)  # of T, which is not there
+        if noise is None and self._noise[-1] is not None:
+            power = self._noise[-1][[0, 2]][:, self._seen[-1]].mean()
+            noise = math.sqrt(float(power) * 4 * math.pi / self._seen[-1].size) / ARCMIN
+        return given, noise
+
+    def _quality_pol(self, prior: PolarizedPrior) -> dict[str, Quality]:
+        """Compare EE and BB of the observed sky with the prior; warn if it is far off."""
+        found = dict(prior.quality_pol)
+        if not found:
+            skies, threads = np.array(self._skies[-2:]), self._options[4]
+            _, found = assess_polarization(skies, self._seen[-1], prior, threads=threads)
+        for name, quality in found.items():
+            if quality.verdict == "bad":
+                warnings.warn(
+                    f"the prior of P does not describe {name} of the observed sky: {quality}",
+                    stacklevel=4,
+                )
+        return found
 
     def _bare(self) -> Map:
         """Return T without its fitted monopole and dipole, 0 where missing."""

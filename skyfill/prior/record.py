@@ -244,7 +244,12 @@ def _numbers(prior: Prior) -> dict[str, Any]:
 
 def _polarized_numbers(prior: PolarizedPrior) -> dict[str, Any]:
     """Return what a prior of T, Q and U has besides that of T, without its spectra."""
-    return {"noise_pol_uk_arcmin": prior.noise_pol_uk_arcmin}
+    return {
+        "noise_pol_uk_arcmin": prior.noise_pol_uk_arcmin,
+        "calibration_pol": prior.calibration_pol,
+        "bb_source": prior.bb_source,
+        "fitted_pol": list(prior.fitted_pol),
+    }
 
 
 def _prior_of(
@@ -273,7 +278,12 @@ def _prior_of(
         polarized = record[_POL]
         spectra = polarized if spectra is None else spectra
         ee, bb, te = (np.asarray(spectra[name], dtype=np.float64) for name in _SPECTRA)
-        return PolarizedPrior(prior, ee, bb, te, polarized["noise_pol_uk_arcmin"])
+        return PolarizedPrior(
+            *(prior, ee, bb, te, polarized["noise_pol_uk_arcmin"]),
+            calibration_pol=polarized["calibration_pol"],
+            bb_source=str(polarized["bb_source"]),
+            fitted_pol=tuple(polarized["fitted_pol"]),
+        )
     except KeyError as error:
         raise ValueError(f"{path}: the prior in it lacks {error}; write it again") from None
     except (AttributeError, TypeError, ValueError) as error:
