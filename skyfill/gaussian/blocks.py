@@ -47,12 +47,19 @@ _RIDGE = 1e-5
 _PADDED = 8
 #: Elements of such an array.
 _ELEMENTS = 2**26
+#: Multiplications of the transforms that blocks save, over Nside³: a solve by bands takes some
+#: hundred iterations more. At Nside 64 it takes as long as 1e9 multiplications of a factorisation.
+_BANDS = 4000.0
 #: Columns of a large hole that one thread fills in one call, long and short ones alike.
 _FILLED = 500
 
 
 def affordable(
-    sizes: NDArray[np.int64], *, memory: float = 1.5e9, operations: float = 2e11
+    sizes: NDArray[np.int64],
+    *,
+    nside: int | None = None,
+    memory: float = 1.5e9,
+    operations: float = 2e11,
 ) -> NDArray[np.bool_]:
     """Choose the holes that get a block: the smallest, within limits of memory and operations.
 
@@ -60,6 +67,9 @@ def affordable(
     ----------
     sizes
         ``(nhole,)``, number of pixels of each hole.
+    nside
+        Nside of the map. If given, factorisations are also limited to the time of a solve by bands,
+        whose transforms grow as Nside³; this is the lower limit below Nside 369.
     memory
         Limit for all factors, bytes.
     operations
@@ -69,6 +79,8 @@ def affordable(
     -------
     ``(nhole,)``, True for the chosen holes.
     """
+    if nside is not None:
+        operations = min(operations, _BANDS * nside**3)
     order = np.argsort(sizes, kind="stable")
     n = sizes[order].astype(np.float64)
     fits = (np.cumsum(2 * n * (n + 1)) <= memory) & (np.cumsum(n**3 / 6) <= operations)

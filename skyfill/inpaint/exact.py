@@ -143,4 +143,4 @@ class ExactMethod(Method):
 
 def exact_bytes(nside: int, sizes: Sizes) -> float:
     """Estimate the peak memory of an exact fill of holes of these sizes, bytes."""
-    return PROGRAM + solve_bytes(nside, int(sizes.sum()), sizes[affordable(sizes)])
+    return PROGRAM + solve_bytes(nside, int(sizes.sum()), sizes[affordable(sizes, nside=nside)])
