@@ -50,6 +50,9 @@ _ELEMENTS = 2**26
 #: Multiplications of the transforms that blocks save, over Nside³: a solve by bands takes some
 #: hundred iterations more. At Nside 64 it takes as long as 1e9 multiplications of a factorisation.
 _BANDS = 4000.0
+#: Multiplications of blocks that are always affordable: 0.1 s. Bands are poor on the smallest
+#: spheres, where holes are as wide as the sky.
+_ALWAYS = 1e9
 #: Columns of a large hole that one thread fills in one call, long and short ones alike.
 _FILLED = 500
 
@@ -80,7 +83,7 @@ def affordable(
     ``(nhole,)``, True for the chosen holes.
     """
     if nside is not None:
-        operations = min(operations, _BANDS * nside**3)
+        operations = min(operations, max(_BANDS * nside**3, _ALWAYS))
     order = np.argsort(sizes, kind="stable")
     n = sizes[order].astype(np.float64)
     fits = (np.cumsum(2 * n * (n + 1)) <= memory) & (np.cumsum(n**3 / 6) <= operations)
