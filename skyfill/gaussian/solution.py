@@ -35,6 +35,9 @@ class Certificate:
         to tell.
     converged
         Whether the distance is within the tolerance.
+    excess
+        If the holes are filled from their surroundings (`skyfill.gaussian.local`): the estimated
+        excess of the squared error over that of the exact mean. None for a solve on the sphere.
     """
 
     iterations: int
@@ -42,9 +45,15 @@ class Certificate:
     residual: float
     distance: float
     converged: bool
+    excess: float | None = None
 
     def __str__(self) -> str:
         """Summarise the accuracy."""
+        if self.excess is not None:
+            return (
+                f"from the surroundings, some {self.distance:.2g} uK from the exact mean: the "
+                f"squared error is {self.excess:.2%} above its"
+            )
         text = (
             f"{self.iterations} iterations, {self.corrections} corrections, residual "
             f"{self.residual:.1e}"
