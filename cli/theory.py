@@ -31,6 +31,7 @@ __all__ = [
     "lines",
     "quality_cards",
     "save",
+    "sky_spectra",
     "spectrum",
     "used",
 ]
@@ -258,6 +259,58 @@ def spectrum(args: argparse.Namespace) -> skyfill.prior.SpectrumFile | None:
             extend=skyfill.lcdm() if args.cl_extend else None,
             hdu=args.cl_hdu,
         )
+
+
+def sky_spectra(args: argparse.Namespace) -> skyfill.prior.SkySpectra | None:
+    """Read TT, EE, BB and TE of --cl and add the tensor modes of --r; None without either."""
+    if not has_file(args) and args.r is None:
+        return None
+    spectra = skyfill.prior.SkySpectra.lcdm()
+    if has_file(args):
+        if args.cl_column is not None:
+            raise ValueError(
+                "--cl-column names one spectrum, and polarization needs four, which are found by"
+                " name: TT, EE, BB and TE; drop it"
+            )
+        names = {name: f"--cl-{name}" for name in ("unit", "hdu", "extend")}
+        with wording.naming(**names):
+            spectra = skyfill.prior.SkySpectra.read(
+                args.cl,
+                dl=args.dl or None,
+                unit=args.cl_unit,
+                extend=args.cl_extend,
+                hdu=args.cl_hdu,
+            )
+    return spectra.with_tensors(args.r or 0.0)
+
+
+def add_r(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Declare --r."""
+    parser.add_argument(
+        "--r",
+        type=options.amount,
+        metavar="R",
+        help="tensor-to-scalar ratio at k = 0.05 / Mpc: add tensor modes to the spectra of T and P "
+        "(default: 0)",
+    )
+
+
+def polarized(
+    args: argparse.Namespace,
+    temperature: skyfill.Prior,
+    recorded: skyfill.prior.PolarizedPrior | None,
+) -> skyfill.prior.PolarizedPrior:
+    """Add EE, BB, TE and the noise of P to a prior of T: those given, else recorded, or ΛCDM."""
+    spectra, noise = sky_spectra(args), args.noise_pol_uk_arcmin
+    if spectra is not None:
+        if args.prior is not None:
+            raise ValueError("--prior holds four spectra; drop it, or --cl and --r")
+        temperature = replace(temperature, cl=spectra.tt, theory=spectra.theory)
+    if spectra is not None or recorded is None:
+        return skyfill.prior.PolarizedPrior.of(temperature, noise, spectra=spectra)
+    if noise is None:
+        return replace(recorded, temperature=temperature)
+    return replace(recorded, temperature=temperature, noise_pol_uk_arcmin=noise, fitted_pol=())
 
 
 def tabulated(args: argparse.Namespace) -> skyfill.prior.Beam | None:

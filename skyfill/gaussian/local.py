@@ -31,7 +31,7 @@ from skyfill.healpix import nside_of, pixel_directions, ring_to_nest
 from skyfill.healpix.jit import compiled
 from skyfill.holes.runs import Runs
 
-__all__ = ["EXCESS", "Local", "NotLocalError", "local_bytes", "worthwhile"]
+__all__ = ["EXCESS", "Local", "NotLocalError", "local_bytes", "local_work", "worthwhile"]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -67,10 +67,16 @@ def worthwhile(nside: int, sizes: Sizes) -> bool:
     """Tell whether holes of these sizes, ``(n,)`` pixels, take less time than the whole sphere."""
     if nside < _LEAST or not sizes.size or sizes.sum() > _SHARE * 12 * nside**2:
         return False
+    return local_work(sizes) <= _WHOLE * nside**3 and local_bytes(sizes) <= _MEMORY
+
+
+def local_work(sizes: Sizes) -> float:
+    """Estimate the multiplications for holes of these sizes, ``(n,)`` pixels."""
     kinds, number = np.unique(sizes, return_counts=True)
     points = np.array([_REACH.points(float(size)) for size in kinds])
-    work = number @ _operations(points, kinds.astype(np.float64))
-    return bool(work <= _WHOLE * nside**3 and local_bytes(sizes) <= _MEMORY)
+    pixels, both = 3 * points + kinds, points + kinds
+    work = both**3 / 6 + kinds * points**2 / 2 + _ELEMENT * pixels**2 / 2
+    return float(number @ work)
 
 
 def local_bytes(sizes: Sizes) -> float:
@@ -78,13 +84,6 @@ def local_bytes(sizes: Sizes) -> float:
     kinds, number = np.unique(sizes, return_counts=True)
     points = np.array([_REACH.points(float(size)) for size in kinds])
     return float(8.0 * number @ (kinds * (points + kinds)))
-
-
-def _operations(points: Map, size: Map) -> Map:
-    """Estimate the multiplications for a hole of so many pixels among so many points."""
-    pixels = 3 * points + size
-    both: Map = points + size
-    return both**3 / 6 + size * points**2 / 2 + _ELEMENT * pixels**2 / 2
 
 
 class Local:

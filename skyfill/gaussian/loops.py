@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from skyfill.gaussian.vectors import Vector, advance, copied, dot, rms, turn, zeros_like
 from skyfill.progress import Progress
 
-__all__ = ["Course", "Inner", "Outer", "improve", "lengths", "solve"]
+__all__ = ["Course", "Holes", "Inner", "Outer", "improve", "lengths", "solve"]
 
 Map = NDArray[np.float64]
 
@@ -59,25 +59,40 @@ class Course:
         return self.numbers[self._at - 1]
 
 
-class Precision(Protocol):
-    """The part of a covariance that the loops use."""
+class Inverse(Protocol):
+    """The part of a covariance that the inner loop uses."""
 
     def inverse(self, values: Vector) -> Vector:
         """Give Σ⁻¹ v."""
+
+
+class Precision(Inverse, Protocol):
+    """The part of a covariance that the loops use."""
 
     def inverse_of(self, other: Any, values: Vector) -> Vector:  # noqa: ANN401 (of its own kind)
         """Give Σ⁻¹ v at these pixels, for a v at the pixels of another covariance."""
 
 
-class Model(Protocol):
-    """The part of a `Solver` that the loops use."""
-
-    #: Index of the hole pixels among the vectors of the whole sphere.
-    at: Vector
+class InHoles(Protocol):
+    """The part of a `Solver` that the inner loop uses."""
 
     @property
     def parts(self) -> Sequence[slice]:
         """Slices of vectors of hole pixels whose distances are measured apart: T, and Q with U."""
+
+    @property
+    def inner(self) -> Inverse:
+        """Approximation of Σ with a known inverse, between hole pixels."""
+
+    def precondition(self, values: Vector) -> Vector:
+        """Apply an approximate inverse of ``inner.inverse``."""
+
+
+class Model(InHoles, Protocol):
+    """The part of a `Solver` that the loops use."""
+
+    #: Index of the hole pixels among the vectors of the whole sphere.
+    at: Vector
 
     @property
     def sky(self) -> Precision:
@@ -86,9 +101,6 @@ class Model(Protocol):
     @property
     def inner(self) -> Precision:
         """The same between hole pixels."""
-
-    def precondition(self, values: Vector) -> Vector:
-        """Apply an approximate inverse of ``inner.inverse``."""
 
     def covariance(self, y: Vector) -> tuple[Vector, Vector]:
         """Compute Yᵀ y and Σ y exactly."""
@@ -120,15 +132,32 @@ def lengths(model: Model, values: Vector) -> Map:
     return np.array([rms(values[part]) for part in model.parts])
 
 
+class Holes(Protocol):
+    """What solves for the holes with the approximate Q: `Inner`, or one that alternates."""
+
+    #: Iterations that are left, and taken.
+    left: int
+    taken: int
+
+    def solve(
+        self, right: Vector, start: Vector | None = None, *, allowed: float, relative: float = 0.0
+    ) -> tuple[Vector, Map]:
+        """Solve Q_hh x = right, see `Inner.solve`."""
+
+
 class Inner:
     """Solve for the holes with the approximate Q, and count the iterations."""
 
-    def __init__(self, model: Model, progress: Progress, limit: int, course: Course) -> None:
+    def __init__(self, model: InHoles, progress: Progress, limit: int, course: Course) -> None:
         self._model = model
         self._progress = progress
         self._course = course
         self.left = limit
         self.taken = 0
+        self.rest: Vector = None
+        """The residual of the last solve."""
+        self.move: tuple[float, Vector] | None = None
+        """Length and direction of its last step; None if only rounding was left."""
 
     def solve(
         self, right: Vector, start: Vector | None = None, *, allowed: float, relative: float = 0.0
@@ -160,11 +189,14 @@ class Inner:
         distance = np.full(len(parts), np.inf)
         moves: list[list[float]] = [[] for _ in parts]
         first = rho
+        self.rest, self.move = rest, None
         for _ in range(self.left):
             if take(rho <= _ROUNDING * first):
+                self.move = None
                 return x, np.zeros(len(parts))
             image = precision(direction)
             step = take(rho, dot(direction, image))
+            self.move = step, direction
             for part, mine in zip(parts, moves, strict=True):
                 length = advance(x[part], rest[part], direction[part], image[part], step)
                 mine.append(abs(step) * length)
@@ -193,8 +225,8 @@ class Outer:
     """
 
     def __init__(self, model: Model, filled: Vector, y: Vector, course: Course) -> None:
-        self._model = model
-        self._course = course
+        self.model = model
+        self.course = course
         self._filled = filled
         self._y = y
         self.whitened, image = model.covariance(y)
@@ -209,7 +241,7 @@ class Outer:
     @cached_property
     def residual(self) -> float:
         """The rms of r in units of that of d + x; computed on demand: one correction skips it."""
-        return self._model.size(self._rest) / self._scale
+        return self.model.size(self._rest) / self._scale
 
     @property
     def rest(self) -> Vector:
@@ -218,10 +250,10 @@ class Outer:
 
     @cached_property
     def _scale(self) -> float:
-        return self._model.size(self._filled) or 1.0
+        return self.model.size(self._filled) or 1.0
 
     def correction(
-        self, inner: Inner, allowed: float, relative: float
+        self, inner: Holes, allowed: float, relative: float
     ) -> tuple[Vector, Vector, Map]:
         """Compute a correction from the residual.
 
@@ -230,28 +262,28 @@ class Outer:
         The correction of x, ``(nhole,)``; the part of y's correction that does not follow from it,
         ``(npix,)``; and the estimated rms error of each part of the first.
         """
-        s = self._model
+        s = self.model
         z = s.sky.inverse(self._rest)
         step, left = inner.solve(-(z + self._y)[s.at], allowed=allowed, relative=relative)
         return step, z, left
 
     def advance(self, step: Vector, z: Vector) -> float:
         """Apply a correction; return the factor by which the residual shrank, 0 to stop."""
-        s = self._model
+        s = self.model
         before = self.residual
         padded = zeros_like(z)
         padded[s.at] = step
         z += s.sky.inverse(padded)
         if self._step is not None:
-            conjugate = self._course.take(-dot(z, self._image), self._curvature)
+            conjugate = self.course.take(-dot(z, self._image), self._curvature)
             z += conjugate * self._direction
             step = step + conjugate * self._step
         alm, image = s.covariance(z)
         image[s.at] -= step
         curvature = dot(z, image)
-        if self._course.take(curvature <= 0):
+        if self.course.take(curvature <= 0):
             return 0.0
-        length = self._course.take(dot(z, self._rest), curvature)
+        length = self.course.take(dot(z, self._rest), curvature)
         self._rest -= length * image
         self._y += length * z
         self._filled[s.at] += length * step
@@ -261,7 +293,7 @@ class Outer:
         self.steps += 1
         self.residual = s.size(self._rest) / self._scale
         self._least = min(self._least, before, self.residual)
-        if self._course.take(self.residual > _WORSE * self._least):
+        if self.course.take(self.residual > _WORSE * self._least):
             return 0.0
         return min(self.residual / before, 1.0) if before else 0.0
 
@@ -270,7 +302,7 @@ def solve(
     model: Model,
     work: Vector,
     start: Vector | None,
-    inner: Inner,
+    inner: Holes,
     course: Course,
     *,
     allowed: float,
@@ -299,18 +331,38 @@ def solve(
     )
     work[model.at] = fill
     outer = Outer(model, work, model.sky.inverse(work), course)
+    return outer, go_on(outer, inner, distance, allowed=allowed)
+
+
+def go_on(outer: Outer, inner: Holes, distance: Map, *, allowed: float) -> Map:
+    """Correct a fill until it is near enough.
+
+    Parameters
+    ----------
+    outer, inner
+        The loops.
+    distance
+        Estimated rms distance of each part of the fill to the mean, µK.
+    allowed
+        The same at which to stop.
+
+    Returns
+    -------
+    The estimated distances of the corrected fill.
+    """
+    model, take = outer.model, outer.course.take
     relative = _RELATIVE
     far = inner.left > 0 and (outer.steps == 0 or bool(np.any(distance > allowed)))
-    while course.take(far):
+    while take(far):
         step, z, left = outer.correction(inner, _INNER * allowed, relative)
         shrunk = outer.advance(step, z)
         if shrunk > _SLOW:  # the inner loop may be too inaccurate
             relative = max(0.3 * relative, 1e-5)
-        if course.take(not shrunk):
+        if take(not shrunk):
             break
         distance = left + lengths(model, step) * shrunk
         far = inner.left > 0 and bool(np.any(distance > allowed))
-    return outer, distance
+    return distance
 
 
 def improve(
@@ -367,6 +419,6 @@ def improve(
             continue
         moved = rms(step) * outer.advance(step, z)
         left = moved + (ahead if math.isfinite(ahead) else rms(step))
-        if course.take(ahead + moved <= enough):
+        if course.take(not resolved and left <= enough):
             break
     return filled[model.at], left

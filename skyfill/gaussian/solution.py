@@ -8,9 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Certificate", "ConvergenceWarning", "Solution"]
+__all__ = ["LEAKAGE_BINS", "Certificate", "ConvergenceWarning", "Solution"]
 
 Map = NDArray[np.float64]
+
+LEAKAGE_BINS = ((2, 8), (9, 49), (50, 150))
+"""First and last multipoles of the bins of `Certificate.leakage`: the bump of reionization, that of
+recombination, and what lies between."""
 
 
 class ConvergenceWarning(UserWarning):
@@ -34,7 +38,10 @@ class Certificate:
         Estimated rms distance of the fill to the exact mean, µK; infinite after too few iterations
         to tell.
     converged
-        Whether the distance is within the tolerance.
+        Whether the distance is within the tolerance, and the leakage small.
+    leakage
+        Of Q and U: for each of `LEAKAGE_BINS` that the map has, the power of B in what is still to
+        come, over that of the prior's BB; over that of the noise where BB is zero.
     excess
         If the holes are filled from their surroundings (`skyfill.gaussian.local`): the estimated
         excess of the squared error over that of the exact mean. None for a solve on the sphere.
@@ -45,6 +52,7 @@ class Certificate:
     residual: float
     distance: float
     converged: bool
+    leakage: tuple[float, ...] | None = None
     excess: float | None = None
 
     def __str__(self) -> str:
@@ -60,6 +68,8 @@ class Certificate:
         )
         if math.isfinite(self.distance):
             text += f", some {self.distance:.2g} uK from the exact mean"
+        if self.leakage:
+            text += f", B leakage {max(self.leakage):.1e}"
         return text if self.converged else f"{text}: NOT CONVERGED"
 
 

@@ -2,7 +2,7 @@
 
 from skyfill.harmonics.covariance import Covariance
 from skyfill.harmonics.jointcovariance import JointCovariance
-from skyfill.harmonics.modecoupling import coupling_library, coupling_matrix
+from skyfill.harmonics.modecoupling import coupling_library, coupling_matrix, stokes_coupling
 from skyfill.harmonics.quadrature import pixel_weights, quadrature_lmax
 from skyfill.harmonics.sphere import (
     adjoint,
@@ -27,6 +27,8 @@ from skyfill.harmonics.transforms import (
     correlation,
     correlations,
     coupling,
+    coupling_pol,
+    spin2_window,
     truncated,
 )
 
@@ -47,6 +49,7 @@ __all__ = [
     "coupling",
     "coupling_library",
     "coupling_matrix",
+    "coupling_pol",
     "device_for",
     "device_memory",
     "lmax_of",
@@ -54,6 +57,8 @@ __all__ = [
     "pixel_weights",
     "quadrature_lmax",
     "sphere_on",
+    "spin2_window",
+    "stokes_coupling",
     "synthesis",
     "truncated",
 ]

@@ -27,19 +27,21 @@ from skyfill.inpaint.inpainter import (
     describe_prior,
 )
 from skyfill.inpaint.options import FillOptions
-from skyfill.inpaint.polarized import PolarizedInpainter
-from skyfill.inpaint.spread import Spread
+from skyfill.inpaint.polarized import POLARIZED_METHODS, PolarizedInpainter
+from skyfill.inpaint.spread import PolarizedSpread, Spread
 
 __all__ = [
     "DIPOLES",
     "FILLS",
     "METHODS",
+    "POLARIZED_METHODS",
     "ConvergenceError",
     "ConvergenceWarning",
     "Fill",
     "FillOptions",
     "Inpainter",
     "PolarizedInpainter",
+    "PolarizedSpread",
     "Spread",
     "describe_prior",
 ]

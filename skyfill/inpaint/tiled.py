@@ -146,7 +146,13 @@ class TileMethod(Method):
         polishing = PROGRAM + TORCH + LEFT + law(self.nside, holes, small)
         return max(tiling + solver, polishing)
 
-    def seconds(self, maps: int, tiles: Mapping[str, int], polish: int) -> float:
+    def seconds(
+        self,
+        maps: int,
+        tiles: Mapping[str, int],
+        polish: int,
+        sizes: Sizes | None = None,  # noqa: ARG002
+    ) -> float:
         """Estimate the run time of this number of maps, seconds."""
         if self._whole:
             return ExactMethod(self.options, self.nside).seconds(maps, tiles, polish)

@@ -12,10 +12,13 @@ from skyfill.maps.reading import Place, check_alike, place_of
 from skyfill.maps.skymap import SkyMap, known_pixels, read_map, refuse_flattened
 from skyfill.maps.stokesmap import (
     StokesMap,
+    mask_columns,
     read_stokes,
+    recorded_stokes,
     stokes_columns,
     write_filled_stokes,
 )
+from skyfill.maps.stokesnoise import read_noise_stokes
 from skyfill.maps.units import unit_in_uk
 
 __all__ = [
@@ -33,9 +36,12 @@ __all__ = [
     "describe",
     "frame_of_word",
     "known_pixels",
+    "mask_columns",
     "place_of",
     "read_map",
+    "read_noise_stokes",
     "read_stokes",
+    "recorded_stokes",
     "refuse_flattened",
     "stokes_columns",
     "unit_in_uk",
