@@ -89,8 +89,8 @@ class Surrounded:
     Parameters
     ----------
     setup
-        What is filled. Monopole and dipole, if they are fitted, are known from the whole sky: no
-        more of them is assumed in the surroundings.
+        What is filled. If monopole and dipole are fitted and subtracted, the rest of them has the
+        variance of a quadrupole.
 
     Raises
     ------
@@ -107,7 +107,7 @@ class Surrounded:
         per_pixel = setup.observed.size / (4 * np.pi)
         cl = prior.signal_cl()
         if options.removes_dipole:
-            cl[:2] = 0.0
+            cl[:2] = cl[2]  # what the fit leaves is less; zero would be taken for knowledge
         signal = float(np.sum((2 * np.arange(cl.size) + 1) * cl)) / (4 * np.pi)
         noise: Map | float = prior.noise_cl * per_pixel
         if setup.noise_variance is not None:
