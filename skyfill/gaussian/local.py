@@ -118,6 +118,8 @@ class Local:
     ----------
     holes
         ``(n,)``, RING: the pixels that are filled.
+    points
+        ``(n,)``, RING: the pixels that `mean` reads.
     count
         Number of holes that are filled separately.
     certificate
@@ -161,6 +163,7 @@ class Local:
             )
         ]
         self._points = around
+        self.points = np.unique(np.concatenate([p.ravel() for both in around for p in both]))
         table = self._table(signal_cl)
         self._kept = (kept or Kept()).of(observed, table, variance, reach).needing("prior")
         shapes = [(h.size, len(c) + f.size) for h, c, f in self._tasks]

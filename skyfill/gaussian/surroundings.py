@@ -42,9 +42,7 @@ class Reach:
 
     def wider(self) -> Reach:
         """Give a reach against which this one is compared."""
-        return replace(
-            self, near=2 * self.near, width=self.width + 3, levels=self.levels + 1
-        )
+        return replace(self, near=2 * self.near, width=self.width + 3, levels=self.levels + 1)
 
     def points(self, size: float) -> float:
         """Estimate the number of points around a round hole of so many pixels."""

@@ -297,6 +297,8 @@ class Inpainter:
         self.card: ModelCard | None
         self._fill, self.card = self._method.prepare(setup)
         self.polish = self._fill.polish
+        if isinstance(self._fill, Surrounded):
+            self._sky.points = self._fill.solver.points
 
     @classmethod
     def of(
