@@ -107,3 +107,13 @@ def test_a_gap_between_faces_is_no_bridge() -> None:
     flags[lonely] = True
     assert lonely not in hp.get_all_neighbours(nside, np.flatnonzero(flags))
     assert Runs.of(flags).regions[1].tolist() == [1, 20]
+
+
+def test_kernels_for_pixels_are_compiled_for_one_integer():
+    """A second specialisation for int32 would lengthen the first run on a machine."""
+    observed = np.arange(12 * 16**2) % 50 > 3
+    Runs.of(observed, False).discs()
+    distance_to_edge(observed)
+    for kernel in (pixel.ring2xyf, pixel.pixel_ring, pixel.pix2zsphi_ring):
+        assert kernel.signatures
+        assert not any("int32" in str(each) for each in kernel.signatures)
