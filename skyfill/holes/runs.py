@@ -365,7 +365,7 @@ def _paint(first: Indices, stop: Indices, values: NDArray[Any], out: NDArray[Any
 @compiled
 def _parent(nside: int, p: int) -> int:
     """Find the pixel of half the resolution that contains a pixel."""
-    face, x, y = ring2xyf(nside, p)
+    face, x, y = ring2xyf(nside, int(np.int64(p)))
     return xyf2ring(nside // 2, face, x >> 1, y >> 1)
 
 

@@ -1,5 +1,8 @@
 """Pixels as runs along the rings, against healpy, scipy and plain numpy."""
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import healpy as hp
@@ -8,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from skyfill.holes import distance_to_edge
 from skyfill.holes.runs import Runs
 
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
@@ -109,11 +113,21 @@ def test_a_gap_between_faces_is_no_bridge() -> None:
     assert Runs.of(flags).regions[1].tolist() == [1, 20]
 
 
-def test_kernels_for_pixels_are_compiled_for_one_integer():
-    """A second specialisation for int32 would lengthen the first run on a machine."""
-    observed = np.arange(12 * 16**2) % 50 > 3
-    Runs.of(observed, False).discs()
-    distance_to_edge(observed)
-    for kernel in (pixel.ring2xyf, pixel.pixel_ring, pixel.pix2zsphi_ring):
-        assert kernel.signatures
-        assert not any("int32" in str(each) for each in kernel.signatures)
+@pytest.mark.slow
+def test_kernels_for_pixels_are_compiled_once(tmp_path):
+    """A second specialisation, for int32, would lengthen the first run on a machine."""
+    code = """
+import numpy as np
+from skyfill.holes import distance_to_edge
+from skyfill.holes.runs import Runs
+observed = np.arange(12 * 16**2) % 50 > 3
+Runs.of(observed, False).discs()
+distance_to_edge(observed)
+"""
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    # FUNCTION-LINE.VERSION.nbi, and FUNCTION-LINE.VERSION.NUMBER.nbc for each specialisation
+    functions = [path.name.removesuffix(".nbi") for path in tmp_path.rglob("*.nbi")]
+    assert any("ring2xyf" in each for each in functions)
+    compiled = [path.name.rsplit(".", 2)[0] for path in tmp_path.rglob("*.nbc")]
+    assert sorted(compiled) == sorted(functions)
