@@ -86,7 +86,7 @@ def main() -> None:
         start = time.perf_counter()
         exact.realization(0)
         print(f"  realization        {time.perf_counter() - start:6.2f} s")
-        print(f"rms distance of both {math.sqrt(away):.2f} uK: squared error {share:.2%} above its")
+        print(f"rms distance of both {math.sqrt(away):.2f} uK: squared error {share:.2%} larger")
 
 
 if __name__ == "__main__":

@@ -59,8 +59,8 @@ class Certificate:
         """Summarise the accuracy."""
         if self.excess is not None:
             return (
-                f"from the surroundings, some {self.distance:.2g} uK from the exact mean: the "
-                f"squared error is {self.excess:.2%} above its"
+                f"from the surroundings, some {self.distance:.2g} uK from the exact mean, with a "
+                f"squared error {self.excess:.2%} larger"
             )
         text = (
             f"{self.iterations} iterations, {self.corrections} corrections, residual "
