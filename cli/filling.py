@@ -286,9 +286,13 @@ def _accuracy(fitter: skyfill.Inpainter) -> dict[str, tuple[str | int | float | 
         cards["SFPOLISH"] = (fitter.polish, "iterations of the exact solver afterwards")
     if fitter.certificate is not None:
         found = fitter.certificate
-        cards["SFITER"] = (found.iterations, "iterations on the holes")
-        cards["SFCORR"] = (found.corrections, "corrections on the whole sphere")
-        cards["SFRESID"] = (float(f"{found.residual:.3e}"), "residual, relative")
+        if found.excess is None:
+            cards["SFITER"] = (found.iterations, "iterations on the holes")
+            cards["SFCORR"] = (found.corrections, "corrections on the whole sphere")
+            cards["SFRESID"] = (float(f"{found.residual:.3e}"), "residual, relative")
+        else:
+            words = "from surroundings: squared error / exact - 1"
+            cards["SFLOCAL"] = (float(f"{found.excess:.3e}"), words)
         if math.isfinite(found.distance):
             cards["SFDIST"] = (float(f"{found.distance:.3e}"), "[uK] estimated rms from exact mean")
     if fitter.converged is not None:

@@ -42,6 +42,9 @@ class Certificate:
     leakage
         Of Q and U: for each of `LEAKAGE_BINS` that the map has, the power of B in what is still to
         come, over that of the prior's BB; over that of the noise where BB is zero.
+    excess
+        If the holes are filled from their surroundings (`skyfill.gaussian.local`): the estimated
+        excess of the squared error over that of the exact mean. None for a solve on the sphere.
     """
 
     iterations: int
@@ -50,9 +53,15 @@ class Certificate:
     distance: float
     converged: bool
     leakage: tuple[float, ...] | None = None
+    excess: float | None = None
 
     def __str__(self) -> str:
         """Summarise the accuracy."""
+        if self.excess is not None:
+            return (
+                f"from the surroundings, some {self.distance:.2g} uK from the exact mean, with a "
+                f"squared error {self.excess:.2%} larger"
+            )
         text = (
             f"{self.iterations} iterations, {self.corrections} corrections, residual "
             f"{self.residual:.1e}"

@@ -262,8 +262,17 @@ class Method(ABC):
     def memory(self, sizes: Sizes, tiles: Mapping[str, int]) -> float:
         """Estimate the peak memory, bytes; arguments as for `stages`."""
 
-    def seconds(self, maps: int, tiles: Mapping[str, int], polish: int) -> float:  # noqa: ARG002
-        """Estimate the run time of this number of maps, seconds, without fitting the prior."""
+    def seconds(
+        self,
+        maps: int,
+        tiles: Mapping[str, int],
+        polish: int,  # noqa: ARG002
+        sizes: Sizes | None = None,  # noqa: ARG002
+    ) -> float:
+        """Estimate the run time of this number of maps, seconds, without fitting the prior.
+
+        ``sizes`` are those of `stages`, where they are known.
+        """
         number = sum(tiles.values())
         first, further = (pace.seconds(self.nside, number) for pace in self.paces)
         return first + (maps - 1) * further

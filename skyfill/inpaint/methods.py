@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from skyfill.inpaint.diffusing import Diffuse, DiffuseMethod
-from skyfill.inpaint.exact import Exact, ExactMethod, Polished
+from skyfill.inpaint.exact import Exact, ExactMethod, Polished, Surrounded
 from skyfill.inpaint.fills import ConvergenceError, Fill, Method, Setup
 from skyfill.inpaint.options import DIPOLES, FILLS, METHODS, FillOptions
 from skyfill.inpaint.published import Ensemble, PublishedMethod
@@ -24,6 +24,7 @@ __all__ = [
     "Method",
     "Polished",
     "Setup",
+    "Surrounded",
     "method_of",
 ]
 

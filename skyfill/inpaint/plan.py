@@ -230,7 +230,7 @@ def make_plan(observed: ArrayLike, request: Request, *, holes: Mask | None = Non
         tiles=tiles,
         polish=polish,
         memory=method.memory(worked, tiles),
-        seconds=method.seconds(request.maps, tiles, polish)
+        seconds=method.seconds(request.maps, tiles, polish, worked)
         + (_FIT * observed.size / 1e6 if fitted else 0.0),
     )
 

@@ -49,6 +49,7 @@ FILL_CARDS = (
     "SFITER",
     "SFCORR",
     "SFRESID",
+    "SFLOCAL",
     "SFDIST",
     "SFCONV",
     "SFMODEL",

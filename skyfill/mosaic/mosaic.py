@@ -484,7 +484,7 @@ def count_tiles(
         touched[regions[of]] = True
         sizes = np.where(touched, sizes, observed.size)  # too many for a block
         holes, regions, wide = near, regions[of], wide[of]
-    blocks = affordable(sizes)[regions] & polished
+    blocks = affordable(sizes, nside=holes.nside)[regions] & polished
     tiles, seen = {}, observed.copy()
     holes.paint(blocks, seen)
     for name, chosen in (("small", ~wide & ~blocks), ("wide", wide & ~blocks)):
