@@ -16,6 +16,7 @@ Examples
 (True, True)
 """
 
+from skyfill.inpaint.choice import Choice, choose_method
 from skyfill.inpaint.inpainter import (
     DIPOLES,
     FILLS,
@@ -34,6 +35,7 @@ __all__ = [
     "DIPOLES",
     "FILLS",
     "METHODS",
+    "Choice",
     "ConvergenceError",
     "ConvergenceWarning",
     "Fill",
@@ -41,5 +43,6 @@ __all__ = [
     "Inpainter",
     "PolarizedInpainter",
     "Spread",
+    "choose_method",
     "describe_prior",
 ]

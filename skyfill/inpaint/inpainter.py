@@ -25,7 +25,9 @@ from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.checks import check_seed
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes import MOST_MISSING, find_holes, holes_to_fill
+from skyfill.holes.runs import Runs
 from skyfill.inpaint.agreement import describe_prior, judged
+from skyfill.inpaint.choice import Choice, choose_method
 from skyfill.inpaint.fills import (
     ConvergenceError,
     Fill,
@@ -38,7 +40,7 @@ from skyfill.inpaint.fills import (
 )
 from skyfill.inpaint.methods import Ensemble, Exact, method_of
 from skyfill.inpaint.observed import ObservedMap
-from skyfill.inpaint.options import DIPOLES, FILLS, METHODS, FillOptions
+from skyfill.inpaint.options import AUTO, DIPOLES, FILLS, METHODS, FillOptions
 from skyfill.mosaic import Mosaic, MosaicConfig
 from skyfill.prior import (
     ARCMIN,
@@ -92,8 +94,10 @@ class Inpainter:
     footprint
         ``(npix,)``, RING, True inside: only holes there are filled.
     method
-        ``vae``, ``gaussian`` (the exact posterior, see `skyfill.gaussian`), ``diffuse``, or
-        ``cosmovae``, the published network without further steps (`skyfill.tilefill`).
+        ``gaussian`` (the exact posterior, see `skyfill.gaussian`), ``vae`` (near it, quicker on
+        large maps), ``diffuse``, or ``cosmovae``, the published network without further steps
+        (`skyfill.tilefill`). ``auto`` chooses between the first two
+        (`skyfill.inpaint.choose_method`); ``choice`` says which and why.
     prior
         Prior of the map: a whole `Prior`, or a `skyfill.prior.Given`, whose missing parts are
         fitted to the observed sky. If not given, all parts are fitted. ``diffuse`` uses the prior
@@ -153,7 +157,9 @@ class Inpainter:
     observed
         ``(npix,)``, RING, True where there are data. Pixels outside both masks are not filled.
     options
-        The keywords above, as a `FillOptions`.
+        The keywords above, as a `FillOptions`, with the method that ``auto`` became.
+    choice
+        The method and, after ``auto``, the reason for it.
     converged
         Whether the last fill has converged. None before the first fill, and for realizations of
         ``cosmovae``, which have no convergence criterion.
@@ -210,7 +216,7 @@ class Inpainter:
         cache: str | Path | None = None,
         progress: Progress | None = None,
     ) -> None:
-        self.options = options = FillOptions(
+        options = FillOptions(
             method=method,
             trust_prior=trust_prior,
             holes=holes,
@@ -235,6 +241,8 @@ class Inpainter:
             None if footprint is None else as_mask(footprint, "footprint", taker="Inpainter")
         )
         nside = nside_of(values, "values")
+        self.choice = _choice(options, values, observed, mapped=noise_rms is not None)
+        self.options = options = self.choice.applied(options)
         self._method = method_of(options, nside)
         if noise_rms is not None and self._method.unmapped is not None:
             raise ValueError(self._method.unmapped)
@@ -560,3 +568,11 @@ class Inpainter:
         if self.prior is None:
             raise ValueError("the method has no prior")
         return self.prior
+
+
+def _choice(options: FillOptions, values: Map, observed: Mask, *, mapped: bool) -> Choice:
+    """Choose the method if the options leave it open."""
+    if options.method != AUTO or values.shape != observed.shape:  # that is refused below
+        return Choice(options.method, None)
+    sizes = Runs.of(observed & ~np.isnan(values), False).regions[1]
+    return choose_method(options, nside_of(values, "values"), sizes, mapped=mapped)

@@ -16,9 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 from skyfill.healpix.arrays import as_mask
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes.runs import Runs
+from skyfill.inpaint.choice import choose_method
 from skyfill.inpaint.fills import Method
 from skyfill.inpaint.methods import method_of
-from skyfill.inpaint.options import FillOptions
+from skyfill.inpaint.options import AUTO, FillOptions
 from skyfill.mosaic import MosaicConfig
 from skyfill.vae.memory import batch_bytes
 
@@ -75,13 +76,32 @@ class Request:
 
     def at(self, nside: int) -> Method:
         """Build the requested method at one resolution."""
-        options = FillOptions(
+        return method_of(self._options(), nside, mapped=self.mapped)
+
+    def _options(self) -> FillOptions:
+        """Return what the request says of the options of a fill."""
+        return FillOptions(
             method=self.method,
             polish=self.polish,
             batch_size=self.batch_size,
             config=self.config,
         )
-        return method_of(options, nside, mapped=self.mapped)
+
+    def settled(self, observed: Mask, *, limit: float | None = None) -> Request:
+        """Return the request with a method in place of ``auto``, see `choose_method`.
+
+        Parameters
+        ----------
+        observed
+            ``(npix,)``, RING, True where observed.
+        limit
+            Memory limit, bytes; that of the machine if None.
+        """
+        if self.method != AUTO:
+            return self
+        nside, sizes = nside_of(observed, "observed"), Runs.of(observed, False).regions[1]
+        choice = choose_method(self._options(), nside, sizes, mapped=self.mapped, limit=limit)
+        return replace(self, method=choice.method)
 
 
 @dataclass(frozen=True)
@@ -121,6 +141,7 @@ def make_plan(observed: ArrayLike, request: Request, *, holes: Mask | None = Non
     """
     observed = as_mask(observed, taker="plan.make_plan")
     nside = nside_of(observed, "observed")
+    request = request.settled(observed)
     method = request.at(nside)
     worked = _worked(observed, method, holes)
     polish = method.polish(int(worked.sum()))
@@ -174,6 +195,7 @@ def within(
     """
     observed = as_mask(observed, taker="plan.make_plan")
     nside = nside_of(observed, "observed")
+    request = request.settled(observed, limit=limit)
     method = replace(request, batch_size=_LEAST).at(nside)
     sizes = _worked(observed, method, holes)
     wanted = Runs.of(observed, False) if holes is None else Runs.of(holes)
