@@ -174,7 +174,7 @@ def validate(
         chosen = holes_to_fill(known, holes="enclosed")
     copies = held_out_holes(known, holes=holes, share=share, seed=seed, sources=chosen)
     left = known & ~copies.held_out
-    if options.get("method", "vae") in ("vae", "gaussian"):
+    if options.get("method") != "cosmovae":
         _know(options, values, known, threads=threads)
     listener.done(
         f"{len(copies.sizes)} holes, {copies.sizes.sum()} pixels, "

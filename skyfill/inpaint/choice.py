@@ -11,15 +11,18 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from skyfill.gaussian.blocks import affordable
 from skyfill.gaussian.memory import device_bytes, is_solvable, solve_bytes
 from skyfill.harmonics import device_for, device_memory
+from skyfill.healpix.arrays import as_mask
+from skyfill.healpix.stokes import nside_of
+from skyfill.holes.runs import Runs
 from skyfill.inpaint.fills import PROGRAM
 from skyfill.inpaint.options import AUTO, FillOptions
 
-__all__ = ["Choice", "choose_method"]
+__all__ = ["Choice", "choose_at", "choose_method"]
 
 Sizes = NDArray[np.int64]
 
@@ -49,8 +52,7 @@ class Choice:
 
 def choose_method(
     options: FillOptions,
-    nside: int,
-    sizes: Sizes | None = None,
+    observed: ArrayLike,
     *,
     mapped: bool = False,
     limit: float | None = None,
@@ -63,22 +65,43 @@ def choose_method(
         How the map is filled. Options that only one of the two methods has decide first:
         ``polish``, ``weights``, ``network``, ``refine`` and ``config`` choose ``vae``,
         ``tolerance`` chooses ``gaussian``.
-    nside
-        Resolution of the map.
-    sizes
-        ``(n,)``, number of pixels of each hole, for the memory of the exact solver; if not given,
-        that of the map alone is counted.
+    observed
+        ``(npix,)``, RING, True where observed: the exact solver's memory depends on the holes.
     mapped
         Whether a noise map is given. ``vae`` then ends with an exact solve and is not quicker.
     limit
         Limit of memory, bytes; if not given, that of the machine.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skyfill.inpaint import FillOptions, choose_method
+    >>> observed = np.arange(12 * 16**2) > 100
+    >>> print(choose_method(FillOptions(device="cpu"), observed))
+    gaussian: exact, and no slower than vae up to Nside 512
     """
     if options.method != AUTO:
         return Choice(options.method, None)
-    sizes = np.empty(0, np.int64) if sizes is None else sizes
-    choice = Choice(*_chosen(options, nside, sizes, mapped=mapped, limit=limit))
+    observed = as_mask(observed, taker="inpaint.choose_method")
+    nside, sizes = nside_of(observed, "observed"), Runs.of(observed, False).regions[1]
+    choice = choose_at(options, nside, sizes, mapped=mapped, limit=limit)
     _LOG.info("method %s", choice)
     return choice
+
+
+def choose_at(
+    options: FillOptions,
+    nside: int,
+    sizes: Sizes | None = None,
+    *,
+    mapped: bool = False,
+    limit: float | None = None,
+) -> Choice:
+    """Choose as `choose_method` does, by Nside and the sizes of the holes, ``(n,)``, if known."""
+    if options.method != AUTO:
+        return Choice(options.method, None)
+    sizes = np.empty(0, np.int64) if sizes is None else sizes
+    return Choice(*_chosen(options, nside, sizes, mapped=mapped, limit=limit))
 
 
 def _chosen(

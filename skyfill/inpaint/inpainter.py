@@ -25,7 +25,6 @@ from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.checks import check_seed
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes import MOST_MISSING, find_holes, holes_to_fill
-from skyfill.holes.runs import Runs
 from skyfill.inpaint.agreement import describe_prior, judged
 from skyfill.inpaint.choice import Choice, choose_method
 from skyfill.inpaint.fills import (
@@ -574,5 +573,4 @@ def _choice(options: FillOptions, values: Map, observed: Mask, *, mapped: bool) 
     """Choose the method if the options leave it open."""
     if options.method != AUTO or values.shape != observed.shape:  # that is refused below
         return Choice(options.method, None)
-    sizes = Runs.of(observed & ~np.isnan(values), False).regions[1]
-    return choose_method(options, nside_of(values, "values"), sizes, mapped=mapped)
+    return choose_method(options, observed & ~np.isnan(values), mapped=mapped)

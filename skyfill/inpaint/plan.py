@@ -99,8 +99,7 @@ class Request:
         """
         if self.method != AUTO:
             return self
-        nside, sizes = nside_of(observed, "observed"), Runs.of(observed, False).regions[1]
-        choice = choose_method(self._options(), nside, sizes, mapped=self.mapped, limit=limit)
+        choice = choose_method(self._options(), observed, mapped=self.mapped, limit=limit)
         return replace(self, method=choice.method)
 
 
