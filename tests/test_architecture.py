@@ -40,7 +40,7 @@ KEPT_IN = {
     "reproject": set(),
     "platformdirs": {"files"},
     "regions": {"holes"},
-    "rich": set(),
+    "rich": {"progress"},
     "safetensors": {"vae"},
     "pymaster": {"harmonics"},
     "scipy": {

@@ -20,7 +20,7 @@ from skyfill.healpix.arrays import as_map, as_mask, as_skies
 from skyfill.healpix.checks import check_seed
 from skyfill.healpix.stokes import nside_of
 from skyfill.prior.dipole import Dipole
-from skyfill.progress import Progress, Silent
+from skyfill.progress import Progress, listening
 
 __all__ = ["SkyScores", "score_sky"]
 
@@ -158,7 +158,7 @@ def score_sky(
         Maps of different Nside, a fill with missing pixels, no hole, no fill, no truth in the
         holes, fills that do not differ, or an exact fill of another map or mask.
     """
-    listener = progress or Silent()
+    listener = listening(progress)
     seed = check_seed(seed)
     observed = as_mask(observed, taker="fidelity.score_sky")
     given = {"truth": truth, "std": std, "optimum": optimum, "exact": exact}

@@ -24,7 +24,7 @@ from skyfill.inpaint.fills import (
 )
 from skyfill.prior import as_given, for_map
 from skyfill.prior.dipole import Dipole
-from skyfill.progress import Progress, Silent
+from skyfill.progress import Progress, listening
 
 __all__ = ["Validation", "validate"]
 
@@ -164,7 +164,7 @@ def validate(
         raise ValueError("diffuse has one fill and no spread to validate; use vae or gaussian")
     if options.get("fill", "data") != "data":
         raise ValueError("observed values have noise: only fills with noise compare with them")
-    listener = progress or Silent()
+    listener = listening(progress)
     listener.stage("hold out")
     known = ~find_holes(values, observed)
     chosen = None

@@ -29,6 +29,7 @@ from skyfill.inpaint.inpainter import (
 )
 from skyfill.inpaint.options import FillOptions
 from skyfill.inpaint.polarized import PolarizedInpainter
+from skyfill.inpaint.skies import fill
 from skyfill.inpaint.spread import Spread
 
 __all__ = [
@@ -45,4 +46,5 @@ __all__ = [
     "Spread",
     "choose_method",
     "describe_prior",
+    "fill",
 ]

@@ -50,7 +50,7 @@ from skyfill.prior import (
 )
 from skyfill.prior.dipole import Dipole
 from skyfill.prior.latent import latent_seed, latent_sky
-from skyfill.progress import Progress, Silent
+from skyfill.progress import Progress, listening
 
 if TYPE_CHECKING:
     from skyfill.vae import ModelCard
@@ -254,7 +254,7 @@ class Inpainter:
             footprint=footprint,
             progress=progress,
         )
-        self._progress = progress or Silent()
+        self._progress = listening(progress)
         self._seed = latent_seed(check_seed(seed))
         self._mask = observed
         self.certificate: Certificate | None = None
