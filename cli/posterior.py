@@ -31,7 +31,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the chains"
     )
     parser.add_argument(
-        "--overwrite", action="store_true", help="replace chains of something else in the folder"
+        "--overwrite",
+        action="store_true",
+        help="replace chains of another map, prior, seed or other bins",
     )
     parser.add_argument(
         "--samples",

@@ -20,6 +20,8 @@ __all__ = ["configure", "run"]
 
 #: Beam factor b_l^2 at the last l of a spectrum above which its end is visible in the map.
 _SHOWN = 1e-3
+#: Names of the columns T, Q and U, as healpy writes them.
+_COLUMNS = ("TEMPERATURE", "Q_POLARISATION", "U_POLARISATION")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +36,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=options.positive,
         metavar="ELL",
         help="largest ell (default: as far as beam and pixels leave power)",
+    )
+    group = sky.add_argument_group("polarization")
+    group.add_argument(
+        "--stokes",
+        choices=("T", "TQU", "QU"),
+        default="T",
+        help="columns of the sky; T is the same for a seed with and without Q and U (default: T)",
+    )
+    group.add_argument(
+        "--noise-pol-uk-arcmin",
+        type=options.amount,
+        metavar="RMS",
+        help="white noise of Q, and of U, in µK·arcmin (default: √2 times that of T)",
     )
 
     mask = kinds.add_parser("mask", help="a mask, 1 = observed", description="Draw a mask.")
@@ -99,6 +114,10 @@ def _sky(args: argparse.Namespace) -> str:
     if prior is None:
         raise ValueError("a simulation has no map to fit a prior to; give the whole prior")
     _warn_of_short(args, prior)
+    if args.stokes != "T":
+        return _polarized(args, prior)
+    if args.noise_pol_uk_arcmin is not None:
+        raise ValueError("--noise-pol-uk-arcmin is an option of polarization; pass --stokes TQU")
     values = skyfill.simulate_sky(
         args.nside,
         seed=args.seed,
@@ -120,6 +139,32 @@ def _sky(args: argparse.Namespace) -> str:
         overwrite=args.overwrite,
     )
     return f"Nside {args.nside}, rms {values.std():.1f} µK"
+
+
+def _polarized(args: argparse.Namespace, temperature: skyfill.Prior) -> str:
+    """Draw and write Q and U, with T or without; return a few words about them."""
+    prior = skyfill.prior.PolarizedPrior.of(temperature, args.noise_pol_uk_arcmin)
+    sky = skyfill.simulate.simulate_stokes(prior, seed=args.seed, lmax=args.lmax)
+    columns = dict(zip(_COLUMNS, sky, strict=True))
+    if args.stokes == "QU":
+        del columns["TEMPERATURE"]
+    noise = float(f"{prior.noise_pol:.6g}")
+    skyfill.write_map(
+        args.output,
+        columns,
+        provenance={
+            "POLCCONV": ("COSMO", "sign of U, as in HEALPix"),
+            **records.command_cards(args),
+            **theory.cards(temperature),
+            "SFSTOKES": (args.stokes, "drawn together"),
+            "SFNOISEP": (noise, "[uK arcmin] white noise of Q, of U"),
+        },
+        history=[args.command],
+        attached=theory.attached(temperature),
+        overwrite=args.overwrite,
+    )
+    rms = ", ".join(f"{name[0]} {values.std():.3g}" for name, values in columns.items())
+    return f"Nside {args.nside}, rms {rms} µK"
 
 
 def _warn_of_short(args: argparse.Namespace, prior: skyfill.Prior) -> None:

@@ -4,6 +4,9 @@ Prints the binned C_ell, its ratio to the theory, residuals in units of the erro
 ranges of ell; optionally writes a table and a plot. Several realizations are averaged. With --mask,
 the spectrum of the observed sky alone, corrected for the mask (MASTER), is printed beside, and the
 share of the filled sky's power that follows from the prior, with the error that remains.
+
+With --stokes, or if the map was filled or simulated with Q and U, the spectra are TT, EE, BB, TE,
+EB and TB, in this order.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import skyfill
 
-from . import options, reading, theory
+from . import options, reading, sixspectra, theory
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -89,6 +92,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="WIDTH",
         help="apodise the mask over WIDTH inside its edges (default: 0)",
     )
+    sixspectra.add(parser)
     theory.add_prior(
         parser,
         otherwise="Values that are not given are read from the header of the first map, or fitted.",
@@ -101,6 +105,9 @@ def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     options.set_threads(args.threads)
     _check(args)
+    stokes = sixspectra.chosen(args)
+    if stokes != "T":
+        return sixspectra.run(args, stokes)
     with progress(quiet=args.quiet) as listener:
         listener.stage("read")
         sky = reading.map_of(args, args.maps[0], like=args.mask)

@@ -20,8 +20,8 @@ def test_none_is_forgotten():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {*SAID, "demo"}
 
 
-#: Those that take longest; the others show the same commands.
-SLOW = {"your_own_field"}
+#: Those that take longest; `make docs` runs them as well.
+SLOW = {"is_the_fill_right", "your_own_field"}
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,13 @@ import shlex
 import shutil
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
-from skyfill.cli.main import build_parser
+from skyfill.cli.main import build_parser, main
 from skyfill.cli.usage import check_words
 
 import skyfill
@@ -29,6 +30,8 @@ BLOCK = re.compile(
     r"(?P<before>(?:<!--.*?-->\s*)*)^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
 REASON = re.compile(r"<!--\s*not run(?: \"(?P<line>[^\"]+)\")?: (?P<why>.*?)\s*-->", re.DOTALL)
+#: What only a shell understands, besides words, quotes and patterns of file names.
+SHELL = re.compile(r"[|&;<>`$()]")
 #: Kinds of blocks that are code; others must not appear without a decision here.
 RUN, READ = ("python", "console"), ("json", "bash")
 #: Files that pages take for granted, beside a map, its mask and simulations of it.
@@ -147,8 +150,30 @@ def shell(command, folder):
     )
 
 
+@pytest.fixture
+def reader(tmp_path, monkeypatch, capsys):
+    """Run commands as `shell` does; skyfill alone in this process, which has it loaded."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("MPLBACKEND", "agg")
+
+    def run(command):
+        """Give the exit status of a command, and what it writes to the standard error."""
+        if not command.startswith("skyfill ") or SHELL.search(command):
+            done = shell(command, tmp_path)
+            return done.returncode, done.stderr
+        done = shell(f"printf '%s\\0' {command}", tmp_path)  # the shell finds words and files
+        capsys.readouterr()
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            status = main(done.stdout.split("\0")[1:-1])
+        return status, capsys.readouterr().err
+
+    return run
+
+
 @pytest.mark.parametrize(("name", "blocks"), CASES)
-def test_the_code_of_a_page_runs(name, blocks, files, tmp_path):
+def test_the_code_of_a_page_runs(name, blocks, files, tmp_path, reader):
     for given in ("map.fits", "mask.fits", *GIVEN.get(name, [])):
         shutil.copy(files / given, tmp_path / given)
     shutil.copytree(files / "sims", tmp_path / "sims")
@@ -166,11 +191,11 @@ def test_the_code_of_a_page_runs(name, blocks, files, tmp_path):
         for command, below in block.commands():
             if any(command.startswith(left) for left in block.left_out):
                 continue
-            done = shell(command, tmp_path)
-            where = f"{name}, line {block.line}: {command}\n{done.stderr}"
+            status, told = reader(command)
+            where = f"{name}, line {block.line}: {command}\n{told}"
             error = next((line for line in below if line.startswith("skyfill: error:")), None)
-            assert done.returncode == (0 if error is None else 2), where
-            assert error is None or error in done.stderr, where
+            assert status == (0 if error is None else 2), where
+            assert error is None or error in told, where
 
 
 @pytest.mark.parametrize("name", [name for name in BLOCKS if BLOCKS[name]])

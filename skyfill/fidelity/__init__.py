@@ -4,6 +4,7 @@
 a truth; `score_tiles` evaluates flat tiles. `THRESHOLDS` give each `Figure` its verdict.
 """
 
+from skyfill.fidelity.bbshare import bb_share
 from skyfill.fidelity.calibration import Calibration, calibrate
 from skyfill.fidelity.figures import THRESHOLDS, Figure, Threshold, judge
 from skyfill.fidelity.heldout import HeldOut, held_out_holes
@@ -30,6 +31,7 @@ __all__ = [
     "Validation",
     "asymmetries",
     "asymmetry_scatter",
+    "bb_share",
     "border_seams",
     "calibrate",
     "held_out_holes",

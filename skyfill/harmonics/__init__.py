@@ -2,7 +2,7 @@
 
 from skyfill.harmonics.covariance import Covariance
 from skyfill.harmonics.jointcovariance import JointCovariance
-from skyfill.harmonics.modecoupling import coupling_library, coupling_matrix
+from skyfill.harmonics.modecoupling import coupling_library, coupling_matrix, stokes_coupling
 from skyfill.harmonics.quadrature import pixel_weights, quadrature_lmax
 from skyfill.harmonics.sphere import (
     adjoint,
@@ -54,6 +54,7 @@ __all__ = [
     "pixel_weights",
     "quadrature_lmax",
     "sphere_on",
+    "stokes_coupling",
     "synthesis",
     "truncated",
 ]

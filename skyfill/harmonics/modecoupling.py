@@ -9,7 +9,7 @@ import ducc0
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["coupling_library", "coupling_matrix"]
+__all__ = ["coupling_library", "coupling_matrix", "stokes_coupling"]
 
 Library = Literal["ducc0", "pymaster"]
 
@@ -74,3 +74,41 @@ def coupling_matrix(
         nthreads=threads,
     )
     return np.asarray(out[0] * (2.0 * np.arange(columns) + 1))
+
+
+def stokes_coupling(
+    mask_cl: NDArray[np.float64],
+    *,
+    lmax: int,
+    sky_lmax: int | None = None,
+    threads: int = 0,
+) -> NDArray[np.float64]:
+    """Give the response of pseudo-spectra of T, E and B to the sky's, behind masks of T and P.
+
+    With the four matrices M⁰⁰, M⁰², M⁺⁺ and M⁻⁻, the pseudo-spectra have the means (Kogut et al.
+    2003, appendix A; Louis et al. 2020)
+
+        TT = M⁰⁰ TT,  TE = M⁰² TE,  EE = M⁺⁺ EE + M⁻⁻ BB,
+        TB = M⁰² TB,  EB = (M⁺⁺ - M⁻⁻) EB,  BB = M⁻⁻ EE + M⁺⁺ BB.
+
+    Parameters
+    ----------
+    mask_cl
+        ``(3, any)``: spectrum of the mask of T, cross-spectrum of both masks, spectrum of the mask
+        of P, each as for `coupling_matrix`.
+    lmax, sky_lmax, threads
+        As for `coupling_matrix`.
+
+    Returns
+    -------
+    ``(4, lmax + 1, sky_lmax + 1)``: M⁰⁰, M⁰², M⁺⁺, M⁻⁻.
+    """
+    columns = (lmax if sky_lmax is None else sky_lmax) + 1
+    out = np.zeros((4, lmax + 1, columns))
+    ducc0.misc.experimental.coupling_matrix_rect(
+        spec=np.ascontiguousarray(mask_cl, dtype=np.float64),
+        optype=(0, 1, 4),
+        res=out,
+        nthreads=threads,
+    )
+    return np.asarray(out * (2.0 * np.arange(columns) + 1))

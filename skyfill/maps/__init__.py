@@ -13,6 +13,7 @@ from skyfill.maps.skymap import SkyMap, known_pixels, read_map, refuse_flattened
 from skyfill.maps.stokesmap import (
     StokesMap,
     read_stokes,
+    recorded_stokes,
     stokes_columns,
     write_filled_stokes,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "place_of",
     "read_map",
     "read_stokes",
+    "recorded_stokes",
     "refuse_flattened",
     "stokes_columns",
     "unit_in_uk",

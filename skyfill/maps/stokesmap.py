@@ -26,7 +26,13 @@ from skyfill.maps.table import find_table
 from skyfill.maps.units import stokes_of
 from skyfill.maps.writing import Card
 
-__all__ = ["StokesMap", "read_stokes", "stokes_columns", "write_filled_stokes"]
+__all__ = [
+    "StokesMap",
+    "read_stokes",
+    "recorded_stokes",
+    "stokes_columns",
+    "write_filled_stokes",
+]
 
 Map = NDArray[np.float64]
 
@@ -163,6 +169,39 @@ def stokes_columns(
                 f" map I_STOKES, Q_STOKES and U_STOKES (TTYPE)"
             )
     return [names[each[0]] for each in found]
+
+
+def recorded_stokes(
+    path: str | os.PathLike[str], *, hdu: int | str | None = None
+) -> tuple[str | None, float | None]:
+    """Read what skyfill has filled or drawn together: Stokes parameters, and the noise of P.
+
+    Parameters
+    ----------
+    path, hdu
+        As for `read_map`.
+
+    Returns
+    -------
+    stokes
+        TQU or QU, from the card SFSTOKES; None if the file is of T alone, or of another program.
+    noise
+        White noise of Q, and of U, µK·arcmin, from the card SFNOISEP; None without it.
+
+    Raises
+    ------
+    ValueError, OSError
+        The file cannot be read, or holds no map.
+    """
+    path = Path(path)
+    with open_fits(path) as stream:
+        table = find_table(stream, path, hdu)
+        said, noise = (table.text(card).strip() for card in ("SFSTOKES", "SFNOISEP"))
+    try:
+        rms = float(noise) if noise else None
+    except ValueError:
+        raise ValueError(f"{path}: SFNOISEP is {noise!r}, not a number; correct the card") from None
+    return (said if said in STOKES and said != "T" else None), rms
 
 
 def write_filled_stokes(

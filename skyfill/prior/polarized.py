@@ -112,21 +112,28 @@ class PolarizedPrior:
     @cached_property
     def lmax_pol(self) -> int:
         """Largest multipole with relevant signal in Q and U, at most 4.5 Nside."""
+        return self.reach_pol(MOST)
+
+    def reach_pol(self, most: float) -> int:
+        """Give the largest multipole with relevant signal in Q and U, at most so many Nside."""
         nside, last = self.temperature.nside, 0
         for full in self._polar:
             power = np.cumsum((2 * np.arange(full.size) + 1) * full)
             if power[-1]:
                 last = max(last, int(np.searchsorted(power, (1 - _LOST) * power[-1])))
-        return min(max(last, 2 * nside), int(MOST * nside) + 1, self._polar[0].size - 1)
+        return min(max(last, 2 * nside), int(most * nside) + 1, self._polar[0].size - 1)
 
-    def signal_cl(self) -> Map:
+    def signal_cl(self, lmax: int | None = None) -> Map:
         """Give the spectra of the map's signal, T, E and B, ``(3, 3, lmax + 1)``, µK².
 
-        T ends at the ``lmax`` of its prior, E and B at `lmax_pol`; what lies beyond is white noise.
+        Without ``lmax``, T ends at the ``lmax`` of its prior, E and B at `lmax_pol`, and what lies
+        beyond is white noise.
         """
         t, p = self.temperature.lmax, self.lmax_pol
+        if lmax is not None:
+            t, p = lmax, min(lmax, self._polar[0].size - 1)
         out = np.zeros((3, 3, max(t, p) + 1))
-        out[0, 0, : t + 1] = self.temperature.signal_cl()
+        out[0, 0, : t + 1] = self.temperature.signal_cl(t)
         for number, cl in enumerate(self._polar, 1):
             out[number, number, : p + 1] = cl[: p + 1]
         both = min(t, p, self.te.size - 1) + 1
@@ -142,9 +149,13 @@ class PolarizedPrior:
     @property
     def aliased_pol_cl(self) -> float:
         """Spectrum of the signal of Q (or U) beyond `lmax_pol`, as white noise, µK²."""
+        return self.white_beyond_pol(self.lmax_pol)
+
+    def white_beyond_pol(self, lmax: int) -> float:
+        """Give the spectrum of white noise with the variance of Q (or U) beyond ``lmax``, µK²."""
         ee, bb = self._polar
-        beyond = (ee + bb)[self.lmax_pol + 1 :]
-        modes = 2 * np.arange(self.lmax_pol + 1, self.lmax_pol + 1 + beyond.size) + 1
+        beyond = (ee + bb)[lmax + 1 :]
+        modes = 2 * np.arange(lmax + 1, lmax + 1 + beyond.size) + 1
         return float(modes @ beyond) / (24 * self.temperature.nside**2)
 
     @property
@@ -154,7 +165,12 @@ class PolarizedPrior:
 
 
 def draw_polarization(
-    prior: PolarizedPrior, *, seed: int, index: int = 0, threads: int = 0
+    prior: PolarizedPrior,
+    *,
+    seed: int,
+    index: int = 0,
+    lmax: int | None = None,
+    threads: int = 0,
 ) -> tuple[Map, Map]:
     """Draw Q and U that belong to the sky of T that `draw` gives for the same seed and index.
 
@@ -164,6 +180,8 @@ def draw_polarization(
         The model of the sky.
     seed, index
         As for `draw`.
+    lmax
+        Largest multipole; those of `PolarizedPrior.signal_cl` if None.
     threads
         Threads of the transforms.
 
@@ -173,8 +191,9 @@ def draw_polarization(
     """
     own = streams(seed, index, count=4)
     random = [np.random.default_rng(each) for each in (own[0], own[2], own[3])]
-    cl = prior.signal_cl()
-    lmax, last = cl.shape[2] - 1, prior.temperature.lmax
+    cl = prior.signal_cl(lmax)
+    last = prior.temperature.lmax if lmax is None else lmax
+    lmax = cl.shape[2] - 1
     # Multipoles are drawn in order, so T's are those of `draw` up to the end of its spectrum.
     unit = [alm_of_cl(np.ones(lmax + 1), each) for each in random[:2]]
     tt, te = cl[0, 0], cl[0, 1]

@@ -11,9 +11,9 @@ from skyfill.harmonics import synthesis
 from skyfill.healpix import pixel_directions
 from skyfill.healpix.checks import check_angle, check_nside, check_seed, check_whole
 from skyfill.holes import discs
-from skyfill.prior import Beam, Prior, draw, lcdm
+from skyfill.prior import Beam, PolarizedPrior, Prior, draw, draw_polarization, lcdm
 
-__all__ = ["simulate_mask", "simulate_sky"]
+__all__ = ["simulate_mask", "simulate_sky", "simulate_stokes"]
 
 PIECE = 1 << 20
 """Pixels processed at once, so that memory stays bounded at any resolution."""
@@ -102,6 +102,53 @@ def simulate_sky(
         extra_cl=np.zeros(0) if extra_cl is None else np.asarray(extra_cl, dtype=np.float64),
     )
     return draw(prior, seed=seed, lmax=prior.reach(FINEST) if lmax is None else lmax)
+
+
+def simulate_stokes(
+    prior: PolarizedPrior, *, seed: int, lmax: int | None = None
+) -> NDArray[np.float64]:
+    """Draw a Gaussian sky of T, Q and U with beam and white noise.
+
+    Parameters
+    ----------
+    prior
+        Spectra, beam, pixel window and noise of the sky, and its Nside.
+    seed
+        Seed of the random numbers. T is the sky of `simulate_sky` with the same seed and settings.
+    lmax
+        Largest ell. By default the largest at which beam and pixels leave power, of T as in
+        `simulate_sky`, of Q and U likewise.
+
+    Returns
+    -------
+        ``(3, npix)``, T, Q and U, µK, RING, U with the sign of HEALPix (COSMO).
+
+    Raises
+    ------
+    ValueError
+        ``lmax`` is beyond the spectrum of T.
+
+    Examples
+    --------
+    >>> import numpy as np, skyfill
+    >>> t = skyfill.Prior(16, skyfill.lcdm(), fwhm=0.1, theory=skyfill.prior.LCDM)
+    >>> sky = skyfill.simulate.simulate_stokes(skyfill.prior.PolarizedPrior.of(t), seed=1)
+    >>> sky.shape, np.array_equal(sky[0], skyfill.simulate_sky(16, seed=1, fwhm=0.1))
+    ((3, 3072), True)
+
+    """
+    seed, t = check_seed(seed), prior.temperature
+    lmax = None if lmax is None else check_whole(lmax, "lmax")
+    if lmax is not None and not 0 <= lmax < t.cl.size:
+        raise ValueError(f"`lmax` must be from 0 to {t.cl.size - 1} here, got {lmax}")
+    # E follows T up to the last multipole of T, so Q and U are drawn at least as far.
+    mine = t.reach(FINEST) if lmax is None else lmax
+    reach = max(mine, prior.reach_pol(FINEST)) if lmax is None else lmax
+    sky = np.empty((3, 12 * t.nside**2))
+    sky[0] = draw(t, seed=seed, lmax=mine)
+    sky[1:], white = draw_polarization(prior, seed=seed, lmax=reach)
+    sky[1:] += white * np.sqrt(prior.noise_pol_cl * sky.shape[1] / (4 * np.pi))
+    return sky
 
 
 def simulate_mask(

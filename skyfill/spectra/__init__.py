@@ -18,21 +18,27 @@ from skyfill.spectra.comparison import SpectrumComparison
 from skyfill.spectra.estimators import CutSky, FullSky
 from skyfill.spectra.expectation import Expectation, expectation
 from skyfill.spectra.measure import compare
+from skyfill.spectra.stokes import SPECTRA, whole_spectra
+from skyfill.spectra.stokescomparison import StokesComparison, compare_stokes
 
 __all__ = [
     "BINNINGS",
+    "SPECTRA",
     "BandPowers",
     "CutSky",
     "Expectation",
     "FullSky",
     "RangeTest",
     "SpectrumComparison",
+    "StokesComparison",
     "apodized",
     "bin_edges",
     "compare",
+    "compare_stokes",
     "default_edges",
     "expectation",
     "linear_edges",
     "log_edges",
     "planck_edges",
+    "whole_spectra",
 ]

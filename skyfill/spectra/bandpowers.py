@@ -185,3 +185,22 @@ def checked_ranges(
             )
         wanted.append((int(low), int(high)))
     return wanted
+
+
+def range_test(
+    band: BandPowers, pair: tuple[int, int], ell: NDArray[np.float64], edges: NDArray[np.int64]
+) -> RangeTest:
+    """Test the bins whose mean ell is in a range."""
+    low, high = pair
+    chosen = within(ell, low, high)
+    inside = np.flatnonzero(chosen)
+    chi2, pte = band.test(chosen)
+    return RangeTest(
+        low=low,
+        high=high,
+        ell_min=int(edges[inside[0]]),
+        ell_max=int(edges[inside[-1] + 1]) - 1,
+        bins=inside.size,
+        chi2=chi2,
+        pte=pte,
+    )

@@ -6,7 +6,6 @@ skies.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Protocol
@@ -15,26 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill import harmonics
-from skyfill.healpix import reorder
 from skyfill.healpix.stokes import nside_of
 from skyfill.spectra.bandpowers import BandPowers, Bins
 from skyfill.spectra.binning import Edges, averaged, summed
 from skyfill.spectra.expectation import Cl, Expectation
+from skyfill.spectra.scatter import COARSE, SEED, degraded, skies_at, smoothed
 
-__all__ = ["CutSky", "Estimator", "FullSky"]
+__all__ = ["CutSky", "Estimator", "FullSky", "crossed", "scatter_of"]
 
 Map = NDArray[np.float64]
 #: Condition number of the binned coupling above which rounding errors dominate the result.
 _SINGULAR = 1e8
-#: Nside of the skies from which the errors of bins up to this ell are calibrated.
-_COARSE = 32
-#: Number of simulated skies up to an Nside. 800 leave an error of 2.5%. At higher Nside they are so
-#: few that they take little more time than the coupling matrix.
-_SKIES = ((32, 800), (128, 64), (512, 16), (2**29, 12))
-#: Neighbouring bins are averaged until their errors have this relative error.
-_CHANCE = 0.05
-#: Seed of these skies: the errors of a spectrum are the same each time.
-_SEED = 0x5FC0
 #: Share of signal in a bin below which it is lost in the rounding of the noise.
 _ROUNDING = 1e-10
 
@@ -87,7 +77,7 @@ class FullSky:
         noise = averaged(total - signal, edges)
         return BandPowers(
             cl=np.mean(measured, axis=0),
-            scatter=_scatter(measured),
+            scatter=scatter_of(measured),
             theory=theory,
             noise=noise,
             covariance=np.diag(2 * averaged(total**2, edges) / modes),
@@ -206,7 +196,7 @@ class CutSky:
         amplitudes = self._normal @ np.array(fits) @ self._normal
         mixed = np.tensordot(amplitudes, np.array(masked), axes=1)
         taken = [
-            2 * _cross(sky, own) - _cross(mix, own)
+            2 * crossed(sky, own) - crossed(mix, own)
             for sky, mix, own in zip(with_sky, mixed, masked, strict=True)
         ]
         return np.asarray(np.sum(taken, axis=0))
@@ -219,6 +209,21 @@ class CutSky:
         ValueError
             Pixels with a weight above 0 are missing.
         """
+        return self.powers_of(self.masked(values))
+
+    def powers_of(self, masked: NDArray[np.complex128]) -> Bins:
+        """Measure a sky of which the alm of `masked` are given."""
+        pseudo = harmonics.cl_of(masked)
+        return np.asarray(self._undo @ averaged(pseudo / self._kept - self._leak, self._edges))
+
+    def masked(self, values: Map) -> NDArray[np.complex128]:
+        """Give the alm of a masked sky, ``(nalm,)``, without its fitted monopole and dipole.
+
+        Raises
+        ------
+        ValueError
+            As for `powers`.
+        """
         sky = np.where(self._window > 0, values, 0.0)
         missing = int(sky.size - np.count_nonzero(np.isfinite(sky)))
         if missing:
@@ -227,8 +232,19 @@ class CutSky:
             )
         sky -= self._template(self._normal @ self._moments(self._window * sky))
         sky *= self._window
-        pseudo = harmonics.cl_of(self._transform(sky, self._expected.ell_max))
-        return np.asarray(self._undo @ averaged(pseudo / self._kept - self._leak, self._edges))
+        return self._transform(sky, self._expected.ell_max)
+
+    def level(self, *, white: bool) -> Cl:
+        """Give the mean pseudo-spectrum over the mean of W², ``(lmax + 1,)``, µK²."""
+        return np.asarray((self._pseudo if white else self._pseudo_signal) / self._mean2)
+
+    def fit(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Give the fit of monopole and dipole as f and g, ``(4, npix)``.
+
+        The masked sky of T loses Σ_i f_i (g_i · T).
+        """
+        taken = np.array([self._window * self._template(unit) for unit in np.eye(4)])
+        return taken, self._normal @ taken
 
     def band_powers(self, measured: Sequence[Bins]) -> BandPowers:
         """Compare the mean of the measurements with the theory, with the errors of one sky.
@@ -247,7 +263,7 @@ class CutSky:
         noise = expected.white_cl + averaged(expected.alias_cl, edges)
         return BandPowers(
             cl=np.mean(measured, axis=0),
-            scatter=_scatter(measured),
+            scatter=scatter_of(measured),
             theory=theory,
             noise=noise,
             covariance=white * np.outer(scale, scale),
@@ -289,24 +305,24 @@ class CutSky:
     def _factors(self) -> Bins:
         """Factors of the errors in each bin: the scatter of simulated skies over `_errors`.
 
-        Bins below `_COARSE` are simulated at that Nside, where many skies take little time; of the
+        Bins below `COARSE` are simulated at that Nside, where many skies take little time; of the
         others, neighbours are averaged.
         """
         edges, nside = self._edges, self._nside
         if np.all(self._window == self._window[0]):
             return np.ones(edges.size - 1)
-        skies = next(number for limit, number in _SKIES if nside <= limit)
+        skies = skies_at(nside)
         found = self._scatter_over_errors(skies)
-        if nside <= _COARSE:
+        if nside <= COARSE:
             return found
-        found = _smoothed(found, skies)
-        coarse = int(np.count_nonzero(edges[1:] <= _COARSE + 1))
+        found = smoothed(found, skies)
+        coarse = int(np.count_nonzero(edges[1:] <= COARSE + 1))
         if coarse:
             expected, end = self._expected, edges[coarse]
             low = CutSky(
-                _degraded(self._window, _COARSE),
+                degraded(self._window, COARSE),
                 Expectation(
-                    expected.signal_cl[: 3 * _COARSE],
+                    expected.signal_cl[: 3 * COARSE],
                     expected.white_cl,
                     expected.sky_cl[:end],
                     expected.alias_cl[:end],
@@ -314,7 +330,7 @@ class CutSky:
                 edges[: coarse + 1],
                 threads=self._threads,
             )
-            found[:coarse] = low._scatter_over_errors(_SKIES[0][1])
+            found[:coarse] = low._scatter_over_errors(skies_at(COARSE))
         return found
 
     def _scatter_over_errors(self, skies: int) -> Bins:
@@ -322,7 +338,7 @@ class CutSky:
         expected = self._expected
         rms = np.sqrt(expected.white_cl / self._area)
         root = np.sqrt(expected.signal_cl)
-        rng = np.random.default_rng(_SEED)
+        rng = np.random.default_rng(SEED)
         found = []
         lmax = root.size - 1
         for _ in range(skies):
@@ -335,26 +351,12 @@ class CutSky:
         return np.asarray(np.std(found, axis=0, ddof=1) / np.sqrt(np.diagonal(self._errors[0])))
 
 
-def _smoothed(factors: Bins, skies: int) -> Bins:
-    """Average the squares of factors over so many bins that chance is `_CHANCE`."""
-    side = math.ceil((0.5 / (_CHANCE**2 * skies) - 1) / 2)
-    bins = np.arange(factors.size)
-    near = np.abs(np.subtract.outer(bins, bins)) <= side
-    return np.asarray(np.sqrt(near @ factors**2 / near.sum(axis=1)))
-
-
-def _degraded(window: Map, nside: int) -> Map:
-    """Average weights over coarser pixels."""
-    nest = reorder(window, nest_in=False, nest_out=True).reshape(12 * nside**2, -1).mean(axis=1)
-    return reorder(nest, nest_in=True, nest_out=False)
-
-
-def _cross(one: NDArray[np.complex128], other: NDArray[np.complex128]) -> Cl:
+def crossed(one: NDArray[np.complex128], other: NDArray[np.complex128]) -> Cl:
     """Give the cross-spectrum of two sets of alm, from that of their sum and difference."""
     return np.asarray((harmonics.cl_of(one + other) - harmonics.cl_of(one - other)) / 4)
 
 
-def _scatter(measured: Sequence[Bins]) -> Bins | None:
+def scatter_of(measured: Sequence[Bins]) -> Bins | None:
     """Give the standard deviation over realizations, if there are several."""
     return np.asarray(np.std(measured, axis=0, ddof=1)) if len(measured) > 1 else None
 

@@ -14,13 +14,13 @@ from skyfill.healpix.checks import check_whole
 from skyfill.healpix.stokes import nside_of, one_component
 from skyfill.holes.windows import window_of
 from skyfill.prior import Prior
-from skyfill.spectra.bandpowers import BandPowers, RangeTest, checked_ranges, within
+from skyfill.spectra.bandpowers import checked_ranges, range_test
 from skyfill.spectra.binning import Binning, averaged, bin_edges
 from skyfill.spectra.comparison import SpectrumComparison
 from skyfill.spectra.estimators import CutSky, Estimator, FullSky
 from skyfill.spectra.expectation import expectation
 
-__all__ = ["compare"]
+__all__ = ["checked_share", "compare"]
 
 Map = NDArray[np.float64]
 
@@ -142,9 +142,9 @@ def compare(
     if prior_share is None:
         known = shared.share(estimators[0], measured[0], bands[0].theory)
     else:
-        known = _checked(prior_share, edges.size - 1)
+        known = checked_share(prior_share, edges.size - 1)
     bands[0] = replace(bands[0], prior_share=known)
-    tests = [tuple(_test(band, pair, ell, edges) for pair in wanted) for band in bands]
+    tests = [tuple(range_test(band, pair, ell, edges) for pair in wanted) for band in bands]
     every = np.arange(lmax + 1)
     return SpectrumComparison(
         ell_min=edges[:-1],
@@ -197,12 +197,14 @@ class _Shared:
         return np.asarray(np.clip(n / (n - 1) * apart / theory, 0.0, 1.0))
 
 
-def _checked(prior_share: ArrayLike, bins: int) -> NDArray[np.float64]:
+def checked_share(
+    prior_share: ArrayLike, bins: int, what: str = "prior_share"
+) -> NDArray[np.float64]:
     """Check the shares that a caller gives."""
     share = np.asarray(prior_share, dtype=np.float64)
     if share.shape != (bins,) or not np.all((share >= 0) & (share <= 1)):
         raise ValueError(
-            f"prior_share must be a number from 0 to 1 for each of {bins} bins, got an array of "
+            f"{what} must be a number from 0 to 1 for each of {bins} bins, got an array of "
             f"shape {share.shape}"
         )
     return share
@@ -219,22 +221,3 @@ def _check_whole(sky: Map, nside: int) -> None:
             f"the spectrum needs a whole sky, {missing} pixels are missing; fill them first "
             "(skyfill inpaint)"
         )
-
-
-def _test(
-    band: BandPowers, pair: tuple[int, int], ell: NDArray[np.float64], edges: NDArray[np.int64]
-) -> RangeTest:
-    """Test the bins whose mean ell is in a range."""
-    low, high = pair
-    chosen = within(ell, low, high)
-    inside = np.flatnonzero(chosen)
-    chi2, pte = band.test(chosen)
-    return RangeTest(
-        low=low,
-        high=high,
-        ell_min=int(edges[inside[0]]),
-        ell_max=int(edges[inside[-1] + 1]) - 1,
-        bins=inside.size,
-        chi2=chi2,
-        pte=pte,
-    )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from os import PathLike, fspath
 from pathlib import Path
@@ -18,7 +19,7 @@ from skyfill.spectra.compared import ComparedSpectra
 if TYPE_CHECKING:
     from astropy.table import QTable
 
-__all__ = ["dict_of", "table_of", "write"]
+__all__ = ["dict_of", "listed", "table_of", "with_units", "write", "write_columns"]
 
 #: What the images of a FITS file hold.
 _IMAGES = {
@@ -26,6 +27,8 @@ _IMAGES = {
     "windows": "response of each bin (a row) to the signal's C_ell from ell = 0",
 }
 FITS = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz")
+#: What precedes the name of a quantity: of the cut sky, of a spectrum of T, E and B.
+_PREFIX = re.compile(r"^(cut_)?([TEB]{2}_)?")
 #: Columns without a unit; all others are in µK².
 _BARE = ("ell_min", "ell_max", "ell", "modes", "ratio", "residual", "prior_share")
 
@@ -92,15 +95,22 @@ def arrays_of(comparison: ComparedSpectra) -> dict[str, NDArray[np.float64]]:
 
 def table_of(comparison: ComparedSpectra) -> QTable:
     """Return an astropy table with units, one row a bin."""
+    return with_units(columns_of(comparison), about(comparison))
+
+
+def with_units(columns: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> QTable:
+    """Return an astropy table of columns by name, with units."""
     from astropy import units as u  # imported here because it takes half a second
     from astropy.table import QTable
 
     power = u.uK**2
-    columns = {
-        name: values if name.removeprefix("cut_") in _BARE else values * power
-        for name, values in columns_of(comparison).items()
-    }
-    return QTable(columns, meta=about(comparison))
+    return QTable(
+        {
+            name: values if re.sub(_PREFIX, "", name) in _BARE else values * power
+            for name, values in columns.items()
+        },
+        meta=dict(meta),
+    )
 
 
 def dict_of(comparison: ComparedSpectra) -> dict[str, Any]:
@@ -114,35 +124,51 @@ def dict_of(comparison: ComparedSpectra) -> dict[str, Any]:
         "realizations": comparison.realizations,
         "settings": dict(comparison.settings),
         "chi2": {name: [asdict(test) for test in found] for name, found in tests.items()},
-        "bins": {
-            name: values.tolist() if values.dtype.kind == "i" else _finite(values)
-            for name, values in columns_of(comparison).items()
-        },
+        "bins": {name: listed(values) for name, values in columns_of(comparison).items()},
     }
+
+
+def listed(values: NDArray[Any]) -> list[int] | list[float | None]:
+    """Give numbers as JSON has them; those that are not finite become None."""
+    return values.tolist() if values.dtype.kind == "i" else _finite(values)
 
 
 def write(
     comparison: ComparedSpectra, path: str | PathLike[str], *, overwrite: bool = False
 ) -> None:
     """Write FITS, npz or ECSV, by the ending of the name."""
+    write_columns(
+        path, columns_of(comparison), about(comparison), arrays_of(comparison), overwrite=overwrite
+    )
+
+
+def write_columns(
+    path: str | PathLike[str],
+    columns: Mapping[str, NDArray[Any]],
+    meta: Mapping[str, Any],
+    arrays: Mapping[str, NDArray[np.float64]],
+    *,
+    overwrite: bool,
+) -> None:
+    """Write a table of bins, with arrays beside it, as FITS, npz or ECSV by the name's ending."""
     if fspath(path).lower().endswith(".npz"):
         with atomic_write(path, overwrite) as temporary, temporary.open("wb") as stream:
-            arrays: dict[str, Any] = {**columns_of(comparison), **arrays_of(comparison)}
-            np.savez(stream, **arrays)
+            named: dict[str, Any] = {**columns, **arrays}
+            np.savez(stream, **named)
         return
-    table = table_of(comparison)
+    table = with_units(columns, meta)
     if fspath(path).lower().endswith(FITS):
         # FITS keywords have eight letters and cannot hold lists, so metadata go into comments.
         table.meta = {"comments": [line for pair in table.meta.items() for line in _cards(*pair)]}
         with atomic_write(path, overwrite) as temporary:
             table.write(temporary, format="fits", overwrite=True)
-            _append(temporary, arrays_of(comparison))
+            _append(temporary, arrays)
         return
     with atomic_write(path, overwrite) as temporary:
         table.write(temporary, format="ascii.ecsv", overwrite=True)
 
 
-def _append(path: Path, arrays: dict[str, NDArray[np.float64]]) -> None:
+def _append(path: Path, arrays: Mapping[str, NDArray[np.float64]]) -> None:
     """Add arrays to a FITS file, an image each."""
     from astropy.io import fits  # imported here because it takes a while
 
@@ -151,7 +177,7 @@ def _append(path: Path, arrays: dict[str, NDArray[np.float64]]) -> None:
             image = fits.ImageHDU(values, name=name.upper())
             if name.endswith("covariance"):
                 image.header["BUNIT"] = "uK4"
-            image.header["COMMENT"] = _IMAGES[name.removeprefix("cut_")]
+            image.header["COMMENT"] = _IMAGES[name.rpartition("_")[2]]
             hdus.append(image)
         hdus.writeto(path, overwrite=True)
 

@@ -112,7 +112,7 @@ def test_a_truth_with_more_power_shows_by_one_minus_the_share(observed):
     words = {"method": "gaussian", "prior": PRIOR, "threads": 1, "trust_prior": True}
     first = draw(PRIOR, seed=3, aliased=True, threads=1)
     filler = skyfill.Inpainter(first, observed, **words)
-    for index in range(40):
+    for index in range(20):
         sky = draw(PRIOR, seed=3, index=index, aliased=True, threads=1)
         pair = []
         for factor in (1.0, 1.5):
@@ -120,7 +120,7 @@ def test_a_truth_with_more_power_shows_by_one_minus_the_share(observed):
             pair.append(compare(one.whole(one.realization()), PRIOR, bins=EDGES).cl)
         powers.append(np.diff(pair, axis=0)[0] / 0.5)
     theory = compare(sky, PRIOR, bins=EDGES).theory
-    error = np.std(powers, axis=0, ddof=1) / math.sqrt(40) / theory
+    error = np.std(powers, axis=0, ddof=1) / math.sqrt(20) / theory
     assert np.all(np.abs(np.mean(powers, axis=0) / theory - (1 - share)) < 4 * error)
 
 

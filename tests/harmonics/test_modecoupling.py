@@ -82,3 +82,33 @@ def test_namaster_gives_the_same():
         for library in ("ducc0", "pymaster")
     )
     np.testing.assert_allclose(ours, theirs, rtol=1e-8)
+
+
+def test_of_t_and_p_it_is_the_sum_over_all_orders():
+    """Mask every harmonic of T and of E by windows of their own, and sum T, E and B over m, m'."""
+    lmax, width = 4, 3
+    alms = [window_alm(width, seed) for seed in (0, 1)]
+    windows = [harmonics.synthesis(alm, NSIDE) for alm in alms]
+    weights = harmonics.pixel_weights(NSIDE) * 4 * np.pi / (12 * NSIDE**2)
+    expected = np.zeros((4, lmax + 1, lmax + 1))
+    for ell in range(lmax + 1):
+        for m in range(ell + 1):
+            for part in (1, 1j) if m else (1,):
+                one = np.zeros((3, (lmax + 1) * (lmax + 2) // 2), dtype=complex)
+                one[:2, m * (2 * lmax + 1 - m) // 2 + ell] = part / np.sqrt(2 if m else 1)
+                sky = harmonics.synthesis(one, NSIDE)
+                sky[0] *= windows[0]
+                sky[1:] *= windows[1]
+                t, e, b = harmonics.adjoint(sky * weights, lmax=lmax)
+                powers = [harmonics.cl_of(each) for each in (t, t + e, t - e, e, b)]
+                expected[0, :, ell] += powers[0]
+                expected[1, :, ell] += (powers[1] - powers[2]) / 4
+                expected[2, :, ell] += powers[3]
+                expected[3, :, ell] += powers[4]
+    t, p = (harmonics.cl_of(alm) for alm in alms)
+    both, apart = (harmonics.cl_of(alms[0] + sign * alms[1]) for sign in (1, -1))
+    ours = harmonics.stokes_coupling(np.array([t, (both - apart) / 4, p]), lmax=lmax)
+    np.testing.assert_allclose(ours[0], expected[0], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(ours[1:, 2:, 2:], expected[1:, 2:, 2:], rtol=1e-6, atol=1e-6)
+    scalar = harmonics.coupling_matrix(t, lmax=lmax, library="ducc0")
+    np.testing.assert_allclose(ours[0], scalar, rtol=1e-12)

@@ -46,9 +46,9 @@ def test_stages_are_those_that_come(observed):
         def stage(self, name, total=None):
             heard.append(name)
 
-    coarse = skyfill.simulate_mask(64, seed=3, half_width=0.15, n_holes=5, radii=(0.03, 0.06))
-    sky = skyfill.simulate_sky(64, seed=1, fwhm=0.02, noise_uk_arcmin=300)
-    prior = skyfill.Prior(64, skyfill.lcdm(), fwhm=0.02, noise_uk_arcmin=300)
+    coarse = skyfill.simulate_mask(32, seed=3, half_width=0.15, n_holes=5, radii=(0.06, 0.12))
+    sky = skyfill.simulate_sky(32, seed=1, fwhm=0.04, noise_uk_arcmin=600)
+    prior = skyfill.Prior(32, skyfill.lcdm(), fwhm=0.04, noise_uk_arcmin=600)
     for method, mask, known in (
         ("vae", coarse, True),
         ("gaussian", coarse, True),

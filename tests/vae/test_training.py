@@ -140,7 +140,7 @@ def test_a_bent_network_learns_from_the_truth(tmp_path):
     found = {}
     for linear in (True, False):
         arch = replace(TINY.architecture, linear=linear)
-        config = replace(TINY, architecture=arch, steps=300, batch=8, ema=0.9, learning_rate=1e-2)
+        config = replace(TINY, architecture=arch, steps=150, batch=8, ema=0.9, learning_rate=1e-2)
         train(config, tmp_path / str(linear), device="cpu", tiles=[(tiles, field)])
         found[linear] = log_of(tmp_path / str(linear))[-1]["network"]
     assert found[False] < 0.9 * found[True]

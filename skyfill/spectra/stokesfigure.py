@@ -1,0 +1,93 @@
+"""Plot the spectra of T, E and B."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike, fspath
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skyfill.files.atomic import atomic_write
+from skyfill.spectra.figure import CUT, DARK, FULL
+from skyfill.spectra.stokes import StokesPowers
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["Panel", "save"]
+
+#: Bins are left out if their error is this many times the height of what else is shown.
+_LOST = 3.0
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """What is shown of one spectrum."""
+
+    name: str
+    theory_dl: NDArray[np.float64]
+    full: StokesPowers
+    cut: StokesPowers | None
+
+
+def save(
+    panels: Sequence[Panel],
+    ell: NDArray[np.float64],
+    ell_min: NDArray[np.int64],
+    ell_max: NDArray[np.int64],
+    path: str | PathLike[str],
+    *,
+    overwrite: bool = False,
+) -> None:
+    """Save a panel of D_ell for each spectrum, three in a row, as PDF or PNG."""
+    from matplotlib.figure import Figure  # without pyplot, which may need a display
+
+    kind = "pdf" if fspath(path).lower().endswith(".pdf") else "png"
+    rows = len(panels) // 3
+    picture = Figure(figsize=(11.0, 3.1 * rows + 0.3), layout="constrained")
+    width = np.array([ell - ell_min, ell_max - ell])
+    axes = np.ravel(picture.subplots(rows, 3, sharex=True))
+    for number, (panel, own) in enumerate(zip(panels, axes, strict=True)):
+        _draw(panel, ell, width, own)
+        own.set_xlim(1.8, 1.05 * ell_max[-1])
+        if number >= len(panels) - 3:
+            own.set_xlabel(r"multipole $\ell$")
+    axes[0].legend(frameon=False, fontsize=8)
+    with atomic_write(path, overwrite) as temporary:
+        picture.savefig(temporary, format=kind, dpi=160)
+
+
+def _draw(panel: Panel, ell: NDArray[np.float64], width: NDArray[np.float64], axes: Axes) -> None:
+    """Plot one spectrum with its theory."""
+    every = np.arange(2, panel.theory_dl.size)
+    axes.plot(every, panel.theory_dl[2:], color=DARK, lw=1.2, label="theory")
+    low, high = panel.theory_dl.min(), panel.theory_dl.max()
+    shown = [(panel.full, FULL, "whole sky", -1 if panel.cut else 0)]
+    if panel.cut is not None:
+        shown.append((panel.cut, CUT, "cut sky, masks undone", 1))
+    # Where the theory is zero (EB, TB) the smallest error sets the scale.
+    errors = np.concatenate([band.dl_error for band, *_ in shown])
+    errors = errors[np.isfinite(errors)]
+    reach = max(high - low, 3 * float(np.median(errors)) if errors.size else 0.0)
+    for band, style, label, side in shown:
+        aside = side * np.maximum(0.12 * np.minimum(*width), 0.01 * ell)
+        bars = np.maximum(width + np.array([[1], [-1]]) * aside, 0.0)
+        told = np.isfinite(band.dl) & (band.dl_error < _LOST * reach)
+        axes.errorbar(
+            (ell + aside)[told],
+            band.dl[told],
+            band.dl_error[told],
+            bars[:, told],
+            label=label,
+            **style,
+        )
+        low = min(low, float(np.min((band.dl - band.dl_error)[told], initial=0.0)))
+        high = max(high, float(np.max((band.dl + band.dl_error)[told], initial=0.0)))
+    room = 0.05 * (high - low) or 1.0
+    axes.set(ylim=(low - room, high + room), xscale="log", title=panel.name)
+    axes.set_ylabel(r"$D_\ell\ [\mu\mathrm{K}^2]$")
+    axes.xaxis.set_major_formatter("{x:.0f}")
+    axes.xaxis.set_minor_formatter("")
