@@ -143,7 +143,8 @@ class Lines:
     def done(self, note: str = "") -> None:
         """Write the line of the finished stage."""
         if self._stage is not None:
-            print(self._line(note), file=sys.stderr, flush=True)
+            sys.stderr.write(f"{self._line(note)}\n")
+            sys.stderr.flush()
             self._stage = None
 
     def _line(self, note: str) -> str:

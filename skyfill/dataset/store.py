@@ -30,6 +30,7 @@ from skyfill.dataset.reading import (
 from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.checks import check_whole
 from skyfill.healpix.stokes import nside_of
+from skyfill.lazy import needs
 from skyfill.prior import Given, Prior, for_map
 from skyfill.progress import Progress, listening
 
@@ -258,6 +259,7 @@ def _begin(
 
 def _create(path: Path, facts: dict[str, Any], n: int, size: int, ncl: int) -> None:
     """Create an empty store: one file for each tile, and one for each small array."""
+    needs("zarr")
     import zarr
 
     group = zarr.create_group(path, zarr_format=3)

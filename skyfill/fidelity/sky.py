@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skyfill.brief import brief
 from skyfill.fidelity.calibration import Calibration, calibrate
 from skyfill.fidelity.figures import Figure, allowing, worst
 from skyfill.fidelity.isotropy import LowMultipoles, asymmetries, low_cl, multipoles
@@ -60,6 +61,8 @@ class SkyScores:
     realizations
         Number of fills.
     """
+
+    __repr__ = brief
 
     figures: dict[str, Figure]
     calibration: Calibration | None

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skyfill.brief import brief
 from skyfill.fidelity.figures import Figure
 from skyfill.fidelity.heldout import HeldOut, held_out_holes
 from skyfill.fidelity.sky import SkyScores, score_sky
@@ -48,6 +49,8 @@ class Validation:
     filler
         The `Inpainter` that filled, with its prior, card and certificate.
     """
+
+    __repr__ = brief
 
     scores: SkyScores
     holes: HeldOut

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from skyfill.brief import brief
+
 __all__ = ["Certificate", "ConvergenceWarning", "Solution"]
 
 Map = NDArray[np.float64]
@@ -36,6 +38,8 @@ class Certificate:
     converged
         Whether the distance is within the tolerance.
     """
+
+    __repr__ = brief
 
     iterations: int
     corrections: int
@@ -68,6 +72,8 @@ class Solution:
     certificate
         Accuracy of both.
     """
+
+    __repr__ = brief
 
     fill: Map
     whitened: NDArray[np.complex128]

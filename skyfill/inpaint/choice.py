@@ -13,6 +13,7 @@ from importlib.util import find_spec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skyfill.brief import brief
 from skyfill.gaussian.blocks import affordable
 from skyfill.gaussian.memory import device_bytes, is_solvable, solve_bytes
 from skyfill.harmonics import device_for, device_memory
@@ -36,6 +37,8 @@ _LOG = logging.getLogger("skyfill")
 @dataclass(frozen=True)
 class Choice:
     """A method, and why it was chosen."""
+
+    __repr__ = brief
 
     method: str
     """``gaussian`` or ``vae``; the given method if one is given."""
@@ -104,10 +107,8 @@ def choose_at(
     return Choice(*_chosen(options, nside, sizes, mapped=mapped, limit=limit))
 
 
-def _chosen(
-    options: FillOptions, nside: int, sizes: Sizes, *, mapped: bool, limit: float | None
-) -> tuple[str, str]:
-    """Return the method, and the reason in at most 68 characters, as many as a header card has."""
+def _implied(options: FillOptions) -> tuple[str, str] | None:
+    """Return the only method that the options or the installation allow, and why; else None."""
     usual = FillOptions()
     for name in ("polish", "weights", "network", "refine", "config"):
         if getattr(options, name) != getattr(usual, name):
@@ -116,6 +117,16 @@ def _chosen(
         return "gaussian", "a tolerance is given for the exact solver"
     if find_spec("torch") is None:
         return "gaussian", "vae needs torch, which is not installed"
+    return None
+
+
+def _chosen(
+    options: FillOptions, nside: int, sizes: Sizes, *, mapped: bool, limit: float | None
+) -> tuple[str, str]:
+    """Return the method, and the reason in at most 68 characters, as many as a header card has."""
+    implied = _implied(options)
+    if implied is not None:
+        return implied
     blocks = sizes[affordable(sizes)]
     holes = int(sizes.sum())
     device = device_for(options.device)

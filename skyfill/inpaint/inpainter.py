@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skyfill.brief import card
 from skyfill.files.cache import Kept
 from skyfill.gaussian import Certificate, ConvergenceWarning
 from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.checks import check_seed
+from skyfill.healpix.picture import thumbnail
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes import MOST_MISSING, find_holes, holes_to_fill
 from skyfill.inpaint.agreement import describe_prior, judged
@@ -301,6 +303,28 @@ class Inpainter:
         self.card: ModelCard | None
         self._fill, self.card = self._method.prepare(setup)
         self.polish = self._fill.polish
+
+    def __repr__(self) -> str:
+        nside = nside_of(self.holes, "holes")
+        return (
+            f"Inpainter({self.options.method}, Nside {nside}, {self.holes.mean():.2%} of the sky"
+            " to fill)"
+        )
+
+    def _repr_html_(self) -> str:
+        """Show the map with its holes, and the prior in use, in a notebook."""
+        rows = {
+            "method": self.choice,
+            "Nside": nside_of(self.holes, "holes"),
+            "observed": f"{self.observed.mean():.2%} of the sky",
+            "to fill": f"{self.holes.mean():.2%}, {int(self.holes.sum())} pixels",
+            "prior": "none" if self.prior is None else describe_prior(self.prior),
+        }
+        if self.plausibility is not None:
+            rows["check"] = f"{self.plausibility.verdict}: {self.plausibility}"
+        if self.certificate is not None:
+            rows["last fill"] = self.certificate
+        return card("Inpainter", rows, lambda: thumbnail(self._sky.values, self.observed))
 
     @classmethod
     def of(

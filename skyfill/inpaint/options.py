@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from skyfill.brief import brief
 from skyfill.healpix.checks import check_whole, device_name
 from skyfill.holes.masks import check_holes
 from skyfill.mosaic import MosaicConfig
@@ -44,6 +45,8 @@ class FillOptions:
     ...
     ValueError: method 'nearest' is unknown; choose one of auto, vae, gaussian, diffuse, cosmovae
     """
+
+    __repr__ = brief
 
     method: str = AUTO
     trust_prior: bool = False

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skyfill.brief import brief
 from skyfill.healpix.arrays import as_mask
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes.runs import Runs
@@ -50,6 +51,8 @@ class Request:
     mapped
         Whether a noise map is given.
     """
+
+    __repr__ = brief
 
     method: str = FillOptions.method
     known: bool = False
@@ -106,6 +109,8 @@ class Request:
 @dataclass(frozen=True)
 class Plan:
     """The stages of a fill and their estimated cost."""
+
+    __repr__ = brief
 
     nside: int
     holes: int

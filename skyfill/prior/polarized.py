@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill import harmonics
+from skyfill.brief import brief
 from skyfill.prior.drawing import alm_of_cl, streams
 from skyfill.prior.model import ARCMIN, LCDM, MOST, Prior, lcdm
 
@@ -54,6 +55,8 @@ class PolarizedPrior:
     565.7
 
     """
+
+    __repr__ = brief
 
     temperature: Prior
     ee: Map

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill import harmonics
+from skyfill.brief import brief
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes import distance_to_edge
 from skyfill.holes.windows import rising
@@ -69,6 +70,8 @@ class Pseudo:
     sky
         Share of the sky that the window keeps, ⟨w²⟩² / ⟨w⁴⟩.
     """
+
+    __repr__ = brief
 
     edges: NDArray[np.int64]
     data: Map

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from importlib import resources
 from os import PathLike
 
+from skyfill.brief import brief
 from skyfill.fidelity.figures import VERDICTS
 from skyfill.files.atomic import atomic_write
+from skyfill.lazy import needs
 from skyfill.report.findings import Finding
 
 __all__ = ["Plate", "Report"]
@@ -29,6 +31,8 @@ class Plate:
 
     Not more than two ``wide`` pictures stand side by side.
     """
+
+    __repr__ = brief
 
     title: str
     caption: str
@@ -59,6 +63,8 @@ class Report:
         Uses for which the fill is suited, and for which it is not.
     """
 
+    __repr__ = brief
+
     title: str
     subtitle: str
     facts: Mapping[str, Mapping[str, str]]
@@ -75,6 +81,7 @@ class Report:
 
     def html(self) -> str:
         """Give the page as HTML, without scripts or external files."""
+        needs("jinja2")
         from jinja2 import Environment, StrictUndefined
 
         environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
