@@ -29,7 +29,6 @@ _OTHERS: dict[str, Any] = {
     "polish": None,
     "holes": None,
     "footprint": None,
-    "noise_map": None,
     "std": None,
     "std_draws": None,
     "report": None,
@@ -95,6 +94,13 @@ def _refuse(args: argparse.Namespace, outputs: list[Path]) -> None:
         if vars(args)[name] != nothing:
             flag = f"--{name.replace('_', '-')}"
             raise ValueError(f"--stokes {args.stokes} does not take {flag}; drop it")
+    if args.noise_map == reading.AUTO:
+        raise ValueError("--noise-map auto is for T alone; give a file with II, QQ, QU and UU")
+    if args.noise_field is not None or args.noise_variance:
+        raise ValueError(
+            "with --stokes, --noise-map finds II, QQ, QU and UU by name; drop --noise-field and"
+            " --noise-variance"
+        )
     filling.refuse(args)
     filling.refuse_same_files(args, outputs)
     if args.mask_pol is not None and args.mask_pol.resolve() in {x.resolve() for x in outputs}:
@@ -126,6 +132,23 @@ def run(args: argparse.Namespace) -> int:
         if args.mask_pol is not None:
             with wording.naming(field="--mask-field"):
                 observed_pol = reading.mask_of(args, args.mask_pol, like=first)
+        noise = None
+        if args.noise_map is not None:
+            with wording.naming(unit="--noise-unit"):
+                noise = skyfill.maps.read_noise_stokes(
+                    args.noise_map,
+                    polcconv=args.polcconv,
+                    unit=args.noise_unit,
+                    frame=args.frame,
+                    like=first,
+                )
+            if args.stokes == "QU" and noise.ndim == 1:
+                raise ValueError(
+                    f"--noise-map {args.noise_map} has no QQ, QU and UU, and Q and U are filled;"
+                    " give their white noise by --noise-pol-uk-arcmin"
+                )
+            if args.stokes == "QU":
+                noise = noise[-3:]
         said = "assumed, the file does not say" if sky.assumed else "given"
         listener.done(
             f"nside {first.nside}, {', '.join(each.column for each in sky.skies)}, {first.unit},"
@@ -138,6 +161,7 @@ def run(args: argparse.Namespace) -> int:
                 observed_pol=observed_pol,
                 prior=theory.given(args),
                 noise_pol_uk_arcmin=args.noise_pol_uk_arcmin,
+                noise_variance=noise,
                 trust_prior=args.trust_prior,
                 fill=args.fill,
                 dipole=args.dipole,
@@ -216,6 +240,9 @@ def _cards(
         if math.isfinite(found.distance):
             words = f"[uK] estimated rms of {name} from exact mean"
             cards[f"SFDIST{name}"] = (float(f"{found.distance:.3e}"), words)
+        if found.leakage:
+            words = "B still to come over BB of the prior"
+            cards["SFBLEAK"] = (float(f"{max(found.leakage):.3e}"), words)
     if fitter.converged is not None:
         cards["SFCONV"] = (fitter.converged, "has the fill converged to its tolerance?")
     return cards
@@ -267,5 +294,7 @@ def _summary(
         },
         "prior": theory.as_json(args, fitter.prior.temperature),
         "noise_pol_uk_arcmin": fitter.prior.noise_pol,
+        "way": fitter.way,
+        "b_leakage": [float(f"{share:.3e}") for share in fitter.certificates["P"].leakage or ()],
         "seconds": round(seconds, 2),
     } | {key.lower(): value for key, (value, _) in cards.items()}

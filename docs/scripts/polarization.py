@@ -1,17 +1,26 @@
 """Measure the joint fill of T, Q and U.
 
-    python docs/scripts/polarization.py [NSIDE ...]
+    python docs/scripts/polarization.py [--noise 85 2.5] [--noise-t 60] [--ways joint alternate]
+        [--threads 1] [NSIDE ...]
 
-First, seconds and iterations of T, of Q and U, and of all three, on a ragged band with discs, for a
-beam of 2.9 pixels. Then, at Nside 64, the B modes that fills of a sky of E modes alone (BB = 0, no
-noise, a prior with BB = 0 and 2.2 µK·arcmin) have, in units of lensing BB.
+First, seconds, iterations and memory of T alone and of T, Q and U, of `Solver` and `JointSolver`,
+on a ragged band with discs, whose masks of T and P differ. The sky is that of Nside 512 with a beam
+of 20' at each Nside: C_l is that of l 512/Nside, times (512/Nside)². ``--noise`` is that of Q and U
+at Nside 512, ``--noise-t`` that of T, µK·arcmin. Memory is what a solve adds at its peak to the
+memory before it (Linux).
+
+Then, at Nside 64, the B modes that fills of a sky of E modes alone (BB = 0, no noise, a prior with
+BB = 0 and 2.2 µK·arcmin) have, in units of lensing BB; ``--leak`` prints them alone.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import math
-import sys
 import time
+from pathlib import Path
+from typing import Self
 
 import healpy as hp
 import numpy as np
@@ -21,6 +30,8 @@ from skyfill.gaussian import Solver, freed
 from skyfill.gaussian.jointsolver import JointSolver
 from skyfill.prior import LCDM, PolarizedPrior, Prior, draw, draw_polarization, lcdm
 
+#: Nside and beam, arcmin, of the sky that is measured.
+NSIDE, BEAM = 512, 20.0
 BINS = (2, 8), (9, 30), (31, 49), (50, 96)
 
 
@@ -35,37 +46,89 @@ def band(nside: int, degrees: float, discs: int) -> np.ndarray:
     return seen
 
 
-def speed(nside: int, noise_pol: float) -> None:
-    """Print seconds and iterations."""
-    t_prior = Prior(
-        nside,
-        lcdm(),
-        fwhm=2.9 * hp.nside2resol(nside),
-        noise_uk_arcmin=noise_pol / math.sqrt(2),
-        theory=LCDM,
-    )
-    prior = PolarizedPrior.of(t_prior)
+class Spent:
+    """Seconds, of the clock and of the processors, and bytes that a block adds at its peak."""
+
+    def __enter__(self) -> Self:
+        with contextlib.suppress(OSError):  # Linux: start the peak anew
+            Path("/proc/self/clear_refs").write_text("5")
+        self._before = self._memory("VmRSS")
+        self._begun = time.perf_counter(), time.process_time()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds = time.perf_counter() - self._begun[0]
+        self.cpu = time.process_time() - self._begun[1]
+        self.peak = self._memory("VmHWM") - self._before
+
+    @staticmethod
+    def _memory(name: str) -> float:
+        try:
+            lines = Path("/proc/self/status").read_text().splitlines()
+        except OSError:
+            return math.nan
+        (line,) = (line for line in lines if line.startswith(name))
+        return 1024 * int(line.split()[1])
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.1f} s ({self.cpu:.1f} s of CPU), {self.peak / 2**30:.2f} GiB"
+
+
+def stretched(name: str, nside: int) -> np.ndarray:
+    """Give the spectrum of which a map of this Nside looks like one of Nside 512."""
+    stretch = NSIDE // nside
+    return stretch**2 * lcdm(None, name)[:: max(stretch, 1)]
+
+
+def speed(
+    nside: int, levels: tuple[float, float], ways: list[str], threads: int, *, shown: bool
+) -> None:
+    """Print seconds, iterations and memory."""
+    tt, ee, bb, te = (stretched(name, nside) for name in ("TT", "EE", "BB", "TE"))
+    noise_t, noise_pol = (level * NSIDE / nside for level in levels)
+    beam = math.radians(BEAM / 60 * NSIDE / nside)
+    t_prior = Prior(nside, tt, fwhm=beam, noise_uk_arcmin=noise_t)
+    n = min(each.size for each in (tt, ee, bb, te))
+    prior = PolarizedPrior(t_prior, ee[:n], bb[:n], te[:n], noise_pol)
     npix = 12 * nside**2
     t = draw(t_prior, seed=1, aliased=True)
     p, white = draw_polarization(prior, seed=1)
     p += white * math.sqrt(prior.white_cl[1] * npix / (4 * math.pi))
+    del white
     seen_t, seen_p = band(nside, 6, 30), band(nside, 10, 60)
     cl = prior.signal_cl()
     cl[0, 0] = freed(cl[0, 0])
-    for again in ("compiling", "measured"):
-        begun = time.perf_counter()
-        alone = Solver.for_prior(seen_t, t_prior, threads=1).mean(t).certificate
-        first = time.perf_counter() - begun
-        print(f"Nside {nside}, {again}: T {first:.1f} s, {alone}")
-        for name, seen, spectra, noise, sky in (
-            ("P", (seen_p,), cl[1:, 1:], prior.white_cl[1:], (p,)),
-            ("TQU", (seen_t, seen_p), cl, prior.white_cl, (t, p)),
-        ):
-            begun = time.perf_counter()
-            found = JointSolver(seen, signal_cl=spectra, noise_cl=noise, threads=1).mean(sky)
-            spent = time.perf_counter() - begun
+    weights = harmonics.pixel_weights(nside, threads=threads)
+    with Spent() as first:
+        solver = Solver(
+            *(seen_t,),
+            signal_cl=freed(t_prior.signal_cl()),
+            noise_cl=t_prior.white_cl,
+            weights=weights,
+            threads=threads,
+        )
+        alone = solver.mean(t).certificate
+    del solver
+    if shown:
+        print(f"Nside {nside}, noise {levels[0]:g} and {levels[1]:g} uK.arcmin at {NSIDE}")
+        print(f"    T: {first}; {alone}", flush=True)
+    for way in ways:
+        with Spent() as spent:
+            solver = JointSolver(
+                (seen_t, seen_p),
+                signal_cl=cl,
+                noise_cl=prior.white_cl,
+                way=way,
+                weights=weights,
+                threads=threads,
+            )
+            found = solver.mean((t, p))
+        if shown:
             each = "; ".join(f"{x} {c}" for x, c in found.certificates.items())
-            print(f"    {name} {spent:.1f} s ({spent / first:.1f} T): {each}")
+            ratio = spent.seconds / first.seconds, spent.cpu / first.cpu
+            print(f"    TQU, {solver.way}: {spent}, {ratio[0]:.1f} times T ({ratio[1]:.1f} in CPU)")
+            print(f"        l up to {solver.inner.lmax}, {each}", flush=True)
+        del solver
 
 
 def leak(nside: int = 64) -> None:
@@ -90,7 +153,26 @@ def leak(nside: int = 64) -> None:
         print(f"{name:6} BB over lensing BB at l {BINS}:", *(f"{share:.1e}" for share in shares))
 
 
+def main() -> None:
+    """Measure."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("nside", type=int, nargs="*", default=[64, 128])
+    parser.add_argument("--noise", type=float, nargs="+", default=[85.0, 2.5])
+    parser.add_argument("--noise-t", type=float, default=60.0)
+    parser.add_argument("--ways", nargs="+", default=["joint"])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--leak", action="store_true")
+    args = parser.parse_args()
+    if not args.leak:
+        speed(
+            16, (args.noise_t, args.noise[0]), ["joint", "alternate"], args.threads, shown=False
+        )  # compiles
+        for nside in args.nside:
+            for noise in args.noise:
+                speed(nside, (args.noise_t, noise), args.ways, args.threads, shown=True)
+    if args.leak or not args.nside or max(args.nside) <= 128:
+        leak()
+
+
 if __name__ == "__main__":
-    for each in map(int, sys.argv[1:] or ["64", "128"]):
-        speed(each, 85.0 * 256 / each)
-    leak()
+    main()

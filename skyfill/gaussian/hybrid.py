@@ -17,17 +17,19 @@ from numpy.typing import NDArray
 from skyfill.gaussian.bands import FAINT, POWER, SHARE
 from skyfill.gaussian.vectors import Vector
 from skyfill.harmonics import JointCovariance
-from skyfill.healpix.jit import compiled
+from skyfill.harmonics.transforms import accumulate
 from skyfill.tapers import bands_of
 
 __all__ = ["Hybrid"]
 
 Map = NDArray[np.float64]
-Alm = NDArray[np.complex128]
 
 #: Share of the prior's power of P beside T. With a larger one more iterations are needed: shares of
 #: T and P must suit each other. Alone, P has all of it.
 _SHARE_OF_P = 0.1
+#: Multipoles of P with signal over noise below this are left out: σ² is near enough to the inverse
+#: of the precision there, and at the noise of Planck hardly a multipole is left.
+_FAINT_OF_P = 1.0
 
 
 class Hybrid:
@@ -43,12 +45,15 @@ class Hybrid:
 
     def __init__(self, covariance: JointCovariance, depth: Map) -> None:
         self._covariance = covariance
-        cl, self._joint = covariance.signal_cl, len(covariance.spins) == 2
-        share = _SHARE_OF_P if self._joint else 1.0
-        self._polar = share * cl[-2:, -2:]
-        self._ones = [np.ones(len(weights)) for weights in covariance.weights]
+        cl, joint = covariance.signal_cl, len(covariance.spins) == 2
+        share = _SHARE_OF_P if joint else 1.0
+        loud = np.max(cl[[-2, -1], [-2, -1]], axis=0)
+        seen = np.flatnonzero(loud > _FAINT_OF_P * covariance.area * covariance.variance[-1])
+        last = int(seen[-1]) if seen.size and len(covariance.weights[-1]) else -1
+        self._polar = share * cl[-2:, -2:, : last + 1]
+        self._ones = np.ones(len(covariance.weights[-1]))
         self._bands: list[tuple[Map, Map, Map]] = []
-        if not (self._joint and depth.size):
+        if not (joint and depth.size):
             return
         faint = FAINT * covariance.area * covariance.variance[0]
         for part, taper in bands_of(cl.shape[-1] - 1, float(depth.max())):
@@ -56,44 +61,27 @@ class Hybrid:
             holds = np.flatnonzero(power > faint)
             if holds.size:
                 factor = np.minimum(depth / taper, 1.0) ** POWER
-                last = holds[-1] + 1
-                cross = (SHARE * share) ** 0.5 * part * cl[0, 1:]
-                self._bands.append((power[:last], cross[:, :last], factor.astype(np.float32)))
+                end = holds[-1] + 1
+                cross = (SHARE * share) ** 0.5 * (part * cl[0, 1:])[:, : last + 1]
+                self._bands.append((power[:end], cross[:, :end], factor.astype(np.float32)))
 
     def apply(self, values: Vector) -> Vector:
         """Compute B v, ``(n,)``."""
-        covariance = self._covariance
-        out = covariance.noise * values
+        covariance, lmax = self._covariance, self._polar.shape[-1] - 1
+        out = covariance.noisy(values)
         polar, rings = covariance.parts[-1], covariance.rings[-1]
-        seen = None
-        if len(self._ones[-1]):
-            lmax = self._polar.shape[-1] - 1
-            seen = rings.adjoint(values[polar].reshape(2, -1), self._ones[-1], lmax)
+        seen = total = np.zeros((2, 0), np.complex128)
+        if lmax >= 0:
+            seen = rings.adjoint(values[polar].reshape(2, -1), self._ones, lmax)
             (total,) = covariance.sphere.mixed([seen], self._polar)
         for power, cross, taper in self._bands:
             here = covariance.parts[0]
             alm = covariance.rings[0].adjoint(values[here], taper, power.size - 1)
-            if seen is None:
-                alm = covariance.rings[0].filtered(alm, power)
-            else:
-                _mix(alm, power, cross, seen, total)
-            out[here] += covariance.rings[0].synthesis(alm, taper)
-        if seen is not None:
-            out[polar] += rings.synthesis(total, self._ones[-1]).ravel()
+            mine = covariance.rings[0].filtered(alm.copy(), power)
+            for factor, other, whole in zip(cross, seen, total, strict=True):
+                accumulate(other, factor, mine)
+                accumulate(alm, factor, whole)
+            out[here] += covariance.rings[0].synthesis(mine, taper)
+        if lmax >= 0:
+            out[polar] += rings.synthesis(total, self._ones).ravel()
         return out
-
-
-@compiled
-def _mix(alm: Alm, power: Map, cross: Map, seen: Alm, total: Alm) -> None:
-    """Add TE, TB times alm of T to the total of E, B; give TT alm + TE E + TB B in place of alm."""
-    short, long = power.size - 1, 0
-    while (long + 1) * (long + 2) // 2 < seen.shape[1]:
-        long += 1
-    for m in range(short + 1):
-        at = m * (2 * short + 1 - m) // 2
-        place = m * (2 * long + 1 - m) // 2
-        for ell in range(m, short + 1):
-            t, e, b = alm[at + ell], seen[0, place + ell], seen[1, place + ell]
-            total[0, place + ell] += cross[0, ell] * t
-            total[1, place + ell] += cross[1, ell] * t
-            alm[at + ell] = power[ell] * t + cross[0, ell] * e + cross[1, ell] * b

@@ -3,27 +3,33 @@
 The loops are those of `skyfill.gaussian.solver`, with the covariance of several Stokes parameters.
 Q and U are missing in the same pixels, T may be missing in others. Vectors are in units of the rms
 of each Stokes parameter, so that a tolerance means the same for T and for P, which is a hundred
-times fainter; each must meet it. Small holes are solved by blocks of T and of Q with U, wide ones
-by `Hybrid`.
+times fainter; each must meet it. T and P have multipoles, rings and preconditioners of their own:
+small holes are solved by blocks of T and of Q with U, wide ones by `Hybrid` if T and P are solved
+together, and by the bands of T and the prior of P if they are solved in turn (`Alternation`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skyfill import harmonics
 from skyfill.files.cache import Kept
+from skyfill.gaussian.alternation import Alternation
+from skyfill.gaussian.bands import TaperedBands
 from skyfill.gaussian.blocks import Gained, HoleBlocks, Kernel, affordable
 from skyfill.gaussian.hybrid import Hybrid
+from skyfill.gaussian.leakage import leakage
 from skyfill.gaussian.loops import Course, Inner, solve
 from skyfill.gaussian.memory import check_joint_memory
 from skyfill.gaussian.pinned import Pinned, unpinned
+from skyfill.gaussian.pixelnoise import PixelNoise, checked_variance
 from skyfill.gaussian.polarblocks import PolarKernel
-from skyfill.gaussian.solution import Certificate
+from skyfill.gaussian.solution import LEAKAGE_BINS, Certificate
 from skyfill.gaussian.solver import APART, NOISE_FLOOR, inner_lmax, labels_of
 from skyfill.gaussian.vectors import Vector, rms
 from skyfill.harmonics import Covariance, JointCovariance
@@ -42,6 +48,10 @@ Mask = NDArray[np.bool_]
 _MEMORY = 2e9
 #: Multiplications of their factorisations: eight times those of T.
 _OPERATIONS = 4e11
+#: Solves that are tried if too much of B is still to come, each with a smaller tolerance.
+_TRIES = 4
+#: Factor by which the tolerance is at most lowered at a time.
+_LOWER = 0.1
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,14 @@ class JointSolver:
         (k = 2), with beam and pixel window.
     noise_cl
         For each field the spectrum of its white noise, µK²; of P that of E, equal to that of B.
+    noise_variance
+        For each field the variance of the noise of each pixel, µK², RING, in place of its white
+        noise, or None: of T ``(npix,)``; of P ``(3, npix)``, QQ, QU and UU, or ``(npix,)`` for Q
+        and U alike. Not read in the holes.
+    way
+        ``joint``: T and P are solved together; ``alternate``: in turn, each given the other. Both
+        lead to one mean. With preconditioners and multipoles of their own, T and P together take
+        less time than in turn, at high and at low noise, and as much memory.
     weights
         ``(npix,)``, RING: `harmonics.pixel_weights`; computed if not given.
     threads
@@ -86,8 +104,8 @@ class JointSolver:
     Raises
     ------
     ValueError
-        Number of masks, spectra and noises do not fit together; a field has no observed pixel; or
-        the matrix of the spectra is not positive at some l.
+        Number of masks, spectra and noises do not fit together; a field has no observed pixel; the
+        matrix of the spectra is not positive at some l; or a variance is negative or not finite.
     MemoryError
         The machine has too little memory.
 
@@ -99,6 +117,8 @@ class JointSolver:
         For each field its pixels that are filled, ``(n,)``, RING.
     rms
         For each field the rms of a component of the map, µK.
+    way
+        ``joint`` or ``alternate``.
     """
 
     def __init__(
@@ -107,6 +127,8 @@ class JointSolver:
         *,
         signal_cl: Map,
         noise_cl: Sequence[float],
+        noise_variance: Sequence[ArrayLike | None] | None = None,
+        way: Literal["joint", "alternate"] = "joint",
         weights: Map | None = None,
         threads: int = 0,
     ) -> None:
@@ -120,105 +142,175 @@ class JointSolver:
         area = 4 * np.pi / npix
         self.holes = [np.flatnonzero(~each) for each in seen]
         planes = [2 if spin else 1 for spin in spins]
-        check_joint_memory(
-            nside, sum(planes), sum(n * h.size for n, h in zip(planes, self.holes, strict=True))
-        )
+        self._last = signal_cl.shape[2] - 1
+        self._check_memory(np.empty(0, np.int64))  # before large arrays are allocated
         powers = _powers(signal_cl, spins)
         signal = [float(power[2:].sum()) for power in powers]
-        noise = [
-            max(cl / area, NOISE_FLOOR * each) for cl, each in zip(noise_cl, signal, strict=True)
-        ]
+        floors = [NOISE_FLOOR * each for each in signal]
+        variance: list[Map | float] = [cl / area for cl in noise_cl]
+        for number, own in enumerate(noise_variance or ()):
+            if own is not None:
+                given = self.names[number], planes[number], seen[number]
+                variance[number] = checked_variance(own, given[1], given[2], given[0])
+        pixels = PixelNoise(variance, floors, seen)
+        noise = pixels.typical
         self.rms = [(s + n) ** 0.5 for s, n in zip(signal, noise, strict=True)]
-        lmax = max(
-            inner_lmax(np.maximum(*np.diagonal(signal_cl[-2:, -2:]).T), noise[-1] * area, nside),
-            inner_lmax(signal_cl[0, 0], noise[0] * area, nside),
-        )
-        beyond = [float(power[lmax + 1 :].sum()) for power in powers]
+        self._noise = pixels.scaled(self.rms)
+        loud = [np.max(signal_cl[[-2, -1], [-2, -1]], axis=0)]
+        if len(spins) == 2:
+            loud.insert(0, signal_cl[0, 0])
+        lmax = [inner_lmax(cl, n * area, nside) for cl, n in zip(loud, noise, strict=True)]
+        beyond = [float(power[end + 1 :].sum()) for power, end in zip(powers, lmax, strict=True)]
         unit = np.repeat(self.rms, planes)
-        self._cl = signal_cl / (unit[:, None] * unit)[:, :, None]
-        variance = [(n + b) / r**2 for n, b, r in zip(noise, beyond, self.rms, strict=True)]
+        cl = signal_cl / (unit[:, None] * unit)[:, :, None]
+        white = [(n + b) / r**2 for n, b, r in zip(noise, beyond, self.rms, strict=True)]
         self.weights = (
             harmonics.pixel_weights(nside, threads=threads) if weights is None else weights
         )
         sphere = harmonics.DuccSphere(nside, threads)
-        inner_cl = self._cl[:, :, : lmax + 1]
-        self.sky = JointCovariance(self.weights, inner_cl, variance, sphere=sphere)
-        self._noise = np.concatenate(
-            [np.full(n * npix, v / r**2) for n, v, r in zip(planes, noise, self.rms, strict=True)]
-        )
-        self._exact = JointCovariance(self.weights, self._cl, variance, sphere=sphere)
-        self._ones = [np.ones(npix) for _ in spins]
+        self.sky = JointCovariance(self.weights, cl, white, lmax=lmax, sphere=sphere)
+        ends = [max(int(np.flatnonzero(each)[-1]) if each.any() else 0, 2) for each in loud]
+        self._exact = JointCovariance(self.weights, cl, white, lmax=ends, sphere=sphere)
+        self._ones = [np.broadcast_to(1.0, npix) for _ in spins]
         self.inner = JointCovariance(
-            self.weights, inner_cl, variance, pixels=self.holes, sphere=sphere
+            self.weights, cl, white, pixels=self.holes, lmax=lmax, sphere=sphere
         )
         self.at: Vector = self.inner.at
         self.parts: Sequence[slice] = [p for p in self.inner.parts if p.stop > p.start]
         low = signal_cl[0, 0, :2], signal_cl[0, 0, min(2, signal_cl.shape[2] - 1)]
         self._free_dipole = spins[0] == 0 and bool(np.all(low[0] > low[1]))
-        self._prepare(lmax)
+        self._bb, self._noise_pol = signal_cl[-1, -1], noise[-1] * area
+        if way not in ("joint", "alternate"):
+            raise ValueError(f"way must be joint or alternate, got {way!r}")
+        self.way = way if len(self.parts) == 2 else "joint"
+        self._prepare()
 
-    def _prepare(self, lmax: int) -> None:
-        """Prepare the preconditioner: blocks of small holes, the hybrid of the others."""
-        self._blocks: list[tuple[slice, HoleBlocks]] = []
-        chosen, depths = [], []
-        inner, kept = self.inner, Kept()
-        for number, spin in enumerate(self.spins):
-            pixels, here = self.holes[number], self.inner.parts[number]
-            labels = labels_of(self._seen[number], pixels, APART / (lmax + 1), kept)
-            sizes = np.bincount(labels) if labels.size else np.zeros(0, np.int64)
-            fits = (
-                affordable(2 * sizes, memory=_MEMORY, operations=_OPERATIONS)
-                if spin
-                else affordable(sizes)
-            )
-            small = fits[labels] if labels.size else np.zeros(0, bool)
-            if small.any():
-                order = np.flatnonzero(small)
-                order = order[np.argsort(labels[order], kind="stable")]
-                holes = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
-                gain = inner.gain[-2:, -2:] if spin else inner.gain[0, 0]
-                gained = Gained(gain, inner.area, inner.variance[number])
-                make = PolarKernel if spin else Kernel
-                kernel = make(gained, self.weights[pixels], self.nside, pixels, holes)
-                self._blocks.append((here, HoleBlocks(kernel, threads=self._threads)))
-            wide = ~small
-            chosen.append(np.flatnonzero(wide))
-            if not spin:
-                depth = distance_to_edge(self._seen[number])[pixels] if wide.any() else wide
-                depths.append(np.asarray(depth, np.float64)[wide])
+    def _prepare(self) -> None:
+        """Prepare the preconditioners: blocks of small holes, the prior of the others."""
+        labels = [self._labels(number) for number in range(len(self.spins))]
+        small = [self._small(number, each) for number, each in enumerate(labels)]
+        sizes = [
+            planes * np.bincount(each[chosen])
+            for planes, each, chosen in zip(self.inner.planes, labels, small, strict=True)
+        ]
+        self._check_memory(np.concatenate(sizes))
+        wide = [np.flatnonzero(~each) for each in small]
+        depth = np.zeros(0)
+        if self.spins[0] == 0 and wide[0].size:
+            depth = np.asarray(distance_to_edge(self._seen[0]), np.float64)[self.holes[0][wide[0]]]
+        inner, together = self.inner, self.way == "joint"
+        self._blocks = [
+            self._blocks_of(number, *each)
+            for number, each in enumerate(zip(labels, small, strict=True))
+        ]
         self._hybrid: Hybrid | None = None
         self._wide = np.concatenate(
             [
-                here.start + plane * pixels.size + wide
-                for here, spin, pixels, wide in zip(
-                    self.inner.parts, self.spins, self.holes, chosen, strict=True
+                here.start + plane * pixels.size + chosen
+                for here, planes, pixels, chosen in zip(
+                    inner.parts, inner.planes, self.holes, wide, strict=True
                 )
-                for plane in range(2 if spin else 1)
+                for plane in range(planes)
             ]
         )
-        if self._wide.size:
-            cl = inner.signal_cl.copy()
-            if self.spins[0] == 0:
-                cl[0, 0] = unpinned(cl[0, 0])
-            covariance = JointCovariance(
-                self.weights,
-                cl,
-                inner.variance,
-                pixels=[pixels[wide] for pixels, wide in zip(self.holes, chosen, strict=True)],
-                sphere=inner.sphere,
-            )
-            self._hybrid = Hybrid(covariance, depths[0] if depths else np.zeros(0))
+        chosen = [pixels[each] for pixels, each in zip(self.holes, wide, strict=True)]
+        if together and self._wide.size:
+            self._hybrid = Hybrid(self._prior(chosen), depth)
         self._pinned: Pinned | None = None
+        self._turns = [] if together else self._in_turn(chosen, wide, depth)
         if self.spins[0] == 0 and self.holes[0].size:
-            scalar = Covariance(
-                self.weights,
-                inner.signal_cl[0, 0],
-                inner.variance[0],
-                pixels=self.holes[0],
-                sphere=inner.sphere,
-            )
             padding = inner.parts[1].stop - inner.parts[1].start
-            self._pinned = Pinned(self._free, scalar, self.nside, self.holes[0], padding=padding)
+            free = self._free if together else self._turns[0]
+            self._pinned = Pinned(
+                *(free, self._scalar(inner.signal_cl[0, 0], self.holes[0])),
+                *(self.nside, self.holes[0]),
+                padding=padding if together else 0,
+            )
+            if not together:
+                self._turns[0] = self._pinned.apply
+
+    def _check_memory(self, blocks: NDArray[np.int64]) -> None:
+        """Refuse a solve for which the machine has too little memory."""
+        planes = [2 if spin else 1 for spin in self.spins]
+        holes = sum(n * each.size for n, each in zip(planes, self.holes, strict=True))
+        check_joint_memory(self.nside, sum(planes), holes, blocks, lmax=self._last)
+
+    def _labels(self, number: int) -> NDArray[np.int32]:
+        """Label the hole pixels of a field by their hole."""
+        pixels, reach = self.holes[number], APART / (self.inner.lmax[number] + 1)
+        if not pixels.size:
+            return np.zeros(0, np.int32)
+        return labels_of(self._seen[number], pixels, reach, Kept())
+
+    def _small(self, number: int, labels: NDArray[np.int32]) -> Mask:
+        """Mark the pixels of a field that are in holes with a block."""
+        if not labels.size:
+            return np.zeros(0, bool)
+        sizes = np.bincount(labels)
+        if self.spins[number]:
+            return np.asarray(affordable(2 * sizes, memory=_MEMORY, operations=_OPERATIONS)[labels])
+        return np.asarray(affordable(sizes)[labels])
+
+    def _blocks_of(self, number: int, labels: NDArray[np.int32], small: Mask) -> HoleBlocks | None:
+        """Give the blocks of the small holes of a field."""
+        if not small.any():
+            return None
+        pixels, inner = self.holes[number], self.inner
+        order = np.flatnonzero(small)
+        order = order[np.argsort(labels[order], kind="stable")]
+        holes = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
+        rows = inner.rows[number]
+        gain = inner.gain[rows, rows] if self.spins[number] else inner.gain[0, 0]
+        gained = Gained(gain, inner.area, inner.variance[number])
+        make = PolarKernel if self.spins[number] else Kernel
+        kernel = make(gained, self.weights[pixels], self.nside, pixels, holes)
+        return HoleBlocks(kernel, threads=self._threads)
+
+    def _prior(self, pixels: Sequence[NDArray[np.int64]]) -> JointCovariance:
+        """Give the prior between some pixels of each field, without a pinned monopole of T."""
+        inner, cl = self.inner, self.inner.signal_cl.copy()
+        if self.spins[0] == 0:
+            cl[0, 0] = unpinned(cl[0, 0])
+        if all(each.size == holes.size for each, holes in zip(pixels, self.holes, strict=True)):
+            return inner.with_signal(cl)  # shares the transforms
+        return JointCovariance(
+            *(self.weights, cl, inner.variance),
+            pixels=pixels,
+            lmax=inner.lmax,
+            sphere=inner.sphere,
+        )
+
+    def _scalar(self, signal_cl: Map, pixels: NDArray[np.int64]) -> Covariance:
+        """Give the covariance of T alone between some pixels."""
+        cl, inner = signal_cl[: self.inner.lmax[0] + 1], self.inner
+        variance, sphere = inner.variance[0], inner.sphere
+        return Covariance(self.weights, cl, variance, pixels=pixels, sphere=sphere)
+
+    def _in_turn(
+        self, chosen: Sequence[NDArray[np.int64]], wide: Sequence[NDArray[np.int64]], depth: Map
+    ) -> list[Callable[[Vector], Vector]]:
+        """Give the preconditioners of T given P, and of P given T."""
+        inner = self.inner
+        tt, polar = _given_the_other(inner.signal_cl, inner.area, inner.variance)
+        found: list[Callable[[Vector], Vector]] = []
+        for number, (pixels, where, blocks) in enumerate(
+            zip(chosen, wide, self._blocks, strict=True)
+        ):
+            apply = None
+            if where.size and number == 0:
+                apply = TaperedBands(self._scalar(unpinned(tt), pixels), depth).apply
+            elif where.size:
+                alone = JointCovariance(
+                    *(self.weights, polar, inner.variance[1:]),
+                    pixels=[pixels],
+                    lmax=inner.lmax[1:],
+                    sphere=inner.sphere,
+                )
+                apply = Hybrid(alone, np.zeros(0)).apply
+            count, planes = self.holes[number].size, inner.planes[number]
+            at = np.concatenate([plane * count + where for plane in range(planes)])
+            found.append(_Parted(blocks, apply, at).apply)
+        return found
 
     def mean(
         self,
@@ -256,10 +348,21 @@ class JointSolver:
         if not self.at.size or not work.any():
             nothing = Certificate(0, 0, 0.0, 0.0, converged=True)
             return JointSolution(self._fields(work[self.at]), dict.fromkeys(self.names, nothing))
-        course = Course()
-        inner = Inner(self, progress or Silent(), max_iterations, course)
-        outer, away = solve(self, work, None, inner, course, allowed=tolerance)
-        left = dict(zip((part.start for part in self.parts), away.tolist(), strict=True))
+        progress, left, taken, steps = progress or Silent(), max_iterations, 0, 0
+        allowed, start, leaks = tolerance, None, None
+        for _ in range(_TRIES):
+            course = Course()
+            inner = self._inner_of(progress, left, course)
+            outer, away = solve(self, work, start, inner, course, allowed=allowed)
+            left, taken, steps = inner.left, taken + inner.taken, steps + outer.steps
+            leaks, excess = self._leakage(inner, float(away[-1]))
+            if excess <= 1 or not left or np.any(away > allowed):
+                break
+            # What is still to come is small against P, and not against B: go on from here.
+            allowed *= max(_LOWER, 0.7 / excess**0.5)
+            start = work[self.at]
+            work[self.at] = 0.0
+        apart = dict(zip((part.start for part in self.parts), away.tolist(), strict=True))
         certificates = {}
         for name, part, scale, rest, size in zip(
             self.names,
@@ -269,15 +372,37 @@ class JointSolver:
             self._sizes(work),
             strict=True,
         ):
-            mine = left[part.start] if part.stop > part.start else 0.0
+            mine = apart[part.start] if part.stop > part.start else 0.0
+            pure = name == "T" or excess <= 1
             certificates[name] = Certificate(
-                inner.taken,
-                outer.steps,
-                rest / (size or 1.0),
-                mine * scale,
-                converged=mine <= tolerance,
+                *(taken, steps, rest / (size or 1.0), mine * scale),
+                converged=mine <= tolerance and pure,
+                leakage=leaks if name == "P" else None,
             )
         return JointSolution(self._fields(work[self.at]), certificates)
+
+    def _inner_of(self, progress: Progress, limit: int, course: Course) -> Inner | Alternation:
+        """Give what solves for the holes with the approximate Q."""
+        if self.way == "alternate":
+            return Alternation(self.inner, self._turns, progress, limit, course)
+        return Inner(self, progress, limit, course)
+
+    def _leakage(self, inner: Inner | Alternation, away: float) -> tuple[tuple[float, ...], float]:
+        """Compare the B modes of what P still lacks with those of the prior, see `leakage`.
+
+        What it lacks is taken to look like the last step on its holes, at the estimated distance.
+        """
+        here = self.inner.parts[-1]
+        if here.stop == here.start or not np.isfinite(away):
+            return (), 0.0
+        last = inner.move[-1] if isinstance(inner, Alternation) else inner.move
+        step = np.zeros(here.stop - here.start)
+        if last is not None:
+            step = last[1] if isinstance(inner, Alternation) else last[1][here]
+        factor = away * self.rms[-1] * self.inner.area / (rms(step) or 1.0)
+        lmax = min(self.inner.lmax[-1], LEAKAGE_BINS[-1][1])
+        alm = self.inner.rings[-1].adjoint(step.reshape(2, -1), self.inner.weights[-1], lmax)
+        return leakage(factor * alm[1], self._bb, self._noise_pol)
 
     def _fields(self, vector: Vector) -> tuple[Map, ...]:
         """Divide a vector of hole pixels into fields, in µK."""
@@ -287,12 +412,11 @@ class JointSolver:
         )
 
     def covariance(self, y: Vector) -> tuple[Vector, Vector]:
-        """Compute Yᵀ y, ``(k, nalm)``, and Σ y exactly."""
+        """Compute Σ y exactly; Yᵀ y, which is not asked for, is left empty."""
         exact = self._exact
-        alm = exact.analysed(y, self._ones, self._cl.shape[2] - 1)
-        image = exact.synthesised(exact.sphere.mixed(alm, exact.signal_cl), self._ones)
-        image += self._noise * y
-        return np.concatenate([np.atleast_2d(each) for each in alm]), image
+        image = exact.filtered(y, exact.signal_cl, self._ones)
+        self._noise.add(y, image, exact.parts)
+        return np.zeros(0), image
 
     def size(self, rest: Vector) -> float:
         """Compute the rms of a residual, in units of the rms of the maps."""
@@ -319,11 +443,42 @@ class JointSolver:
     def _free(self, values: Vector) -> Vector:
         """Apply an approximation of (Q_hh)⁻¹ for the `unpinned` spectrum."""
         out = np.zeros_like(values)
-        for here, blocks in self._blocks:
-            out[here] = blocks.solve(values[here])
+        for here, blocks in zip(self.inner.parts, self._blocks, strict=True):
+            if blocks is not None:
+                out[here] = blocks.solve(values[here])
         if self._hybrid is not None:
             out[self._wide] = self._hybrid.apply(values[self._wide])
         return out
+
+
+class _Parted:
+    """The preconditioner of one field: blocks of its small holes, and another of the wide ones."""
+
+    def __init__(
+        self,
+        blocks: HoleBlocks | None,
+        wide: Callable[[Vector], Vector] | None,
+        at: NDArray[np.int64],
+    ) -> None:
+        self._blocks, self._wide, self._at = blocks, wide, at
+
+    def apply(self, values: Vector) -> Vector:
+        """Apply it."""
+        if self._blocks is None:
+            return np.zeros_like(values) if self._wide is None else self._wide(values)
+        out = self._blocks.solve(values)
+        if self._wide is not None:
+            out[self._at] = self._wide(values[self._at])
+        return np.asarray(out)
+
+
+def _given_the_other(cl: Map, area: float, variance: Sequence[float]) -> tuple[Map, Map]:
+    """Give the spectrum of T given a whole P, and those of E and B given a whole T."""
+    cross, polar = cl[0, 1:], cl[1:, 1:]
+    noisy = np.moveaxis(polar, 2, 0) + area * variance[1] * np.eye(2)
+    known = np.linalg.solve(noisy, cross.T[:, :, None])[:, :, 0]
+    tt = cl[0, 0] - np.sum(known.T * cross, axis=0)
+    return tt, polar - cross[:, None] * cross / (cl[0, 0] + area * variance[0])
 
 
 def _powers(signal_cl: Map, spins: Sequence[int]) -> list[Map]:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from skyfill.gaussian.vectors import Vector, advance, copied, dot, rms, turn, zeros_like
 from skyfill.progress import Progress
 
-__all__ = ["Course", "Inner", "Outer", "improve", "lengths", "solve"]
+__all__ = ["Course", "Holes", "Inner", "Outer", "improve", "lengths", "solve"]
 
 Map = NDArray[np.float64]
 
@@ -59,25 +59,40 @@ class Course:
         return self.numbers[self._at - 1]
 
 
-class Precision(Protocol):
-    """The part of a covariance that the loops use."""
+class Inverse(Protocol):
+    """The part of a covariance that the inner loop uses."""
 
     def inverse(self, values: Vector) -> Vector:
         """Give Σ⁻¹ v."""
+
+
+class Precision(Inverse, Protocol):
+    """The part of a covariance that the loops use."""
 
     def inverse_of(self, other: Any, values: Vector) -> Vector:  # noqa: ANN401 (of its own kind)
         """Give Σ⁻¹ v at these pixels, for a v at the pixels of another covariance."""
 
 
-class Model(Protocol):
-    """The part of a `Solver` that the loops use."""
-
-    #: Index of the hole pixels among the vectors of the whole sphere.
-    at: Vector
+class InHoles(Protocol):
+    """The part of a `Solver` that the inner loop uses."""
 
     @property
     def parts(self) -> Sequence[slice]:
         """Slices of vectors of hole pixels whose distances are measured apart: T, and Q with U."""
+
+    @property
+    def inner(self) -> Inverse:
+        """Approximation of Σ with a known inverse, between hole pixels."""
+
+    def precondition(self, values: Vector) -> Vector:
+        """Apply an approximate inverse of ``inner.inverse``."""
+
+
+class Model(InHoles, Protocol):
+    """The part of a `Solver` that the loops use."""
+
+    #: Index of the hole pixels among the vectors of the whole sphere.
+    at: Vector
 
     @property
     def sky(self) -> Precision:
@@ -86,9 +101,6 @@ class Model(Protocol):
     @property
     def inner(self) -> Precision:
         """The same between hole pixels."""
-
-    def precondition(self, values: Vector) -> Vector:
-        """Apply an approximate inverse of ``inner.inverse``."""
 
     def covariance(self, y: Vector) -> tuple[Vector, Vector]:
         """Compute Yᵀ y and Σ y exactly."""
@@ -120,15 +132,32 @@ def lengths(model: Model, values: Vector) -> Map:
     return np.array([rms(values[part]) for part in model.parts])
 
 
+class Holes(Protocol):
+    """What solves for the holes with the approximate Q: `Inner`, or one that alternates."""
+
+    #: Iterations that are left, and taken.
+    left: int
+    taken: int
+
+    def solve(
+        self, right: Vector, start: Vector | None = None, *, allowed: float, relative: float = 0.0
+    ) -> tuple[Vector, Map]:
+        """Solve Q_hh x = right, see `Inner.solve`."""
+
+
 class Inner:
     """Solve for the holes with the approximate Q, and count the iterations."""
 
-    def __init__(self, model: Model, progress: Progress, limit: int, course: Course) -> None:
+    def __init__(self, model: InHoles, progress: Progress, limit: int, course: Course) -> None:
         self._model = model
         self._progress = progress
         self._course = course
         self.left = limit
         self.taken = 0
+        self.rest: Vector = None
+        """The residual of the last solve."""
+        self.move: tuple[float, Vector] | None = None
+        """Length and direction of its last step; None if only rounding was left."""
 
     def solve(
         self, right: Vector, start: Vector | None = None, *, allowed: float, relative: float = 0.0
@@ -160,11 +189,14 @@ class Inner:
         distance = np.full(len(parts), np.inf)
         moves: list[list[float]] = [[] for _ in parts]
         first = rho
+        self.rest, self.move = rest, None
         for _ in range(self.left):
             if take(rho <= _ROUNDING * first):
+                self.move = None
                 return x, np.zeros(len(parts))
             image = precision(direction)
             step = take(rho, dot(direction, image))
+            self.move = step, direction
             for part, mine in zip(parts, moves, strict=True):
                 length = advance(x[part], rest[part], direction[part], image[part], step)
                 mine.append(abs(step) * length)
@@ -221,7 +253,7 @@ class Outer:
         return self._model.size(self._filled) or 1.0
 
     def correction(
-        self, inner: Inner, allowed: float, relative: float
+        self, inner: Holes, allowed: float, relative: float
     ) -> tuple[Vector, Vector, Map]:
         """Compute a correction from the residual.
 
@@ -270,7 +302,7 @@ def solve(
     model: Model,
     work: Vector,
     start: Vector | None,
-    inner: Inner,
+    inner: Holes,
     course: Course,
     *,
     allowed: float,

@@ -10,9 +10,13 @@ from numpy.typing import NDArray
 
 from skyfill.brief import brief
 
-__all__ = ["Certificate", "ConvergenceWarning", "Solution"]
+__all__ = ["LEAKAGE_BINS", "Certificate", "ConvergenceWarning", "Solution"]
 
 Map = NDArray[np.float64]
+
+LEAKAGE_BINS = ((2, 8), (9, 49), (50, 150))
+"""First and last multipoles of the bins of `Certificate.leakage`: the bump of reionization, that of
+recombination, and what lies between."""
 
 
 class ConvergenceWarning(UserWarning):
@@ -36,7 +40,10 @@ class Certificate:
         Estimated rms distance of the fill to the exact mean, µK; infinite after too few iterations
         to tell.
     converged
-        Whether the distance is within the tolerance.
+        Whether the distance is within the tolerance, and the leakage small.
+    leakage
+        Of Q and U: for each of `LEAKAGE_BINS` that the map has, the power of B in what is still to
+        come, over that of the prior's BB; over that of the noise where BB is zero.
     """
 
     __repr__ = brief
@@ -46,6 +53,7 @@ class Certificate:
     residual: float
     distance: float
     converged: bool
+    leakage: tuple[float, ...] | None = None
 
     def __str__(self) -> str:
         """Summarise the accuracy."""
@@ -55,6 +63,8 @@ class Certificate:
         )
         if math.isfinite(self.distance):
             text += f", some {self.distance:.2g} uK from the exact mean"
+        if self.leakage:
+            text += f", B leakage {max(self.leakage):.1e}"
         return text if self.converged else f"{text}: NOT CONVERGED"
 
 

@@ -13,7 +13,8 @@ C_l is never inverted, so a sky without B modes is no special case.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from copy import copy
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,14 +43,22 @@ class JointCovariance:
     weights
         ``(npix,)``, RING: from `pixel_weights`.
     signal_cl
-        ``(k, k, lmax + 1)``, symmetric: spectra of T, E, B (k = 3) or of E, B (k = 2), in the
-        square of the units of the vectors. Those of E and B below l = 2 are not read.
+        ``(k, k, n)``, symmetric: spectra of T, E, B (k = 3) or of E, B (k = 2), in the square of
+        the units of the vectors. Those of E and B below l = 2 are not read.
     variance
         Noise variance of a pixel with weight one, for each field: of T and of Q (or U), or of Q.
     pixels
         For each field its pixels ``(n,)``, RING, increasing. If not given, the whole sphere.
+    lmax
+        For each field its largest multipole: its transforms end there, and spectra beyond count as
+        zero. If not given, n - 1 for all.
     sphere
         Transforms, which decide what vectors are; if not given, ducc0's on all cores.
+
+    Attributes
+    ----------
+    size
+        Length of a vector.
     """
 
     def __init__(
@@ -59,6 +68,7 @@ class JointCovariance:
         variance: Sequence[float],
         *,
         pixels: Sequence[Pixels] | None = None,
+        lmax: Sequence[int] | None = None,
         sphere: Sphere | None = None,
     ) -> None:
         nside = nside_of(weights, "weights")
@@ -66,52 +76,82 @@ class JointCovariance:
         self.spins = SPINS[len(signal_cl)]
         self.area = 4 * np.pi / weights.size
         self.variance = tuple(variance)
-        self.signal_cl = _without_low(signal_cl, self.spins)
-        self.gain = self._gain(nside)
-        sigma = np.repeat(np.sqrt(self.variance), [2 if spin else 1 for spin in self.spins])
-        self._precise = self.area * self.gain / (sigma[:, None] * sigma)[:, :, None]
+        self.planes = [2 if spin else 1 for spin in self.spins]
+        """For each field the number of its components."""
+        self.lmax = tuple(lmax or [signal_cl.shape[2] - 1] * len(self.spins))
+        ends = np.cumsum(self.planes)
+        self.rows = [slice(end - n, end) for end, n in zip(ends, self.planes, strict=True)]
+        """For each field its rows of the spectra."""
+        self._nside = nside
+        self._take(signal_cl)
         self.rings = []
         """For each field its transforms."""
         self.parts: list[slice] = []
         """For each field its slice of a vector."""
         self.weights: list[Vector] = []
         """For each field the weights of its pixels."""
-        at, first, noise = [], 0, []
-        for number, spin in enumerate(self.spins):
+        at, first = [], 0
+        for number, planes in enumerate(self.planes):
             chosen = None if pixels is None else pixels[number]
             mine = weights if chosen is None else weights[chosen]
-            planes = 2 if spin else 1
-            self.rings.append(sphere.pixels(chosen, spin=spin))
+            self.rings.append(sphere.pixels(chosen, spin=self.spins[number]))
             self.weights.append(sphere.vector(mine))
             self.parts.append(slice(first, first + planes * mine.size))
-            index = np.arange(weights.size) if chosen is None else chosen
-            base = weights.size * sum(2 if each else 1 for each in self.spins[:number])
-            at += [base + plane * weights.size + index for plane in range(planes)]
-            noise += [self.variance[number] / mine] * planes
             first += planes * mine.size
-        self.noise: Vector = sphere.vector(np.concatenate(noise))
-        """Variance of the noise of each element of a vector."""
+            if chosen is not None:
+                base = weights.size * sum(self.planes[:number])
+                at += [base + plane * weights.size + chosen for plane in range(planes)]
+        self.size = first
         self._at: Vector | None = None if pixels is None else sphere.vector(np.concatenate(at))
 
+    def _take(self, signal_cl: Map) -> None:
+        """Take a signal, and what follows from it."""
+        self.signal_cl = self._within(signal_cl)
+        self.gain = self._gain(self._nside)
+        sigma = np.repeat(np.sqrt(self.variance), self.planes)
+        self._precise = self.area * self.gain / (sigma[:, None] * sigma)[:, :, None]
+
+    def with_signal(self, signal_cl: Map) -> JointCovariance:
+        """Give the covariance between the same pixels for another signal, ``(k, k, n)``."""
+        new = copy(self)
+        new._take(signal_cl)  # noqa: SLF001 - it is of this class
+        return new
+
+    def _within(self, signal_cl: Map) -> Map:
+        """Set spectra to zero where a field has no multipoles: E and B have none below l = 2."""
+        out = signal_cl[:, :, : max(self.lmax) + 1].copy()
+        ell = np.arange(out.shape[2])
+        for spin, here, lmax in zip(self.spins, self.rows, self.lmax, strict=True):
+            nothing = (ell > lmax) | (ell < spin)
+            out[here, :, nothing] = 0.0
+            out[:, here, nothing] = 0.0
+        return out
+
     def _gain(self, nside: int) -> Map:
-        scale = np.repeat(np.sqrt(self.variance), [2 if spin else 1 for spin in self.spins])
+        scale = np.repeat(np.sqrt(self.variance), self.planes)
         c = np.moveaxis(self.signal_cl / (self.area * scale[:, None] * scale)[:, :, None], 2, 0)
-        beyond = 1 + excess(len(c) - 1, nside)[:, None, None]
-        gain = np.linalg.solve(np.eye(len(scale)) + beyond * c, c)
+        beyond = np.ones((len(c), len(scale)))
+        for here, lmax in zip(self.rows, self.lmax, strict=True):
+            more = excess(lmax, nside)[: len(c), None]
+            beyond[: len(more), here] += more
+        gain = np.linalg.solve(np.eye(len(scale)) + c * beyond[:, None, :], c)
         return np.ascontiguousarray(np.moveaxis((gain + gain.swapaxes(1, 2)) / 2, 0, 2))
 
     def apply(self, values: Vector) -> Vector:
         """Give Σ v, ``(n,)``."""
-        out = self.filtered(values, self.signal_cl, None)
-        out += self.noise * values
+        return self.filtered(values, self.signal_cl, None) + self.noisy(values)
+
+    def noisy(self, values: Vector) -> Vector:
+        """Give σ² W⁻¹ v, ``(n,)``."""
+        out = empty_like(values, self.size)
+        for number, here in self._components():
+            out[here] = self.variance[number] / self.weights[number] * values[here]
         return out
 
     def inverse(self, values: Vector) -> Vector:
         """Give Σ⁻¹ v, ``(n,)``."""
         out = self.filtered(values, self._precise, self.weights)
-        out *= -1.0
-        out += values / self.noise
-        return out
+        return self._whitened(out, values)
 
     def inverse_of(self, other: JointCovariance, values: Vector) -> Vector:
         """Give Σ⁻¹ v at these pixels, ``(n,)``, for a v of the whole sphere.
@@ -123,35 +163,72 @@ class JointCovariance:
         values
             v, a vector of ``other``.
         """
-        alm = other.analysed(values, other.weights, self._precise.shape[-1] - 1)
+        alm = other.analysed(values, other.weights)
         out = self.synthesised(self.sphere.mixed(alm, self._precise), self.weights)
+        return self._whitened(out, values if self._at is None else values[self._at])
+
+    def between(self, to: int, of: int, values: Vector) -> Vector:
+        """Give (Σ⁻¹)_tf v at the pixels of field t, for a v at those of field f.
+
+        Parameters
+        ----------
+        to, of
+            Numbers of t and f.
+        values
+            v, the part of f of a vector.
+        """
+        shaped = values.reshape(2, -1) if self.spins[of] else values
+        alm = self.rings[of].adjoint(shaped, self.weights[of], self.lmax[of])
+        matrix = self._precise[self.rows[to], self.rows[of]]
+        (mine,) = self.sphere.mixed([alm], matrix, [self.lmax[to]])
+        out = self.rings[to].synthesis(mine, self.weights[to]).reshape(-1)
         out *= -1.0
-        out += (values if self._at is None else values[self._at]) / self.noise
+        if to == of:
+            count = len(self.weights[to])
+            for plane in range(self.planes[to]):
+                here = slice(plane * count, (plane + 1) * count)
+                out[here] += self.weights[to] * values[here] / self.variance[to]
         return out
+
+    def _components(self) -> Iterator[tuple[int, slice]]:
+        """Give the number of the field, and the slice of a vector, of each component."""
+        for number, (part, planes) in enumerate(zip(self.parts, self.planes, strict=True)):
+            count = (part.stop - part.start) // planes
+            for plane in range(planes):
+                yield number, slice(part.start + plane * count, part.start + (plane + 1) * count)
+
+    def _whitened(self, smooth: Vector, values: Vector) -> Vector:
+        """Give W v / σ² minus a vector, in place of that."""
+        smooth *= -1.0
+        for number, here in self._components():
+            more = self.weights[number] * values[here]
+            more /= self.variance[number]
+            smooth[here] += more
+        return smooth
 
     @property
     def at(self) -> Vector:
         """Index of the elements among the vectors of the whole sphere."""
-        return self.sphere.vector(np.arange(len(self.noise))) if self._at is None else self._at
+        return self.sphere.vector(np.arange(self.size)) if self._at is None else self._at
 
     def filtered(self, values: Vector, matrix: Map, factors: Sequence[Vector] | None) -> Vector:
-        """Give F Y f Yᵀ F v, ``(n,)``, with f ``(k, k, lmax + 1)`` and F of each field's pixels."""
-        alm = self.analysed(values, factors, matrix.shape[-1] - 1)
+        """Give F Y f Yᵀ F v, ``(n,)``, with f ``(k, k, n)`` and F of each field's pixels."""
+        alm = self.analysed(values, factors)
         return self.synthesised(self.sphere.mixed(alm, matrix), factors)
 
-    def analysed(self, values: Vector, factors: Sequence[Vector] | None, lmax: int) -> list[Vector]:
+    def analysed(self, values: Vector, factors: Sequence[Vector] | None) -> list[Vector]:
         """Give Yᵀ F v: alm of T, ``(nalm,)``, and of E and B, ``(2, nalm)``."""
         out = []
         for number, spin in enumerate(self.spins):
             mine = values[self.parts[number]]
             factor = self._factor(number, factors)
             mine = mine.reshape(2, -1) if spin else mine
-            out.append(self.rings[number].adjoint(mine, factor, lmax))
+            out.append(self.rings[number].adjoint(mine, factor, self.lmax[number]))
         return out
 
     def synthesised(self, alm: Sequence[Vector], factors: Sequence[Vector] | None) -> Vector:
         """Give F Y a, ``(n,)``."""
-        out = 0.0 * self.noise
+        out = empty_like(self.weights[0], self.size)
         for number, each in enumerate(alm):
             sky = self.rings[number].synthesis(each, self._factor(number, factors))
             out[self.parts[number]] = sky.reshape(-1)
@@ -161,10 +238,6 @@ class JointCovariance:
         return 0.0 * self.weights[number] + 1.0 if factors is None else factors[number]
 
 
-def _without_low(signal_cl: Map, spins: Sequence[int]) -> Map:
-    """Set the spectra of E and B to zero below l = 2, where spin 2 has no modes."""
-    out = signal_cl.copy()
-    first = 1 if spins[0] == 0 else 0
-    out[first:, :, :2] = 0.0
-    out[:, first:, :2] = 0.0
-    return out
+def empty_like(vector: Vector, size: int) -> Vector:
+    """Give a vector of some length, of the kind of another one."""
+    return np.empty(size) if isinstance(vector, np.ndarray) else vector.new_empty(size)

@@ -75,11 +75,10 @@ class Sphere(Protocol):
     def almxfl(self, alm: Vector, fl: Map) -> Vector:
         """Multiply a_lm by f_l, ``(lmax + 1,)``, on the host."""
 
-    def mixed(self, alm: Sequence[Vector], matrix: Map) -> list[Vector]:
-        """Multiply alm of several components by a matrix of each l, ``(k, k, lmax + 1)``.
-
-        ``alm`` is a list of ``(nalm,)`` and ``(2, nalm)`` with k rows in all; so is the result.
-        """
+    def mixed(
+        self, alm: Sequence[Vector], matrix: Map, lmax: Sequence[int] | None = None
+    ) -> list[Vector]:
+        """Multiply alm of several components by a matrix of each l, see `transforms.mixed`."""
 
     def pixels(self, chosen: NDArray[np.int64] | None, *, spin: int = 0) -> Pixels:
         """Give the transforms to and from some pixels, RING, increasing; None for all.
@@ -112,16 +111,6 @@ class _Whole:
         for part, sky in parts_of(alm, self._nside, spin=self._spin, threads=self._threads):
             np.multiply(sky, factor[part], out=out[..., part])
         return out
-
-
-def _like(alm: Sequence[Vector], rows: Vector) -> list[Vector]:
-    """Divide the rows of a result as the alm were that it came from."""
-    out, first = [], 0
-    for each in alm:
-        count = 1 if each.ndim == 1 else len(each)
-        out.append(rows[first] if each.ndim == 1 else rows[first : first + count])
-        first += count
-    return out
 
 
 class DuccSphere:
@@ -157,9 +146,11 @@ class DuccSphere:
         """Multiply a_lm by f_l, ``(lmax + 1,)``."""
         return almxfl(alm, fl)
 
-    def mixed(self, alm: Sequence[Alm], matrix: Map) -> list[Alm]:
-        """Multiply alm of several components by a matrix of each l, ``(k, k, lmax + 1)``."""
-        return _like(alm, mixed(np.concatenate([np.atleast_2d(each) for each in alm]), matrix))
+    def mixed(
+        self, alm: Sequence[Alm], matrix: Map, lmax: Sequence[int] | None = None
+    ) -> list[Alm]:
+        """Multiply alm of several components by a matrix of each l, see `transforms.mixed`."""
+        return mixed(alm, matrix, lmax)
 
     def pixels(self, chosen: NDArray[np.int64] | None, *, spin: int = 0) -> Pixels:
         """Give the transforms to and from some pixels, RING, increasing; None for all."""
@@ -229,13 +220,13 @@ class DeviceSphere:
 
         return almxfl(alm, self.vector(fl))
 
-    def mixed(self, alm: Sequence[Vector], matrix: Map) -> list[Vector]:
-        """Multiply alm of several components by a matrix of each l, ``(k, k, lmax + 1)``."""
+    def mixed(
+        self, alm: Sequence[Vector], matrix: Map, lmax: Sequence[int] | None = None
+    ) -> list[Vector]:
+        """Multiply alm of several components by a matrix of each l, see `transforms.mixed`."""
         from skyfill.harmonics.torchsphere import mixed
 
-        return _like(
-            alm, mixed([each.reshape(-1, each.shape[-1]) for each in alm], self.vector(matrix))
-        )
+        return mixed(alm, self.vector(matrix), lmax)
 
     def pixels(self, chosen: NDArray[np.int64] | None, *, spin: int = 0) -> Pixels:  # noqa: ARG002
         """Give the transforms to and from some pixels, RING, increasing; None for all."""

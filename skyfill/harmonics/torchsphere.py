@@ -317,23 +317,37 @@ def almxfl(alm: Tensor, fl: Tensor) -> Tensor:
     return alm * fl[..., _ell(lmax, alm.device)]
 
 
-def mixed(alm: Sequence[Tensor], matrix: Tensor) -> Tensor:
-    """Multiply the vector of alm of each l and m by a matrix that depends on l.
+def mixed(alm: Sequence[Tensor], matrix: Tensor, lmax: Sequence[int] | None = None) -> list[Tensor]:
+    """Multiply the vector of alm of each l and m by a matrix, see `transforms.mixed`."""
+    last = matrix.shape[-1] - 1
+    rows = torch.cat([_ending(each.reshape(-1, each.shape[-1]), last) for each in alm])
+    each = matrix[:, :, _ell(last, rows.device)]
+    mixture = torch.stack([(row * rows).sum(0) for row in each])
+    if lmax is None:
+        lmax = [_lmax_of(part) for part in alm]
+    rest = len(mixture) - len(lmax) + 1
+    parts = torch.split(mixture, [1] * (len(lmax) - 1) + [rest])
+    found = [_ending(part, end) for part, end in zip(parts, lmax, strict=True)]
+    return [part[0] if len(part) == 1 else part for part in found]
 
-    Parameters
-    ----------
-    alm
-        Tensors ``(rows, nalm)``, k rows in all.
-    matrix
-        ``(k, k, lmax + 1)``.
 
-    Returns
-    -------
-    ``(k, nalm)``.
-    """
-    rows = torch.cat(list(alm))
-    each = matrix[:, :, _ell(matrix.shape[-1] - 1, rows.device)]
-    return torch.stack([(row * rows).sum(0) for row in each])
+def _lmax_of(alm: Tensor) -> int:
+    """Give the largest multipole of alm."""
+    return int((2 * alm.shape[-1] + 0.25) ** 0.5 - 1.5 + 1e-6)
+
+
+def _ending(alm: Tensor, lmax: int) -> Tensor:
+    """Give alm, ``(k, nalm)``, up to another multipole, zero beyond their own."""
+    old = _lmax_of(alm)
+    if old == lmax:
+        return alm
+    ell = _ell(lmax, alm.device).to(torch.int64)
+    each = torch.arange(lmax + 1, device=alm.device)
+    m = torch.repeat_interleave(each, lmax + 1 - each)
+    known = ell <= old
+    out = alm.new_zeros((len(alm), len(ell)))
+    out[:, known] = alm[:, (m * (2 * old + 1 - m) // 2 + ell)[known]]
+    return out
 
 
 @lru_cache(maxsize=4)

@@ -7,6 +7,7 @@ healpy's order (m-major, m >= 0). Whole maps are transformed in `skyfill.harmoni
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import ducc0
@@ -20,6 +21,7 @@ from skyfill.healpix.jit import compiled, parallel, parallel_beyond
 
 __all__ = [
     "Rings",
+    "accumulate",
     "almxfl",
     "cl_of",
     "correlation",
@@ -118,7 +120,8 @@ class Rings:
             )
             total = np.add(total, alm, out=total) if total.size else alm
             for part in parts:
-                self._padded[:, self._index[part]] = 0.0
+                for padded in self._padded:
+                    padded[self._index[part]] = 0.0
         return self._shaped(total)
 
     def synthesis(self, alm: Alm, factor: Factor) -> Map:
@@ -175,36 +178,63 @@ def _almxfl(alm: Alm, factor: Map, out: Alm) -> None:
             out[start + ell] = alm[start + ell] * factor[ell]
 
 
-def mixed(alm: Alm, matrix: NDArray[np.float64]) -> Alm:
+def mixed(
+    alm: Sequence[Alm], matrix: NDArray[np.float64], lmax: Sequence[int] | None = None
+) -> list[Alm]:
     """Multiply the vector of alm of each l and m by a matrix that depends on l.
 
     Parameters
     ----------
     alm
-        ``(k, nalm)``.
+        Fields: ``(nalm,)``, or ``(2, nalm)`` of spin 2. They may end at different multipoles.
     matrix
-        ``(k, k, lmax + 1)``, with the lmax of the alm.
+        ``(rows, columns, n)``, with a column for each row of the alm; zero from l = n on.
+    lmax
+        Largest multipole of each field of the result. If not given, fields are as those of ``alm``,
+        and the matrix is square.
 
     Returns
     -------
-    ``(k, nalm)``.
+    The fields; with ``lmax``, the last one takes the rows that the others, of one row, leave.
     """
-    out = np.empty(alm.shape, dtype=np.complex128)
-    _mixed(np.ascontiguousarray(alm, np.complex128), np.ascontiguousarray(matrix), out)
+    rows = [row for each in alm for row in np.atleast_2d(each)]
+    if lmax is None:
+        out = [np.zeros_like(each) for each in alm]
+    else:
+        counts = [1] * (len(lmax) - 1) + [len(matrix) - len(lmax) + 1]
+        sizes = [(last + 1) * (last + 2) // 2 for last in lmax]
+        out = [
+            np.zeros(size if count == 1 else (count, size), np.complex128)
+            for count, size in zip(counts, sizes, strict=True)
+        ]
+    into = [row for each in out for row in np.atleast_2d(each)]
+    for factors, target in zip(matrix, into, strict=True):
+        for factor, source in zip(factors, rows, strict=True):
+            accumulate(source, factor, target)
     return out
 
 
+def accumulate(source: Alm, factor: Map, target: Alm) -> None:
+    """Add f_l a_lm to other alm, in place, up to the lowest of the three last multipoles.
+
+    Parameters
+    ----------
+    source, target
+        ``(nalm,)``, each with its own lmax.
+    factor
+        ``(n,)``, f_l.
+    """
+    if factor.any():
+        _accumulate(source, np.ascontiguousarray(factor), target, lmax_of(source), lmax_of(target))
+
+
 @compiled
-def _mixed(alm: Alm, matrix: NDArray[np.float64], out: Alm) -> None:
-    rows, lmax = alm.shape[0], matrix.shape[2] - 1
-    for i in range(rows):
-        for m in range(lmax + 1):
-            start = m * (2 * lmax + 1 - m) // 2
-            for ell in range(m, lmax + 1):
-                total = matrix[i, 0, ell] * alm[0, start + ell]
-                for j in range(1, rows):
-                    total += matrix[i, j, ell] * alm[j, start + ell]
-                out[i, start + ell] = total
+def _accumulate(source: Alm, factor: Map, target: Alm, lmax: int, into: int) -> None:
+    last = min(lmax, into, factor.size - 1)
+    for m in range(last + 1):
+        start, place = m * (2 * lmax + 1 - m) // 2, m * (2 * into + 1 - m) // 2
+        for ell in range(m, last + 1):
+            target[place + ell] += factor[ell] * source[start + ell]
 
 
 def truncated(alm: Alm, lmax: int) -> Alm:

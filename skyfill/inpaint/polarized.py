@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,8 +21,10 @@ from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.checks import check_seed
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes import UnusableSkyError, holes_to_fill
-from skyfill.inpaint.fills import ConvergenceError, refuse_flat
+from skyfill.inpaint.fills import ConvergenceError, held_to_noise, refuse_flat
+from skyfill.inpaint.polarnoise import coloured, noise_of_fields
 from skyfill.prior import (
+    ARCMIN,
     Given,
     Plausibility,
     PolarizedPrior,
@@ -65,7 +68,15 @@ class PolarizedInpainter:
         ΛCDM and the noise of P are added. Missing numbers are fitted to T; without T all are
         needed.
     noise_pol_uk_arcmin
-        White noise of Q, and of U, µK·arcmin; √2 times that of T if None.
+        White noise of Q, and of U, µK·arcmin; √2 times that of T if None, or the mean of
+        ``noise_variance``.
+    noise_variance
+        Noise of each pixel, µK², RING, in place of the white noise of the prior: ``(4, npix)``, II,
+        QQ, QU and UU; ``(3, npix)``, QQ, QU and UU; ``(npix,)``, II alone, or, for a map of Q and
+        U, that of both. Missing numbers are allowed in holes and replaced by the median.
+    way
+        ``joint``: T and P are solved together; ``alternate``: in turn, each given the other, which
+        has the same result (`skyfill.gaussian.jointsolver.JointSolver`).
     trust_prior
         Whether to fill, with a warning, if the observed sky contradicts the prior.
     fill
@@ -99,6 +110,8 @@ class PolarizedInpainter:
         Accuracy of the last fill, of ``T`` and of ``P``.
     converged
         Whether the last fill has converged; None before the first.
+    way
+        ``joint`` or ``alternate``: how T and P are solved.
 
     Raises
     ------
@@ -116,6 +129,8 @@ class PolarizedInpainter:
         observed_pol: ArrayLike | None = None,
         prior: PolarizedPrior | Prior | Given | None = None,
         noise_pol_uk_arcmin: float | None = None,
+        noise_variance: ArrayLike | None = None,
+        way: Literal["joint", "alternate"] = "joint",
         trust_prior: bool = False,
         fill: str = "data",
         dipole: str = "marginalise",
@@ -143,6 +158,7 @@ class PolarizedInpainter:
             raise UnusableSkyError("map and masks must have one Nside")
         self._seen = self._observed(masks)
         self.holes = [~self._seen[0]] * self._has_t + [~self._seen[-1]] * 2
+        self._noise = noise_of_fields(noise_variance, self._seen)
         self._options = (trust_prior, fill, tolerance, accept, threads)
         self._marginal = dipole == "marginalise"
         self._progress = progress or Silent()
@@ -164,10 +180,27 @@ class PolarizedInpainter:
             self._seen,
             signal_cl=cl,
             noise_cl=self.prior.white_cl[-len(self._seen) :],
+            noise_variance=self._with_aliases(),
+            way=way,
             threads=threads,
         )
+        self.way = self._solver.way
         self.certificates: dict[str, Certificate] = {}
         self.converged: bool | None = None
+
+    def _with_aliases(self) -> list[Map | None]:
+        """Add signal that the pixels do not resolve to the noise of each pixel."""
+        per_pixel = self._seen[0].size / (4 * math.pi)
+        out: list[Map | None] = []
+        for own in self._noise:
+            if own is None:
+                out.append(None)
+            elif own.ndim == 1:
+                out.append(own + self.prior.temperature.aliased_cl * per_pixel)
+            else:
+                aliased = self.prior.aliased_pol_cl * per_pixel
+                out.append(own + np.array([[aliased], [0.0], [aliased]]))
+        return out
 
     def _observed(self, masks: Sequence[Mask]) -> list[Mask]:
         """Combine masks and missing values: of T, if it is there, and of P."""
@@ -210,6 +243,11 @@ class PolarizedInpainter:
                 )
             return prior
         given = as_given(prior)
+        if self._has_t:
+            given = held_to_noise(given, self._noise[0], self._seen[0])
+        if noise is None and self._noise[-1] is not None:
+            power = self._noise[-1][[0, 2]][:, self._seen[-1]].mean()
+            noise = math.sqrt(float(power) * 4 * math.pi / self._seen[-1].size) / ARCMIN
         known = given.complete(nside)
         if known is None and not self._has_t:
             raise ValueError(
@@ -232,13 +270,15 @@ class PolarizedInpainter:
         if not self._has_t or self._dipole is None:
             return None
         prior = self.prior.temperature
-        found = judge(self._bare(), self._seen[0], prior)
+        found = judge(self._bare(), self._seen[0], prior, noise_variance=self._noise[0])
         words = f"the prior of T does not describe the observed sky: {found}"
         if found.verdict == "refused" and not trust_prior:
             raise UnlikelyPriorError(f"{words}. To fill it nevertheless, pass `trust_prior=True`")
         if found.verdict in ("doubtful", "refused"):
             warnings.warn(words, stacklevel=3)
-        low = None if self._marginal else self._dipole.contradiction(self._skies[0], prior)
+        low = None
+        if not self._marginal:
+            low = self._dipole.contradiction(self._skies[0], prior, noise_variance=self._noise[0])
         if low is not None and not trust_prior:
             raise UnlikelyPriorError(f"{low}; pass `dipole='marginalise'`")
         if low is not None:
@@ -252,6 +292,9 @@ class PolarizedInpainter:
         cl = self.prior.signal_cl()
         modes = (2 * np.arange(cl.shape[2]) + 1) / (4 * np.pi)
         white = self.prior.white_cl[1] * seen.size / (4 * np.pi)
+        own = self._with_aliases()[-1]
+        if own is not None:
+            white = float(own[[0, 2]][:, seen].mean())
         expected = float(modes @ (cl[1, 1] + cl[2, 2])) + 2 * white
         spread = float(
             (modes**2 / np.maximum(4 * np.pi * modes, 1)) @ (cl[1, 1] ** 2 + cl[2, 2] ** 2)
@@ -306,7 +349,10 @@ class PolarizedInpainter:
         prior, seed = self.prior, (self._seed, index)
         sky, white = draw_polarization(prior, seed=seed[0], index=index, threads=threads)
         area = 4 * math.pi / sky.shape[1]
-        latent = sky + white * math.sqrt(prior.white_cl[1] / area)
+        noise = self._with_aliases()[-1]
+        latent = sky + (
+            white * math.sqrt(prior.white_cl[1] / area) if noise is None else coloured(white, noise)
+        )
         in_holes = latent
         if fill == "signal":
             in_holes = sky + white * math.sqrt(prior.aliased_pol_cl / area)
@@ -316,6 +362,7 @@ class PolarizedInpainter:
                 prior.temperature,
                 self.holes[0],
                 seed=seed,
+                noise_variance=self._noise[0],
                 data_like=fill == "data",
                 threads=threads,
             )

@@ -17,6 +17,7 @@ from skyfill.maps.stokesmap import (
     stokes_columns,
     write_filled_stokes,
 )
+from skyfill.maps.stokesnoise import read_noise_stokes
 from skyfill.maps.units import unit_in_uk
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "known_pixels",
     "place_of",
     "read_map",
+    "read_noise_stokes",
     "read_stokes",
     "recorded_stokes",
     "refuse_flattened",

@@ -70,6 +70,14 @@ def skies(tmp_path_factory):
     holed = sky.copy()
     holed[2, 7:10] = hp.UNSEEN
     write(path / "holed.fits", holed)
+    noise = np.array([7.0, 0.06, 0.015, 0.08])[:, None] * np.linspace(0.5, 1.5, NPIX)
+    noises = ("II_COV", "QQ_COV", "QU_COV", "UU_COV")
+    write(path / "noise.fits", noise, names=noises, units="uK_CMB^2")
+    flipped = noise * np.array([[1], [1], [-1], [1]])
+    write(path / "noise_iau.fits", flipped, names=noises, units="uK_CMB^2", POLCCONV="IAU")
+    write(path / "noise_ii.fits", noise[:1], names=noises[:1], units="uK_CMB^2")
+    write(path / "noise_q.fits", noise[:2], names=noises[:2], units="uK_CMB^2")
+    write(path / "noise_hits.fits", noise, names=("N_OBS", "N_QQ", "N_QU", "N_UU"), units="counts")
     for name, mask in (("t", seen_t), ("p", seen_p), ("none", np.zeros(NPIX, bool))):
         skyfill.write_map(path / f"{name}.fits", mask, column="M", unit="", dtype="uint8")
     skyfill.write_map(path / "p8.fits", np.ones(768), column="M", unit="", dtype="uint8")
@@ -202,6 +210,50 @@ def test_what_does_not_fit_is_refused_in_one_line(fill, name, words, masks, said
     assert said in outcome.err
     assert "Traceback" not in outcome.err
     assert len(outcome.err.strip().splitlines()) == 1
+
+
+def test_noise_of_each_pixel_is_read_by_name_with_the_sign_of_u(fill, skies):
+    """In a file of the IAU convention QU has the other sign."""
+    outcome, alike = fill("tqu", "--mean", "--noise-map", skies / "noise.fits")
+    assert outcome.status == 0, outcome.err
+    _, iau = fill("tqu", "--mean", "--overwrite", "--noise-map", skies / "noise_iau.fits")
+    _, alone = fill("tqu", "--mean", "--overwrite", "--noise-map", skies / "noise_ii.fits")
+    _, white = fill("tqu", "--mean", "--overwrite")
+    for name in NAMES:
+        np.testing.assert_array_equal(alike[name], iau[name])
+    assert not np.array_equal(alike[NAMES[1]], white[NAMES[1]])
+    assert not np.array_equal(alone[NAMES[0]], white[NAMES[0]])
+    outcome, qu = fill("qu", "--mean", "--noise-map", skies / "noise.fits", stokes="QU")
+    assert outcome.status == 0, outcome.err
+    assert not np.array_equal(qu[NAMES[1]], white[NAMES[1]])
+
+
+@pytest.mark.parametrize(
+    ("noise", "words", "stokes", "said"),
+    [
+        ("noise_q", (), "TQU", "has 0 columns of UU"),
+        ("noise_hits", (), "TQU", "square of a temperature"),
+        ("noise_ii", (), "QU", "--noise-pol-uk-arcmin"),
+        ("noise", ("--noise-field", "1"), "TQU", "--noise-field"),
+    ],
+)
+def test_noise_that_does_not_fit_is_refused_in_one_line(fill, skies, noise, words, stokes, said):
+    name = "tqu" if stokes == "TQU" else "qu"
+    given = "--noise-map", skies / f"{noise}.fits", *words
+    outcome, _ = fill(name, "--mean", *given, stokes=stokes)
+    assert outcome.status == 2
+    assert said in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
+def test_leakage_and_way_are_said(fill, skies, tmp_path):
+    outcome, _ = fill("tqu", "--mean", "--json")
+    said = json.loads(outcome.out)
+    assert said["way"] in ("joint", "alternate")
+    assert 0 <= said["sfbleak"] < 1
+    assert max(said["b_leakage"]) == pytest.approx(said["sfbleak"], rel=1e-3)
+    with fits.open(tmp_path / "tqu_out.fits") as hdus:
+        assert hdus[1].header["SFBLEAK"] == said["sfbleak"]
 
 
 def test_options_of_polarization_need_it(skies, skyfill_main, tmp_path):

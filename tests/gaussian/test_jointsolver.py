@@ -6,6 +6,7 @@ import pytest
 from scipy.linalg import solve
 
 from skyfill import harmonics
+from skyfill.gaussian import memory
 from skyfill.gaussian.blocks import Gained, HoleBlocks
 from skyfill.gaussian.jointsolver import JointSolver
 from skyfill.gaussian.polarblocks import PolarKernel
@@ -63,9 +64,10 @@ def dense_mean(covariance, data, seen):
     return covariance[np.ix_(~seen, seen)] @ right
 
 
+@pytest.mark.parametrize("way", ["joint", "alternate"])
 @pytest.mark.parametrize("kind", ["band", "small"])
 @pytest.mark.parametrize(("bb", "odd", "noise"), [(1, 0, 0.5), (0, 0, 0.05), (1, 0.4, 5.0)])
-def test_the_mean_is_that_of_a_dense_solve(kind, bb, odd, noise):
+def test_the_mean_is_that_of_a_dense_solve(way, kind, bb, odd, noise):
     cl = spectra(bb=bb, odd=odd)
     modes = (2 * np.arange(LMAX + 1) + 1) / (4 * np.pi)
     sigma = 3.0, noise * float(np.sqrt(modes @ (cl[1, 1] + cl[2, 2]) / 2))
@@ -78,6 +80,7 @@ def test_the_mean_is_that_of_a_dense_solve(kind, bb, odd, noise):
         (t, p),
         signal_cl=cl,
         noise_cl=[AREA * each**2 for each in sigma],
+        way=way,
         weights=WEIGHTS,
         threads=1,
     )
@@ -92,6 +95,147 @@ def test_the_mean_is_that_of_a_dense_solve(kind, bb, odd, noise):
         strict=True,
     ):
         assert np.sqrt(np.mean((mine - theirs) ** 2)) < 1e-5 * rms, name
+
+
+def noise_of_pixels(sigma, seed=2):
+    """II, and QQ, QU, UU, that vary by ten from pixel to pixel, with QU up to 0.9 of both."""
+    random = np.random.default_rng(seed)
+    ii, qq, uu = 10.0 ** random.uniform(-0.5, 0.5, (3, NPIX))
+    qu = random.uniform(-0.9, 0.9, NPIX) * np.sqrt(qq * uu)
+    return sigma[0] ** 2 * ii, sigma[1] ** 2 * np.stack([qq, qu, uu])
+
+
+def with_noise(cl, ii, polar):
+    """The covariance of T, Q, U with noise of each pixel."""
+    qq, qu, uu = polar
+    out = dense(cl, (0.0, 0.0)) + np.diag(np.concatenate([ii, qq, uu]))
+    q, u = np.arange(NPIX, 2 * NPIX), np.arange(2 * NPIX, 3 * NPIX)
+    out[q, u] += qu
+    out[u, q] += qu
+    return out
+
+
+@pytest.mark.parametrize("way", ["joint", "alternate"])
+def test_the_mean_is_exact_with_noise_of_each_pixel(way):
+    cl, (t, p) = spectra(), masks("band")
+    ii, polar = noise_of_pixels((3.0, 0.1))
+    covariance = with_noise(cl, ii, polar)
+    sky = drawn(covariance)
+    expected = dense_mean(covariance, sky, np.concatenate([t, p, p]))
+    solver = JointSolver(
+        (t, p),
+        signal_cl=cl,
+        noise_cl=[0.0, 0.0],
+        noise_variance=(np.where(t, ii, np.nan), np.where(p, polar, np.nan)),
+        way=way,
+        weights=WEIGHTS,
+        threads=1,
+    )
+    found = solver.mean((sky[:NPIX], sky[NPIX:].reshape(2, -1)), tolerance=1e-7)
+    assert found.converged
+    count = (~t).sum()
+    np.testing.assert_allclose(found.fills[0], expected[:count], atol=1e-5 * solver.rms[0])
+    np.testing.assert_allclose(found.fills[1].ravel(), expected[count:], atol=1e-5 * solver.rms[1])
+
+
+@pytest.mark.slow
+def test_realizations_have_the_covariance_of_the_posterior():
+    """χ² of 200 draws, whitened by the dense posterior covariance."""
+    cl, sigma = spectra(), (3.0, 0.02)
+    covariance = dense(cl, sigma)
+    root = np.linalg.cholesky(covariance)
+    t, p = masks("band")
+    seen = np.concatenate([t, p, p])
+    gain = solve(covariance[np.ix_(seen, seen)], covariance[np.ix_(seen, ~seen)], assume_a="pos")
+    posterior = covariance[np.ix_(~seen, ~seen)] - covariance[np.ix_(~seen, seen)] @ gain
+    whiten = np.linalg.cholesky(np.linalg.inv(posterior)).T
+    solver = JointSolver(
+        (t, p),
+        signal_cl=cl,
+        noise_cl=[AREA * each**2 for each in sigma],
+        weights=WEIGHTS,
+        threads=1,
+    )
+    random, chi2 = np.random.default_rng(3), []
+    for _ in range(200):
+        z = root @ random.standard_normal(len(root))
+        found = solver.mean((-z[:NPIX], -z[NPIX:].reshape(2, -1)), tolerance=1e-4)
+        draw = z[~seen] + np.concatenate([found.fills[0], found.fills[1].ravel()])
+        chi2.append(np.sum((whiten @ draw) ** 2) / draw.size)
+    error = np.sqrt(2 / (200 * draw.size))
+    assert abs(np.mean(chi2) - 1) < 3 * error
+
+
+def sky_of(nside, cl, sigma, seed=1):
+    """T, Q and U with their noise."""
+    lmax, random = cl.shape[2] - 1, np.random.default_rng(seed)
+    np.random.seed(seed)  # noqa: NPY002 - healpy draws from it
+    alm = hp.synalm([cl[0, 0], cl[1, 1], cl[2, 2], cl[0, 1]], lmax=lmax, new=True)
+    sky = harmonics.synthesis(np.array(alm), nside)
+    return sky + np.array(sigma)[[0, 1, 1], None] * random.standard_normal(sky.shape)
+
+
+@pytest.mark.parametrize("nside", [16, pytest.param(64, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("noise", [3.0, 0.3])
+def test_both_ways_lead_to_one_mean(nside, noise):
+    """At two levels of noise of P, each with tolerance 1e-4: within 2e-4 of each rms."""
+    lmax, stretch = 2 * nside, 512 // nside
+    cl = np.zeros((3, 3, lmax + 1))
+    kept = gaussian_beam(2.9 * hp.nside2resol(nside), lmax) ** 2 * stretch**2
+    for (i, j), name in {(0, 0): "TT", (1, 1): "EE", (2, 2): "BB", (0, 1): "TE"}.items():
+        cl[i, j] = cl[j, i] = lcdm(stretch * lmax, name)[::stretch] * kept
+    modes = (2 * np.arange(lmax + 1) + 1) / (4 * np.pi)
+    sigma = 9.0, noise * float(np.sqrt(modes @ (cl[1, 1] + cl[2, 2]) / 2))
+    sky = sky_of(nside, cl, sigma)
+    theta, phi = hp.pix2ang(nside, np.arange(12 * nside**2))
+    t = np.abs(theta - np.pi / 2) > 0.12 + 0.04 * np.sin(5 * phi)
+    p = np.abs(theta - np.pi / 2) > 0.17 + 0.05 * np.sin(5 * phi)
+    p[hp.query_disc(nside, hp.pix2vec(nside, 100), 3 * hp.nside2resol(nside))] = False
+    area = 4 * np.pi / t.size
+    options = {"signal_cl": cl, "noise_cl": [area * each**2 for each in sigma], "threads": 1}
+    found = []
+    for way in ("joint", "alternate"):
+        solver = JointSolver((t, p), **options, way=way)
+        found.append(solver.mean((sky[0], sky[1:]), tolerance=1e-4))
+        assert found[-1].converged
+    for one, other, rms in zip(found[0].fills, found[1].fills, solver.rms, strict=True):
+        assert np.sqrt(np.mean((one - other) ** 2)) < 2e-4 * rms
+
+
+@pytest.mark.parametrize("way", ["joint", "alternate"])
+def test_the_certificate_bounds_the_b_modes_that_are_still_to_come(way):
+    """Power of B in the distance to the dense mean, against the estimate and its limit of 1%."""
+    cl, sigma = spectra(), (3.0, 0.02)
+    covariance = dense(cl, sigma)
+    sky = drawn(covariance)
+    t, p = masks("band")
+    expected = dense_mean(covariance, sky, np.concatenate([t, p, p]))[(~t).sum() :]
+    noise = [AREA * each**2 for each in sigma]
+    solver = JointSolver((t, p), signal_cl=cl, noise_cl=noise, way=way, weights=WEIGHTS, threads=1)
+    found = solver.mean((sky[:NPIX], sky[NPIX:].reshape(2, -1)), tolerance=1e-2)
+    left = np.zeros((3, NPIX))
+    left[1:, ~p] = found.fills[1] - expected.reshape(2, -1)
+    ell = np.arange(2, 9)
+    power = hp.alm2cl(harmonics.adjoint(left * WEIGHTS, lmax=8)[2] * AREA)[2:]
+    share = np.sum((2 * ell + 1) * power) / np.sum((2 * ell + 1) * cl[2, 2, 2:9])
+    certificate = found.certificates["P"]
+    assert found.certificates["T"].leakage is None
+    assert share < 0.01 * (1 + noise[1] / np.mean(cl[2, 2, 2:9]))
+    assert share < 30 * certificate.leakage[0]  # an estimate from the last step
+    assert "B leakage" in str(certificate)
+
+
+def test_a_fill_within_the_tolerance_goes_on_until_its_b_modes_are_clean():
+    """With hardly any BB and noise, 3% of the rms of P is far too much."""
+    cl = spectra(bb=1e-3)
+    sky = drawn(dense(cl, (3.0, 1e-3)))
+    t, p = masks("band")
+    noise = [AREA * 9.0, AREA * 1e-6]
+    solver = JointSolver((t, p), signal_cl=cl, noise_cl=noise, weights=WEIGHTS, threads=1)
+    found = solver.mean((sky[:NPIX], sky[NPIX:].reshape(2, -1)), tolerance=3e-2)
+    certificate = found.certificates["P"]
+    assert certificate.converged
+    assert certificate.distance < 1e-2 * solver.rms[1]
 
 
 def test_q_and_u_alone_are_solved_without_t():
@@ -187,6 +331,20 @@ def test_blocks_solve_small_holes_in_a_few_iterations():
     assert found.certificates["P"].iterations <= 12
 
 
+def test_a_solve_that_the_machine_has_no_memory_for_is_refused(monkeypatch):
+    """With the blocks, which are known only after the holes."""
+    options = {"signal_cl": spectra(), "noise_cl": [AREA, AREA], "weights": WEIGHTS, "threads": 1}
+    solver = JointSolver(masks("small"), **options)
+    count = sum(n * holes.size for n, holes in zip((1, 2), solver.holes, strict=True))
+    alone = 1.25 * memory.joint_bytes(NSIDE, 3, count, np.empty(0, np.int64))
+    monkeypatch.setattr(memory, "_machine_memory", lambda: alone - 1)
+    with pytest.raises(MemoryError, match=r"at Nside 8 takes up to .*: lower the resolution"):
+        JointSolver(masks("small"), **options)
+    monkeypatch.setattr(memory, "_machine_memory", lambda: alone + 1)
+    with pytest.raises(MemoryError, match="lower the resolution"):
+        JointSolver(masks("small"), **options)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -195,6 +353,14 @@ def test_blocks_solve_small_holes_in_a_few_iterations():
         ({"observed": (np.ones(NPIX, bool),)}, "2 masks and noises"),
         ({"observed": (np.ones(NPIX, bool), np.ones(4 * NPIX, bool))}, "one Nside"),
         ({"signal_cl": spectra()[0]}, "signal_cl must be"),
+        ({"way": "auto"}, "way must be joint or alternate"),
+        ({"noise_variance": (None, np.ones((2, NPIX)))}, "noise variance of P must be"),
+        ({"noise_variance": (-np.ones(NPIX), None)}, "noise variance of T must not be negative"),
+        ({"noise_variance": (np.full(NPIX, np.inf), None)}, "variance of T must be finite"),
+        (
+            {"noise_variance": (None, np.array([1, 2, 1])[:, None] * np.ones((3, NPIX)))},
+            "QU² exceeds QQ UU",
+        ),
         ({"signal_cl": spectra() * np.array([[1, 9, 1], [9, 1, 1], [1, 1, 1]])[..., None]}, "TE²"),
     ],
 )

@@ -86,7 +86,7 @@ def test_between_some_pixels_it_is_a_part_of_the_whole():
     rng = np.random.default_rng(2)
     pixels = [np.flatnonzero(rng.random(NPIX) < share) for share in (0.1, 0.3)]
     whole, part = joint(), joint(pixels=pixels)
-    values = rng.standard_normal(len(part.noise))
+    values = rng.standard_normal(part.size)
     padded = np.zeros(3 * NPIX)
     padded[part.at] = values
     for name in ("apply", "inverse"):
@@ -109,6 +109,61 @@ def test_tensors_give_the_same_as_arrays():
     sphere = DeviceSphere(TorchSphere(NSIDE, LMAX, device="cpu"))
     found = joint(pixels=pixels, sphere=sphere).inverse(torch.from_numpy(values))
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-10 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("lmax", [(12, 8), (7, 12)])
+def test_fields_that_end_at_different_multipoles_are_as_with_spectra_that_end_there(lmax):
+    cl = spectra(odd=0.3)
+    ended = cl.copy()
+    ended[0, :, lmax[0] + 1 :] = ended[:, 0, lmax[0] + 1 :] = 0
+    ended[1:, :, lmax[1] + 1 :] = ended[:, 1:, lmax[1] + 1 :] = 0
+    rng = np.random.default_rng(1)
+    pixels = [np.flatnonzero(rng.random(NPIX) < share) for share in (0.1, 0.3)]
+    alike, apart = joint(ended, pixels=pixels), joint(cl, pixels=pixels, lmax=lmax)
+    values = rng.standard_normal(apart.size)
+    for name in ("apply", "inverse"):
+        expected = getattr(alike, name)(values)
+        found = getattr(apart, name)(values)
+        np.testing.assert_allclose(found, expected, atol=1e-10 * np.abs(expected).max())
+
+
+def test_the_inverse_is_the_sum_of_what_is_between_the_fields():
+    rng = np.random.default_rng(1)
+    pixels = [np.flatnonzero(rng.random(NPIX) < share) for share in (0.1, 0.3)]
+    sigma = joint(spectra(odd=0.3), pixels=pixels, lmax=(12, 9))
+    values = rng.standard_normal(sigma.size)
+    expected = sigma.inverse(values)
+    for to, here in enumerate(sigma.parts):
+        found = sum(sigma.between(to, of, values[part]) for of, part in enumerate(sigma.parts))
+        np.testing.assert_allclose(found, expected[here], atol=1e-12 * np.abs(expected).max())
+
+
+def test_with_another_signal_it_is_the_covariance_of_that_signal():
+    rng = np.random.default_rng(1)
+    pixels = [np.flatnonzero(rng.random(NPIX) < share) for share in (0.1, 0.3)]
+    sigma = joint(pixels=pixels, lmax=(12, 9))
+    values = rng.standard_normal(sigma.size)
+    expected = joint(spectra(bb=0.0), pixels=pixels, lmax=(12, 9)).inverse(values)
+    np.testing.assert_array_equal(sigma.with_signal(spectra(bb=0.0)).inverse(values), expected)
+
+
+def test_a_device_mixes_fields_that_end_at_different_multipoles():
+    torch = pytest.importorskip("torch")
+    from skyfill.harmonics import torchsphere
+
+    rng = np.random.default_rng(1)
+    lmax = 9, 6
+    alm = [
+        rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
+        for shape in (55, (2, 28))  # of T to 9, of E and B to 6
+    ]
+    matrix = rng.standard_normal((3, 3, 10))
+    expected = harmonics.transforms.mixed(alm, matrix, lmax)
+    found = torchsphere.mixed(
+        [torch.from_numpy(each) for each in alm], torch.from_numpy(matrix), lmax
+    )
+    for mine, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(mine.numpy(), theirs, atol=1e-12)
 
 
 @pytest.mark.parametrize("nside", [8, 32])

@@ -1,0 +1,91 @@
+"""The noise of each pixel of T, Q and U, as a fill of polarization takes it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from skyfill.gaussian.pixelnoise import checked_variance
+
+__all__ = ["coloured", "noise_of_fields"]
+
+Map = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+def noise_of_fields(given: ArrayLike | None, seen: list[Mask]) -> list[Map | None]:
+    """Divide the noise of each pixel into that of T and that of P.
+
+    Parameters
+    ----------
+    given
+        µK², RING: ``(4, npix)``, II, QQ, QU and UU; ``(3, npix)``, QQ, QU and UU; ``(npix,)``, II
+        alone, or, without T, QQ and UU alike; or None.
+    seen
+        Observed pixels of T, if it is there, and of P.
+
+    Returns
+    -------
+    For each field its variance, ``(npix,)`` of T and ``(3, npix)`` of P, or None. In its holes
+    missing numbers are replaced by the median.
+
+    Raises
+    ------
+    ValueError
+        The shape is another one; or a number is missing, negative or zero in an observed pixel, or
+        QU² exceeds QQ UU.
+    """
+    if given is None:
+        return [None] * len(seen)
+    maps = np.asarray(given, dtype=np.float64)
+    has_t, npix = len(seen) == 2, seen[0].size
+    if maps.shape == (npix,):
+        fields: list[Map | None] = [maps, None] if has_t else [maps]
+    elif maps.shape == (3, npix):
+        fields = [None, maps] if has_t else [maps]
+    elif maps.shape == (4, npix) and has_t:
+        fields = [maps[0], maps[1:]]
+    else:
+        raise ValueError(
+            f"noise_variance must be (4, {npix}), II, QQ, QU and UU; (3, {npix}), QQ, QU and UU; or"
+            f" ({npix},), II; got {maps.shape}"
+        )
+    out: list[Map | None] = []
+    for number, (own, observed) in enumerate(zip(fields, seen, strict=True)):
+        name, planes = ("T", "P")[number - len(seen)], 1 if has_t and not number else 2
+        out.append(None if own is None else _filled(own, observed, name, planes))
+    return out
+
+
+def _filled(own: Map, observed: Mask, name: str, planes: int) -> Map:
+    """Check the noise of one field, and replace what is missing in its holes."""
+    found = checked_variance(own, planes, observed, name)
+    powers = np.atleast_2d(found if planes == 1 else found[[0, 2]])
+    known = np.all(np.isfinite(powers) & (powers > 0), axis=0)
+    nothing = int(np.count_nonzero(~known & observed))
+    if nothing:
+        raise ValueError(
+            f"the noise variance of {name} is 0 in {nothing} observed pixels: mask them, or put"
+            " their noise into the map"
+        )
+    if planes == 1:
+        return np.where(known, found, np.median(found[observed]))
+    known &= np.isfinite(found[1]) & (found[1] ** 2 <= found[0] * found[2])
+    return np.where(known, found, np.median(found[:, observed], axis=1)[:, None])
+
+
+def coloured(white: Map, covariance: Map) -> Map:
+    """Give noise of Q and U with the covariance of each pixel, from noise of unit variance.
+
+    Parameters
+    ----------
+    white
+        ``(2, npix)``.
+    covariance
+        ``(3, npix)``, QQ, QU and UU, µK².
+    """
+    qq, qu, uu = covariance
+    q = np.sqrt(qq)
+    below = np.divide(qu, q, out=np.zeros_like(q), where=q > 0)
+    rest = np.sqrt(np.maximum(uu - below**2, 0))
+    return np.stack([q * white[0], below * white[0] + rest * white[1]])
