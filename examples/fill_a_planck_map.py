@@ -52,7 +52,8 @@ hp.write_map(
 )
 observed = skyfill.simulate_mask(nside, seed=12, n_holes=60, radii=np.radians((0.8, 2.5)))
 skyfill.write_map(folder / "mask.fits", observed, column="TMASK", unit="", dtype="uint8", coord="G")
-print(skyfill.describe(folder / "smica.fits"))
+(table,) = skyfill.describe(folder / "smica.fits").tables
+print(f"Nside {table.nside}, {table.ordering}", *table.columns, sep="\n")
 
 # %%
 # Fill it

@@ -44,7 +44,10 @@ def _short(value: object) -> str:
     if is_dataclass(value) and not isinstance(value, type):
         return f"{type(value).__qualname__}(...)"
     text = repr(value)
-    return text if len(text) <= _LONG else f"<{type(value).__qualname__}>"
+    if len(text) <= _LONG:
+        return text
+    kind = type(value).__qualname__
+    return f"<{len(value)} of {kind}>" if isinstance(value, list | tuple) else f"<{kind}>"
 
 
 def card(title: str, rows: Mapping[str, object], picture: Callable[[], bytes] | None = None) -> str:
