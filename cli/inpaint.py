@@ -77,8 +77,7 @@ def _fill_column(args: argparse.Namespace) -> int:
     filling.refuse_same_files(args, outputs)
     for path in [*outputs, *filter(None, (args.std,))]:
         skyfill.check_writable(path, overwrite=args.overwrite, kind="map")
-    if args.report:
-        skyfill.check_writable(args.report, overwrite=args.overwrite, kind="page")
+    pages.check_report(args)
     with progress(quiet=args.quiet) as listener:
         listener.stage("read")
         # The mask is read first: reading it takes as much memory as the map, and the memory limit

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["tell"]
+__all__ = ["tell", "tell_polarized"]
 
 
 def tell(
@@ -62,6 +62,37 @@ def tell(
         print("tiles    " + ", ".join(f"{n} for {name} holes" for name, n in plan.tiles.items()))
     print(f"memory   about {plan.memory / 2**30:.1f} GiB at the peak")
     times = "1 fill" if maps == 1 else f"{maps} fills"
+    print(f"time     about {_span(plan.seconds)} for {times} on two CPU cores")
+    for path, size in sizes.items():
+        print(f"output   {path}{f', {size / 1e6:.1f} MB' if size else ''}")
+
+
+def tell_polarized(
+    args: argparse.Namespace,
+    sky: skyfill.maps.StokesMap,
+    plan: skyfill.plan.JointPlan,
+    outputs: list[Path],
+) -> None:
+    """Print the plan of a fill of polarization, for people or as JSON."""
+    sizes = _sizes(args, sky.skies[0], outputs)
+    if args.std and args.std.suffix != ".gz":
+        sizes[str(args.std)] = 4 * 12 * plan.nside**2 * len(sky.stokes)
+    if args.json:
+        told = asdict(plan) | {"memory": int(plan.memory), "outputs": sizes}
+        print(json.dumps(told | {"seconds": round(plan.seconds, 1)}))
+        return
+    prior = {"given": "prior as given", "fitted": "prior to be fitted to the map"}
+    print(f"map      Nside {plan.nside}")
+    for name, field in plan.fields.items():
+        print(
+            f"         {name}: {field.holes} holes of {field.hole_pixels} pixels in all, "
+            f"{field.masked:.2%} of the sky"
+        )
+    why = "" if args.why is None else f": {args.why}"
+    print(f"method   {plan.method}, {prior.get(plan.prior, 'no prior')}{why}")
+    print(f"stages   {', '.join(plan.stages)}")
+    print(f"memory   about {plan.memory / 2**30:.1f} GiB at the peak")
+    times = "1 fill" if plan.maps == 1 else f"{plan.maps} fills"
     print(f"time     about {_span(plan.seconds)} for {times} on two CPU cores")
     for path, size in sizes.items():
         print(f"output   {path}{f', {size / 1e6:.1f} MB' if size else ''}")

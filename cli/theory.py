@@ -31,6 +31,7 @@ __all__ = [
     "lines",
     "quality_cards",
     "save",
+    "sky_spectra",
     "spectrum",
     "used",
 ]
@@ -258,6 +259,29 @@ def spectrum(args: argparse.Namespace) -> skyfill.prior.SpectrumFile | None:
             extend=skyfill.lcdm() if args.cl_extend else None,
             hdu=args.cl_hdu,
         )
+
+
+def sky_spectra(args: argparse.Namespace) -> skyfill.prior.SkySpectra | None:
+    """Read TT, EE, BB and TE of --cl and add the tensor modes of --r; None without either."""
+    if not has_file(args) and args.r is None:
+        return None
+    spectra = skyfill.prior.SkySpectra.lcdm()
+    if has_file(args):
+        if args.cl_column is not None:
+            raise ValueError(
+                "--cl-column names one spectrum, and polarization needs four, which are found by"
+                " name: TT, EE, BB and TE; drop it"
+            )
+        names = {name: f"--cl-{name}" for name in ("unit", "hdu", "extend")}
+        with wording.naming(**names):
+            spectra = skyfill.prior.SkySpectra.read(
+                args.cl,
+                dl=args.dl or None,
+                unit=args.cl_unit,
+                extend=args.cl_extend,
+                hdu=args.cl_hdu,
+            )
+    return spectra.with_tensors(args.r or 0.0)
 
 
 def tabulated(args: argparse.Namespace) -> skyfill.prior.Beam | None:

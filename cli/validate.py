@@ -83,8 +83,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("gaussian is exact already; drop --polish, or pass a smaller --tolerance")
     reading.refuse_without_noise_map(args)
     filling.refuse_same_files(args, [])
-    if args.report:
-        skyfill.check_writable(args.report, overwrite=args.overwrite, kind="page")
+    pages.check_report(args)
     with progress(quiet=args.quiet) as listener:
         listener.stage("read")
         sky = reading.map_of(args, args.map, like=args.mask)

@@ -17,6 +17,7 @@ __all__ = ["OTHER_NAMES", "as_options", "naming"]
 OTHER_NAMES = {
     "apodize": "--apodize-deg",
     "by": "--rotate-by",
+    "columns": "--field",
     "coord": "--frame",
     "extend": "--cl-extend",
     "fwhm": "--beam-arcmin",

@@ -34,6 +34,7 @@ logging.getLogger("healpy").setLevel(logging.WARNING)  # it tells every dipole t
 TUTORIALS = [
     "fill_a_planck_map.py",
     "is_the_fill_right.py",
+    "fill_polarization.py",
     "your_own_field.py",
     "fill_many_maps.py",
 ]

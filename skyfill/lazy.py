@@ -24,8 +24,15 @@ class MissingExtraError(ImportError, ValueError):
     """An optional library is not installed; the message says how to install it."""
 
 
-def needs(library: str) -> None:
+def needs(library: str, extra: str | None = None) -> None:
     """Refuse to go on without an optional library.
+
+    Parameters
+    ----------
+    library
+        Its name.
+    extra
+        The extra to install; by default the smallest that has the library.
 
     Raises
     ------
@@ -33,9 +40,10 @@ def needs(library: str) -> None:
         The library is not installed.
     """
     if find_spec(library) is None:
-        extra, use = _EXTRAS[library]
+        usual, use = _EXTRAS[library]
         raise MissingExtraError(
-            f"{use} need {library}, which is not installed: pip install 'skyfill[{extra}]'",
+            f"{use} need {library}, which is not installed: pip install"
+            f" 'skyfill[{extra or usual}]'",
             name=library,
         )
 

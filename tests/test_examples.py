@@ -13,6 +13,7 @@ SAID = {
     "is_the_fill_right": "held-out holes: z width",
     "your_own_field": "squared error",
     "fill_many_maps": "go on: 8 of 8 maps are done",
+    "fill_polarization": "observed pixels that changed: 0",
 }
 
 

@@ -5,6 +5,9 @@ of its neighbours and repeats. Its fixed point is the discrete solution of Lapla
 the observed pixels as boundary. The iteration needs about n^2 rounds for a hole that is n pixels
 wide, so in practice it does not converge in a wide band. Here the same equations are solved by
 multigrid, to a given accuracy, in a few cycles for any size.
+
+Q and U are filled as P = Q + iU, with each neighbour turned into the axes of the pixel that is
+filled (`skyfill.diffuse.transport`).
 """
 
 from __future__ import annotations
@@ -17,19 +20,14 @@ from scipy.sparse import csc_array
 from scipy.sparse.linalg import splu
 
 from skyfill.diffuse.laplace import (
-    add_known,
-    coarsen,
+    TEMPERATURE,
+    Field,
     connect,
     first_children,
     flag_holes,
-    inherit,
-    prolong,
-    relax,
-    residual,
-    restrict,
-    square,
     to_ring,
 )
+from skyfill.diffuse.transport import POLARIZATION, place
 from skyfill.healpix.arrays import pair_of
 from skyfill.healpix.ranks import ranks
 from skyfill.healpix.stokes import nside_of
@@ -40,10 +38,12 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     Floats = NDArray[np.float64]
+    #: Values of a field: float64 of T, complex128 of P = Q + iU.
+    Numbers = NDArray[Any]
     Slots = NDArray[np.int32]
     Counts = NDArray[np.int8]
 
-__all__ = ["diffuse", "diffuse_bytes", "diffuse_holes"]
+__all__ = ["diffuse", "diffuse_bytes", "diffuse_holes", "diffuse_polarization"]
 
 SWEEPS = 2
 # A level with at most this many unknowns is the coarsest and is solved by elimination. So is a
@@ -60,6 +60,10 @@ _PIXEL = 12.0
 _HOLE = 58.0
 #: The same for each pixel in a table of neighbours.
 _TABLED = 32.0
+#: Bytes of Q and U for each pixel of the map: complex, with the copy of the input.
+_PIXEL_POL = 44.0
+#: The same for each hole pixel, with its direction.
+_HOLE_POL = 130.0
 
 
 def diffuse(
@@ -102,7 +106,7 @@ def diffuse_holes(
 ) -> NDArray[np.float64]:
     """Fill as `diffuse`, without copying the map; give only the holes, ``(nhole,)``, RING."""
     values, observed = pair_of(values, observed, taker="diffuse")
-    nside = nside_of(values, "values")
+    nside_of(values, "values")
     if not observed.any():
         raise ValueError("the mask leaves no pixel observed: there is nothing to diffuse from")
     rms, largest = _spread(values, observed)
@@ -110,8 +114,70 @@ def diffuse_holes(
         raise ValueError("an observed pixel is not finite: add it to the holes")
     if observed.all():
         return np.empty(0)
-    levels, skies = _levels(nside, np.ascontiguousarray(values), observed)
-    x = _solve(levels, skies, tol * rms + 1e-14 * largest, max_iter)
+    return _filled(TEMPERATURE, values, observed, tol * rms + 1e-14 * largest, max_iter)
+
+
+def diffuse_polarization(
+    values: ArrayLike, observed: ArrayLike, *, tol: float = 1e-3, max_iter: int = 50
+) -> NDArray[np.float64]:
+    """Fill the holes of Q and U with the mean of their neighbours, each turned into the same axes.
+
+    Neighbours are carried along great circles to the pixel that is filled, so that the fill does
+    not depend on where the poles are. The fill is neither a posterior mean nor free of B modes.
+
+    Parameters
+    ----------
+    values
+        ``(2, npix)``, Q and U, any unit, RING, U of either sign; unobserved pixels are never read.
+    observed
+        ``(npix,)``, True where observed.
+    tol
+        As for `diffuse`, relative to the rms of P over the observed sky.
+    max_iter
+        Largest number of cycles.
+
+    Returns
+    -------
+    ``(2, nhole)``: Q and U in the holes, RING order.
+
+    Raises
+    ------
+    ValueError
+        As for `diffuse`, or there are not two maps.
+    """
+    skies = np.asarray(values)
+    if skies.ndim != 2 or len(skies) != 2:
+        raise ValueError(f"values must be (2, npix), Q and U, got {skies.shape}")
+    seen = np.ones(0, dtype=np.bool_)
+    p = np.empty(skies.shape[1], dtype=np.complex128)
+    for sky, part in zip(skies, (p.real, p.imag), strict=True):
+        part[:], seen = pair_of(sky, observed, taker="diffuse")
+    nside_of(p, "values")
+    if not seen.any():
+        raise ValueError("the mask leaves no pixel observed: there is nothing to diffuse from")
+    power = [np.square(np.abs(p[i : i + AT_ONCE][seen[i : i + AT_ONCE]])) for i in _starts(p)]
+    largest = math.sqrt(max(float(each.max(initial=0.0)) for each in power))
+    rms = math.sqrt(sum(float(each.sum()) for each in power) / np.count_nonzero(seen))
+    if not math.isfinite(rms):
+        raise ValueError("an observed pixel is not finite: add it to the holes")
+    if seen.all():
+        return np.empty((2, 0))
+    found = _filled(POLARIZATION, p, seen, tol * rms + 1e-14 * largest, max_iter)
+    return np.stack([found.real, found.imag])
+
+
+def _starts(sky: NDArray[Any]) -> range:
+    """Give where each part of a map starts."""
+    return range(0, sky.size, AT_ONCE)
+
+
+def _filled(
+    field: Field, sky: NDArray[Any], observed: NDArray[np.bool_], enough: float, max_iter: int
+) -> Numbers:
+    """Fill the holes of one field, ``(nhole,)``, RING."""
+    nside = nside_of(observed, "observed")
+    levels, skies = _levels(field, nside, np.ascontiguousarray(sky), observed)
+    x = _solve(field, levels, skies, enough, max_iter)
     out = np.empty_like(x)
     to_ring(nside, levels[0].pixels, *ranks(~observed), x, out)
     return out
@@ -119,7 +185,7 @@ def diffuse_holes(
 
 def _spread(values: NDArray[Any], observed: NDArray[np.bool_]) -> tuple[float, float]:
     """Give the rms about the mean, and the largest modulus, of the observed pixels."""
-    parts = [slice(i, i + AT_ONCE) for i in range(0, values.size, AT_ONCE)]
+    parts = [slice(i, i + AT_ONCE) for i in _starts(values)]
     number = total = largest = square = 0.0
     for part in parts:
         here = values[part][observed[part]]
@@ -134,7 +200,7 @@ def _spread(values: NDArray[Any], observed: NDArray[np.bool_]) -> tuple[float, f
     return math.sqrt(square / number), largest
 
 
-def diffuse_bytes(nside: int, holes: int) -> float:
+def diffuse_bytes(nside: int, holes: int, *, polarized: bool = False) -> float:
     """Estimate the peak memory of `diffuse_holes`, bytes, without the program itself.
 
     Parameters
@@ -143,7 +209,11 @@ def diffuse_bytes(nside: int, holes: int) -> float:
         Resolution.
     holes
         Number of pixels in all holes.
+    polarized
+        Whether Q and U are filled, by `diffuse_polarization`.
     """
+    if polarized:
+        return _PIXEL_POL * 12 * nside**2 + (_HOLE_POL + (_TABLED * (holes <= TABLE))) * holes
     hole = _HOLE + (_TABLED if holes <= TABLE else 0.0)
     return _PIXEL * 12 * nside**2 + hole * holes
 
@@ -171,6 +241,8 @@ class _Level(NamedTuple):
         ``(n,)``, sum of the known neighbours.
     children
         ``(n,)``, position of a pixel's first child, of four, in the finer level's list.
+    axes
+        The directions of the pixels, ``(n, 3)``, if the field has axes; else nothing.
 
     """
 
@@ -180,8 +252,9 @@ class _Level(NamedTuple):
     before: Slots
     around: Slots
     degree: Counts
-    known: Floats
+    known: Numbers
     children: Slots
+    axes: tuple[Floats, ...]
 
     def tables(self) -> Iterator[tuple[slice, Slots]]:
         """Yield the neighbours of all pixels in parts: slice of pixels, and their ``around``."""
@@ -197,15 +270,15 @@ class _Level(NamedTuple):
 
 
 def _levels(
-    nside: int, sky: NDArray[Any], observed: NDArray[np.bool_]
-) -> tuple[list[_Level], list[Floats]]:
+    field: Field, nside: int, sky: NDArray[Any], observed: NDArray[np.bool_]
+) -> tuple[list[_Level], list[Numbers]]:
     """Set up the equations at each resolution, the finest first, and the skies of coarser levels.
 
     A coarse pixel is unknown if its four children are; otherwise it is the mean of the known ones.
     Skies are NESTED with NaN where unknown, except the finest, which is RING.
     """
     levels: list[_Level] = []
-    skies: list[Floats] = []
+    skies: list[Numbers] = []
     flags = np.empty(sky.size, dtype=np.bool_)
     flag_holes(nside, observed, flags)
     children = np.empty(0, dtype=np.int32)
@@ -213,18 +286,19 @@ def _levels(
         pixels = _listed(flags)
         bits, before = ranks(flags)
         around = np.empty((pixels.size if pixels.size <= TABLE else 0, 8), dtype=np.int32)
-        degree, known = np.empty(pixels.size, dtype=np.int8), np.empty(pixels.size)
+        degree, known = np.empty(pixels.size, dtype=np.int8), np.empty(pixels.size, field.dtype)
+        axes = (place(nside, pixels),) if field.turned else ()
         ring = not levels
         connect(nside, pixels[: len(around)], bits, before, around)
-        levels.append(_Level(nside, pixels, bits, before, around, degree, known, children))
+        levels.append(_Level(nside, pixels, bits, before, around, degree, known, children, axes))
         for part, table in levels[-1].tables():
-            add_known(nside, pixels[part], table, sky, ring, degree[part], known[part])
+            field.add_known(nside, pixels[part], table, sky, ring, degree[part], known[part])
         if not ring:
             skies.append(sky)
         if nside == 1:
             break
-        coarse = np.empty(sky.size // 4)
-        coarsen(nside, bits, sky, ring, coarse)
+        coarse = np.empty(sky.size // 4, field.dtype)
+        field.coarsen(nside, bits, sky, ring, coarse)
         sky = coarse
         nside //= 2
         flags = np.isnan(sky)
@@ -244,26 +318,28 @@ def _listed(flags: NDArray[np.bool_]) -> Slots:
     return out
 
 
-def _solve(levels: list[_Level], skies: list[Floats], enough: float, max_iter: int) -> Floats:
+def _solve(
+    field: Field, levels: list[_Level], skies: list[Numbers], enough: float, max_iter: int
+) -> Numbers:
     """Solve from the coarsest level to the finest, each starting from the coarser solution.
 
     Skies are freed as soon as they are not needed.
     """
-    x = np.zeros(levels[-1].pixels.size)
-    bottom = _direct(levels[-1])
+    x = np.zeros(levels[-1].pixels.size, field.dtype)
+    bottom = _direct(field, levels[-1])
     for depth in range(len(levels) - 1, -1, -1):
         level = levels[depth]
         if depth + 1 < len(levels):
             coarse, sky = levels[depth + 1], skies.pop()
             sky[coarse.pixels] = x
-            x = np.empty(level.pixels.size)
-            inherit(level.pixels, sky, x)
+            x = np.empty(level.pixels.size, field.dtype)
+            field.inherit(level.pixels, *level.axes, sky, x)
             del sky
         for _ in range(max_iter if depth == 0 else 1):
             before = x
-            x = _cycle(levels, depth, x, level.known, bottom)
-            square(x, before)
-            if math.sqrt(_mean(before)) <= enough:
+            x = _cycle(field, levels, depth, x, level.known, bottom)
+            field.square(x, before)
+            if math.sqrt(_mean(before.real)) <= enough:
                 break
     return x
 
@@ -273,7 +349,7 @@ def _mean(x: Floats) -> float:
     return float(np.mean(x))
 
 
-def _direct(level: _Level) -> Callable[[Floats], Floats]:
+def _direct(field: Field, level: _Level) -> Callable[[Numbers], Numbers]:
     """Factorize the equations of the coarsest level; return the function that solves them."""
     n = level.pixels.size
     if n > SPARSE:  # return zero: the sweeps alone solve tiny holes
@@ -281,43 +357,49 @@ def _direct(level: _Level) -> Callable[[Floats], Floats]:
     around = level.around
     row, which = np.nonzero(around >= 0)
     diagonal = np.arange(n)
-    entries = np.concatenate([level.degree.astype(np.float64), np.full(row.size, -1.0)])
+    links = np.empty(around.shape, field.dtype)
+    field.links(around, *level.axes, links)
+    entries = np.concatenate([level.degree.astype(field.dtype), links[row, which]])
     rows = np.concatenate([diagonal, row])
     columns = np.concatenate([diagonal, around[row, which]])
-    solve: Callable[[Floats], Floats] = splu(csc_array((entries, (rows, columns)))).solve
+    solve: Callable[[Numbers], Numbers] = splu(csc_array((entries, (rows, columns)))).solve
     return solve
 
 
 def _cycle(
+    field: Field,
     levels: list[_Level],
     depth: int,
-    x: Floats,
-    rhs: Floats,
-    bottom: Callable[[Floats], Floats],
-) -> Floats:
+    x: Numbers,
+    rhs: Numbers,
+    bottom: Callable[[Numbers], Numbers],
+) -> Numbers:
     """Improve x by one W cycle: smooth, correct from the coarser level (twice), smooth."""
     level = levels[depth]
     x, spare = x.copy(), np.empty_like(x)
     for _ in range(SWEEPS):
-        x, spare = _apply(relax, level, rhs, x, spare), x
-    _apply(residual, level, rhs, x, spare)
+        x, spare = _apply(field.relax, level, rhs, x, spare), x
+    _apply(field.residual, level, rhs, x, spare)
     if depth + 1 == len(levels):
         return x + bottom(spare)
     coarse = levels[depth + 1]
-    missing = np.empty(coarse.pixels.size)
-    restrict(coarse.children, spare, missing)
+    missing = np.empty(coarse.pixels.size, field.dtype)
+    field.restrict(coarse.children, *coarse.axes, *level.axes, spare, missing)
     correction = np.zeros_like(missing)
     for _ in range(2):
-        correction = _cycle(levels, depth + 1, correction, missing, bottom)
+        correction = _cycle(field, levels, depth + 1, correction, missing, bottom)
     for part, around in coarse.tables():
-        prolong(around, part.start, coarse.children[part], correction, x)
+        first, children = part.start, coarse.children[part]
+        field.prolong(around, *coarse.axes, *level.axes, first, children, correction, x)
     for _ in range(SWEEPS):
-        x, spare = _apply(relax, level, rhs, x, spare), x
+        x, spare = _apply(field.relax, level, rhs, x, spare), x
     return x
 
 
-def _apply(loop: Callable[..., None], level: _Level, rhs: Floats, x: Floats, out: Floats) -> Floats:
+def _apply(
+    loop: Callable[..., None], level: _Level, rhs: Numbers, x: Numbers, out: Numbers
+) -> Numbers:
     """Run `relax` or `residual` over all pixels."""
     for part, around in level.tables():
-        loop(around, part.start, level.degree[part], rhs[part], x, out[part])
+        loop(around, *level.axes, part.start, level.degree[part], rhs[part], x, out[part])
     return out

@@ -6,7 +6,7 @@ The arrays are fields of `skyfill.diffuse.fill._Level`, whole or for some pixels
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numba import prange
@@ -16,27 +16,15 @@ from skyfill.healpix.pixel import neighbour_xyf, nest2ring, nest2xyf, xyf2nest
 from skyfill.healpix.ranks import chosen, rank
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
     Slots = NDArray[np.int32]
     Counts = NDArray[np.int8]
 
-__all__ = [
-    "DAMPING",
-    "add_known",
-    "coarsen",
-    "connect",
-    "first_children",
-    "flag_holes",
-    "inherit",
-    "prolong",
-    "relax",
-    "residual",
-    "restrict",
-    "square",
-    "to_ring",
-]
+__all__ = ["DAMPING", "TEMPERATURE", "Field", "connect", "first_children", "flag_holes", "to_ring"]
 
 # Best damping of Jacobi steps with eight neighbours. The mean of the neighbours multiplies waves
 # shorter than four pixels by -1/2 to 1/4, so a damped step reduces them to at most a third.
@@ -67,7 +55,7 @@ def connect(
 
 
 @parallel
-def add_known(
+def _add_known(
     nside: int,
     pixels: Slots,
     around: Slots,
@@ -91,7 +79,7 @@ def add_known(
 
 
 @parallel
-def coarsen(
+def _coarsen(
     nside: int, bits: NDArray[np.uint64], sky: NDArray[Any], ring: bool, out: Floats
 ) -> None:
     """Take the mean of the known children; NaN if there is none."""
@@ -114,14 +102,14 @@ def first_children(pixels: Slots, bits: NDArray[np.uint64], before: Slots, child
 
 
 @parallel
-def inherit(pixels: Slots, sky: Floats, x: Floats) -> None:
+def _inherit(pixels: Slots, sky: Floats, x: Floats) -> None:
     """Give pixels the values of their parents."""
     for p in prange(pixels.size):
         x[p] = sky[pixels[p] >> 2]
 
 
 @parallel
-def square(x: Floats, before: Floats) -> None:
+def _square(x: Floats, before: Floats) -> None:
     """Put the squared difference into ``before``."""
     for p in prange(x.size):
         before[p] = (x[p] - before[p]) ** 2
@@ -137,7 +125,7 @@ def to_ring(
 
 
 @parallel
-def relax(around: Slots, first: int, degree: Counts, rhs: Floats, x: Floats, out: Floats) -> None:
+def _relax(around: Slots, first: int, degree: Counts, rhs: Floats, x: Floats, out: Floats) -> None:
     """Step towards the mean of the neighbours; all arrays but x start at pixel ``first``."""
     for p in prange(rhs.size):
         total = rhs[p]
@@ -148,10 +136,10 @@ def relax(around: Slots, first: int, degree: Counts, rhs: Floats, x: Floats, out
 
 
 @parallel
-def residual(
+def _residual(
     around: Slots, first: int, degree: Counts, rhs: Floats, x: Floats, out: Floats
 ) -> None:
-    """Give the residual of the equations; arguments as for `relax`."""
+    """Give the residual of the equations; arguments as for `_relax`."""
     for p in prange(rhs.size):
         total = rhs[p] - degree[p] * x[first + p]
         for k in range(8):
@@ -161,7 +149,7 @@ def residual(
 
 
 @parallel
-def restrict(children: Slots, fine: Floats, out: Floats) -> None:
+def _restrict(children: Slots, fine: Floats, out: Floats) -> None:
     """Sum the children: the mean, times 4 because the coarse pixels' spacing is twice as wide."""
     for p in prange(out.size):
         c = children[p]
@@ -169,7 +157,7 @@ def restrict(children: Slots, fine: Floats, out: Floats) -> None:
 
 
 @parallel
-def prolong(around: Slots, first: int, children: Slots, coarse: Floats, out: Floats) -> None:
+def _prolong(around: Slots, first: int, children: Slots, coarse: Floats, out: Floats) -> None:
     """Add the bilinear interpolation of a coarse correction, zero at known pixels."""
     for p in prange(children.size):
         # neighbours SW, W, NW, N, NE, E, SE, S; child 0 lies to the south, 1 east, 2 west, 3 north
@@ -185,3 +173,44 @@ def prolong(around: Slots, first: int, children: Slots, coarse: Floats, out: Flo
             if around[p, corner] >= 0:
                 total += coarse[around[p, corner]]
             out[children[p] + child] += total / 16.0
+
+
+@parallel
+def _links(around: Slots, out: Floats) -> None:
+    """Give the coefficients of unknown neighbours in the equations, ``(n, 8)``; 0 for others."""
+    for p in prange(len(around)):
+        for k in range(8):
+            out[p, k] = -1.0 if around[p, k] >= 0 else 0.0
+
+
+class Field(NamedTuple):
+    """The loops over one kind of field. Those of spin 2 take the directions of pixels as well."""
+
+    dtype: type[np.float64 | np.complex128]
+    turned: bool
+    """Whether the numbers refer to the axes of each pixel."""
+    add_known: Callable[..., None]
+    coarsen: Callable[..., None]
+    inherit: Callable[..., None]
+    square: Callable[..., None]
+    links: Callable[..., None]
+    relax: Callable[..., None]
+    residual: Callable[..., None]
+    restrict: Callable[..., None]
+    prolong: Callable[..., None]
+
+
+TEMPERATURE = Field(
+    np.float64,
+    False,
+    _add_known,
+    _coarsen,
+    _inherit,
+    _square,
+    _links,
+    _relax,
+    _residual,
+    _restrict,
+    _prolong,
+)
+"""T, of spin 0."""

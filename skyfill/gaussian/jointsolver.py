@@ -24,7 +24,7 @@ from skyfill.gaussian.bands import TaperedBands
 from skyfill.gaussian.blocks import Gained, HoleBlocks, Kernel, affordable
 from skyfill.gaussian.hybrid import Hybrid
 from skyfill.gaussian.leakage import leakage
-from skyfill.gaussian.loops import Course, Inner, solve
+from skyfill.gaussian.loops import Course, Inner, go_on, solve
 from skyfill.gaussian.memory import check_joint_memory
 from skyfill.gaussian.pinned import Pinned, unpinned
 from skyfill.gaussian.pixelnoise import PixelNoise, checked_variance
@@ -39,7 +39,7 @@ from skyfill.healpix.stokes import nside_of
 from skyfill.holes import distance_to_edge
 from skyfill.progress import Progress, Silent
 
-__all__ = ["JointSolution", "JointSolver"]
+__all__ = ["JointSolution", "JointSolver", "affordable_pol"]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -48,8 +48,8 @@ Mask = NDArray[np.bool_]
 _MEMORY = 2e9
 #: Multiplications of their factorisations: eight times those of T.
 _OPERATIONS = 4e11
-#: Solves that are tried if too much of B is still to come, each with a smaller tolerance.
-_TRIES = 4
+#: Tolerances that are tried in addition if too much of B is still to come, each smaller.
+_TRIES = 3
 #: Factor by which the tolerance is at most lowered at a time.
 _LOWER = 0.1
 
@@ -100,6 +100,8 @@ class JointSolver:
         ``(npix,)``, RING: `harmonics.pixel_weights`; computed if not given.
     threads
         Number of threads of the transforms.
+    kept
+        Cache for what depends only on masks and prior.
 
     Raises
     ------
@@ -131,6 +133,7 @@ class JointSolver:
         way: Literal["joint", "alternate"] = "joint",
         weights: Map | None = None,
         threads: int = 0,
+        kept: Kept | None = None,
     ) -> None:
         seen = [as_mask(each, taker="gaussian.JointSolver") for each in observed]
         _check(seen, signal_cl, noise_cl)
@@ -183,6 +186,7 @@ class JointSolver:
         if way not in ("joint", "alternate"):
             raise ValueError(f"way must be joint or alternate, got {way!r}")
         self.way = way if len(self.parts) == 2 else "joint"
+        self._kept = [(kept or Kept()).of(each) for each in seen]
         self._prepare()
 
     def _prepare(self) -> None:
@@ -197,7 +201,13 @@ class JointSolver:
         wide = [np.flatnonzero(~each) for each in small]
         depth = np.zeros(0)
         if self.spins[0] == 0 and wide[0].size:
-            depth = np.asarray(distance_to_edge(self._seen[0]), np.float64)[self.holes[0][wide[0]]]
+            pixels = self.holes[0]
+            depth = self._kept[0].array(
+                "depths",
+                lambda: np.asarray(distance_to_edge(self._seen[0]), np.float64)[pixels],
+                dtype=np.float64,
+                shape=pixels.shape,
+            )[wide[0]]
         inner, together = self.inner, self.way == "joint"
         self._blocks = [
             self._blocks_of(number, *each)
@@ -240,7 +250,7 @@ class JointSolver:
         pixels, reach = self.holes[number], APART / (self.inner.lmax[number] + 1)
         if not pixels.size:
             return np.zeros(0, np.int32)
-        return labels_of(self._seen[number], pixels, reach, Kept())
+        return labels_of(self._seen[number], pixels, reach, self._kept[number])
 
     def _small(self, number: int, labels: NDArray[np.int32]) -> Mask:
         """Mark the pixels of a field that are in holes with a block."""
@@ -248,7 +258,7 @@ class JointSolver:
             return np.zeros(0, bool)
         sizes = np.bincount(labels)
         if self.spins[number]:
-            return np.asarray(affordable(2 * sizes, memory=_MEMORY, operations=_OPERATIONS)[labels])
+            return np.asarray(affordable_pol(sizes)[labels])
         return np.asarray(affordable(sizes)[labels])
 
     def _blocks_of(self, number: int, labels: NDArray[np.int32], small: Mask) -> HoleBlocks | None:
@@ -264,7 +274,8 @@ class JointSolver:
         gained = Gained(gain, inner.area, inner.variance[number])
         make = PolarKernel if self.spins[number] else Kernel
         kernel = make(gained, self.weights[pixels], self.nside, pixels, holes)
-        return HoleBlocks(kernel, threads=self._threads)
+        kept = self._kept[number].needing("prior")
+        return HoleBlocks(kernel, threads=self._threads, kept=kept)
 
     def _prior(self, pixels: Sequence[NDArray[np.int64]]) -> JointCovariance:
         """Give the prior between some pixels of each field, without a pinned monopole of T."""
@@ -348,20 +359,17 @@ class JointSolver:
         if not self.at.size or not work.any():
             nothing = Certificate(0, 0, 0.0, 0.0, converged=True)
             return JointSolution(self._fields(work[self.at]), dict.fromkeys(self.names, nothing))
-        progress, left, taken, steps = progress or Silent(), max_iterations, 0, 0
-        allowed, start, leaks = tolerance, None, None
+        course, allowed = Course(), tolerance
+        inner = self._inner_of(progress or Silent(), max_iterations, course)
+        outer, away = solve(self, work, None, inner, course, allowed=allowed)
+        leaks, excess = self._leakage(inner, float(away[-1]))
         for _ in range(_TRIES):
-            course = Course()
-            inner = self._inner_of(progress, left, course)
-            outer, away = solve(self, work, start, inner, course, allowed=allowed)
-            left, taken, steps = inner.left, taken + inner.taken, steps + outer.steps
-            leaks, excess = self._leakage(inner, float(away[-1]))
-            if excess <= 1 or not left or np.any(away > allowed):
+            if excess <= 1 or not inner.left or np.any(away > allowed):
                 break
-            # What is still to come is small against P, and not against B: go on from here.
+            # What is still to come is small against P, and not against B.
             allowed *= max(_LOWER, 0.7 / excess**0.5)
-            start = work[self.at]
-            work[self.at] = 0.0
+            away = go_on(outer, inner, away, allowed=allowed)
+            leaks, excess = self._leakage(inner, float(away[-1]))
         apart = dict(zip((part.start for part in self.parts), away.tolist(), strict=True))
         certificates = {}
         for name, part, scale, rest, size in zip(
@@ -375,7 +383,7 @@ class JointSolver:
             mine = apart[part.start] if part.stop > part.start else 0.0
             pure = name == "T" or excess <= 1
             certificates[name] = Certificate(
-                *(taken, steps, rest / (size or 1.0), mine * scale),
+                *(inner.taken, outer.steps, rest / (size or 1.0), mine * scale),
                 converged=mine <= tolerance and pure,
                 leakage=leaks if name == "P" else None,
             )
@@ -449,6 +457,11 @@ class JointSolver:
         if self._hybrid is not None:
             out[self._wide] = self._hybrid.apply(values[self._wide])
         return out
+
+
+def affordable_pol(sizes: NDArray[np.int64]) -> Mask:
+    """Choose the holes that get a block of Q and U, as `affordable` does; ``(nhole,)`` pixels."""
+    return affordable(2 * sizes, memory=_MEMORY, operations=_OPERATIONS)
 
 
 class _Parted:

@@ -225,8 +225,8 @@ class Outer:
     """
 
     def __init__(self, model: Model, filled: Vector, y: Vector, course: Course) -> None:
-        self._model = model
-        self._course = course
+        self.model = model
+        self.course = course
         self._filled = filled
         self._y = y
         self.whitened, image = model.covariance(y)
@@ -241,7 +241,7 @@ class Outer:
     @cached_property
     def residual(self) -> float:
         """The rms of r in units of that of d + x; computed on demand: one correction skips it."""
-        return self._model.size(self._rest) / self._scale
+        return self.model.size(self._rest) / self._scale
 
     @property
     def rest(self) -> Vector:
@@ -250,7 +250,7 @@ class Outer:
 
     @cached_property
     def _scale(self) -> float:
-        return self._model.size(self._filled) or 1.0
+        return self.model.size(self._filled) or 1.0
 
     def correction(
         self, inner: Holes, allowed: float, relative: float
@@ -262,28 +262,28 @@ class Outer:
         The correction of x, ``(nhole,)``; the part of y's correction that does not follow from it,
         ``(npix,)``; and the estimated rms error of each part of the first.
         """
-        s = self._model
+        s = self.model
         z = s.sky.inverse(self._rest)
         step, left = inner.solve(-(z + self._y)[s.at], allowed=allowed, relative=relative)
         return step, z, left
 
     def advance(self, step: Vector, z: Vector) -> float:
         """Apply a correction; return the factor by which the residual shrank, 0 to stop."""
-        s = self._model
+        s = self.model
         before = self.residual
         padded = zeros_like(z)
         padded[s.at] = step
         z += s.sky.inverse(padded)
         if self._step is not None:
-            conjugate = self._course.take(-dot(z, self._image), self._curvature)
+            conjugate = self.course.take(-dot(z, self._image), self._curvature)
             z += conjugate * self._direction
             step = step + conjugate * self._step
         alm, image = s.covariance(z)
         image[s.at] -= step
         curvature = dot(z, image)
-        if self._course.take(curvature <= 0):
+        if self.course.take(curvature <= 0):
             return 0.0
-        length = self._course.take(dot(z, self._rest), curvature)
+        length = self.course.take(dot(z, self._rest), curvature)
         self._rest -= length * image
         self._y += length * z
         self._filled[s.at] += length * step
@@ -293,7 +293,7 @@ class Outer:
         self.steps += 1
         self.residual = s.size(self._rest) / self._scale
         self._least = min(self._least, before, self.residual)
-        if self._course.take(self.residual > _WORSE * self._least):
+        if self.course.take(self.residual > _WORSE * self._least):
             return 0.0
         return min(self.residual / before, 1.0) if before else 0.0
 
@@ -331,18 +331,38 @@ def solve(
     )
     work[model.at] = fill
     outer = Outer(model, work, model.sky.inverse(work), course)
+    return outer, go_on(outer, inner, distance, allowed=allowed)
+
+
+def go_on(outer: Outer, inner: Holes, distance: Map, *, allowed: float) -> Map:
+    """Correct a fill until it is near enough.
+
+    Parameters
+    ----------
+    outer, inner
+        The loops.
+    distance
+        Estimated rms distance of each part of the fill to the mean, µK.
+    allowed
+        The same at which to stop.
+
+    Returns
+    -------
+    The estimated distances of the corrected fill.
+    """
+    model, take = outer.model, outer.course.take
     relative = _RELATIVE
     far = inner.left > 0 and (outer.steps == 0 or bool(np.any(distance > allowed)))
-    while course.take(far):
+    while take(far):
         step, z, left = outer.correction(inner, _INNER * allowed, relative)
         shrunk = outer.advance(step, z)
         if shrunk > _SLOW:  # the inner loop may be too inaccurate
             relative = max(0.3 * relative, 1e-5)
-        if course.take(not shrunk):
+        if take(not shrunk):
             break
         distance = left + lengths(model, step) * shrunk
         far = inner.left > 0 and bool(np.any(distance > allowed))
-    return outer, distance
+    return distance
 
 
 def improve(
@@ -399,6 +419,6 @@ def improve(
             continue
         moved = rms(step) * outer.advance(step, z)
         left = moved + (ahead if math.isfinite(ahead) else rms(step))
-        if course.take(ahead + moved <= enough):
+        if course.take(not resolved and left <= enough):
             break
     return filled[model.at], left

@@ -27,6 +27,8 @@ from skyfill.harmonics.transforms import (
     correlation,
     correlations,
     coupling,
+    coupling_pol,
+    spin2_window,
     truncated,
 )
 
@@ -47,6 +49,7 @@ __all__ = [
     "coupling",
     "coupling_library",
     "coupling_matrix",
+    "coupling_pol",
     "device_for",
     "device_memory",
     "lmax_of",
@@ -54,6 +57,7 @@ __all__ = [
     "pixel_weights",
     "quadrature_lmax",
     "sphere_on",
+    "spin2_window",
     "stokes_coupling",
     "synthesis",
     "truncated",

@@ -7,7 +7,7 @@ healpy's order (m-major, m >= 0). Whole maps are transformed in `skyfill.harmoni
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ducc0
@@ -27,8 +27,10 @@ __all__ = [
     "correlation",
     "correlations",
     "coupling",
+    "coupling_pol",
     "filtered",
     "mixed",
+    "spin2_window",
     "truncated",
 ]
 
@@ -312,6 +314,22 @@ def _wigner(cl: Map, x: Map, n: int, out: Map) -> None:
         out[i] = total / (4 * math.pi)
 
 
+@parallel
+def _wigner_table(x: Map, n: int, out: Map) -> None:
+    """Fill out[i, l] = d^l_2n(θ), n = 2 or -2, by the recurrence of `_wigner`."""
+    product = 2 * n
+    for i in prange(x.size):
+        last = ((1 + x[i] * n / 2) / 2) ** 2
+        before, root = 0.0, 0.0
+        out[i, :2] = 0.0
+        for ell in range(2, out.shape[1]):
+            out[i, ell] = last
+            up = ell + 1.0
+            after = math.sqrt((up * up - 4) * (up * up - n * n))
+            new = (2 * ell + 1) * (ell * up * x[i] - product) * last - up * root * before
+            before, last, root = last, new / (ell * after), after
+
+
 def correlations(cl: Map, cosine: Map, n: int) -> Map:
     """Give Σ (2l + 1) C_l d^l_2n(θ) / 4π, a correlation function of fields of spin 2.
 
@@ -352,6 +370,37 @@ def coupling(mask_cl: Map, edges: NDArray[np.int64], *, lmax: int) -> Map:
     -------
     ``(nbin, lmax + 1)``; the pseudo-spectrum is not divided by the sky fraction.
     """
+    return _coupled(mask_cl, edges, lmax, _legendre)
+
+
+def coupling_pol(mask_cl: Map, edges: NDArray[np.int64], *, lmax: int) -> tuple[Map, Map]:
+    """Give the responses of the binned pseudo-spectra of a masked Q and U, as `coupling` for T.
+
+    The first is that of EE + BB to the EE + BB of the sky, the second that of EE - BB to its
+    EE - BB: M⁺⁺ + M⁻⁻ and M⁺⁺ - M⁻⁻ of Kogut et al. (2003, ApJS 148, 161, appendix A), here by the
+    products ξ₊ ξ_w and ξ₋ ξ_w of correlation functions (Chon et al. 2004, MNRAS 350, 914).
+
+    Parameters
+    ----------
+    mask_cl, edges, lmax
+        As for `coupling`. Q and U have one mask.
+
+    Returns
+    -------
+    Two ``(nbin, lmax + 1)``, zero below l = 2.
+    """
+
+    def table(n: int) -> Callable[[Map, Map], None]:
+        return lambda x, out: _wigner_table(x, n, out)
+
+    plus, minus = (_coupled(mask_cl, edges, lmax, table(n)) for n in (2, -2))
+    return plus, minus
+
+
+def _coupled(
+    mask_cl: Map, edges: NDArray[np.int64], lmax: int, functions: Callable[[Map, Map], None]
+) -> Map:
+    """Sum the products of a mask's correlation function and two others over all angles."""
     nodes = (int(edges[-1]) + lmax + mask_cl.size) // 2 + 1
     x = np.cos(ducc0.misc.GL_thetas(nodes))
     weight = np.asarray(ducc0.misc.GL_weights(nodes, 1))
@@ -366,7 +415,31 @@ def coupling(mask_cl: Map, edges: NDArray[np.int64], *, lmax: int) -> Map:
         _legendre(x[part], p)
         p *= modes  # (2l + 1) P_l
         mask = p[:, : mask_cl.size] @ mask_cl / (4 * np.pi)
+        if functions is not _legendre:
+            functions(x[part], p)
+            p *= modes
         bins = np.add.reduceat(p[:, : edges[-1]], ends, axis=1) / count
         bins *= (weight[part] * mask)[:, None] / (4 * np.pi)
         response += bins.T @ p[:, : lmax + 1]
     return response
+
+
+def spin2_window(window: Map) -> Map:
+    """Give what a symmetric beam of b_l, ``(lmax + 1,)``, does to E and B at every l.
+
+    The profile of the beam, Σ (2l + 1) b_l P_l / 4π, acts on P with the axes that are carried along
+    great circles, so its transform is that with d^l_22 in place of P_l (Challinor et al. 2000,
+    Phys. Rev. D 62, 123002). At l it depends only on b_l up to there. For a Gaussian it is b_l
+    exp(2σ²).
+    """
+    nodes = window.size
+    x = np.cos(ducc0.misc.GL_thetas(nodes))
+    profile = np.asarray(ducc0.misc.GL_weights(nodes, 1)) * correlation(window, x)
+    out = np.zeros(window.size)
+    table = np.empty((256, window.size))
+    for start in range(0, nodes, 256):
+        part = slice(start, min(start + 256, nodes))
+        d = table[: part.stop - part.start]
+        _wigner_table(x[part], 2, d)
+        out += profile[part] @ d
+    return out

@@ -28,14 +28,15 @@ from skyfill.inpaint.inpainter import (
     describe_prior,
 )
 from skyfill.inpaint.options import FillOptions
-from skyfill.inpaint.polarized import PolarizedInpainter
+from skyfill.inpaint.polarized import POLARIZED_METHODS, PolarizedInpainter
 from skyfill.inpaint.skies import fill
-from skyfill.inpaint.spread import Spread
+from skyfill.inpaint.spread import PolarizedSpread, Spread
 
 __all__ = [
     "DIPOLES",
     "FILLS",
     "METHODS",
+    "POLARIZED_METHODS",
     "Choice",
     "ConvergenceError",
     "ConvergenceWarning",
@@ -43,6 +44,7 @@ __all__ = [
     "FillOptions",
     "Inpainter",
     "PolarizedInpainter",
+    "PolarizedSpread",
     "Spread",
     "choose_method",
     "describe_prior",

@@ -14,17 +14,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skyfill.brief import brief
+from skyfill.diffuse import diffuse_bytes
+from skyfill.gaussian.blocks import affordable
+from skyfill.gaussian.jointsolver import affordable_pol
+from skyfill.gaussian.memory import joint_bytes
 from skyfill.healpix.arrays import as_mask
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes.runs import Runs
 from skyfill.inpaint.choice import choose_method
-from skyfill.inpaint.fills import Method
+from skyfill.inpaint.fills import PROGRAM, Method
 from skyfill.inpaint.methods import method_of
 from skyfill.inpaint.options import AUTO, FillOptions
 from skyfill.mosaic import MosaicConfig
 from skyfill.vae.memory import batch_bytes
 
-__all__ = ["Plan", "Request", "make_plan", "within"]
+__all__ = ["FieldPlan", "JointPlan", "Plan", "Request", "make_joint_plan", "make_plan", "within"]
 
 Mask = NDArray[np.bool_]
 Sizes = NDArray[np.int64]
@@ -32,6 +36,8 @@ Sizes = NDArray[np.int64]
 GIB = 2**30
 #: Time to fit beam and noise, seconds per million pixels.
 _FIT = 0.25
+#: Run time of Q and U, and of T, Q and U, over that of T alone; more if P has little noise.
+_JOINT_TIME = {("P",): 1.2, ("T", "P"): 2.5}
 #: Smallest number of tiles per batch.
 _LEAST = 2
 
@@ -129,6 +135,95 @@ class Plan:
     """Peak memory, bytes."""
     seconds: float
     """Run time of all maps."""
+
+
+@dataclass(frozen=True)
+class FieldPlan:
+    """What is filled of T, or of Q and U."""
+
+    __repr__ = brief
+
+    holes: int
+    """Number of connected holes."""
+    hole_pixels: int
+    masked: float
+    """Share of the sky that is filled."""
+
+
+@dataclass(frozen=True)
+class JointPlan:
+    """The stages of a fill of polarization and their estimated cost."""
+
+    __repr__ = brief
+
+    nside: int
+    fields: Mapping[str, FieldPlan]
+    """By field: ``T`` and ``P``, or ``P``."""
+    method: str
+    prior: str
+    """``given``, ``fitted``, or ``none``, as in `Plan`."""
+    stages: tuple[str, ...]
+    maps: int
+    memory: float
+    """Peak memory, bytes."""
+    seconds: float
+    """Run time of all maps; it depends on the noise of Q and U, and is a rough guess."""
+
+
+def make_joint_plan(
+    observed: Mapping[str, Mask], *, method: str = "gaussian", known: bool = False, maps: int = 1
+) -> JointPlan:
+    """Plan a fill of polarization without filling.
+
+    Parameters
+    ----------
+    observed
+        For each field, ``T`` and ``P`` or ``P``, ``(npix,)``, RING, True where observed and not
+        missing in the map.
+    method
+        ``gaussian`` or ``diffuse``.
+    known
+        Whether the prior is given; if not, it is fitted.
+    maps
+        Number of fills.
+    """
+    seen = {name: as_mask(each, taker="plan.make_joint_plan") for name, each in observed.items()}
+    nside = nside_of(seen["P"], "observed")
+    sizes = {name: Runs.of(each, False).regions[1] for name, each in seen.items()}
+    npix = seen["P"].size
+    fields = {
+        name: FieldPlan(each.size, int(each.sum()), int(each.sum()) / npix)
+        for name, each in sizes.items()
+    }
+    alone = Request(method, known=known).at(nside)
+    pixels = {name: each.hole_pixels for name, each in fields.items()}
+    seconds = alone.seconds(maps, {}, 0) * _JOINT_TIME[tuple(fields)]
+    if method == "diffuse":
+        memory = PROGRAM + diffuse_bytes(nside, pixels["P"], polarized=True)
+        if "T" in pixels:  # its fill lies in memory beside that of Q and U
+            memory += 4 * npix
+        prior = "none"
+        stages: tuple[str, ...] = ("diffuse",)
+    else:
+        count = 2 * pixels["P"] + pixels.get("T", 0)
+        blocks = [2 * sizes["P"][affordable_pol(sizes["P"])]]
+        if "T" in sizes:
+            blocks.append(sizes["T"][affordable(sizes["T"])])
+        components = len(fields) + 1
+        memory = PROGRAM + joint_bytes(nside, components, count, np.concatenate(blocks))
+        prior = "given" if known else "fitted"
+        stages = (*(["prior"] if not known else []), "latent sky", "exact mean")
+        seconds += 0.0 if known else _FIT * npix / 1e6
+    return JointPlan(
+        nside=nside,
+        fields=fields,
+        method=method,
+        prior=prior,
+        stages=("read", *stages, "write"),
+        maps=maps,
+        memory=memory,
+        seconds=seconds,
+    )
 
 
 def make_plan(observed: ArrayLike, request: Request, *, holes: Mask | None = None) -> Plan:

@@ -1,4 +1,4 @@
-"""Fill Q and U, or T, Q and U, jointly with the method ``gaussian``.
+"""Fill Q and U, or T, Q and U, jointly with the method ``gaussian``, or apart with ``diffuse``.
 
 A realization is z + W (d - M z), as in `skyfill.inpaint.inpainter`, with z a sky of T, Q and U that
 is drawn jointly from the prior, and W the joint posterior mean.
@@ -9,11 +9,15 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skyfill.diffuse import diffuse_polarization
+from skyfill.files.cache import Kept
 from skyfill.gaussian import ConvergenceWarning, freed
 from skyfill.gaussian.jointsolver import JointSolution, JointSolver
 from skyfill.gaussian.solution import Certificate
@@ -22,6 +26,7 @@ from skyfill.healpix.checks import check_seed
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes import UnusableSkyError, holes_to_fill
 from skyfill.inpaint.fills import ConvergenceError, held_to_noise, refuse_flat
+from skyfill.inpaint.inpainter import Inpainter
 from skyfill.inpaint.polarnoise import coloured, noise_of_fields
 from skyfill.prior import (
     ARCMIN,
@@ -29,16 +34,23 @@ from skyfill.prior import (
     Plausibility,
     PolarizedPrior,
     Prior,
+    Quality,
+    SkySpectra,
     UnlikelyPriorError,
     as_given,
+    assess_polarization,
     draw_polarization,
+    fit_polarization,
     judge,
 )
 from skyfill.prior.dipole import Dipole
 from skyfill.prior.latent import latent_seed, latent_sky
-from skyfill.progress import Progress, Silent
+from skyfill.progress import Progress, listening
 
-__all__ = ["PolarizedInpainter"]
+__all__ = ["POLARIZED_METHODS", "PolarizedInpainter"]
+
+POLARIZED_METHODS = ("gaussian", "diffuse")
+"""Methods that fill Q and U."""
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -51,6 +63,17 @@ _DOUBTFUL = 1.05
 _REFUSED = 1.5
 
 
+def _check(method: str, fill: str, dipole: str) -> None:
+    """Refuse options that do not exist with Q and U."""
+    if method not in POLARIZED_METHODS:
+        known = " or ".join(POLARIZED_METHODS)
+        raise ValueError(f"`method` must be {known} with Q and U, got {method!r}")
+    if fill not in ("data", "signal"):
+        raise ValueError(f"fill must be data or signal, got {fill!r}")
+    if dipole not in ("marginalise", "prior"):
+        raise ValueError(f"dipole must be marginalise or prior with Q and U, got {dipole!r}")
+
+
 class PolarizedInpainter:
     """Fill one map of T, Q and U, or of Q and U, once or many times.
 
@@ -58,18 +81,26 @@ class PolarizedInpainter:
     ----------
     values
         ``(3, npix)``, T, Q and U, or ``(2, npix)``, Q and U; µK, RING, NaN where missing, U with
-        the sign of HEALPix. A pixel without Q or without U is missing in both.
+        the sign of HEALPix. A pixel without Q or without U is missing in both. A list of maps may
+        hold them in float32 for ``diffuse``.
     observed
         ``(npix,)``, RING, True where observed.
     observed_pol
         ``(npix,)``, RING: the mask of Q and U; ``observed`` if None.
+    method
+        ``gaussian``: the exact joint posterior; ``diffuse``: means of neighbours, of Q and U with
+        parallel transport, and of T as `skyfill.Inpainter` fills it. ``diffuse`` has no prior and
+        no realizations.
     prior
         A `PolarizedPrior`; or the prior of T, whole or partly given, to which EE, BB and TE of
-        ΛCDM and the noise of P are added. Missing numbers are fitted to T; without T all are
-        needed.
+        ΛCDM, or of ``spectra``, and the noise of P are added. Missing numbers are fitted to T;
+        without T the beam is needed.
+    spectra
+        TT, EE, BB and TE of the sky; of ΛCDM, lensed and without tensor modes, if None.
     noise_pol_uk_arcmin
-        White noise of Q, and of U, µK·arcmin; √2 times that of T if None, or the mean of
-        ``noise_variance``.
+        White noise of Q, and of U, µK·arcmin. If None, it is the mean of ``noise_variance``;
+        without that it is fitted to the observed Q and U with their calibration; where too little
+        is observed, or nothing is to be fitted, it is √2 times that of T.
     noise_variance
         Noise of each pixel, µK², RING, in place of the white noise of the prior: ``(4, npix)``, II,
         QQ, QU and UU; ``(3, npix)``, QQ, QU and UU; ``(npix,)``, II alone, or, for a map of Q and
@@ -93,23 +124,31 @@ class PolarizedInpainter:
         Seed of the realizations. T is the same sky as without polarization.
     threads
         Number of threads; 0 for all there are.
+    cache
+        Folder of a cache for arrays that depend only on masks and prior.
     progress
         Receives the stages.
 
     Attributes
     ----------
+    observed
+        For each component ``(npix,)``, RING, True where there are data.
     holes
         For each component ``(npix,)``, RING, True where it is filled.
     prior
-        The prior in use.
+        The prior in use; None for ``diffuse``.
     plausibility
-        How the observed T compares with the prior; None without T.
+        How the observed T compares with the prior; None without T or without a prior.
     power_pol
-        Power of the observed Q and U over that of the prior.
+        Power of the observed Q and U over that of the prior; None for ``diffuse``.
+    quality_pol
+        How well the prior describes EE and BB of the observed sky, by name; empty for ``diffuse``.
     certificates
-        Accuracy of the last fill, of ``T`` and of ``P``.
+        Accuracy of the last fill, of ``T`` and of ``P``; empty for ``diffuse``.
     converged
         Whether the last fill has converged; None before the first.
+    unconverged
+        Number of accepted fills that have not converged.
     way
         ``joint`` or ``alternate``: how T and P are solved.
 
@@ -127,7 +166,9 @@ class PolarizedInpainter:
         observed: ArrayLike,
         *,
         observed_pol: ArrayLike | None = None,
+        method: str = "gaussian",
         prior: PolarizedPrior | Prior | Given | None = None,
+        spectra: SkySpectra | None = None,
         noise_pol_uk_arcmin: float | None = None,
         noise_variance: ArrayLike | None = None,
         way: Literal["joint", "alternate"] = "joint",
@@ -138,17 +179,19 @@ class PolarizedInpainter:
         accept: bool = False,
         seed: int = 0,
         threads: int = 0,
+        cache: str | Path | None = None,
         progress: Progress | None = None,
     ) -> None:
-        if fill not in ("data", "signal"):
-            raise ValueError(f"fill must be data or signal, got {fill!r}")
-        if dipole not in ("marginalise", "prior"):
-            raise ValueError(f"dipole must be marginalise or prior with Q and U, got {dipole!r}")
-        skies = np.asarray(values, dtype=np.float64)
-        if skies.ndim != 2 or len(skies) not in (2, 3):
+        _check(method, fill, dipole)
+        listed = values if isinstance(values, list | tuple) else np.asarray(values)
+        if len(listed) not in (2, 3) or any(np.ndim(sky) != 1 for sky in listed):
             raise ValueError(
-                f"values must be (3, npix), T, Q and U, or (2, npix), Q and U, got {skies.shape}"
+                "values must be (3, npix), T, Q and U, or (2, npix), Q and U, got"
+                f" {np.shape(listed)}"
             )
+        self.method = method
+        kind = None if method == "diffuse" else np.float64
+        skies = [np.asarray(sky, dtype=kind) for sky in listed]
         self._skies = [as_map(sky, taker="PolarizedInpainter") for sky in skies]
         self._has_t = len(skies) == 3
         masks = [as_mask(observed, taker="PolarizedInpainter")]
@@ -157,21 +200,56 @@ class PolarizedInpainter:
         if any(mask.shape != self._skies[0].shape for mask in masks):
             raise UnusableSkyError("map and masks must have one Nside")
         self._seen = self._observed(masks)
+        self.observed = [self._seen[0]] * self._has_t + [self._seen[-1]] * 2
         self.holes = [~self._seen[0]] * self._has_t + [~self._seen[-1]] * 2
         self._noise = noise_of_fields(noise_variance, self._seen)
         self._options = (trust_prior, fill, tolerance, accept, threads)
         self._marginal = dipole == "marginalise"
-        self._progress = progress or Silent()
+        self._progress = listening(progress)
         self._seed = latent_seed(check_seed(seed))
+        self.certificates: dict[str, Certificate] = {}
+        self.converged: bool | None = None
+        self.unconverged = 0
+        self.way = way
+        self.prior: PolarizedPrior | None = None
+        self.plausibility: Plausibility | None = None
+        self.power_pol: float | None = None
+        self.quality_pol: dict[str, Quality] = {}
         self._low: Map | None = None
         self._dipole: Dipole | None = None
+        self._of_t: Inpainter | None = None
+        if method == "diffuse":
+            if self._has_t and not self._seen[0].all():
+                self._of_t = Inpainter(
+                    self._skies[0],
+                    self._seen[0],
+                    method="diffuse",
+                    trust_prior=trust_prior,
+                    dipole=dipole,
+                    threads=threads,
+                    progress=progress,
+                )
+            return
+        self._prepare(prior, noise_pol_uk_arcmin, spectra, cache)
+
+    def _prepare(
+        self,
+        given: PolarizedPrior | Prior | Given | None,
+        noise: float | None,
+        spectra: SkySpectra | None,
+        cache: str | Path | None,
+    ) -> None:
+        """Complete and judge the prior, and prepare the exact solver."""
+        trust_prior, threads = self._options[0], self._options[4]
         if self._has_t:
             self._dipole = Dipole(self._seen[0], threads=threads)
             self._low = self._dipole.of(self._skies[0])
-        self.prior = self._prior_of(prior, noise_pol_uk_arcmin)
-        self.plausibility = self._judge(trust_prior=trust_prior)
-        self.power_pol = self._judge_pol(trust_prior=trust_prior)
-        cl = self.prior.signal_cl()
+        fitted = not isinstance(given, PolarizedPrior) and as_given(given).fits
+        self.prior = prior = self._prior_of(given, noise, spectra)
+        self.plausibility = self._judge(prior.temperature, trust_prior=trust_prior)
+        self.power_pol = self._judge_pol(prior, trust_prior=trust_prior)
+        self.quality_pol = self._quality_pol(prior)
+        cl = prior.signal_cl()
         if self._marginal:
             cl[0, 0] = freed(cl[0, 0])
         if not self._has_t:
@@ -179,16 +257,20 @@ class PolarizedInpainter:
         self._solver = JointSolver(
             self._seen,
             signal_cl=cl,
-            noise_cl=self.prior.white_cl[-len(self._seen) :],
-            noise_variance=self._with_aliases(),
-            way=way,
+            noise_cl=prior.white_cl[-len(self._seen) :],
+            noise_variance=self._with_aliases(prior),
+            way=self.way,
             threads=threads,
+            kept=Kept(cache, passing=["prior"] if fitted else []),
         )
         self.way = self._solver.way
-        self.certificates: dict[str, Certificate] = {}
-        self.converged: bool | None = None
 
-    def _with_aliases(self) -> list[Map | None]:
+    @property
+    def stochastic(self) -> bool:
+        """Whether `realization` draws posterior samples."""
+        return self.method != "diffuse"
+
+    def _with_aliases(self, prior: PolarizedPrior) -> list[Map | None]:
         """Add signal that the pixels do not resolve to the noise of each pixel."""
         per_pixel = self._seen[0].size / (4 * math.pi)
         out: list[Map | None] = []
@@ -196,9 +278,9 @@ class PolarizedInpainter:
             if own is None:
                 out.append(None)
             elif own.ndim == 1:
-                out.append(own + self.prior.temperature.aliased_cl * per_pixel)
+                out.append(own + prior.temperature.aliased_cl * per_pixel)
             else:
-                aliased = self.prior.aliased_pol_cl * per_pixel
+                aliased = prior.aliased_pol_cl * per_pixel
                 out.append(own + np.array([[aliased], [0.0], [aliased]]))
         return out
 
@@ -232,9 +314,12 @@ class PolarizedInpainter:
         return seen
 
     def _prior_of(
-        self, prior: PolarizedPrior | Prior | Given | None, noise: float | None
+        self,
+        prior: PolarizedPrior | Prior | Given | None,
+        noise: float | None,
+        spectra: SkySpectra | None,
     ) -> PolarizedPrior:
-        """Complete the prior: of T by a fit, of P by ΛCDM."""
+        """Complete the prior: of T by a fit, of P by the spectra that belong to T's and a fit."""
         nside = nside_of(self._seen[0], "observed")
         if isinstance(prior, PolarizedPrior):
             if prior.temperature.nside != nside:
@@ -242,34 +327,68 @@ class PolarizedInpainter:
                     f"the prior has Nside {prior.temperature.nside}, the map has Nside {nside}"
                 )
             return prior
-        given = as_given(prior)
-        if self._has_t:
-            given = held_to_noise(given, self._noise[0], self._seen[0])
-        if noise is None and self._noise[-1] is not None:
-            power = self._noise[-1][[0, 2]][:, self._seen[-1]].mean()
-            noise = math.sqrt(float(power) * 4 * math.pi / self._seen[-1].size) / ARCMIN
+        given, noise = self._held(as_given(prior), noise, spectra)
         known = given.complete(nside)
         if known is None and not self._has_t:
-            raise ValueError(
-                "Q and U alone: the beam and the noise cannot be fitted; give `fwhm` or `beam`, and"
-                " `noise_uk_arcmin` of T with `noise_pol_uk_arcmin`"
-            )
+            raise ValueError("Q and U alone: the beam cannot be fitted; give `fwhm` or `beam`")
         if known is None:
             refuse_flat(self._skies[0], self._seen[0])
             self._progress.stage("prior")
             known = given.fitted_to(self._bare(), self._seen[0], threads=self._options[4])
             self._progress.done("fitted to T")
-        return PolarizedPrior.of(known, noise)
+        found = PolarizedPrior.of(known, noise, spectra=spectra)
+        if noise is None and given.fit:
+            self._progress.stage("prior of P")
+            skies = np.array(self._skies[-2:])
+            fitted = fit_polarization(skies, self._seen[-1], found, threads=self._options[4])
+            self._progress.done("not fitted" if fitted is None else "fitted to Q and U")
+            found = found if fitted is None else fitted
+        if not self._has_t and noise is None and not (found.fitted_pol or known.noise_uk_arcmin):
+            raise ValueError(
+                "the noise of Q and U is not known, and it is not fitted; give"
+                " `noise_pol_uk_arcmin`"
+            )
+        return found
+
+    def _held(
+        self, given: Given, noise: float | None, spectra: SkySpectra | None
+    ) -> tuple[Given, float | None]:
+        """Add the spectrum of T, and the mean noise of maps of the noise, to what is given."""
+        if spectra is not None:
+            if given.cl is not None or given.base is not None:
+                raise ValueError("`prior` and `spectra` both give the spectrum of T; drop one")
+            given = replace(given, cl=spectra.tt, theory=spectra.theory)
+        if self._has_t:
+            given = held_to_noise(given, self._noise[0], self._seen[0])
+        elif given.base is None and given.noise_uk_arcmin is None:
+            given = replace(given, noise_uk_arcmin=0.0)  # of T, which is not there
+        if noise is None and self._noise[-1] is not None:
+            power = self._noise[-1][[0, 2]][:, self._seen[-1]].mean()
+            noise = math.sqrt(float(power) * 4 * math.pi / self._seen[-1].size) / ARCMIN
+        return given, noise
+
+    def _quality_pol(self, prior: PolarizedPrior) -> dict[str, Quality]:
+        """Compare EE and BB of the observed sky with the prior; warn if it is far off."""
+        found = dict(prior.quality_pol)
+        if not found:
+            skies, threads = np.array(self._skies[-2:]), self._options[4]
+            _, found = assess_polarization(skies, self._seen[-1], prior, threads=threads)
+        for name, quality in found.items():
+            if quality.verdict == "bad":
+                warnings.warn(
+                    f"the prior of P does not describe {name} of the observed sky: {quality}",
+                    stacklevel=4,
+                )
+        return found
 
     def _bare(self) -> Map:
         """Return T without its fitted monopole and dipole, 0 where missing."""
         return np.where(self._seen[0], self._skies[0] - self._low, 0.0)
 
-    def _judge(self, *, trust_prior: bool) -> Plausibility | None:
+    def _judge(self, prior: Prior, *, trust_prior: bool) -> Plausibility | None:
         """Compare the observed T with its prior; raise or warn if they disagree."""
         if not self._has_t or self._dipole is None:
             return None
-        prior = self.prior.temperature
         found = judge(self._bare(), self._seen[0], prior, noise_variance=self._noise[0])
         words = f"the prior of T does not describe the observed sky: {found}"
         if found.verdict == "refused" and not trust_prior:
@@ -285,14 +404,14 @@ class PolarizedInpainter:
             warnings.warn(low, stacklevel=3)
         return found
 
-    def _judge_pol(self, *, trust_prior: bool) -> float:
+    def _judge_pol(self, prior: PolarizedPrior, *, trust_prior: bool) -> float:
         """Compare the power of the observed Q and U with the prior's; raise or warn."""
         seen = self._seen[-1]
         power = sum(float(np.mean(np.square(sky[seen]))) for sky in self._skies[-2:])
-        cl = self.prior.signal_cl()
+        cl = prior.signal_cl()
         modes = (2 * np.arange(cl.shape[2]) + 1) / (4 * np.pi)
-        white = self.prior.white_cl[1] * seen.size / (4 * np.pi)
-        own = self._with_aliases()[-1]
+        white = prior.white_cl[1] * seen.size / (4 * np.pi)
+        own = self._with_aliases(prior)[-1]
         if own is not None:
             white = float(own[[0, 2]][:, seen].mean())
         expected = float(modes @ (cl[1, 1] + cl[2, 2])) + 2 * white
@@ -304,7 +423,7 @@ class PolarizedInpainter:
         away = max(ratio, 1 / ratio) if ratio > 0 else math.inf
         words = (
             f"the observed Q and U have {ratio:.3g} times the power of their prior (signal and"
-            f" {self.prior.noise_pol:.3g} uK.arcmin of noise); give `noise_pol_uk_arcmin`"
+            f" {prior.noise_pol:.3g} uK.arcmin of noise); give `noise_pol_uk_arcmin`"
         )
         if away > _REFUSED + _ERRORS * error and not trust_prior:
             raise UnlikelyPriorError(f"{words}, or pass `trust_prior=True`")
@@ -313,7 +432,7 @@ class PolarizedInpainter:
         return ratio
 
     def mean(self) -> list[Map]:
-        """Compute the posterior mean.
+        """Compute the posterior mean, or the single fill of ``diffuse``.
 
         Returns
         -------
@@ -324,6 +443,8 @@ class PolarizedInpainter:
         ConvergenceError
             A ValueError: the fill has not converged, and ``accept`` is False.
         """
+        if not self.stochastic:
+            return self._diffused()
         return self._solved(self._data())
 
     def realization(self, index: int = 0) -> list[Map]:
@@ -342,14 +463,20 @@ class PolarizedInpainter:
         ------
         ConvergenceError
             A ValueError: the fill has not converged, and ``accept`` is False.
+        ValueError
+            The method draws no samples (``diffuse``).
         """
         index = check_seed(index, what="index")
+        if self.prior is None:
+            raise ValueError(
+                "diffuse has no realizations; use `method='gaussian'`, or its single fill (`mean`)"
+            )
         _, fill, _, _, threads = self._options
         self._progress.stage("latent sky")
         prior, seed = self.prior, (self._seed, index)
         sky, white = draw_polarization(prior, seed=seed[0], index=index, threads=threads)
         area = 4 * math.pi / sky.shape[1]
-        noise = self._with_aliases()[-1]
+        noise = self._with_aliases(prior)[-1]
         latent = sky + (
             white * math.sqrt(prior.white_cl[1] / area) if noise is None else coloured(white, noise)
         )
@@ -370,6 +497,17 @@ class PolarizedInpainter:
         self._progress.done(f"index {index}")
         found = self._solved(self._data(drawn))
         return [mine + more for mine, more in zip(found, own, strict=True)]
+
+    def _diffused(self) -> list[Map]:
+        """Fill T, and then Q and U, with the means of their neighbours."""
+        out = [] if not self._has_t else [np.empty(0)]
+        if self._of_t is not None:
+            out = [self._of_t.mean()]
+        self._progress.stage("diffuse Q and U")
+        out += list(diffuse_polarization(self._skies[-2:], self._seen[-1]))
+        self._progress.done()
+        self.converged = all(bool(np.all(np.isfinite(each))) for each in out)
+        return out
 
     def _data(self, latent: Sequence[Map] | None = None) -> list[Map]:
         """Return the components without a monopole and dipole that are set aside, and without z."""
@@ -396,6 +534,7 @@ class PolarizedInpainter:
         out = [*found.fills[:-1], *found.fills[-1]]
         if not found.converged or not all(np.all(np.isfinite(each)) for each in out):
             self.converged = False
+            self.unconverged += 1
             message = f"the fill has not converged: {words}; pass a larger `tolerance`"
             if not accept:
                 raise ConvergenceError(f"{message}; to accept it nevertheless, pass `accept=True`")

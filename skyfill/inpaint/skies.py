@@ -67,7 +67,8 @@ def fill(
     options
         Other arguments of `Inpainter`: method, prior, noise_rms, holes, footprint, ... For T, Q and
         U those of `PolarizedInpainter`. Maps among them (``noise_rms``, ``footprint``,
-        ``observed_pol``) are in the order of the map, and ``noise_rms`` in its unit.
+        ``observed_pol``) are in the order of the map, ``noise_rms`` in its unit, and
+        ``noise_variance`` in that unit, squared.
 
     Returns
     -------
@@ -110,9 +111,9 @@ def fill(
             observed = _in_ring(as_mask(mask, "mask", taker="fill"), nest)
             filler = Inpainter(skies.reshape(-1), observed, **options)
             holes = [filler.holes]
-        single = isinstance(filler, Inpainter) and not filler.stochastic
+        single = not filler.stochastic
         if single and n > 1:
-            raise ValueError(f"{filler.choice.method} has one fill and no realizations: drop `n`")
+            raise ValueError("diffuse has one fill and no realizations: drop `n`")
         places = [np.flatnonzero(each) for each in holes]
         if nest:
             places = [ring_to_nest(nside_of(holes[0], "map"), each) for each in places]
@@ -160,6 +161,9 @@ def _in_our_form(options: dict[str, Any], size: float, nest: bool) -> dict[str, 
     for name in ("footprint", "observed_pol"):
         if options.get(name) is not None:
             options[name] = _in_ring(as_mask(options[name], name, taker="fill"), nest)
+    if options.get("noise_variance") is not None:
+        rows = np.atleast_2d(np.asarray(options["noise_variance"], dtype=np.float64)) * size**2
+        options["noise_variance"] = np.stack([_in_ring(row, nest) for row in rows])
     noise = options.get("noise_rms")
     if isinstance(noise, np.ndarray | list | SkyMap):
         noise_map = as_map(noise, "noise_rms", taker="fill")
@@ -171,9 +175,8 @@ def _polarized(
     skies: Map, mask: ArrayLike, nest: bool, options: dict[str, Any]
 ) -> PolarizedInpainter:
     """Prepare the fill of T, Q and U."""
-    method = options.pop("method", AUTO)
-    if method not in (AUTO, "gaussian"):
-        raise ValueError(f"T, Q and U are filled by `method='gaussian'`, not by {method}")
+    if options.get("method", AUTO) == AUTO:
+        options["method"] = "gaussian"
     observed = _in_ring(as_stokes_mask(mask, "mask"), nest)
     if observed.ndim == 2 and len(observed) == 3:
         if "observed_pol" in options:

@@ -2,16 +2,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skyfill.inpaint.inpainter import Inpainter
+from skyfill.inpaint.polarized import PolarizedInpainter
 
-__all__ = ["Spread"]
+__all__ = ["PolarizedSpread", "Spread"]
 
 Map = NDArray[np.float64]
+
+
+class _Moments:
+    """Mean and variance of numbers that come one after the other (Welford 1962)."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._mean: Map | float = 0.0
+        self._squares: Map | float = 0.0
+
+    def add(self, numbers: Map) -> None:
+        """Add numbers to mean and variance."""
+        self.count += 1
+        away = numbers - self._mean
+        self._mean = self._mean + away / self.count
+        self._squares = self._squares + away * (numbers - self._mean)
+
+    def std(self) -> Map:
+        """Return the standard deviation, with the divisor n - 1; NaN for fewer than two."""
+        if self.count > 1:
+            return np.sqrt(np.asarray(self._squares) / (self.count - 1))
+        return np.asarray(np.nan)
+
+
+class PolarizedSpread:
+    """Uncertainty of the fills of one map of T, Q and U, from realizations that are not stored.
+
+    Parameters
+    ----------
+    fitter
+        The `PolarizedInpainter` of the map.
+    """
+
+    def __init__(self, fitter: PolarizedInpainter) -> None:
+        self._fitter = fitter
+        self._moments = [_Moments() for _ in fitter.holes]
+
+    @property
+    def count(self) -> int:
+        """Number of realizations so far."""
+        return self._moments[0].count
+
+    def add(self, fills: Sequence[Map]) -> None:
+        """Add a realization: for each component ``(nhole,)``, µK."""
+        for moments, fill in zip(self._moments, fills, strict=True):
+            moments.add(fill)
+
+    def maps(self) -> list[Map]:
+        """Return the standard deviation of each component as a map.
+
+        Returns
+        -------
+        For each component ``(npix,)``, µK, RING: zero where observed, NaN in holes for fewer than
+        two realizations.
+        """
+        out = []
+        for moments, hole in zip(self._moments, self._fitter.holes, strict=True):
+            out.append(np.zeros(hole.size))
+            out[-1][hole] = moments.std()
+        return out
 
 
 class Spread:
@@ -21,11 +83,6 @@ class Spread:
     ----------
     fitter
         The `Inpainter` of the map.
-
-    Attributes
-    ----------
-    count
-        Number of realizations so far.
 
     Examples
     --------
@@ -42,10 +99,13 @@ class Spread:
     """
 
     def __init__(self, fitter: Inpainter) -> None:
-        self.count = 0
         self._fitter = fitter
-        self._mean: Map | float = 0.0
-        self._squares: Map | float = 0.0
+        self._moments = _Moments()
+
+    @property
+    def count(self) -> int:
+        """Number of realizations so far."""
+        return self._moments.count
 
     @cached_property
     def _exact(self) -> Map:
@@ -58,10 +118,7 @@ class Spread:
 
     def add(self, fill: Map) -> None:
         """Add a realization, ``(nhole,)``, µK, to mean and variance (Welford 1962)."""
-        self.count += 1
-        away = fill - self._mean
-        self._mean = self._mean + away / self.count
-        self._squares = self._squares + away * (fill - self._mean)
+        self._moments.add(fill)
 
     def std(self) -> Map:
         """Return the standard deviation in the holes, ``(nhole,)``, µK.
@@ -69,10 +126,7 @@ class Spread:
         Where it is not known exactly, it is estimated from the n realizations with the divisor
         n - 1; NaN for fewer than two.
         """
-        drawn = np.asarray(np.nan)
-        if self.count > 1:
-            drawn = np.sqrt(np.asarray(self._squares) / (self.count - 1))
-        return np.where(np.isfinite(self._exact), self._exact, drawn)
+        return np.where(np.isfinite(self._exact), self._exact, self._moments.std())
 
     def map(self) -> Map:
         """Return the standard deviation as a map.

@@ -12,6 +12,7 @@ from skyfill.maps.reading import Place, check_alike, place_of
 from skyfill.maps.skymap import SkyMap, known_pixels, read_map, refuse_flattened
 from skyfill.maps.stokesmap import (
     StokesMap,
+    mask_columns,
     read_stokes,
     recorded_stokes,
     stokes_columns,
@@ -35,6 +36,7 @@ __all__ = [
     "describe",
     "frame_of_word",
     "known_pixels",
+    "mask_columns",
     "place_of",
     "read_map",
     "read_noise_stokes",

@@ -24,11 +24,12 @@ from skyfill.maps.filled import write_filled
 from skyfill.maps.hdu import open_fits
 from skyfill.maps.skymap import SkyMap, read_map, refuse_flattened
 from skyfill.maps.table import find_table
-from skyfill.maps.units import stokes_of
+from skyfill.maps.units import noise_of_name, stokes_of
 from skyfill.maps.writing import Card
 
 __all__ = [
     "StokesMap",
+    "mask_columns",
     "read_stokes",
     "recorded_stokes",
     "stokes_columns",
@@ -49,6 +50,10 @@ _NAMED = (
     },
     {"T": r"[IT]", "Q": r"Q", "U": r"U"},
 )
+#: Names of copies that are filled already, as Planck's I_STOKES_INP.
+_FILLED = re.compile(r"(?:.*[^A-Z])?INP(?:AINT(?:ED|ING)?)?(?:[^A-Z].*)?")
+#: Names of masks of T and of P in one file: Planck's.
+_MASKS = (r"(?:T|I|INT)_?MASK", r"(?:P|POL)_?MASK")
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +79,14 @@ class StokesMap:
         return out
 
     @property
+    def components(self) -> list[NDArray[np.floating[Any]]]:
+        """The maps of `values` one by one, ``(npix,)``, of the dtype in which they were read."""
+        out = [sky.values for sky in self.skies]
+        if self.sign < 0:
+            out[-1] = -out[-1]
+        return out
+
+    @property
     def sign(self) -> int:
         """Factor of the last column between file and library: -1 for a U of the IAU, else 1."""
         return -1 if self.polcconv == "IAU" and self.stokes != "T" else 1
@@ -83,8 +96,10 @@ def read_stokes(
     path: str | os.PathLike[str],
     stokes: str = "TQU",
     *,
+    columns: Sequence[int | str] | None = None,
     polcconv: str | None = None,
     unit: str | None = None,
+    single: bool = False,
     hdu: int | str | None = None,
     missing: float | Sequence[float] | None = None,
     frame: str | None = None,
@@ -94,10 +109,13 @@ def read_stokes(
 
     Parameters
     ----------
-    path, unit, hdu, missing, frame, like
+    path, unit, single, hdu, missing, frame, like
         As for `read_map`.
     stokes
         ``TQU``, ``QU`` or ``T``.
+    columns
+        The columns of ``stokes`` in that order, by name or number; found by `stokes_columns` if
+        None.
     polcconv
         Sign of U: ``COSMO`` or ``IAU``; that of the header card POLCCONV if None, else COSMO.
 
@@ -112,7 +130,7 @@ def read_stokes(
     if stokes not in STOKES:
         raise ValueError(f"stokes must be one of {', '.join(STOKES)}, got {stokes!r}")
     path = Path(path)
-    names = stokes_columns(path, stokes, hdu=hdu)
+    names = stokes_columns(path, stokes, columns=columns, hdu=hdu)
     with open_fits(path) as stream:
         said = find_table(stream, path, hdu).text("POLCCONV").strip().upper()
     convention = (polcconv or said or "COSMO").strip().upper()
@@ -122,7 +140,16 @@ def read_stokes(
             " `polcconv='COSMO'` or `polcconv='IAU'`"
         )
     skies = tuple(
-        read_map(path, field=name, unit=unit, hdu=hdu, missing=missing, frame=frame, like=like)
+        read_map(
+            path,
+            field=name,
+            unit=unit,
+            single=single,
+            hdu=hdu,
+            missing=missing,
+            frame=frame,
+            like=like,
+        )
         for name in names
     )
     if len({sky.unit_to_uk for sky in skies}) > 1:
@@ -132,23 +159,32 @@ def read_stokes(
 
 
 def stokes_columns(
-    path: str | os.PathLike[str], stokes: str = "TQU", *, hdu: int | str | None = None
+    path: str | os.PathLike[str],
+    stokes: str = "TQU",
+    *,
+    columns: Sequence[int | str] | None = None,
+    hdu: int | str | None = None,
 ) -> list[str]:
     """Find the columns of Stokes parameters by their names.
 
+    Columns of noise, and Planck's copies that are filled already (I_STOKES_INP), are never taken
+    but if ``columns`` names them.
+
     Parameters
     ----------
-    path, stokes, hdu
+    path, stokes, columns, hdu
         As for `read_stokes`.
 
     Raises
     ------
     ValueError
-        A column is missing, or several have names of one Stokes parameter.
+        A column is missing; several have names of one Stokes parameter; or ``columns`` names one
+        that is of another by its own name.
     """
     path = Path(path)
-    with open_fits(path) as stream:
-        names = [column.name for column in find_table(stream, path, hdu).fields]
+    names = _names(path, hdu)
+    if columns is not None:
+        return _as_named(path, names, stokes, columns)
     for named in _NAMED:
         found = [
             [at for at, name in enumerate(names) if re.fullmatch(named[letter], name.upper())]
@@ -156,22 +192,75 @@ def stokes_columns(
         ]
         if all(len(each) == 1 for each in found):
             return [names[each[0]] for each in found]
-    said = [stokes_of(name, names) for name in names]
+    said = [
+        None if noise_of_name(name) or _FILLED.fullmatch(name.upper()) else stokes_of(name, names)
+        for name in names
+    ]
+    if "T" in stokes and "T" not in said and said.count("Q") == 1:  # T150 beside Q150
+        q = names[said.index("Q")].upper()
+        like = {f"{q[:at]}{t}{q[at + 1 :]}" for at in range(len(q)) if q[at] == "Q" for t in "TI"}
+        said = ["T" if name.upper() in like else x for name, x in zip(names, said, strict=True)]
     found = [[at for at, other in enumerate(said) if other == letter] for letter in stokes]
     for letter, each in zip(stokes, found, strict=True):
         listed = ", ".join(names)
         if not each:
             raise ValueError(
                 f"{path} has no column of Stokes {letter} among {listed}; choose `stokes` by what"
-                " the file has, or correct its TTYPE"
+                " the file has, or name its columns by `columns`"
             )
         if len(each) > 1:
             several = ", ".join(names[at] for at in each)
             raise ValueError(
                 f"{path} has {len(each)} columns of Stokes {letter}: {several}; name those of the"
-                f" map I_STOKES, Q_STOKES and U_STOKES (TTYPE)"
+                " map by `columns`"
             )
     return [names[each[0]] for each in found]
+
+
+def _names(path: Path, hdu: int | str | None) -> list[str]:
+    """Give the names of the columns of the table with a map."""
+    with open_fits(path) as stream:
+        return [column.name for column in find_table(stream, path, hdu).fields]
+
+
+def _as_named(path: Path, names: list[str], stokes: str, columns: Sequence[int | str]) -> list[str]:
+    """Give the names of columns that the caller has chosen."""
+    if len(columns) != len(stokes):
+        raise ValueError(
+            f"`columns` must name {len(stokes)} columns, those of {', '.join(stokes)}, got"
+            f" {', '.join(map(str, columns))}"
+        )
+    out = []
+    for letter, column in zip(stokes, columns, strict=True):
+        alike = [name for name in names if name.upper() == str(column).upper()]
+        if isinstance(column, int) and column < len(names):
+            alike = [names[column]]
+        if len(alike) != 1:
+            raise ValueError(f"{path} has no one column {column!r} among {', '.join(names)}")
+        said = stokes_of(alike[0], names)
+        if said not in (None, letter):
+            raise ValueError(
+                f"{path}: column {alike[0]!r} is Stokes {said} by its name, and `columns` names it"
+                f" for {letter}; give the columns in the order {', '.join(stokes)}"
+            )
+        out.append(alike[0])
+    if len(set(out)) < len(out):
+        raise ValueError(f"`columns` names one column twice: {', '.join(out)}")
+    return out
+
+
+def mask_columns(path: str | os.PathLike[str]) -> tuple[str, str] | None:
+    """Find the columns of a mask of T and of a mask of P, such as Planck's TMASK and PMASK.
+
+    Returns
+    -------
+    Their names; None if the file does not have one of each.
+    """
+    names = _names(Path(path), None)
+    found = [[x for x in names if re.fullmatch(words, x.upper())] for words in _MASKS]
+    if len(found[0]) == len(found[1]) == 1:
+        return found[0][0], found[1][0]
+    return None
 
 
 def recorded_stokes(
@@ -215,6 +304,7 @@ def write_filled_stokes(
     *,
     provenance: Mapping[str, Card] | None = None,
     history: Sequence[str] = (),
+    attached: tuple[str, bytes] | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write a copy of a file with the holes of several columns filled, as `write_filled` does.
@@ -229,7 +319,7 @@ def write_filled_stokes(
         For each column the values in its holes, ``(nhole,)``, µK, RING; U as in COSMO.
     holes
         For each column ``(npix,)``, RING, True where it is filled.
-    provenance, history, overwrite
+    provenance, history, attached, overwrite
         As for `write_filled`.
 
     Raises
@@ -256,6 +346,7 @@ def write_filled_stokes(
                 holes[at],
                 provenance=provenance if final else None,
                 history=history if final else (),
+                attached=attached if final else None,
                 overwrite=overwrite and final,
             )
             before = target

@@ -19,18 +19,22 @@ from skyfill.prior.model import (
 from skyfill.prior.patches import Patches
 from skyfill.prior.pixelorder import WRONG_ORDER, wrong_order
 from skyfill.prior.plausibility import Plausibility, UnlikelyPriorError, judge
+from skyfill.prior.polarfitting import PolarPseudo, assess_polarization, fit_polarization
 from skyfill.prior.polarized import PolarizedPrior, draw_polarization
 from skyfill.prior.pseudospectrum import Pseudo
 from skyfill.prior.quality import Quality
 from skyfill.prior.record import (
     PRIOR_HDU,
     prior_hdu,
+    read_polarization,
     read_prior,
+    recorded_polarization,
     recorded_prior,
     save_prior,
 )
 from skyfill.prior.scatter import Band
-from skyfill.prior.spectrumfile import SpectrumFile, read_cl, read_spectrum
+from skyfill.prior.skyspectra import SkySpectra, tensor_spectra
+from skyfill.prior.spectrumfile import SpectrumFile, read_cl, read_spectra, read_spectrum
 
 __all__ = [
     "ARCMIN",
@@ -46,14 +50,17 @@ __all__ = [
     "NoiseEstimate",
     "Patches",
     "Plausibility",
+    "PolarPseudo",
     "PolarizedPrior",
     "Prior",
     "Pseudo",
     "Quality",
+    "SkySpectra",
     "SpectrumFile",
     "UnlikelyPriorError",
     "as_given",
     "assess",
+    "assess_polarization",
     "draw",
     "draw_fit",
     "draw_polarization",
@@ -62,6 +69,7 @@ __all__ = [
     "estimate_noise",
     "examine",
     "fit",
+    "fit_polarization",
     "for_map",
     "gaussian_beam",
     "judge",
@@ -70,10 +78,14 @@ __all__ = [
     "prior_hdu",
     "read_beam",
     "read_cl",
+    "read_polarization",
     "read_prior",
+    "read_spectra",
     "read_spectrum",
+    "recorded_polarization",
     "recorded_prior",
     "save_fit",
     "save_prior",
+    "tensor_spectra",
     "wrong_order",
 ]

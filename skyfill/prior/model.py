@@ -23,7 +23,7 @@ from skyfill.prior.beam import Beam, as_beam
 from skyfill.prior.portrait import draw_spectra
 from skyfill.prior.quality import Quality
 
-__all__ = ["ARCMIN", "LCDM", "NUMBERS", "Prior", "gaussian_beam", "lcdm", "pixel_window"]
+__all__ = ["ARCMIN", "LCDM", "NUMBERS", "Prior", "gaussian_beam", "lcdm", "pixel_window", "shipped"]
 
 ARCMIN = math.pi / 180 / 60
 LCDM = "Planck 2018 LCDM"
@@ -40,7 +40,8 @@ MOST = 4.5
 
 
 @lru_cache(maxsize=4)
-def _table(name: str) -> dict[str, NDArray[np.float64]]:
+def shipped(name: str) -> dict[str, NDArray[np.float64]]:
+    """Read a table of numbers from the data of the package."""
     path = resources.files("skyfill").joinpath("data", name)
     with path.open("rb") as file, np.load(file) as table:
         return {key: table[key] for key in table.files}
@@ -77,7 +78,7 @@ def lcdm(
     """
     if spectrum not in ("TT", "EE", "BB", "TE"):
         raise ValueError(f"spectrum must be TT, EE, BB or TE, got {spectrum!r}")
-    cl = _table(_TABLE)[spectrum]
+    cl = shipped(_TABLE)[spectrum]
     if lmax is None:
         return cl.copy()
     lmax = check_whole(lmax, "lmax")
@@ -111,7 +112,7 @@ def pixel_window(nside: int, lmax: int) -> NDArray[np.float64]:
     ``(lmax + 1,)``.
     """
     check_nside(nside)
-    table = _table("pixel_window.npz")
+    table = shipped("pixel_window.npz")
     x = np.arange(lmax + 1) / nside
     beyond = np.minimum(1, table["x"][-1] / np.maximum(x, 1))
     return np.asarray(np.interp(x, table["x"], table["window"]) * beyond)

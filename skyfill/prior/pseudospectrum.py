@@ -23,7 +23,7 @@ from skyfill.prior.model import Prior
 from skyfill.prior.patches import Patches
 from skyfill.prior.quality import Quality
 
-__all__ = ["Pseudo"]
+__all__ = ["Pseudo", "Windowed"]
 
 Map = NDArray[np.float64]
 
@@ -47,6 +47,73 @@ _WIDE = 16
 _NEAR = 1.3
 #: Multipoles of the window that matter where nothing is aliased.
 _SMOOTH = 1500
+
+
+@dataclass(frozen=True)
+class Windowed:
+    """The apodised window of a mask, and the multipoles and bins of what is measured in it.
+
+    Attributes
+    ----------
+    window
+        ``(npix,)``, RING, from 0 to 1.
+    edges
+        ``(nbin + 1,)`` first multipole of each bin; the last one ends the last bin.
+    last
+        Last multipole that is measured.
+    lmax
+        Largest multipole of the signal that matters to the bins.
+    cl
+        Spectrum of the window by plain sums over pixels, as far as it matters.
+    white
+        What every bin gets of a white spectrum, ⟨w²⟩.
+    modes
+        ``(nbin,)``: sum of 2l + 1 over the bin.
+    share
+        Share of the sky that the window keeps, ⟨w²⟩² / ⟨w⁴⟩.
+    """
+
+    __repr__ = brief
+
+    window: Map
+    edges: NDArray[np.int64]
+    last: int
+    lmax: int
+    cl: Map
+    white: float
+    modes: Map
+    share: float
+
+    @classmethod
+    def of(cls, observed: NDArray[np.bool_], nside: int, lmax: int, threads: int) -> Windowed:
+        """Soften the edges of a mask, for a map with signal up to a multipole."""
+        window = _window(observed)
+        last = min(int(_REACH * nside), _LAST)
+        if last < _RESOLVED * nside:  # these pixels resolve all that is fitted: nothing is aliased
+            lmax = min(lmax, int(_REACH * nside) - last)
+        aliased = last + lmax > _REACH * nside
+        lmax = lmax if aliased else min(lmax, last + _SMOOTH)
+        reach = last + lmax if aliased else min(last + lmax, _SMOOTH)
+        area = 4 * math.pi / observed.size
+        own = area**2 * harmonics.cl_of(harmonics.adjoint(window, lmax=reach, threads=threads))
+        edges = _edges(nside, last)
+        count = np.add.reduceat(2.0 * np.arange(last + 1) + 1, edges[:-1])
+        square = window**2
+        mean_square = float(np.mean(square))
+        share = mean_square**2 / float(np.mean(square**2))
+        return cls(window, edges, last, lmax, own, mean_square, count, share)
+
+    def binned(self, alm: NDArray[np.complex128]) -> Map:
+        """Bin the pseudo-spectrum of harmonics that are plain sums over pixels, ``(nbin,)``."""
+        area = 4 * math.pi / self.window.size
+        modes = 2.0 * np.arange(self.last + 1) + 1
+        power = modes * (area**2 * harmonics.cl_of(alm))
+        return np.asarray(np.add.reduceat(power, self.edges[:-1]) / self.modes)
+
+    def near(self, number: int) -> slice:
+        """Give the multipoles whose power is a bin's own."""
+        low, high = self.edges[number] / _NEAR, self.edges[number + 1] * _NEAR
+        return slice(int(low), int(high) + 1)
 
 
 @dataclass(frozen=True)
@@ -85,31 +152,18 @@ class Pseudo:
     def of(cls, values: Map, observed: NDArray[np.bool_], lmax: int, threads: int) -> Pseudo:
         """Measure; the arguments are those of `fit`, with the largest multipole of the signal."""
         nside = nside_of(values, "the map to fit")
-        window = _window(observed)
-        last = min(int(_REACH * nside), _LAST)
-        if last < _RESOLVED * nside:  # these pixels resolve all that is fitted: nothing is aliased
-            lmax = min(lmax, int(_REACH * nside) - last)
-        area = 4 * math.pi / values.size
+        windowed = Windowed.of(observed, nside, lmax, threads)
+        window, edges, count = windowed.window, windowed.edges, windowed.modes
         clean = np.where(window > 0, values, 0.0) * window
-        pseudo = area**2 * harmonics.cl_of(harmonics.adjoint(clean, lmax=last, threads=threads))
-        aliased = last + lmax > _REACH * nside
-        lmax = lmax if aliased else min(lmax, last + _SMOOTH)
-        reach = last + lmax if aliased else min(last + lmax, _SMOOTH)
-        own = area**2 * harmonics.cl_of(harmonics.adjoint(window, lmax=reach, threads=threads))
-        edges = _edges(nside, last)
-        modes = 2.0 * np.arange(last + 1) + 1
-        count = np.add.reduceat(modes, edges[:-1])
-        square = window**2
-        mean_square = float(np.mean(square))
-        share = mean_square**2 / float(np.mean(square**2))
+        alm = harmonics.adjoint(clean, lmax=windowed.last, threads=threads)
         return cls(
             edges,
-            np.add.reduceat(modes * pseudo, edges[:-1]) / count,
-            harmonics.coupling(own, edges, lmax=lmax),
-            mean_square,
-            count * share,
-            count * share,
-            share,
+            windowed.binned(alm),
+            harmonics.coupling(windowed.cl, edges, lmax=windowed.lmax),
+            windowed.white,
+            count * windowed.share,
+            count * windowed.share,
+            windowed.share,
         )
 
     def expected(self, prior: Prior) -> Map:

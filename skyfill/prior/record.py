@@ -18,9 +18,18 @@ from skyfill.maps.hdu import Hdu, open_fits, walk
 from skyfill.maps.writing import edit, extension, table_cards
 from skyfill.prior.beam import Beam
 from skyfill.prior.model import ARCMIN, LCDM, NUMBERS, Prior, lcdm
+from skyfill.prior.polarized import PolarizedPrior
 from skyfill.prior.quality import Quality
 
-__all__ = ["PRIOR_HDU", "prior_hdu", "read_prior", "recorded_prior", "save_prior"]
+__all__ = [
+    "PRIOR_HDU",
+    "prior_hdu",
+    "read_polarization",
+    "read_prior",
+    "recorded_polarization",
+    "recorded_prior",
+    "save_prior",
+]
 
 PRIOR_HDU = "SKYFILL_PRIOR"
 """EXTNAME of the table that holds the prior of a filled map."""
@@ -40,33 +49,46 @@ _CARD = "SFPRIOR"
 _BEAM = "BEAM"
 #: Column of the table with the free part.
 _EXTRA = "EXTRA_CL"
+#: Key of what a prior of T, Q and U has besides that of T; a program that does not know it reads T.
+_POL = "polarization"
+#: Spectra of a prior of T, Q and U besides TT: keys, and in capitals columns of the table.
+_SPECTRA = ("ee", "bb", "te")
 
 
-def save_prior(path: str | os.PathLike[str], prior: Prior, *, overwrite: bool = False) -> None:
+def save_prior(
+    path: str | os.PathLike[str], prior: Prior | PolarizedPrior, *, overwrite: bool = False
+) -> None:
     """Write a prior as JSON; `read_prior` gives back exactly the same prior.
+
+    From a prior of T, Q and U it gives back that of T, and `read_polarization` the whole.
 
     Parameters
     ----------
     path
         The file to write.
     prior
-        The prior.
+        The prior, of T or of T, Q and U.
     overwrite
         Whether an existing file may be replaced.
 
     Raises
     ------
     ValueError
-        `prior` is not a Prior, or the name has the ending of another format.
+        `prior` is no prior, or the name has the ending of another format.
     OSError
         The file exists already or cannot be written.
     """
+    polarized = prior if isinstance(prior, PolarizedPrior) else None
+    prior = prior if polarized is None else polarized.temperature
     if not isinstance(prior, Prior):
         raise ValueError(  # noqa: TRY004 (as all that does not fit)
             f"prior must be a skyfill.Prior, got {type(prior).__name__}"
         )
     check_ending(path, "prior")
     record = _numbers(prior) | {"cl": prior.cl.tolist()}
+    if polarized is not None:
+        spectra = {name: getattr(polarized, name).tolist() for name in _SPECTRA}
+        record[_POL] = _polarized_numbers(polarized) | spectra
     if prior.beam is not None:
         record["beam"] = prior.beam.record()
     if prior.extra_cl.size:
@@ -94,7 +116,33 @@ def read_prior(path: str | os.PathLike[str]) -> Prior:
     OSError
         The file cannot be read.
     """
-    path = Path(path)
+    found = _read(Path(path))
+    return found.temperature if isinstance(found, PolarizedPrior) else found
+
+
+def read_polarization(path: str | os.PathLike[str]) -> PolarizedPrior | None:
+    """Read the prior of T, Q and U that `read_prior` reads that of T from.
+
+    Parameters
+    ----------
+    path
+        JSON or FITS file.
+
+    Returns
+    -------
+    The prior; None if the file has one of T alone.
+
+    Raises
+    ------
+    ValueError, OSError
+        As for `read_prior`.
+    """
+    found = _read(Path(path))
+    return found if isinstance(found, PolarizedPrior) else None
+
+
+def _read(path: Path) -> Prior | PolarizedPrior:
+    """Read a prior from a file of either format."""
     try:
         with path.open("rb") as file:
             head = file.read(6)
@@ -122,17 +170,44 @@ def recorded_prior(path: str | os.PathLike[str]) -> Prior | None:
         The file cannot be read.
     """
     found = _from_fits(Path(path))
+    if isinstance(found, PolarizedPrior):
+        found = found.temperature
     return None if found is None else replace(found, recorded=NUMBERS)
 
 
-def prior_hdu(prior: Prior) -> bytes:
+def recorded_polarization(path: str | os.PathLike[str]) -> PolarizedPrior | None:
+    """Read the prior of T, Q and U with which a FITS map was filled; None if it has none.
+
+    The origin of its numbers of T is "header", as in `recorded_prior`.
+
+    Raises
+    ------
+    ValueError
+        The prior in the file is damaged.
+    OSError
+        The file cannot be read.
+    """
+    found = _from_fits(Path(path))
+    if not isinstance(found, PolarizedPrior):
+        return None
+    return replace(found, temperature=replace(found.temperature, recorded=NUMBERS))
+
+
+def prior_hdu(prior: Prior | PolarizedPrior) -> bytes:
     """Write a prior as a FITS table, to append to a map."""
+    polarized = prior if isinstance(prior, PolarizedPrior) else None
+    prior = prior.temperature if isinstance(prior, PolarizedPrior) else prior
     columns = {"CL": np.asarray(prior.cl, dtype=">f8")}
     if prior.extra_cl.size:
         columns[_EXTRA] = np.asarray(prior.extra_cl, dtype=">f8")
+    record = _numbers(prior)
+    if polarized is not None:
+        record[_POL] = _polarized_numbers(polarized)
+        for name in _SPECTRA:
+            columns[name.upper()] = np.asarray(getattr(polarized, name), dtype=">f8")
     named: dict[str, tuple[str, str]] = {
         "EXTNAME": (PRIOR_HDU, "prior with which the map was made"),
-        _CARD: (json.dumps(_numbers(prior)), ""),
+        _CARD: (json.dumps(record), ""),
     }
     if prior.beam is not None:
         columns[_BEAM] = np.asarray(prior.beam.window, dtype=">f8")
@@ -167,7 +242,23 @@ def _numbers(prior: Prior) -> dict[str, Any]:
     }
 
 
-def _prior_of(record: Mapping[str, Any], cl: object, extra: object, path: Path) -> Prior:
+def _polarized_numbers(prior: PolarizedPrior) -> dict[str, Any]:
+    """Return what a prior of T, Q and U has besides that of T, without its spectra."""
+    return {
+        "noise_pol_uk_arcmin": prior.noise_pol_uk_arcmin,
+        "calibration_pol": prior.calibration_pol,
+        "bb_source": prior.bb_source,
+        "fitted_pol": list(prior.fitted_pol),
+    }
+
+
+def _prior_of(
+    record: Mapping[str, Any],
+    cl: object,
+    extra: object,
+    path: Path,
+    spectra: Mapping[str, Any] | None = None,
+) -> Prior | PolarizedPrior:
     """Build a prior from the read values."""
     try:
         if record["format"] not in (_FORMAT, _MORE):
@@ -181,7 +272,18 @@ def _prior_of(record: Mapping[str, Any], cl: object, extra: object, path: Path) 
             number = record[name]
             if isinstance(number, bool) or not isinstance(number, int | float):
                 raise TypeError(f"{name} is not a number")
-        return _checked(record, cl, extra, path)
+        prior = _checked(record, cl, extra, path)
+        if record.get(_POL) is None:
+            return prior
+        polarized = record[_POL]
+        spectra = polarized if spectra is None else spectra
+        ee, bb, te = (np.asarray(spectra[name], dtype=np.float64) for name in _SPECTRA)
+        return PolarizedPrior(
+            *(prior, ee, bb, te, polarized["noise_pol_uk_arcmin"]),
+            calibration_pol=polarized["calibration_pol"],
+            bb_source=str(polarized["bb_source"]),
+            fitted_pol=tuple(polarized["fitted_pol"]),
+        )
     except KeyError as error:
         raise ValueError(f"{path}: the prior in it lacks {error}; write it again") from None
     except (AttributeError, TypeError, ValueError) as error:
@@ -215,7 +317,7 @@ def _checked(record: Mapping[str, Any], cl: object, extra: object, path: Path) -
     return prior
 
 
-def _from_json(path: Path) -> Prior | None:
+def _from_json(path: Path) -> Prior | PolarizedPrior | None:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
@@ -225,7 +327,7 @@ def _from_json(path: Path) -> Prior | None:
     return _prior_of(record, record.get("cl"), record.get("extra_cl", []), path)
 
 
-def _from_fits(path: Path) -> Prior | None:
+def _from_fits(path: Path) -> Prior | PolarizedPrior | None:
     """Read the table of `prior_hdu`, or the cards of a map by an older skyfill."""
     cards: dict[str, Any] | None = None
     with open_fits(path) as stream:
@@ -249,7 +351,9 @@ def _cells(hdu: Hdu, stream: Any, number: int) -> NDArray[np.float64]:  # noqa: 
     return values[: known[-1] + 1] if len(hdu.columns) > 1 and known.size else values
 
 
-def _from_table(hdu: Hdu, cells: Mapping[str, NDArray[np.float64]], path: Path) -> Prior:
+def _from_table(
+    hdu: Hdu, cells: Mapping[str, NDArray[np.float64]], path: Path
+) -> Prior | PolarizedPrior:
     try:
         record = json.loads(hdu.text(_CARD))
     except json.JSONDecodeError as error:
@@ -257,7 +361,8 @@ def _from_table(hdu: Hdu, cells: Mapping[str, NDArray[np.float64]], path: Path) 
     if isinstance(record.get("beam"), dict):
         record["beam"]["b_l"] = cells.get(_BEAM)
     extra = cells.get(_EXTRA, np.zeros(0))
-    return _prior_of(record, next(iter(cells.values())), extra, path)
+    spectra = {name: cells[name.upper()] for name in _SPECTRA if name.upper() in cells}
+    return _prior_of(record, next(iter(cells.values())), extra, path, spectra)
 
 
 #: Cards of older maps without the table: beam, noise, calibration, pixel window.

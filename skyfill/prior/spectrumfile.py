@@ -7,6 +7,7 @@ the file does not say is assumed, and the assumption is reported.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,10 +28,11 @@ from skyfill.prior.spectrumwords import (
     is_scaled,
     is_unsaid,
     meaning,
+    polarized,
     units_in,
 )
 
-__all__ = ["SpectrumFile", "read_cl", "read_spectrum"]
+__all__ = ["SpectrumFile", "read_cl", "read_spectra", "read_spectrum"]
 
 #: Largest multipole accepted: a map of Nside 8192 ends at 24575.
 _LARGEST_L = 1_000_000
@@ -167,10 +169,69 @@ def read_spectrum(
     if at_l is None:
         said.append("no column of l, so the rows count from l = 0 (assumed)")
     # zeros at the lowest l count as missing rows
-    power = (ell < 2) | (np.cumsum(cl * (ell >= 2)) > 0)
+    power = _with_power(ell, cl)
     whole, more = _every_l(path, ell[power], cl[power], extend, zeros=not power.all())
     label = table.names[which] if table.names else str(which)
     return SpectrumFile(whole, label, is_dl, name, tuple(said + more))
+
+
+def read_spectra(
+    path: str | Path,
+    *,
+    dl: bool | None = None,
+    unit: str | None = None,
+    extend: Mapping[str, ArrayLike] | None = None,
+    hdu: int | str | None = None,
+) -> dict[str, SpectrumFile]:
+    """Read TT, EE, BB and TE from the columns of one file, found by name.
+
+    Parameters
+    ----------
+    path, dl, unit, hdu
+        As for `read_spectrum`. What the names of EE, BB and TE do not say of C_l, D_l and the unit
+        is as for TT.
+    extend
+        The spectra of a theory, by name, used as by `read_spectrum`; or None.
+
+    Returns
+    -------
+    The spectra by name, in the order TT, EE, BB, TE.
+
+    Raises
+    ------
+    ValueError
+        A column is missing, or there are two of one spectrum; or as for `read_spectrum`.
+    FileNotFoundError
+        There is no such file.
+    """
+    path = Path(path)
+    more = dict(extend or {})
+    tt = read_spectrum(path, dl=dl, unit=unit, extend=more.get("TT"), hdu=hdu)
+    table = read_columns(path, hdu)
+    at_l, ell = _find_l(path, table)
+    columns = _find_polarized(path, table)
+    rows = _with_power(ell, table.numbers[table.names.index(tt.column)])
+    out = {"TT": tt}
+    for name, which in columns.items():
+        values = table.numbers[which]
+        place = "the first column" if at_l == 0 else "the column of l"
+        ell = _checked(path, ell, values, place, name)
+        found = polarized(table.names[which])
+        says = None if found is None else found[1]
+        is_dl = says if says is not None else tt.dl
+        factor, scale, why = _unit(path, table, which, unit)
+        if why == "assumed":
+            factor, scale, why = in_uk2(tt.unit) or factor, tt.unit, "as TT"
+        cl = values * factor
+        if is_dl:
+            cl = cl * 2 * np.pi / np.maximum(ell * (ell + 1), 1)
+        why_dl = "as TT" if says is None else "by its name"
+        kind = "D_l" if is_dl else "C_l"
+        said = [f"column {table.label(which)} is {kind} ({why_dl}) in {scale} ({why})"]
+        zeros = not rows.all()
+        whole, lines = _every_l(path, ell[rows], cl[rows], more.get(name), zeros=zeros)
+        out[name] = SpectrumFile(whole, table.names[which], is_dl, scale, tuple(said + lines))
+    return out
 
 
 # --- what the file says -------------------------------------------------------------------------
@@ -195,6 +256,31 @@ def _find_l(path: Path, table: Columns) -> tuple[int | None, NDArray[np.float64]
     if any(meaning(name) for name in table.names):
         raise ValueError(f"{path}: no column of l among {', '.join(table.names)}; name it l or ell")
     return 0, table.numbers[0]
+
+
+def _with_power(ell: NDArray[np.float64], cl: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell which rows count: not those from l = 2 on before the first that is not zero."""
+    return np.asarray((ell < 2) | (np.cumsum(cl * (ell >= 2)) > 0))
+
+
+def _find_polarized(path: Path, table: Columns) -> dict[str, int]:
+    """Find the columns of EE, BB and TE by their names."""
+    known = [polarized(name) for name in table.names]
+    found: dict[str, int] = {}
+    for name in ("EE", "BB", "TE"):
+        columns = [i for i, each in enumerate(known) if each is not None and each[0] == name]
+        if not columns:
+            listed = ", ".join(table.names) or f"{len(table.numbers)} columns without names"
+            zeros = "; for a sky without B-modes give a column BB of zeros" * (name == "BB")
+            raise ValueError(
+                f"{path}: no column {name} ({listed}); polarization needs four spectra: name them"
+                f" in the line above the numbers, as in 'ell TT EE BB TE'{zeros}"
+            )
+        if len(columns) > 1:
+            names = ", ".join(table.names[i] for i in columns)
+            raise ValueError(f"{path}: {len(columns)} columns of {name}: {names}; keep one of them")
+        found[name] = columns[0]
+    return found
 
 
 def _find_column(path: Path, table: Columns, at_l: int | None, column: int | str | None) -> int:
@@ -353,9 +439,16 @@ def _suspect(
 
 
 def _checked(
-    path: Path, ell: NDArray[np.float64], values: NDArray[np.float64], place: str
+    path: Path,
+    ell: NDArray[np.float64],
+    values: NDArray[np.float64],
+    place: str,
+    name: str = "C_l",
 ) -> NDArray[np.float64]:
-    """Check the rows, and give l, rounded if it is meant to be whole."""
+    """Check the rows, and give l, rounded if it is meant to be whole.
+
+    TE may be negative, and TE and BB may be zero.
+    """
     steps = np.diff(ell)
     if ell.size < 2 or not np.all(np.isfinite(ell)) or np.any(steps <= 0) or ell[0] < 0:
         raise ValueError(f"{path}: {place} must be l, rising; got {ell[:3].tolist()} ...")
@@ -368,11 +461,11 @@ def _checked(
             f" {ell[:3].tolist()} ... {ell[-1]:g}"
         )
     if not np.all(np.isfinite(values)):
-        raise ValueError(f"{path}: C_l is not finite at l = {ell[~np.isfinite(values)][0]:g}")
-    if np.any(values < 0):
-        raise ValueError(f"{path}: C_l is negative at l = {ell[values < 0][0]:g}")
-    if not values[ell >= 2].any():
-        raise ValueError(f"{path}: C_l is zero at every l from 2; a prior needs power")
+        raise ValueError(f"{path}: {name} is not finite at l = {ell[~np.isfinite(values)][0]:g}")
+    if name != "TE" and np.any(values < 0):
+        raise ValueError(f"{path}: {name} is negative at l = {ell[values < 0][0]:g}")
+    if name not in ("BB", "TE") and not values[ell >= 2].any():
+        raise ValueError(f"{path}: {name} is zero at every l from 2; a prior needs power")
     return ell
 
 
@@ -397,8 +490,10 @@ def _every_l(
     if first > 2:
         gaps.insert(0, (2, first - 1))
     said = [f"l = {ell[0]:g} to {ell[-1]:g}"]
-    nonzero = ell[np.flatnonzero(cl)[-1]]
-    if nonzero < ell[-1]:
+    nonzero = ell[np.append(0, np.flatnonzero(cl))[-1]]
+    if not cl.any():
+        said.append("zero at every l")
+    elif nonzero < ell[-1]:
         said.append(f"no power above l = {nonzero:g}, where the file has zeros")
     if gaps and theory is None:
         words = ", ".join(f"{low}-{high}" for low, high in gaps)

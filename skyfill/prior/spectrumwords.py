@@ -21,6 +21,7 @@ __all__ = [
     "is_scaled",
     "is_unsaid",
     "meaning",
+    "polarized",
     "units_in",
 ]
 
@@ -82,6 +83,8 @@ _SPELLINGS = (
 #: Spectra that are not the temperature's.
 _OTHERS = r"(?:[cd]l|[cd]ell)?(?:te|et|ee|bb|eb|be|tb|bt|pp|pt|tp|pe|phiphi|tphi|ephi|dd|dt|de"
 _OTHERS += r"|gradient|curl|gt|ct|cg|exe|bxb|txe|kk|kappakappa)(?:[cd]l|[cd]ell)?"
+#: Names of the spectra of polarization as `compact` writes them; healpy's are GRADIENT, CURL, G-T.
+_POLARIZED = {"EE": "ee|gradient|exe", "BB": "bb|curl|bxb", "TE": "te|et|gt|txe"}
 
 
 def comments_say_dl(comments: str) -> bool | None:
@@ -164,6 +167,19 @@ def meaning(name: str) -> tuple[bool | None, bool] | None:
 def is_other(name: str) -> bool:
     """Tell whether a name is that of polarization or lensing."""
     return re.fullmatch(_OTHERS, compact(name)) is not None
+
+
+def polarized(name: str) -> tuple[str, bool | None] | None:
+    """Tell which of EE, BB and TE a column is, and whether it is D_l (None if unknown)."""
+    name = _plain(name)
+    scaled = _L_L1.search(name) is not None
+    plain = compact(_L_L1.sub("", name))
+    for spectrum, words in _POLARIZED.items():
+        found = re.fullmatch(rf"(?:(?P<kind>[cd])(?:l|ell))?(?:{words})", plain)
+        found = found or re.fullmatch(rf"(?:{words})(?P<kind>[cd])(?:l|ell)", plain)
+        if found:
+            return spectrum, True if scaled else {"c": False, "d": True}.get(found["kind"])
+    return None
 
 
 def is_known(name: str) -> bool:

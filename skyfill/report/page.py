@@ -14,7 +14,7 @@ from skyfill.files.atomic import atomic_write
 from skyfill.lazy import needs
 from skyfill.report.findings import Finding
 
-__all__ = ["Plate", "Report"]
+__all__ = ["Plate", "Report", "check_libraries"]
 
 #: Headline of the page, by its worst verdict.
 _HEADLINES = {
@@ -23,6 +23,18 @@ _HEADLINES = {
     "doubtful": "Some tests are doubtful: look at the marked ones before you use this fill.",
     "bad": "This fill fails the marked tests: find out why before you use it.",
 }
+
+
+def check_libraries() -> None:
+    """Check that the optional libraries of a report are installed.
+
+    Raises
+    ------
+    ImportError
+        (Also a ValueError.) One is not; the message says how to install it.
+    """
+    needs("jinja2", "report")
+    needs("matplotlib", "report")
 
 
 @dataclass(frozen=True)

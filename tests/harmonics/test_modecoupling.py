@@ -3,6 +3,7 @@
 import sys
 import types
 
+import ducc0
 import numpy as np
 import pytest
 
@@ -82,6 +83,20 @@ def test_namaster_gives_the_same():
         for library in ("ducc0", "pymaster")
     )
     np.testing.assert_allclose(ours, theirs, rtol=1e-8)
+
+
+def test_the_coupling_of_e_and_b_is_that_of_3j_symbols():
+    """`coupling_pol` against ducc0's sums for M⁺⁺ and M⁻⁻."""
+    mask = 1 / (1 + np.arange(60.0)) ** 2
+    lmax, edges = 50, np.arange(2, 42)
+    sums = np.empty((4, 42, lmax + 1))
+    ducc0.misc.experimental.coupling_matrix_rect(
+        spec=np.stack([mask] * 3), optype=(0, 1, 4), res=sums, nthreads=1
+    )
+    sums *= 2 * np.arange(lmax + 1) + 1
+    plus, minus = harmonics.coupling_pol(mask, edges, lmax=lmax)
+    np.testing.assert_allclose(plus, (sums[2] + sums[3])[2:41], atol=1e-14)
+    np.testing.assert_allclose(minus, (sums[2] - sums[3])[2:41], atol=1e-14)
 
 
 def test_of_t_and_p_it_is_the_sum_over_all_orders():

@@ -6,8 +6,24 @@ import healpy as hp
 import numpy as np
 import pytest
 
+import skyfill
 from skyfill import harmonics
-from skyfill.prior import LCDM, PolarizedPrior, Prior, draw_polarization, draw_signal, lcdm
+from skyfill.prior import (
+    LCDM,
+    PRIOR_HDU,
+    Beam,
+    PolarizedPrior,
+    Prior,
+    draw_polarization,
+    draw_signal,
+    lcdm,
+    prior_hdu,
+    read_polarization,
+    read_prior,
+    recorded_polarization,
+    recorded_prior,
+    save_prior,
+)
 
 NSIDE = 32
 PRIOR = Prior(NSIDE, lcdm(), fwhm=math.radians(5), noise_uk_arcmin=400.0, theory=LCDM)
@@ -76,3 +92,41 @@ def test_a_sky_without_b_modes_is_no_special_case():
     p, _ = draw_polarization(prior, seed=1)
     alm = harmonics.adjoint(np.vstack([p[:1], p]) * harmonics.pixel_weights(NSIDE), lmax=40)
     assert np.abs(alm[2]).max() < 1e-4 * np.abs(alm[1]).max()
+
+
+@pytest.mark.parametrize("noise", [None, 12.5])
+@pytest.mark.parametrize("beam", [None, Beam(np.exp(-np.arange(90) / 20.0))])
+def test_a_file_gives_it_back_to_the_last_bit_and_to_verbs_of_t_their_part(tmp_path, noise, beam):
+    short = 70  # spectra of other lengths than TT
+    t = Prior(NSIDE, lcdm(), 0.0 if beam else 0.08, 400.0, beam=beam, theory=LCDM)
+    prior = PolarizedPrior(t, lcdm(short, "EE"), 0 * lcdm(9, "BB"), lcdm(short, "TE"), noise)
+    save_prior(tmp_path / "prior.json", prior)
+    skyfill.write_map(
+        tmp_path / "map.fits", np.zeros(12 * NSIDE**2), attached=(PRIOR_HDU, prior_hdu(prior))
+    )
+    for path in (tmp_path / "prior.json", tmp_path / "map.fits"):
+        again = read_polarization(path)
+        for name in ("ee", "bb", "te"):
+            np.testing.assert_array_equal(getattr(again, name), getattr(prior, name))
+        assert again.noise_pol_uk_arcmin == noise
+        np.testing.assert_array_equal(again.signal_cl(), prior.signal_cl())
+        np.testing.assert_array_equal(read_prior(path).signal_cl(), t.signal_cl())
+    assert recorded_polarization(tmp_path / "map.fits").temperature.origin("fwhm") == "header"
+    assert recorded_prior(tmp_path / "map.fits").origin("fwhm") == "header"
+
+
+def test_a_prior_of_t_alone_has_no_polarization(tmp_path):
+    save_prior(tmp_path / "prior.json", PRIOR)
+    skyfill.write_map(
+        tmp_path / "map.fits", np.zeros(12 * NSIDE**2), attached=(PRIOR_HDU, prior_hdu(PRIOR))
+    )
+    assert read_polarization(tmp_path / "prior.json") is None
+    assert recorded_polarization(tmp_path / "map.fits") is None
+
+
+def test_a_damaged_prior_of_polarization_is_refused_by_name(tmp_path):
+    path = tmp_path / "prior.json"
+    save_prior(path, PolarizedPrior.of(PRIOR))
+    path.write_text(path.read_text().replace('"te"', '"et"'))
+    with pytest.raises(ValueError, match="lacks 'te'"):
+        read_prior(path)
