@@ -42,9 +42,9 @@ def add_stokes(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--stokes",
         choices=("TQU", "T", "QU"),
-        help="fill T, Q and U of the file together, or one of T and QU, with --method gaussian (the "
-        "default here) or diffuse; their columns are found by name, or named by --field T,Q,U (default: the column "
-        "of --field alone)",
+        help="fill T, Q and U of the file together, or one of T and QU, with --method gaussian "
+        "(which auto means here) or diffuse; their columns are found by name, or named by --field "
+        "T,Q,U (default: the column of --field alone)",
     )
     group.add_argument(
         "--mask-pol",
@@ -511,6 +511,7 @@ def _lines(
         lines.append(f"exact    {name}: {each}")
     if sky.assumed:
         lines.append("assumed  U as in COSMO, since the file has no POLCCONV")
+    lines += filling.method_lines(args)
     for letter, hole in zip(sky.stokes, fitter.holes, strict=True):
         lines.append(f"filled   {letter}: {hole.mean():.2%} of the sky, {int(hole.sum())} pixels")
     whose = "the prior's" if prior is not None else "made by diffusion"

@@ -162,8 +162,10 @@ def _in_our_form(options: dict[str, Any], size: float, nest: bool) -> dict[str, 
         if options.get(name) is not None:
             options[name] = _in_ring(as_mask(options[name], name, taker="fill"), nest)
     if options.get("noise_variance") is not None:
-        rows = np.atleast_2d(np.asarray(options["noise_variance"], dtype=np.float64)) * size**2
-        options["noise_variance"] = np.stack([_in_ring(row, nest) for row in rows])
+        given = np.asarray(options["noise_variance"])
+        rows = [as_map(row, "noise_variance") for row in np.atleast_2d(given)]
+        rows = [_in_ring(row * size**2, nest) for row in rows]
+        options["noise_variance"] = np.stack(rows).reshape(given.shape)
     noise = options.get("noise_rms")
     if isinstance(noise, np.ndarray | list | SkyMap):
         noise_map = as_map(noise, "noise_rms", taker="fill")
