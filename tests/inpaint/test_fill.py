@@ -1,5 +1,6 @@
 """`skyfill.fill`: one call, in the caller's order, unit and type."""
 
+import dataclasses
 import logging
 
 import healpy as hp
@@ -159,3 +160,40 @@ def test_the_log_says_what_is_done(sky, observed, caplog):
         skyfill.fill(sky, observed, **OPTIONS)
     assert "method gaussian: exact, and no slower than vae up to Nside 512" in caplog.text
     assert "exact mean: " in caplog.text
+
+
+@pytest.fixture(scope="module")
+def stokes(sky, observed):
+    """T, Q and U, with a mask of T and one of Q and U."""
+    temperature = dataclasses.replace(PRIOR, theory=skyfill.prior.LCDM)
+    prior = skyfill.prior.PolarizedPrior.of(temperature, 60.0)
+    t, (q, u) = sky, skyfill.prior.draw_polarization(prior, seed=1)[0]
+    side = 60 * np.degrees(hp.nside2resol(NSIDE))
+    noise = np.random.default_rng(4).normal(size=(2, sky.size)) * 60.0 / side
+    mask = np.stack([observed, *[observed & (np.arange(sky.size) > 200)] * 2])
+    words = {"prior": prior, "seed": 3, "threads": 1, "progress": False}
+    return np.stack([t, q + noise[0], u + noise[1]]), mask, words
+
+
+def test_t_q_and_u_are_filled_together(stokes):
+    skies, mask, words = stokes
+    found = skyfill.fill(np.where(mask, skies, hp.UNSEEN), mask, **words)
+    assert found.shape == skies.shape
+    np.testing.assert_array_equal(found[mask], skies[mask])
+    assert (np.abs(found) < 1e4).all()
+    nested = [hp.reorder(one, r2n=True) for one in (skies / 1e6, mask)]
+    again = skyfill.fill(*nested, nest=True, unit="K", n=2, **words)
+    assert again.shape == (2, *skies.shape)
+    np.testing.assert_allclose(hp.reorder(again[0], n2r=True) * 1e6, found, atol=1e-5)
+    with pytest.raises(ValueError, match="the mask has three components already"):
+        skyfill.fill(skies, mask, observed_pol=mask[1], **words)
+
+
+def test_diffuse_fills_q_and_u_as_well(stokes):
+    skies, mask, words = stokes
+    words = {**words, "method": "diffuse", "prior": None}
+    found = skyfill.fill(skies, mask[0], **words)
+    np.testing.assert_array_equal(found[:, mask[0]], skies[:, mask[0]])
+    assert np.isfinite(found).all()
+    with pytest.raises(ValueError, match="`method` must be gaussian or diffuse with Q and U"):
+        skyfill.fill(skies, mask[0], **(words | {"method": "vae"}))
