@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 from astropy.io import fits
+from skyfill.plan import Request, make_plan, within
 
 import skyfill
 from skyfill.inpaint import FillOptions, Inpainter, choice, choose_method
 from skyfill.mosaic import MosaicConfig
-from skyfill.plan import Request, make_plan, within
 
 PRIOR = skyfill.Prior(16, skyfill.lcdm(), fwhm=0.15, noise_uk_arcmin=500.0)
 
