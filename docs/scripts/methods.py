@@ -78,7 +78,7 @@ def main() -> None:
     filled(64, "gaussian", args.threads, args.device)
     filled(64, "vae", args.threads, args.device, config=MosaicConfig(whole_nside=32))
     print(
-        "| Nside | method | first fill: s, CPU s | a further one: s, CPU s | rms from the exact mean |"
+        "| Nside | method | first fill: s, CPU s | a further one: s, CPU s | rms from exact mean |"
     )
     print("| --- | --- | --- | --- | --- |", flush=True)
     for nside in args.nside:

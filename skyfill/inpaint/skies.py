@@ -166,7 +166,7 @@ def _in_our_form(options: dict[str, Any], size: float, nest: bool) -> dict[str, 
         rows = [as_map(row, "noise_variance") for row in np.atleast_2d(given)]
         rows = [_in_ring(row * size**2, nest) for row in rows]
         options["noise_variance"] = np.stack(rows).reshape(given.shape)
-    noise = options.get("noise_rms")
+    noise: Any = options.get("noise_rms")
     if isinstance(noise, np.ndarray | list | SkyMap):
         noise_map = as_map(noise, "noise_rms", taker="fill")
         options["noise_rms"] = _in_ring(_scaled(noise_map, noise, size), nest)
@@ -216,4 +216,6 @@ def _pasted(given: Any, places: list[NDArray[np.int64]], fills: list[Map]) -> An
         whole[where] = values
         if missing is not None:
             missing[where] = False
-    return np.ma.array(whole, mask=missing, fill_value=given.fill_value) if masked else whole
+    if missing is None:
+        return whole
+    return np.ma.array(whole, mask=missing, fill_value=given.fill_value)
