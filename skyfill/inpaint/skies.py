@@ -18,6 +18,7 @@ from skyfill.inpaint.inpainter import Inpainter
 from skyfill.inpaint.options import AUTO
 from skyfill.inpaint.polarized import PolarizedInpainter
 from skyfill.maps import SkyMap, unit_in_uk
+from skyfill.prior import NoiseEstimate
 from skyfill.progress import Progress, Silent, shown
 
 __all__ = ["fill"]
@@ -166,8 +167,8 @@ def _in_our_form(options: dict[str, Any], size: float, nest: bool) -> dict[str, 
         rows = [as_map(row, "noise_variance") for row in np.atleast_2d(given)]
         rows = [_in_ring(row * size**2, nest) for row in rows]
         options["noise_variance"] = np.stack(rows).reshape(given.shape)
-    noise: Any = options.get("noise_rms")
-    if isinstance(noise, np.ndarray | list | SkyMap):
+    noise = options.get("noise_rms")
+    if noise is not None and not isinstance(noise, str | NoiseEstimate):
         noise_map = as_map(noise, "noise_rms", taker="fill")
         options["noise_rms"] = _in_ring(_scaled(noise_map, noise, size), nest)
     return options
