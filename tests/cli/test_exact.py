@@ -28,7 +28,7 @@ def folder(tmp_path_factory, entry):
     for name, mask in (("mask", observed), ("fewer", fewer), ("none", np.ones_like(observed))):
         skyfill.write_map(path / f"{name}.fits", mask, column="M", unit="", dtype="uint8")
     runs = {
-        "vae": ["--seed", 7],
+        "vae": ["--method", "vae", "--seed", 7],
         "vae_mean": ["--mean"],
         "vae_signal": ["--seed", 7, "--fill", "signal"],
         "vae_fit": ["--seed", 7, "--dipole", "fit"],
