@@ -3,7 +3,7 @@
     python docs/scripts/methods.py [--nside 64 128 256] [--threads 1] [--device cpu]
 
 prints a table in Markdown; docs/how-it-works.md has one. A ΛCDM sky with a beam of four pixels and
-noise of 20% of the signal's power is filled under a mask of 15% of the sky in holes. Kernels are
+noise of 4% of the signal's variance is filled under a mask of 15% of the sky in holes. Kernels are
 compiled, and tables read, before the clock starts: one fill at Nside 64 comes first.
 """
 
