@@ -84,7 +84,7 @@ def test_spectra_masks_and_descriptions_need_none(folder, tmp_path):
         (["inpaint", "sky.fits", "mask.fits", "--method", "cosmovae"], "torch", "vae"),
         (["inpaint", "sky.fits", "mask.fits", "--device", "cuda"], "torch", "vae"),
         (["spectrum", "sky.fits", "--plot", "cl.png"], "matplotlib", "plot"),
-        (["inpaint", "sky.fits", "mask.fits", "--report", "page.html"], "matplotlib", "report"),
+        (["inpaint", "sky.fits", "mask.fits", "--report", "page.html"], "jinja2", "report"),
     ],
 )
 def test_what_needs_one_names_it_and_its_extra(folder, words, library, extra, tmp_path):
