@@ -41,7 +41,7 @@ _NETWORKS = ("vae", "cosmovae")
 _ASIDE = {
     *("maps", "output", "overwrite", "workers", "scheduler", "threads", "device", "batch_size"),
     *("memory_limit", "cache"),
-    *("json", "quiet", "run", "command", "version"),
+    *("json", "quiet", "run", "command", "version", "why"),
 }
 
 
@@ -85,9 +85,10 @@ def run(args: argparse.Namespace) -> int:
     tasks = skyfill.batch.tasks_of(
         inputs, args.output, seed=args.seed, realizations=args.realizations
     )
-    settings = _settings(args)
     # Read the mask and the prior once before the maps: an error in them concerns every map.
     observed = reading.mask_of(args, args.mask)
+    args = filling.settled(args, observed, shares=args.workers)
+    settings = _settings(args)
     args = filling.stay_within(args, observed, shares=args.workers)
     if args.footprint is not None:
         skyfill.masks.enclosed_holes(observed, filling.footprint_of(args))
@@ -95,6 +96,8 @@ def run(args: argparse.Namespace) -> int:
     theory.given(args)
     args = _on_its_own(args)
     crew = _crew(args)
+    for line in [] if args.json else filling.method_lines(args):
+        print(line)
     with (
         skyfill.batch.Manifest(args.output, settings, overwrite=args.overwrite) as manifest,
         progress(quiet=args.quiet) as listener,
@@ -200,6 +203,8 @@ def _summarise(
         words = f"{len(done)} maps done, {failed} failed, {counts['seconds_per_map']} s a map"
         listener.done(f"{path}: {words}")
     return counts | {
+        "method": args.method,
+        "why": args.why,
         "folder": str(args.output),
         "summary": str(path) if done and whole else None,
         "outputs": [output.name for record in done for output in record.outputs],

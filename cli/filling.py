@@ -23,10 +23,12 @@ __all__ = [
     "footprint_of",
     "has_scalar_prior",
     "inpainter_of",
+    "method_lines",
     "options_of",
     "refuse",
     "refuse_same_files",
     "request_of",
+    "settled",
     "stay_within",
     "write",
 ]
@@ -44,11 +46,12 @@ def add_fill(parser: argparse.ArgumentParser) -> None:
     reading.add_mask(parser)
     parser.add_argument(
         "--method",
-        choices=("vae", "gaussian", "diffuse", "cosmovae"),
-        default="vae",
-        help="vae: approximate Gaussian posterior, from tiles; gaussian: exact posterior; "
-        "diffuse: means of neighbours; cosmovae: the published network, for comparison "
-        "(default: vae)",
+        choices=("auto", "vae", "gaussian", "diffuse", "cosmovae"),
+        default="auto",
+        help="gaussian: exact posterior; vae: approximate Gaussian posterior, from tiles; "
+        "diffuse: means of neighbours; cosmovae: the published network, for comparison; auto: "
+        "gaussian up to Nside 512 and on GPUs with float64, where memory allows, else vae "
+        "(default: auto)",
     )
     parser.add_argument(
         "--polish",
@@ -177,6 +180,32 @@ def request_of(args: argparse.Namespace, *, maps: int = 1) -> skyfill.plan.Reque
     return skyfill.plan.Request.of(options_of(args), known=known, maps=maps, mapped=mapped)
 
 
+def settled(
+    args: argparse.Namespace, observed: NDArray[np.bool_], *, shares: int = 1
+) -> argparse.Namespace:
+    """Give options with a method in place of `auto`, and the reason for it as ``why``."""
+    limit: float | None = vars(args).get("memory_limit")
+    asked = skyfill.inpaint.FillOptions(
+        method=args.method,
+        polish=args.polish,
+        tolerance=args.tolerance,
+        weights=args.weights,
+        device=args.device,
+    )
+    choice = skyfill.inpaint.choose_method(
+        asked,
+        observed,
+        mapped=args.noise_map is not None,
+        limit=None if limit is None else limit / shares,
+    )
+    return argparse.Namespace(**vars(args) | {"method": choice.method, "why": choice.reason})
+
+
+def method_lines(args: argparse.Namespace) -> list[str]:
+    """Say which method `auto` became, and why; nothing if the method was given."""
+    return [] if args.why is None else [f"method   {args.method}: {args.why}"]
+
+
 def stay_within(
     args: argparse.Namespace, observed: NDArray[np.bool_], *, shares: int = 1
 ) -> argparse.Namespace:
@@ -253,7 +282,7 @@ def cards_of(
 ) -> dict[str, tuple[str | int | float | bool, str]]:
     """Record in header cards how the map was filled."""
     cards: dict[str, tuple[str | int | float | bool, str]] = {**records.command_cards(args)}
-    cards["SFMETHOD"] = (args.method, "how the holes were filled")
+    cards |= records.method_cards(args)
     if args.method in ("vae", "gaussian") and not args.mean:
         cards["SFLIKE"] = (args.fill, "noise in the holes (data) or none (signal)")
     treated = args.method in ("vae", "gaussian") or args.dipole == "prior"

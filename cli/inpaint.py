@@ -77,13 +77,13 @@ def _fill_column(args: argparse.Namespace) -> int:
     filling.refuse_same_files(args, outputs)
     for path in [*outputs, *filter(None, (args.std,))]:
         skyfill.check_writable(path, overwrite=args.overwrite, kind="map")
-    if args.report:
-        skyfill.check_writable(args.report, overwrite=args.overwrite, kind="page")
+    pages.check_report(args)
     with progress(quiet=args.quiet) as listener:
         listener.stage("read")
         # The mask is read first: reading it takes as much memory as the map, and the memory limit
         # is checked with it.
         observed = reading.mask_of(args, args.mask)
+        args = filling.settled(args, observed)
         args = filling.stay_within(args, observed)
         scalar = filling.has_scalar_prior(args)
         sky = reading.map_of(args, args.map, like=args.mask, single=True, scalar=scalar)
@@ -122,6 +122,7 @@ def _lines(args: argparse.Namespace, fitter: skyfill.Inpainter, outputs: list[Pa
     lines = theory.lines(args, fitter.prior, fitter.noise)
     if fitter.plausibility is not None:
         lines.append(f"check    {fitter.plausibility.verdict}: {fitter.plausibility}")
+    lines += filling.method_lines(args)
     share = f"{fitter.holes.mean():.2%} of the sky, {int(fitter.holes.sum())} pixels"
     return [*lines, f"filled   {share}", *[f"output   {path}" for path in outputs]]
 

@@ -42,9 +42,9 @@ def add_stokes(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--stokes",
         choices=("TQU", "T", "QU"),
-        help="fill T, Q and U of the file together, or one of T and QU, with --method gaussian or "
-        "diffuse; their columns are found by name, or named by --field T,Q,U (default: the column "
-        "of --field alone)",
+        help="fill T, Q and U of the file together, or one of T and QU, with --method gaussian "
+        "(which auto means here) or diffuse; their columns are found by name, or named by --field "
+        "T,Q,U (default: the column of --field alone)",
     )
     group.add_argument(
         "--mask-pol",
@@ -168,6 +168,7 @@ def _masks(
 def run(args: argparse.Namespace) -> int:
     """Fill the map of --stokes."""
     begun = time.perf_counter()
+    args = _settled(args)
     outputs = skyfill.batch.outputs_of(args.output, args.realizations)
     _refuse(args, outputs)
     for path in [*outputs, *filter(None, (args.std,))]:
@@ -215,6 +216,14 @@ def run(args: argparse.Namespace) -> int:
     else:
         print("\n".join(_lines(args, sky, fitter, outputs)))
     return 0
+
+
+def _settled(args: argparse.Namespace) -> argparse.Namespace:
+    """Give options with a method in place of `auto`, and the reason for it as ``why``."""
+    auto = args.method == "auto"
+    method = "gaussian" if auto else args.method
+    why = "Q and U have no other method with realizations" if auto else None
+    return argparse.Namespace(**vars(args) | {"method": method, "why": why})
 
 
 def _read(
@@ -410,7 +419,7 @@ def _cards(
 ) -> dict[str, tuple[str | int | float | bool, str]]:
     """Record in header cards how the map was filled."""
     cards: dict[str, tuple[str | int | float | bool, str]] = {**records.command_cards(args)}
-    cards["SFMETHOD"] = (args.method, "how the holes were filled")
+    cards |= records.method_cards(args)
     cards["SFSTOKES"] = (sky.stokes, "filled together")
     if fitter.stochastic and not args.mean:
         cards["SFLIKE"] = (args.fill, "noise in the holes (data) or none (signal)")
@@ -492,6 +501,7 @@ def _lines(
         lines.append(f"exact    {name}: {each}")
     if sky.assumed:
         lines.append("assumed  U as in COSMO, since the file has no POLCCONV")
+    lines += filling.method_lines(args)
     for letter, hole in zip(sky.stokes, fitter.holes, strict=True):
         lines.append(f"filled   {letter}: {hole.mean():.2%} of the sky, {int(hole.sum())} pixels")
     whose = "the prior's" if prior is not None else "made by diffusion"

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from skyfill.brief import brief
+
 __all__ = [
     "THRESHOLDS",
     "VERDICTS",
@@ -51,6 +53,8 @@ class Figure:
         ``good``, ``doubtful`` or ``bad``; None if there is no expected value.
     """
 
+    __repr__ = brief
+
     value: float
     expected: float | None = None
     error: float | None = None
@@ -72,6 +76,8 @@ class Threshold:
     above
         Whether only values above the expected one are bad.
     """
+
+    __repr__ = brief
 
     slack: float
     reason: str

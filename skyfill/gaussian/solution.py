@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from skyfill.brief import brief
+
 __all__ = ["LEAKAGE_BINS", "Certificate", "ConvergenceWarning", "Solution"]
 
 Map = NDArray[np.float64]
@@ -46,6 +48,8 @@ class Certificate:
         If the holes are filled from their surroundings (`skyfill.gaussian.local`): the estimated
         excess of the squared error over that of the exact mean. None for a solve on the sphere.
     """
+
+    __repr__ = brief
 
     iterations: int
     corrections: int
@@ -87,6 +91,8 @@ class Solution:
     certificate
         Accuracy of both.
     """
+
+    __repr__ = brief
 
     fill: Map
     whitened: NDArray[np.complex128]

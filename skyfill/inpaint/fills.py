@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skyfill.brief import brief
 from skyfill.files.cache import Kept
 from skyfill.gaussian import Certificate, Solver
 from skyfill.harmonics import device_for
@@ -104,6 +105,8 @@ class Setup:
     progress
         Receives the stages.
     """
+
+    __repr__ = brief
 
     observed: Mask
     holes: Mask | None

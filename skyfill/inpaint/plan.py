@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skyfill.brief import brief
 from skyfill.diffuse import diffuse_bytes
 from skyfill.gaussian.blocks import affordable
 from skyfill.gaussian.jointsolver import affordable_pol
@@ -20,9 +21,10 @@ from skyfill.gaussian.memory import joint_bytes
 from skyfill.healpix.arrays import as_mask
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes.runs import Runs
+from skyfill.inpaint.choice import choose_method
 from skyfill.inpaint.fills import PROGRAM, Method
 from skyfill.inpaint.methods import method_of
-from skyfill.inpaint.options import FillOptions
+from skyfill.inpaint.options import AUTO, FillOptions
 from skyfill.mosaic import MosaicConfig
 from skyfill.vae.memory import batch_bytes
 
@@ -56,6 +58,8 @@ class Request:
         Whether a noise map is given.
     """
 
+    __repr__ = brief
+
     method: str = FillOptions.method
     known: bool = False
     polish: int | None = None
@@ -81,18 +85,38 @@ class Request:
 
     def at(self, nside: int) -> Method:
         """Build the requested method at one resolution."""
-        options = FillOptions(
+        return method_of(self._options(), nside, mapped=self.mapped)
+
+    def _options(self) -> FillOptions:
+        """Return what the request says of the options of a fill."""
+        return FillOptions(
             method=self.method,
             polish=self.polish,
             batch_size=self.batch_size,
             config=self.config,
         )
-        return method_of(options, nside, mapped=self.mapped)
+
+    def settled(self, observed: Mask, *, limit: float | None = None) -> Request:
+        """Return the request with a method in place of ``auto``, see `choose_method`.
+
+        Parameters
+        ----------
+        observed
+            ``(npix,)``, RING, True where observed.
+        limit
+            Memory limit, bytes; that of the machine if None.
+        """
+        if self.method != AUTO:
+            return self
+        choice = choose_method(self._options(), observed, mapped=self.mapped, limit=limit)
+        return replace(self, method=choice.method)
 
 
 @dataclass(frozen=True)
 class Plan:
     """The stages of a fill and their estimated cost."""
+
+    __repr__ = brief
 
     nside: int
     holes: int
@@ -117,6 +141,8 @@ class Plan:
 class FieldPlan:
     """What is filled of T, or of Q and U."""
 
+    __repr__ = brief
+
     holes: int
     """Number of connected holes."""
     hole_pixels: int
@@ -127,6 +153,8 @@ class FieldPlan:
 @dataclass(frozen=True)
 class JointPlan:
     """The stages of a fill of polarization and their estimated cost."""
+
+    __repr__ = brief
 
     nside: int
     fields: Mapping[str, FieldPlan]
@@ -212,6 +240,7 @@ def make_plan(observed: ArrayLike, request: Request, *, holes: Mask | None = Non
     """
     observed = as_mask(observed, taker="plan.make_plan")
     nside = nside_of(observed, "observed")
+    request = request.settled(observed)
     method = request.at(nside)
     worked = _worked(observed, method, holes)
     polish = method.polish(int(worked.sum()))
@@ -265,6 +294,7 @@ def within(
     """
     observed = as_mask(observed, taker="plan.make_plan")
     nside = nside_of(observed, "observed")
+    request = request.settled(observed, limit=limit)
     method = replace(request, batch_size=_LEAST).at(nside)
     sizes = _worked(observed, method, holes)
     wanted = Runs.of(observed, False) if holes is None else Runs.of(holes)

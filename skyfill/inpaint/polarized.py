@@ -45,7 +45,7 @@ from skyfill.prior import (
 )
 from skyfill.prior.dipole import Dipole
 from skyfill.prior.latent import latent_seed, latent_sky
-from skyfill.progress import Progress, Silent
+from skyfill.progress import Progress, listening
 
 __all__ = ["POLARIZED_METHODS", "PolarizedInpainter"]
 
@@ -205,7 +205,7 @@ class PolarizedInpainter:
         self._noise = noise_of_fields(noise_variance, self._seen)
         self._options = (trust_prior, fill, tolerance, accept, threads)
         self._marginal = dipole == "marginalise"
-        self._progress = progress or Silent()
+        self._progress = listening(progress)
         self._seed = latent_seed(check_seed(seed))
         self.certificates: dict[str, Certificate] = {}
         self.converged: bool | None = None

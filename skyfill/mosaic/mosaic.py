@@ -45,7 +45,7 @@ from skyfill.holes.runs import Runs
 from skyfill.mosaic.config import MosaicConfig
 from skyfill.mosaic.tileset import FlatEngine, TileMean, TileSet, pixel_size, plan_tiles
 from skyfill.prior import Prior
-from skyfill.progress import Progress, Silent
+from skyfill.progress import Progress, listening
 
 __all__ = [
     "Mosaic",
@@ -150,7 +150,7 @@ class Mosaic:
         self._config = config or MosaicConfig()
         self._threads = threads
         self._device = device
-        self._progress = progress or Silent()
+        self._progress = listening(progress)
         self._nside = nside_of(observed, "observed")
         self._sets: dict[str, TileSet] = {}
         self._coarse: Solver | None = None
@@ -433,7 +433,7 @@ def planned_regions(
     plan = Mosaic(observed, prior, _no_engine, config=config, threads=threads, progress=progress)
     if polished and not plan.polish:
         return None
-    listener = progress or Silent()
+    listener = listening(progress)
     listener.stage("tile borders")
     regions = plan.tile_regions()
     count = int(np.count_nonzero(np.bincount(regions[regions >= 0])))

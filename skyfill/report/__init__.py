@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from skyfill.report.findings import findings as findings
     from skyfill.report.page import Plate as Plate
     from skyfill.report.page import Report as Report
+    from skyfill.report.page import check_libraries as check_libraries
     from skyfill.report.plates import close_ups as close_ups
     from skyfill.report.plates import histogram as histogram
     from skyfill.report.plates import skies as skies
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 # name -> the module that defines it
 _HOMES = {
     "Finding": "findings",
+    "check_libraries": "page",
     "chi2_findings": "findings",
     "findings": "findings",
     "Plate": "page",

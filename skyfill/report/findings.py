@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from skyfill.brief import brief
 from skyfill.fidelity import THRESHOLDS, Figure
 from skyfill.fidelity.figures import VERDICTS
 from skyfill.spectra import SpectrumComparison
@@ -67,6 +68,8 @@ class Finding:
     ValueError
         The verdict is another word.
     """
+
+    __repr__ = brief
 
     name: str
     value: str

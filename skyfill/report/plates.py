@@ -14,6 +14,7 @@ from skyfill.healpix import pixel_directions
 from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes import distance_to_edge
+from skyfill.lazy import needs
 from skyfill.report.page import Plate
 from skyfill.report.pictures import close_up, mollweide, show
 from skyfill.spectra import SpectrumComparison
@@ -198,6 +199,7 @@ def _sky(title: str, caption: str, values: Map, unit: str, **style: object) -> P
     figure = _figure(6.4, 3.7)
     axes = figure.subplots()
     image = show(axes, mollweide(values), style)
+    needs("matplotlib")
     from matplotlib.patches import Ellipse
 
     image.set_clip_path(Ellipse((0.5, 0.5), 1, 1, transform=axes.transAxes))
@@ -211,6 +213,7 @@ def _reach(before: Map) -> float:
 
 
 def _figure(width: float, height: float) -> Figure:
+    needs("matplotlib")
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skyfill import harmonics
+from skyfill.brief import brief
 from skyfill.healpix.checks import check_whole
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes.windows import window_of
@@ -67,6 +68,8 @@ class StokesComparison:
         Further information to write with the table.
 
     """
+
+    __repr__ = brief
 
     ell_min: NDArray[np.int64]
     ell_max: NDArray[np.int64]
