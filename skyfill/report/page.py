@@ -57,6 +57,8 @@ class Report:
         Findings in the order shown.
     allowed, forbidden
         Uses for which the fill is suited, and for which it is not.
+    notes
+        Further remarks on uses, by heading.
     """
 
     title: str
@@ -66,6 +68,7 @@ class Report:
     findings: Sequence[Finding]
     allowed: Sequence[str]
     forbidden: Sequence[str]
+    notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def verdict(self) -> str:

@@ -17,7 +17,7 @@ from skyfill.spectra.stokes import StokesPowers
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Panel", "save"]
+__all__ = ["Panel", "draw", "save"]
 
 #: Bins are left out if their error is this many times the height of what else is shown.
 _LOST = 3.0
@@ -48,16 +48,26 @@ def save(
     kind = "pdf" if fspath(path).lower().endswith(".pdf") else "png"
     rows = len(panels) // 3
     picture = Figure(figsize=(11.0, 3.1 * rows + 0.3), layout="constrained")
+    draw(panels, ell, ell_min, ell_max, np.ravel(picture.subplots(rows, 3, sharex=True)))
+    with atomic_write(path, overwrite) as temporary:
+        picture.savefig(temporary, format=kind, dpi=160)
+
+
+def draw(
+    panels: Sequence[Panel],
+    ell: NDArray[np.float64],
+    ell_min: NDArray[np.int64],
+    ell_max: NDArray[np.int64],
+    axes: Sequence[Axes],
+) -> None:
+    """Plot a panel of D_ell for each spectrum; the lowest three name the multipole."""
     width = np.array([ell - ell_min, ell_max - ell])
-    axes = np.ravel(picture.subplots(rows, 3, sharex=True))
     for number, (panel, own) in enumerate(zip(panels, axes, strict=True)):
         _draw(panel, ell, width, own)
         own.set_xlim(1.8, 1.05 * ell_max[-1])
         if number >= len(panels) - 3:
             own.set_xlabel(r"multipole $\ell$")
     axes[0].legend(frameon=False, fontsize=8)
-    with atomic_write(path, overwrite) as temporary:
-        picture.savefig(temporary, format=kind, dpi=160)
 
 
 def _draw(panel: Panel, ell: NDArray[np.float64], width: NDArray[np.float64], axes: Axes) -> None:
