@@ -225,7 +225,7 @@ def run(args: argparse.Namespace) -> int:
         seconds = time.perf_counter() - begun
         print(json.dumps(_summary(args, sky, fitter, outputs, spread, seconds)))
     else:
-        print("\n".join(_lines(args, sky, fitter, outputs)))
+        print("\n".join(_lines(args, sky, fitter, outputs, spread)))
     return 0
 
 
@@ -454,6 +454,7 @@ def _lines(
     sky: skyfill.maps.StokesMap,
     fitter: skyfill.inpaint.PolarizedInpainter,
     outputs: list[Path],
+    spread: skyfill.inpaint.PolarizedSpread,
 ) -> list[str]:
     """Summarise the run in lines of text."""
     prior = fitter.prior
@@ -470,6 +471,7 @@ def _lines(
         lines.append("assumed  U as in COSMO, since the file has no POLCCONV")
     for letter, hole in zip(sky.stokes, fitter.holes, strict=True):
         lines.append(f"filled   {letter}: {hole.mean():.2%} of the sky, {int(hole.sum())} pixels")
+    lines += filling.said_of_spread(args, spread.count)
     whose = "the prior's" if prior is not None else "made by diffusion"
     lines.append(f"note     BB in the holes is {whose}: measure r on the observed sky")
     return [*lines, *[f"output   {path}" for path in outputs]]
@@ -526,6 +528,7 @@ def _summary(
         "outputs": [str(path) for path in outputs],
         "std": str(args.std) if args.std else None,
         "report": str(args.report) if args.report else None,
+        "spread_draws": spread.count,
         "std_rms_uk": stds or None,
         "stokes": sky.stokes,
         "polcconv": sky.polcconv,

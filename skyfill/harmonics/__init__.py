@@ -1,8 +1,8 @@
 """Spherical harmonics: transforms, exact quadrature, and covariances that they diagonalise."""
 
 from skyfill.harmonics.covariance import Covariance
-from skyfill.harmonics.jointcovariance import JointCovariance
 from skyfill.harmonics.ebmaps import eb_maps
+from skyfill.harmonics.jointcovariance import JointCovariance
 from skyfill.harmonics.modecoupling import coupling_library, coupling_matrix, stokes_coupling
 from skyfill.harmonics.quadrature import pixel_weights, quadrature_lmax
 from skyfill.harmonics.sphere import (

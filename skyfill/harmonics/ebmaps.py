@@ -21,8 +21,8 @@ def eb_maps(
 ) -> tuple[Map, Map]:
     """Give the maps of E and B of a whole sky.
 
-    E(n) = Σ a^E_lm Y_lm(n), and B likewise: scalar fields with the harmonics of E and B (Zaldarriaga
-    & Seljak 1997, eqs. 6 and 10, with healpy's signs), as ``alm2map`` of healpy makes them. Pixel
+    E(n) = Σ a^E_lm Y_lm(n), and B likewise: scalar fields with the harmonics of E and B, as
+    ``alm2map`` of healpy makes them, with its signs (Zaldarriaga & Seljak 1997, eq. 10). Pixel
     weights make the quadrature exact to ell = 1.5 Nside: a sky of E modes without power beyond has
     B of less than 1e-7 of its amplitude. Power beyond ``lmax`` is left out, and lends a little to
     both.

@@ -292,12 +292,14 @@ def reach_of(before: Map) -> float:
 
 
 def canvas(width: float, height: float) -> Figure:
+    """Start a figure of so many inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
 def png_of(figure: Figure) -> bytes:
+    """Give a figure as PNG."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
     return buffer.getvalue()
