@@ -30,6 +30,9 @@ _UNLIKELY = 1e-2
 #: The same for bad: by chance, one page in ten thousand.
 _WRONG = 1e-4
 
+#: B that may be still to come, over BB of the prior: a hundredth of BB is lost in its error.
+_LEAK = 1e-2
+
 _WORDS = {
     "rms_uk": "rms error of the mean, µK",
     "expected_rms_uk": "rms error expected from the realizations, µK",
@@ -203,13 +206,13 @@ def accuracy_findings(
         allowed = allowed_leakage(prior.signal_cl()[2, 2], prior.white_cl[1], len(shares))
         over = "the prior's BB" if prior.bb.any() else "the noise, since the prior has no BB"
         for (first, last), share, most in zip(LEAKAGE_BINS, shares, allowed, strict=False):
-            verdict = "good" if share <= most else "doubtful" if share <= 10 * most else "bad"
+            verdict = "good" if share <= _LEAK else "doubtful" if share <= most else "bad"
             out.append(
                 Finding(
                     f"B still to come over {over}, l = {first}–{last} (SFBLEAK is the largest)",
                     f"{share:.1e}",
                     verdict,
-                    f"up to {most:.1e}: 1% of the B and the noise of the map does no harm",
+                    f"up to {_LEAK:g}; up to {most:.2g} it is 1% of the B and the noise of this map",
                 )
             )
     return out
