@@ -86,11 +86,15 @@ def _page(
     plates["E and B"] = report.eb_skies(
         first[-2], first[-1], fitter.observed[-1], fitter.prior, threads=args.threads or 0
     )
+    statistics: list[Plate] = []
     if comparison is not None:
         found += report.stokes_chi2_findings(comparison, judged=judged)
-        plates |= _spectra(args, comparison)
-    if scores.one_points:
-        plates["Statistics"] = _one_points(scores)
+        plates["Spectra"] = [report.six_spectra(comparison)]
+        share = report.prior_share_of_bb(comparison, mapped=args.noise_map is not None)
+        statistics = [] if share is None else [share]
+    statistics += _one_points(scores)
+    if statistics:
+        plates["Statistics"] = statistics
     return report.Report(
         title=f"{args.map.name}, filled",
         subtitle=f"skyfill {skyfill.__version__}, method {args.method}, {', '.join(sky.stokes)}; "
@@ -186,15 +190,6 @@ def _skies(
             fitter.observed[-1], before[-2:], filled[-2:], None if std is None else std[-2:]
         )
     return plates
-
-
-def _spectra(args: argparse.Namespace, comparison: StokesComparison) -> dict[str, Sequence[Plate]]:
-    """Draw all spectra, and BB with the prior's share."""
-    plates: dict[str, Sequence[Plate]] = {
-        "Spectra": [skyfill.report.six_spectra(comparison)],
-    }
-    share = skyfill.report.prior_share_of_bb(comparison, mapped=args.noise_map is not None)
-    return plates | ({} if share is None else {"BB": [share]})
 
 
 def _one_points(scores: StokesScores) -> list[Plate]:

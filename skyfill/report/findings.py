@@ -212,7 +212,7 @@ def accuracy_findings(
                     f"B still to come over {over}, l = {first}–{last} (SFBLEAK is the largest)",
                     f"{share:.1e}",
                     verdict,
-                    f"up to {_LEAK:g}; up to {most:.2g} it is 1% of the B and the noise of this map",
+                    f"up to {_LEAK:g}; up to {most:.2g} it is 1% of the B and noise of this map",
                 )
             )
     return out

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
     from matplotlib.image import AxesImage
 
-__all__ = ["close_up", "close_up_pol", "mollweide", "planck_colours", "show"]
+__all__ = ["close_up", "close_up_pol", "graticule", "mollweide", "planck_colours", "show"]
 
 #: The colours of Planck's own maps, from cold to hot.
 _PLANCK = ("#0000ff", "#00ddff", "#ffedd9", "#ffb400", "#ff4b00", "#640000")
@@ -63,6 +63,28 @@ def mollweide(values: ArrayLike, *, height: int = 400) -> NDArray[np.float64]:
     image = np.full(x.shape, np.nan)
     image[inside] = values[healpy.ang2pix(nside_of(values, "values"), np.pi / 2 - lat, lon)]
     return image
+
+
+def graticule(*, step: float = 30, height: int = 400) -> list[NDArray[np.float64]]:
+    """Give meridians and parallels, every ``step`` degrees, on an image of `mollweide`.
+
+    Returns
+    -------
+    For each line ``(2, n)``: columns and rows of the image.
+    """
+    lat = np.radians(np.arange(-90.0, 90.1, 1.0))
+    # The auxiliary angle of a latitude has no formula: that of the latitude is turned round.
+    turned = np.linspace(-np.pi / 2, np.pi / 2, 2001)
+    auxiliary = np.interp(lat, np.arcsin((2 * turned + np.sin(2 * turned)) / np.pi), turned)
+    lines = [
+        np.array([-2 * lon / 180 * np.cos(auxiliary), np.sin(auxiliary)])
+        for lon in np.arange(-180.0 + step, 180.0, step)
+    ]
+    for each in np.radians(np.arange(-90.0 + step, 90.0, step)):
+        at = np.interp(each, lat, auxiliary)
+        lines.append(np.array([2 * np.cos(at) * np.array([-1.0, 1.0]), np.full(2, np.sin(at))]))
+    scale = np.array([[(2 * height - 1) / 4], [(height - 1) / 2]])
+    return [(line + np.array([[2.0], [1.0]])) * scale for line in lines]
 
 
 def close_up(

@@ -16,7 +16,7 @@ from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes import distance_to_edge
 from skyfill.report.page import Plate
-from skyfill.report.pictures import close_up, mollweide, show
+from skyfill.report.pictures import close_up, graticule, mollweide, show
 from skyfill.spectra import SpectrumComparison
 
 if TYPE_CHECKING:
@@ -48,7 +48,6 @@ _NARROWEST = math.radians(2)
 _WIDEST = math.radians(40)
 #: Titles of the maps of the whole sky.
 _SKIES = ("Before", "Filled", "Uncertainty")
-SPREAD: dict[str, Any] = {"cmap": "viridis", "vmin": 0}
 
 
 def skies(
@@ -90,7 +89,7 @@ def skies(
     if std is not None:
         caption = "Standard deviation in the holes; nothing where observed."
         shown = np.where(std > 0, std, np.nan)
-        plates.append(whole_sky(titles[2], caption, shown, unit, **SPREAD))
+        plates.append(whole_sky(titles[2], caption, shown, unit, **_of_spread(shown)))
     return plates
 
 
@@ -169,7 +168,8 @@ def zoom(
         for axes, (name, look) in zip(line, views.items(), strict=True):
             style: dict[str, Any] = {"vmin": -reach, "vmax": reach}
             if name.endswith("uncertainty"):
-                style, look = SPREAD, np.where(look > 0, look, np.nan)
+                look = np.where(look > 0, look, np.nan)
+                style = _of_spread(look)
             image = show(axes, look, style)
             axes.set_title(name, fontsize=11)
             figure.colorbar(image, ax=axes, orientation="horizontal", pad=0.02, shrink=0.8)
@@ -264,6 +264,12 @@ def histogram(
     return Plate(title, caption, png_of(figure), wide=True)
 
 
+def _of_spread(values: Map) -> dict[str, Any]:
+    """Give colours from 0 to the largest standard deviation, unlike those of the sky."""
+    known = values[np.isfinite(values)]
+    return {"cmap": "viridis", "vmin": 0, "vmax": float(known.max(initial=0.0)) or 1.0}
+
+
 def whole_sky(
     title: str,
     caption: str,
@@ -280,6 +286,11 @@ def whole_sky(
     from matplotlib.patches import Ellipse
 
     image.set_clip_path(Ellipse((0.5, 0.5), 1, 1, transform=axes.transAxes))
+    axes.add_patch(
+        Ellipse((0.5, 0.5), 1, 1, transform=axes.transAxes, fill=False, ec="black", clip_on=False)
+    )
+    for line in graticule():
+        axes.plot(*line, color="black", lw=0.4, alpha=0.3)
     if edge is not None:
         axes.contour(mollweide(edge.astype(float)), [0.5], colors="black", linewidths=0.6)
     figure.colorbar(image, ax=axes, orientation="horizontal", label=unit, shrink=0.6, pad=0.03)

@@ -204,6 +204,11 @@ class StokesComparison:
                 self.theory_dl[name],
                 self.full[name],
                 None if self.cut is None else self.cut[name],
+                {
+                    sky: tests[name][-1]
+                    for sky, tests in (("filled", self.full_tests), ("cut", self.cut_tests))
+                    if tests.get(name)
+                },
             )
             for name in names
         ]
