@@ -120,7 +120,8 @@ def _theory(
     if fitter.prior is not None or sky.stokes == "QU":
         return fitter.prior
     threads = args.threads or 0
-    t = skyfill.prior.for_map(None, sky.components[0], fitter.observed[0], threads=threads)
+    values = np.asarray(sky.components[0], dtype=np.float64)
+    t = skyfill.prior.for_map(None, values, fitter.observed[0], threads=threads)
     found = skyfill.prior.PolarizedPrior.of(t)
     both = np.array(sky.components[-2:], dtype=np.float64)
     fitted = skyfill.prior.fit_polarization(both, fitter.observed[-1], found, threads=threads)
@@ -171,9 +172,8 @@ def _skies(
         for seen, own in zip(fitter.observed, sky.components, strict=True)
     ]
     std = spread.maps() if spread.count > 1 else None
-    maps = dict(
-        zip(sky.stokes, zip(before, filled, std or [None] * len(before), strict=True), strict=True)
-    )
+    spreads: Sequence[Map | None] = std or [None] * len(before)
+    maps = dict(zip(sky.stokes, zip(before, filled, spreads, strict=True), strict=True))
     plates: dict[str, Sequence[Plate]] = {}
     if "T" in maps:
         plates["The sky: T"] = report.skies(*maps["T"], name="T")

@@ -44,7 +44,7 @@ class StokesScores:
 
 
 def score_stokes(
-    filled: ArrayLike | Iterable[ArrayLike],
+    filled: Iterable[ArrayLike],
     observed: ArrayLike,
     observed_pol: ArrayLike | None = None,
     *,

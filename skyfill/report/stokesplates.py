@@ -103,8 +103,8 @@ def _signal(prior: PolarizedPrior, row: int, lmax: int) -> float:
 
 def close_ups_pol(
     observed: ArrayLike,
-    before: Sequence[ArrayLike],
-    filled: Sequence[ArrayLike],
+    before: Sequence[ArrayLike] | Map,
+    filled: Sequence[ArrayLike] | Map,
     std: Sequence[ArrayLike] | None,
     *,
     count: int = 4,
@@ -137,7 +137,7 @@ def close_ups_pol(
     plates = []
     for place in places(as_mask(observed, taker="report"), count):
         was, now = (
-            close_up_pol(*skies, place.lon, place.lat, width=place.width) for skies in (old, new)
+            close_up_pol(q, u, place.lon, place.lat, width=place.width) for q, u in (old, new)
         )
         rows: list[dict[str, Map]] = [
             {f"{name}, before": was[at], f"{name}, filled": now[at]} for at, name in enumerate("QU")

@@ -59,7 +59,7 @@ def save(
     kind = "pdf" if fspath(path).lower().endswith(".pdf") else "png"
     rows = len(panels) // 3
     picture = Figure(figsize=(11.0, 3.1 * rows + 0.3), layout="constrained")
-    draw(panels, ell, ell_min, ell_max, np.ravel(picture.subplots(rows, 3, sharex=True)))
+    draw(panels, ell, ell_min, ell_max, np.ravel(picture.subplots(rows, 3, sharex=True)).tolist())
     with atomic_write(path, overwrite) as temporary:
         picture.savefig(temporary, format=kind, dpi=160)
 
