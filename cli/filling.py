@@ -28,6 +28,7 @@ __all__ = [
     "refuse",
     "refuse_same_files",
     "request_of",
+    "said_of_spread",
     "settled",
     "stay_within",
     "write",
@@ -133,6 +134,18 @@ def refuse(args: argparse.Namespace) -> None:
         )
     if args.cache is not None and args.cache.exists() and not args.cache.is_dir():
         raise NotADirectoryError(f"{args.cache} is a file; --cache takes a folder")
+
+
+def said_of_spread(args: argparse.Namespace, count: int) -> list[str]:
+    """Say how many realizations --std and --report made, and how many are not written."""
+    if not (args.std or args.report) or count < 2:
+        return []
+    written = 0 if args.mean else args.realizations
+    more = count - written
+    said = f"from {count} realizations"
+    if more > 0:
+        said += f", {more} of them for it alone: pass --std-draws N for another number"
+    return [f"spread   {said}"]
 
 
 def refuse_same_files(args: argparse.Namespace, outputs: list[Path]) -> None:

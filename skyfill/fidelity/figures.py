@@ -159,9 +159,9 @@ def _among(looks: int, deviations: float) -> float:
     return float(-special.ndtri(-np.expm1(np.log1p(-rare) / looks) / 2))
 
 
-def allowing(figures: dict[str, Figure]) -> dict[str, Figure]:
-    """Judge figures again, allowing for their number."""
-    looks = sum(each.verdict is not None for each in figures.values())
+def allowing(figures: dict[str, Figure], *others: dict[str, Figure]) -> dict[str, Figure]:
+    """Judge figures again, allowing for their number, and for that of others beside them."""
+    looks = sum(each.verdict is not None for every in (figures, *others) for each in every.values())
     return {
         name: each
         if each.verdict is None

@@ -73,6 +73,8 @@ class Report:
         Findings in the order shown.
     allowed, forbidden
         Uses for which the fill is suited, and for which it is not.
+    notes
+        Further remarks on uses, by heading.
     """
 
     __repr__ = brief
@@ -84,6 +86,7 @@ class Report:
     findings: Sequence[Finding]
     allowed: Sequence[str]
     forbidden: Sequence[str]
+    notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def verdict(self) -> str:

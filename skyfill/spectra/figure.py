@@ -68,7 +68,7 @@ def draw(comparison: ComparedSpectra, upper: Axes, lower: Axes) -> None:
         name += ", errors without the prior's share"
     shown = [(comparison.full, FULL, name, -1 if comparison.cut else 0)]
     if comparison.cut is not None:
-        shown.append((comparison.cut, CUT, "cut sky, mask undone", 1))
+        shown.append((comparison.cut, CUT, r"cut sky: pseudo-$C_\ell$, coupling corrected", 1))
     width = np.array([comparison.ell - comparison.ell_min, comparison.ell_max - comparison.ell])
     lower.axhspan(-1, 1, color=DARK, alpha=0.12, lw=0)
     lower.axhline(0, color=DARK, lw=1.2)
