@@ -220,9 +220,7 @@ def gather(
 
     """
     values = np.asarray(as_map(values, taker="tiling.gather"), dtype=np.float64)
-    return repeated(
-        values, layouts, cut, paste, window=window, passes=passes, nest=nest, planes=()
-    )
+    return repeated(values, layouts, cut, paste, window=window, passes=passes, nest=nest, planes=())
 
 
 def repeated(

@@ -80,9 +80,7 @@ def write_tile(
         fits.PrimaryHDU(tile, header).writeto(temporary, overwrite=True)
 
 
-def _turned(
-    tile: NDArray[Any], turns: NDArray[np.complex128], convention: str
-) -> NDArray[Any]:
+def _turned(tile: NDArray[Any], turns: NDArray[np.complex128], convention: str) -> NDArray[Any]:
     """Turn Q and U, the last two planes, from the axes of the tile into those of the sky."""
     polarization = (tile[-2] + 1j * tile[-1]) * turns
     out = tile.copy()

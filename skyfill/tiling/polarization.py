@@ -235,7 +235,7 @@ def meridian_turns(layout: Layout) -> NDArray[np.complex128]:
 def _two_maps(values: ArrayLike, taker: str) -> NDArray[Any]:
     """Return Q and U as one contiguous array, float32 or float64."""
     listed = values if isinstance(values, list | tuple) else np.asanyarray(values)
-    if len(listed) != 2 or any(np.ndim(each) != 1 for each in listed):  # noqa: PLR2004 - Q and U
+    if len(listed) != 2 or any(np.ndim(each) != 1 for each in listed):
         raise ValueError(f"values must be (2, npix), Q and U, got {np.shape(listed)}")
     maps = [as_map(each, taker=taker) for each in listed]
     kind = np.float32 if all(each.dtype == np.float32 for each in maps) else np.float64
