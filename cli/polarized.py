@@ -30,7 +30,7 @@ _OTHERS: dict[str, tuple[Any, str]] = {
     "holes": (None, "it fills every hole; drop it"),
     "footprint": (None, "it fills every hole; drop it, or fill T alone with --stokes T"),
     "report": (None, "evaluate T with --stokes T --report, and the spectra of the output"),
-    "weights": (None, "drop it; no network fills polarization"),
+    "weights": (None, "drop it; only --method vae has a network, for T"),
 }
 #: The same of --method diffuse, which has neither prior nor realizations.
 _PRIOR_ONLY = ("noise_map", "std", "std_draws", "save_prior", "prior", "cache")
@@ -42,9 +42,9 @@ def add_stokes(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--stokes",
         choices=("TQU", "T", "QU"),
-        help="fill T, Q and U of the file together, or one of T and QU, with --method gaussian or "
-        "diffuse; their columns are found by name, or named by --field T,Q,U (default: the column "
-        "of --field alone)",
+        help="fill T, Q and U of the file together, or one of T and QU, with --method gaussian, "
+        "diffuse or, TQU only, vae; their columns are found by name, or named by --field T,Q,U "
+        "(default: the column of --field alone)",
     )
     group.add_argument(
         "--mask-pol",
@@ -113,6 +113,8 @@ def _refuse_of_polarization(args: argparse.Namespace) -> None:
     if args.dipole == "fit":
         raise ValueError("--dipole fit is for T alone; pass --dipole marginalise or prior")
     for name, (nothing, mend) in _OTHERS.items():
+        if name == "weights" and args.method == "vae":
+            continue
         if vars(args)[name] != nothing:
             flag = f"--{name.replace('_', '-')}"
             raise ValueError(f"--stokes {args.stokes} does not take {flag}: {mend}")
@@ -204,6 +206,7 @@ def run(args: argparse.Namespace) -> int:
                 seed=args.seed,
                 threads=args.threads or 0,
                 cache=args.cache,
+                engine=_engine(args),
                 progress=listener,
             )
         except (skyfill.masks.UnusableSkyError, skyfill.prior.UnlikelyPriorError) as error:
@@ -221,6 +224,15 @@ def run(args: argparse.Namespace) -> int:
     else:
         print("\n".join(_lines(args, sky, fitter, outputs)))
     return 0
+
+
+def _engine(args: argparse.Namespace) -> skyfill.inpaint.FillOptions | None:
+    """Collect the options of the network of T; None for a method without one."""
+    if args.method != "vae":
+        return None
+    return skyfill.inpaint.FillOptions(
+        method="vae", weights=args.weights, device=args.device, batch_size=args.batch_size
+    )
 
 
 def _read(
@@ -413,6 +425,26 @@ def _write_std(
     listener.done(f"{args.std}, from {spread.count} realizations")
 
 
+def _accuracy_cards(
+    fitter: skyfill.inpaint.PolarizedInpainter,
+) -> dict[str, tuple[str | int | float | bool, str]]:
+    """Record in header cards how near the fill is to the exact mean."""
+    cards: dict[str, tuple[str | int | float | bool, str]] = {}
+    for name, found in fitter.certificates.items():
+        cards["SFITER"] = (found.iterations, "iterations on the holes")
+        cards["SFCORR"] = (found.corrections, "corrections on the whole sphere")
+        if math.isfinite(found.residual):
+            words = f"residual of {name}, relative"
+            cards[f"SFRESID{name}"[:8]] = (float(f"{found.residual:.3e}"), words)
+        if math.isfinite(found.distance):
+            words = f"[uK] estimated rms of {name} from exact mean"
+            cards[f"SFDIST{name}"] = (float(f"{found.distance:.3e}"), words)
+        if found.leakage:
+            words = "B still to come over BB of the prior"
+            cards["SFBLEAK"] = (float(f"{max(found.leakage):.3e}"), words)
+    return cards
+
+
 def _cards(
     args: argparse.Namespace,
     sky: skyfill.maps.StokesMap,
@@ -436,19 +468,10 @@ def _cards(
     t, p = fitter.holes[0].mean(), fitter.holes[-1].mean()
     cards["SFFILLED"] = (round(float(t), 6), f"share of {sky.stokes[0]} that is filled")
     cards["SFFILLEP"] = (round(float(p), 6), "share of Q and U that is filled")
-    for name, found in fitter.certificates.items():
-        cards["SFITER"] = (found.iterations, "iterations on the holes")
-        cards["SFCORR"] = (found.corrections, "corrections on the whole sphere")
-        cards[f"SFRESID{name}"[:8]] = (
-            float(f"{found.residual:.3e}"),
-            f"residual of {name}, relative",
-        )
-        if math.isfinite(found.distance):
-            words = f"[uK] estimated rms of {name} from exact mean"
-            cards[f"SFDIST{name}"] = (float(f"{found.distance:.3e}"), words)
-        if found.leakage:
-            words = "B still to come over BB of the prior"
-            cards["SFBLEAK"] = (float(f"{max(found.leakage):.3e}"), words)
+    cards |= _accuracy_cards(fitter)
+    if fitter.card is not None:
+        cards["SFMODEL"] = (fitter.card.name, "network of T; P has none")
+        cards["SFSHA256"] = (fitter.card.sha256, "sha256 of the weights")
     if fitter.converged is not None:
         cards["SFCONV"] = (fitter.converged, "has the fill converged to its tolerance?")
     return cards
@@ -548,6 +571,9 @@ def _summary(
     import numpy as np
 
     cards = _cards(args, sky, fitter)
+    if fitter.card is not None:
+        cards["SFMODEL"] = (fitter.card.name, "network of T; P has none")
+        cards["SFSHA256"] = (fitter.card.sha256, "sha256 of the weights")
     if fitter.converged is not None:
         cards["SFCONV"] = (fitter.unconverged == 0, "have all fills converged?")
     prior = fitter.prior
@@ -579,7 +605,7 @@ def _summary(
             name: {
                 "iterations": each.iterations,
                 "corrections": each.corrections,
-                "residual": each.residual,
+                "residual": each.residual if math.isfinite(each.residual) else None,
                 "distance_uk": each.distance if math.isfinite(each.distance) else None,
                 "converged": each.converged,
             }

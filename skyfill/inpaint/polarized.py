@@ -29,7 +29,7 @@ from skyfill.inpaint.fills import ConvergenceError, held_to_noise, refuse_flat
 from skyfill.inpaint.inpainter import Inpainter
 from skyfill.inpaint.options import FillOptions
 from skyfill.inpaint.polarnoise import coloured, noise_of_fields
-from skyfill.inpaint.turns import LARGEST_NSIDE, Turns
+from skyfill.inpaint.turns import Turns, engine_of, refuse_of_turns
 from skyfill.prior import (
     ARCMIN,
     Given,
@@ -95,9 +95,9 @@ class PolarizedInpainter:
     method
         ``gaussian``: the exact joint posterior; ``vae``: the same by turns of T, filled by its
         mosaic of tiles, network and polish, and of P, which is solved exactly and has no network,
-        for T with Q and U, with white noise, up to Nside 512; ``diffuse``: means of neighbours, of Q and U with
-        parallel transport, and of T as `skyfill.Inpainter` fills it. ``diffuse`` has no prior and
-        no realizations.
+        for T with Q and U, with white noise, up to Nside 512; ``diffuse``: means of neighbours, of
+        Q and U with parallel transport, and of T as `skyfill.Inpainter` fills it. ``diffuse`` has
+        no prior and no realizations.
     prior
         A `PolarizedPrior`; or the prior of T, whole or partly given, to which EE, BB and TE of
         ΛCDM, or of ``spectra``, and the noise of P are added. Missing numbers are fitted to T;
@@ -220,7 +220,10 @@ class PolarizedInpainter:
         self.card: ModelCard | None = None
         self._engine: FillOptions | None = None
         if method == "vae":
-            self._engine = self._options_of_t(engine, fill, dipole, threads, cache)
+            refuse_of_turns(self._seen, self._noise)
+            self._engine = replace(
+                engine_of(engine), fill=fill, dipole=dipole, threads=threads, cache=cache
+            )
         elif engine is not None:
             raise ValueError(f"{method} takes no `engine`; drop it, or pass `method='vae'`")
         self._options = (trust_prior, fill, tolerance, accept, threads)
@@ -292,36 +295,6 @@ class PolarizedInpainter:
             kept=kept,
         )
         self.way = self._solver.way
-
-    def _options_of_t(
-        self,
-        given: FillOptions | None,
-        fill: str,
-        dipole: str,
-        threads: int,
-        cache: str | Path | None,
-    ) -> FillOptions:
-        """Complete the options by which ``vae`` fills T; refuse what it cannot do."""
-        if not self._has_t:
-            raise ValueError(
-                "vae has a network for T only, and P alone is solved exactly by"
-                " `method='gaussian'`; pass that"
-            )
-        if any(own is not None for own in self._noise):
-            raise ValueError(
-                "vae fills T, Q and U with white noise only; drop `noise_variance`, or pass"
-                " `method='gaussian'`"
-            )
-        nside = nside_of(self._seen[0], "observed")
-        if nside > LARGEST_NSIDE:
-            raise ValueError(
-                f"vae fills T, Q and U up to Nside {LARGEST_NSIDE}, the map has Nside {nside}; pass"
-                " `method='gaussian'`"
-            )
-        options = FillOptions(method="vae") if given is None else given
-        if options.method != "vae":
-            raise ValueError(f"`engine` must be of the method vae, got {options.method!r}")
-        return replace(options, fill=fill, dipole=dipole, threads=threads, cache=cache)
 
     @property
     def stochastic(self) -> bool:

@@ -28,6 +28,7 @@ from skyfill.gaussian import freed
 from skyfill.gaussian.jointsolver import JointSolution, JointSolver
 from skyfill.gaussian.leakage import leakage
 from skyfill.gaussian.solution import LEAKAGE_BINS, Certificate
+from skyfill.healpix.stokes import nside_of
 from skyfill.inpaint.fills import Fill, Setup
 from skyfill.inpaint.options import FillOptions
 from skyfill.inpaint.tiled import TileMethod
@@ -38,7 +39,7 @@ from skyfill.progress import Progress
 if TYPE_CHECKING:
     from skyfill.vae import ModelCard
 
-__all__ = ["LARGEST_NSIDE", "Turns"]
+__all__ = ["LARGEST_NSIDE", "Turns", "engine_of", "refuse_of_turns"]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -165,8 +166,9 @@ class Turns:
         moved, rates, ahead = np.full(2, np.nan), np.full(2, np.nan), np.zeros(2)
         of_t, of_p = Certificate(0, 0, 0.0, 0.0, converged=True), None
         more: tuple[float, ...] = ()
-        excess = 0.0
-        for sweep in range(1, _SWEEPS + 1):
+        excess, sweep = 0.0, 0
+        while sweep < _SWEEPS:
+            sweep += 1
             before, moved = moved, np.zeros(2)
             if self._of_t is not None:
                 moved[0], of_t = self._turn_of_t(t, p, of_t.iterations)
@@ -264,6 +266,47 @@ class Turns:
         zero = np.zeros_like(e)
         skies = harmonics.synthesis(np.stack([zero, e, zero]), self._nside, threads=self._threads)
         return np.asarray(skies[1:])
+
+
+def refuse_of_turns(seen: Sequence[Mask], noise: Sequence[Map | None]) -> None:
+    """Refuse maps that ``vae`` does not fill with polarization.
+
+    Parameters
+    ----------
+    seen
+        Masks of T and of P, or of P, ``(npix,)``.
+    noise
+        For each the noise of its pixels, or None.
+
+    Raises
+    ------
+    ValueError
+        There is no T, a noise of each pixel is given, or the Nside is above `LARGEST_NSIDE`.
+    """
+    if len(seen) == 1:
+        raise ValueError(
+            "vae has a network for T only, and Q and U alone are solved exactly; pass"
+            " `method='gaussian'`"
+        )
+    if any(own is not None for own in noise):
+        raise ValueError(
+            "vae fills T, Q and U with white noise only; drop `noise_variance`, or pass"
+            " `method='gaussian'`"
+        )
+    nside = nside_of(seen[0], "observed")
+    if nside > LARGEST_NSIDE:
+        raise ValueError(
+            f"vae fills T, Q and U up to Nside {LARGEST_NSIDE}, the map has Nside {nside}; pass"
+            " `method='gaussian'`"
+        )
+
+
+def engine_of(given: FillOptions | None) -> FillOptions:
+    """Return the options by which T is filled, those of ``vae`` if none are given."""
+    options = FillOptions(method="vae") if given is None else given
+    if options.method != "vae":
+        raise ValueError(f"`engine` must be of the method vae, got {options.method!r}")
+    return options
 
 
 def _over(a: Map, b: Map) -> Map:

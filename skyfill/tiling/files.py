@@ -115,8 +115,8 @@ def read_tile(
     Returns
     -------
     tile
-        ``(ny, nx)``; of a cube ``(2, ny, nx)``, Q and U, or ``(3, ny, nx)``, T, Q and U, in the axes
-        of the tile, with the sign of HEALPix.
+        ``(ny, nx)``; of a cube ``(2, ny, nx)``, Q and U, or ``(3, ny, nx)``, T, Q and U, in the
+        axes of the tile, with the sign of HEALPix.
     layout
         Where it lies, to the precision of the file's own WCS.
 
