@@ -29,7 +29,7 @@ _OTHERS: dict[str, tuple[Any, str]] = {
     "polish": (None, "drop it; --method gaussian is exact"),
     "holes": (None, "it fills every hole; drop it"),
     "footprint": (None, "it fills every hole; drop it, or fill T alone with --stokes T"),
-    "weights": (None, "drop it; no network fills polarization"),
+    "weights": (None, "drop it; only --method vae has a network, for T"),
 }
 #: The same of --method diffuse, which has neither prior nor realizations.
 _PRIOR_ONLY = ("noise_map", "std", "std_draws", "save_prior", "prior", "cache")
@@ -42,8 +42,8 @@ def add_stokes(parser: argparse.ArgumentParser) -> None:
         "--stokes",
         choices=("TQU", "T", "QU"),
         help="fill T, Q and U of the file together, or one of T and QU, with --method gaussian "
-        "(which auto means here) or diffuse; their columns are found by name, or named by --field "
-        "T,Q,U (default: the column of --field alone)",
+        "(which auto means here), diffuse or, TQU only, vae; their columns are found by name, or "
+        "named by --field T,Q,U (default: the column of --field alone)",
     )
     group.add_argument(
         "--mask-pol",
@@ -108,6 +108,8 @@ def _refuse_of_polarization(args: argparse.Namespace) -> None:
     if args.dipole == "fit":
         raise ValueError("--dipole fit is for T alone; pass --dipole marginalise or prior")
     for name, (nothing, mend) in _OTHERS.items():
+        if name == "weights" and args.method == "vae":
+            continue
         if vars(args)[name] != nothing:
             flag = f"--{name.replace('_', '-')}"
             raise ValueError(f"--stokes {args.stokes} does not take {flag}: {mend}")
@@ -202,6 +204,7 @@ def run(args: argparse.Namespace) -> int:
                 seed=args.seed,
                 threads=args.threads or 0,
                 cache=args.cache,
+                engine=_engine(args),
                 progress=listener,
             )
         except (skyfill.masks.UnusableSkyError, skyfill.prior.UnlikelyPriorError) as error:
@@ -230,6 +233,15 @@ def _settled(args: argparse.Namespace) -> argparse.Namespace:
     method = "gaussian" if auto else args.method
     why = "Q and U have no other method with realizations" if auto else None
     return argparse.Namespace(**vars(args) | {"method": method, "why": why})
+
+
+def _engine(args: argparse.Namespace) -> skyfill.inpaint.FillOptions | None:
+    """Collect the options of the network of T; None for a method without one."""
+    if args.method != "vae":
+        return None
+    return skyfill.inpaint.FillOptions(
+        method="vae", weights=args.weights, device=args.device, batch_size=args.batch_size
+    )
 
 
 def _read(
@@ -549,7 +561,7 @@ def _summary(
             name: {
                 "iterations": each.iterations,
                 "corrections": each.corrections,
-                "residual": each.residual,
+                "residual": each.residual if math.isfinite(each.residual) else None,
                 "distance_uk": each.distance if math.isfinite(each.distance) else None,
                 "converged": each.converged,
             }

@@ -38,6 +38,8 @@ GIB = 2**30
 _FIT = 0.25
 #: Run time of Q and U, and of T, Q and U, over that of T alone; more if P has little noise.
 _JOINT_TIME = {("P",): 1.2, ("T", "P"): 2.5}
+#: Turns of T and P of ``vae``.
+_TURNS = 3
 #: Smallest number of tiles per batch.
 _LEAST = 2
 
@@ -181,7 +183,7 @@ def make_joint_plan(
         For each field, ``T`` and ``P`` or ``P``, ``(npix,)``, RING, True where observed and not
         missing in the map.
     method
-        ``gaussian`` or ``diffuse``.
+        ``gaussian``, ``diffuse`` or, for T with P, ``vae``.
     known
         Whether the prior is given; if not, it is fitted.
     maps
@@ -214,6 +216,16 @@ def make_joint_plan(
         prior = "given" if known else "fitted"
         stages = (*(["prior"] if not known else []), "latent sky", "exact mean")
         seconds += 0.0 if known else _FIT * npix / 1e6
+        if method == "vae" and "T" in sizes:
+            tiles = alone.guess_tiles(seen["T"], Runs.of(seen["T"], False))
+            memory = joint_bytes(nside, 2, 2 * pixels["P"], blocks[0])
+            memory += alone.memory(sizes["T"], tiles)
+            of_t = [name for name in alone.stages(sizes["T"], tiles) if name != "latent sky"]
+            stages = (*stages[:-1], *of_t, "P given T")
+            of_p = Request("gaussian", known=known).at(nside).seconds(maps, {}, 0)
+            polish = alone.polish(pixels["T"])
+            seconds += _TURNS * (alone.seconds(maps, tiles, polish) + of_p * _JOINT_TIME[("P",)])
+            seconds -= alone.seconds(maps, {}, 0) * _JOINT_TIME[tuple(fields)]
     return JointPlan(
         nside=nside,
         fields=fields,

@@ -1,4 +1,4 @@
-"""Fill Q and U, or T, Q and U, jointly with the method ``gaussian``, or apart with ``diffuse``.
+"""Fill Q and U, or T, Q and U, jointly with ``gaussian`` or ``vae``, or apart with ``diffuse``.
 
 A realization is z + W (d - M z), as in `skyfill.inpaint.inpainter`, with z a sky of T, Q and U that
 is drawn jointly from the prior, and W the joint posterior mean.
@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,7 +27,9 @@ from skyfill.healpix.stokes import nside_of
 from skyfill.holes import UnusableSkyError, holes_to_fill
 from skyfill.inpaint.fills import ConvergenceError, held_to_noise, refuse_flat
 from skyfill.inpaint.inpainter import Inpainter
+from skyfill.inpaint.options import FillOptions
 from skyfill.inpaint.polarnoise import coloured, noise_of_fields
+from skyfill.inpaint.turns import Turns, engine_of, refuse_of_turns
 from skyfill.prior import (
     ARCMIN,
     Given,
@@ -47,9 +49,12 @@ from skyfill.prior.dipole import Dipole
 from skyfill.prior.latent import latent_seed, latent_sky
 from skyfill.progress import Progress, listening
 
+if TYPE_CHECKING:
+    from skyfill.vae import ModelCard
+
 __all__ = ["POLARIZED_METHODS", "PolarizedInpainter"]
 
-POLARIZED_METHODS = ("gaussian", "diffuse")
+POLARIZED_METHODS = ("gaussian", "diffuse", "vae")
 """Methods that fill Q and U."""
 
 Map = NDArray[np.float64]
@@ -66,7 +71,7 @@ _REFUSED = 1.5
 def _check(method: str, fill: str, dipole: str) -> None:
     """Refuse options that do not exist with Q and U."""
     if method not in POLARIZED_METHODS:
-        known = " or ".join(POLARIZED_METHODS)
+        known = ", ".join(POLARIZED_METHODS[:-1]) + f" or {POLARIZED_METHODS[-1]}"
         raise ValueError(f"`method` must be {known} with Q and U, got {method!r}")
     if fill not in ("data", "signal"):
         raise ValueError(f"fill must be data or signal, got {fill!r}")
@@ -88,9 +93,11 @@ class PolarizedInpainter:
     observed_pol
         ``(npix,)``, RING: the mask of Q and U; ``observed`` if None.
     method
-        ``gaussian``: the exact joint posterior; ``diffuse``: means of neighbours, of Q and U with
-        parallel transport, and of T as `skyfill.Inpainter` fills it. ``diffuse`` has no prior and
-        no realizations.
+        ``gaussian``: the exact joint posterior; ``vae``: the same by turns of T, filled by its
+        mosaic of tiles, network and polish, and of P, which is solved exactly and has no network,
+        for T with Q and U, with white noise, up to Nside 512; ``diffuse``: means of neighbours, of
+        Q and U with parallel transport, and of T as `skyfill.Inpainter` fills it. ``diffuse`` has
+        no prior and no realizations.
     prior
         A `PolarizedPrior`; or the prior of T, whole or partly given, to which EE, BB and TE of
         ΛCDM, or of ``spectra``, and the noise of P are added. Missing numbers are fitted to T;
@@ -107,7 +114,7 @@ class PolarizedInpainter:
         U, that of both. Missing numbers are allowed in holes and replaced by the median.
     way
         ``joint``: T and P are solved together; ``alternate``: in turn, each given the other, which
-        has the same result (`skyfill.gaussian.jointsolver.JointSolver`).
+        has the same result (`skyfill.gaussian.jointsolver.JointSolver`). ``vae`` alternates.
     trust_prior
         Whether to fill, with a warning, if the observed sky contradicts the prior.
     fill
@@ -126,6 +133,10 @@ class PolarizedInpainter:
         Number of threads; 0 for all there are.
     cache
         Folder of a cache for arrays that depend only on masks and prior.
+    engine
+        Options of T's engine for ``vae``: weights, device and others, `skyfill.inpaint.FillOptions`
+        of that method; those by which it fills T alone if None. ``fill``, ``dipole``, ``threads``
+        and ``cache`` are those of this inpainter.
     progress
         Receives the stages.
 
@@ -151,6 +162,8 @@ class PolarizedInpainter:
         Number of accepted fills that have not converged.
     way
         ``joint`` or ``alternate``: how T and P are solved.
+    card
+        Model card of the network of T; None if no network is used.
 
     Raises
     ------
@@ -180,6 +193,7 @@ class PolarizedInpainter:
         seed: int = 0,
         threads: int = 0,
         cache: str | Path | None = None,
+        engine: FillOptions | None = None,
         progress: Progress | None = None,
     ) -> None:
         _check(method, fill, dipole)
@@ -203,6 +217,15 @@ class PolarizedInpainter:
         self.observed = [self._seen[0]] * self._has_t + [self._seen[-1]] * 2
         self.holes = [~self._seen[0]] * self._has_t + [~self._seen[-1]] * 2
         self._noise = noise_of_fields(noise_variance, self._seen)
+        self.card: ModelCard | None = None
+        self._engine: FillOptions | None = None
+        if method == "vae":
+            refuse_of_turns(self._seen, self._noise)
+            self._engine = replace(
+                engine_of(engine), fill=fill, dipole=dipole, threads=threads, cache=cache
+            )
+        elif engine is not None:
+            raise ValueError(f"{method} takes no `engine`; drop it, or pass `method='vae'`")
         self._options = (trust_prior, fill, tolerance, accept, threads)
         self._marginal = dipole == "marginalise"
         self._progress = listening(progress)
@@ -254,6 +277,14 @@ class PolarizedInpainter:
             cl[0, 0] = freed(cl[0, 0])
         if not self._has_t:
             cl = cl[1:, 1:]
+        kept = Kept(cache, passing=["prior"] if fitted else [])
+        self._solver: JointSolver | Turns
+        if self._engine is not None:
+            self._solver = Turns(
+                self._seen, prior, options=self._engine, kept=kept, progress=self._progress
+            )
+            self.way, self.card = self._solver.way, self._solver.card
+            return
         self._solver = JointSolver(
             self._seen,
             signal_cl=cl,
@@ -261,7 +292,7 @@ class PolarizedInpainter:
             noise_variance=self._with_aliases(prior),
             way=self.way,
             threads=threads,
-            kept=Kept(cache, passing=["prior"] if fitted else []),
+            kept=kept,
         )
         self.way = self._solver.way
 
@@ -521,7 +552,8 @@ class PolarizedInpainter:
     def _solved(self, data: list[Map]) -> list[Map]:
         """Solve for the mean, add monopole and dipole back, and record whether it converged."""
         _, _, tolerance, accept, _ = self._options
-        self._progress.stage("exact mean")
+        if self._engine is None:
+            self._progress.stage("exact mean")
         fields = [np.array(data[-2:])]
         if self._has_t:
             fields.insert(0, data[0])
@@ -530,7 +562,8 @@ class PolarizedInpainter:
         )
         self.certificates, self.converged = found.certificates, found.converged
         words = "; ".join(f"{name}: {each}" for name, each in found.certificates.items())
-        self._progress.done(words)
+        if self._engine is None:
+            self._progress.done(words)
         out = [*found.fills[:-1], *found.fills[-1]]
         if not found.converged or not all(np.all(np.isfinite(each)) for each in out):
             self.converged = False

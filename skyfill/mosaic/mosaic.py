@@ -276,6 +276,13 @@ class Mosaic:
             self._note(self._polisher.finish(work))
         return np.asarray(work[~self._observed if self._holes is None else self._holes])
 
+    @property
+    def distance(self) -> float:
+        """Estimated rms distance of the last mean to the exact one, µK; infinite if not known."""
+        if self.certificate is not None:
+            return self.certificate.distance
+        return math.inf if self._polisher is None else self._polisher.distance
+
     def tile_regions(self) -> NDArray[np.int64]:
         """Map each hole pixel to the tile with the largest weight in it.
 
