@@ -12,7 +12,7 @@ demo: $(VENV)/.ready-test  ## fill a simulated sky and draw it: demo/skyfill.png
 	$(BIN)/python examples/demo.py
 
 test: $(VENV)/.ready-test  ## the test suite (some minutes)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 docs: $(VENV)/.ready-docs  ## the pages: docs/_build/index.html
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
