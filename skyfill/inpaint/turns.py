@@ -171,11 +171,11 @@ class Turns:
             sweep += 1
             before, moved = moved, np.zeros(2)
             if self._of_t is not None:
-                moved[0], of_t = self._turn_of_t(t, p, of_t.iterations)
+                moved[0], of_t = self._turn_of_t(self._of_t, t, p, of_t.iterations)
             step = np.zeros_like(p)
             if self._of_p is not None:
                 listener.stage("P given T")
-                step, of_p = self._turn_of_p(t, p, tolerance / 2, of_p, listener)
+                step, of_p = self._turn_of_p(self._of_p, t, p, tolerance / 2, of_p, listener)
                 moved[1] = _rms(step[:, ~self._seen[1]])
                 listener.done(str(of_p))
             if not both:
@@ -204,10 +204,9 @@ class Turns:
             )
         return JointSolution((t[~self._seen[0]], p[:, ~self._seen[1]]), found)
 
-    def _turn_of_t(self, t: Map, p: Map, before: int) -> tuple[float, Certificate]:
+    def _turn_of_t(self, engine: Fill, t: Map, p: Map, before: int) -> tuple[float, Certificate]:
         """Fill T given P, in place; give the rms of its move, and its accuracy given P."""
-        engine, holes = self._of_t, ~self._seen[0]
-        assert engine is not None  # noqa: S101 - it is only called with one
+        holes = ~self._seen[0]
         shift = self._told_by_p(p)
         fill = engine.mean(t - shift, overwrite=True) + shift[holes]
         moved = _rms(fill - t[holes])
@@ -222,6 +221,7 @@ class Turns:
 
     def _turn_of_p(
         self,
+        engine: JointSolver,
         t: Map,
         p: Map,
         tolerance: float,
@@ -229,8 +229,7 @@ class Turns:
         progress: Progress,
     ) -> tuple[Map, Certificate]:
         """Fill P given T, in place; give its move, ``(2, npix)``, and its accuracy given T."""
-        engine, holes = self._of_p, ~self._seen[1]
-        assert engine is not None  # noqa: S101 - it is only called with one
+        holes = ~self._seen[1]
         shift = self._told_by_t(t)
         found = engine.mean([p - shift], tolerance=tolerance, progress=progress)
         step = np.zeros_like(p)
