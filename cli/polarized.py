@@ -21,7 +21,20 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["add_stokes", "of_one_column", "run"]
+__all__ = [
+    "add_stokes",
+    "fitter_of",
+    "masks_of",
+    "noise_of",
+    "of_one_column",
+    "prior_of",
+    "prior_as_json",
+    "refuse",
+    "run",
+    "sky_of",
+    "within_limit",
+    "write",
+]
 
 #: Options that a fill of polarization does not have: the value that means not given, and the mend.
 _OTHERS: dict[str, tuple[Any, str]] = {
@@ -92,9 +105,8 @@ def of_one_column(args: argparse.Namespace) -> argparse.Namespace:
 
 def _refuse(args: argparse.Namespace, outputs: list[Path]) -> None:
     """Refuse what a fill of polarization cannot do."""
-    _refuse_of_polarization(args)
+    refuse(args)
     filling.refuse(args)
-    _refuse_of_diffuse(args)
     if args.std_draws is not None and (not args.std or args.std_draws < 2):
         raise ValueError("--std-draws is for --std, and at least 2; pass it as well")
     filling.refuse_same_files(args, outputs)
@@ -102,8 +114,8 @@ def _refuse(args: argparse.Namespace, outputs: list[Path]) -> None:
         raise ValueError(f"--output {args.mask_pol} is also an input; give another name")
 
 
-def _refuse_of_polarization(args: argparse.Namespace) -> None:
-    """Refuse methods and options that do not exist for polarization."""
+def refuse(args: argparse.Namespace) -> None:
+    """Refuse methods and options that do not exist for polarization, of any verb."""
     methods = skyfill.inpaint.POLARIZED_METHODS
     if args.method not in methods:
         raise ValueError(
@@ -113,7 +125,7 @@ def _refuse_of_polarization(args: argparse.Namespace) -> None:
     if args.dipole == "fit":
         raise ValueError("--dipole fit is for T alone; pass --dipole marginalise or prior")
     for name, (nothing, mend) in _OTHERS.items():
-        if vars(args)[name] != nothing:
+        if vars(args).get(name, nothing) != nothing:
             flag = f"--{name.replace('_', '-')}"
             raise ValueError(f"--stokes {args.stokes} does not take {flag}: {mend}")
     if theory.fits_cl(args):
@@ -130,6 +142,7 @@ def _refuse_of_polarization(args: argparse.Namespace) -> None:
             "with --stokes, --noise-map finds II, QQ, QU and UU by name; drop --noise-field and"
             " --noise-variance"
         )
+    _refuse_of_diffuse(args)
 
 
 def _refuse_of_diffuse(args: argparse.Namespace) -> None:
@@ -137,7 +150,7 @@ def _refuse_of_diffuse(args: argparse.Namespace) -> None:
     if args.method != "diffuse":
         return
     for name in (*_PRIOR_ONLY, "noise_pol_uk_arcmin", "r"):
-        if vars(args)[name] is not None:
+        if vars(args).get(name) is not None:
             flag = f"--{name.replace('_', '-')}"
             raise ValueError(
                 f"diffuse has no prior and no realizations; drop {flag}, or pass --method gaussian"
@@ -151,8 +164,8 @@ def _both_masks(args: argparse.Namespace) -> tuple[str, str] | None:
     return skyfill.maps.mask_columns(args.mask)
 
 
-def _masks(
-    args: argparse.Namespace, like: skyfill.SkyMap
+def masks_of(
+    args: argparse.Namespace, like: skyfill.SkyMap | None = None
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None, str]:
     """Read the masks of T and of P, and say where they are if one file holds both."""
     both = _both_masks(args)
@@ -185,32 +198,10 @@ def run(args: argparse.Namespace) -> int:
         if args.dry_run:
             outlook.tell_polarized(args, sky, plan, outputs)
             return 0
-        spectra = theory.sky_spectra(args)
-        try:
-            fitter = skyfill.inpaint.PolarizedInpainter(
-                sky.components,
-                observed,
-                observed_pol=observed_pol,
-                method=args.method,
-                prior=_prior(args, sky.skies[0].nside, spectra),
-                spectra=spectra,
-                noise_pol_uk_arcmin=args.noise_pol_uk_arcmin,
-                noise_variance=noise,
-                trust_prior=args.trust_prior,
-                fill=args.fill,
-                dipole=args.dipole,
-                tolerance=args.tolerance,
-                accept=args.accept,
-                seed=args.seed,
-                threads=args.threads or 0,
-                cache=args.cache,
-                progress=listener,
-            )
-        except (skyfill.masks.UnusableSkyError, skyfill.prior.UnlikelyPriorError) as error:
-            raise ValueError(f"{args.map} and {args.mask}: {error}") from None
+        fitter = fitter_of(args, sky, (observed, observed_pol), noise, listener)
         spread = skyfill.inpaint.PolarizedSpread(fitter)
         for path, kind, fills in _fills(args, fitter, outputs, spread):
-            _write(args, sky, fitter, path, kind, fills, listener)
+            write(args, sky, fitter, path, kind, fills, listener)
         if args.std:
             _write_std(args, sky, fitter, spread, listener)
         if args.save_prior is not None and fitter.prior is not None:
@@ -233,10 +224,10 @@ def _read(
 ]:
     """Read the map, the mask, the mask of P, and the noise map."""
     listener.stage("read")
-    sky = _sky(args)
+    sky = sky_of(args)
     first = sky.skies[0]
-    observed, observed_pol, masks = _masks(args, first)
-    noise = None if args.noise_map is None else _noise(args, first)
+    observed, observed_pol, masks = masks_of(args, first)
+    noise = noise_of(args, first)
     said = "assumed, the file does not say" if sky.assumed else "given"
     listener.done(
         f"nside {first.nside}, {', '.join(each.column for each in sky.skies)}, {first.unit},"
@@ -245,7 +236,7 @@ def _read(
     return sky, observed, observed_pol, noise
 
 
-def _sky(args: argparse.Namespace) -> skyfill.maps.StokesMap:
+def sky_of(args: argparse.Namespace) -> skyfill.maps.StokesMap:
     """Read the columns of --stokes."""
     columns = None if args.field == 0 else [options.field(x) for x in str(args.field).split(",")]
     return skyfill.maps.read_stokes(
@@ -262,8 +253,10 @@ def _sky(args: argparse.Namespace) -> skyfill.maps.StokesMap:
     )
 
 
-def _noise(args: argparse.Namespace, first: skyfill.SkyMap) -> NDArray[np.float64]:
-    """Read --noise-map: II, QQ, QU and UU, or those of them that are there."""
+def noise_of(args: argparse.Namespace, first: skyfill.SkyMap) -> NDArray[np.float64] | None:
+    """Read --noise-map: II, QQ, QU and UU, or those of them that are there; None without it."""
+    if args.noise_map is None:
+        return None
     with wording.naming(unit="--noise-unit"):
         noise = skyfill.maps.read_noise_stokes(
             args.noise_map,
@@ -306,15 +299,21 @@ def _planned(
                     skyfill.masks.holes_to_fill(each)
         except skyfill.masks.UnusableSkyError as error:
             raise ValueError(f"{args.map} and {args.mask}: {error}") from None
-    maps = max(len(outputs), _draws_for_spread(args))
+    return within_limit(args, seen, maps=max(len(outputs), _draws_for_spread(args)))
+
+
+def within_limit(
+    args: argparse.Namespace, seen: dict[str, NDArray[np.bool_]], *, maps: int = 1, shares: int = 1
+) -> skyfill.plan.JointPlan:
+    """Plan the fill; refuse it if it takes more than a share of --memory-limit."""
     plan = skyfill.plan.make_joint_plan(
         seen, method=args.method, known=not theory.given(args).fits, maps=maps
     )
-    if args.memory_limit is not None and plan.memory > args.memory_limit:
+    if args.memory_limit is not None and plan.memory > args.memory_limit / shares:
         less = "" if args.method == "diffuse" else ", or pass --method diffuse"
         raise ValueError(
             f"{args.method} takes about {plan.memory / 2**30:.2g} GiB for this map,"
-            f" --memory-limit is {args.memory_limit / 2**30:.2g} GiB; raise it{less}"
+            f" --memory-limit is {args.memory_limit / shares / 2**30:.2g} GiB; raise it{less}"
         )
     return plan
 
@@ -324,7 +323,40 @@ def _draws_for_spread(args: argparse.Namespace) -> int:
     return (args.std_draws or filling.STD_DRAWS) if args.std else 0
 
 
-def _prior(
+def fitter_of(
+    args: argparse.Namespace,
+    sky: skyfill.maps.StokesMap,
+    masks: tuple[NDArray[np.bool_], NDArray[np.bool_] | None],
+    noise: NDArray[np.float64] | None,
+    listener: skyfill.Progress,
+) -> skyfill.inpaint.PolarizedInpainter:
+    """Make the inpainter of a map from the options."""
+    spectra = theory.sky_spectra(args)
+    try:
+        return skyfill.inpaint.PolarizedInpainter(
+            sky.components,
+            masks[0],
+            observed_pol=masks[1],
+            method=args.method,
+            prior=prior_of(args, sky.skies[0].nside, spectra),
+            spectra=spectra,
+            noise_pol_uk_arcmin=args.noise_pol_uk_arcmin,
+            noise_variance=noise,
+            trust_prior=args.trust_prior,
+            fill=args.fill,
+            dipole=args.dipole,
+            tolerance=args.tolerance,
+            accept=args.accept,
+            seed=args.seed,
+            threads=args.threads or 0,
+            cache=args.cache,
+            progress=listener,
+        )
+    except (skyfill.masks.UnusableSkyError, skyfill.prior.UnlikelyPriorError) as error:
+        raise ValueError(f"{args.map} and {args.mask}: {error}") from None
+
+
+def prior_of(
     args: argparse.Namespace, nside: int, spectra: skyfill.prior.SkySpectra | None
 ) -> skyfill.prior.PolarizedPrior | skyfill.prior.Given:
     """Collect the given values; the rest is fitted, or that of ΛCDM."""
@@ -359,7 +391,7 @@ def _fills(
             yield outputs[index], f"realization {index}", fills
 
 
-def _write(
+def write(
     args: argparse.Namespace,
     sky: skyfill.maps.StokesMap,
     fitter: skyfill.inpaint.PolarizedInpainter,
@@ -470,7 +502,7 @@ def _prior_cards(
     return cards
 
 
-def _prior_of_pol(
+def prior_as_json(
     fitter: skyfill.inpaint.PolarizedInpainter, prior: skyfill.prior.PolarizedPrior
 ) -> dict[str, object]:
     """Describe the prior of Q and U for JSON."""
@@ -573,7 +605,7 @@ def _summary(
         },
         "prior": theory.as_json(args, None if prior is None else prior.temperature),
         "noise_pol_uk_arcmin": None if prior is None else prior.noise_pol,
-        "prior_pol": None if prior is None else _prior_of_pol(fitter, prior),
+        "prior_pol": None if prior is None else prior_as_json(fitter, prior),
         "check": None if fitter.plausibility is None else fitter.plausibility.as_dict(),
         "certificates": {
             name: {
