@@ -73,13 +73,7 @@ def add_stokes(parser: argparse.ArgumentParser) -> None:
         help="white noise of Q, and of U, in µK·arcmin (default: fitted to the observed Q and U; "
         "where that cannot be, √2 times that of T)",
     )
-    group.add_argument(
-        "--r",
-        type=options.amount,
-        metavar="R",
-        help="tensor-to-scalar ratio at k = 0.05 / Mpc: add tensor modes to the spectra of T and P "
-        "(default: 0)",
-    )
+    theory.add_r(group)
     group.add_argument(
         "--polcconv",
         choices=("COSMO", "IAU"),
@@ -363,15 +357,11 @@ def prior_of(
     known = theory.given(args)
     if spectra is not None:
         return replace(known, cl=None)  # which is one of four
-    polarized = None if args.prior is None else skyfill.prior.read_polarization(args.prior)
+    recorded = None if args.prior is None else skyfill.prior.read_polarization(args.prior)
     temperature = known.complete(nside)
-    if polarized is None or temperature is None:
+    if recorded is None or temperature is None:
         return known
-    noise = args.noise_pol_uk_arcmin
-    if noise is None:
-        return replace(polarized, temperature=temperature)
-    fitted = tuple(name for name in polarized.fitted_pol if name != "noise_pol_uk_arcmin")
-    return replace(polarized, temperature=temperature, noise_pol_uk_arcmin=noise, fitted_pol=fitted)
+    return theory.polarized(args, temperature, recorded)
 
 
 def _fills(

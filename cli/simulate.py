@@ -50,6 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="RMS",
         help="white noise of Q, and of U, in µK·arcmin (default: √2 times that of T)",
     )
+    theory.add_r(group)
 
     mask = kinds.add_parser("mask", help="a mask, 1 = observed", description="Draw a mask.")
     _add_common(mask)
@@ -116,8 +117,10 @@ def _sky(args: argparse.Namespace) -> str:
     _warn_of_short(args, prior)
     if args.stokes != "T":
         return _polarized(args, prior)
-    if args.noise_pol_uk_arcmin is not None:
-        raise ValueError("--noise-pol-uk-arcmin is an option of polarization; pass --stokes TQU")
+    for name in ("noise_pol_uk_arcmin", "r"):
+        if vars(args)[name] is not None:
+            flag = f"--{name.replace('_', '-')}"
+            raise ValueError(f"{flag} is an option of polarization; pass --stokes TQU")
     values = skyfill.simulate_sky(
         args.nside,
         seed=args.seed,
@@ -143,7 +146,8 @@ def _sky(args: argparse.Namespace) -> str:
 
 def _polarized(args: argparse.Namespace, temperature: skyfill.Prior) -> str:
     """Draw and write Q and U, with T or without; return a few words about them."""
-    prior = skyfill.prior.PolarizedPrior.of(temperature, args.noise_pol_uk_arcmin)
+    recorded = None if args.prior is None else skyfill.prior.read_polarization(args.prior)
+    prior = theory.polarized(args, temperature, recorded)
     sky = skyfill.simulate.simulate_stokes(prior, seed=args.seed, lmax=args.lmax)
     columns = dict(zip(_COLUMNS, sky, strict=True))
     if args.stokes == "QU":
@@ -155,12 +159,13 @@ def _polarized(args: argparse.Namespace, temperature: skyfill.Prior) -> str:
         provenance={
             "POLCCONV": ("COSMO", "sign of U, as in HEALPix"),
             **records.command_cards(args),
-            **theory.cards(temperature),
+            **theory.cards(prior.temperature),
+            "SFBB": (prior.bb_source, "BB of the sky"),
             "SFSTOKES": (args.stokes, "drawn together"),
             "SFNOISEP": (noise, "[uK arcmin] white noise of Q, of U"),
         },
         history=[args.command],
-        attached=theory.attached(temperature),
+        attached=(skyfill.prior.PRIOR_HDU, skyfill.prior.prior_hdu(prior)),
         overwrite=args.overwrite,
     )
     rms = ", ".join(f"{name[0]} {values.std():.3g}" for name, values in columns.items())

@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ __all__ = ["add", "chosen", "run"]
 #: Largest Nside at which the prior's share of BB is measured, by the fill of a sky of B modes.
 SHARE_NSIDE = 512
 #: Options of polarization, which T alone does not have.
-_POL = ("mask_pol", "noise_pol_uk_arcmin", "polcconv")
+_POL = ("mask_pol", "noise_pol_uk_arcmin", "polcconv", "r")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -50,6 +51,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="white noise of Q, and of U, in µK·arcmin (default: that of the header, else √2 times "
         "that of T)",
     )
+    theory.add_r(group)
     group.add_argument(
         "--polcconv",
         choices=("COSMO", "IAU"),
@@ -213,13 +215,20 @@ def _prior(
         )
     if t is None:
         t = known.of_map(first.values, np.isfinite(first.values), threads=args.threads or 0)
+    whole = None
+    if args.prior is not None:
+        whole = skyfill.prior.read_polarization(args.prior)
+    elif header is not None:
+        whole = skyfill.prior.recorded_polarization(path)
+    prior = theory.polarized(args, t, whole)
+    if args.noise_pol_uk_arcmin is not None:
+        return prior, "given"
+    if prior.noise_pol_uk_arcmin is not None:
+        return prior, "prior" if args.prior is not None else "header"
     _, recorded = skyfill.maps.recorded_stokes(path, hdu=args.hdu)
-    noise, origin = args.noise_pol_uk_arcmin, "given"
-    if noise is None and args.noise_uk_arcmin is None and not args.no_fit:
-        noise, origin = recorded, "header"
-    if noise is None:
-        origin = "assumed: √2 times that of T"
-    return skyfill.prior.PolarizedPrior.of(t, noise), origin
+    if recorded is not None and args.noise_uk_arcmin is None and not args.no_fit:
+        return replace(prior, noise_pol_uk_arcmin=recorded), "header"
+    return prior, "assumed: √2 times that of T"
 
 
 def _share(

@@ -284,6 +284,35 @@ def sky_spectra(args: argparse.Namespace) -> skyfill.prior.SkySpectra | None:
     return spectra.with_tensors(args.r or 0.0)
 
 
+def add_r(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Declare --r."""
+    parser.add_argument(
+        "--r",
+        type=options.amount,
+        metavar="R",
+        help="tensor-to-scalar ratio at k = 0.05 / Mpc: add tensor modes to the spectra of T and P "
+        "(default: 0)",
+    )
+
+
+def polarized(
+    args: argparse.Namespace,
+    temperature: skyfill.Prior,
+    recorded: skyfill.prior.PolarizedPrior | None,
+) -> skyfill.prior.PolarizedPrior:
+    """Add EE, BB, TE and the noise of P to a prior of T: those given, else recorded, or ΛCDM."""
+    spectra, noise = sky_spectra(args), args.noise_pol_uk_arcmin
+    if spectra is not None:
+        if args.prior is not None:
+            raise ValueError("--prior holds four spectra; drop it, or --cl and --r")
+        temperature = replace(temperature, cl=spectra.tt, theory=spectra.theory)
+    if spectra is not None or recorded is None:
+        return skyfill.prior.PolarizedPrior.of(temperature, noise, spectra=spectra)
+    if noise is None:
+        return replace(recorded, temperature=temperature)
+    return replace(recorded, temperature=temperature, noise_pol_uk_arcmin=noise, fitted_pol=())
+
+
 def tabulated(args: argparse.Namespace) -> skyfill.prior.Beam | None:
     """Read --beam; None without the option."""
     if args.beam is None:

@@ -246,3 +246,28 @@ def test_a_seed_gives_the_same_latent_t_with_and_without_p(drawn):
     )
     alone, joint = one.realization(1), both.realization(1)[0]
     assert np.abs(joint - alone).max() < 1e-2 * np.std(alone)
+
+
+def test_tensor_modes_go_from_the_simulation_through_the_fill_to_the_spectrum(
+    tmp_path, skyfill_main
+):
+    sky, mask, filled = (tmp_path / f"{name}.fits" for name in ("sky", "mask", "filled"))
+    known = ("--beam-arcmin", 300, "--noise-uk-arcmin", 300, "--noise-pol-uk-arcmin", 20)
+    size = ("--nside", 16, "--seed", 1)
+    drawn = skyfill_main("simulate", "sky", *size, "--stokes", "TQU", "--r", 0.1, *known, "-o", sky)
+    assert drawn.status == 0, drawn.err
+    assert skyfill_main("simulate", "mask", *size, "-o", mask).status == 0
+    fill = skyfill_main(
+        *("inpaint", sky, mask, "-o", filled, "--stokes", "TQU", "--method", "gaussian"),
+        *("--prior", sky),
+    )
+    assert fill.status == 0, fill.err
+    assert "r = 0.1" in fill.out
+    measured = skyfill_main("spectrum", filled, "--json")
+    assert measured.status == 0, measured.err
+    assert "r = 0.1" in json.loads(measured.out)["settings"]["theory"]
+    plain = skyfill_main(
+        "simulate", "sky", *size, "--r", 0.1, *known[:4], "-o", tmp_path / "t.fits"
+    )
+    assert plain.status == 2
+    assert "pass --stokes TQU" in plain.err

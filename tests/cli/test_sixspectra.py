@@ -128,6 +128,8 @@ def test_a_simulated_or_filled_map_says_what_it_is_and_its_noise(skyfill_main, t
     found = json.loads(outcome.out)
     assert found["noise_pol_origin"] == "header"
     outcome = skyfill_main("spectrum", out, *BINS, *PRIOR[:4], "-q")
+    assert "noise 5.0 uK.arcmin (header)" in outcome.out
+    outcome = skyfill_main("spectrum", out, *BINS, *PRIOR[:4], "--no-fit", "-q")
     assert "noise 141.4 uK.arcmin (assumed: √2 times that of T)" in outcome.out
     assert found["spectra"] == ["EE", "BB", "EB"]
     assert found["noise_pol_uk_arcmin"] == 5.0
