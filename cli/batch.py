@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import skyfill
 
-from . import filling, options, polarized, reading, theory, wording
+from . import filling, options, polarized, reading, stokes, theory, wording
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="fill on a Dask cluster: address (tcp://host:8786) or scheduler file",
     )
     filling.add_fill(parser)
-    polarized.add_stokes(parser)
+    stokes.add_stokes(parser)
     options.add_threads(parser)
     options.add_quiet(parser)
 
@@ -117,26 +117,21 @@ def run(args: argparse.Namespace) -> int:
 
 def _checked(args: argparse.Namespace, first: Path) -> argparse.Namespace:
     """Read the masks, and give options that keep to the memory limit; refuse what cannot be."""
-    if _is_polarized(args):
-        polarized.refuse(args)
+    if stokes.is_polarized(args):
+        stokes.refuse(args)
         theory.sky_spectra(args)
-        observed, observed_pol, _ = polarized.masks_of(args)
+        observed, observed_pol, _ = stokes.masks_of(args)
         seen = {"P": observed if observed_pol is None else observed_pol}
         if args.stokes == "TQU":
             seen = {"T": observed, **seen}
         polarized.within_limit(args, seen, shares=args.workers)
         return args
-    one = polarized.of_one_column(argparse.Namespace(**vars(args) | {"map": first}))
+    one = stokes.of_one_column(argparse.Namespace(**vars(args) | {"map": first}))
     observed = reading.mask_of(one, args.mask)
     args = filling.stay_within(args, observed, shares=args.workers)
     if args.footprint is not None:
         skyfill.masks.enclosed_holes(observed, filling.footprint_of(args))
     return args
-
-
-def _is_polarized(args: argparse.Namespace) -> bool:
-    """Say whether Q and U are filled."""
-    return args.stokes in ("TQU", "QU")
 
 
 def _fill(
@@ -251,9 +246,9 @@ class _Job:
         words = {"map": task.input, "seed": task.seed, "overwrite": True}
         args = argparse.Namespace(**vars(self.args) | words)
         args.command = _alone(args)
-        if _is_polarized(args):
+        if stokes.is_polarized(args):
             return (yield from self._polarized(args, task))
-        args = polarized.of_one_column(args)
+        args = stokes.of_one_column(args)
         scalar = filling.has_scalar_prior(args)
         sky = reading.map_of(args, args.map, like=args.mask, single=True, scalar=scalar)
         silent = skyfill.Silent()
@@ -282,11 +277,11 @@ class _Job:
         self, args: argparse.Namespace, task: skyfill.batch.Task
     ) -> Generator[NDArray[np.float64], None, dict[str, Any]]:
         """Fill one map of T, Q and U, or of Q and U."""
-        sky, silent = polarized.sky_of(args), skyfill.Silent()
+        sky, silent = stokes.sky_of(args), skyfill.Silent()
         last = self._last(skyfill.inpaint.PolarizedInpainter)
         if last is None:
             first = sky.skies[0]
-            masks, noise = polarized.masks_of(args, first)[:2], polarized.noise_of(args, first)
+            masks, noise = stokes.masks_of(args, first)[:2], stokes.noise_of(args, first)
             fitter = polarized.fitter_of(args, sky, masks, noise, silent)
         else:
             _LAST[self.settings] = last  # kept in case this map cannot be read

@@ -80,7 +80,6 @@ class Job(Protocol):
         The sky is ``(npix,)``, or ``(k, npix)``: T, Q and U, or Q and U. It is NaN where it is
         neither observed nor filled. A generator may return a dict of further information for the
         manifest (``about``).
-        further information for the manifest (``about``).
         """
 
 

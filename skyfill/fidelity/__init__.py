@@ -13,6 +13,8 @@ from skyfill.fidelity.onepoint import OnePoint, one_point
 from skyfill.fidelity.priorshare import prior_share
 from skyfill.fidelity.seams import NoEdgeError, border_seams, seams
 from skyfill.fidelity.sky import SkyScores, score_sky
+from skyfill.fidelity.stokes import StokesScores, score_stokes
+from skyfill.fidelity.stokesvalidation import StokesValidation, validate_stokes
 from skyfill.fidelity.tail import tail
 from skyfill.fidelity.tiles import TileScores, hole_power, score_tiles, ssim
 from skyfill.fidelity.validation import Validation, validate
@@ -26,6 +28,8 @@ __all__ = [
     "NoEdgeError",
     "OnePoint",
     "SkyScores",
+    "StokesScores",
+    "StokesValidation",
     "Threshold",
     "TileScores",
     "Validation",
@@ -41,9 +45,11 @@ __all__ = [
     "one_point",
     "prior_share",
     "score_sky",
+    "score_stokes",
     "score_tiles",
     "seams",
     "ssim",
     "tail",
     "validate",
+    "validate_stokes",
 ]

@@ -153,9 +153,10 @@ def _among(looks: int, deviations: float) -> float:
     return float(-special.ndtri(-np.expm1(np.log1p(-rare) / looks) / 2))
 
 
-def allowing(figures: dict[str, Figure]) -> dict[str, Figure]:
-    """Judge figures again, allowing for their number."""
-    looks = sum(each.verdict is not None for each in figures.values())
+def allowing(figures: dict[str, Figure], *, looks: int | None = None) -> dict[str, Figure]:
+    """Judge figures again, allowing for their number, or for that of all that are looked at."""
+    if looks is None:
+        looks = sum(each.verdict is not None for each in figures.values())
     return {
         name: each
         if each.verdict is None
