@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "add_columns",
     "add_stokes",
     "is_polarized",
     "masks_of",
@@ -39,7 +40,7 @@ _PRIOR_ONLY = ("noise_map", "std", "std_draws", "save_prior", "prior", "cache")
 
 
 def add_stokes(parser: argparse.ArgumentParser) -> None:
-    """Declare --stokes, and the options of polarization."""
+    """Declare --stokes, and the options of polarization, for a verb that fills."""
     group = parser.add_argument_group("polarization")
     group.add_argument(
         "--stokes",
@@ -48,13 +49,7 @@ def add_stokes(parser: argparse.ArgumentParser) -> None:
         "diffuse; their columns are found by name, or named by --field T,Q,U (default: the column "
         "of --field alone)",
     )
-    group.add_argument(
-        "--mask-pol",
-        type=Path,
-        metavar="FILE",
-        help="mask of Q and U, 1 = observed (default: MASK; its column PMASK, if it has TMASK and "
-        "PMASK)",
-    )
+    _add_mask_and_sign(group)
     group.add_argument(
         "--noise-pol-uk-arcmin",
         type=options.amount,
@@ -63,6 +58,29 @@ def add_stokes(parser: argparse.ArgumentParser) -> None:
         "where that cannot be, √2 times that of T)",
     )
     theory.add_r(group)
+
+
+def add_columns(parser: argparse.ArgumentParser) -> None:
+    """Declare --stokes for a verb that compares maps."""
+    group = parser.add_argument_group("polarization")
+    group.add_argument(
+        "--stokes",
+        choices=("TQU", "T", "QU"),
+        help="compare T, Q and U of the files, or one of T and QU; their columns are found by "
+        "name, or named by --field T,Q,U (default: the column of --field alone)",
+    )
+    _add_mask_and_sign(group)
+
+
+def _add_mask_and_sign(group: argparse._ArgumentGroup) -> None:
+    """Declare --mask-pol and --polcconv."""
+    group.add_argument(
+        "--mask-pol",
+        type=Path,
+        metavar="FILE",
+        help="mask of Q and U, 1 = observed (default: MASK; its column PMASK, if it has TMASK and "
+        "PMASK)",
+    )
     group.add_argument(
         "--polcconv",
         choices=("COSMO", "IAU"),
@@ -78,7 +96,7 @@ def is_polarized(args: argparse.Namespace) -> bool:
 def of_one_column(args: argparse.Namespace) -> argparse.Namespace:
     """Give the options that fill one column; refuse those of polarization."""
     for name in ("mask_pol", "noise_pol_uk_arcmin", "polcconv", "r"):
-        if vars(args)[name] is not None:
+        if vars(args).get(name) is not None:
             flag = f"--{name.replace('_', '-')}"
             raise ValueError(f"{flag} is an option of polarization; pass --stokes TQU or QU too")
     if args.stokes is None:
