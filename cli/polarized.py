@@ -31,8 +31,6 @@ def _refuse(args: argparse.Namespace, outputs: list[Path]) -> None:
     if args.std_draws is not None and (not args.std or args.std_draws < 2):
         raise ValueError("--std-draws is for --std, and at least 2; pass it as well")
     filling.refuse_same_files(args, outputs)
-    if args.mask_pol is not None and args.mask_pol.resolve() in {x.resolve() for x in outputs}:
-        raise ValueError(f"--output {args.mask_pol} is also an input; give another name")
 
 
 def run(args: argparse.Namespace) -> int:

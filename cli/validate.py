@@ -142,6 +142,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _polarized(args: argparse.Namespace, begun: float) -> int:
     """Validate fills of T, Q and U, or of Q and U."""
+    if args.report:
+        raise ValueError(
+            f"--stokes {args.stokes} does not take --report: pass --json for all figures, or"
+            " validate T with --stokes T --report"
+        )
     stokes.refuse(argparse.Namespace(**vars(args) | {"holes": None}))  # the number of copies here
     with progress(quiet=args.quiet) as listener:
         sky, observed, observed_pol, noise = stokes.read(args, listener)
