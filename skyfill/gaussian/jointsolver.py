@@ -48,6 +48,9 @@ Mask = NDArray[np.bool_]
 _MEMORY = 2e9
 #: Multiplications of their factorisations: eight times those of T.
 _OPERATIONS = 4e11
+#: Share of the tolerance that the inner loop may leave in a correction. With ten times as much the
+#: modes at the edges of holes that are E inside and B outside bring corrections to a halt (BB = 0).
+_SHARE = 0.05
 #: Tolerances that are tried in addition if too much of B is still to come, each smaller.
 _TRIES = 3
 #: Factor by which the tolerance is at most lowered at a time.
@@ -361,14 +364,14 @@ class JointSolver:
             return JointSolution(self._fields(work[self.at]), dict.fromkeys(self.names, nothing))
         course, allowed = Course(), tolerance
         inner = self._inner_of(progress or Silent(), max_iterations, course)
-        outer, away = solve(self, work, None, inner, course, allowed=allowed)
+        outer, away = solve(self, work, None, inner, course, allowed=allowed, share=_SHARE)
         leaks, excess = self._leakage(inner, float(away[-1]))
         for _ in range(_TRIES):
             if excess <= 1 or not inner.left or np.any(away > allowed):
                 break
             # What is still to come is small against P, and not against B.
             allowed *= max(_LOWER, 0.7 / excess**0.5)
-            away = go_on(outer, inner, away, allowed=allowed)
+            away = go_on(outer, inner, away, allowed=allowed, share=_SHARE)
             leaks, excess = self._leakage(inner, float(away[-1]))
         apart = dict(zip((part.start for part in self.parts), away.tolist(), strict=True))
         certificates = {}

@@ -306,6 +306,7 @@ def solve(
     course: Course,
     *,
     allowed: float,
+    share: float = _INNER,
 ) -> tuple[Outer, Map]:
     """Solve for the posterior mean by both loops.
 
@@ -321,6 +322,8 @@ def solve(
         The inner loop, and the scalars to record or to follow.
     allowed
         Estimated rms distance of each part at which to stop, µK.
+    share
+        Share of it that the inner loop may leave in a correction.
 
     Returns
     -------
@@ -331,10 +334,12 @@ def solve(
     )
     work[model.at] = fill
     outer = Outer(model, work, model.sky.inverse(work), course)
-    return outer, go_on(outer, inner, distance, allowed=allowed)
+    return outer, go_on(outer, inner, distance, allowed=allowed, share=share)
 
 
-def go_on(outer: Outer, inner: Holes, distance: Map, *, allowed: float) -> Map:
+def go_on(
+    outer: Outer, inner: Holes, distance: Map, *, allowed: float, share: float = _INNER
+) -> Map:
     """Correct a fill until it is near enough.
 
     Parameters
@@ -343,8 +348,8 @@ def go_on(outer: Outer, inner: Holes, distance: Map, *, allowed: float) -> Map:
         The loops.
     distance
         Estimated rms distance of each part of the fill to the mean, µK.
-    allowed
-        The same at which to stop.
+    allowed, share
+        As for `solve`.
 
     Returns
     -------
@@ -354,7 +359,7 @@ def go_on(outer: Outer, inner: Holes, distance: Map, *, allowed: float) -> Map:
     relative = _RELATIVE
     far = inner.left > 0 and (outer.steps == 0 or bool(np.any(distance > allowed)))
     while take(far):
-        step, z, left = outer.correction(inner, _INNER * allowed, relative)
+        step, z, left = outer.correction(inner, share * allowed, relative)
         shrunk = outer.advance(step, z)
         if shrunk > _SLOW:  # the inner loop may be too inaccurate
             relative = max(0.3 * relative, 1e-5)
