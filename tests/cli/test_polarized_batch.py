@@ -165,7 +165,7 @@ def test_neither_workers_nor_order_matter(skyfill_main, folder, tmp_path, words)
     ("more", "said"),
     [
         (("--method", "vae"), "is not filled by --method vae"),
-        (("--polish", 3), "does not take --polish"),
+        (("--holes", "enclosed"), "does not take --holes"),
         (("--memory-limit", "1M"), "--memory-limit is"),
         (("--mask-pol", "nowhere.fits"), "nowhere.fits"),
         (("--stokes", "T"), "--mask-pol is an option of polarization"),
