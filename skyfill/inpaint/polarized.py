@@ -234,7 +234,7 @@ class PolarizedInpainter:
         self.plausibility: Plausibility | None = None
         self.power_pol: float | None = None
         self.quality_pol: dict[str, Quality] = {}
-        self._low: Map | None = None
+        self._low: Map = np.empty(0)  # monopole and dipole of T, where there is T and a prior
         self._dipole: Dipole | None = None
         self._of_t: Inpainter | None = None
         if method == "diffuse":
@@ -328,7 +328,8 @@ class PolarizedInpainter:
         if self._of_t is not None:
             self._of_t = self._of_t.with_map(skies[0])
         if self.prior is not None:
-            self._low = None if self._dipole is None else self._dipole.of(skies[0])
+            if self._dipole is not None:
+                self._low = self._dipole.of(skies[0])
             self._judge_sky(self.prior)
 
     @property
@@ -577,7 +578,7 @@ class PolarizedInpainter:
             if not accept:
                 raise ConvergenceError(f"{message}; to accept it nevertheless, pass `accept=True`")
             warnings.warn(message, ConvergenceWarning, stacklevel=3)
-        if self._has_t and self._marginal and self._low is not None:
+        if self._has_t and self._marginal:
             out[0] = out[0] + self._low[self.holes[0]]
         return out
 
