@@ -39,7 +39,9 @@ def folder(tmp_path_factory):
 
 
 def write(path, sky, **cards):
-    columns = [fits.Column(n, "D", unit="uK_CMB", array=x) for n, x in zip(COLUMNS, sky, strict=True)]
+    columns = [
+        fits.Column(n, "D", unit="uK_CMB", array=x) for n, x in zip(COLUMNS, sky, strict=True)
+    ]
     table = fits.BinTableHDU.from_columns(columns)
     table.header.update(
         {"PIXTYPE": "HEALPIX", "ORDERING": "RING", "NSIDE": NSIDE, "COORDSYS": "G"} | cards
