@@ -278,8 +278,9 @@ def check_truth(
     both = observed & np.isfinite(truth)
     away = _apart(first[both], truth[both])
     if away > _ANOTHER:
+        whose = "" if what is None else f"{what}: "
         warnings.warn(
-            f"where the mask calls {what or 'the sky'} observed, fill and truth differ by"
+            f"{whose}where the mask calls the sky observed, fill and truth differ by"
             f" {away:.2g} times the truth's rms; is this the truth of this map, in its unit?",
             stacklevel=3,
         )

@@ -62,7 +62,7 @@ def test_q_and_u_alone(fills):
 def test_a_fill_with_the_wrong_sign_of_u_is_found(fills):
     truth, filled = fills
     wrong = [each * np.array([[1], [1], [-1]]) for each in filled]
-    with pytest.warns(UserWarning, match="calls U observed"):
+    with pytest.warns(UserWarning, match="U: where the mask calls the sky observed"):
         found = score_stokes(wrong, SEEN, observed_pol=SEEN_P, truth=truth, threads=1)
     assert found.figures["U"]["rms_uk"].value > 1.2 * found.figures["Q"]["rms_uk"].value
     assert found.verdict == "bad"
