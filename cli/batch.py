@@ -39,11 +39,13 @@ SOME_FAILED = 1
 #: Methods whose results change by up to 0.1 µK with the number of torch threads. A batch gives them
 #: one torch thread, so that no fill depends on workers or threads. Other libraries may use more.
 _NETWORKS = ("vae", "cosmovae")
+#: Methods that fill Q and U in a batch: others share nothing between maps.
+_OF_P = ("gaussian", "diffuse")
 #: Options that do not change a fill: they say where, when and by which process it is made.
 _ASIDE = {
     *("maps", "output", "overwrite", "workers", "scheduler", "threads", "device", "batch_size"),
     *("memory_limit", "cache"),
-    *("json", "quiet", "run", "command", "version"),
+    *("json", "quiet", "run", "command", "version", "why"),
 }
 
 
@@ -88,12 +90,14 @@ def run(args: argparse.Namespace) -> int:
     tasks = skyfill.batch.tasks_of(
         inputs, args.output, seed=args.seed, realizations=args.realizations
     )
-    settings = _settings(args)
     # Read the mask and the prior once before the maps: an error in them concerns every map.
     args = _checked(args, inputs[0])
+    settings = _settings(args)
     theory.given(args)
     args = _on_its_own(args)
     crew = _crew(args)
+    for line in [] if args.json else filling.method_lines(args):
+        print(line)
     with (
         skyfill.batch.Manifest(args.output, settings, overwrite=args.overwrite) as manifest,
         progress(quiet=args.quiet) as listener,
@@ -118,7 +122,8 @@ def run(args: argparse.Namespace) -> int:
 def _checked(args: argparse.Namespace, first: Path) -> argparse.Namespace:
     """Read the masks, and give options that keep to the memory limit; refuse what cannot be."""
     if stokes.is_polarized(args):
-        stokes.refuse(args)
+        args = stokes.settled(args)
+        stokes.refuse(args, _OF_P)
         theory.sky_spectra(args)
         observed, observed_pol, _ = stokes.masks_of(args)
         seen = {"P": observed if observed_pol is None else observed_pol}
@@ -128,6 +133,7 @@ def _checked(args: argparse.Namespace, first: Path) -> argparse.Namespace:
         return args
     one = stokes.of_one_column(argparse.Namespace(**vars(args) | {"map": first}))
     observed = reading.mask_of(one, args.mask)
+    args = filling.settled(args, observed, shares=args.workers)
     args = filling.stay_within(args, observed, shares=args.workers)
     if args.footprint is not None:
         skyfill.masks.enclosed_holes(observed, filling.footprint_of(args))
@@ -225,6 +231,8 @@ def _summarise(
         words = f"{len(done)} maps done, {failed} failed, {counts['seconds_per_map']} s a map"
         listener.done(f"{path}: {words}")
     return counts | {
+        "method": args.method,
+        "why": args.why,
         "folder": str(args.output),
         "summary": str(path) if done and whole else None,
         "outputs": [output.name for record in done for output in record.outputs],

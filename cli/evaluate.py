@@ -203,7 +203,7 @@ def _polarized(args: argparse.Namespace, begun: float) -> int:
                 yield (sky if path == args.filled[0] else stokes.sky_of(other)).values
                 listener.advance()
 
-        found = skyfill.fidelity.score_stokes(
+        found = skyfill.fidelity.calibrate_stokes(
             skies(),
             observed,
             observed_pol=observed_pol,

@@ -23,10 +23,13 @@ __all__ = [
     "footprint_of",
     "has_scalar_prior",
     "inpainter_of",
+    "method_lines",
     "options_of",
     "refuse",
     "refuse_same_files",
     "request_of",
+    "said_of_spread",
+    "settled",
     "stay_within",
     "write",
 ]
@@ -44,11 +47,12 @@ def add_fill(parser: argparse.ArgumentParser) -> None:
     reading.add_mask(parser)
     parser.add_argument(
         "--method",
-        choices=("vae", "gaussian", "diffuse", "cosmovae"),
-        default="vae",
-        help="vae: approximate Gaussian posterior, from tiles; gaussian: exact posterior; "
-        "diffuse: means of neighbours; cosmovae: the published network, for comparison "
-        "(default: vae)",
+        choices=("auto", "vae", "gaussian", "diffuse", "cosmovae"),
+        default="auto",
+        help="gaussian: exact posterior; vae: approximate Gaussian posterior, from tiles; "
+        "diffuse: means of neighbours; cosmovae: the published network, for comparison; auto: "
+        "gaussian up to Nside 512 and on GPUs with float64, where memory allows, else vae "
+        "(default: auto)",
     )
     parser.add_argument(
         "--polish",
@@ -132,6 +136,18 @@ def refuse(args: argparse.Namespace) -> None:
         raise NotADirectoryError(f"{args.cache} is a file; --cache takes a folder")
 
 
+def said_of_spread(args: argparse.Namespace, count: int) -> list[str]:
+    """Say how many realizations --std and --report made, and how many are not written."""
+    if not (args.std or args.report) or count < 2:
+        return []
+    written = 0 if args.mean else args.realizations
+    more = count - written
+    said = f"from {count} realizations"
+    if more > 0:
+        said += f", {more} of them for it alone: pass --std-draws N for another number"
+    return [f"spread   {said}"]
+
+
 def refuse_same_files(args: argparse.Namespace, outputs: list[Path]) -> None:
     """Refuse two outputs with the same name, and outputs that would replace an input."""
     named: list[tuple[str, Path | None]] = [("--output", path) for path in outputs]
@@ -175,6 +191,32 @@ def request_of(args: argparse.Namespace, *, maps: int = 1) -> skyfill.plan.Reque
     known = not theory.given(args).fits
     mapped = args.noise_map is not None
     return skyfill.plan.Request.of(options_of(args), known=known, maps=maps, mapped=mapped)
+
+
+def settled(
+    args: argparse.Namespace, observed: NDArray[np.bool_], *, shares: int = 1
+) -> argparse.Namespace:
+    """Give options with a method in place of `auto`, and the reason for it as ``why``."""
+    limit: float | None = vars(args).get("memory_limit")
+    asked = skyfill.inpaint.FillOptions(
+        method=args.method,
+        polish=args.polish,
+        tolerance=args.tolerance,
+        weights=args.weights,
+        device=args.device,
+    )
+    choice = skyfill.inpaint.choose_method(
+        asked,
+        observed,
+        mapped=args.noise_map is not None,
+        limit=None if limit is None else limit / shares,
+    )
+    return argparse.Namespace(**vars(args) | {"method": choice.method, "why": choice.reason})
+
+
+def method_lines(args: argparse.Namespace) -> list[str]:
+    """Say which method `auto` became, and why; nothing if the method was given."""
+    return [] if args.why is None else [f"method   {args.method}: {args.why}"]
 
 
 def stay_within(
@@ -253,7 +295,7 @@ def cards_of(
 ) -> dict[str, tuple[str | int | float | bool, str]]:
     """Record in header cards how the map was filled."""
     cards: dict[str, tuple[str | int | float | bool, str]] = {**records.command_cards(args)}
-    cards["SFMETHOD"] = (args.method, "how the holes were filled")
+    cards |= records.method_cards(args)
     if args.method in ("vae", "gaussian") and not args.mean:
         cards["SFLIKE"] = (args.fill, "noise in the holes (data) or none (signal)")
     treated = args.method in ("vae", "gaussian") or args.dipole == "prior"
@@ -286,9 +328,13 @@ def _accuracy(fitter: skyfill.Inpainter) -> dict[str, tuple[str | int | float | 
         cards["SFPOLISH"] = (fitter.polish, "iterations of the exact solver afterwards")
     if fitter.certificate is not None:
         found = fitter.certificate
-        cards["SFITER"] = (found.iterations, "iterations on the holes")
-        cards["SFCORR"] = (found.corrections, "corrections on the whole sphere")
-        cards["SFRESID"] = (float(f"{found.residual:.3e}"), "residual, relative")
+        if found.excess is None:
+            cards["SFITER"] = (found.iterations, "iterations on the holes")
+            cards["SFCORR"] = (found.corrections, "corrections on the whole sphere")
+            cards["SFRESID"] = (float(f"{found.residual:.3e}"), "residual, relative")
+        else:
+            words = "from surroundings: squared error / exact - 1"
+            cards["SFLOCAL"] = (float(f"{found.excess:.3e}"), words)
         if math.isfinite(found.distance):
             cards["SFDIST"] = (float(f"{found.distance:.3e}"), "[uK] estimated rms from exact mean")
     if fitter.converged is not None:

@@ -77,13 +77,13 @@ def _fill_column(args: argparse.Namespace) -> int:
     filling.refuse_same_files(args, outputs)
     for path in [*outputs, *filter(None, (args.std,))]:
         skyfill.check_writable(path, overwrite=args.overwrite, kind="map")
-    if args.report:
-        skyfill.check_writable(args.report, overwrite=args.overwrite, kind="page")
+    pages.check_report(args)
     with progress(quiet=args.quiet) as listener:
         listener.stage("read")
         # The mask is read first: reading it takes as much memory as the map, and the memory limit
         # is checked with it.
         observed = reading.mask_of(args, args.mask)
+        args = filling.settled(args, observed)
         args = filling.stay_within(args, observed)
         scalar = filling.has_scalar_prior(args)
         sky = reading.map_of(args, args.map, like=args.mask, single=True, scalar=scalar)
@@ -111,19 +111,26 @@ def _fill_column(args: argparse.Namespace) -> int:
         # The prior is written last, so that a failed fill leaves nothing behind.
         theory.save(args, theory.used(args, fitter.prior, fitter.noise))
     if args.json:
-        print(json.dumps(_summary(args, sky, fitter, outputs, time.perf_counter() - begun)))
+        print(json.dumps(_summary(args, sky, fitter, outputs, spread, time.perf_counter() - begun)))
     else:
-        print("\n".join(_lines(args, fitter, outputs)))
+        print("\n".join(_lines(args, fitter, outputs, spread)))
     return 0
 
 
-def _lines(args: argparse.Namespace, fitter: skyfill.Inpainter, outputs: list[Path]) -> list[str]:
+def _lines(
+    args: argparse.Namespace,
+    fitter: skyfill.Inpainter,
+    outputs: list[Path],
+    spread: skyfill.inpaint.Spread,
+) -> list[str]:
     """Summarise the run in lines of text."""
     lines = theory.lines(args, fitter.prior, fitter.noise)
     if fitter.plausibility is not None:
         lines.append(f"check    {fitter.plausibility.verdict}: {fitter.plausibility}")
+    lines += filling.method_lines(args)
     share = f"{fitter.holes.mean():.2%} of the sky, {int(fitter.holes.sum())} pixels"
-    return [*lines, f"filled   {share}", *[f"output   {path}" for path in outputs]]
+    lines += [f"filled   {share}", *filling.said_of_spread(args, spread.count)]
+    return [*lines, *[f"output   {path}" for path in outputs]]
 
 
 def _fills(
@@ -223,6 +230,7 @@ def _summary(
     sky: skyfill.SkyMap,
     fitter: skyfill.Inpainter,
     outputs: list[Path],
+    spread: skyfill.inpaint.Spread,
     seconds: float,
 ) -> dict[str, object]:
     """Summarise the run for JSON."""
@@ -230,6 +238,7 @@ def _summary(
         "outputs": [str(path) for path in outputs],
         "std": str(args.std) if args.std else None,
         "report": str(args.report) if args.report else None,
+        "spread_draws": spread.count,
         "nside": sky.nside,
         "filled_pixels": int(fitter.holes.sum()),
         "fsky": 1 - float((~fitter.observed).mean()),

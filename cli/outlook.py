@@ -44,7 +44,7 @@ def tell(
     sizes = _sizes(args, sky, outputs)
     if args.json:
         told = asdict(plan) | {"maps": maps, "memory": int(plan.memory), "outputs": sizes}
-        print(json.dumps(told | {"seconds": round(plan.seconds, 1)}))
+        print(json.dumps(told | {"why": args.why, "seconds": round(plan.seconds, 1)}))
         return
     prior = {"given": "prior as given", "fitted": "prior to be fitted to the map"}
     words = [args.method, prior.get(plan.prior, "no prior")]
@@ -55,7 +55,8 @@ def tell(
         f"map      Nside {plan.nside}, {plan.holes} holes of {plan.hole_pixels} pixels in all, "
         f"{plan.masked:.2%} of the sky"
     )
-    print(f"method   {', '.join(words)}")
+    why = "" if args.why is None else f": {args.why}"
+    print(f"method   {', '.join(words)}{why}")
     print(f"stages   {', '.join(plan.stages)}")
     if plan.tiles:
         print("tiles    " + ", ".join(f"{n} for {name} holes" for name, n in plan.tiles.items()))
@@ -87,7 +88,8 @@ def tell_polarized(
             f"         {name}: {field.holes} holes of {field.hole_pixels} pixels in all, "
             f"{field.masked:.2%} of the sky"
         )
-    print(f"method   {plan.method}, {prior.get(plan.prior, 'no prior')}")
+    why = "" if args.why is None else f": {args.why}"
+    print(f"method   {plan.method}, {prior.get(plan.prior, 'no prior')}{why}")
     print(f"stages   {', '.join(plan.stages)}")
     print(f"memory   about {plan.memory / 2**30:.1f} GiB at the peak")
     times = "1 fill" if plan.maps == 1 else f"{plan.maps} fills"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from skyfill.fidelity import SkyScores, Validation
     from skyfill.report import Plate, Report
 
-__all__ = ["add_report", "fill_page", "validation_page"]
+__all__ = ["add_report", "check_report", "fill_page", "validation_page"]
 
 #: Largest Nside at which the report has a cut-sky spectrum: beyond, it takes 30 s, 1 GiB or more.
 CUT_NSIDE = 512
@@ -32,6 +32,13 @@ def add_report(parser: argparse.ArgumentParser) -> None:
         metavar="HTML",
         help="also write a page that shows whether the fill can be trusted",
     )
+
+
+def check_report(args: argparse.Namespace) -> None:
+    """Refuse --report before the fill, if its libraries are missing or its file cannot be made."""
+    if args.report:
+        skyfill.report.check_libraries()
+        skyfill.check_writable(args.report, overwrite=args.overwrite, kind="page")
 
 
 def fill_page(

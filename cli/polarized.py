@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import skyfill
 
-from . import filling, outlook, records, stokes, theory, wording
+from . import filling, outlook, polarcards, polarpages, stokes, theory, wording
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -28,18 +28,23 @@ def _refuse(args: argparse.Namespace, outputs: list[Path]) -> None:
     """Refuse what a fill of polarization cannot do."""
     stokes.refuse(args)
     filling.refuse(args)
-    if args.std_draws is not None and (not args.std or args.std_draws < 2):
-        raise ValueError("--std-draws is for --std, and at least 2; pass it as well")
+    if args.std_draws is not None and (not (args.std or args.report) or args.std_draws < 2):
+        raise ValueError(
+            "--std-draws is for --std or --report, and at least 2; pass one of them as well"
+        )
     filling.refuse_same_files(args, outputs)
 
 
 def run(args: argparse.Namespace) -> int:
     """Fill the map of --stokes."""
     begun = time.perf_counter()
+    args = stokes.settled(args)
     outputs = skyfill.batch.outputs_of(args.output, args.realizations)
     _refuse(args, outputs)
     for path in [*outputs, *filter(None, (args.std,))]:
         skyfill.check_writable(path, overwrite=args.overwrite, kind="map")
+    if args.report:
+        skyfill.check_writable(args.report, overwrite=args.overwrite, kind="page")
     with progress(quiet=args.quiet) as listener:
         sky, observed, observed_pol, noise = stokes.read(args, listener)
         seen = _seen(sky, observed, observed_pol)
@@ -49,8 +54,11 @@ def run(args: argparse.Namespace) -> int:
             return 0
         fitter = fitter_of(args, sky, (observed, observed_pol), noise, listener)
         spread = skyfill.inpaint.PolarizedSpread(fitter)
-        for path, kind, fills in _fills(args, fitter, outputs, spread):
-            write(args, sky, fitter, path, kind, fills, listener)
+        skies = _written(args, sky, fitter, outputs, spread, listener)
+        if args.report:
+            polarpages.write(args, sky, fitter, skies, spread, listener)
+        for _ in skies:  # the generator writes each file
+            pass
         if args.std:
             _write_std(args, sky, fitter, spread, listener)
         if args.save_prior is not None and fitter.prior is not None:
@@ -59,8 +67,17 @@ def run(args: argparse.Namespace) -> int:
         seconds = time.perf_counter() - begun
         print(json.dumps(_summary(args, sky, fitter, outputs, spread, seconds)))
     else:
-        print("\n".join(_lines(args, sky, fitter, outputs)))
+        print("\n".join(_lines(args, sky, fitter, outputs, spread)))
     return 0
+
+
+def _engine(args: argparse.Namespace) -> skyfill.inpaint.FillOptions | None:
+    """Collect the options of the network of T; None for a method without one."""
+    if args.method != "vae":
+        return None
+    return skyfill.inpaint.FillOptions(
+        method="vae", weights=args.weights, device=args.device, batch_size=args.batch_size
+    )
 
 
 def _seen(
@@ -110,7 +127,9 @@ def within_limit(
 
 def _draws_for_spread(args: argparse.Namespace) -> int:
     """Give the number of realizations for --std."""
-    return (args.std_draws or filling.STD_DRAWS) if args.std else 0
+    if args.method == "diffuse" or not (args.std or args.report):
+        return 0
+    return args.std_draws or filling.STD_DRAWS
 
 
 def fitter_of(
@@ -140,6 +159,7 @@ def fitter_of(
             seed=args.seed,
             threads=args.threads or 0,
             cache=args.cache,
+            engine=_engine(args),
             progress=listener,
         )
     except (skyfill.masks.UnusableSkyError, skyfill.prior.UnlikelyPriorError) as error:
@@ -177,6 +197,20 @@ def _fills(
             yield outputs[index], f"realization {index}", fills
 
 
+def _written(
+    args: argparse.Namespace,
+    sky: skyfill.maps.StokesMap,
+    fitter: skyfill.inpaint.PolarizedInpainter,
+    outputs: list[Path],
+    spread: skyfill.inpaint.PolarizedSpread,
+    listener: skyfill.Progress,
+) -> Iterator[NDArray[np.float64]]:
+    """Write each fill, and yield its whole sky."""
+    for path, kind, fills in _fills(args, fitter, outputs, spread):
+        write(args, sky, fitter, path, kind, fills, listener)
+        yield fitter.whole(fills)
+
+
 def write(
     args: argparse.Namespace,
     sky: skyfill.maps.StokesMap,
@@ -194,7 +228,8 @@ def write(
         sky,
         fills,
         fitter.holes,
-        provenance=_cards(args, sky, fitter) | {"SFFILL": (kind, "what the holes hold")},
+        provenance=polarcards.cards_of(args, sky, fitter)
+        | {"SFFILL": (kind, "what the holes hold")},
         history=[args.command, f"map {args.map.name}, mask {args.mask.name}"],
         attached=(
             skyfill.prior.PRIOR_HDU,
@@ -222,70 +257,13 @@ def _write_std(
         unit=first.unit,
         nest=first.nest,
         coord=first.coord,
-        provenance=_cards(args, sky, fitter)
+        provenance=polarcards.cards_of(args, sky, fitter)
         | {"SFCONV": (fitter.unconverged == 0, "have all fills converged?")}
         | {"SFDRAWS": (spread.count, "number of realizations used")},
         history=[args.command],
         overwrite=args.overwrite,
     )
     listener.done(f"{args.std}, from {spread.count} realizations")
-
-
-def _cards(
-    args: argparse.Namespace,
-    sky: skyfill.maps.StokesMap,
-    fitter: skyfill.inpaint.PolarizedInpainter,
-) -> dict[str, tuple[str | int | float | bool, str]]:
-    """Record in header cards how the map was filled."""
-    cards: dict[str, tuple[str | int | float | bool, str]] = {**records.command_cards(args)}
-    cards["SFMETHOD"] = (args.method, "how the holes were filled")
-    cards["SFSTOKES"] = (sky.stokes, "filled together")
-    if fitter.stochastic and not args.mean:
-        cards["SFLIKE"] = (args.fill, "noise in the holes (data) or none (signal)")
-    if args.dipole != "marginalise":
-        cards["SFDIPOLE"] = (args.dipole, "treatment of monopole and dipole")
-    if fitter.prior is not None:
-        cards |= _prior_cards(fitter, fitter.prior)
-    if fitter.plausibility is not None:
-        cards["SFCHECK"] = (fitter.plausibility.verdict, "does the prior fit the observed T?")
-    if fitter.power_pol is not None:
-        words = "power of the observed Q, U over the prior's"
-        cards["SFPOWERP"] = (round(fitter.power_pol, 4), words)
-    t, p = fitter.holes[0].mean(), fitter.holes[-1].mean()
-    cards["SFFILLED"] = (round(float(t), 6), f"share of {sky.stokes[0]} that is filled")
-    cards["SFFILLEP"] = (round(float(p), 6), "share of Q and U that is filled")
-    for name, found in fitter.certificates.items():
-        cards["SFITER"] = (found.iterations, "iterations on the holes")
-        cards["SFCORR"] = (found.corrections, "corrections on the whole sphere")
-        cards[f"SFRESID{name}"[:8]] = (
-            float(f"{found.residual:.3e}"),
-            f"residual of {name}, relative",
-        )
-        if math.isfinite(found.distance):
-            words = f"[uK] estimated rms of {name} from exact mean"
-            cards[f"SFDIST{name}"] = (float(f"{found.distance:.3e}"), words)
-        if found.leakage:
-            words = "B still to come over BB of the prior"
-            cards["SFBLEAK"] = (float(f"{max(found.leakage):.3e}"), words)
-    if fitter.converged is not None:
-        cards["SFCONV"] = (fitter.converged, "has the fill converged to its tolerance?")
-    return cards
-
-
-def _prior_cards(
-    fitter: skyfill.inpaint.PolarizedInpainter, prior: skyfill.prior.PolarizedPrior
-) -> dict[str, tuple[str | int | float | bool, str]]:
-    """Record the prior and how well it describes Q and U."""
-    cards: dict[str, tuple[str | int | float | bool, str]] = {**theory.cards(prior.temperature)}
-    cards["SFNOISEP"] = (float(f"{prior.noise_pol:.6g}"), "[uK arcmin] white noise of Q, of U")
-    power = "fitted" if "calibration_pol" in prior.fitted_pol else "as T"
-    cards["SFORIGP"] = (f"noise={prior.origin_noise_pol} power={power}", "origin, of Q and U")
-    cards["SFCALIBP"] = (round(prior.calibration_of_pol, 5), "factor of the power of EE and BB")
-    cards["SFBB"] = (prior.bb_source, "BB of the prior, which the holes share")
-    for name, misfit in fitter.quality_pol.items():
-        cards[f"SFCHI2{name}"] = (round(misfit.chi2, 1), f"misfit of {name} of the observed sky")
-        cards[f"SFDOF{name}"] = (misfit.freedom, "its degrees of freedom")
-    return cards
 
 
 def prior_as_json(
@@ -306,6 +284,7 @@ def _lines(
     sky: skyfill.maps.StokesMap,
     fitter: skyfill.inpaint.PolarizedInpainter,
     outputs: list[Path],
+    spread: skyfill.inpaint.PolarizedSpread,
 ) -> list[str]:
     """Summarise the run in lines of text."""
     prior = fitter.prior
@@ -320,8 +299,10 @@ def _lines(
         lines.append(f"exact    {name}: {each}")
     if sky.assumed:
         lines.append("assumed  U as in COSMO, since the file has no POLCCONV")
+    lines += filling.method_lines(args)
     for letter, hole in zip(sky.stokes, fitter.holes, strict=True):
         lines.append(f"filled   {letter}: {hole.mean():.2%} of the sky, {int(hole.sum())} pixels")
+    lines += filling.said_of_spread(args, spread.count)
     whose = "the prior's" if prior is not None else "made by diffusion"
     lines.append(f"note     BB in the holes is {whose}: measure r on the observed sky")
     return [*lines, *[f"output   {path}" for path in outputs]]
@@ -365,7 +346,7 @@ def _summary(
     """Summarise the run for JSON, with figures for each Stokes parameter."""
     import numpy as np
 
-    cards = _cards(args, sky, fitter)
+    cards = polarcards.cards_of(args, sky, fitter)
     if fitter.converged is not None:
         cards["SFCONV"] = (fitter.unconverged == 0, "have all fills converged?")
     prior = fitter.prior
@@ -377,6 +358,8 @@ def _summary(
     said: dict[str, object] = {
         "outputs": [str(path) for path in outputs],
         "std": str(args.std) if args.std else None,
+        "report": str(args.report) if args.report else None,
+        "spread_draws": spread.count,
         "std_rms_uk": stds or None,
         "stokes": sky.stokes,
         "polcconv": sky.polcconv,
@@ -397,7 +380,7 @@ def _summary(
             name: {
                 "iterations": each.iterations,
                 "corrections": each.corrections,
-                "residual": each.residual,
+                "residual": each.residual if math.isfinite(each.residual) else None,
                 "distance_uk": each.distance if math.isfinite(each.distance) else None,
                 "converged": each.converged,
             }

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["command_cards", "write_mask"]
+__all__ = ["command_cards", "method_cards", "write_mask"]
 
 
 def command_cards(args: argparse.Namespace) -> dict[str, tuple[str | int, str]]:
@@ -21,6 +21,16 @@ def command_cards(args: argparse.Namespace) -> dict[str, tuple[str | int, str]]:
     }
     if "seed" in args:
         cards["SFSEED"] = (args.seed, "seed of the random numbers")
+    return cards
+
+
+def method_cards(args: argparse.Namespace) -> dict[str, tuple[str | int, str]]:
+    """Record the method, and the reason if it was chosen by `auto`."""
+    cards: dict[str, tuple[str | int, str]] = {
+        "SFMETHOD": (args.method, "how the holes were filled")
+    }
+    if args.why is not None:
+        cards["SFAUTO"] = (args.why, "")
     return cards
 
 

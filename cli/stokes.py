@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ __all__ = [
     "of_one_column",
     "read",
     "refuse",
+    "settled",
     "sky_of",
 ]
 
@@ -32,22 +34,21 @@ _OTHERS: dict[str, tuple[Any, str]] = {
     "polish": (None, "drop it; --method gaussian is exact"),
     "holes": (None, "it fills every hole; drop it"),
     "footprint": (None, "it fills every hole; drop it, or fill T alone with --stokes T"),
-    "report": (None, "evaluate T with --stokes T --report, and the spectra of the output"),
-    "weights": (None, "drop it; no network fills polarization"),
+    "weights": (None, "drop it; only --method vae has a network, for T"),
 }
 #: The same of --method diffuse, which has neither prior nor realizations.
 _PRIOR_ONLY = ("noise_map", "std", "std_draws", "save_prior", "prior", "cache")
 
 
 def add_stokes(parser: argparse.ArgumentParser) -> None:
-    """Declare --stokes, and the options of polarization, for a verb that fills."""
+    """Declare --stokes, and the options of polarization."""
     group = parser.add_argument_group("polarization")
     group.add_argument(
         "--stokes",
         choices=("TQU", "T", "QU"),
-        help="fill T, Q and U of the file together, or one of T and QU, with --method gaussian or "
-        "diffuse; their columns are found by name, or named by --field T,Q,U (default: the column "
-        "of --field alone)",
+        help="fill T, Q and U of the file together, or one of T and QU, with --method gaussian "
+        "(which auto means here), diffuse or, TQU only, vae; their columns are found by name, or "
+        "named by --field T,Q,U (default: the column of --field alone)",
     )
     _add_mask_and_sign(group)
     group.add_argument(
@@ -109,9 +110,9 @@ def of_one_column(args: argparse.Namespace) -> argparse.Namespace:
     return argparse.Namespace(**vars(args) | {"field": name, "mask_field": mask})
 
 
-def refuse(args: argparse.Namespace) -> None:
+def refuse(args: argparse.Namespace, methods: Sequence[str] | None = None) -> None:
     """Refuse methods and options that do not exist for polarization, of any verb."""
-    methods = skyfill.inpaint.POLARIZED_METHODS
+    methods = methods or skyfill.inpaint.POLARIZED_METHODS
     if args.method not in methods:
         raise ValueError(
             f"--stokes {args.stokes} is not filled by --method {args.method}; pass --method"
@@ -120,6 +121,8 @@ def refuse(args: argparse.Namespace) -> None:
     if args.dipole == "fit":
         raise ValueError("--dipole fit is for T alone; pass --dipole marginalise or prior")
     for name, (nothing, mend) in _OTHERS.items():
+        if name == "weights" and args.method == "vae":
+            continue
         if vars(args).get(name, nothing) != nothing:
             flag = f"--{name.replace('_', '-')}"
             raise ValueError(f"--stokes {args.stokes} does not take {flag}: {mend}")
@@ -177,6 +180,14 @@ def masks_of(
         return observed, None, ""
     with wording.naming(field="--mask-field"):
         return observed, reading.mask_of(args, args.mask_pol, like=like), ""
+
+
+def settled(args: argparse.Namespace) -> argparse.Namespace:
+    """Give options with a method in place of `auto`, and the reason for it as ``why``."""
+    auto = args.method == "auto"
+    method = "gaussian" if auto else args.method
+    why = "Q and U have no other method with realizations" if auto else None
+    return argparse.Namespace(**vars(args) | {"method": method, "why": why})
 
 
 def sky_of(args: argparse.Namespace) -> skyfill.maps.StokesMap:

@@ -33,9 +33,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     reading.add_mask(parser)
     parser.add_argument(
         "--method",
-        choices=("vae", "gaussian", "cosmovae"),
-        default="vae",
-        help="as for `skyfill inpaint` (default: vae)",
+        choices=("auto", "vae", "gaussian", "cosmovae"),
+        default="auto",
+        help="as for `skyfill inpaint` (default: auto)",
     )
     parser.add_argument(
         "--polish",
@@ -90,14 +90,14 @@ def run(args: argparse.Namespace) -> int:
     reading.refuse_without_noise_map(args)
     filling.refuse_same_files(args, [])
     if stokes.is_polarized(args):
-        return _polarized(args, begun)
+        return _polarized(stokes.settled(args), begun)
     args = stokes.of_one_column(args)
-    if args.report:
-        skyfill.check_writable(args.report, overwrite=args.overwrite, kind="page")
+    pages.check_report(args)
     with progress(quiet=args.quiet) as listener:
         listener.stage("read")
         sky = reading.map_of(args, args.map, like=args.mask)
         observed = reading.mask_of(args, args.mask, like=sky)
+        args = filling.settled(args, observed)
         listener.done(f"nside {sky.nside}, {sky.unit}{reading.assumed(args, sky, args.mask)}")
         found = skyfill.fidelity.validate(
             sky.values,
@@ -131,7 +131,8 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(_summary(args, found, time.perf_counter() - begun)))
         return 0
     copies = found.holes
-    print("\n".join(theory.lines(args, found.filler.prior, found.filler.noise)))
+    lines = theory.lines(args, found.filler.prior, found.filler.noise)
+    print("\n".join([*lines, *filling.method_lines(args)]))
     print(
         f"{len(copies.sizes)} held-out holes, {int(copies.sizes.sum())} pixels, "
         f"{args.realizations} realizations by {args.method}; errors by leaving holes out"
@@ -147,7 +148,8 @@ def _polarized(args: argparse.Namespace, begun: float) -> int:
             f"--stokes {args.stokes} does not take --report: pass --json for all figures, or"
             " validate T with --stokes T --report"
         )
-    stokes.refuse(argparse.Namespace(**vars(args) | {"holes": None}))  # the number of copies here
+    # Here --holes is the number of copies.
+    stokes.refuse(argparse.Namespace(**vars(args) | {"holes": None}), ("gaussian",))
     with progress(quiet=args.quiet) as listener:
         sky, observed, observed_pol, noise = stokes.read(args, listener)
         spectra = theory.sky_spectra(args)
@@ -223,6 +225,7 @@ def _summary(
         "map": str(args.map),
         "mask": str(args.mask),
         "method": args.method,
+        "why": args.why,
         "seed": args.seed,
         "report": str(args.report) if args.report else None,
         "sfconv": found.filler.unconverged == 0 if found.filler.converged is not None else None,

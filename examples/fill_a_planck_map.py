@@ -52,25 +52,24 @@ hp.write_map(
 )
 observed = skyfill.simulate_mask(nside, seed=12, n_holes=60, radii=np.radians((0.8, 2.5)))
 skyfill.write_map(folder / "mask.fits", observed, column="TMASK", unit="", dtype="uint8", coord="G")
-print(skyfill.describe(folder / "smica.fits"))
+(table,) = skyfill.describe(folder / "smica.fits").tables
+print(f"Nside {table.nside}, {table.ordering}", *table.columns, sep="\n")
 
 # %%
 # Fill it
 # -------
-# The command and its progress output. In a notebook, use `!skyfill inpaint ...`.
+# One call fills the map. It shows its progress in a notebook and in a terminal.
 
-import subprocess
-import sys
+smica = skyfill.read_map(folder / "smica.fits")
+mask = skyfill.read_mask(folder / "mask.fits", like=smica)
+whole = skyfill.fill(smica, mask, seed=1)
+skyfill.write_filled(folder / "filled.fits", smica, whole.values, ~mask)
+print(whole)
 
-words = ["inpaint", "smica.fits", "mask.fits", "-o", "filled.fits", "--seed", "1"]
-said = subprocess.run(
-    [sys.executable, "-m", "skyfill.cli", *words],
-    cwd=folder,
-    check=True,
-    capture_output=True,
-    text=True,
-)
-print(said.stderr)
+# %%
+# A map that healpy has read works as well: ``skyfill.fill(hp.read_map(m), hp.read_map(k),
+# unit="K")`` returns an array in its order and unit. On the command line the same is ``skyfill
+# inpaint smica.fits mask.fits -o filled.fits --seed 1``.
 
 # %%
 # Observed pixels are bit-identical, in their unit and order; Q and U are unchanged.

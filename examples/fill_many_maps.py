@@ -11,8 +11,9 @@ another seed for each. ``skyfill batch`` does this, and continues after a kill.
 # -----------
 # This page uses eight; the command is the same for eight hundred.
 
+import contextlib
 import json
-import subprocess
+import shlex
 import sys
 import tempfile
 from pathlib import Path
@@ -22,6 +23,7 @@ import numpy as np
 from astropy.table import Table
 
 import skyfill
+from skyfill.cli import main as skyfill_main
 
 folder = Path(tempfile.mkdtemp())
 (folder / "sims").mkdir()
@@ -34,17 +36,11 @@ observed = skyfill.simulate_mask(nside, seed=32, n_holes=40, radii=np.radians((1
 skyfill.write_map(folder / "mask.fits", observed, column="TMASK", unit="", dtype="uint8")
 
 
-def skyfill_command(*words: str) -> str:
-    """Run a command in the folder, and show what it says."""
-    print("$ skyfill", *words)
-    done = subprocess.run(
-        [sys.executable, "-m", "skyfill.cli", *words],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return done.stderr
+def skyfill_command(*words: str) -> None:
+    """Run a command in the folder, as a terminal would, and show what it says."""
+    print("$ skyfill", shlex.join(words))
+    with contextlib.chdir(folder), contextlib.redirect_stderr(sys.stdout):
+        skyfill_main(words)
 
 
 # %%
@@ -55,13 +51,13 @@ def skyfill_command(*words: str) -> str:
 
 prior_options = ["--beam-arcmin", "160", "--noise-uk-arcmin", "400"]
 words = ["batch", "sims/*.fits", "mask.fits", "-o", "out", "--seed", "5", *prior_options]
-print(skyfill_command(*words))
+skyfill_command(*words)
 
 # %%
 # Each output has the name of its input. The same command, started again, finds nothing left to do;
 # after a kill it would continue with the map in progress.
 
-print(skyfill_command(*words))
+skyfill_command(*words)
 print(*sorted(path.name for path in (folder / "out").iterdir()), sep="\n")
 
 # %%

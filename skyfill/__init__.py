@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # `name as name` marks a re-export for type checkers
     from skyfill import mosaic as mosaic
     from skyfill import posterior as posterior
     from skyfill import prior as prior
+    from skyfill import progress as progress
     from skyfill import report as report
     from skyfill import spectra as spectra
     from skyfill import tiling as tiling
@@ -51,6 +52,7 @@ if TYPE_CHECKING:  # `name as name` marks a re-export for type checkers
     from skyfill.holes import regrade_mask as regrade_mask
     from skyfill.holes import rotate_mask as rotate_mask
     from skyfill.inpaint import Inpainter as Inpainter
+    from skyfill.inpaint import fill as fill
     from skyfill.inpaint import methods as methods
     from skyfill.inpaint import plan as plan
     from skyfill.maps import MapInfo as MapInfo
@@ -109,6 +111,7 @@ _HOMES = {
     "rotate_mask": "holes",
     # filling
     "Inpainter": "inpaint",
+    "fill": "inpaint",
     # tiles
     "Layout": "tiling",
     "read_tile": "tiling",
@@ -138,6 +141,7 @@ _ROOMS = (
     "mosaic",
     "posterior",
     "prior",
+    "progress",
     "report",
     "spectra",
     "tiling",

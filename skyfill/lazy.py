@@ -6,9 +6,46 @@ import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from types import ModuleType
 
-__all__ = ["keep_names", "on_first_use"]
+__all__ = ["MissingExtraError", "keep_names", "needs", "on_first_use"]
+
+#: Optional libraries, the extra that installs each, and what it is needed for.
+_EXTRAS = {
+    "torch": ("vae", "the methods vae and cosmovae, and GPUs"),
+    "zarr": ("tiles", "stores of tiles"),
+    "jinja2": ("report", "reports"),
+    "matplotlib": ("plot", "pictures and plots"),
+}
+
+
+class MissingExtraError(ImportError, ValueError):
+    """An optional library is not installed; the message says how to install it."""
+
+
+def needs(library: str, extra: str | None = None) -> None:
+    """Refuse to go on without an optional library.
+
+    Parameters
+    ----------
+    library
+        Its name.
+    extra
+        The extra to install; by default the smallest that has the library.
+
+    Raises
+    ------
+    MissingExtraError
+        The library is not installed.
+    """
+    if find_spec(library) is None:
+        usual, use = _EXTRAS[library]
+        raise MissingExtraError(
+            f"{use} need {library}, which is not installed: pip install"
+            f" 'skyfill[{extra or usual}]'",
+            name=library,
+        )
 
 
 def on_first_use(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:
@@ -46,10 +83,15 @@ def on_first_use(package: str, homes: Mapping[str, str]) -> Callable[[str], obje
 
     def attribute(name: str) -> object:
         value: object
-        if name in homes:
-            value = getattr(import_module(f"{package}.{homes[name]}"), name)
-        else:
-            value = _module(package, name)
+        try:
+            if name in homes:
+                value = getattr(import_module(f"{package}.{homes[name]}"), name)
+            else:
+                value = _module(package, name)
+        except ModuleNotFoundError as error:
+            if error.name in _EXTRAS:
+                needs(error.name)
+            raise
         setattr(sys.modules[package], name, value)
         return value
 

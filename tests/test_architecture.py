@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 # A room is a package or a file of skyfill/. It imports only from rooms of rows above its own, also
 # for type checkers.
 ROWS = (
-    {"files", "flatsky", "lazy", "progress", "tapers"},
+    {"brief", "files", "flatsky", "lazy", "progress", "tapers"},
     {"healpix"},
     {"diffuse", "harmonics", "maps", "vae"},
     {"holes"},
@@ -35,12 +35,12 @@ KEPT_IN = {
     "ducc0": {"harmonics"},
     "healpy": {"holes", "report", "spectra"},  # query_disc, Rotator, anafast; the rest is our own
     "jinja2": {"report"},
-    "matplotlib": {"prior", "report", "spectra"},
+    "matplotlib": {"healpix", "prior", "report", "spectra"},
     "numba": {"diffuse", "gaussian", "harmonics", "healpix", "prior", "tiling"},
     "reproject": set(),
     "platformdirs": {"files"},
     "regions": {"holes"},
-    "rich": set(),
+    "rich": {"progress"},
     "safetensors": {"vae"},
     "pymaster": {"harmonics"},
     "scipy": {

@@ -76,8 +76,8 @@ class Spent:
 
 def stretched(name: str, nside: int) -> np.ndarray:
     """Give the spectrum of which a map of this Nside looks like one of Nside 512."""
-    stretch = NSIDE // nside
-    return stretch**2 * lcdm(None, name)[:: max(stretch, 1)]
+    stretch = max(NSIDE // nside, 1)
+    return stretch**2 * lcdm(None, name)[::stretch]
 
 
 def speed(

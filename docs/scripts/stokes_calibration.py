@@ -1,7 +1,7 @@
 """Fill many simulated skies of T, Q and U many times, and ask if truth and realizations agree.
 
 The holes of each sky are filled with `skyfill.inpaint.PolarizedInpainter`, whose solver is prepared
-once for all skies, and `skyfill.fidelity.score_stokes` compares the realizations with the truth.
+once for all skies, and `skyfill.fidelity.calibrate_stokes` compares realizations with the truth.
 Figures of each Stokes parameter are averaged over the skies, with the standard error that their
 scatter from sky to sky gives. "right" is within what is asked: width of z within 0.03 of one,
 coverage of 68% within 2%; "open" where twice the error is more than that; "wrong" elsewhere.
@@ -68,7 +68,7 @@ def main() -> None:
             filler = filler.with_map(truth, seed=2000 + sky)
         fills = [filler.whole(filler.realization(k)) for k in range(args.realizations)]
         spent.append(time.process_time() - begun)
-        found = skyfill.fidelity.score_stokes(
+        found = skyfill.fidelity.calibrate_stokes(
             fills, seen[0], observed_pol=seen[1], truth=truth, threads=args.threads
         )
         for letter, scores in found.stokes.items():

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill.batch.summary import binned_cl, binned_pol
+from skyfill.brief import brief
 from skyfill.gaussian import ConvergenceWarning
 from skyfill.healpix.checks import check_seed
 from skyfill.healpix.stokes import nside_of
@@ -50,6 +51,8 @@ _ONE_AT_A_TIME = threading.Lock()
 @dataclass(frozen=True)
 class Task:
     """One map to fill."""
+
+    __repr__ = brief
 
     index: int
     """Position among the sorted inputs."""
@@ -87,6 +90,8 @@ class Job(Protocol):
 class Output:
     """An output file."""
 
+    __repr__ = brief
+
     name: str
     sha256: str
     stat: list[int]
@@ -100,6 +105,8 @@ class Output:
 @dataclass(frozen=True)
 class Record:
     """Result of one map: a line of the manifest."""
+
+    __repr__ = brief
 
     status: str
     """``done`` or ``failed``."""

@@ -25,6 +25,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from skyfill.brief import brief
+
 __all__ = ["CosmoArchitecture", "CosmoVAE", "Encoding"]
 
 _KERNELS = (7, 5, 5, 3, 3, 3)
@@ -46,6 +48,8 @@ class CosmoArchitecture:
     first_ell
         Multipole of the first component.
     """
+
+    __repr__ = brief
 
     widths: tuple[int, ...] = (64, 128, 256, 512, 512, 512)
     latent: int = 2507
@@ -112,6 +116,10 @@ class CosmoVAE(nn.Module):
     """
 
     prior_variance: Tensor
+
+    def __repr__(self) -> str:
+        count = sum(each.numel() for each in self.parameters())
+        return f"CosmoVAE({count} parameters)"
 
     def __init__(self, arch: CosmoArchitecture, prior_variance: Tensor) -> None:
         super().__init__()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from skyfill.brief import brief
+
 __all__ = ["PERCEPTUAL", "REGULARISERS", "CosmoConfig"]
 
 PERCEPTUAL = ("imagenet", "none")
@@ -40,6 +42,8 @@ class CosmoConfig:
     save_every
         Steps between checkpoints.
     """
+
+    __repr__ = brief
 
     seed: int = 0
     width_factor: float = 1.0

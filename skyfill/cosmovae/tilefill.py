@@ -18,7 +18,7 @@ from skyfill import tiling
 from skyfill.gaussian import Certificate
 from skyfill.healpix.arrays import as_mask
 from skyfill.healpix.stokes import nside_of
-from skyfill.progress import Progress, Silent
+from skyfill.progress import Progress, listening
 from skyfill.tiling import Layout, Paster, blending
 
 __all__ = ["USUAL_BATCH", "TileEngine", "TileFill"]
@@ -99,7 +99,7 @@ class TileFill:
         self._observed, self._engine, self._boxes = observed, engine, boxes
         holes = ~observed if holes is None else holes
         self._holes = np.flatnonzero(holes)
-        self._progress = progress or Silent()
+        self._progress = listening(progress)
         self._progress.stage("plan")
         layouts: tuple[Layout, ...] = tiling.plan(
             holes,

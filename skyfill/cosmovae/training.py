@@ -30,7 +30,7 @@ from skyfill.cosmovae.network import CosmoArchitecture, CosmoVAE
 from skyfill.cosmovae.recipe import CosmoConfig
 from skyfill.cosmovae.vgg import VGGFeatures
 from skyfill.dataset import TileDataset
-from skyfill.progress import Progress, Silent
+from skyfill.progress import Progress, listening
 from skyfill.vae.ranks import Ranks, joined
 
 __all__ = ["TERMS", "latent_prior", "train"]
@@ -100,7 +100,7 @@ def train(
     """
     if (vgg is None) != (config.perceptual == "none"):
         raise ValueError("the perceptual term needs VGG-16's weights, and nothing else does")
-    told = progress or Silent()
+    told = listening(progress)
     with joined(device) as (ranks, where):
         if config.batch % ranks.number:
             raise ValueError(f"{ranks.number} processes cannot share a batch of {config.batch}")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skyfill import tiling
+from skyfill.brief import brief
 from skyfill.healpix.arrays import pair_of
 from skyfill.healpix.checks import check_nside, check_whole
 from skyfill.tiling import Layout
@@ -62,6 +63,8 @@ class TileGeometry:
     ValueError
         For an unknown projection, a tile of fewer than 4 pixels, or no positive spacing.
     """
+
+    __repr__ = brief
 
     nside: int
     size: int = 400

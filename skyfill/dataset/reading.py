@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from skyfill.brief import brief
 from skyfill.dataset.geometry import TileGeometry
 from skyfill.healpix.checks import check_seed
+from skyfill.lazy import needs
 from skyfill.prior import Beam, Prior
 
 if TYPE_CHECKING:
@@ -74,6 +76,8 @@ class TileDataset:
     lon, lat
         ``(n,)``, centres, degrees.
     """
+
+    __repr__ = brief
 
     path: Path
     geometry: TileGeometry
@@ -208,6 +212,7 @@ def open_tiles(path: str | Path) -> TileDataset:
 
 def open_group(path: str | Path, mode: Literal["r", "r+"] = "r") -> Store:
     """Open a store, finished or not, with the errors of `open_tiles`."""
+    needs("zarr")
     import zarr
 
     if not Path(path).is_dir():

@@ -30,8 +30,9 @@ from skyfill.dataset.reading import (
 from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.checks import check_whole
 from skyfill.healpix.stokes import nside_of
+from skyfill.lazy import needs
 from skyfill.prior import Given, Prior, for_map
-from skyfill.progress import Progress, Silent
+from skyfill.progress import Progress, listening
 
 __all__ = [
     "SPLITS",
@@ -106,7 +107,7 @@ def write_tiles(
         Maps, mask and geometry differ in Nside; the folder holds something else, or unfinished
         tiles of other inputs.
     """
-    progress = progress or Silent()
+    progress = listening(progress)
     path = Path(path)
     values, observed = as_map(values, taker="write_tiles"), as_mask(observed, taker="write_tiles")
     maps = (
@@ -258,6 +259,7 @@ def _begin(
 
 def _create(path: Path, facts: dict[str, Any], n: int, size: int, ncl: int) -> None:
     """Create an empty store: one file for each tile, and one for each small array."""
+    needs("zarr")
     import zarr
 
     group = zarr.create_group(path, zarr_format=3)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from skyfill.brief import brief
 from skyfill.fidelity.figures import Figure, jackknife, judge
 
 __all__ = ["Calibration", "calibrate", "normal_scores"]
@@ -54,6 +55,8 @@ class Calibration:
     group_rms_uk, group_z_mean, group_z_width, group_coverage_68
         ``(ngroup,)``, the same figures for each group; the last three empty without realizations.
     """
+
+    __repr__ = brief
 
     figures: dict[str, Figure]
     realizations: int

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from skyfill.brief import brief
+
 __all__ = [
     "THRESHOLDS",
     "VERDICTS",
@@ -51,6 +53,8 @@ class Figure:
         ``good``, ``doubtful`` or ``bad``; None if there is no expected value.
     """
 
+    __repr__ = brief
+
     value: float
     expected: float | None = None
     error: float | None = None
@@ -72,6 +76,8 @@ class Threshold:
     above
         Whether only values above the expected one are bad.
     """
+
+    __repr__ = brief
 
     slack: float
     reason: str
@@ -153,10 +159,9 @@ def _among(looks: int, deviations: float) -> float:
     return float(-special.ndtri(-np.expm1(np.log1p(-rare) / looks) / 2))
 
 
-def allowing(figures: dict[str, Figure], *, looks: int | None = None) -> dict[str, Figure]:
-    """Judge figures again, allowing for their number, or for that of all that are looked at."""
-    if looks is None:
-        looks = sum(each.verdict is not None for each in figures.values())
+def allowing(figures: dict[str, Figure], *others: dict[str, Figure]) -> dict[str, Figure]:
+    """Judge figures again, allowing for their number, and for that of others beside them."""
+    looks = sum(each.verdict is not None for every in (figures, *others) for each in every.values())
     return {
         name: each
         if each.verdict is None

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skyfill.brief import brief
 from skyfill.healpix import pixel_directions, pixel_radius, pixels_towards
 from skyfill.healpix.arrays import as_mask
 from skyfill.healpix.checks import check_seed, check_whole
@@ -56,6 +57,8 @@ class HeldOut:
     pieces
         ``(n,)``, whether the copy is a disc cut from a wider hole.
     """
+
+    __repr__ = brief
 
     labels: NDArray[np.int64] = field(repr=False)
     centres: Map

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from skyfill import harmonics
+from skyfill.brief import brief
 from skyfill.fidelity.figures import Figure, judge
 from skyfill.healpix import pixel_directions
 from skyfill.healpix.arrays import as_map
@@ -135,6 +136,8 @@ class LowMultipoles:
         ``multipole_2`` and so on: the mean over realizations. The expected value is the truth's,
         the error is the scatter of realizations.
     """
+
+    __repr__ = brief
 
     ell: tuple[int, ...]
     cl: Map

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from skyfill.brief import brief
 from skyfill.fidelity.figures import Figure, judge
 from skyfill.healpix import pixel_directions, pixels_towards
 from skyfill.healpix.arrays import pair_of
@@ -48,6 +49,8 @@ class OnePoint:
     sample_inside, sample_outside
         ``(n,)``, µK: the values that were compared, for a plot.
     """
+
+    __repr__ = brief
 
     figures: dict[str, Figure]
     p_value: float

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skyfill.brief import brief
 from skyfill.fidelity.calibration import Calibration, calibrate
 from skyfill.fidelity.figures import Figure, allowing, worst
 from skyfill.fidelity.isotropy import LowMultipoles, asymmetries, low_cl, multipoles
@@ -20,7 +21,7 @@ from skyfill.healpix.arrays import as_map, as_mask, as_skies
 from skyfill.healpix.checks import check_seed
 from skyfill.healpix.stokes import nside_of
 from skyfill.prior.dipole import Dipole
-from skyfill.progress import Progress, Silent
+from skyfill.progress import Progress, listening
 
 __all__ = ["SkyScores", "check_truth", "score_sky"]
 
@@ -60,6 +61,8 @@ class SkyScores:
     realizations
         Number of fills.
     """
+
+    __repr__ = brief
 
     figures: dict[str, Figure]
     calibration: Calibration | None
@@ -158,7 +161,7 @@ def score_sky(
         Maps of different Nside, a fill with missing pixels, no hole, no fill, no truth in the
         holes, fills that do not differ, or an exact fill of another map or mask.
     """
-    listener = progress or Silent()
+    listener = listening(progress)
     seed = check_seed(seed)
     observed = as_mask(observed, taker="fidelity.score_sky")
     given = {"truth": truth, "std": std, "optimum": optimum, "exact": exact}

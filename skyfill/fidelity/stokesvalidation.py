@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from skyfill.fidelity.figures import Figure
 from skyfill.fidelity.heldout import HeldOut, held_out_holes
-from skyfill.fidelity.stokes import StokesScores, score_stokes
+from skyfill.fidelity.stokescalibration import StokesCalibration, calibrate_stokes
 from skyfill.healpix.checks import check_seed, check_whole
 from skyfill.inpaint import PolarizedInpainter
 from skyfill.progress import Progress, Silent
@@ -32,8 +32,8 @@ class StokesValidation:
     Attributes
     ----------
     scores
-        `StokesScores` of the filled skies. Figures that need a truth are for the held-out holes and
-        jackknifed over them, others for all holes.
+        `StokesCalibration` of the filled skies. Figures that need a truth are for the held-out
+        holes and jackknifed over them, others for all holes.
     holes
         The held-out holes, the same of T and of P.
     known
@@ -42,7 +42,7 @@ class StokesValidation:
         The `PolarizedInpainter` that filled.
     """
 
-    scores: StokesScores
+    scores: StokesCalibration
     holes: HeldOut
     known: NDArray[np.bool_] = field(repr=False)
     filler: PolarizedInpainter = field(repr=False)
@@ -58,7 +58,7 @@ class StokesValidation:
         return self.scores.verdict
 
     def as_dict(self) -> dict[str, object]:
-        """Give the entries of `StokesScores` and each held-out hole, in types that JSON has."""
+        """Give the entries of `StokesCalibration` and each held-out hole, for JSON."""
         pixels = int(self.holes.sizes.sum())
         return self.scores.as_dict() | {
             "held_out": len(self.holes.sizes),
@@ -171,7 +171,7 @@ def validate_stokes(
         for index in range(realizations):
             yield filler.whole(filler.realization(index))
 
-    scores = score_stokes(
+    scores = calibrate_stokes(
         skies(),
         left_t,
         observed_pol=left_p,

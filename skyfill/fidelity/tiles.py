@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from skyfill.brief import brief
+
 __all__ = ["TileScores", "hole_power", "score_tiles", "ssim"]
 
 Tiles = NDArray[np.floating]
@@ -45,6 +47,8 @@ class TileScores:
     tiles, hole_share
         Number of tiles, and the share of hole pixels in them.
     """
+
+    __repr__ = brief
 
     mse: float
     mae: float

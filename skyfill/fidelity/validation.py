@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skyfill.brief import brief
 from skyfill.fidelity.figures import Figure
 from skyfill.fidelity.heldout import HeldOut, held_out_holes
 from skyfill.fidelity.sky import SkyScores, score_sky
@@ -24,7 +25,7 @@ from skyfill.inpaint.fills import (
 )
 from skyfill.prior import as_given, for_map
 from skyfill.prior.dipole import Dipole
-from skyfill.progress import Progress, Silent
+from skyfill.progress import Progress, listening
 
 __all__ = ["Validation", "validate"]
 
@@ -48,6 +49,8 @@ class Validation:
     filler
         The `Inpainter` that filled, with its prior, card and certificate.
     """
+
+    __repr__ = brief
 
     scores: SkyScores
     holes: HeldOut
@@ -164,7 +167,7 @@ def validate(
         raise ValueError("diffuse has one fill and no spread to validate; use vae or gaussian")
     if options.get("fill", "data") != "data":
         raise ValueError("observed values have noise: only fills with noise compare with them")
-    listener = progress or Silent()
+    listener = listening(progress)
     listener.stage("hold out")
     known = ~find_holes(values, observed)
     chosen = None
@@ -174,7 +177,7 @@ def validate(
         chosen = holes_to_fill(known, holes="enclosed")
     copies = held_out_holes(known, holes=holes, share=share, seed=seed, sources=chosen)
     left = known & ~copies.held_out
-    if options.get("method", "vae") in ("vae", "gaussian"):
+    if options.get("method") != "cosmovae":
         _know(options, values, known, threads=threads)
     listener.done(
         f"{len(copies.sizes)} holes, {copies.sizes.sum()} pixels, "

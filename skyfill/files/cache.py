@@ -16,6 +16,7 @@ import shutil
 import zlib
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -116,6 +117,10 @@ def _add(key: hashlib._Hash, one: object) -> None:
     if isinstance(one, np.ndarray):
         _add(key, (one.dtype.str, one.shape))
         key.update(np.ascontiguousarray(one).data)
+    elif is_dataclass(one):  # its repr may leave something out
+        _add(key, type(one).__qualname__)
+        for each in fields(one):
+            _add(key, getattr(one, each.name))
     else:
         text = repr(one).encode()
         key.update(b"%d:%s" % (len(text), text))

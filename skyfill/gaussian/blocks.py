@@ -47,12 +47,22 @@ _RIDGE = 1e-5
 _PADDED = 8
 #: Elements of such an array.
 _ELEMENTS = 2**26
+#: Multiplications of the transforms that blocks save, over Nside³: a solve by bands takes some
+#: hundred iterations more. At Nside 64 it takes as long as 1e9 multiplications of a factorisation.
+_BANDS = 4000.0
+#: Multiplications of blocks that are always affordable: 0.1 s. Bands are poor on the smallest
+#: spheres, where holes are as wide as the sky.
+_ALWAYS = 1e9
 #: Columns of a large hole that one thread fills in one call, long and short ones alike.
 _FILLED = 500
 
 
 def affordable(
-    sizes: NDArray[np.int64], *, memory: float = 1.5e9, operations: float = 2e11
+    sizes: NDArray[np.int64],
+    *,
+    nside: int | None = None,
+    memory: float = 1.5e9,
+    operations: float = 2e11,
 ) -> NDArray[np.bool_]:
     """Choose the holes that get a block: the smallest, within limits of memory and operations.
 
@@ -60,6 +70,9 @@ def affordable(
     ----------
     sizes
         ``(nhole,)``, number of pixels of each hole.
+    nside
+        Nside of the map. If given, factorisations are also limited to the time of a solve by bands,
+        whose transforms grow as Nside³; this is the lower limit below Nside 369.
     memory
         Limit for all factors, bytes.
     operations
@@ -69,6 +82,8 @@ def affordable(
     -------
     ``(nhole,)``, True for the chosen holes.
     """
+    if nside is not None:
+        operations = min(operations, max(_BANDS * nside**3, _ALWAYS))
     order = np.argsort(sizes, kind="stable")
     n = sizes[order].astype(np.float64)
     fits = (np.cumsum(2 * n * (n + 1)) <= memory) & (np.cumsum(n**3 / 6) <= operations)
@@ -154,7 +169,8 @@ class Kernel:
         scales = 1 / self.step, 1 / self.variance
 
         def fill(matrix: Map, columns: tuple[int, int]) -> None:
-            _fill(directions, self.weights[k], self.table, scales, columns, matrix)
+            flat = matrix.ravel(order="F")  # the same type for one pixel and for many
+            _fill(directions, self.weights[k], self.table, scales, columns, flat)
 
         return fill
 
@@ -192,7 +208,8 @@ class HoleBlocks:
         out = np.empty(self._cuts[-1], dtype=np.float32)
 
         def make(k: int, each: Each) -> None:
-            _pack(self._factor(k, each), out[self._cuts[k] : self._cuts[k + 1]])
+            factor = self._factor(k, each).ravel(order="F")
+            _pack(factor, out[self._cuts[k] : self._cuts[k + 1]])
 
         for_each(self.kernel.sizes, make, threads=self._threads)
         return out
@@ -358,13 +375,14 @@ def _fill(
 ) -> None:
     """Fill the lower triangle with (w_p δ_pq - w_p w_q K(θ_pq)) / σ².
 
-    ``table[1]`` is K(0). ``directions`` is ``(3, n)``; ``columns`` are the first column to fill and
+    ``table[1]`` is K(0). ``directions`` is ``(3, n)``, ``out`` ``(n²,)``, one column after the
+    other; ``columns`` are the first column to fill and
     the step to the next. Each column first stores chords, then angles, then K, in separate loops:
     the compiler vectorises the first and the last.
     """
     inverse_step, precision = scales
     for j in range(columns[0], weights.size, columns[1]):
-        column = out[:, j]
+        column = out[j * weights.size : (j + 1) * weights.size]
         for i in range(j, weights.size):
             x = directions[0, i] - directions[0, j]
             y = directions[1, i] - directions[1, j]
@@ -388,9 +406,12 @@ def _fill(
 
 @compiled
 def _pack(factor: Map, out: NDArray[np.float32]) -> None:
-    """Write a lower triangle column by column, as LAPACK packs it."""
+    """Write the lower triangle of ``(n²,)`` columns one after the other, as LAPACK packs it."""
     place = 0
-    for j in range(factor.shape[0]):
-        for i in range(j, factor.shape[0]):
-            out[place] = factor[i, j]
+    first = 0  # of the column, in ``factor``
+    size = int(math.sqrt(factor.size) + 0.5)
+    for j in range(size):
+        for i in range(j, size):
+            out[place] = factor[first + i]
             place += 1
+        first += size

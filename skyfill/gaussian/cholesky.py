@@ -22,7 +22,7 @@ from numba.extending import get_cython_function_address
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-__all__ = ["Each", "factorise", "for_each", "invert"]
+__all__ = ["Each", "factorise", "for_each", "invert", "regress"]
 
 Map = NDArray[np.float64]
 #: Calls a function with each of some values, and returns when all are done.
@@ -147,6 +147,22 @@ def factorise(matrix: Map, each: Each = _in_turn) -> bool:
 def invert(matrix: Map) -> None:
     """Replace a Cholesky factor (see `factorise`) by the lower triangle of the inverse matrix."""
     _lower("dpotri", matrix)
+
+
+def regress(matrix: Map, count: int) -> None:
+    """Replace L₂₁ of a Cholesky factor by L₂₁ L₁₁⁻¹, the weights of the first variables.
+
+    Parameters
+    ----------
+    matrix
+        ``(n, n)``, from `factorise`.
+    count
+        Number of the first variables, from which the others are predicted.
+    """
+    first, rest = slice(0, count), slice(count, None)
+    below = matrix[rest, first]
+    sizes = below.shape
+    _call("blas", "dtrsm", b"R", b"L", b"N", b"N", *sizes, 1.0, matrix[first, first], below)
 
 
 def _lower(name: str, matrix: Map) -> int:

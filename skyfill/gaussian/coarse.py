@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skyfill.brief import brief
 from skyfill.healpix import reorder, ring_to_nest
 from skyfill.healpix.arrays import pair_of
 from skyfill.healpix.checks import check_nside
@@ -35,6 +36,8 @@ class CoarseModel:
         ``(lmax + 1,)``: the coarse pixel window over the fine one. The mean of the signal's alm on
         the fine map is ``window * fine_cl`` times the coarse `Solution.whitened`.
     """
+
+    __repr__ = brief
 
     nside: int
     signal_cl: Map

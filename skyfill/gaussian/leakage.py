@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from skyfill.gaussian.solution import LEAKAGE_BINS
 from skyfill.harmonics import cl_of
 
-__all__ = ["leakage"]
+__all__ = ["allowed_leakage", "leakage"]
 
 Map = NDArray[np.float64]
 
@@ -55,3 +55,19 @@ def leakage(
         shares.append(power / (of_b or noise or 1.0))
         worst = max(worst, power / (_ALLOWED * (of_b + noise) or 1.0))
     return tuple(shares), worst
+
+
+def allowed_leakage(bb: Map, noise_cl: float, bins: int) -> tuple[float, ...]:
+    """Give the largest shares that `leakage` allows, for the first so many of `LEAKAGE_BINS`.
+
+    1% of BB and noise, over BB; over the noise where BB is zero.
+    """
+    found = []
+    for first, last in LEAKAGE_BINS[:bins]:
+        modes = 2 * np.arange(first, last + 1) + 1.0
+        signal = np.zeros(modes.size)
+        here = bb[first : last + 1]
+        signal[: here.size] = here
+        of_b, noise = float(modes @ signal), float(modes.sum()) * noise_cl
+        found.append(_ALLOWED * (of_b + noise) / (of_b or noise or 1.0))
+    return tuple(found)

@@ -18,6 +18,7 @@ __all__ = [
     "device_bytes",
     "fits",
     "has_device_memory",
+    "is_solvable",
     "joint_bytes",
     "polish_bytes",
     "solve_bytes",
@@ -148,6 +149,11 @@ def check_memory(
     law = {None: solve_bytes, "small": polish_bytes, "wide": wide_bytes}[only]
     beyond = 8.0 * _ALMS * max(lmax**2 - (3 * nside) ** 2, 0)
     _refuse_beyond(law(nside, holes, blocks) + beyond, nside, holes)
+
+
+def is_solvable(nside: int, holes: int, blocks: NDArray[np.int64]) -> bool:
+    """Return whether `check_memory` accepts an exact fill on this machine; see `solve_bytes`."""
+    return _MARGIN * solve_bytes(nside, holes, blocks) <= _machine_memory()
 
 
 def joint_bytes(

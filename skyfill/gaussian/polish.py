@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import Any
 
@@ -83,6 +84,8 @@ class Polish:
         self.small = self._first.small
         self._told = ""
         self._filled: Map | None = None
+        self.distance = math.inf
+        """Largest estimated rms distance to the mean of a stage of `finish`, µK."""
 
     def rehearse(self) -> None:
         """Record the courses that `finish` follows, once; this takes about as long as a polish."""
@@ -148,6 +151,7 @@ class Polish:
         self.rehearse()
         self._progress.stage("polish", self._steps)
         trouble, told = None, self._told
+        lefts: list[float] = []
         for solver, steps, numbers in self._stages:
             fill = solver.improve(values, **steps, course=Course(numbers), progress=self._progress)
             if solver.unpolished():  # the map is too unlike the prior: use its own scalars
@@ -155,6 +159,8 @@ class Polish:
                 told = "computed again without the prior's course, which did not converge"
             values[solver.holes] = fill
             trouble = trouble or solver.unpolished()
+            lefts.append(solver.left)
+        self.distance = max(lefts, default=math.inf)
         if not self._every and self._first.resolved:
             self._fill_again(values)
         self._progress.done(told)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from skyfill.brief import brief
+
 __all__ = ["LEAKAGE_BINS", "Certificate", "ConvergenceWarning", "Solution"]
 
 Map = NDArray[np.float64]
@@ -42,7 +44,12 @@ class Certificate:
     leakage
         Of Q and U: for each of `LEAKAGE_BINS` that the map has, the power of B in what is still to
         come, over that of the prior's BB; over that of the noise where BB is zero.
+    excess
+        If the holes are filled from their surroundings (`skyfill.gaussian.local`): the estimated
+        excess of the squared error over that of the exact mean. None for a solve on the sphere.
     """
+
+    __repr__ = brief
 
     iterations: int
     corrections: int
@@ -50,9 +57,15 @@ class Certificate:
     distance: float
     converged: bool
     leakage: tuple[float, ...] | None = None
+    excess: float | None = None
 
     def __str__(self) -> str:
         """Summarise the accuracy."""
+        if self.excess is not None:
+            return (
+                f"from the surroundings, some {self.distance:.2g} uK from the exact mean, with a "
+                f"squared error {self.excess:.2%} larger"
+            )
         text = (
             f"{self.iterations} iterations, {self.corrections} corrections, residual "
             f"{self.residual:.1e}"
@@ -78,6 +91,8 @@ class Solution:
     certificate
         Accuracy of both.
     """
+
+    __repr__ = brief
 
     fill: Map
     whitened: NDArray[np.complex128]

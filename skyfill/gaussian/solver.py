@@ -186,7 +186,7 @@ class Solver:
         small = labels > 0
         if only != "wide":
             labels = labels_of(observed, pixels, APART / (lmax + 1), kept)
-            small = _affordable(labels, None if among is None else among[pixels])
+            small = _affordable(self.nside, labels, None if among is None else among[pixels])
         if only == "small" and not small.all():
             observed = observed.copy()
             observed[pixels[~small]] = True
@@ -562,12 +562,12 @@ def _check_variance(seen: Map) -> None:
         raise ValueError("the noise variance must be finite and not negative where observed")
 
 
-def _affordable(labels: Labels, among: Mask | None) -> Mask:
+def _affordable(nside: int, labels: Labels, among: Mask | None) -> Mask:
     """Mark the pixels of holes with a block; only holes with a pixel in ``among`` if given."""
     sizes = np.bincount(labels)
     if among is not None:
         sizes[np.bincount(labels, among) == 0] = np.iinfo(np.int32).max  # too many for a block
-    chosen: Mask = affordable(sizes)[labels]
+    chosen: Mask = affordable(sizes, nside=nside)[labels]
     return chosen
 
 

@@ -1,6 +1,7 @@
 """Spherical harmonics: transforms, exact quadrature, and covariances that they diagonalise."""
 
 from skyfill.harmonics.covariance import Covariance
+from skyfill.harmonics.ebmaps import eb_maps
 from skyfill.harmonics.jointcovariance import JointCovariance
 from skyfill.harmonics.modecoupling import coupling_library, coupling_matrix, stokes_coupling
 from skyfill.harmonics.quadrature import pixel_weights, quadrature_lmax
@@ -52,6 +53,7 @@ __all__ = [
     "coupling_pol",
     "device_for",
     "device_memory",
+    "eb_maps",
     "lmax_of",
     "parts_of",
     "pixel_weights",

@@ -15,12 +15,8 @@ Library = Literal["ducc0", "pymaster"]
 
 
 def coupling_library() -> Library:
-    """Name the library that sums 3j symbols: NaMaster (`pymaster`) if installed, else ducc0."""
-    try:
-        namaster = import_module("pymaster")
-    except ImportError:
-        return "ducc0"
-    return "pymaster" if hasattr(namaster, "get_general_coupling_matrix") else "ducc0"
+    """Name the library that sums 3j symbols: ducc0. NaMaster gives the same, 200 times slower."""
+    return "ducc0"
 
 
 def coupling_matrix(
@@ -46,7 +42,7 @@ def coupling_matrix(
     sky_lmax
         Largest multipole of the sky; ``lmax`` if not given.
     library
-        Library that computes the sums; `coupling_library` if None.
+        Library that computes the sums: `coupling_library` if None; ``pymaster`` for NaMaster.
     threads
         Number of threads; 0 for all cores.
 

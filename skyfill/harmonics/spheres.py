@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from skyfill.harmonics.sphere import adjoint, adjoint_of, parts_of, synthesis
 from skyfill.harmonics.transforms import Rings, almxfl, filtered, mixed
+from skyfill.lazy import needs
 
 if TYPE_CHECKING:
     from skyfill.harmonics.torchsphere import TorchSphere
@@ -254,6 +255,9 @@ def device_for(name: str) -> str | None:
         return None
     if kind == "auto" and "torch" not in sys.modules and not _DRIVER.exists():
         return None
+    if kind == "auto" and find_spec("torch") is None:
+        return None
+    needs("torch")
     import torch
 
     if not torch.cuda.is_available():

@@ -33,6 +33,7 @@ __all__ = [
     "as_sums",
     "check_angles",
     "pair_of",
+    "size_in_uk",
 ]
 
 Map = NDArray[Any]
@@ -296,6 +297,27 @@ def _in_uk(unit: Any, what: str) -> float:  # noqa: ANN401 (astropy ships no typ
             f"{what}: a quantity in {said} is not a CMB temperature; convert it to K, mK or uK"
         )
     return _CMB_UNITS[named["unit"]]
+
+
+def size_in_uk(values: object, what: str = "values") -> float | None:
+    """Return the size in µK of a map's own unit; None for an array without one.
+
+    Parameters
+    ----------
+    values
+        The map: a SkyMap (in µK), a Quantity, or numbers.
+    what
+        Name of the argument, for error messages.
+
+    Raises
+    ------
+    ValueError
+        The unit is not one of CMB temperature.
+    """
+    if _is_sky(values):
+        return 1.0
+    unit = getattr(values, "unit", None)
+    return None if unit is None or not hasattr(values, "to_value") else _in_uk(unit, what)
 
 
 def _array(values: object, what: str) -> NDArray[Any]:

@@ -16,6 +16,7 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 from numpy.typing import NDArray
 
+from skyfill.brief import brief
 from skyfill.holes.angles import angle_unit, is_unsaid, radians
 from skyfill.holes.sourcetable import read_tables
 from skyfill.holes.sourcewords import (
@@ -42,6 +43,8 @@ _KEYS = ("lon", "lat", "radius", "frame")
 @dataclass(frozen=True, eq=False)
 class Sources:
     """Sources of a catalogue, and how it was read."""
+
+    __repr__ = brief
 
     lon: NDArray[np.float64] = field(repr=False)
     """``(n,)``, longitude in the frame of the map, radians."""

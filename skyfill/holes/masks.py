@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skyfill.brief import brief
 from skyfill.healpix import pixel_directions
 from skyfill.healpix.arrays import as_mask, as_stokes_map, as_stokes_mask, check_angles
 from skyfill.healpix.checks import check_angle, check_nside, check_whole
@@ -69,6 +70,8 @@ class UnusableSkyError(ValueError):
 @dataclass(frozen=True, eq=False)
 class Holes:
     """The connected holes of a mask."""
+
+    __repr__ = brief
 
     labels: NDArray[np.int32] = field(repr=False)
     """``(npix,)``, RING: the number of the hole, -1 where observed. Holes are numbered from 0 in

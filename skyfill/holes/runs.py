@@ -239,9 +239,9 @@ def _label(
         start, length, _ = ring_start(nside, ring)
         for i in range(begin[ring], begin[ring + 1]):
             parent[i] = i
-            low = first[i]
+            low = int(np.int64(first[i]))  # int64: kernels for pixels are compiled once
             while low < stop[i]:
-                high = stop[i]
+                high = int(np.int64(stop[i]))
                 # In the southern cap the neighbours two rings above have gaps between faces.
                 if ring > 3 * nside:
                     quarter = length >> 2
@@ -278,7 +278,8 @@ def _join_above(
     above, _, _ = ring_start(nside, max(ring - 1, 1))
     low, high = piece
     long = high - low > 2 * _END
-    near, far = (start, -1), (start, -1)
+    none = min(start, 0) - 1  # -1, not a literal, of which `_meet` would be compiled again
+    near, far = (start, none), (start, none)
     for k in range(2 * _END if long else high - low):
         p = high - 2 * _END + k if long and k >= _END else low + k
         neighbours_ring(nside, p, around)
@@ -313,7 +314,7 @@ def _add_directions(
         _, length, _ = ring_start(nside, ring)
         half = 0.5 * TWO_PI / length
         for i in range(begin[ring], begin[ring + 1]):
-            z, s, phi = pix2zsphi_ring(nside, first[i])
+            z, s, phi = pix2zsphi_ring(nside, int(np.int64(first[i])))
             n = stop[i] - first[i]
             s *= math.sin(n * half) / math.sin(half)
             phi += (n - 1) * half
@@ -341,7 +342,7 @@ def _reach(
         for i in range(begin[ring], begin[ring + 1]):
             x, y, w = centres[labels[i], 0], centres[labels[i], 1], centres[labels[i], 2]
             t, psi = math.hypot(x, y), math.atan2(y, x)
-            z, s, phi = pix2zsphi_ring(nside, first[i])
+            z, s, phi = pix2zsphi_ring(nside, int(np.int64(first[i])))
             beyond = (psi + 0.5 * TWO_PI - phi) * (length / TWO_PI)
             beyond -= length * math.floor(beyond / length)
             n = stop[i] - first[i]
@@ -364,7 +365,7 @@ def _paint(first: Indices, stop: Indices, values: NDArray[Any], out: NDArray[Any
 @compiled
 def _parent(nside: int, p: int) -> int:
     """Find the pixel of half the resolution that contains a pixel."""
-    face, x, y = ring2xyf(nside, p)
+    face, x, y = ring2xyf(nside, int(np.int64(p)))
     return xyf2ring(nside // 2, face, x >> 1, y >> 1)
 
 

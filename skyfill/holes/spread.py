@@ -84,11 +84,11 @@ def spread(
     head = 0
     waiting = _begin(nside, inside, chord, source, queue, queued, around)
     while waiting:
-        p = queue[head]
+        p = int(np.int64(queue[head]))  # int64: kernels for pixels are compiled once
         head = head + 1 if head + 1 < queue.size else 0
         waiting -= 1
         queued[p] = False
-        w, t, psi = pix2zsphi_ring(nside, source[p])
+        w, t, psi = pix2zsphi_ring(nside, int(np.int64(source[p])))
         face, x, y = ring2xyf(nside, p)
         for k in range(8):
             f, i, j = neighbour_xyf(nside, face, x, y, k)

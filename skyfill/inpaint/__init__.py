@@ -16,6 +16,7 @@ Examples
 (True, True)
 """
 
+from skyfill.inpaint.choice import Choice, choose_method
 from skyfill.inpaint.inpainter import (
     DIPOLES,
     FILLS,
@@ -28,6 +29,7 @@ from skyfill.inpaint.inpainter import (
 )
 from skyfill.inpaint.options import FillOptions
 from skyfill.inpaint.polarized import POLARIZED_METHODS, PolarizedInpainter
+from skyfill.inpaint.skies import fill
 from skyfill.inpaint.spread import PolarizedSpread, Spread
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "FILLS",
     "METHODS",
     "POLARIZED_METHODS",
+    "Choice",
     "ConvergenceError",
     "ConvergenceWarning",
     "Fill",
@@ -43,5 +46,7 @@ __all__ = [
     "PolarizedInpainter",
     "PolarizedSpread",
     "Spread",
+    "choose_method",
     "describe_prior",
+    "fill",
 ]

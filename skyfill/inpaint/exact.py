@@ -1,4 +1,8 @@
-"""``gaussian``: the exact posterior mean, and exact iterations after another method."""
+"""``gaussian``: the exact posterior mean, and exact iterations after another method.
+
+Few small holes are filled from their surroundings (`skyfill.gaussian.local`), all others on the
+whole sphere. The choice depends only on Nside, on the sizes of the holes and on the tolerance.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +14,30 @@ from numpy.typing import NDArray
 
 from skyfill.gaussian import Certificate, Solver
 from skyfill.gaussian.blocks import affordable
+from skyfill.gaussian.local import Local, NotLocalError, local_bytes, local_work, worthwhile
 from skyfill.gaussian.memory import solve_bytes
+from skyfill.gaussian.solver import NOISE_FLOOR
+from skyfill.holes.runs import Runs
 from skyfill.inpaint.fills import PROGRAM, Fill, Method, Pace, Setup
+from skyfill.inpaint.options import FillOptions
+from skyfill.prior.drawing import streams
 from skyfill.progress import Progress
 
 if TYPE_CHECKING:
     from skyfill.vae import ModelCard
 
-__all__ = ["Exact", "ExactMethod", "Polished", "exact_bytes"]
+__all__ = ["Exact", "ExactMethod", "Polished", "Surrounded", "exact_bytes"]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Sizes = NDArray[np.int64]
+
+#: Bytes per map pixel of a fill from surroundings: the map, its data and masks.
+_MAPS = 40.0
+#: Multiplications per second of two cores.
+_SPEED = 2e10
+#: Run time of a fill from surroundings, without the work on the holes.
+_LOCAL = Pace(2.0, 0.25), Pace(0.1, 0.1)
 
 
 class Exact:
@@ -64,6 +80,74 @@ class Exact:
     def variance(self) -> Map:
         """Return the variance of realizations in the holes, µK²; NaN where it is unknown."""
         variance = self.solver.variance()
+        return variance if self._chosen is None else variance[self._chosen]
+
+
+class Surrounded:
+    """The posterior mean of few small holes, each given the observed pixels around it.
+
+    Parameters
+    ----------
+    setup
+        What is filled. If monopole and dipole are fitted and subtracted, the rest of them has the
+        variance of a quadrupole.
+
+    Raises
+    ------
+    NotLocalError
+        The surroundings do not determine the holes well enough.
+    """
+
+    polish = 0
+
+    def __init__(self, setup: Setup) -> None:
+        self.certificate: Certificate | None = None
+        self.trouble: str | None = None
+        prior, options = setup.known_prior, setup.options
+        per_pixel = setup.observed.size / (4 * np.pi)
+        cl = prior.signal_cl()
+        if options.removes_dipole:
+            cl[:2] = cl[2]  # what the fit leaves is less; zero would be taken for knowledge
+        signal = float(np.sum((2 * np.arange(cl.size) + 1) * cl)) / (4 * np.pi)
+        noise: Map | float = prior.noise_cl * per_pixel
+        if setup.noise_variance is not None:
+            noise = setup.noise_variance
+        aliased = prior.aliased_cl * per_pixel
+        variance: Map | float = np.maximum(noise + aliased, NOISE_FLOOR * signal)
+        self.solver = Local(
+            setup.observed,
+            signal_cl=cl,
+            variance=variance,
+            threads=options.threads,
+            kept=setup.kept,
+        )
+        drawn = aliased if options.fill == "signal" else noise + aliased
+        everywhere = np.broadcast_to(variance - drawn, setup.observed.shape)
+        self._less = everywhere[self.solver.holes]
+        self._progress = setup.progress
+        self._chosen = setup.chosen
+
+    def mean(self, values: Map, *, overwrite: bool = False) -> Map:  # noqa: ARG002
+        """Compute the mean."""
+        self._progress.stage("mean")
+        mean = self.solver.mean(values)
+        self.certificate = self.solver.certificate
+        self._progress.done(str(self.certificate))
+        return mean if self._chosen is None else mean[self._chosen]
+
+    def scatter(self, seed: int, index: int) -> Map:
+        """Draw a realization's difference to the mean, ``(nhole,)``, µK.
+
+        Its random numbers are those of the seed and index, one for each unobserved pixel in RING
+        order; they do not depend on how the holes are grouped, nor on the number of threads.
+        """
+        random = np.random.default_rng(streams(seed, index)[0])
+        drawn = self.solver.scatter(random.standard_normal(self.solver.holes.size), self._less)
+        return drawn if self._chosen is None else drawn[self._chosen]
+
+    def variance(self) -> Map:
+        """Return the variance of realizations in the holes, with noise, µK²."""
+        variance = self.solver.variance
         return variance if self._chosen is None else variance[self._chosen]
 
 
@@ -122,8 +206,22 @@ class ExactMethod(Method):
         """Whether the method solves for all unobserved pixels: always."""
         return True
 
+    def local(self, sizes: Sizes) -> bool:
+        """Whether holes of these sizes, ``(n,)`` pixels, are filled from their surroundings."""
+        precise = self.options.tolerance < FillOptions.tolerance
+        return not precise and worthwhile(self.nside, sizes)
+
     def prepare(self, setup: Setup) -> tuple[Fill, ModelCard | None]:
         """Prepare the solver."""
+        if self.local(Runs.of(setup.observed, False).regions[1]):
+            setup.progress.stage("surroundings")
+            try:
+                near = Surrounded(setup)
+            except NotLocalError as error:
+                setup.progress.done(f"{error}: all holes are solved on the whole sphere")
+            else:
+                setup.progress.done(str(near.solver))
+                return near, None
         fill = Exact(
             setup.solver(),
             tolerance=self.options.tolerance,
@@ -134,13 +232,26 @@ class ExactMethod(Method):
 
     def stages(self, sizes: Sizes, tiles: Mapping[str, int]) -> list[str]:  # noqa: ARG002
         """Name the stages."""
+        if self.local(sizes):
+            return ["surroundings", "mean"]
         return ["prepare", "latent sky", "exact mean"]
 
     def memory(self, sizes: Sizes, tiles: Mapping[str, int]) -> float:  # noqa: ARG002
         """Estimate the peak memory, bytes."""
+        if self.local(sizes):
+            return PROGRAM + _MAPS * 12 * self.nside**2 + local_bytes(sizes)
         return exact_bytes(self.nside, sizes)
+
+    def seconds(
+        self, maps: int, tiles: Mapping[str, int], polish: int, sizes: Sizes | None = None
+    ) -> float:
+        """Estimate the run time of this number of maps, seconds."""
+        if sizes is None or not self.local(sizes):
+            return super().seconds(maps, tiles, polish)
+        first, further = (pace.seconds(self.nside, 0) for pace in _LOCAL)
+        return first + local_work(sizes) / _SPEED + (maps - 1) * further
 
 
 def exact_bytes(nside: int, sizes: Sizes) -> float:
     """Estimate the peak memory of an exact fill of holes of these sizes, bytes."""
-    return PROGRAM + solve_bytes(nside, int(sizes.sum()), sizes[affordable(sizes)])
+    return PROGRAM + solve_bytes(nside, int(sizes.sum()), sizes[affordable(sizes, nside=nside)])

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skyfill.brief import brief
 from skyfill.files.cache import Kept
 from skyfill.gaussian import Certificate, Solver
 from skyfill.harmonics import device_for
@@ -104,6 +105,8 @@ class Setup:
     progress
         Receives the stages.
     """
+
+    __repr__ = brief
 
     observed: Mask
     holes: Mask | None
@@ -262,8 +265,17 @@ class Method(ABC):
     def memory(self, sizes: Sizes, tiles: Mapping[str, int]) -> float:
         """Estimate the peak memory, bytes; arguments as for `stages`."""
 
-    def seconds(self, maps: int, tiles: Mapping[str, int], polish: int) -> float:  # noqa: ARG002
-        """Estimate the run time of this number of maps, seconds, without fitting the prior."""
+    def seconds(
+        self,
+        maps: int,
+        tiles: Mapping[str, int],
+        polish: int,  # noqa: ARG002
+        sizes: Sizes | None = None,  # noqa: ARG002
+    ) -> float:
+        """Estimate the run time of this number of maps, seconds, without fitting the prior.
+
+        ``sizes`` are those of `stages`, where they are known.
+        """
         number = sum(tiles.values())
         first, further = (pace.seconds(self.nside, number) for pace in self.paces)
         return first + (maps - 1) * further

@@ -19,13 +19,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skyfill.brief import card
 from skyfill.files.cache import Kept
 from skyfill.gaussian import Certificate, ConvergenceWarning
 from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.checks import check_seed
+from skyfill.healpix.picture import thumbnail
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes import MOST_MISSING, find_holes, holes_to_fill
 from skyfill.inpaint.agreement import describe_prior, judged
+from skyfill.inpaint.choice import Choice, choose_method
 from skyfill.inpaint.fills import (
     ConvergenceError,
     Fill,
@@ -36,9 +39,9 @@ from skyfill.inpaint.fills import (
     noise_variance,
     refuse_flat,
 )
-from skyfill.inpaint.methods import Ensemble, Exact, method_of
+from skyfill.inpaint.methods import Ensemble, Exact, Surrounded, method_of
 from skyfill.inpaint.observed import ObservedMap
-from skyfill.inpaint.options import DIPOLES, FILLS, METHODS, FillOptions
+from skyfill.inpaint.options import AUTO, DIPOLES, FILLS, METHODS, FillOptions
 from skyfill.mosaic import Mosaic, MosaicConfig
 from skyfill.prior import (
     ARCMIN,
@@ -49,7 +52,7 @@ from skyfill.prior import (
 )
 from skyfill.prior.dipole import Dipole
 from skyfill.prior.latent import latent_seed, latent_sky
-from skyfill.progress import Progress, Silent
+from skyfill.progress import Progress, listening
 
 if TYPE_CHECKING:
     from skyfill.vae import ModelCard
@@ -92,8 +95,10 @@ class Inpainter:
     footprint
         ``(npix,)``, RING, True inside: only holes there are filled.
     method
-        ``vae``, ``gaussian`` (the exact posterior, see `skyfill.gaussian`), ``diffuse``, or
-        ``cosmovae``, the published network without further steps (`skyfill.tilefill`).
+        ``gaussian`` (the exact posterior, see `skyfill.gaussian`), ``vae`` (near it, quicker on
+        large maps), ``diffuse``, or ``cosmovae``, the published network without further steps
+        (`skyfill.tilefill`). ``auto`` chooses between the first two
+        (`skyfill.inpaint.choose_method`); ``choice`` says which and why.
     prior
         Prior of the map: a whole `Prior`, or a `skyfill.prior.Given`, whose missing parts are
         fitted to the observed sky. If not given, all parts are fitted. ``diffuse`` uses the prior
@@ -121,7 +126,10 @@ class Inpainter:
         Number of exact iterations after ``vae`` or ``diffuse``. Default: none after ``diffuse``,
         `MosaicConfig.polish` after ``vae``.
     tolerance
-        Distance to the exact mean at which ``gaussian`` stops, in units of the rms of the map.
+        Distance to the exact mean at which ``gaussian`` stops, in units of the rms of the map. From
+        Nside 512 on, few small holes are filled from the pixels around them, which takes less time;
+        their squared error may exceed the exact one by 1%. A tolerance below the default solves
+        them, too, on the whole sphere.
     seed
         Seed of the realizations: an integer, 0 or more.
     weights
@@ -153,7 +161,9 @@ class Inpainter:
     observed
         ``(npix,)``, RING, True where there are data. Pixels outside both masks are not filled.
     options
-        The keywords above, as a `FillOptions`.
+        The keywords above, as a `FillOptions`, with the method that ``auto`` became.
+    choice
+        The method and, after ``auto``, the reason for it.
     converged
         Whether the last fill has converged. None before the first fill, and for realizations of
         ``cosmovae``, which have no convergence criterion.
@@ -210,7 +220,7 @@ class Inpainter:
         cache: str | Path | None = None,
         progress: Progress | None = None,
     ) -> None:
-        self.options = options = FillOptions(
+        options = FillOptions(
             method=method,
             trust_prior=trust_prior,
             holes=holes,
@@ -235,6 +245,8 @@ class Inpainter:
             None if footprint is None else as_mask(footprint, "footprint", taker="Inpainter")
         )
         nside = nside_of(values, "values")
+        self.choice = _choice(options, values, observed, mapped=noise_rms is not None)
+        self.options = options = self.choice.applied(options)
         self._method = method_of(options, nside)
         if noise_rms is not None and self._method.unmapped is not None:
             raise ValueError(self._method.unmapped)
@@ -247,7 +259,7 @@ class Inpainter:
             footprint=footprint,
             progress=progress,
         )
-        self._progress = progress or Silent()
+        self._progress = listening(progress)
         self._seed = latent_seed(check_seed(seed))
         self._mask = observed
         self.certificate: Certificate | None = None
@@ -294,6 +306,30 @@ class Inpainter:
         self.card: ModelCard | None
         self._fill, self.card = self._method.prepare(setup)
         self.polish = self._fill.polish
+        if isinstance(self._fill, Surrounded):
+            self._sky.points = self._fill.solver.points
+
+    def __repr__(self) -> str:
+        nside = nside_of(self.holes, "holes")
+        return (
+            f"Inpainter({self.options.method}, Nside {nside}, {self.holes.mean():.2%} of the sky"
+            " to fill)"
+        )
+
+    def _repr_html_(self) -> str:
+        """Show the map with its holes, and the prior in use, in a notebook."""
+        rows = {
+            "method": self.choice,
+            "Nside": nside_of(self.holes, "holes"),
+            "observed": f"{self.observed.mean():.2%} of the sky",
+            "to fill": f"{self.holes.mean():.2%}, {int(self.holes.sum())} pixels",
+            "prior": "none" if self.prior is None else describe_prior(self.prior),
+        }
+        if self.plausibility is not None:
+            rows["check"] = f"{self.plausibility.verdict}: {self.plausibility}"
+        if self.certificate is not None:
+            rows["last fill"] = self.certificate
+        return card("Inpainter", rows, lambda: thumbnail(self._sky.values, self.observed))
 
     @classmethod
     def of(
@@ -484,6 +520,10 @@ class Inpainter:
         if isinstance(self._fill, Ensemble):
             self.converged = None
             return self._sky.restored(self._fill.sample(self._sky.data(), self._seed, index))
+        if isinstance(self._fill, Surrounded):
+            drawn = self._filled(self._sky.data())
+            drawn += self._fill.scatter(self._seed, index)
+            return self._sky.restored(drawn)
         self._progress.stage("latent sky")
         sky, in_holes = latent_sky(
             self._known_prior(),
@@ -509,7 +549,7 @@ class Inpainter:
         ``(nhole,)``, µK, in RING order of `holes`; NaN where it must be estimated from
         realizations.
         """
-        if not isinstance(self._fill, Exact):
+        if not isinstance(self._fill, Exact | Surrounded):
             return np.full(int(self.holes.sum()), np.nan)
         variance = self._fill.variance()
         if self.options.fill == "signal":
@@ -560,3 +600,10 @@ class Inpainter:
         if self.prior is None:
             raise ValueError("the method has no prior")
         return self.prior
+
+
+def _choice(options: FillOptions, values: Map, observed: Mask, *, mapped: bool) -> Choice:
+    """Choose the method if the options leave it open."""
+    if options.method != AUTO or values.shape != observed.shape:  # that is refused below
+        return Choice(options.method, None)
+    return choose_method(options, observed & ~np.isnan(values), mapped=mapped)

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+from skyfill.inpaint.choice import choose_at
 from skyfill.inpaint.diffusing import Diffuse, DiffuseMethod
-from skyfill.inpaint.exact import Exact, ExactMethod, Polished
+from skyfill.inpaint.exact import Exact, ExactMethod, Polished, Surrounded
 from skyfill.inpaint.fills import ConvergenceError, Fill, Method, Setup
 from skyfill.inpaint.options import DIPOLES, FILLS, METHODS, FillOptions
 from skyfill.inpaint.published import Ensemble, PublishedMethod
@@ -24,6 +25,7 @@ __all__ = [
     "Method",
     "Polished",
     "Setup",
+    "Surrounded",
     "method_of",
 ]
 
@@ -36,5 +38,6 @@ _CLASSES: dict[str, type[Method]] = {
 
 
 def method_of(options: FillOptions, nside: int, *, mapped: bool = False) -> Method:
-    """Build the method named in the options, at one resolution, with or without a noise map."""
+    """Build the method of the options, at one resolution, with or without a noise map."""
+    options = choose_at(options, nside, mapped=mapped).applied(options)
     return _CLASSES[options.method](options, nside, mapped=mapped)

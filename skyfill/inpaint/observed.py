@@ -32,7 +32,15 @@ class ObservedMap:
         Whether `data` is without monopole and dipole, and `restored` adds them back.
     single
         Whether `data` of a float32 map is float32.
+
+    Attributes
+    ----------
+    points
+        ``(n,)``, RING: the only pixels that the method reads; None for all. `data` is zero
+        elsewhere.
     """
+
+    points: NDArray[np.int64] | None = None
 
     def __init__(
         self,
@@ -68,11 +76,20 @@ class ObservedMap:
 
         The array of the latent sky is reused for the result.
         """
+        if self.points is not None and latent is None:
+            out = np.zeros(self.values.size)
+            out[self.points] = self.values[self.points]
+            if self._removes:
+                out[self.points] -= self.dipole.at(self._fitted_low, self.points)
+            return out
         return self._less(self._fitted_low if self._removes else None, latent)
 
     def restored(self, fill: Map) -> Map:
         """Add monopole and dipole back to a fill, ``(nhole,)``, in place."""
         if not self._removes:
+            return fill
+        if self.points is not None:
+            fill += self.dipole.at(self._fitted_low, np.flatnonzero(self._holes))
             return fill
         for part, low in self.dipole.parts(self._fitted_low):
             first = int(np.count_nonzero(self._holes[: part.start]))

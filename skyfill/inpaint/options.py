@@ -8,13 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
+from skyfill.brief import brief
 from skyfill.healpix.checks import check_whole, device_name
 from skyfill.holes.masks import check_holes
 from skyfill.mosaic import MosaicConfig
 
-__all__ = ["DIPOLES", "FILLS", "METHODS", "FillOptions"]
+__all__ = ["AUTO", "DIPOLES", "FILLS", "METHODS", "FillOptions"]
 
-METHODS = ("vae", "gaussian", "diffuse", "cosmovae")
+AUTO = "auto"
+"""In place of a method: ``gaussian`` or ``vae``, see `skyfill.inpaint.choose_method`."""
+METHODS = (AUTO, "vae", "gaussian", "diffuse", "cosmovae")
 FILLS = ("data", "signal")
 DIPOLES = ("marginalise", "fit", "prior")
 
@@ -40,10 +43,12 @@ class FillOptions:
     >>> FillOptions(method="nearest")
     Traceback (most recent call last):
     ...
-    ValueError: method 'nearest' is unknown; choose one of vae, gaussian, diffuse, cosmovae
+    ValueError: method 'nearest' is unknown; choose one of auto, vae, gaussian, diffuse, cosmovae
     """
 
-    method: str = "vae"
+    __repr__ = brief
+
+    method: str = AUTO
     trust_prior: bool = False
     holes: str | None = None
     fill: str = "data"

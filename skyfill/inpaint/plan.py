@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skyfill.brief import brief
 from skyfill.diffuse import diffuse_bytes
 from skyfill.gaussian.blocks import affordable
 from skyfill.gaussian.jointsolver import affordable_pol
@@ -20,9 +21,10 @@ from skyfill.gaussian.memory import joint_bytes
 from skyfill.healpix.arrays import as_mask
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes.runs import Runs
+from skyfill.inpaint.choice import choose_method
 from skyfill.inpaint.fills import PROGRAM, Method
 from skyfill.inpaint.methods import method_of
-from skyfill.inpaint.options import FillOptions
+from skyfill.inpaint.options import AUTO, FillOptions
 from skyfill.mosaic import MosaicConfig
 from skyfill.vae.memory import batch_bytes
 
@@ -36,6 +38,8 @@ GIB = 2**30
 _FIT = 0.25
 #: Run time of Q and U, and of T, Q and U, over that of T alone; more if P has little noise.
 _JOINT_TIME = {("P",): 1.2, ("T", "P"): 2.5}
+#: Turns of T and P of ``vae``.
+_TURNS = 3
 #: Smallest number of tiles per batch.
 _LEAST = 2
 
@@ -55,6 +59,8 @@ class Request:
     mapped
         Whether a noise map is given.
     """
+
+    __repr__ = brief
 
     method: str = FillOptions.method
     known: bool = False
@@ -81,18 +87,38 @@ class Request:
 
     def at(self, nside: int) -> Method:
         """Build the requested method at one resolution."""
-        options = FillOptions(
+        return method_of(self._options(), nside, mapped=self.mapped)
+
+    def _options(self) -> FillOptions:
+        """Return what the request says of the options of a fill."""
+        return FillOptions(
             method=self.method,
             polish=self.polish,
             batch_size=self.batch_size,
             config=self.config,
         )
-        return method_of(options, nside, mapped=self.mapped)
+
+    def settled(self, observed: Mask, *, limit: float | None = None) -> Request:
+        """Return the request with a method in place of ``auto``, see `choose_method`.
+
+        Parameters
+        ----------
+        observed
+            ``(npix,)``, RING, True where observed.
+        limit
+            Memory limit, bytes; that of the machine if None.
+        """
+        if self.method != AUTO:
+            return self
+        choice = choose_method(self._options(), observed, mapped=self.mapped, limit=limit)
+        return replace(self, method=choice.method)
 
 
 @dataclass(frozen=True)
 class Plan:
     """The stages of a fill and their estimated cost."""
+
+    __repr__ = brief
 
     nside: int
     holes: int
@@ -117,6 +143,8 @@ class Plan:
 class FieldPlan:
     """What is filled of T, or of Q and U."""
 
+    __repr__ = brief
+
     holes: int
     """Number of connected holes."""
     hole_pixels: int
@@ -127,6 +155,8 @@ class FieldPlan:
 @dataclass(frozen=True)
 class JointPlan:
     """The stages of a fill of polarization and their estimated cost."""
+
+    __repr__ = brief
 
     nside: int
     fields: Mapping[str, FieldPlan]
@@ -153,7 +183,7 @@ def make_joint_plan(
         For each field, ``T`` and ``P`` or ``P``, ``(npix,)``, RING, True where observed and not
         missing in the map.
     method
-        ``gaussian`` or ``diffuse``.
+        ``gaussian``, ``diffuse`` or, for T with P, ``vae``.
     known
         Whether the prior is given; if not, it is fitted.
     maps
@@ -186,6 +216,16 @@ def make_joint_plan(
         prior = "given" if known else "fitted"
         stages = (*(["prior"] if not known else []), "latent sky", "exact mean")
         seconds += 0.0 if known else _FIT * npix / 1e6
+        if method == "vae" and "T" in sizes:
+            tiles = alone.guess_tiles(seen["T"], Runs.of(seen["T"], False))
+            memory = joint_bytes(nside, 2, 2 * pixels["P"], blocks[0])
+            memory += alone.memory(sizes["T"], tiles)
+            of_t = [name for name in alone.stages(sizes["T"], tiles) if name != "latent sky"]
+            stages = (*stages[:-1], *of_t, "P given T")
+            of_p = Request("gaussian", known=known).at(nside).seconds(maps, {}, 0)
+            polish = alone.polish(pixels["T"])
+            seconds += _TURNS * (alone.seconds(maps, tiles, polish) + of_p * _JOINT_TIME[("P",)])
+            seconds -= alone.seconds(maps, {}, 0) * _JOINT_TIME[tuple(fields)]
     return JointPlan(
         nside=nside,
         fields=fields,
@@ -212,6 +252,7 @@ def make_plan(observed: ArrayLike, request: Request, *, holes: Mask | None = Non
     """
     observed = as_mask(observed, taker="plan.make_plan")
     nside = nside_of(observed, "observed")
+    request = request.settled(observed)
     method = request.at(nside)
     worked = _worked(observed, method, holes)
     polish = method.polish(int(worked.sum()))
@@ -230,7 +271,7 @@ def make_plan(observed: ArrayLike, request: Request, *, holes: Mask | None = Non
         tiles=tiles,
         polish=polish,
         memory=method.memory(worked, tiles),
-        seconds=method.seconds(request.maps, tiles, polish)
+        seconds=method.seconds(request.maps, tiles, polish, worked)
         + (_FIT * observed.size / 1e6 if fitted else 0.0),
     )
 
@@ -265,6 +306,7 @@ def within(
     """
     observed = as_mask(observed, taker="plan.make_plan")
     nside = nside_of(observed, "observed")
+    request = request.settled(observed, limit=limit)
     method = replace(request, batch_size=_LEAST).at(nside)
     sizes = _worked(observed, method, holes)
     wanted = Runs.of(observed, False) if holes is None else Runs.of(holes)

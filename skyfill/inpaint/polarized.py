@@ -1,4 +1,4 @@
-"""Fill Q and U, or T, Q and U, jointly with the method ``gaussian``, or apart with ``diffuse``.
+"""Fill Q and U, or T, Q and U, jointly with ``gaussian`` or ``vae``, or apart with ``diffuse``.
 
 A realization is z + W (d - M z), as in `skyfill.inpaint.inpainter`, with z a sky of T, Q and U that
 is drawn jointly from the prior, and W the joint posterior mean.
@@ -9,12 +9,12 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache as once
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,8 +30,15 @@ from skyfill.healpix.stokes import nside_of
 from skyfill.holes import UnusableSkyError
 from skyfill.inpaint.fills import ConvergenceError, held_to_noise, refuse_flat
 from skyfill.inpaint.inpainter import Inpainter
-from skyfill.inpaint.polarnoise import coloured, noise_of_fields
-from skyfill.inpaint.polarobserved import components_of, known_pixels, observed_pixels
+from skyfill.inpaint.options import FillOptions
+from skyfill.inpaint.polarnoise import aliased, coloured, noise_of_fields
+from skyfill.inpaint.polarobserved import (
+    components_of,
+    known_pixels,
+    observed_pixels,
+    power_over_prior,
+)
+from skyfill.inpaint.turns import Turns, engine_of, refuse_of_turns
 from skyfill.prior import (
     ARCMIN,
     Given,
@@ -49,11 +56,14 @@ from skyfill.prior import (
 )
 from skyfill.prior.dipole import Dipole
 from skyfill.prior.latent import latent_seed, latent_sky
-from skyfill.progress import Progress, Silent
+from skyfill.progress import Progress, listening
+
+if TYPE_CHECKING:
+    from skyfill.vae import ModelCard
 
 __all__ = ["POLARIZED_METHODS", "PolarizedInpainter"]
 
-POLARIZED_METHODS = ("gaussian", "diffuse")
+POLARIZED_METHODS = ("gaussian", "diffuse", "vae")
 """Methods that fill Q and U."""
 
 Map = NDArray[np.float64]
@@ -70,7 +80,7 @@ _REFUSED = 1.5
 def _check(method: str, fill: str, dipole: str, way: str) -> None:
     """Refuse options that do not exist with Q and U."""
     if method not in POLARIZED_METHODS:
-        known = " or ".join(POLARIZED_METHODS)
+        known = ", ".join(POLARIZED_METHODS[:-1]) + f" or {POLARIZED_METHODS[-1]}"
         raise ValueError(f"`method` must be {known} with Q and U, got {method!r}")
     if fill not in ("data", "signal"):
         raise ValueError(f"fill must be data or signal, got {fill!r}")
@@ -94,9 +104,11 @@ class PolarizedInpainter:
     observed_pol
         ``(npix,)``, RING: the mask of Q and U; ``observed`` if None.
     method
-        ``gaussian``: the exact joint posterior; ``diffuse``: means of neighbours, of Q and U with
-        parallel transport, and of T as `skyfill.Inpainter` fills it. ``diffuse`` has no prior and
-        no realizations.
+        ``gaussian``: the exact joint posterior; ``vae``: the same by turns of T, filled by its
+        mosaic of tiles, network and polish, and of P, which is solved exactly and has no network,
+        for T with Q and U, with white noise, up to Nside 512; ``diffuse``: means of neighbours, of
+        Q and U with parallel transport, and of T as `skyfill.Inpainter` fills it. ``diffuse`` has
+        no prior and no realizations.
     prior
         A `PolarizedPrior`; or the prior of T, whole or partly given, to which EE, BB and TE of
         ΛCDM, or of ``spectra``, and the noise of P are added. Missing numbers are fitted to T;
@@ -113,7 +125,7 @@ class PolarizedInpainter:
         U, that of both. Missing numbers are allowed in holes and replaced by the median.
     way
         ``joint``: T and P are solved together; ``alternate``: in turn, each given the other, which
-        has the same result (`skyfill.gaussian.jointsolver.JointSolver`).
+        has the same result (`skyfill.gaussian.jointsolver.JointSolver`). ``vae`` alternates.
     trust_prior
         Whether to fill, with a warning, if the observed sky contradicts the prior.
     fill
@@ -132,6 +144,10 @@ class PolarizedInpainter:
         Number of threads; 0 for all there are.
     cache
         Folder of a cache for arrays that depend only on masks and prior.
+    engine
+        Options of T's engine for ``vae``: weights, device and others, `skyfill.inpaint.FillOptions`
+        of that method; those by which it fills T alone if None. ``fill``, ``dipole``, ``threads``
+        and ``cache`` are those of this inpainter.
     progress
         Receives the stages.
 
@@ -157,6 +173,8 @@ class PolarizedInpainter:
         Number of accepted fills that have not converged.
     way
         ``joint`` or ``alternate``: how T and P are solved.
+    card
+        Model card of the network of T; None if no network is used.
 
     Raises
     ------
@@ -186,6 +204,7 @@ class PolarizedInpainter:
         seed: int = 0,
         threads: int = 0,
         cache: str | Path | None = None,
+        engine: FillOptions | None = None,
         progress: Progress | None = None,
     ) -> None:
         _check(method, fill, dipole, way)
@@ -214,6 +233,7 @@ class PolarizedInpainter:
             accept=accept,
             threads=threads,
             cache=cache,
+            engine=engine,
             progress=progress,
         )
         self._masks = masks
@@ -221,14 +241,25 @@ class PolarizedInpainter:
         self.observed = [self._seen[0]] * self._has_t + [self._seen[-1]] * 2
         self.holes = [~self._seen[0]] * self._has_t + [~self._seen[-1]] * 2
         self._noise = noise_of_fields(noise_variance, self._seen)
+        self.card: ModelCard | None = None
+        self._engine: FillOptions | None = None
+        if method == "vae":
+            refuse_of_turns(self._seen, self._noise)
+            self._engine = replace(
+                engine_of(engine), fill=fill, dipole=dipole, threads=threads, cache=cache
+            )
+        elif engine is not None:
+            raise ValueError(f"{method} takes no `engine`; drop it, or pass `method='vae'`")
         self._options = (trust_prior, fill, tolerance, accept, threads)
         self._marginal = dipole == "marginalise"
-        self._progress = progress or Silent()
+        self._progress = listening(progress)
         self._seed = latent_seed(check_seed(seed))
         self.certificates: dict[str, Certificate] = {}
         self.converged: bool | None = None
         self.unconverged = 0
-        self.way = way if len(self._seen) == 2 and not any(x.all() for x in self._seen) else "joint"
+        both = len(self._seen) == 2 and not any(x.all() for x in self._seen)
+        self._way: Literal["joint", "alternate"] = way if both else "joint"
+        self.way: str = self._way
         self._fits = False
         self.prior: PolarizedPrior | None = None
         self.plausibility: Plausibility | None = None
@@ -270,6 +301,14 @@ class PolarizedInpainter:
             cl[0, 0] = freed(cl[0, 0])
         if not self._has_t:
             cl = cl[1:, 1:]
+        kept = Kept(cache, passing=["prior"] if self._fits else [])
+        self._solver: Callable[[], JointSolver | Turns]
+        if self._engine is not None:
+            turns = Turns(
+                self._seen, prior, options=self._engine, kept=kept, progress=self._progress
+            )
+            self._solver, self.way, self.card = lambda: turns, turns.way, turns.card
+            return
         # Prepared by the first fill; maps with the same masks and prior share it (`with_map`).
         self._solver = once(
             partial(
@@ -278,9 +317,9 @@ class PolarizedInpainter:
                 signal_cl=cl,
                 noise_cl=prior.white_cl[-len(self._seen) :],
                 noise_variance=self._with_aliases(prior),
-                way=self.way,
+                way=self._way,
                 threads=threads,
-                kept=Kept(cache, passing=["prior"] if self._fits else []),
+                kept=kept,
             )
         )
 
@@ -314,7 +353,7 @@ class PolarizedInpainter:
         alike = len(skies) == len(self._skies) and skies[0].shape == self._skies[0].shape
         if alike:
             alike = all(map(np.array_equal, known_pixels(skies, self._masks), self._seen))
-        if self._fits or not alike:
+        if self._fits or self._engine is not None or not alike:
             return self._anew(values, seed=seed)
         other = copy.copy(self)
         other._take(skies, seed)  # noqa: SLF001 - it is of this class
@@ -339,17 +378,7 @@ class PolarizedInpainter:
 
     def _with_aliases(self, prior: PolarizedPrior) -> list[Map | None]:
         """Add signal that the pixels do not resolve to the noise of each pixel."""
-        per_pixel = self._seen[0].size / (4 * math.pi)
-        out: list[Map | None] = []
-        for own in self._noise:
-            if own is None:
-                out.append(None)
-            elif own.ndim == 1:
-                out.append(own + prior.temperature.aliased_cl * per_pixel)
-            else:
-                aliased = prior.aliased_pol_cl * per_pixel
-                out.append(own + np.array([[aliased], [0.0], [aliased]]))
-        return out
+        return [aliased(own, prior) for own in self._noise]
 
     def _prior_of(
         self,
@@ -445,20 +474,8 @@ class PolarizedInpainter:
 
     def _judge_pol(self, prior: PolarizedPrior, *, trust_prior: bool) -> float:
         """Compare the power of the observed Q and U with the prior's; raise or warn."""
-        seen = self._seen[-1]
-        power = sum(float(np.mean(np.square(sky[seen]))) for sky in self._skies[-2:])
-        cl = prior.signal_cl()
-        modes = (2 * np.arange(cl.shape[2]) + 1) / (4 * np.pi)
-        white = prior.white_cl[1] * seen.size / (4 * np.pi)
         own = self._with_aliases(prior)[-1]
-        if own is not None:
-            white = float(own[[0, 2]][:, seen].mean())
-        expected = float(modes @ (cl[1, 1] + cl[2, 2])) + 2 * white
-        spread = float(
-            (modes**2 / np.maximum(4 * np.pi * modes, 1)) @ (cl[1, 1] ** 2 + cl[2, 2] ** 2)
-        )
-        error = math.sqrt(2 * (spread + 2 * white**2 / seen.size) / seen.mean()) / expected
-        ratio = power / expected if expected else math.inf
+        ratio, error = power_over_prior(self._skies[-2:], self._seen[-1], prior, own)
         away = max(ratio, 1 / ratio) if ratio > 0 else math.inf
         words = (
             f"the observed Q and U have {ratio:.3g} times the power of their prior (signal and"
@@ -560,7 +577,8 @@ class PolarizedInpainter:
     def _solved(self, data: list[Map]) -> list[Map]:
         """Solve for the mean, add monopole and dipole back, and record whether it converged."""
         _, _, tolerance, accept, _ = self._options
-        self._progress.stage("exact mean")
+        if self._engine is None:
+            self._progress.stage("exact mean")
         fields = [np.array(data[-2:])]
         if self._has_t:
             fields.insert(0, data[0])
@@ -569,7 +587,8 @@ class PolarizedInpainter:
         )
         self.certificates, self.converged = found.certificates, found.converged
         words = "; ".join(f"{name}: {each}" for name, each in found.certificates.items())
-        self._progress.done(words)
+        if self._engine is None:
+            self._progress.done(words)
         out = [*found.fills[:-1], *found.fills[-1]]
         if not found.converged or not all(np.all(np.isfinite(each)) for each in out):
             self.converged = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 
@@ -10,8 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from skyfill.healpix.arrays import as_map
 from skyfill.holes import UnusableSkyError, holes_to_fill
+from skyfill.prior import PolarizedPrior
 
-__all__ = ["components_of", "known_pixels", "observed_pixels"]
+__all__ = ["components_of", "known_pixels", "observed_pixels", "power_over_prior"]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -87,3 +89,35 @@ def observed_pixels(skies: Sequence[Map], masks: Sequence[Mask]) -> list[Mask]:
     if all(each.all() for each in seen):
         raise UnusableSkyError("no pixel is missing in T, Q or U: there is nothing to fill")
     return seen
+
+
+def power_over_prior(
+    skies: Sequence[Map], seen: Mask, prior: PolarizedPrior, noise: Map | None
+) -> tuple[float, float]:
+    """Compare the power of the observed Q and U with that of the prior.
+
+    Parameters
+    ----------
+    skies
+        Q and U, ``(npix,)``, µK.
+    seen
+        ``(npix,)``, True where they are observed.
+    prior
+        The prior.
+    noise
+        ``(3, npix)``, QQ, QU and UU of the noise of each pixel, µK²; None for that of the prior.
+
+    Returns
+    -------
+    The ratio of the two, and its standard error.
+    """
+    power = sum(float(np.mean(np.square(sky[seen]))) for sky in skies)
+    cl = prior.signal_cl()
+    modes = (2 * np.arange(cl.shape[2]) + 1) / (4 * np.pi)
+    white = prior.white_cl[1] * seen.size / (4 * np.pi)
+    if noise is not None:
+        white = float(noise[[0, 2]][:, seen].mean())
+    expected = float(modes @ (cl[1, 1] + cl[2, 2])) + 2 * white
+    spread = float((modes**2 / np.maximum(4 * np.pi * modes, 1)) @ (cl[1, 1] ** 2 + cl[2, 2] ** 2))
+    error = math.sqrt(2 * (spread + 2 * white**2 / seen.size) / seen.mean()) / expected
+    return (power / expected if expected else math.inf), error

@@ -123,7 +123,7 @@ class TileMethod(Method):
             return ["latent sky", "whole sky"]
         polish = bool(self.polish(int(sizes.sum())))
         stages = ["prepare"] * polish + ["plan", "latent sky"]
-        stages += ["blocks"] * (polish and bool(affordable(sizes).any()))
+        stages += ["blocks"] * (polish and bool(affordable(sizes, nside=self.nside).any()))
         stages += ["small holes"] * ("small" in tiles)
         stages += ["coarse level", "wide holes"] * ("wide" in tiles)
         return stages + ["polish"] * polish
@@ -138,7 +138,7 @@ class TileMethod(Method):
         tiling = PROGRAM + TORCH + mosaic + work
         if not self.polish(holes):
             return tiling
-        small = sizes[affordable(sizes)]
+        small = sizes[affordable(sizes, nside=self.nside)]
         law = wide_bytes if "wide" in tiles and self._wide else polish_bytes
         if self._solves:
             law = solve_bytes
@@ -146,7 +146,13 @@ class TileMethod(Method):
         polishing = PROGRAM + TORCH + LEFT + law(self.nside, holes, small)
         return max(tiling + solver, polishing)
 
-    def seconds(self, maps: int, tiles: Mapping[str, int], polish: int) -> float:
+    def seconds(
+        self,
+        maps: int,
+        tiles: Mapping[str, int],
+        polish: int,
+        sizes: Sizes | None = None,  # noqa: ARG002
+    ) -> float:
         """Estimate the run time of this number of maps, seconds."""
         if self._whole:
             return ExactMethod(self.options, self.nside).seconds(maps, tiles, polish)

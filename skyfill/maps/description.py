@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from astropy.io.fits import VerifyError
 
+from skyfill.brief import brief
 from skyfill.maps.checksum import is_right
 from skyfill.maps.hdu import Hdu, finish, open_fits, walk
 from skyfill.maps.multiorder import orders
@@ -30,6 +31,8 @@ _STRUCTURE = re.compile(
 class ColumnInfo:
     """Description of a column."""
 
+    __repr__ = brief
+
     name: str
     unit: str
     dtype: str
@@ -38,6 +41,8 @@ class ColumnInfo:
 @dataclass(frozen=True)
 class TableInfo:
     """Description of a table of sky maps."""
+
+    __repr__ = brief
 
     hdu: int
     nside: int
@@ -61,6 +66,8 @@ class TableInfo:
 class MapInfo:
     """Description of the sky maps of a file."""
 
+    __repr__ = brief
+
     path: Path
     tables: tuple[TableInfo, ...]
 
@@ -68,6 +75,8 @@ class MapInfo:
 @dataclass(frozen=True)
 class Checksums:
     """Result of verifying the checksums of a file."""
+
+    __repr__ = brief
 
     right: tuple[int, ...]
     """HDUs that agree with their CHECKSUM and DATASUM."""

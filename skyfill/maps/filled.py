@@ -29,6 +29,7 @@ __all__ = ["FILL_CARDS", "FILL_PRIOR", "write_filled", "write_map"]
 FILL_CARDS = (
     "SFSEED",
     "SFMETHOD",
+    "SFAUTO",
     "SFFILL",
     "SFLIKE",
     "SFFILLED",
@@ -49,6 +50,7 @@ FILL_CARDS = (
     "SFITER",
     "SFCORR",
     "SFRESID",
+    "SFLOCAL",
     "SFDIST",
     "SFCONV",
     "SFMODEL",

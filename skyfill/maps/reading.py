@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 from numpy.typing import NDArray
 
+from skyfill.brief import brief
 from skyfill.healpix import reorder
 from skyfill.maps.column import Column
 from skyfill.maps.frames import frame_of_word
@@ -65,6 +66,8 @@ class Placed(Protocol):
 @dataclass(frozen=True)
 class Place:
     """Resolution and frame of a file."""
+
+    __repr__ = brief
 
     path: Path
     nside: int | None

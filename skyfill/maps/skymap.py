@@ -12,10 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skyfill.brief import card
+from skyfill.healpix.picture import thumbnail
 from skyfill.maps.column import equal
 from skyfill.maps.reading import Frame, Read, read_file
 from skyfill.maps.sentinels import find_sentinel
 from skyfill.maps.units import parse_unit, stokes_of, unit_in_uk
+
+#: Most characters of a name in a repr.
+_NAME = 60
 
 __all__ = ["SkyMap", "known_pixels", "read_map", "refuse_flattened"]
 
@@ -53,6 +58,28 @@ class SkyMap:
     """Whether the file is a multi-order map read at one resolution; it cannot be written back."""
     columns: tuple[str, ...] = ()
     """Names of all columns of the table, except a column that lists pixels."""
+
+    def __repr__(self) -> str:
+        missing, name = self.n_missing, self.path.name
+        name = name if len(name) <= _NAME else f"{name[: _NAME - 3]}..."
+        holes = f", {missing} missing" if missing else ""
+        return (
+            f"SkyMap({name}: {self.column[:_NAME]}, Nside {self.nside}, {self.unit}"
+            f"{', NESTED in the file' if self.nest else ''}{holes})"
+        )
+
+    def _repr_html_(self) -> str:
+        """Show the map in a notebook."""
+        seen = self.values[~np.isnan(self.values)]
+        rows = {
+            "column": f"{self.column}, of {len(self.columns) or 1}",
+            "Nside": self.nside,
+            "order, unit in the file": f"{'NESTED' if self.nest else 'RING'}, {self.unit}",
+            "frame": self.coord or "not named",
+            "missing": f"{self.n_missing} of {self.values.size} pixels",
+            "rms": f"{seen.std():.4g} µK" if seen.size else "none",
+        }
+        return card(self.path.name, rows, lambda: thumbnail(self.values))
 
     @property
     def frame(self) -> Frame:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skyfill.brief import brief
 from skyfill.files.atomic import check_writable
 from skyfill.maps.filled import write_filled
 from skyfill.maps.hdu import open_fits
@@ -58,6 +59,8 @@ _MASKS = (r"(?:T|I|INT)_?MASK", r"(?:P|POL)_?MASK")
 @dataclass(frozen=True, eq=False)
 class StokesMap:
     """The columns T, Q and U of a file, or Q and U, or T, as one map."""
+
+    __repr__ = brief
 
     skies: tuple[SkyMap, ...]
     """The columns, as `read_map` reads each: U with the sign of the file."""

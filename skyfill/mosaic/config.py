@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from skyfill.brief import brief
+
 __all__ = ["MosaicConfig"]
 
 
@@ -55,6 +57,8 @@ class MosaicConfig:
         times as much is allowed if all holes are polished together; a tenth if the whole map is
         solved without tiles.
     """
+
+    __repr__ = brief
 
     side: int = 128
     pixel: float = 0.75

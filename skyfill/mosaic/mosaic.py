@@ -45,7 +45,7 @@ from skyfill.holes.runs import Runs
 from skyfill.mosaic.config import MosaicConfig
 from skyfill.mosaic.tileset import FlatEngine, TileMean, TileSet, pixel_size, plan_tiles
 from skyfill.prior import Prior
-from skyfill.progress import Progress, Silent
+from skyfill.progress import Progress, listening
 
 __all__ = [
     "Mosaic",
@@ -150,7 +150,7 @@ class Mosaic:
         self._config = config or MosaicConfig()
         self._threads = threads
         self._device = device
-        self._progress = progress or Silent()
+        self._progress = listening(progress)
         self._nside = nside_of(observed, "observed")
         self._sets: dict[str, TileSet] = {}
         self._coarse: Solver | None = None
@@ -275,6 +275,13 @@ class Mosaic:
         if self._polisher is not None:
             self._note(self._polisher.finish(work))
         return np.asarray(work[~self._observed if self._holes is None else self._holes])
+
+    @property
+    def distance(self) -> float:
+        """Estimated rms distance of the last mean to the exact one, µK; infinite if not known."""
+        if self.certificate is not None:
+            return self.certificate.distance
+        return math.inf if self._polisher is None else self._polisher.distance
 
     def tile_regions(self) -> NDArray[np.int64]:
         """Map each hole pixel to the tile with the largest weight in it.
@@ -433,7 +440,7 @@ def planned_regions(
     plan = Mosaic(observed, prior, _no_engine, config=config, threads=threads, progress=progress)
     if polished and not plan.polish:
         return None
-    listener = progress or Silent()
+    listener = listening(progress)
     listener.stage("tile borders")
     regions = plan.tile_regions()
     count = int(np.count_nonzero(np.bincount(regions[regions >= 0])))
@@ -484,7 +491,7 @@ def count_tiles(
         touched[regions[of]] = True
         sizes = np.where(touched, sizes, observed.size)  # too many for a block
         holes, regions, wide = near, regions[of], wide[of]
-    blocks = affordable(sizes)[regions] & polished
+    blocks = affordable(sizes, nside=holes.nside)[regions] & polished
     tiles, seen = {}, observed.copy()
     holes.paint(blocks, seen)
     for name, chosen in (("small", ~wide & ~blocks), ("wide", wide & ~blocks)):

@@ -25,7 +25,7 @@ from skyfill.posterior.gibbs import Gibbs, posterior_edges
 from skyfill.posterior.summary import Posterior
 from skyfill.prior import Given, Prior, UnlikelyPriorError, for_map, judge, read_prior, save_prior
 from skyfill.prior.dipole import Dipole
-from skyfill.progress import Progress, Silent
+from skyfill.progress import Progress, listening
 
 __all__ = ["MOST_NSIDE", "sample"]
 
@@ -142,7 +142,7 @@ def sample(
 
     """
     begun = time.perf_counter()
-    progress = progress or Silent()
+    progress = listening(progress)
     values = as_map(values, taker="posterior.sample")
     observed = as_mask(observed, taker="posterior.sample")
     nside = nside_of(values, "values")

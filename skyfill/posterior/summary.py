@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from skyfill.brief import brief
 from skyfill.files.atomic import atomic_write
 from skyfill.posterior.mixing import effective_samples, split_rhat
 from skyfill.prior import Prior
@@ -56,6 +57,8 @@ class Posterior:
     seconds
         Seconds of a sample, averaged; NaN if none was made in this run.
     """
+
+    __repr__ = brief
 
     prior: Prior
     edges: NDArray[np.int64]

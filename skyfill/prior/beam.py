@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skyfill.brief import brief
 from skyfill.files.text import content, text_of
 from skyfill.healpix.checks import check_whole
 
@@ -75,6 +76,8 @@ class Beam:
     >>> prior = skyfill.Prior(64, skyfill.lcdm(), beam=beam, noise_uk_arcmin=100.0)
 
     """
+
+    __repr__ = brief
 
     window: Window = field(repr=False)
     name: str = "given b_l"

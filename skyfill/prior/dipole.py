@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill import harmonics
+from skyfill.healpix import pixel_directions
 from skyfill.healpix.stokes import nside_of
 from skyfill.prior.model import Prior
 
@@ -76,6 +77,14 @@ class Dipole:
                 complex(-vector[0], vector[1]) * math.sqrt(2 * math.pi / 3),
             ]
         )
+
+    def at(self, alm: NDArray[np.complex128], pixels: NDArray[np.int64]) -> Map:
+        """Compute a monopole and dipole, from `alm`, at some pixels, ``(n,)``, RING."""
+        mono, z, xy = alm
+        x, y, up = pixel_directions(self._nside, pixels).T
+        first = math.sqrt(3 / (4 * math.pi)) * z.real * up
+        second = -math.sqrt(3 / (2 * math.pi)) * (xy.real * x - xy.imag * y)
+        return np.asarray(mono.real / math.sqrt(4 * math.pi) + first + second)
 
     def contradiction(
         self, values: NDArray[np.floating], prior: Prior, *, noise_variance: Map | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
+from skyfill.brief import brief
 from skyfill.healpix.arrays import pair_of
 from skyfill.prior.dipole import Dipole
 from skyfill.prior.fitting import assess
@@ -34,6 +35,8 @@ class Examined:
     check
         The comparison of variances that every fill begins with.
     """
+
+    __repr__ = brief
 
     prior: Prior
     spectrum: Pseudo

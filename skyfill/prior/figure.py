@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill.files.atomic import atomic_write
+from skyfill.lazy import needs
 from skyfill.prior.model import Prior
 from skyfill.prior.pseudospectrum import Pseudo
 
@@ -50,6 +51,7 @@ def save_fit(
     OSError
         The file exists already or cannot be written.
     """
+    needs("matplotlib")
     # without pyplot, which has global state and may need a display
     from matplotlib.figure import Figure
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from skyfill.brief import brief
 from skyfill.healpix.arrays import pair_of
 from skyfill.healpix.stokes import nside_of
 from skyfill.prior.beam import Beam, as_beam
@@ -89,6 +90,8 @@ class Given:
         ``base`` is no prior, or the spectrum is to be fitted and either nothing is to be fitted or
         there is a ``base``.
     """
+
+    __repr__ = brief
 
     cl: Map | Literal["map"] | None = field(default=None, repr=False)
     fwhm: float | None = None

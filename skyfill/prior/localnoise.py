@@ -20,6 +20,7 @@ from numpy.polynomial.legendre import legval
 from numpy.typing import ArrayLike, NDArray
 
 from skyfill import harmonics
+from skyfill.brief import brief
 from skyfill.healpix import neighbours, nest_to_ring, pixel_directions, reorder
 from skyfill.healpix.arrays import pair_of
 from skyfill.healpix.stokes import nside_of
@@ -90,6 +91,8 @@ class NoiseEstimate:
     width
         Full width at half maximum over which the noise is averaged, radians.
     """
+
+    __repr__ = brief
 
     rms: Map = field(repr=False)
     scatter: float

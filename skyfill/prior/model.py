@@ -17,8 +17,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from skyfill.brief import card
 from skyfill.healpix.checks import check_angle, check_nside, check_whole
 from skyfill.prior.beam import Beam, as_beam
+from skyfill.prior.portrait import draw_spectra
 from skyfill.prior.quality import Quality
 
 __all__ = ["ARCMIN", "LCDM", "NUMBERS", "Prior", "gaussian_beam", "lcdm", "pixel_window", "shipped"]
@@ -28,6 +30,8 @@ LCDM = "Planck 2018 LCDM"
 """Name of the shipped spectrum, which is the default."""
 NUMBERS = ("cl", "fwhm", "pixel_window", "noise_uk_arcmin", "calibration")
 """Names of the attributes of a prior that are given, fitted or assumed."""
+#: Most characters of the spectrum's name in a repr.
+_NAME = 60
 _TABLE = "lcdm_planck2018.npz"
 #: Largest share of the signal's variance that may be lost beyond the largest drawn multipole.
 _LOST = 1e-5
@@ -254,6 +258,35 @@ class Prior:
         n = min(lmax + 1, self.extra_cl.size)
         cl[:n] += self.extra_cl[:n]
         return cl
+
+    def __repr__(self) -> str:
+        theory = self.theory if len(self.theory) <= _NAME else f"{self.theory[: _NAME - 3]}..."
+        return (
+            f"Prior({theory}, Nside {self.nside}, l up to {self.cl.size - 1}, beam"
+            f" {self.beam_fwhm / ARCMIN:.4g} arcmin, noise {self.noise_uk_arcmin:.4g} µK·arcmin)"
+        )
+
+    def _repr_html_(self) -> str:
+        """Show the prior in a notebook."""
+        origins = {name: self.origin(name) for name in NUMBERS}
+        beam = "tabulated" if self.beam is not None else "Gaussian"
+        rows = {
+            "spectrum": f"{self.theory}, l up to {self.cl.size - 1} ({origins['cl']})",
+            "Nside": self.nside,
+            "beam": f"{self.beam_fwhm / ARCMIN:.4g} arcmin, {beam} ({origins['fwhm']})",
+            "pixel window": f"{self.pixel_window} ({origins['pixel_window']})",
+            "noise": f"{self.noise_uk_arcmin:.4g} µK·arcmin ({origins['noise_uk_arcmin']})",
+            "calibration": f"{self.calibration:.4g} of the power ({origins['calibration']})",
+        }
+        if self.extra_cl.size:
+            rows["free part"] = f"{self.extra_share:.1%} of the variance"
+        signal = self.signal_cl()
+        noise = np.full(signal.size, self.noise_cl)
+        return card(
+            "Prior of a map",
+            rows,
+            lambda: draw_spectra({"signal on the map": signal, "noise": noise}),
+        )
 
     def transfer(self, lmax: int) -> NDArray[np.float64]:
         """Give the share of the sky's power in the map, calibration b_l² p_l², ``(lmax + 1,)``."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from skyfill import harmonics
+from skyfill.brief import brief
 from skyfill.healpix import nest_to_ring, pixel_directions
 from skyfill.healpix.stokes import nside_of
 from skyfill.prior.model import Prior
@@ -54,6 +55,8 @@ class Patches:
     weights
         ``(npatch n (n + 1) / 2, nnode)``, sparse: from there to the pairs of pixels.
     """
+
+    __repr__ = brief
 
     values: Map
     distances: Map

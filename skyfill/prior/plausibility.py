@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skyfill.brief import brief
 from skyfill.healpix.arrays import pair_of
 from skyfill.healpix.stokes import nside_of
 from skyfill.prior.mistakes import likely_mistakes
@@ -56,6 +57,8 @@ class Plausibility:
     causes
         Possible causes of a disagreement, the likeliest first.
     """
+
+    __repr__ = brief
 
     total: Band
     bands: tuple[Band, ...]

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize
 
 from skyfill import harmonics
+from skyfill.brief import brief
 from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.stokes import nside_of
 from skyfill.prior.model import ARCMIN, MOST
@@ -55,6 +56,8 @@ class PolarPseudo:
     plus, minus
         ``(nbin, lmax + 1)``: responses to EE + BB and to EE - BB, see `harmonics.coupling_pol`.
     """
+
+    __repr__ = brief
 
     windowed: Windowed
     data: Map

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill import harmonics
+from skyfill.brief import brief
 from skyfill.prior.drawing import alm_of_cl, streams
 from skyfill.prior.model import ARCMIN, LCDM, MOST, Prior, pixel_window
 from skyfill.prior.quality import Quality
@@ -69,6 +70,8 @@ class PolarizedPrior:
     565.7
 
     """
+
+    __repr__ = brief
 
     temperature: Prior
     ee: Map

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill import harmonics
+from skyfill.brief import brief
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes import distance_to_edge
 from skyfill.holes.windows import rising
@@ -71,6 +72,8 @@ class Windowed:
     share
         Share of the sky that the window keeps, ⟨w²⟩² / ⟨w⁴⟩.
     """
+
+    __repr__ = brief
 
     window: Map
     edges: NDArray[np.int64]
@@ -134,6 +137,8 @@ class Pseudo:
     sky
         Share of the sky that the window keeps, ⟨w²⟩² / ⟨w⁴⟩.
     """
+
+    __repr__ = brief
 
     edges: NDArray[np.int64]
     data: Map

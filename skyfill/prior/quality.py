@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from skyfill.brief import brief
+
 __all__ = ["Quality"]
 
 Map = NDArray[np.float64]
@@ -44,6 +46,8 @@ class Quality:
         Share of the modes that tells something of its own; the others hold what leaked into them
         through the mask.
     """
+
+    __repr__ = brief
 
     chi2: float
     freedom: int

@@ -16,6 +16,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from skyfill.brief import brief
 from skyfill.healpix import pixel_directions
 from skyfill.healpix.jit import compiled, parallel
 from skyfill.healpix.pixel import nest2ring
@@ -68,6 +69,8 @@ class Band:
     error
         Error of ``observed``, relative to ``predicted``, if the prior is right.
     """
+
+    __repr__ = brief
 
     nside: int
     ell: float

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skyfill.brief import brief
 from skyfill.prior.model import LCDM, lcdm, shipped
 from skyfill.prior.spectrumfile import read_spectra
 
@@ -87,6 +88,8 @@ class SkySpectra:
     said
         Sentences for the user: how a file was read, and what was assumed.
     """
+
+    __repr__ = brief
 
     tt: Map = field(repr=False)
     ee: Map = field(repr=False)

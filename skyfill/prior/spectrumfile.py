@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skyfill.brief import brief
 from skyfill.prior.spectrumtable import ADVICE, Columns, read_columns
 from skyfill.prior.spectrumwords import (
     BIN_EDGES,
@@ -53,6 +54,8 @@ _SAME = 0.01
 @dataclass(frozen=True, eq=False)
 class SpectrumFile:
     """A spectrum from a file, and how it was read."""
+
+    __repr__ = brief
 
     cl: NDArray[np.float64] = field(repr=False)
     """``(lmax + 1,)``, C_l from l = 0, µK²."""

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from skyfill.brief import brief
 from skyfill.fidelity import THRESHOLDS, Figure
 from skyfill.fidelity.figures import VERDICTS
-from skyfill.spectra import SpectrumComparison
+from skyfill.gaussian import Certificate
+from skyfill.gaussian.leakage import allowed_leakage
+from skyfill.gaussian.solution import LEAKAGE_BINS
+from skyfill.prior import PolarizedPrior, Quality
+from skyfill.spectra import SpectrumComparison, StokesComparison
+from skyfill.spectra.bandpowers import RangeTest
 
-__all__ = ["Finding", "chi2_findings", "findings"]
+__all__ = [
+    "Finding",
+    "accuracy_findings",
+    "chi2_findings",
+    "findings",
+    "quality_findings",
+    "stokes_chi2_findings",
+]
 
 #: Probability to exceed χ², times the number of tests, below which a spectrum is doubtful: by
 #: chance, one page in a hundred.
 _UNLIKELY = 1e-2
 #: The same for bad: by chance, one page in ten thousand.
 _WRONG = 1e-4
+
+#: B that may be still to come, over BB of the prior: a hundredth of BB is lost in its error.
+_LEAK = 1e-2
 
 _WORDS = {
     "rms_uk": "rms error of the mean, µK",
@@ -68,6 +85,8 @@ class Finding:
         The verdict is another word.
     """
 
+    __repr__ = brief
+
     name: str
     value: str
     verdict: str = ""
@@ -79,7 +98,7 @@ class Finding:
             raise ValueError(f"verdict {self.verdict!r} is unknown; give one of {known}")
 
 
-def findings(figures: Mapping[str, Figure], *, judged: bool = True) -> list[Finding]:
+def findings(figures: Mapping[str, Figure], *, judged: bool = True, of: str = "") -> list[Finding]:
     """Describe figures in words.
 
     Parameters
@@ -88,8 +107,11 @@ def findings(figures: Mapping[str, Figure], *, judged: bool = True) -> list[Find
         Figures by their names in `skyfill.fidelity`.
     judged
         Whether to show verdicts. They do not apply to a mean, which is not a possible sky.
+    of
+        Stokes parameter that the figures belong to, if there are several.
     """
-    return [_finding(name, each, judged=judged) for name, each in figures.items()]
+    found = [_finding(name, each, judged=judged) for name, each in figures.items()]
+    return [replace(each, name=f"{of}: {each.name}") for each in found] if of else found
 
 
 def _finding(name: str, figure: Figure, *, judged: bool) -> Finding:
@@ -115,15 +137,85 @@ def chi2_findings(comparison: SpectrumComparison, *, judged: bool = True) -> lis
     both = {"filled sky": comparison.full_tests, "cut sky": comparison.cut_tests}
     looks = sum(map(len, both.values()))
     for sky, tests in both.items():
-        for test in tests:
-            rare = looks * test.pte
-            verdict = "bad" if rare < _WRONG else "doubtful" if rare < _UNLIKELY else "good"
-            found.append(
+        found += [_chi2(f"{sky}'s C_l", test, looks, judged=judged) for test in tests]
+    return found
+
+
+def stokes_chi2_findings(comparison: StokesComparison, *, judged: bool = True) -> list[Finding]:
+    """Describe the χ² of the spectra of T, E and B over all ell; arguments as for `findings`.
+
+    BB has its smaller ranges as well.
+    """
+    listed = []
+    both = {"filled sky": comparison.full_tests, "cut sky": comparison.cut_tests}
+    for name in comparison.names:
+        for sky, tests in both.items():
+            own = tests.get(name, ())
+            listed += [(f"{sky}'s {name}", each) for each in (own if name == "BB" else own[-1:])]
+    return [_chi2(of, test, len(listed), judged=judged) for of, test in listed]
+
+
+def _chi2(of: str, test: RangeTest, looks: int, *, judged: bool) -> Finding:
+    """Describe one of so many χ²."""
+    rare = looks * test.pte
+    verdict = "bad" if rare < _WRONG else "doubtful" if rare < _UNLIKELY else "good"
+    return Finding(
+        f"χ² of the {of}, l = {test.low}–{test.high}",
+        f"{test.chi2:.1f}, {test.bins} bins, PTE {test.pte:.2g}",
+        verdict if judged else "",
+        "the theory of the prior, within cosmic variance and noise",
+    )
+
+
+def quality_findings(found: Mapping[str, Quality]) -> list[Finding]:
+    """Describe how well the prior describes spectra of the observed sky, by their names."""
+    return [
+        Finding(
+            f"χ² of the observed sky's {name}, against the prior of the fill",
+            f"{each.chi2:.1f}, {each.freedom} degrees of freedom, PTE {each.pte:.2g}",
+            each.verdict,
+            "worst bin: l = {}–{}, {:.3g} times the expected power, {:+.1f} σ".format(
+                *each.worst[0]
+            ),
+        )
+        for name, each in found.items()
+    ]
+
+
+def accuracy_findings(
+    certificates: Mapping[str, Certificate], prior: PolarizedPrior
+) -> list[Finding]:
+    """Describe how far a fill is from the exact one, and how much of B is still to come.
+
+    Parameters
+    ----------
+    certificates
+        Of ``T`` and ``P``, see `skyfill.inpaint.PolarizedInpainter`.
+    prior
+        Prior of the fill.
+    """
+    out = []
+    for name, each in certificates.items():
+        distance = f"{each.distance:.2g}" if math.isfinite(each.distance) else "not known"
+        out.append(
+            Finding(
+                f"{name}: distance from the exact fill, estimated rms, µK",
+                f"{distance}, residual {each.residual:.1e}",
+                "good" if each.converged else "bad",
+                "less than the tolerance of the fill",
+            )
+        )
+        shares = each.leakage or ()
+        allowed = allowed_leakage(prior.signal_cl()[2, 2], prior.white_cl[1], len(shares))
+        over = "the prior's BB" if prior.bb.any() else "the noise, since the prior has no BB"
+        for (first, last), share, most in zip(LEAKAGE_BINS, shares, allowed, strict=False):
+            verdict = "good" if share <= _LEAK else "doubtful" if share <= most else "bad"
+            out.append(
                 Finding(
-                    f"χ² of the {sky}'s C_l, l = {test.low}–{test.high}",
-                    f"{test.chi2:.1f}, {test.bins} bins, PTE {test.pte:.2g}",
-                    verdict if judged else "",
-                    "the theory of the prior, within cosmic variance and noise",
+                    f"B still to come over {over}, l = {first}–{last} (SFBLEAK is the largest)",
+                    f"{share:.1e}",
+                    verdict,
+                    f"up to {_LEAK:g}; up to {most:.2g} it is 1% of the B and noise of this map",
                 )
             )
-    return found
+    return out

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from importlib import resources
 from os import PathLike
 
+from skyfill.brief import brief
 from skyfill.fidelity.figures import VERDICTS
 from skyfill.files.atomic import atomic_write
+from skyfill.lazy import needs
 from skyfill.report.findings import Finding
 
-__all__ = ["Plate", "Report"]
+__all__ = ["Plate", "Report", "check_libraries"]
 
 #: Headline of the page, by its worst verdict.
 _HEADLINES = {
@@ -23,12 +25,26 @@ _HEADLINES = {
 }
 
 
+def check_libraries() -> None:
+    """Check that the optional libraries of a report are installed.
+
+    Raises
+    ------
+    ImportError
+        (Also a ValueError.) One is not; the message says how to install it.
+    """
+    needs("jinja2", "report")
+    needs("matplotlib", "report")
+
+
 @dataclass(frozen=True)
 class Plate:
     """A picture with title and caption; the bytes are PNG.
 
     Not more than two ``wide`` pictures stand side by side.
     """
+
+    __repr__ = brief
 
     title: str
     caption: str
@@ -57,7 +73,11 @@ class Report:
         Findings in the order shown.
     allowed, forbidden
         Uses for which the fill is suited, and for which it is not.
+    notes
+        Further remarks on uses, by heading.
     """
+
+    __repr__ = brief
 
     title: str
     subtitle: str
@@ -66,6 +86,7 @@ class Report:
     findings: Sequence[Finding]
     allowed: Sequence[str]
     forbidden: Sequence[str]
+    notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def verdict(self) -> str:
@@ -75,6 +96,7 @@ class Report:
 
     def html(self) -> str:
         """Give the page as HTML, without scripts or external files."""
+        needs("jinja2")
         from jinja2 import Environment, StrictUndefined
 
         environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)

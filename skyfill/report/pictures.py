@@ -10,55 +10,43 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skyfill import tiling
+from skyfill.healpix import pixel_directions
 from skyfill.healpix.arrays import as_map
 from skyfill.healpix.checks import check_angle
+from skyfill.healpix.picture import mollweide, planck_colours
 from skyfill.healpix.stokes import nside_of
 from skyfill.tiling import Layout
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.colors import Colormap
     from matplotlib.image import AxesImage
 
-__all__ = ["close_up", "mollweide", "planck_colours", "show"]
+__all__ = ["close_up", "close_up_pol", "graticule", "mollweide", "planck_colours", "show"]
 
-#: The colours of Planck's own maps, from cold to hot.
-_PLANCK = ("#0000ff", "#00ddff", "#ffedd9", "#ffb400", "#ff4b00", "#640000")
-
-
-def planck_colours(missing: str = "#9a9a9a") -> Colormap:
-    """Give Planck's colour map, with a colour for NaN."""
-    from matplotlib.colors import LinearSegmentedColormap
-
-    return LinearSegmentedColormap.from_list("planck", list(_PLANCK)).with_extremes(bad=missing)
+#: Product of four projected separations below which two directions are one.
+_SAME = 1e-60
 
 
-def mollweide(values: ArrayLike, *, height: int = 400) -> NDArray[np.float64]:
-    """Sample the nearest pixels of a map on an image of the whole sky.
-
-    Parameters
-    ----------
-    values
-        ``(npix,)``, RING.
-    height
-        Rows of the image.
+def graticule(*, step: float = 30, height: int = 400) -> list[NDArray[np.float64]]:
+    """Give meridians and parallels, every ``step`` degrees, on an image of `mollweide`.
 
     Returns
     -------
-    ``(height, 2 height)``, first row at the bottom, longitude 0 in the middle and growing to the
-    left; NaN outside the ellipse.
+    For each line ``(2, n)``: columns and rows of the image.
     """
-    import healpy
-
-    values = as_map(values, taker="pictures.mollweide")
-    y, x = np.mgrid[-1 : 1 : height * 1j, -2 : 2 : 2 * height * 1j]
-    inside = x**2 / 4 + y**2 < 1
-    turned = np.arcsin(y[inside])
-    lat = np.arcsin((2 * turned + np.sin(2 * turned)) / np.pi)
-    lon = -np.pi * x[inside] / (2 * np.cos(turned))
-    image = np.full(x.shape, np.nan)
-    image[inside] = values[healpy.ang2pix(nside_of(values, "values"), np.pi / 2 - lat, lon)]
-    return image
+    lat = np.radians(np.arange(-90.0, 90.1, 1.0))
+    # The auxiliary angle of a latitude has no formula: that of the latitude is turned round.
+    turned = np.linspace(-np.pi / 2, np.pi / 2, 2001)
+    auxiliary = np.interp(lat, np.arcsin((2 * turned + np.sin(2 * turned)) / np.pi), turned)
+    lines = [
+        np.array([-2 * lon / 180 * np.cos(auxiliary), np.sin(auxiliary)])
+        for lon in np.arange(-180.0 + step, 180.0, step)
+    ]
+    for each in np.radians(np.arange(-90.0 + step, 90.0, step)):
+        at = np.interp(each, lat, auxiliary)
+        lines.append(np.array([2 * np.cos(at) * np.array([-1.0, 1.0]), np.full(2, np.sin(at))]))
+    scale = np.array([[(2 * height - 1) / 4], [(height - 1) / 2]])
+    return [(line + np.array([[2.0], [1.0]])) * scale for line in lines]
 
 
 def close_up(
@@ -81,10 +69,68 @@ def close_up(
     -------
     ``(pixels, pixels)``, first row at the bottom, longitude growing to the left.
     """
-    values, width = as_map(values, taker="pictures.close_up"), check_angle(width, "width")
-    step = math.degrees(width / pixels) * 60
-    layout = Layout(nside_of(values, "values"), lon, lat, (pixels, pixels), step)
+    values = as_map(values, taker="pictures.close_up")
+    layout = _square(nside_of(values, "values"), lon, lat, width, pixels)
     return np.asarray(tiling.cut_nearest(values, [layout])[0])
+
+
+def close_up_pol(
+    q: ArrayLike, u: ArrayLike, lon: float, lat: float, *, width: float, pixels: int = 240
+) -> NDArray[np.float64]:
+    """Sample Q and U as `close_up` does, turned into the axes of the middle of the square.
+
+    Q and U of a pixel refer to its own meridian. Near a pole the meridians run in all directions,
+    and plain Q and U look like swirls. Here each pixel is carried to the middle along a great
+    circle, so that one polarization has one colour all over the square.
+
+    Parameters
+    ----------
+    q, u
+        ``(npix,)`` each, RING, U with the sign of HEALPix.
+    lon, lat, width, pixels
+        As for `close_up`.
+
+    Returns
+    -------
+    ``(2, pixels, pixels)``, Q and U.
+    """
+    q, u = as_map(q, "q", taker="pictures"), as_map(u, "u", taker="pictures")
+    nside = nside_of(q, "q")
+    layout = _square(nside, lon, lat, width, pixels)
+    nearest = tiling.cut_nearest(np.arange(q.size, dtype=np.float64), [layout])[0].astype(np.int64)
+    at, middle = np.radians((lon, lat))
+    centre = (
+        math.cos(middle) * math.cos(at),
+        math.cos(middle) * math.sin(at),
+        math.sin(middle),
+    )
+    towards = pixel_directions(nside, nearest.ravel()).T.reshape(3, *nearest.shape)
+    turned = _turns(centre, towards) * (q[nearest] + 1j * u[nearest])
+    return np.array([turned.real, turned.imag])
+
+
+def _square(nside: int, lon: float, lat: float, width: float, pixels: int) -> Layout:
+    """Lay out the square of a close-up."""
+    step = math.degrees(check_angle(width, "width") / pixels) * 60
+    return Layout(nside, lon, lat, (pixels, pixels), step)
+
+
+def _turns(
+    centre: tuple[float, float, float], towards: NDArray[np.float64]
+) -> NDArray[np.complex128]:
+    """Give what turns Q + iU of many directions into the axes of one, along great circles.
+
+    It is exp 2i(γ_a - γ_b), with γ the angle of the circle at each end, from south towards east.
+    """
+    x, y, z = towards
+    along = centre[0] * x + centre[1] * y
+    across = centre[0] * y - centre[1] * x
+    # South and east components at each end; a direction and its opposite are one for spin 2.
+    at_centre = centre[2] * along - (centre[0] ** 2 + centre[1] ** 2) * z + 1j * across
+    at_pixel = z * along - (x**2 + y**2) * centre[2] - 1j * across
+    twice = (at_centre * at_pixel.conj()) ** 2
+    size = np.abs(twice)
+    return np.asarray(np.where(size > _SAME, twice / np.where(size > _SAME, size, 1.0), 1.0))
 
 
 def show(

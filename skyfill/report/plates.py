@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,14 +15,28 @@ from skyfill.healpix import pixel_directions
 from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes import distance_to_edge
+from skyfill.lazy import needs
 from skyfill.report.page import Plate
-from skyfill.report.pictures import close_up, mollweide, show
+from skyfill.report.pictures import close_up, graticule, mollweide, show
 from skyfill.spectra import SpectrumComparison
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["close_ups", "hardest", "histogram", "skies", "spectrum"]
+__all__ = [
+    "Place",
+    "canvas",
+    "close_ups",
+    "hardest",
+    "histogram",
+    "places",
+    "png_of",
+    "reach_of",
+    "skies",
+    "spectrum",
+    "whole_sky",
+    "zoom",
+]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -32,11 +47,17 @@ _WIDTH = 6.0
 _NARROWEST = math.radians(2)
 #: Width of the widest close-up, radians: a flat picture of more would be distorted.
 _WIDEST = math.radians(40)
-_SPREAD: dict[str, Any] = {"cmap": "viridis", "vmin": 0}
+#: Titles of the maps of the whole sky.
+_SKIES = ("Before", "Filled", "Uncertainty")
 
 
 def skies(
-    before: ArrayLike, filled: ArrayLike, std: ArrayLike | None, *, unit: str = "µK"
+    before: ArrayLike,
+    filled: ArrayLike,
+    std: ArrayLike | None,
+    *,
+    unit: str = "µK",
+    name: str = "",
 ) -> list[Plate]:
     """Draw the whole sky before and after, and the uncertainty.
 
@@ -48,22 +69,28 @@ def skies(
         ``(npix,)``, the whole sky; NaN where it is neither observed nor filled.
     std
         ``(npix,)``, standard deviation, zero where observed; None if it is unknown.
+    unit
+        Unit of the maps.
+    name
+        Stokes parameter of the maps, for the titles.
     """
     before, filled = (
         as_map(before, "before", taker="report"),
         as_map(filled, "filled", taker="report"),
     )
     std = None if std is None else as_map(std, "std", taker="report")
-    reach = _reach(before)
+    reach = reach_of(before)
     part = not np.all(np.isfinite(filled))
     after = "Holes outside of the patch stay as they are, grey." if part else "The whole sky."
+    titles = [f"{name}, {word.lower()}" if name else word for word in _SKIES]
     plates = [
-        _sky("Before", "As observed; holes are grey.", before, unit, vmin=-reach, vmax=reach),
-        _sky("Filled", after, filled, unit, vmin=-reach, vmax=reach),
+        whole_sky(titles[0], "As observed; holes are grey.", before, unit, vmin=-reach, vmax=reach),
+        whole_sky(titles[1], after, filled, unit, vmin=-reach, vmax=reach),
     ]
     if std is not None:
         caption = "Standard deviation in the holes; nothing where observed."
-        plates.append(_sky("Uncertainty", caption, np.where(std > 0, std, np.nan), unit, **_SPREAD))
+        shown = np.where(std > 0, std, np.nan)
+        plates.append(whole_sky(titles[2], caption, shown, unit, **_of_spread(shown)))
     return plates
 
 
@@ -85,30 +112,74 @@ def close_ups(
     """
     observed = as_mask(observed, taker="report")
     shown = {name: as_map(values, name, taker="report") for name, values in images.items()}
-    nside = nside_of(observed, "observed")
-    reach = _reach(next(iter(shown.values())))
+    reach = reach_of(next(iter(shown.values())))
     plates = []
+    for place in places(observed, count):
+        views = {
+            name: close_up(values, place.lon, place.lat, width=place.width)
+            for name, values in shown.items()
+        }
+        plates.append(zoom(place, [views], reach, unit))
+    return plates
+
+
+@dataclass(frozen=True)
+class Place:
+    """A hole to look at: longitude and latitude, degrees; depth and width of view, radians."""
+
+    lon: float
+    lat: float
+    depth: float
+    width: float
+
+
+def places(observed: Mask, count: int) -> list[Place]:
+    """Give the deepest places in holes, with the width of a picture of each."""
+    nside = nside_of(observed, "observed")
+    found = []
     for pixel, depth in hardest(observed, count):
         x, y, z = pixel_directions(nside, [pixel])[0]
         lon, lat = math.degrees(math.atan2(y, x)) % 360, math.degrees(math.asin(z))
-        width = min(max(_WIDTH * depth, _NARROWEST), _WIDEST)
-        figure = _figure(3.2 * len(shown), 3.1)
-        every = np.atleast_1d(figure.subplots(1, len(shown)))
-        for axes, (name, values) in zip(every, shown.items(), strict=True):
-            look = close_up(values, lon, lat, width=width)
-            style = {"vmin": -reach, "vmax": reach}
-            if name == "uncertainty":
-                style, look = _SPREAD, np.where(look > 0, look, np.nan)
+        found.append(Place(lon, lat, depth, min(max(_WIDTH * depth, _NARROWEST), _WIDEST)))
+    return found
+
+
+def zoom(
+    place: Place, rows: Sequence[Mapping[str, Map]], reach: float, unit: str, more: str = ""
+) -> Plate:
+    """Draw images of one place, ``(n, n)`` each, a row below the other.
+
+    Parameters
+    ----------
+    place
+        The place.
+    rows
+        For each row the images by their titles; one that ends in ``uncertainty`` is shown as in
+        `skies`.
+    reach
+        End of the colour scale.
+    unit
+        Unit of the images.
+    more
+        End of the caption.
+    """
+    figure = canvas(3.2 * len(rows[0]), 3.1 * len(rows))
+    every = figure.subplots(len(rows), len(rows[0]), squeeze=False)
+    for line, views in zip(every, rows, strict=True):
+        for axes, (name, look) in zip(line, views.items(), strict=True):
+            style: dict[str, Any] = {"vmin": -reach, "vmax": reach}
+            if name.endswith("uncertainty"):
+                look = np.where(look > 0, look, np.nan)
+                style = _of_spread(look)
             image = show(axes, look, style)
             axes.set_title(name, fontsize=11)
             figure.colorbar(image, ax=axes, orientation="horizontal", pad=0.02, shrink=0.8)
-        caption = (
-            f"{math.degrees(width):.1f}° across; the middle is {math.degrees(depth):.2f}° from the "
-            f"nearest observed pixel; {unit}."
-        )
-        title = f"Hole at longitude {lon:.1f}°, latitude {lat:+.1f}°"
-        plates.append(Plate(title, caption, _png(figure), wide=True))
-    return plates
+    caption = (
+        f"{math.degrees(place.width):.1f}° across; the middle is {math.degrees(place.depth):.2f}° "
+        f"from the nearest observed pixel; {unit}.{more}"
+    )
+    title = f"Hole at longitude {place.lon:.1f}°, latitude {place.lat:+.1f}°"
+    return Plate(title, caption, png_of(figure), wide=True)
 
 
 def hardest(observed: ArrayLike, count: int) -> list[tuple[int, float]]:
@@ -145,14 +216,14 @@ _ERRORS = (
 
 def spectrum(comparison: SpectrumComparison) -> Plate:
     """Draw the spectrum with the theory."""
-    figure = _figure(7.2, 5.2)
+    figure = canvas(7.2, 5.2)
     upper, lower = figure.subplots(2, sharex=True, height_ratios=[3, 1])
     comparison.draw(upper, lower)
     return Plate(
         "Spectrum of the filled sky",
         "Noise and beam are removed; below, the difference to the theory in units of the cosmic "
         f"variance and noise of one sky. {_ERRORS[comparison.full.prior_share is not None]}",
-        _png(figure),
+        png_of(figure),
         wide=True,
     )
 
@@ -181,7 +252,7 @@ def histogram(
     bins
         As for numpy.histogram, over all samples together.
     """
-    figure = _figure(7.2, 3.6)
+    figure = canvas(7.2, 3.6)
     axes = figure.subplots()
     edges = np.histogram_bin_edges(np.concatenate(list(samples.values())), bins)
     for name, values in samples.items():
@@ -191,32 +262,58 @@ def histogram(
         axes.plot(x, np.exp(-0.5 * x**2) / math.sqrt(2 * math.pi), "k:", lw=1.2, label="expected")
     axes.set(xlabel=label, ylabel="density")
     axes.legend(frameon=False)
-    return Plate(title, caption, _png(figure), wide=True)
+    return Plate(title, caption, png_of(figure), wide=True)
 
 
-def _sky(title: str, caption: str, values: Map, unit: str, **style: object) -> Plate:
-    figure = _figure(6.4, 3.7)
+def _of_spread(values: Map) -> dict[str, Any]:
+    """Give colours from 0 to the largest standard deviation, unlike those of the sky."""
+    known = values[np.isfinite(values)]
+    return {"cmap": "viridis", "vmin": 0, "vmax": float(known.max(initial=0.0)) or 1.0}
+
+
+def whole_sky(
+    title: str,
+    caption: str,
+    values: Map,
+    unit: str,
+    *,
+    edge: Mask | None = None,
+    **style: object,
+) -> Plate:
+    """Draw a map of the whole sky; ``edge`` is a mask, ``(npix,)``, whose border is drawn."""
+    figure = canvas(6.4, 3.7)
     axes = figure.subplots()
     image = show(axes, mollweide(values), style)
+    needs("matplotlib")
     from matplotlib.patches import Ellipse
 
     image.set_clip_path(Ellipse((0.5, 0.5), 1, 1, transform=axes.transAxes))
+    axes.add_patch(
+        Ellipse((0.5, 0.5), 1, 1, transform=axes.transAxes, fill=False, ec="black", clip_on=False)
+    )
+    for line in graticule():
+        axes.plot(*line, color="black", lw=0.4, alpha=0.3)
+    if edge is not None:
+        axes.contour(mollweide(edge.astype(float)), [0.5], colors="black", linewidths=0.6)
     figure.colorbar(image, ax=axes, orientation="horizontal", label=unit, shrink=0.6, pad=0.03)
-    return Plate(title, caption, _png(figure))
+    return Plate(title, caption, png_of(figure))
 
 
-def _reach(before: Map) -> float:
+def reach_of(before: Map) -> float:
     """Give the end of the colour scale: three standard deviations of the observed pixels."""
     return 3 * float(np.nanstd(before)) or 1.0
 
 
-def _figure(width: float, height: float) -> Figure:
+def canvas(width: float, height: float) -> Figure:
+    """Start a figure of so many inches."""
+    needs("matplotlib")
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
-def _png(figure: Figure) -> bytes:
+def png_of(figure: Figure) -> bytes:
+    """Give a figure as PNG."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
     return buffer.getvalue()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["uses"]
+__all__ = ["b_modes", "uses"]
 
 _COMMON = (
     "Statements about the sky behind the mask: a fill adds no information.",
@@ -70,3 +70,57 @@ def uses(kind: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         raise ValueError(f"kind {kind!r} is unknown; choose one of {', '.join(_KINDS)}")
     allowed, forbidden = _KINDS[kind]
     return allowed, (*forbidden, *_COMMON)
+
+
+#: What the B modes of a filled sky are, by the kind of the fill.
+_B_MODES = {
+    "realization": (
+        (
+            "A whole sphere of Q and U without the B that a mask makes of E: filters, maps of B, "
+            "lensing reconstruction. Fill the simulations alike."
+        ),
+        (
+            "BB of the filled sky is (1 - α) BB of the sky + α BB of the prior. Divide nothing by "
+            "it: measure r on the cut sky, or forward-model the fill."
+        ),
+        (
+            "A BB that agrees with the prior is in part the prior. The prior's r is in the holes, "
+            "whatever that of the sky is."
+        ),
+        (
+            "Delensing gains nothing from filled pixels: the four-point function of the lensing B "
+            "is not restored."
+        ),
+        (
+            "Foregrounds are stronger than B nearly everywhere, and are continued into the holes "
+            "with the spectrum of the CMB."
+        ),
+    ),
+    "mean": (
+        (
+            "Maps to look at. The mean has too little E and B in the holes, so that its BB is no "
+            "measurement, and no possible sky's."
+        ),
+        (
+            "Divide nothing by the lost power: measure r on the cut sky, or forward-model the fill "
+            "with realizations."
+        ),
+    ),
+    "guess": (
+        "Nothing. Means of neighbours make B of E in the holes, many times that of lensing.",
+        "Measure r on the cut sky, or fill with gaussian and forward-model the fill.",
+    ),
+}
+
+
+def b_modes(kind: str) -> tuple[str, ...]:
+    """Say what the B modes of a filled sky may be used for; the kinds are those of `uses`.
+
+    Raises
+    ------
+    ValueError
+        The kind is unknown.
+    """
+    if kind not in _B_MODES:
+        raise ValueError(f"kind {kind!r} is unknown; choose one of {', '.join(_B_MODES)}")
+    return _B_MODES[kind]

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from skyfill.brief import brief
+
 __all__ = ["BandPowers", "RangeTest"]
 
 Bins = NDArray[np.float64]
@@ -33,6 +35,8 @@ class RangeTest:
     pte
         Probability to exceed it.
     """
+
+    __repr__ = brief
 
     low: int
     high: int
@@ -73,6 +77,8 @@ class BandPowers:
         Of a filled sky: the share of the bin's power that follows from the prior and not from the
         observed pixels; None if it is unknown, or if nothing follows from the prior.
     """
+
+    __repr__ = brief
 
     cl: Bins
     theory: Bins

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from skyfill.brief import brief
 from skyfill.spectra.bandpowers import BandPowers, RangeTest
 
 __all__ = ["ComparedSpectra"]
@@ -16,6 +17,8 @@ __all__ = ["ComparedSpectra"]
 @dataclass(frozen=True, eq=False)
 class ComparedSpectra:
     """The numbers of a `skyfill.spectra.SpectrumComparison`, documented there."""
+
+    __repr__ = brief
 
     ell_min: NDArray[np.int64]
     ell_max: NDArray[np.int64]

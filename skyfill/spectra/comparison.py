@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+from skyfill.brief import card
 from skyfill.spectra import figure, tables
 from skyfill.spectra.compared import ComparedSpectra
 
@@ -44,6 +45,27 @@ class SpectrumComparison(ComparedSpectra):
         Further information to write with the table: file names, beam, noise.
 
     """
+
+    def __repr__(self) -> str:
+        skies = "1 sky" if self.realizations == 1 else f"{self.realizations} skies"
+        kinds = "whole" if self.cut is None else "whole and cut"
+        return (
+            f"SpectrumComparison({skies}, {kinds}, Nside {self.nside}, {self.ell.size} bins of l"
+            f" {self.ell_min[0]} to {self.ell_max[-1]})"
+        )
+
+    def _repr_html_(self) -> str:
+        """Show the comparison in a notebook."""
+        rows = {
+            "skies": self.realizations,
+            "Nside": self.nside,
+            "bins": f"{self.ell.size}, l = {self.ell_min[0]} to {self.ell_max[-1]}",
+        }
+        for name, tests in (("whole sky", self.full_tests), ("cut sky", self.cut_tests or ())):
+            for test in tests:
+                ells = f"l {test.ell_min} to {test.ell_max}"
+                rows[f"{name}, {ells}"] = f"χ² {test.chi2:.1f} for {test.bins}, PTE {test.pte:.2g}"
+        return card("Spectra beside a theory", rows, lambda: figure.thumbnail(self))
 
     def table(self) -> QTable:
         """Return the comparison as an astropy table with units, one row a bin."""

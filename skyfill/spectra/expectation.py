@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skyfill import harmonics
+from skyfill.brief import brief
 from skyfill.prior import Prior
 
 __all__ = ["Expectation", "expectation"]
@@ -32,6 +33,8 @@ class Expectation:
     alias_cl
         ``(lmax + 1,)``, µK²: what pixels show of the signal beyond lmax at each ell of a whole sky.
     """
+
+    __repr__ = brief
 
     signal_cl: Cl
     white_cl: float

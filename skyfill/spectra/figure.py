@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from skyfill.files.atomic import atomic_write
+from skyfill.lazy import needs
 from skyfill.spectra.bandpowers import BandPowers
 from skyfill.spectra.compared import ComparedSpectra
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["draw", "save"]
+__all__ = ["draw", "save", "thumbnail"]
 
 DARK = "#1f3b57"
 FULL: dict[str, Any] = {"fmt": "o", "ms": 3.5, "lw": 1.0, "color": "#c1440e"}
@@ -25,6 +27,7 @@ def save(
     comparison: ComparedSpectra, path: str | PathLike[str], *, overwrite: bool = False
 ) -> None:
     """Save the plot as PDF or PNG, by the ending of the name."""
+    needs("matplotlib")
     # without pyplot, which has global state and may need a display
     from matplotlib.figure import Figure
 
@@ -34,6 +37,19 @@ def save(
     draw(comparison, upper, lower)
     with atomic_write(path, overwrite) as temporary:
         picture.savefig(temporary, format=kind, dpi=160)
+
+
+def thumbnail(comparison: ComparedSpectra) -> bytes:
+    """Draw a small plot, PNG."""
+    needs("matplotlib")
+    from matplotlib.figure import Figure
+
+    picture = Figure(figsize=(4.4, 3.2), layout="constrained")
+    upper, lower = picture.subplots(2, sharex=True, height_ratios=[3, 1])
+    draw(comparison, upper, lower)
+    stream = BytesIO()
+    picture.savefig(stream, format="png", dpi=90)
+    return stream.getvalue()
 
 
 def draw(comparison: ComparedSpectra, upper: Axes, lower: Axes) -> None:
@@ -52,7 +68,7 @@ def draw(comparison: ComparedSpectra, upper: Axes, lower: Axes) -> None:
         name += ", errors without the prior's share"
     shown = [(comparison.full, FULL, name, -1 if comparison.cut else 0)]
     if comparison.cut is not None:
-        shown.append((comparison.cut, CUT, "cut sky, mask undone", 1))
+        shown.append((comparison.cut, CUT, r"cut sky: pseudo-$C_\ell$, coupling corrected", 1))
     width = np.array([comparison.ell - comparison.ell_min, comparison.ell_max - comparison.ell])
     lower.axhspan(-1, 1, color=DARK, alpha=0.12, lw=0)
     lower.axhline(0, color=DARK, lw=1.2)

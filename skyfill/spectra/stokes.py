@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skyfill import harmonics
+from skyfill.brief import brief
 from skyfill.healpix.arrays import as_map
 from skyfill.healpix.checks import check_whole
 from skyfill.healpix.stokes import nside_of
@@ -171,6 +172,8 @@ class StokesExpectation:
         sky.
     """
 
+    __repr__ = brief
+
     signal_cl: Map
     white_cl: Map
     sky_cl: Map
@@ -292,6 +295,8 @@ class StokesPowers(BandPowers):
     dl_sky
         D_ell of the theory's sky, binned, µK².
     """
+
+    __repr__ = brief
 
     dl_sky: Bins = field(default_factory=lambda: np.zeros(0))
 

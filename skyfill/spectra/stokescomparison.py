@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skyfill import harmonics
+from skyfill.brief import brief
 from skyfill.healpix.checks import check_whole
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes.windows import window_of
@@ -25,6 +26,7 @@ from skyfill.spectra.stokescut import CutStokes
 
 if TYPE_CHECKING:
     from astropy.table import QTable
+    from matplotlib.axes import Axes
 
 __all__ = ["LEAKED", "SHARED", "StokesComparison", "compare_stokes"]
 
@@ -67,6 +69,8 @@ class StokesComparison:
         Further information to write with the table.
 
     """
+
+    __repr__ = brief
 
     ell_min: NDArray[np.int64]
     ell_max: NDArray[np.int64]
@@ -178,16 +182,39 @@ class StokesComparison:
             The file exists and `overwrite` is false, or it cannot be written.
 
         """
-        panels = [
+        panels = self._panels(self.names)
+        stokesfigure.save(panels, self.ell, self.ell_min, self.ell_max, path, overwrite=overwrite)
+
+    def draw(self, axes: Sequence[Axes], names: Sequence[str] | None = None) -> None:
+        """Plot D_ell of some spectra with the theory, each on matplotlib axes of its own.
+
+        Parameters
+        ----------
+        axes
+            As many as spectra.
+        names
+            The spectra; all if None.
+
+        """
+        panels = self._panels(self.names if names is None else names)
+        stokesfigure.draw(panels, self.ell, self.ell_min, self.ell_max, axes)
+
+    def _panels(self, names: Sequence[str]) -> list[stokesfigure.Panel]:
+        """Give what is plotted of some spectra."""
+        return [
             stokesfigure.Panel(
                 name,
                 self.theory_dl[name],
                 self.full[name],
                 None if self.cut is None else self.cut[name],
+                {
+                    sky: tests[name][-1]
+                    for sky, tests in (("filled", self.full_tests), ("cut", self.cut_tests))
+                    if tests.get(name)
+                },
             )
-            for name in self.names
+            for name in names
         ]
-        stokesfigure.save(panels, self.ell, self.ell_min, self.ell_max, path, overwrite=overwrite)
 
 
 def compare_stokes(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from os import PathLike, fspath
 from typing import TYPE_CHECKING
 
@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill.files.atomic import atomic_write
+from skyfill.spectra.bandpowers import RangeTest
 from skyfill.spectra.figure import CUT, DARK, FULL
 from skyfill.spectra.stokes import StokesPowers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Panel", "save"]
+__all__ = ["Panel", "draw", "save"]
 
 #: Bins are left out if their error is this many times the height of what else is shown.
 _LOST = 3.0
@@ -31,6 +32,16 @@ class Panel:
     theory_dl: NDArray[np.float64]
     full: StokesPowers
     cut: StokesPowers | None
+    tests: Mapping[str, RangeTest] = field(default_factory=dict)
+    """By what is shown, the χ² of the last range of ell."""
+
+    @property
+    def title(self) -> str:
+        """The name, and below it the χ² with their probabilities to exceed."""
+        lines = [self.name]
+        for sky, test in self.tests.items():
+            lines.append(rf"{sky}: $\chi^2$ {test.chi2:.1f} / {test.bins}, PTE {test.pte:.2g}")
+        return "\n".join(lines)
 
 
 def save(
@@ -48,16 +59,26 @@ def save(
     kind = "pdf" if fspath(path).lower().endswith(".pdf") else "png"
     rows = len(panels) // 3
     picture = Figure(figsize=(11.0, 3.1 * rows + 0.3), layout="constrained")
+    draw(panels, ell, ell_min, ell_max, np.ravel(picture.subplots(rows, 3, sharex=True)).tolist())
+    with atomic_write(path, overwrite) as temporary:
+        picture.savefig(temporary, format=kind, dpi=160)
+
+
+def draw(
+    panels: Sequence[Panel],
+    ell: NDArray[np.float64],
+    ell_min: NDArray[np.int64],
+    ell_max: NDArray[np.int64],
+    axes: Sequence[Axes],
+) -> None:
+    """Plot a panel of D_ell for each spectrum; the lowest three name the multipole."""
     width = np.array([ell - ell_min, ell_max - ell])
-    axes = np.ravel(picture.subplots(rows, 3, sharex=True))
     for number, (panel, own) in enumerate(zip(panels, axes, strict=True)):
         _draw(panel, ell, width, own)
         own.set_xlim(1.8, 1.05 * ell_max[-1])
         if number >= len(panels) - 3:
             own.set_xlabel(r"multipole $\ell$")
     axes[0].legend(frameon=False, fontsize=8)
-    with atomic_write(path, overwrite) as temporary:
-        picture.savefig(temporary, format=kind, dpi=160)
 
 
 def _draw(panel: Panel, ell: NDArray[np.float64], width: NDArray[np.float64], axes: Axes) -> None:
@@ -65,9 +86,9 @@ def _draw(panel: Panel, ell: NDArray[np.float64], width: NDArray[np.float64], ax
     every = np.arange(2, panel.theory_dl.size)
     axes.plot(every, panel.theory_dl[2:], color=DARK, lw=1.2, label="theory")
     low, high = panel.theory_dl.min(), panel.theory_dl.max()
-    shown = [(panel.full, FULL, "whole sky", -1 if panel.cut else 0)]
+    shown = [(panel.full, FULL, "filled sky", -1 if panel.cut else 0)]
     if panel.cut is not None:
-        shown.append((panel.cut, CUT, "cut sky, masks undone", 1))
+        shown.append((panel.cut, CUT, r"cut sky: pseudo-$C_\ell$, coupling corrected", 1))
     # Where the theory is zero (EB, TB) the smallest error sets the scale.
     errors = np.concatenate([band.dl_error for band, *_ in shown])
     errors = errors[np.isfinite(errors)]
@@ -87,7 +108,8 @@ def _draw(panel: Panel, ell: NDArray[np.float64], width: NDArray[np.float64], ax
         low = min(low, float(np.min((band.dl - band.dl_error)[told], initial=0.0)))
         high = max(high, float(np.max((band.dl + band.dl_error)[told], initial=0.0)))
     room = 0.05 * (high - low) or 1.0
-    axes.set(ylim=(low - room, high + room), xscale="log", title=panel.name)
+    axes.set(ylim=(low - room, high + room), xscale="log")
+    axes.set_title(panel.title, fontsize=9)
     axes.set_ylabel(r"$D_\ell\ [\mu\mathrm{K}^2]$")
     axes.xaxis.set_major_formatter("{x:.0f}")
     axes.xaxis.set_minor_formatter("")

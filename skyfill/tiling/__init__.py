@@ -11,3 +11,7 @@ from skyfill.tiling.owning import owners as owners
 from skyfill.tiling.pasting import Paster as Paster
 from skyfill.tiling.pasting import paste as paste
 from skyfill.tiling.planning import plan as plan
+from skyfill.tiling.polarization import PolarizationPaster as PolarizationPaster
+from skyfill.tiling.polarization import cut_polarization as cut_polarization
+from skyfill.tiling.polarization import gather_polarization as gather_polarization
+from skyfill.tiling.polarization import paste_polarization as paste_polarization

@@ -16,13 +16,13 @@ from skyfill.tiling.layout import Frames, frames
 from skyfill.tiling.pasting import paste, pixels_near
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
     from skyfill.tiling.layout import Layout
 
-__all__ = ["cut", "cut_nearest", "gather", "sees"]
+__all__ = ["cut", "cut_nearest", "gather", "repeated", "sees"]
 
 BLOCKS = 64  # blocks of rows, which threads share: enough for any number of cores
 BATCH = 2**23  # tile pixels gathered at a time: 64 MiB
@@ -219,29 +219,45 @@ def gather(
         As `cut` and `Paster` do, and for fewer than one pass.
 
     """
+    values = np.asarray(as_map(values, taker="tiling.gather"), dtype=np.float64)
+    return repeated(values, layouts, cut, paste, window=window, passes=passes, nest=nest, planes=())
+
+
+def repeated(
+    values: NDArray[np.float64],
+    layouts: Sequence[Layout],
+    cutter: Callable[..., tuple[NDArray[Any], NDArray[Any]]],
+    paster: Callable[..., tuple[NDArray[np.float64], NDArray[np.float64]]],
+    *,
+    window: NDArray[np.float64],
+    passes: int,
+    nest: bool,
+    planes: tuple[int, ...],
+) -> NDArray[np.float64]:
+    """Cut a whole map in several passes with one cutter and paster: `gather` of any field."""
     if passes < 1:
         raise ValueError(f"gathering takes at least one pass, got {passes}")
-    values = np.asarray(as_map(values, taker="tiling.gather"), dtype=np.float64)
     missing = int(np.count_nonzero(np.isnan(values)))
     if missing:
         raise ValueError(
             f"a map to gather must be whole, {missing} pixels are missing; fill it first"
         )
-    nside = nside_of(values, "values")
-    tiles = np.empty(_shape(layouts))
-    residual = np.zeros(values.size if passes > 1 else 0)
+    nside = nside_of(values[0] if planes else values, "values")
+    count, *shape = _shape(layouts)
+    tiles = np.empty((count, *planes, *shape))
+    residual = np.zeros(values.shape if passes > 1 else (*planes, 0))
     size = max(1, BATCH // window.size)
     for start in range(0, len(layouts), size):
         part = slice(start, start + size)
         some = layouts[part]
-        tiles[part], _ = cut(values, None, some, nest=nest)
+        tiles[part], _ = cutter(values, None, some, nest=nest)
         pixels = pixels_near(nside, some) if passes > 1 else np.empty(0, dtype=np.int64)
         here = pixels if nest else nest_to_ring(nside, pixels)
         for _ in range(passes - 1):
-            pasted, _ = paste(tiles[part], some, pixels, window=window, nest=True)
-            residual[here] = np.nan_to_num(values[here] - pasted)
-            tiles[part] += cut(residual, None, some, nest=nest)[0]
-        residual[here] = 0.0
+            pasted, _ = paster(tiles[part], some, pixels, window=window, nest=True)
+            residual[..., here] = np.nan_to_num(values[..., here] - pasted)
+            tiles[part] += cutter(residual, None, some, nest=nest)[0]
+        residual[..., here] = 0.0
     return tiles
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from skyfill.brief import brief
 from skyfill.healpix.checks import check_nside, check_whole
 from skyfill.tiling.projections import deproject_all
 
@@ -54,6 +55,8 @@ class Layout:
         For a projection or frame not listed above, an empty tile, or one larger than the sky.
 
     """
+
+    __repr__ = brief
 
     nside: int
     lon_deg: float

@@ -52,6 +52,9 @@ class Paster:
 
     """
 
+    _planes: tuple[int, ...] = ()
+    _kernel = staticmethod(kernels.add_tiles)
+
     def __init__(self, nside: int, ipix: ArrayLike, *, nest: bool = False, order: int = 3) -> None:
         if order not in {1, 3}:
             raise ValueError(f"order {order} is not known: use 3 (cubic) or 1 (bilinear)")
@@ -66,7 +69,7 @@ class Paster:
         self._bounds = np.append(first, cell.size)
         self._cells = pixel_directions(cell_nside, cell[first], nest=True)
         self._cell_radius = pixel_radius(cell_nside)
-        self._total = np.zeros(cell.size)
+        self._total = np.zeros((*self._planes, cell.size))
         self._weight = np.zeros(cell.size)
 
     def add(
@@ -93,7 +96,7 @@ class Paster:
             raise ValueError(f"the layouts are not for a map of Nside {self._nside}")
         where = frames(layouts)
         shape = layouts[0].shape if layouts else window.shape
-        if tiles.shape != (len(layouts), *shape) or window.shape != shape:
+        if tiles.shape != (len(layouts), *self._planes, *shape) or window.shape != shape:
             raise ValueError(
                 f"{len(layouts)} layouts of {shape} pixels do not describe tiles {tiles.shape} "
                 f"with a window {window.shape}"
@@ -109,8 +112,8 @@ class Paster:
             if not np.isfinite(batch).all():
                 raise ValueError("a tile holds NaN or infinity: replace them before pasting")
             if self._cubic:
-                spline_coefficients(batch)
-            kernels.add_tiles(
+                spline_coefficients(batch.reshape(-1, *shape))
+            self._kernel(
                 self._nside,
                 self._pixels,
                 self._bounds,
@@ -142,7 +145,7 @@ class Paster:
         weight[self._order] = self._weight
         values = np.full_like(self._total, np.nan)
         reached = self._weight > 0
-        values[self._order[reached]] = self._total[reached] / self._weight[reached]
+        values[..., self._order[reached]] = self._total[..., reached] / self._weight[reached]
         return values, weight
 
 

@@ -40,7 +40,7 @@ def nearest_points(
     last = columns.size - 1
     far = 0.0
     for i in range(first.size):
-        z, s, phi = pix2zsphi_ring(nside, first[i])
+        z, s, phi = pix2zsphi_ring(nside, int(np.int64(first[i])))
         row = int(math.atan2(s, z) * (last / math.pi) + 0.5)
         n = columns[row]
         theta = row * math.pi / last
@@ -49,12 +49,12 @@ def nearest_points(
         # largest at an end or on the meridian.
         a, b = z * grid[0], s * grid[1]
         plain = min(a, a * math.cos(0.5 * grid[2])) + b > 0.0
-        low = int(first[i])
+        low = int(np.int64(first[i]))
         while low < stop[i]:
             _, _, phi = pix2zsphi_ring(nside, low)
             column = int(phi * (n / TWO_PI) + 0.5)
             wanted[starts[row] + column % n] = True
-            high, middle = _share(nside, low, stop[i], n, column)
+            high, middle = _share(nside, low, int(np.int64(stop[i])), n, column)
             far = max(far, _off_centre(nside, low, grid, column, car))
             far = max(far, _off_centre(nside, high - 1, grid, column, car))
             inner = (middle, min(middle + 2, high)) if plain else (low + 1, high - 1)

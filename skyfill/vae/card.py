@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from skyfill.brief import brief
+
 __all__ = ["DEFAULT", "ModelCard", "model_of", "read_card", "shipped"]
 
 FORMAT = 1
@@ -36,6 +38,8 @@ class ModelCard:
         Errors on held-out tiles, in units of the prior's variance: of all tiles, and by mask family
         and resolution.
     """
+
+    __repr__ = brief
 
     name: str
     sha256: str

@@ -74,6 +74,10 @@ class Posterior:
 class TileVAE(nn.Module):
     """Encode a masked tile into its latent field and decode the latent field into a tile."""
 
+    def __repr__(self) -> str:
+        count = sum(each.numel() for each in self.parameters())
+        return f"TileVAE({count} parameters)"
+
     def __init__(self, arch: Architecture) -> None:
         super().__init__()
         self.arch = arch

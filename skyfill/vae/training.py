@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from skyfill.progress import Progress, Silent
+from skyfill.progress import Progress, listening
 from skyfill.vae.card import ModelCard
 from skyfill.vae.network import TileVAE
 from skyfill.vae.objective import blending_weight, data_term
@@ -95,7 +95,7 @@ def train(
         session = _Session(config, out, where, ranks, _fingerprint(cl, tiles, start), start)
         kept, held = _parted(tiles)
         simulator = Simulator(config, device=where, cl=cl, tiles=kept)
-        told = progress or Silent()
+        told = listening(progress)
         first = ranks.rank == 0
         if first:
             out.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from skyfill.brief import brief
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -33,6 +35,8 @@ class Architecture:
         Whether the output is linear in the data, like the mean of a Gaussian field. A network for
         non-Gaussian fields has nonlinear activations.
     """
+
+    __repr__ = brief
 
     warm: int = 12
     steps: int = 1

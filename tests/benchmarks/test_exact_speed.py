@@ -166,7 +166,8 @@ def test_blocks_against_one_factorisation_after_the_other():
         scales = 1 / blocks._step, 1 / blocks._covariance.variance
         weights = blocks._covariance.weights[hole]
         towards = np.ascontiguousarray(directions.T)
-        blocks_module._fill(towards, weights, blocks._table, scales, (0, 1), matrix)
+        flat = matrix.ravel(order="F")
+        blocks_module._fill(towards, weights, blocks._table, scales, (0, 1), flat)
         factor = linalg.cholesky(matrix, lower=True, check_finite=False).astype(np.float32)
         apart.append(linalg.lapack.strttp(factor, uplo="L")[0])
     done = time.perf_counter()

@@ -28,10 +28,10 @@ def folder(tmp_path_factory, entry):
     for name, mask in (("mask", observed), ("fewer", fewer), ("none", np.ones_like(observed))):
         skyfill.write_map(path / f"{name}.fits", mask, column="M", unit="", dtype="uint8")
     runs = {
-        "vae": ["--seed", 7],
-        "vae_mean": ["--mean"],
-        "vae_signal": ["--seed", 7, "--fill", "signal"],
-        "vae_fit": ["--seed", 7, "--dipole", "fit"],
+        "vae": ["--method", "vae", "--seed", 7],
+        "vae_mean": ["--method", "vae", "--mean"],
+        "vae_signal": ["--method", "vae", "--seed", 7, "--fill", "signal"],
+        "vae_fit": ["--method", "vae", "--seed", 7, "--dipole", "fit"],
         "gaussian": ["--method", "gaussian", "--seed", 7],
         "gaussian_8": ["--method", "gaussian", "--seed", 8],
         "gaussian_mean": ["--method", "gaussian", "--mean"],

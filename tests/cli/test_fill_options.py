@@ -36,7 +36,8 @@ def test_words_are_the_librarys(verb):
 
 def test_a_limit_of_memory_changes_a_copy_of_the_options():
     observed = skyfill.simulate_mask(16, seed=1, half_width=0.2)
-    words = [*WORDS["inpaint"], "--memory-limit", "8G", "--batch-size", "1000000"]
+    words = [*WORDS["inpaint"], "--method", "vae", "--memory-limit", "8G"]
+    words += ["--batch-size", "1000000"]
     words += ["--beam-arcmin", "400", "--noise-uk-arcmin", "3000"]
     args = build_parser().parse_args(words)
     within = filling.stay_within(args, observed)

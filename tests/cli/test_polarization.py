@@ -188,6 +188,21 @@ def test_realizations_differ_and_the_mean_has_less_power(fill):
     assert np.std(mean[holes]) < np.std(one[holes])
 
 
+def test_vae_fills_by_turns_what_gaussian_fills_at_once(fill, skies):
+    outcome, turns = fill("tqu", "--mean", "--method", "vae")
+    assert outcome.status == 0
+    _, exact = fill("cosmo", "--mean")
+    before = given(skies / "tqu.fits")
+    for name in NAMES:
+        holes = before[name] == hp.UNSEEN
+        assert np.std(turns[name] - exact[name]) < 0.05 * np.std(exact[name])
+        np.testing.assert_array_equal(turns[name][~holes], before[name][~holes])
+    outcome, _ = fill("qu", "--method", "vae", stokes="QU")
+    assert outcome.status == 2
+    assert "vae has a network for T only" in outcome.err
+    assert "--method gaussian" in outcome.err
+
+
 @pytest.mark.parametrize(
     ("name", "words", "masks", "said"),
     [
@@ -198,7 +213,8 @@ def test_realizations_differ_and_the_mean_has_less_power(fill):
         ("tqu", (), ("t", "p8"), "Nside 8"),
         ("tqu", (), ("t", "none"), "no pixel"),
         ("blind", (), ("t", "p"), "no valid pixel at all"),
-        ("tqu", ("--method", "vae"), ("t", "p"), "--method gaussian"),
+        ("tqu", ("--method", "cosmovae"), ("t", "p"), "--method gaussian"),
+        ("tqu", ("--weights", "x.safetensors"), ("t", "p"), "only --method vae has a network"),
         ("tqu", ("--dipole", "fit"), ("t", "p"), "--dipole marginalise"),
         ("tqu", ("--polish", 3), ("t", "p"), "does not take --polish"),
         ("tqu", ("--noise-pol-uk-arcmin", 6000), ("t", "p"), "times the power of their prior"),

@@ -196,13 +196,12 @@ def test_diffuse_fills_q_and_u_alone(run):
         (("--std", "std.fits"), DIFFUSE, "drop --std, or pass --method gaussian"),
         (("--save-prior", "p.json"), DIFFUSE, "drop --save-prior"),
         (("--cache", "c"), DIFFUSE, "drop --cache"),
-        (("--report", "r.html"), (*HOW, *PRIOR), "--stokes T --report"),
         (("--cl", "map"), (*HOW, *PRIOR), "--cl FILE with four spectra"),
         (("--r", 0.1), DIFFUSE, "drop --r"),
         (("--noise-map", "auto"), (*HOW, *PRIOR), "auto is for T alone"),
         (("--noise-map", "n.fits"), DIFFUSE, "drop --noise-map"),
         (("--footprint", "f.fits"), (*HOW, *PRIOR), "--stokes T"),
-        (("--std-draws", 4), (*HOW, *PRIOR), "--std-draws is for --std"),
+        (("--std-draws", 4), (*HOW, *PRIOR), "--std-draws is for --std or --report"),
     ],
 )
 def test_what_is_not_there_is_refused_with_what_to_do_instead(run, words, prior, said):

@@ -51,7 +51,7 @@ def test_a_bar_on_a_terminal(shown, monkeypatch):
     monkeypatch.setattr("sys.stderr", terminal)
     with shown.progress(quiet=False) as listener:
         work(listener)
-    assert isinstance(listener, shown.Bar)
+    assert isinstance(listener, skyfill.progress.Bar)
     for line in ("tiles: 3 cut", "paste", "write"):
         assert line in terminal.getvalue()
 

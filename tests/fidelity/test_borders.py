@@ -102,9 +102,8 @@ def test_a_validation_of_a_whole_has_none():
 
 @pytest.mark.parametrize("polish", [None, 0])
 def test_what_is_planned_again_are_the_tiles_that_filled(sky, observed, polish):
-    filler = skyfill.Inpainter(
-        np.where(observed, sky, np.nan), observed, prior=PRIOR, polish=polish, device="cpu"
-    )
+    words = {"method": "vae", "prior": PRIOR, "polish": polish, "device": "cpu"}
+    filler = skyfill.Inpainter(np.where(observed, sky, np.nan), observed, **words)
     again = planned_regions(observed, PRIOR, polished=filler.polish > 0)
     np.testing.assert_array_equal(filler.tile_regions(), again)
     assert not np.any((again >= 0) & observed)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import skyfill
-from skyfill.fidelity import calibrate, score_stokes, validate_stokes
+from skyfill.fidelity import calibrate, calibrate_stokes, validate_stokes
 from skyfill.inpaint import PolarizedInpainter
 from skyfill.prior import LCDM, PolarizedPrior, Prior, draw, draw_polarization
 
@@ -34,7 +34,7 @@ def fills():
 
 def test_every_stokes_parameter_has_figures_of_its_own(fills):
     truth, filled = fills
-    found = score_stokes(iter(filled), SEEN, observed_pol=SEEN_P, truth=truth, threads=1)
+    found = calibrate_stokes(iter(filled), SEEN, observed_pol=SEEN_P, truth=truth, threads=1)
     assert list(found.stokes) == ["T", "Q", "U"]
     for number, letter in enumerate("TQU"):
         holes = ~(SEEN if letter == "T" else SEEN_P)
@@ -53,8 +53,8 @@ def test_every_stokes_parameter_has_figures_of_its_own(fills):
 
 def test_q_and_u_alone(fills):
     truth, filled = fills
-    both = score_stokes(iter(filled), SEEN, observed_pol=SEEN_P, truth=truth, threads=1)
-    alone = score_stokes([each[1:] for each in filled], SEEN_P, truth=truth[1:])
+    both = calibrate_stokes(iter(filled), SEEN, observed_pol=SEEN_P, truth=truth, threads=1)
+    alone = calibrate_stokes([each[1:] for each in filled], SEEN_P, truth=truth[1:])
     assert list(alone.stokes) == ["Q", "U"]
     assert alone.figures["Q"]["z_width"].value == both.figures["Q"]["z_width"].value
 
@@ -63,7 +63,7 @@ def test_a_fill_with_the_wrong_sign_of_u_is_found(fills):
     truth, filled = fills
     wrong = [each * np.array([[1], [1], [-1]]) for each in filled]
     with pytest.warns(UserWarning, match="U: where the mask calls the sky observed"):
-        found = score_stokes(wrong, SEEN, observed_pol=SEEN_P, truth=truth, threads=1)
+        found = calibrate_stokes(wrong, SEEN, observed_pol=SEEN_P, truth=truth, threads=1)
     assert found.figures["U"]["rms_uk"].value > 1.2 * found.figures["Q"]["rms_uk"].value
     assert found.verdict == "bad"
 
@@ -71,13 +71,13 @@ def test_a_fill_with_the_wrong_sign_of_u_is_found(fills):
 def test_what_does_not_fit_is_refused(fills):
     truth, filled = fills
     with pytest.raises(ValueError, match="one Nside"):
-        score_stokes(filled, np.ones(48, bool), truth=truth)
+        calibrate_stokes(filled, np.ones(48, bool), truth=truth)
     with pytest.raises(ValueError, match="components"):
-        score_stokes([each[1:] for each in filled], SEEN, truth=truth)
+        calibrate_stokes([each[1:] for each in filled], SEEN, truth=truth)
     with pytest.raises(ValueError, match="no fill"):
-        score_stokes([], np.ones(NPIX, bool), observed_pol=SEEN_P, truth=truth)
+        calibrate_stokes([], np.ones(NPIX, bool), observed_pol=SEEN_P, truth=truth)
     with pytest.raises(ValueError, match="missing in every hole"):
-        score_stokes(filled, SEEN, truth=np.where(SEEN, truth, np.nan))
+        calibrate_stokes(filled, SEEN, truth=np.where(SEEN, truth, np.nan))
 
 
 def test_the_same_holes_are_held_out_of_every_stokes_parameter():

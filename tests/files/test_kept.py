@@ -213,7 +213,7 @@ def fill(sky, observed, method, folder, prior=KNOWN):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_fills_are_the_same_whatever_is_kept(skies, observed, method, tmp_path, monkeypatch):
-    monkeypatch.setattr(solver, "affordable", lambda sizes: sizes < 100)  # so that there are bands
+    monkeypatch.setattr(solver, "affordable", lambda sizes, **_: sizes < 100)  # bands
     plain = fill(skies[0], observed, method, None)
     assert np.array_equal(fill(skies[0], observed, method, tmp_path), plain)
     with monkeypatch.context() as patch:
@@ -235,7 +235,7 @@ def kinds(folder):
 
 
 def test_another_mask_or_prior_has_its_own(skies, observed, tmp_path, monkeypatch):
-    monkeypatch.setattr(solver, "affordable", lambda sizes: sizes < 100)  # so that there are tiles
+    monkeypatch.setattr(solver, "affordable", lambda sizes, **_: sizes < 100)  # tiles
     fill(skies[0], observed, "vae", tmp_path)
     first = kinds(tmp_path)
     # two: coarse, where all small ones are filled, and polish
@@ -262,7 +262,7 @@ def test_another_mask_or_prior_has_its_own(skies, observed, tmp_path, monkeypatc
 def test_maps_with_fitted_priors_share_what_the_mask_decides(
     skies, observed, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(solver, "affordable", lambda sizes: sizes < 100)
+    monkeypatch.setattr(solver, "affordable", lambda sizes, **_: sizes < 100)
     for sky in skies:
         plain = fill(sky, observed, "vae", None, None)
         assert np.array_equal(fill(sky, observed, "vae", tmp_path, None), plain)

@@ -54,7 +54,7 @@ def test_blocks_and_bands_share_the_holes_on_a_device(device, monkeypatch):
     """A few pixels are affordable, so that the band is wide and the discs are not."""
     from skyfill.gaussian import solver
 
-    monkeypatch.setattr(solver, "affordable", lambda sizes: sizes < 100)
+    monkeypatch.setattr(solver, "affordable", lambda sizes, **_: sizes < 100)
     here, there = (Solver.for_prior(MASK, KNOWN, device=one) for one in (None, device))
     assert 0 < there.small.size < there.holes.size
     assert isinstance(there._blocks, DeviceBlocks)

@@ -277,7 +277,7 @@ def test_the_variance_in_small_holes_is_the_posteriors():
 def test_wide_holes_have_no_blocks(band, monkeypatch):
     from skyfill.gaussian import solver
 
-    monkeypatch.setattr(solver, "affordable", lambda sizes: np.zeros(sizes.size, dtype=bool))
+    monkeypatch.setattr(solver, "affordable", lambda sizes, **_: np.zeros(sizes.size, dtype=bool))
     assert np.all(np.isnan(solver_of(band).variance()))
 
 
@@ -292,7 +292,7 @@ def test_blocks_and_bands_solve_the_same(covariance, monkeypatch):
     values = draw(KNOWN, seed=7, threads=1)
     expected = dense_mean(covariance, values, observed)
     for limit in (0, 30, 10_000):
-        monkeypatch.setattr(solver, "affordable", lambda sizes, limit=limit: sizes <= limit)
+        monkeypatch.setattr(solver, "affordable", lambda sizes, limit=limit, **_: sizes <= limit)
         found = solver_of(observed).mean(values, tolerance=1e-4)
         assert np.std(found.fill - expected) < 1e-3 * values.std()
 
@@ -308,6 +308,26 @@ def test_the_smallest_holes_are_affordable(sizes):
     assert np.sum(sizes[chosen].astype(float) ** 3) / 6 <= 1e9
     if chosen.any() and not chosen.all():
         assert sizes[chosen].max() <= sizes[~chosen].min()
+
+
+@given(sizes=st.lists(st.integers(1, 12_000), min_size=1, max_size=40))
+def test_blocks_are_not_taken_where_bands_cost_less(sizes):
+    sizes = np.array(sizes)
+    for nside in (512, 2048):  # there bands cost more than the limit for blocks
+        np.testing.assert_array_equal(affordable(sizes, nside=nside), affordable(sizes))
+    chosen = affordable(sizes, nside=64)
+    assert np.sum(sizes[chosen].astype(float) ** 3) <= 6.3e9  # 0.1 s
+    assert not np.any(chosen & ~affordable(sizes))
+
+
+def test_a_band_at_low_resolution_has_no_blocks():
+    """Its blocks would take 4 s, its bands 0.1 s; discs keep theirs."""
+    observed = np.abs(hp.pix2vec(64, np.arange(12 * 64**2))[2]) > 0.132
+    disc = hp.query_disc(64, [0, 0, 1], 0.1)
+    observed[disc] = False
+    prior = Prior(64, lcdm(), fwhm=math.radians(160 / 60), noise_uk_arcmin=400.0)
+    solver = solver_of(observed, prior)
+    np.testing.assert_array_equal(solver.small, np.sort(disc))
 
 
 @given(lmax=st.integers(1, 3000), depth=st.floats(1e-3, 1.5))

@@ -1,5 +1,8 @@
 """Pixels as runs along the rings, against healpy, scipy and plain numpy."""
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import healpy as hp
@@ -107,3 +110,22 @@ def test_a_gap_between_faces_is_no_bridge() -> None:
     flags[lonely] = True
     assert lonely not in hp.get_all_neighbours(nside, np.flatnonzero(flags))
     assert Runs.of(flags).regions[1].tolist() == [1, 20]
+
+
+@pytest.mark.slow
+def test_kernels_for_pixels_are_compiled_once(tmp_path):
+    """A second specialisation, for int32, would lengthen the first run on a machine."""
+    code = """
+import numpy as np
+from skyfill.holes.runs import Runs
+observed = np.arange(12 * 16**2) % 50 > 3
+Runs.of(observed, False).discs()
+distance_to_edge(observed)
+"""
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    # FUNCTION-LINE.VERSION.nbi, and FUNCTION-LINE.VERSION.NUMBER.nbc for each specialisation
+    functions = [path.name.removesuffix(".nbi") for path in tmp_path.rglob("*.nbi")]
+    assert any("ring2xyf" in each for each in functions)
+    compiled = [path.name.rsplit(".", 2)[0] for path in tmp_path.rglob("*.nbc")]
+    assert sorted(compiled) == sorted(functions)

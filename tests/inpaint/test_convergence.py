@@ -136,7 +136,7 @@ def test_tiles_that_overflow_are_told(observed, values, monkeypatch):
 
 def test_polish_that_is_far_from_its_end_is_told(observed, values, monkeypatch):
     """From far away one step goes far, and there is more to go."""
-    monkeypatch.setattr(gaussian.solver, "affordable", lambda sizes: sizes < 0)
+    monkeypatch.setattr(gaussian.solver, "affordable", lambda sizes, **_: sizes < 0)
     fitter = Inpainter(values, observed, method="diffuse", polish=1, prior=KNOWN, threads=1)
     solver = fitter._fill._solver
     filled = values.copy()

@@ -216,7 +216,10 @@ def test_describe_prior():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"method": "magic"}, "method 'magic' is unknown; choose one of vae, gaussian, diffuse"),
+        (
+            {"method": "magic"},
+            "method 'magic' is unknown; choose one of auto, vae, gaussian, diffuse",
+        ),
         ({"device": "abacus"}, "device 'abacus' is unknown"),
         ({"observed": np.ones(NPIX, dtype=bool)}, "nothing to fill"),
         ({"observed": np.zeros(NPIX, dtype=bool)}, "no pixel observed"),

@@ -66,7 +66,7 @@ def test_options_are_normalised():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "nearest"}, "method 'nearest' is unknown; choose one of vae, gaussian"),
+        ({"method": "nearest"}, "method 'nearest' is unknown; choose one of auto, vae, gaussian"),
         ({"fill": "noise"}, "fill 'noise' is unknown"),
         ({"dipole": "keep"}, "dipole 'keep' is unknown"),
         ({"method": "cosmovae", "polish": 2}, "has no prior to polish with"),

@@ -240,11 +240,11 @@ def test_another_map_of_the_patch_is_filled_in_the_same_holes(patch, values):
 def test_a_plan_counts_the_holes_that_are_filled():
     nside = 256
     observed, inner = holed(nside)
-    plan = make_plan(observed, Request(known=True), holes=inner)
+    plan = make_plan(observed, Request("vae", known=True), holes=inner)
     assert plan.holes == 3
     assert plan.hole_pixels == np.count_nonzero(inner)
     assert plan.masked == pytest.approx(inner.mean())
-    whole = make_plan(observed, Request(known=True, method="diffuse"))
+    whole = make_plan(observed, Request("diffuse", known=True))
     assert make_plan(observed, Request("diffuse", known=True), holes=inner).memory < whole.memory
 
 

@@ -23,7 +23,7 @@ def observed():
 
 
 def test_a_plan_counts_what_there_is(observed):
-    plan = make_plan(observed, Request(known=True))
+    plan = make_plan(observed, Request("vae", known=True))
     assert plan.nside == NSIDE
     assert plan.hole_pixels == np.count_nonzero(~observed)
     assert plan.holes == skyfill.label_holes(observed).sizes.size
@@ -31,10 +31,10 @@ def test_a_plan_counts_what_there_is(observed):
     assert plan.prior == "given"
     prior = skyfill.Prior(NSIDE, skyfill.lcdm(), fwhm=0.01, noise_uk_arcmin=90)
     sky = skyfill.prior.draw(prior, seed=1)
-    fitter = skyfill.Inpainter(sky, observed, prior=prior)
+    fitter = skyfill.Inpainter(sky, observed, method="vae", prior=prior)
     assert plan.polish == fitter.polish > 0
     assert set(plan.tiles) == {"wide"}
-    assert set(make_plan(observed, Request(polish=0)).tiles) == {"small", "wide"}
+    assert set(make_plan(observed, Request("vae", polish=0)).tiles) == {"small", "wide"}
     assert "prior" not in plan.stages
 
 
@@ -65,7 +65,7 @@ def test_stages_are_those_that_come(observed):
 
 
 def test_too_little_memory_is_refused_with_a_way_out(observed):
-    request = Request(known=True)
+    request = Request("vae", known=True)
     with pytest.raises(
         ValueError,
         match=r"vae takes about .*iB .*`limit` is 512 MiB; `method='diffuse'` takes",
@@ -77,7 +77,7 @@ def test_too_little_memory_is_refused_with_a_way_out(observed):
 
 def test_a_limit_lets_fewer_tiles_in_at_once(observed):
     """From none at all over a few to as many as there are without a limit."""
-    request = Request(known=True)
+    request = Request("vae", known=True)
     sizes = []
     for limit in np.arange(0.2, 4, 0.05):
         try:
@@ -111,10 +111,10 @@ def test_no_polish_is_planned_where_none_is_done(observed):
 
 def test_a_plan_follows_the_division_into_tiles(observed):
     """Fewer, larger tiles; and none where the map is solved as a whole."""
-    usual = make_plan(observed, Request(known=True))
-    larger = make_plan(observed, Request(known=True, config=MosaicConfig(side=192)))
+    usual = make_plan(observed, Request("vae", known=True))
+    larger = make_plan(observed, Request("vae", known=True, config=MosaicConfig(side=192)))
     assert 0 < larger.tiles["wide"] < usual.tiles["wide"]
-    whole = make_plan(observed, Request(known=True, config=MosaicConfig(whole_nside=NSIDE)))
+    whole = make_plan(observed, Request("vae", known=True, config=MosaicConfig(whole_nside=NSIDE)))
     assert not whole.tiles
     assert "whole sky" in whole.stages
 

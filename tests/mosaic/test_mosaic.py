@@ -136,7 +136,7 @@ def test_what_small_holes_gain_by(observed, truth, exact, worse, better, gain):
 
 def test_large_maps_are_polished_in_wide_holes_and_in_small_ones(observed, monkeypatch):
     """Beyond ``polished_nside``: wide holes by steps, small ones by their blocks."""
-    monkeypatch.setattr(solver, "affordable", lambda sizes: sizes < 200)
+    monkeypatch.setattr(solver, "affordable", lambda sizes, **_: sizes < 200)
     prior = Prior(NSIDE, lcdm(), fwhm=80 * ARCMIN, noise_uk_arcmin=400.0)
     sky = draw(prior, seed=1, threads=1)
     best = Solver(observed, signal_cl=freed(prior.signal_cl()), noise_cl=prior.white_cl, threads=1)
@@ -155,7 +155,7 @@ def test_large_maps_are_polished_in_wide_holes_and_in_small_ones(observed, monke
 
 def test_the_largest_maps_are_polished_in_small_holes_only(observed, monkeypatch):
     """Beyond ``wide_nside``, unless a number of iterations is asked for."""
-    monkeypatch.setattr(solver, "affordable", lambda sizes: sizes < 200)
+    monkeypatch.setattr(solver, "affordable", lambda sizes, **_: sizes < 200)
     prior = Prior(NSIDE, lcdm(), fwhm=80 * ARCMIN, noise_uk_arcmin=400.0)
     sky = draw(prior, seed=1, threads=1)
     best = Solver(observed, signal_cl=freed(prior.signal_cl()), noise_cl=prior.white_cl, threads=1)
@@ -173,7 +173,7 @@ def test_the_largest_maps_are_polished_in_small_holes_only(observed, monkeypatch
 
 def test_blocks_take_the_place_of_tiles(observed, truth, exact, monkeypatch):
     """Small holes have no tiles then, and are nearer to the exact mean than polish brings tiles."""
-    monkeypatch.setattr(solver, "affordable", lambda sizes: sizes < 200)
+    monkeypatch.setattr(solver, "affordable", lambda sizes, **_: sizes < 200)
     small = ~wide_holes(observed, 7.5 * hp.nside2resol(NSIDE))[~observed]
     asked = []
 

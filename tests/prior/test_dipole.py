@@ -38,3 +38,12 @@ def test_a_sky_too_small_to_tell_gets_what_fits():
     seen[[7, 900, 5000]] = True
     found = Dipole(seen, threads=1).of(np.where(seen, 100.0, np.nan))
     np.testing.assert_allclose(found[seen], 100.0, rtol=1e-6)
+
+
+def test_at_pixels_it_is_what_the_transform_gives(observed):
+    rng = np.random.default_rng(4)
+    dipole = Dipole(observed, threads=1)
+    values = rng.standard_normal(observed.size) + 3 + PIXELS.T @ [1.0, -2.0, 0.5]
+    pixels = rng.integers(observed.size, size=50)
+    found = dipole.at(dipole.alm(values), pixels)
+    np.testing.assert_allclose(found, dipole.of(values)[pixels], atol=1e-12)

@@ -4,7 +4,7 @@ import healpy as hp
 import numpy as np
 import pytest
 
-from skyfill.report.pictures import close_up, mollweide, planck_colours, show
+from skyfill.report.pictures import close_up, graticule, mollweide, planck_colours, show
 
 NSIDE = 64
 LON, LAT = hp.pix2ang(NSIDE, np.arange(hp.nside2npix(NSIDE)), lonlat=True)
@@ -49,3 +49,18 @@ def test_show_marks_what_is_missing():
     assert colours[1, 0, 2] == 1
     assert colours[1, 1, 0] == pytest.approx(0x64 / 255, abs=0.01)
     assert planck_colours("red")(np.nan)[0] == 1
+
+
+def test_graticule_follows_the_map():
+    lon, lat = mollweide(LON, height=201), mollweide(LAT, height=201)
+    lines = graticule(step=45, height=201)
+    assert len(lines) == 7 + 3
+    for number, (x, y) in enumerate(lines):
+        inside = np.abs(x - 200.5) < 0.9 * np.max(np.abs(x - 200.5), initial=1.0) + 1
+        x, y = (np.rint(each[inside]).astype(int) for each in (x, y))
+        if number < 7:
+            middle = np.abs(y - 100) < 60
+            away = (lon[y[middle], x[middle]] - (-135 + 45 * number) + 180) % 360 - 180
+            assert np.nanmax(np.abs(away)) < 4
+        else:
+            assert lat[y, 200] == pytest.approx(np.full(y.size, -45 + 45 * (number - 7)), abs=2)

@@ -130,7 +130,7 @@ def test_the_picture_shows_what_was_measured(result):
     assert [text.get_text() for text in upper.get_legend().get_texts()] == [
         "theory",
         "filled sky, mean of 3",
-        "cut sky, mask undone",
+        r"cut sky: pseudo-$C_\ell$, coupling corrected",
     ]
     shown = [bars.lines[0].get_ydata() for bars in lower.containers]
     np.testing.assert_allclose(shown, [result.full.residual, result.cut.residual])

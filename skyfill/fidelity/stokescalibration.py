@@ -21,14 +21,14 @@ from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.stokes import nside_of
 from skyfill.progress import Progress
 
-__all__ = ["StokesScores", "score_stokes"]
+__all__ = ["StokesCalibration", "calibrate_stokes"]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
-class StokesScores:
+class StokesCalibration:
     """All figures of filled skies of T, Q and U, or of Q and U.
 
     Attributes
@@ -58,7 +58,7 @@ class StokesScores:
         return top | {"verdict": self.verdict, "stokes": each}
 
 
-def score_stokes(
+def calibrate_stokes(
     filled: Iterable[ArrayLike],
     observed: ArrayLike,
     *,
@@ -68,7 +68,7 @@ def score_stokes(
     seed: int = 0,
     threads: int = 0,
     progress: Progress | None = None,
-) -> StokesScores:
+) -> StokesCalibration:
     """Compare the fills of one map of T, Q and U, or of Q and U, with the truth.
 
     Parameters
@@ -95,9 +95,9 @@ def score_stokes(
         in the holes of P, fills that do not differ, or as for `score_sky`.
     """
     known = _components(truth, "truth")
-    masks = [as_mask(observed, taker="fidelity.score_stokes")]
+    masks = [as_mask(observed, taker="fidelity.calibrate_stokes")]
     if observed_pol is not None:
-        masks.append(as_mask(observed_pol, "observed_pol", taker="fidelity.score_stokes"))
+        masks.append(as_mask(observed_pol, "observed_pol", taker="fidelity.calibrate_stokes"))
     nside = nside_of(masks[0], "observed")
     if any(each.shape != known[0].shape for each in masks):
         raise ValueError(f"truth and masks must have one Nside, the mask has Nside {nside}")
@@ -135,10 +135,15 @@ def score_stokes(
             hole_pixels=int(np.count_nonzero(~masks[-1])),
             realizations=len(polar.kept),
         )
-    looks = sum(x.verdict is not None for one in scores.values() for x in one.figures.values())
-    return StokesScores(
+    every = {letter: each.figures for letter, each in scores.items()}
+    return StokesCalibration(
         {
-            letter: replace(each, figures=allowing(each.figures, looks=looks))
+            letter: replace(
+                each,
+                figures=allowing(
+                    each.figures, *(own for name, own in every.items() if name != letter)
+                ),
+            )
             for letter, each in scores.items()
         }
     )
@@ -151,7 +156,7 @@ def _components(values: ArrayLike, what: str) -> list[Map]:
         raise ValueError(
             f"the {what} must be (3, npix), T, Q and U, or (2, npix), Q and U, got {shape}"
         )
-    return [as_map(sky, what, taker="fidelity.score_stokes") for sky in np.asarray(values)]
+    return [as_map(sky, what, taker="fidelity.calibrate_stokes") for sky in np.asarray(values)]
 
 
 class _Polar:

@@ -1,0 +1,255 @@
+"""Make the report page of a fill of polarization: `skyfill inpaint --stokes TQU --report`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import skyfill
+
+from . import polarcards
+from .pages import CUT_NSIDE
+from .sixspectra import SHARE_NSIDE
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from skyfill.fidelity import StokesScores
+    from skyfill.inpaint import PolarizedInpainter, PolarizedSpread
+    from skyfill.maps import StokesMap
+    from skyfill.prior import PolarizedPrior
+    from skyfill.report import Plate, Report
+    from skyfill.spectra import StokesComparison
+
+    Map = NDArray[np.float64]
+
+__all__ = ["write"]
+
+
+def write(
+    args: argparse.Namespace,
+    sky: StokesMap,
+    fitter: PolarizedInpainter,
+    skies: Iterator[Map],
+    spread: PolarizedSpread,
+    listener: skyfill.Progress,
+) -> None:
+    """Evaluate the fills one by one, ``(k, npix)``, µK, RING, and write the page of the first.
+
+    ``skies`` is read to its end, which completes ``spread``.
+    """
+    page = _page(args, sky, fitter, skies, spread, listener)
+    page.write(args.report, overwrite=args.overwrite)
+    listener.done(f"{args.report}, {page.verdict or 'not judged'}")
+
+
+def _page(
+    args: argparse.Namespace,
+    sky: StokesMap,
+    fitter: PolarizedInpainter,
+    skies: Iterator[Map],
+    spread: PolarizedSpread,
+    listener: skyfill.Progress,
+) -> Report:
+    """Make the page."""
+    report = skyfill.report
+    first = next(skies)
+    scores = skyfill.fidelity.score_stokes(
+        chain([first], skies),
+        fitter.observed[0],
+        fitter.observed[-1],
+        seed=args.seed,
+        threads=args.threads or 0,
+        progress=listener,
+    )
+    for _ in skies:  # those that the figures do not need
+        pass
+    prior = _theory(args, sky, fitter)
+    comparison = _comparison(args, sky, fitter, first, prior, listener)
+    listener.stage("report")
+    kind = "guess" if not fitter.stochastic else "mean" if args.mean else "realization"
+    judged = kind == "realization"
+    holes = dict(zip(sky.stokes, fitter.holes, strict=True))
+    found = [
+        report.Finding(f"filled share of {name}", f"{hole.mean():.2%}, {int(hole.sum())} pixels")
+        for name, hole in (("Q and U" if x == "Q" else x, holes[x]) for x in sky.stokes if x != "U")
+    ]
+    if fitter.prior is not None:
+        found += report.accuracy_findings(fitter.certificates, fitter.prior)
+    found += report.quality_findings(fitter.quality_pol)
+    for name, figures in scores.figures.items():
+        found += report.findings(figures, judged=judged, of=name)
+    plates = _skies(sky, fitter, first, spread)
+    plates["E and B"] = report.eb_skies(
+        first[-2], first[-1], fitter.observed[-1], fitter.prior, threads=args.threads or 0
+    )
+    statistics: list[Plate] = []
+    if comparison is not None:
+        found += report.stokes_chi2_findings(comparison, judged=judged)
+        plates["Spectra"] = [report.six_spectra(comparison)]
+        share = report.prior_share_of_bb(comparison, mapped=args.noise_map is not None)
+        statistics = [] if share is None else [share]
+    statistics += _one_points(scores)
+    if statistics:
+        plates["Statistics"] = statistics
+    return report.Report(
+        title=f"{args.map.name}, filled",
+        subtitle=f"skyfill {skyfill.__version__}, method {args.method}, {', '.join(sky.stokes)}; "
+        "the true sky in the holes is unknown",
+        facts=_facts(args, sky, fitter, spread),
+        plates=plates,
+        findings=found,
+        allowed=report.uses(kind)[0],
+        forbidden=report.uses(kind)[1],
+        notes={"What the B modes may be used for": report.b_modes(kind)},
+    )
+
+
+def _theory(
+    args: argparse.Namespace, sky: StokesMap, fitter: PolarizedInpainter
+) -> PolarizedPrior | None:
+    """Give the prior; of a method that has none, one that is fitted to T, Q and U.
+
+    None for Q and U that were filled without a prior: their beam cannot be fitted.
+    """
+    import numpy as np
+
+    if fitter.prior is not None or sky.stokes == "QU":
+        return fitter.prior
+    threads = args.threads or 0
+    values = np.asarray(sky.components[0], dtype=np.float64)
+    t = skyfill.prior.for_map(None, values, fitter.observed[0], threads=threads)
+    found = skyfill.prior.PolarizedPrior.of(t)
+    both = np.array(sky.components[-2:], dtype=np.float64)
+    fitted = skyfill.prior.fit_polarization(both, fitter.observed[-1], found, threads=threads)
+    return found if fitted is None else fitted
+
+
+def _comparison(
+    args: argparse.Namespace,
+    sky: StokesMap,
+    fitter: PolarizedInpainter,
+    filled: Map,
+    prior: PolarizedPrior | None,
+    listener: skyfill.Progress,
+) -> StokesComparison | None:
+    """Compare the spectra of the filled sky with the prior; α is measured where there is one."""
+    if prior is None:
+        return None
+    nside, threads, share = sky.skies[0].nside, args.threads or 0, None
+    if fitter.prior is not None and nside <= SHARE_NSIDE and prior.bb.any():
+        listener.stage("prior's share of BB")
+        share = skyfill.fidelity.bb_share(
+            prior, fitter.observed[0], fitter.observed[-1], stokes=sky.stokes, threads=threads
+        )
+        listener.done(f"{share.min():.0%} to {share.max():.0%}")
+    listener.stage("spectra")
+    masked = nside <= CUT_NSIDE
+    found = skyfill.spectra.compare_stokes(
+        filled,
+        prior,
+        observed=fitter.observed[0] if masked else None,
+        observed_pol=fitter.observed[-1] if masked else None,
+        bb_share=share,
+        threads=threads,
+    )
+    listener.done(f"{found.ell.size} bins up to ell = {found.lmax}")
+    return found
+
+
+def _skies(
+    sky: StokesMap, fitter: PolarizedInpainter, filled: Map, spread: PolarizedSpread
+) -> dict[str, Sequence[Plate]]:
+    """Draw the maps and the hardest holes of T, and of Q and U."""
+    import numpy as np
+
+    report = skyfill.report
+    before = [
+        np.where(seen, own, np.nan)
+        for seen, own in zip(fitter.observed, sky.components, strict=True)
+    ]
+    std = spread.maps() if spread.count > 1 else None
+    spreads: Sequence[Map | None] = std or [None] * len(before)
+    maps = dict(zip(sky.stokes, zip(before, filled, spreads, strict=True), strict=True))
+    plates: dict[str, Sequence[Plate]] = {}
+    if "T" in maps:
+        plates["The sky: T"] = report.skies(*maps["T"], name="T")
+    plates["The sky: Q and U"] = [
+        plate for name in "QU" for plate in report.skies(*maps[name], name=name)
+    ]
+    if "T" in maps and not fitter.observed[0].all():
+        images = {"before": before[0], "filled": filled[0]}
+        if std is not None:
+            images["uncertainty"] = std[0]
+        plates["The hardest holes: T"] = report.close_ups(fitter.observed[0], images)
+    if not fitter.observed[-1].all():
+        plates["The hardest holes: Q and U"] = report.close_ups_pol(
+            fitter.observed[-1], before[-2:], filled[-2:], None if std is None else std[-2:]
+        )
+    return plates
+
+
+def _one_points(scores: StokesScores) -> list[Plate]:
+    """Draw the distributions inside and outside the holes of each Stokes parameter."""
+    return [
+        skyfill.report.histogram(
+            f"{name} in the holes and outside",
+            "A fill that is too smooth is narrower."
+            + (" Monopole and dipole are removed." if name == "T" else ""),
+            {"in the holes": found.sample_inside, "outside": found.sample_outside},
+            label="µK",
+        )
+        for name, found in scores.one_points.items()
+    ]
+
+
+def _facts(
+    args: argparse.Namespace,
+    sky: StokesMap,
+    fitter: PolarizedInpainter,
+    spread: PolarizedSpread,
+) -> dict[str, dict[str, str]]:
+    """List the command, the files, the prior and the accuracy."""
+    first = sky.skies[0]
+    columns = ", ".join(each.column for each in sky.skies)
+    said = "assumed, the file does not say" if sky.assumed else "given"
+    run = {
+        "command": args.command,
+        "map": f"{args.map.name}, columns {columns}, {first.unit}",
+        "sign of U": f"{sky.polcconv} ({said}); this page has that of HEALPix, COSMO",
+        "Nside": f"{first.nside}, {'NESTED' if first.nest else 'RING'}",
+        "mask": args.mask.name,
+        **({} if args.mask_pol is None else {"mask of Q and U": args.mask_pol.name}),
+        "seed": str(args.seed),
+    }
+    if spread.count > 1:
+        run["uncertainty"] = f"from {spread.count} realizations"
+    found = {"theory": "none: this method has no prior; the spectra are compared with a fitted one"}
+    if sky.stokes == "QU":
+        found = {"theory": "none: this method has no prior"}
+    prior = fitter.prior
+    if prior is not None:
+        found = {
+            "statistics": skyfill.inpaint.describe_prior(prior.temperature),
+            "Q and U": f"noise {prior.noise_pol:.1f} uK.arcmin ({prior.origin_noise_pol}), power x"
+            f" {prior.calibration_of_pol:.3f}, BB {prior.bb_source}",
+        }
+        if prior.temperature.quality is not None:
+            found["fit to T"] = str(prior.temperature.quality)
+    found |= {f"fit, {name}": str(each) for name, each in fitter.quality_pol.items()}
+    if fitter.plausibility is not None:
+        found["check of T"] = f"{fitter.plausibility.verdict}: {fitter.plausibility}"
+    if fitter.power_pol is not None:
+        found["check of P"] = f"{fitter.power_pol:.3f} times the power of its prior"
+    accuracy = {name: str(each) for name, each in fitter.certificates.items()}
+    cards = polarcards.cards_of(args, sky, fitter)
+    recorded = {comment or name: str(value) for name, (value, comment) in cards.items()}
+    return {
+        "Run": run,
+        "Prior": found,
+        **({"Certificates": accuracy} if accuracy else {}),
+        "Recorded in the files": recorded,
+    }

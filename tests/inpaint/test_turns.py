@@ -1,0 +1,116 @@
+"""``vae`` for T, Q and U: turns of the engine of T and of the solver of P give the joint mean."""
+
+from __future__ import annotations
+
+import healpy as hp
+import numpy as np
+import pytest
+
+import skyfill
+from skyfill.inpaint import FillOptions, PolarizedInpainter
+from skyfill.prior import PolarizedPrior, Prior, draw_polarization
+from skyfill.prior.latent import latent_sky
+
+NSIDE = 16
+STRETCH = 32  # of the spectra, so that Nside 16 sees the peaks of Nside 512
+NPIX = 12 * NSIDE**2
+#: T is solved without tiles at this Nside, so no network is read.
+ENGINE = FillOptions(method="vae", network=False)
+
+
+def prior_of(noise: float = 10.0) -> PolarizedPrior:
+    ell = np.arange(6000 // STRETCH)
+    tt, ee, bb, te = (
+        np.where(ell > 1, STRETCH**2 * skyfill.lcdm(spectrum=name)[STRETCH * ell], 0.0)
+        for name in ("TT", "EE", "BB", "TE")
+    )
+    of_t = Prior(
+        NSIDE, tt, fwhm=np.radians(20 / 60) * STRETCH, noise_uk_arcmin=noise * STRETCH / 2**0.5
+    )
+    return PolarizedPrior(of_t, ee, bb, te, noise * STRETCH)
+
+
+PRIOR = prior_of()
+Z = hp.pix2vec(NSIDE, np.arange(NPIX))
+OF_T = (np.abs(Z[2]) > 0.12) & (Z[0] < 0.93)
+OF_P = (np.abs(Z[2] - 0.1 * Z[0]) > 0.2) & (Z[1] < 0.95)
+EVERYWHERE = np.ones(NPIX, bool)
+
+
+def sky() -> np.ndarray:
+    t, _ = latent_sky(PRIOR.temperature, ~OF_T, seed=(3, 0))
+    p, white = draw_polarization(PRIOR, seed=3)
+    return np.stack([t, *(p + white * np.sqrt(PRIOR.white_cl[1] * NPIX / (4 * np.pi)))])
+
+
+SKY = sky()
+
+
+def fitter(method: str, of_t=OF_T, of_p=OF_P, **options) -> PolarizedInpainter:
+    if method == "vae":
+        options.setdefault("engine", ENGINE)
+    return PolarizedInpainter(
+        SKY, of_t, observed_pol=of_p, method=method, prior=PRIOR, threads=1, **options
+    )
+
+
+def excess(fills, exact, of_t=OF_T, of_p=OF_P) -> list[float]:
+    """The squared distance to the exact mean over the squared error of that, of T, Q and U."""
+    out = []
+    for truth, seen, mine, best in zip(SKY, (of_t, of_p, of_p), fills, exact, strict=True):
+        if not seen.all():
+            out.append(np.mean((mine - best) ** 2) / np.mean((best - truth[~seen]) ** 2))
+    return out
+
+
+def test_the_turns_lead_to_the_joint_mean():
+    turns = fitter("vae")
+    t, q, u = excess(turns.mean(), fitter("gaussian", tolerance=1e-4).mean())
+    assert t < 0.01
+    assert max(q, u) < 0.003
+    assert turns.converged
+    assert turns.way == "alternate"
+    assert turns.certificates["P"].corrections >= 2  # turns
+    assert max(turns.certificates["P"].leakage) <= 0.01
+    assert turns.certificates["P"].distance < turns.certificates["T"].distance
+
+
+def test_the_joint_mean_is_not_that_of_t_alone():
+    """Turns that forget TE fail here: the mean of T alone is far from the joint one."""
+    joint = fitter("gaussian", tolerance=1e-4).mean()
+    alone = skyfill.Inpainter(
+        SKY[0], OF_T, method="gaussian", prior=PRIOR.temperature, threads=1
+    ).mean()
+    mine = fitter("vae").mean()
+    assert np.std(mine[0] - joint[0]) < 0.3 * np.std(alone - joint[0])
+
+
+def test_a_realization_is_the_joint_one_of_the_same_random_numbers():
+    mine = fitter("vae", seed=4).realization(2)
+    exact = fitter("gaussian", tolerance=1e-4, seed=4).realization(2)
+    for one, other, most in zip(mine, exact, (0.05, 0.05, 0.05), strict=True):
+        assert np.std(one - other) < most * np.std(other)
+
+
+@pytest.mark.parametrize(("of_t", "of_p"), [(OF_T, EVERYWHERE), (EVERYWHERE, OF_P)])
+def test_one_turn_is_enough_where_the_other_field_is_whole(of_t, of_p):
+    turns = fitter("vae", of_t, of_p)
+    found = excess(turns.mean(), fitter("gaussian", of_t, of_p, tolerance=1e-4).mean(), of_t, of_p)
+    assert max(found) < 0.005
+    assert turns.converged
+    assert turns.certificates["P" if of_t.all() else "T"].corrections == 1
+
+
+def test_what_turns_cannot_do_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"network for T only.*`method='gaussian'`"):
+        PolarizedInpainter(SKY[1:], OF_P, method="vae", prior=PRIOR)
+    with pytest.raises(ValueError, match=r"white noise only.*`noise_variance`"):
+        fitter("vae", noise_variance=np.ones((4, NPIX)))
+    with pytest.raises(ValueError, match="`engine` must be of the method vae"):
+        fitter("vae", engine=FillOptions(method="diffuse"))
+    with pytest.raises(ValueError, match="takes no `engine`"):
+        fitter("gaussian", engine=ENGINE)
+    large = np.ones(12 * 1024**2, bool)
+    large[:100] = False
+    with pytest.raises(ValueError, match=r"up to Nside 512.*`method='gaussian'`"):
+        PolarizedInpainter(np.zeros((3, large.size)), large, method="vae", prior=PRIOR)
