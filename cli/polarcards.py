@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 
 import skyfill
 
@@ -35,32 +34,12 @@ def cards_of(
     t, p = fitter.holes[0].mean(), fitter.holes[-1].mean()
     cards["SFFILLED"] = (round(float(t), 6), f"share of {sky.stokes[0]} that is filled")
     cards["SFFILLEP"] = (round(float(p), 6), "share of Q and U that is filled")
-    cards |= _accuracy_cards(fitter)
+    cards |= records.accuracy_cards(fitter.certificates)
     if fitter.card is not None:
         cards["SFMODEL"] = (fitter.card.name, "network of T; P has none")
         cards["SFSHA256"] = (fitter.card.sha256, "sha256 of the weights")
     if fitter.converged is not None:
         cards["SFCONV"] = (fitter.converged, "has the fill converged to its tolerance?")
-    return cards
-
-
-def _accuracy_cards(
-    fitter: skyfill.inpaint.PolarizedInpainter,
-) -> dict[str, tuple[str | int | float | bool, str]]:
-    """Record in header cards how near the fill is to the exact mean."""
-    cards: dict[str, tuple[str | int | float | bool, str]] = {}
-    for name, found in fitter.certificates.items():
-        cards["SFITER"] = (found.iterations, "iterations on the holes")
-        cards["SFCORR"] = (found.corrections, "corrections on the whole sphere")
-        if math.isfinite(found.residual):
-            words = f"residual of {name}, relative"
-            cards[f"SFRESID{name}"[:8]] = (float(f"{found.residual:.3e}"), words)
-        if math.isfinite(found.distance):
-            words = f"[uK] estimated rms of {name} from exact mean"
-            cards[f"SFDIST{name}"] = (float(f"{found.distance:.3e}"), words)
-        if found.leakage:
-            words = "B still to come over BB of the prior"
-            cards["SFBLEAK"] = (float(f"{max(found.leakage):.3e}"), words)
     return cards
 
 

@@ -1,8 +1,9 @@
-"""Header cards of the outputs: program, version, command."""
+"""Header cards of the outputs: program, version, command, accuracy."""
 
 from __future__ import annotations
 
 import argparse
+import math
 from typing import TYPE_CHECKING
 
 import skyfill
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["command_cards", "method_cards", "write_mask"]
+__all__ = ["accuracy_cards", "command_cards", "method_cards", "write_mask"]
 
 
 def command_cards(args: argparse.Namespace) -> dict[str, tuple[str | int, str]]:
@@ -49,3 +50,23 @@ def write_mask(
         history=[args.command],
         overwrite=args.overwrite,
     )
+
+
+def accuracy_cards(
+    certificates: dict[str, skyfill.gaussian.Certificate],
+) -> dict[str, tuple[str | int | float | bool, str]]:
+    """Record in header cards how near the fill is to the exact mean."""
+    cards: dict[str, tuple[str | int | float | bool, str]] = {}
+    for name, found in certificates.items():
+        cards["SFITER"] = (found.iterations, "iterations on the holes")
+        cards["SFCORR"] = (found.corrections, "corrections on the whole sphere")
+        if math.isfinite(found.residual):
+            words = f"residual of {name}, relative"
+            cards[f"SFRESID{name}"[:8]] = (float(f"{found.residual:.3e}"), words)
+        if math.isfinite(found.distance):
+            words = f"[uK] estimated rms of {name} from exact mean"
+            cards[f"SFDIST{name}"] = (float(f"{found.distance:.3e}"), words)
+        if found.leakage:
+            words = "B still to come over BB of the prior"
+            cards["SFBLEAK"] = (float(f"{max(found.leakage):.3e}"), words)
+    return cards

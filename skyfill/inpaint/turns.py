@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,7 +98,7 @@ class Turns:
     ) -> None:
         self._seen, self._progress = list(seen), progress
         self._nside = nside = prior.temperature.nside
-        self.way = "alternate"
+        self.way: Literal["alternate"] = "alternate"
         self._threads = options.threads
         self._weights = harmonics.pixel_weights(nside, threads=options.threads)
         cl = prior.signal_cl()
@@ -249,7 +249,7 @@ class Turns:
         """Give a Yᵀ W v of Q and U, E and B."""
         sphere = harmonics.DuccSphere(self._nside, self._threads)
         alm = sphere.pixels(None, spin=2).adjoint(maps, self._weights, lmax)
-        return np.asarray(alm) * (4 * np.pi / self._weights.size)
+        return np.asarray(alm, np.complex128) * (4 * np.pi / self._weights.size)
 
     def _told_by_p(self, p: Map) -> Map:
         """Give the mean of T given a whole map of P, ``(npix,)``."""

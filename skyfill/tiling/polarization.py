@@ -91,11 +91,15 @@ def cut_polarization(
     tiles = np.empty((len(layouts), 2, *shape), maps.dtype)
     weights = np.empty((len(layouts), *shape) if seen.size else (0, 0, 0), maps.dtype)
     turning.cut_bilinear(
-        *(nside, ring_table(nside)),
+        nside,
+        ring_table(nside),
         *where.grid,
-        *(maps, np.ascontiguousarray(seen), nest),
+        maps,
+        np.ascontiguousarray(seen),
+        nest,
         np.empty((BLOCKS, 3, shape[1])),
-        *(tiles, weights),
+        tiles,
+        weights,
     )
     if not seen.size:
         weights = np.broadcast_to(maps.dtype.type(1), (len(layouts), *shape))
@@ -227,9 +231,9 @@ def meridian_turns(layout: Layout) -> NDArray[np.complex128]:
     -------
     ``(ny, nx)``. Within 1e-7 of a pole, south is that of longitude zero.
     """
-    out = np.empty((1, *layout.shape), np.complex128)
-    turning.turns(*frames([layout]).grid, out)
-    return out[0]
+    out = np.empty(layout.shape, np.complex128)
+    turning.turns(*frames([layout]).grid, out[None])
+    return out
 
 
 def _two_maps(values: ArrayLike, taker: str) -> NDArray[Any]:
