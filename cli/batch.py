@@ -17,11 +17,11 @@ import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import skyfill
 
-from . import filling, options, reading, theory, wording
+from . import filling, options, polarized, reading, stokes, theory, wording
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -32,11 +32,15 @@ if TYPE_CHECKING:
 
 __all__ = ["configure", "run"]
 
+_Fitter = TypeVar("_Fitter", "skyfill.Inpainter", "skyfill.inpaint.PolarizedInpainter")
+
 SUMMARY = "summary.ecsv"
 SOME_FAILED = 1
 #: Methods whose results change by up to 0.1 µK with the number of torch threads. A batch gives them
 #: one torch thread, so that no fill depends on workers or threads. Other libraries may use more.
 _NETWORKS = ("vae", "cosmovae")
+#: Methods that fill Q and U in a batch: others share nothing between maps.
+_OF_P = ("gaussian", "diffuse")
 #: Options that do not change a fill: they say where, when and by which process it is made.
 _ASIDE = {
     *("maps", "output", "overwrite", "workers", "scheduler", "threads", "device", "batch_size"),
@@ -72,6 +76,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="fill on a Dask cluster: address (tcp://host:8786) or scheduler file",
     )
     filling.add_fill(parser)
+    stokes.add_stokes(parser)
     options.add_threads(parser)
     options.add_quiet(parser)
 
@@ -86,13 +91,8 @@ def run(args: argparse.Namespace) -> int:
         inputs, args.output, seed=args.seed, realizations=args.realizations
     )
     # Read the mask and the prior once before the maps: an error in them concerns every map.
-    observed = reading.mask_of(args, args.mask)
-    args = filling.settled(args, observed, shares=args.workers)
+    args = _checked(args, inputs[0])
     settings = _settings(args)
-    args = filling.stay_within(args, observed, shares=args.workers)
-    if args.footprint is not None:
-        skyfill.masks.enclosed_holes(observed, filling.footprint_of(args))
-    del observed
     theory.given(args)
     args = _on_its_own(args)
     crew = _crew(args)
@@ -117,6 +117,27 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(summary))
     return SOME_FAILED if failed else 0
+
+
+def _checked(args: argparse.Namespace, first: Path) -> argparse.Namespace:
+    """Read the masks, and give options that keep to the memory limit; refuse what cannot be."""
+    if stokes.is_polarized(args):
+        args = stokes.settled(args)
+        stokes.refuse(args, _OF_P)
+        theory.sky_spectra(args)
+        observed, observed_pol, _ = stokes.masks_of(args)
+        seen = {"P": observed if observed_pol is None else observed_pol}
+        if args.stokes == "TQU":
+            seen = {"T": observed, **seen}
+        polarized.within_limit(args, seen, shares=args.workers)
+        return args
+    one = stokes.of_one_column(argparse.Namespace(**vars(args) | {"map": first}))
+    observed = reading.mask_of(one, args.mask)
+    args = filling.settled(args, observed, shares=args.workers)
+    args = filling.stay_within(args, observed, shares=args.workers)
+    if args.footprint is not None:
+        skyfill.masks.enclosed_holes(observed, filling.footprint_of(args))
+    return args
 
 
 def _fill(
@@ -167,7 +188,12 @@ def _told(record: skyfill.batch.Record, before: str, *, quiet: bool) -> str:
         return before
     prior = record.about["prior"]
     words = "no prior" if prior is None else f"prior {prior['text']}"
-    words += f"; {record.about['filled']:.2%} of the sky filled"
+    filled = record.about["filled"]
+    if isinstance(filled, dict):
+        words += "; " + ", ".join(f"{name} {share:.2%}" for name, share in filled.items())
+        words += " of the sky filled"
+    else:
+        words += f"; {filled:.2%} of the sky filled"
     if words != before and not quiet:
         print(f"{record.name}: {words}")
     return words
@@ -194,11 +220,13 @@ def _summarise(
     counts["prior"] = priors[0] if priors and all(one == priors[0] for one in priors) else None
     counts["unconverged"] = sum(not record.converged for record in done)
     nside = done[0].nside if done else None
-    whole = all(output.cl for record in done for output in record.outputs)
+    whole = all(output.cl or output.cl_pol for record in done for output in record.outputs)
     if nside is not None and whole:  # a partial sky has no full-sky spectrum
         listener.stage("summary")
         about = {"seed": args.seed, "method": args.method, "seconds": round(seconds, 2)}
-        spectra = [[output.cl for output in record.outputs] for record in done]
+        each = [[{"TT": o.cl, **o.cl_pol} for o in record.outputs] for record in done]
+        names = [name for name, cl in each[0][0].items() if cl]
+        spectra = {name: [[fill[name] for fill in fills] for fills in each] for name in names}
         skyfill.batch.write_summary(path, nside, spectra, about | {"failed": failed})
         words = f"{len(done)} maps done, {failed} failed, {counts['seconds_per_map']} s a map"
         listener.done(f"{path}: {words}")
@@ -226,11 +254,13 @@ class _Job:
         words = {"map": task.input, "seed": task.seed, "overwrite": True}
         args = argparse.Namespace(**vars(self.args) | words)
         args.command = _alone(args)
+        if stokes.is_polarized(args):
+            return (yield from self._polarized(args, task))
+        args = stokes.of_one_column(args)
         scalar = filling.has_scalar_prior(args)
         sky = reading.map_of(args, args.map, like=args.mask, single=True, scalar=scalar)
         silent = skyfill.Silent()
-        last = _LAST.pop(self.settings, None)
-        _LAST.clear()
+        last = self._last(skyfill.Inpainter)
         if last is None:
             observed = reading.mask_of(args, args.mask, like=sky)
             fitter = filling.inpainter_of(args, sky, observed, silent)
@@ -251,9 +281,46 @@ class _Job:
             "filled": round(float(fitter.holes.mean()), 6),
         }
 
+    def _polarized(
+        self, args: argparse.Namespace, task: skyfill.batch.Task
+    ) -> Generator[NDArray[np.float64], None, dict[str, Any]]:
+        """Fill one map of T, Q and U, or of Q and U."""
+        sky, silent = stokes.sky_of(args), skyfill.Silent()
+        last = self._last(skyfill.inpaint.PolarizedInpainter)
+        if last is None:
+            first = sky.skies[0]
+            masks, noise = stokes.masks_of(args, first)[:2], stokes.noise_of(args, first)
+            fitter = polarized.fitter_of(args, sky, masks, noise, silent)
+        else:
+            _LAST[self.settings] = last  # kept in case this map cannot be read
+            fitter = last.with_map(sky.components, seed=task.seed)
+        _LAST[self.settings] = fitter
+        mean = args.mean or not fitter.stochastic
+        for index, path in enumerate(task.outputs):
+            fills = fitter.mean() if mean else fitter.realization(index)
+            kind = "mean" if mean else f"realization {index}"
+            polarized.write(args, sky, fitter, path, kind, fills, silent)
+            yield fitter.whole(fills)
+        prior = fitter.prior
+        return {
+            "prior": theory.as_json(args, None if prior is None else prior.temperature),
+            "prior_pol": None if prior is None else polarized.prior_as_json(fitter, prior),
+            "check": None if fitter.plausibility is None else fitter.plausibility.as_dict(),
+            "filled": {
+                name: round(float(holes.mean()), 6)
+                for name, holes in zip(sky.stokes, fitter.holes, strict=True)
+            },
+        }
+
+    def _last(self, kind: type[_Fitter]) -> _Fitter | None:
+        """Take the inpainter of the last map out of the store, and forget those of other runs."""
+        last = _LAST.pop(self.settings, None)
+        _LAST.clear()
+        return last if isinstance(last, kind) else None
+
 
 #: The inpainter of the last map that this process filled, by the settings.
-_LAST: dict[str, skyfill.Inpainter] = {}
+_LAST: dict[str, skyfill.Inpainter | skyfill.inpaint.PolarizedInpainter] = {}
 
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:
@@ -261,6 +328,7 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
     chosen = {name: value for name, value in vars(args).items() if name not in _ASIDE}
     # Options added later are left out at their defaults, so that older folders can be continued.
     before = {"realizations": 1, "holes": None, "footprint": None, "accept": False}
+    before |= dict.fromkeys(("stokes", "mask_pol", "noise_pol_uk_arcmin", "polcconv", "r"))
     chosen = {name: value for name, value in chosen.items() if before.get(name, ...) != value}
     settings: dict[str, Any] = {"version": skyfill.__version__}
     for name, value in sorted(chosen.items()):

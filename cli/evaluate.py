@@ -2,7 +2,8 @@
 
 Maps: one or more realizations, or a mean (with --std), as `skyfill inpaint` writes them, are
 compared with the true map. Without --truth the filled sky is tested for seams, isotropy and its
-one-point distribution. With --exact it is compared with the exact fill of the same seed.
+one-point distribution. With --exact it is compared with the exact fill of the same seed. With
+--stokes, T, Q and U are compared with those of the truth, and each has figures of its own.
 Tiles: clean tiles of a data set are masked with the masks of other tiles, filled, and compared with
 the truth. Errors are given for whole tiles scaled to 0-1, as in the CosmoVAE paper, and for the
 holes in µK.
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import skyfill
 
-from . import judgement, options, origin, reading
+from . import judgement, options, origin, reading, stokes
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     reading.add_map(parser)
     reading.add_mask(parser)
+    stokes.add_columns(parser)
     tiles = parser.add_argument_group("tiles")
     tiles.add_argument(
         "--tiles", type=Path, metavar="DIR", help="data set of tiles, made by `skyfill tiles`"
@@ -102,6 +104,8 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(
             "there is nothing to evaluate; give filled maps and --mask, or --tiles and --weights"
         )
+    if args.stokes is not None:
+        raise ValueError("tiles hold T alone; drop --stokes, or give filled maps and --mask")
     return _tiles(args)
 
 
@@ -109,6 +113,10 @@ def _maps(args: argparse.Namespace) -> int:
     """Evaluate filled maps."""
     _refuse(args)
     begun = time.perf_counter()
+    args = argparse.Namespace(**vars(args) | {"map": args.filled[0], "method": "gaussian"})
+    if stokes.is_polarized(args):
+        return _polarized(args, begun)
+    args = stokes.of_one_column(args)
     with progress(quiet=args.quiet) as listener:
         listener.stage("read")
         sky = reading.map_of(args, args.filled[0], like=args.mask)
@@ -162,6 +170,62 @@ def _maps(args: argparse.Namespace) -> int:
     if prior is not None:
         print(f"prior    {skyfill.inpaint.describe_prior(prior)}")
     _print(found)
+    return 0
+
+
+def _polarized(args: argparse.Namespace, begun: float) -> int:
+    """Compare filled maps of T, Q and U, or of Q and U, with a truth."""
+    for name in ("std", "optimum", "exact"):
+        if vars(args)[name] is not None:
+            raise ValueError(
+                f"--stokes {args.stokes} does not take --{name}: give several realizations, or"
+                f" compare T alone with --stokes T --{name}"
+            )
+    if args.truth is None:
+        raise ValueError(
+            f"--stokes {args.stokes} compares Q and U with a truth; pass --truth TRUTH, or judge T"
+            " alone with --stokes T"
+        )
+    with progress(quiet=args.quiet) as listener:
+        listener.stage("read")
+        sky = stokes.sky_of(args)
+        first = sky.skies[0]
+        observed, observed_pol, masks = stokes.masks_of(args, first)
+        truth = skyfill.maps.read_stokes(
+            args.truth, args.stokes, polcconv=args.polcconv, frame=args.frame, like=first
+        )
+        listener.done(f"nside {first.nside}, {', '.join(x.column for x in sky.skies)}{masks}")
+        listener.stage("fills", len(args.filled))
+
+        def skies() -> Iterator[NDArray[np.float64]]:
+            for path in args.filled:
+                other = argparse.Namespace(**vars(args) | {"map": path})
+                yield (sky if path == args.filled[0] else stokes.sky_of(other)).values
+                listener.advance()
+
+        found = skyfill.fidelity.calibrate_stokes(
+            skies(),
+            observed,
+            observed_pol=observed_pol,
+            truth=truth.values,
+            seed=args.seed,
+            threads=args.threads or 0,
+            progress=listener,
+        )
+    if args.json:
+        named = {
+            "filled": [str(path) for path in args.filled],
+            "mask": str(args.mask),
+            "mask_pol": str(args.mask_pol) if args.mask_pol else None,
+            "truth": str(args.truth),
+            "seconds": round(time.perf_counter() - begun, 2),
+        }
+        print(json.dumps(found.as_dict() | named))
+        return 0
+    print(f"{len(args.filled)} filled maps of {', '.join(sky.stokes)}")
+    print(judgement.tables(found.figures, found.verdict))
+    if len(args.filled) == 1:
+        print("no z-scores: one fill has no scatter; give several fills")
     return 0
 
 

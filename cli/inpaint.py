@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import skyfill
 
-from . import filling, options, pages, polarized, reading, theory
+from . import filling, options, pages, polarized, reading, stokes, theory
 from .outlook import tell
 from .progress import progress
 
@@ -49,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="number of realizations for --std and for the uncertainty in --report, if fewer are "
         f"written (default: {filling.STD_DRAWS})",
     )
-    polarized.add_stokes(parser)
+    stokes.add_stokes(parser)
     pages.add_report(parser)
     theory.add_save(parser)
     parser.add_argument(
@@ -64,9 +64,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     options.set_threads(args.threads)
-    if args.stokes in ("TQU", "QU"):
+    if stokes.is_polarized(args):
         return polarized.run(args)
-    return _fill_column(polarized.of_one_column(args))
+    return _fill_column(stokes.of_one_column(args))
 
 
 def _fill_column(args: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from skyfill.fidelity import Figure
 
-__all__ = ["table"]
+__all__ = ["table", "tables"]
 
 
 def table(figures: Mapping[str, Figure], verdict: str | None) -> str:
@@ -21,6 +21,15 @@ def table(figures: Mapping[str, Figure], verdict: str | None) -> str:
             lines[-1] = f"{lines[-1]:58s}{each.verdict}"
     lines.append(f"all in all: {verdict or 'no verdict'} (docs/trust.md explains the figures)")
     return "\n".join(lines)
+
+
+def tables(figures: Mapping[str, Mapping[str, Figure]], verdict: str | None) -> str:
+    """Write the figures of each Stokes parameter as a table."""
+    lines: list[str] = []
+    for letter, each in figures.items():
+        head, *rows, _ = table(each, None).splitlines()
+        lines += [*([] if lines else [head]), f"{letter}:", *rows]
+    return "\n".join([*lines, table({}, verdict).splitlines()[-1]])
 
 
 def _number(value: float | None) -> str:

@@ -8,11 +8,11 @@ import math
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import skyfill
 
-from . import filling, options, outlook, polarcards, polarpages, reading, theory, wording
+from . import filling, outlook, polarcards, polarpages, stokes, theory, wording
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -21,157 +21,24 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["add_stokes", "of_one_column", "run"]
-
-#: Options that a fill of polarization does not have: the value that means not given, and the mend.
-_OTHERS: dict[str, tuple[Any, str]] = {
-    "nside": (None, "a multi-order map of polarization is not read; convert it first"),
-    "polish": (None, "drop it; --method gaussian is exact"),
-    "holes": (None, "it fills every hole; drop it"),
-    "footprint": (None, "it fills every hole; drop it, or fill T alone with --stokes T"),
-    "weights": (None, "drop it; only --method vae has a network, for T"),
-}
-#: The same of --method diffuse, which has neither prior nor realizations.
-_PRIOR_ONLY = ("noise_map", "std", "std_draws", "save_prior", "prior", "cache")
-
-
-def add_stokes(parser: argparse.ArgumentParser) -> None:
-    """Declare --stokes, and the options of polarization."""
-    group = parser.add_argument_group("polarization")
-    group.add_argument(
-        "--stokes",
-        choices=("TQU", "T", "QU"),
-        help="fill T, Q and U of the file together, or one of T and QU, with --method gaussian "
-        "(which auto means here), diffuse or, TQU only, vae; their columns are found by name, or "
-        "named by --field T,Q,U (default: the column of --field alone)",
-    )
-    group.add_argument(
-        "--mask-pol",
-        type=Path,
-        metavar="FILE",
-        help="mask of Q and U, 1 = observed (default: MASK; its column PMASK, if it has TMASK and "
-        "PMASK)",
-    )
-    group.add_argument(
-        "--noise-pol-uk-arcmin",
-        type=options.amount,
-        metavar="RMS",
-        help="white noise of Q, and of U, in µK·arcmin (default: fitted to the observed Q and U; "
-        "where that cannot be, √2 times that of T)",
-    )
-    theory.add_r(group)
-    group.add_argument(
-        "--polcconv",
-        choices=("COSMO", "IAU"),
-        help="sign of U in the file (default: its card POLCCONV, else COSMO)",
-    )
-
-
-def of_one_column(args: argparse.Namespace) -> argparse.Namespace:
-    """Give the options that fill one column; refuse those of polarization."""
-    for name in ("mask_pol", "noise_pol_uk_arcmin", "polcconv", "r"):
-        if vars(args)[name] is not None:
-            flag = f"--{name.replace('_', '-')}"
-            raise ValueError(f"{flag} is an option of polarization; pass --stokes TQU or QU too")
-    if args.stokes is None:
-        return args
-    if args.field != 0:
-        raise ValueError("--stokes T and --field both name a column; drop one of them")
-    (name,) = skyfill.maps.stokes_columns(args.map, args.stokes, hdu=args.hdu)
-    both = _both_masks(args)
-    mask = args.mask_field if both is None else both[0]
-    return argparse.Namespace(**vars(args) | {"field": name, "mask_field": mask})
+__all__ = ["fitter_of", "prior_as_json", "prior_of", "run", "within_limit", "write"]
 
 
 def _refuse(args: argparse.Namespace, outputs: list[Path]) -> None:
     """Refuse what a fill of polarization cannot do."""
-    _refuse_of_polarization(args)
+    stokes.refuse(args)
     filling.refuse(args)
-    _refuse_of_diffuse(args)
     if args.std_draws is not None and (not (args.std or args.report) or args.std_draws < 2):
         raise ValueError(
             "--std-draws is for --std or --report, and at least 2; pass one of them as well"
         )
     filling.refuse_same_files(args, outputs)
-    if args.mask_pol is not None and args.mask_pol.resolve() in {x.resolve() for x in outputs}:
-        raise ValueError(f"--output {args.mask_pol} is also an input; give another name")
-
-
-def _refuse_of_polarization(args: argparse.Namespace) -> None:
-    """Refuse methods and options that do not exist for polarization."""
-    methods = skyfill.inpaint.POLARIZED_METHODS
-    if args.method not in methods:
-        raise ValueError(
-            f"--stokes {args.stokes} is not filled by --method {args.method}; pass --method"
-            f" {' or '.join(methods)}"
-        )
-    if args.dipole == "fit":
-        raise ValueError("--dipole fit is for T alone; pass --dipole marginalise or prior")
-    for name, (nothing, mend) in _OTHERS.items():
-        if name == "weights" and args.method == "vae":
-            continue
-        if vars(args)[name] != nothing:
-            flag = f"--{name.replace('_', '-')}"
-            raise ValueError(f"--stokes {args.stokes} does not take {flag}: {mend}")
-    if theory.fits_cl(args):
-        raise ValueError(
-            "--cl map fits a spectrum of T, and EE, BB and TE are not known then; drop it, or pass"
-            " --cl FILE with four spectra"
-        )
-    if args.prior is not None and (args.r is not None or args.cl is not None):
-        raise ValueError("--prior holds four spectra; drop it, or --cl and --r")
-    if args.noise_map == reading.AUTO:
-        raise ValueError("--noise-map auto is for T alone; give a file with II, QQ, QU and UU")
-    if args.noise_field is not None or args.noise_variance:
-        raise ValueError(
-            "with --stokes, --noise-map finds II, QQ, QU and UU by name; drop --noise-field and"
-            " --noise-variance"
-        )
-
-
-def _refuse_of_diffuse(args: argparse.Namespace) -> None:
-    """Refuse options of the prior with a method that has none."""
-    if args.method != "diffuse":
-        return
-    for name in (*_PRIOR_ONLY, "noise_pol_uk_arcmin", "r"):
-        if vars(args)[name] is not None:
-            flag = f"--{name.replace('_', '-')}"
-            raise ValueError(
-                f"diffuse has no prior and no realizations; drop {flag}, or pass --method gaussian"
-            )
-
-
-def _both_masks(args: argparse.Namespace) -> tuple[str, str] | None:
-    """Name the masks of T and of P that one file holds; None if that is not asked for."""
-    if args.mask_pol is not None or args.mask_field != 0:
-        return None
-    return skyfill.maps.mask_columns(args.mask)
-
-
-def _masks(
-    args: argparse.Namespace, like: skyfill.SkyMap
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None, str]:
-    """Read the masks of T and of P, and say where they are if one file holds both."""
-    both = _both_masks(args)
-    if both is not None:
-        t, p = (
-            reading.mask_of(
-                argparse.Namespace(**vars(args) | {"mask_field": name}), args.mask, like=like
-            )
-            for name in both
-        )
-        return t, p, f", masks {both[0]} and {both[1]} of {args.mask.name}"
-    observed = reading.mask_of(args, args.mask, like=like)
-    if args.mask_pol is None:
-        return observed, None, ""
-    with wording.naming(field="--mask-field"):
-        return observed, reading.mask_of(args, args.mask_pol, like=like), ""
 
 
 def run(args: argparse.Namespace) -> int:
     """Fill the map of --stokes."""
     begun = time.perf_counter()
-    args = _settled(args)
+    args = stokes.settled(args)
     outputs = skyfill.batch.outputs_of(args.output, args.realizations)
     _refuse(args, outputs)
     for path in [*outputs, *filter(None, (args.std,))]:
@@ -179,36 +46,13 @@ def run(args: argparse.Namespace) -> int:
     if args.report:
         skyfill.check_writable(args.report, overwrite=args.overwrite, kind="page")
     with progress(quiet=args.quiet) as listener:
-        sky, observed, observed_pol, noise = _read(args, listener)
+        sky, observed, observed_pol, noise = stokes.read(args, listener)
         seen = _seen(sky, observed, observed_pol)
         plan = _planned(args, seen, outputs)
         if args.dry_run:
             outlook.tell_polarized(args, sky, plan, outputs)
             return 0
-        spectra = theory.sky_spectra(args)
-        try:
-            fitter = skyfill.inpaint.PolarizedInpainter(
-                sky.components,
-                observed,
-                observed_pol=observed_pol,
-                method=args.method,
-                prior=_prior(args, sky.skies[0].nside, spectra),
-                spectra=spectra,
-                noise_pol_uk_arcmin=args.noise_pol_uk_arcmin,
-                noise_variance=noise,
-                trust_prior=args.trust_prior,
-                fill=args.fill,
-                dipole=args.dipole,
-                tolerance=args.tolerance,
-                accept=args.accept,
-                seed=args.seed,
-                threads=args.threads or 0,
-                cache=args.cache,
-                engine=_engine(args),
-                progress=listener,
-            )
-        except (skyfill.masks.UnusableSkyError, skyfill.prior.UnlikelyPriorError) as error:
-            raise ValueError(f"{args.map} and {args.mask}: {error}") from None
+        fitter = fitter_of(args, sky, (observed, observed_pol), noise, listener)
         spread = skyfill.inpaint.PolarizedSpread(fitter)
         skies = _written(args, sky, fitter, outputs, spread, listener)
         if args.report:
@@ -227,14 +71,6 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _settled(args: argparse.Namespace) -> argparse.Namespace:
-    """Give options with a method in place of `auto`, and the reason for it as ``why``."""
-    auto = args.method == "auto"
-    method = "gaussian" if auto else args.method
-    why = "Q and U have no other method with realizations" if auto else None
-    return argparse.Namespace(**vars(args) | {"method": method, "why": why})
-
-
 def _engine(args: argparse.Namespace) -> skyfill.inpaint.FillOptions | None:
     """Collect the options of the network of T; None for a method without one."""
     if args.method != "vae":
@@ -242,63 +78,6 @@ def _engine(args: argparse.Namespace) -> skyfill.inpaint.FillOptions | None:
     return skyfill.inpaint.FillOptions(
         method="vae", weights=args.weights, device=args.device, batch_size=args.batch_size
     )
-
-
-def _read(
-    args: argparse.Namespace, listener: skyfill.Progress
-) -> tuple[
-    skyfill.maps.StokesMap,
-    NDArray[np.bool_],
-    NDArray[np.bool_] | None,
-    NDArray[np.float64] | None,
-]:
-    """Read the map, the mask, the mask of P, and the noise map."""
-    listener.stage("read")
-    sky = _sky(args)
-    first = sky.skies[0]
-    observed, observed_pol, masks = _masks(args, first)
-    noise = None if args.noise_map is None else _noise(args, first)
-    said = "assumed, the file does not say" if sky.assumed else "given"
-    listener.done(
-        f"nside {first.nside}, {', '.join(each.column for each in sky.skies)}, {first.unit},"
-        f" {sky.polcconv} ({said}){masks}"
-    )
-    return sky, observed, observed_pol, noise
-
-
-def _sky(args: argparse.Namespace) -> skyfill.maps.StokesMap:
-    """Read the columns of --stokes."""
-    columns = None if args.field == 0 else [options.field(x) for x in str(args.field).split(",")]
-    return skyfill.maps.read_stokes(
-        args.map,
-        args.stokes,
-        columns=columns,
-        polcconv=args.polcconv,
-        unit=args.unit,
-        single=args.method == "diffuse",  # as for T alone
-        hdu=args.hdu,
-        missing=args.missing,
-        frame=args.frame,
-        like=args.mask,
-    )
-
-
-def _noise(args: argparse.Namespace, first: skyfill.SkyMap) -> NDArray[np.float64]:
-    """Read --noise-map: II, QQ, QU and UU, or those of them that are there."""
-    with wording.naming(unit="--noise-unit"):
-        noise = skyfill.maps.read_noise_stokes(
-            args.noise_map,
-            polcconv=args.polcconv,
-            unit=args.noise_unit,
-            frame=args.frame,
-            like=first,
-        )
-    if args.stokes == "QU" and noise.ndim == 1:
-        raise ValueError(
-            f"--noise-map {args.noise_map} has no QQ, QU and UU, and Q and U are filled;"
-            " give their white noise by --noise-pol-uk-arcmin"
-        )
-    return noise[-3:] if args.stokes == "QU" else noise
 
 
 def _seen(
@@ -327,15 +106,21 @@ def _planned(
                     skyfill.masks.holes_to_fill(each)
         except skyfill.masks.UnusableSkyError as error:
             raise ValueError(f"{args.map} and {args.mask}: {error}") from None
-    maps = max(len(outputs), _draws_for_spread(args))
+    return within_limit(args, seen, maps=max(len(outputs), _draws_for_spread(args)))
+
+
+def within_limit(
+    args: argparse.Namespace, seen: dict[str, NDArray[np.bool_]], *, maps: int = 1, shares: int = 1
+) -> skyfill.plan.JointPlan:
+    """Plan the fill; refuse it if it takes more than a share of --memory-limit."""
     plan = skyfill.plan.make_joint_plan(
         seen, method=args.method, known=not theory.given(args).fits, maps=maps
     )
-    if args.memory_limit is not None and plan.memory > args.memory_limit:
+    if args.memory_limit is not None and plan.memory > args.memory_limit / shares:
         less = "" if args.method == "diffuse" else ", or pass --method diffuse"
         raise ValueError(
             f"{args.method} takes about {plan.memory / 2**30:.2g} GiB for this map,"
-            f" --memory-limit is {args.memory_limit / 2**30:.2g} GiB; raise it{less}"
+            f" --memory-limit is {args.memory_limit / shares / 2**30:.2g} GiB; raise it{less}"
         )
     return plan
 
@@ -347,7 +132,41 @@ def _draws_for_spread(args: argparse.Namespace) -> int:
     return args.std_draws or filling.STD_DRAWS
 
 
-def _prior(
+def fitter_of(
+    args: argparse.Namespace,
+    sky: skyfill.maps.StokesMap,
+    masks: tuple[NDArray[np.bool_], NDArray[np.bool_] | None],
+    noise: NDArray[np.float64] | None,
+    listener: skyfill.Progress,
+) -> skyfill.inpaint.PolarizedInpainter:
+    """Make the inpainter of a map from the options."""
+    spectra = theory.sky_spectra(args)
+    try:
+        return skyfill.inpaint.PolarizedInpainter(
+            sky.components,
+            masks[0],
+            observed_pol=masks[1],
+            method=args.method,
+            prior=prior_of(args, sky.skies[0].nside, spectra),
+            spectra=spectra,
+            noise_pol_uk_arcmin=args.noise_pol_uk_arcmin,
+            noise_variance=noise,
+            trust_prior=args.trust_prior,
+            fill=args.fill,
+            dipole=args.dipole,
+            tolerance=args.tolerance,
+            accept=args.accept,
+            seed=args.seed,
+            threads=args.threads or 0,
+            cache=args.cache,
+            engine=_engine(args),
+            progress=listener,
+        )
+    except (skyfill.masks.UnusableSkyError, skyfill.prior.UnlikelyPriorError) as error:
+        raise ValueError(f"{args.map} and {args.mask}: {error}") from None
+
+
+def prior_of(
     args: argparse.Namespace, nside: int, spectra: skyfill.prior.SkySpectra | None
 ) -> skyfill.prior.PolarizedPrior | skyfill.prior.Given:
     """Collect the given values; the rest is fitted, or that of ΛCDM."""
@@ -388,11 +207,11 @@ def _written(
 ) -> Iterator[NDArray[np.float64]]:
     """Write each fill, and yield its whole sky."""
     for path, kind, fills in _fills(args, fitter, outputs, spread):
-        _write(args, sky, fitter, path, kind, fills, listener)
+        write(args, sky, fitter, path, kind, fills, listener)
         yield fitter.whole(fills)
 
 
-def _write(
+def write(
     args: argparse.Namespace,
     sky: skyfill.maps.StokesMap,
     fitter: skyfill.inpaint.PolarizedInpainter,
@@ -447,7 +266,7 @@ def _write_std(
     listener.done(f"{args.std}, from {spread.count} realizations")
 
 
-def _prior_of_pol(
+def prior_as_json(
     fitter: skyfill.inpaint.PolarizedInpainter, prior: skyfill.prior.PolarizedPrior
 ) -> dict[str, object]:
     """Describe the prior of Q and U for JSON."""
@@ -555,7 +374,7 @@ def _summary(
         },
         "prior": theory.as_json(args, None if prior is None else prior.temperature),
         "noise_pol_uk_arcmin": None if prior is None else prior.noise_pol,
-        "prior_pol": None if prior is None else _prior_of_pol(fitter, prior),
+        "prior_pol": None if prior is None else prior_as_json(fitter, prior),
         "check": None if fitter.plausibility is None else fitter.plausibility.as_dict(),
         "certificates": {
             name: {

@@ -323,10 +323,11 @@ def _refuse_polarization(sky: skyfill.SkyMap) -> None:
     table = next(each for each in skyfill.describe(sky.path).tables if each.hdu == sky.hdu)
     mend = f"TTYPE of column {sky.column!r}"
     raise ValueError(
-        f"{sky.path}: column {sky.column!r} is Stokes {sky.stokes}, and skyfill cannot evaluate or "
-        "fill polarization yet: its prior describes temperature; pass --field with a temperature "
-        f"column of {', '.join(column.name for column in table.columns)}, or, if this is one, "
-        f"correct the {mend}"
+        f"{sky.path}: column {sky.column!r} is Stokes {sky.stokes}, and the prior of one column "
+        "describes temperature; fill Q and U together with --stokes TQU or QU (inpaint, batch, "
+        "validate, evaluate), pass --field with a temperature column of "
+        f"{', '.join(column.name for column in table.columns)}, or, if this is one, correct the "
+        f"{mend}"
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import skyfill
 
-from . import options, reading, theory
+from . import options, reading, stokes, theory
 from .progress import progress
 
 __all__ = ["configure", "run"]
@@ -64,6 +64,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "sky: hold out the clean tiles of --test-map (default: paper)",
     )
     parser.add_argument(
+        "--stokes",
+        choices=("T", "QU", "TQU"),
+        help="T: cut the column of temperature, found by name; tiles of Q and U are not cut",
+    )
+    parser.add_argument(
         "--test-map", type=Path, metavar="FILE", help="map of another sky to test on"
     )
     parser.add_argument(
@@ -80,6 +85,12 @@ def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     options.set_threads(args.threads)
     theory.check(args)
+    if stokes.is_polarized(args):
+        raise ValueError(
+            f"tiles of Q and U are not cut: --stokes {args.stokes} is for inpaint, batch, validate,"
+            " evaluate and spectrum; cut temperature with --stokes T"
+        )
+    args = stokes.of_one_column(argparse.Namespace(**vars(args) | {"mask_pol": None}))
     if args.pixel_arcmin is not None and args.projection != "gnomonic":
         raise ValueError("--pixel-arcmin is for gnomonic tiles; pass --projection gnomonic")
     if args.pixel_arcmin == 0:

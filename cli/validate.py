@@ -2,7 +2,8 @@
 
 Copies of the mask's holes are placed on observed sky, hidden, filled like the other holes, and
 compared with the observed values: errors, z-scores and coverage of the realizations. Seams,
-isotropy and the one-point distribution of the filled sky are tested as well.
+isotropy and the one-point distribution of the filled sky are tested as well. With --stokes the same
+copies are hidden in T, Q and U, and each has figures of its own.
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ import argparse
 import json
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import skyfill
 
-from . import filling, judgement, options, pages, reading, theory
+from . import filling, judgement, options, pages, polarized, reading, stokes, theory
 from .progress import progress
+
+if TYPE_CHECKING:
+    from skyfill.fidelity import StokesValidation
 
 __all__ = ["configure", "run"]
 
@@ -58,6 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="largest share of the observed sky that is hidden (default: 0.05)",
     )
+    stokes.add_stokes(parser)
     pages.add_report(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     filling.add_partial(parser)
@@ -83,6 +89,9 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("gaussian is exact already; drop --polish, or pass a smaller --tolerance")
     reading.refuse_without_noise_map(args)
     filling.refuse_same_files(args, [])
+    if stokes.is_polarized(args):
+        return _polarized(stokes.settled(args), begun)
+    args = stokes.of_one_column(args)
     pages.check_report(args)
     with progress(quiet=args.quiet) as listener:
         listener.stage("read")
@@ -130,6 +139,80 @@ def run(args: argparse.Namespace) -> int:
     )
     print(judgement.table(found.figures, found.verdict))
     return 0
+
+
+def _polarized(args: argparse.Namespace, begun: float) -> int:
+    """Validate fills of T, Q and U, or of Q and U."""
+    if args.report:
+        raise ValueError(
+            f"--stokes {args.stokes} does not take --report: pass --json for all figures, or"
+            " validate T with --stokes T --report"
+        )
+    # Here --holes is the number of copies.
+    stokes.refuse(argparse.Namespace(**vars(args) | {"holes": None}), ("gaussian",))
+    with progress(quiet=args.quiet) as listener:
+        sky, observed, observed_pol, noise = stokes.read(args, listener)
+        spectra = theory.sky_spectra(args)
+        try:
+            found = skyfill.fidelity.validate_stokes(
+                sky.values,
+                observed,
+                observed_pol=observed_pol,
+                realizations=args.realizations,
+                holes=args.holes,
+                share=args.share,
+                accept=args.accept,
+                seed=args.seed,
+                threads=args.threads or 0,
+                progress=listener,
+                prior=polarized.prior_of(args, sky.skies[0].nside, spectra),
+                spectra=spectra,
+                noise_pol_uk_arcmin=args.noise_pol_uk_arcmin,
+                noise_variance=noise,
+                trust_prior=args.trust_prior,
+                dipole=args.dipole,
+                tolerance=args.tolerance,
+            )
+        except (skyfill.masks.UnusableSkyError, skyfill.prior.UnlikelyPriorError) as error:
+            raise ValueError(f"{args.map} and {args.mask}: {error}") from None
+        prior = found.filler.prior
+        if args.save_prior is not None and prior is not None:
+            skyfill.prior.save_prior(args.save_prior, prior, overwrite=args.overwrite)
+    if args.json:
+        print(json.dumps(_summary_of_stokes(args, found, time.perf_counter() - begun)))
+        return 0
+    copies = found.holes
+    print("\n".join(theory.lines(args, None if prior is None else prior.temperature)))
+    print(
+        f"{len(copies.sizes)} held-out holes, the same of {', '.join(sky.stokes)}, "
+        f"{int(copies.sizes.sum())} pixels, {args.realizations} realizations by {args.method}; "
+        "errors by leaving holes out"
+    )
+    print(judgement.tables(found.figures, found.verdict))
+    return 0
+
+
+def _summary_of_stokes(
+    args: argparse.Namespace, found: StokesValidation, seconds: float
+) -> dict[str, object]:
+    """Say for a machine what was found of each Stokes parameter."""
+    filler = found.filler
+    prior, checked = filler.prior, filler.plausibility
+    return {
+        **found.as_dict(),
+        "map": str(args.map),
+        "mask": str(args.mask),
+        "mask_pol": str(args.mask_pol) if args.mask_pol else None,
+        "method": args.method,
+        "seed": args.seed,
+        "report": None,
+        "sfconv": filler.unconverged == 0,
+        "prior": theory.as_json(args, None if prior is None else prior.temperature),
+        "prior_pol": None if prior is None else polarized.prior_as_json(filler, prior),
+        "check": None if checked is None else checked.as_dict(),
+        "weights": None,
+        "seconds": round(seconds, 2),
+    }
 
 
 def _summary(

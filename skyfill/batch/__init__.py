@@ -6,7 +6,7 @@ Each map gives a `Record`, which `Manifest` stores on disk, so that a later run 
 """
 
 from skyfill.batch.manifest import Manifest, digest_of
-from skyfill.batch.summary import binned_cl, write_summary
+from skyfill.batch.summary import binned_cl, binned_pol, write_summary
 from skyfill.batch.task import (
     Job,
     Output,
@@ -31,6 +31,7 @@ __all__ = [
     "Record",
     "Task",
     "binned_cl",
+    "binned_pol",
     "digest_of",
     "fill_all",
     "fill_one",

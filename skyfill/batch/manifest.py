@@ -151,7 +151,10 @@ class Manifest:
         """Remove the unfinished files of runs that were killed."""
         for folder in (self._folder, self._folder / self.SETUP):
             for path in folder.glob(_UNFINISHED):
-                path.unlink(missing_ok=True)
+                if path.is_dir():  # of the columns of one map, see `write_filled_stokes`
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
 
     def forget(self) -> None:
         """Remove the arrays that workers share, at the end of a batch."""

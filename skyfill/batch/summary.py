@@ -12,9 +12,12 @@ from skyfill import harmonics
 from skyfill.files.atomic import atomic_write
 from skyfill.healpix.arrays import as_map
 from skyfill.healpix.stokes import nside_of
-from skyfill.spectra import default_edges
+from skyfill.spectra import default_edges, whole_spectra
 
-__all__ = ["binned_cl", "write_summary"]
+__all__ = ["binned_cl", "binned_pol", "write_summary"]
+
+#: Spectra of a polarized sky beside TT that a summary has; EB and TB have no place in a prior.
+_OF_P = ("EE", "BB", "TE")
 
 
 def binned_cl(sky: ArrayLike, *, threads: int = 1) -> NDArray[np.float64]:
@@ -44,10 +47,30 @@ def binned_cl(sky: ArrayLike, *, threads: int = 1) -> NDArray[np.float64]:
     return _mean(cl, default_edges(lmax))
 
 
+def binned_pol(sky: ArrayLike, *, threads: int = 1) -> dict[str, NDArray[np.float64]]:
+    """Give the binned EE, BB and TE of a whole sky by exact quadrature.
+
+    Parameters
+    ----------
+    sky
+        ``(3, npix)``, T, Q and U, or ``(2, npix)``, Q and U: µK, RING, U with the sign of HEALPix.
+    threads
+        Threads of the transform.
+
+    Returns
+    -------
+    By name ``(nbin,)``, µK², in the bins of `binned_cl`; of Q and U without TE.
+    """
+    found = whole_spectra(sky, threads=threads)
+    edges = default_edges(found["EE"].size - 1)
+    return {name: _mean(found[name], edges) for name in _OF_P if name in found}
+
+
 def write_summary(
     path: str | os.PathLike[str],
     nside: int,
-    spectra: Sequence[Sequence[Sequence[float]]],
+    spectra: Sequence[Sequence[Sequence[float]]]
+    | Mapping[str, Sequence[Sequence[Sequence[float]]]],
     about: Mapping[str, str | float],
 ) -> None:
     """Write the mean spectrum and its scatter, as ECSV.
@@ -59,7 +82,9 @@ def write_summary(
     nside
         Resolution of the maps.
     spectra
-        `binned_cl` of each fill of each map; all maps have the same number of fills.
+        `binned_cl` of each fill of each map; all maps have the same number of fills. Or such
+        spectra by name: TT, whose columns have the names of those of T alone, and EE, BB and TE,
+        whose columns end in ``_ee``, ``_bb`` and ``_te``.
     about
         Metadata of the table.
 
@@ -73,19 +98,22 @@ def write_summary(
 
     lmax = harmonics.quadrature_lmax(nside)
     edges = default_edges(lmax)
-    each = np.asarray(spectra, dtype=np.float64)
-    maps, realizations, bins = each.shape
-    cl = each.reshape(-1, bins)
-    scatter = cl.std(axis=0, ddof=1) if len(cl) > 1 else np.full(bins, np.nan)
     columns = {
         "ell_min": edges[:-1],
         "ell_max": edges[1:] - 1,
         "ell": _mean(np.arange(lmax + 1.0), edges),
-        "cl": cl.mean(axis=0) * u.uK**2,
-        "scatter": scatter * u.uK**2,
     }
-    if realizations > 1:
-        columns["fill_scatter"] = np.sqrt(each.var(axis=1, ddof=1).mean(axis=0)) * u.uK**2
+    maps = realizations = 0
+    for name, found in (spectra if isinstance(spectra, Mapping) else {"TT": spectra}).items():
+        end = "" if name == "TT" else f"_{name.lower()}"
+        each = np.asarray(found, dtype=np.float64)
+        maps, realizations, bins = each.shape
+        cl = each.reshape(-1, bins)
+        scatter = cl.std(axis=0, ddof=1) if len(cl) > 1 else np.full(bins, np.nan)
+        columns |= {f"cl{end}": cl.mean(axis=0) * u.uK**2, f"scatter{end}": scatter * u.uK**2}
+        if realizations > 1:
+            spread = np.sqrt(each.var(axis=1, ddof=1).mean(axis=0))
+            columns[f"fill_scatter{end}"] = spread * u.uK**2
     head = {
         "content": "mean binned C_ell of the filled maps, without ell(ell+1)/2pi",
         "scatter": "standard deviation from fill to fill of all maps, with n - 1",

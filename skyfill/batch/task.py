@@ -18,7 +18,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill.batch.summary import binned_cl
+from skyfill.batch.summary import binned_cl, binned_pol
 from skyfill.brief import brief
 from skyfill.gaussian import ConvergenceWarning
 from skyfill.healpix.checks import check_seed
@@ -80,8 +80,9 @@ class Job(Protocol):
     def __call__(self, task: Task) -> Iterable[NDArray[np.float64]]:
         """Fill ``task.input``, write each of ``task.outputs``, and yield its sky, µK, RING.
 
-        The sky is NaN where it is neither observed nor filled. A generator may return a dict of
-        further information for the manifest (``about``).
+        The sky is ``(npix,)``, or ``(k, npix)``: T, Q and U, or Q and U. It is NaN where it is
+        neither observed nor filled. A generator may return a dict of further information for the
+        manifest (``about``).
         """
 
 
@@ -96,7 +97,9 @@ class Output:
     stat: list[int]
     """As `Record.input_stat`."""
     cl: list[float]
-    """Binned spectrum of the filled map, see `binned_cl`; empty for a partial sky."""
+    """Binned spectrum of the filled map, see `binned_cl`; empty for a partial sky, or without T."""
+    cl_pol: dict[str, list[float]] = field(default_factory=dict)
+    """Binned EE, BB and TE of the filled map, see `binned_pol`; empty for T alone."""
 
 
 @dataclass(frozen=True)
@@ -258,6 +261,20 @@ def _skies(job: Job, task: Task, about: dict[str, Any]) -> Iterator[NDArray[np.f
     about |= (yield from cast("_Telling", job(task))) or {}
 
 
+def _spectra_of(sky: NDArray[np.float64]) -> tuple[list[float], dict[str, list[float]]]:
+    """Give the spectra of a filled map for the manifest: of T, and of P."""
+    if not np.all(np.isfinite(sky)):
+        return [], {}
+    rounded = {name: _rounded(cl) for name, cl in (binned_pol(sky) if sky.ndim > 1 else {}).items()}
+    if len(sky) == 2:
+        return [], rounded
+    return _rounded(binned_cl(sky if sky.ndim == 1 else sky[0])), rounded
+
+
+def _rounded(cl: NDArray[np.float64]) -> list[float]:
+    return [float(f"{value:.6e}") for value in cl]
+
+
 def fill_one(job: Job, task: Task) -> Record:
     """Fill one map, in any process; errors are stored in the record."""
     with _ONE_AT_A_TIME, warnings.catch_warnings(record=True) as caught:
@@ -270,10 +287,8 @@ def fill_one(job: Job, task: Task) -> Record:
             nside = None
             about: dict[str, Any] = {}
             for path, sky in zip(task.outputs, _skies(job, task, about), strict=True):
-                nside = nside_of(sky, str(task.input))
-                whole = bool(np.all(np.isfinite(sky)))
-                cl = [float(f"{value:.6e}") for value in binned_cl(sky)] if whole else []
-                outputs.append(Output(path.name, sha256_of(path), stat_of(path), cl))
+                nside = nside_of(sky if sky.ndim == 1 else sky[0], str(task.input))
+                outputs.append(Output(path.name, sha256_of(path), stat_of(path), *_spectra_of(sky)))
             record = Record(
                 "done",
                 task.name,

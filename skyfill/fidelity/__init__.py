@@ -13,7 +13,9 @@ from skyfill.fidelity.onepoint import OnePoint, one_point
 from skyfill.fidelity.priorshare import prior_share
 from skyfill.fidelity.seams import NoEdgeError, border_seams, seams
 from skyfill.fidelity.sky import SkyScores, score_sky
+from skyfill.fidelity.stokescalibration import StokesCalibration, calibrate_stokes
 from skyfill.fidelity.stokessky import StokesScores, score_stokes
+from skyfill.fidelity.stokesvalidation import StokesValidation, validate_stokes
 from skyfill.fidelity.tail import tail
 from skyfill.fidelity.tiles import TileScores, hole_power, score_tiles, ssim
 from skyfill.fidelity.validation import Validation, validate
@@ -27,7 +29,9 @@ __all__ = [
     "NoEdgeError",
     "OnePoint",
     "SkyScores",
+    "StokesCalibration",
     "StokesScores",
+    "StokesValidation",
     "Threshold",
     "TileScores",
     "Validation",
@@ -36,6 +40,7 @@ __all__ = [
     "bb_share",
     "border_seams",
     "calibrate",
+    "calibrate_stokes",
     "held_out_holes",
     "hole_power",
     "judge",
@@ -49,4 +54,5 @@ __all__ = [
     "ssim",
     "tail",
     "validate",
+    "validate_stokes",
 ]

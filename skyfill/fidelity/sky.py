@@ -23,7 +23,7 @@ from skyfill.healpix.stokes import nside_of
 from skyfill.prior.dipole import Dipole
 from skyfill.progress import Progress, listening
 
-__all__ = ["SkyScores", "score_sky"]
+__all__ = ["SkyScores", "check_truth", "score_sky"]
 
 #: Difference of observed pixels over their rms beyond which two maps show different skies; it is
 #: smaller for a truth with other noise.
@@ -205,7 +205,7 @@ def score_sky(
     first = skies.first
     if first is None:
         raise ValueError("there is no fill to judge")
-    _check_truth(first, truth, observed, judged)
+    check_truth(first, truth, observed, judged)
     listener.stage("judge")
     figures = dict(calibration.figures if calibration else {})
     figures |= _distance(first, exact, observed, holes)
@@ -251,10 +251,26 @@ def _check_std(std: Map) -> None:
         )
 
 
-def _check_truth(
-    first: Map, truth: Map | None, observed: NDArray[np.bool_], judged: NDArray[np.int64]
+def check_truth(
+    first: Map,
+    truth: Map | None,
+    observed: NDArray[np.bool_],
+    judged: NDArray[np.int64],
+    what: str | None = None,
 ) -> None:
-    """Refuse a fill that equals the truth; warn if the truth belongs to another map."""
+    """Refuse a fill that equals the truth; warn if the truth belongs to another map.
+
+    Parameters
+    ----------
+    first, truth
+        ``(npix,)``, µK: a filled sky and its truth, if there is one.
+    observed
+        ``(npix,)``, True where the mask calls the sky observed.
+    judged
+        Pixels of holes with a truth.
+    what
+        Letter of the Stokes parameter, if there are several.
+    """
     if truth is None:
         return
     if np.array_equal(first[judged], truth[judged]):
@@ -265,9 +281,10 @@ def _check_truth(
     both = observed & np.isfinite(truth)
     away = _apart(first[both], truth[both])
     if away > _ANOTHER:
+        whose = "" if what is None else f"{what}: "
         warnings.warn(
-            f"where the mask calls the sky observed, fill and truth differ by {away:.2g} times the"
-            " truth's rms; is this the truth of this map, in its unit?",
+            f"{whose}where the mask calls the sky observed, fill and truth differ by"
+            f" {away:.2g} times the truth's rms; is this the truth of this map, in its unit?",
             stacklevel=3,
         )
 

@@ -6,10 +6,13 @@ is drawn jointly from the prior, and W the joint posterior mean.
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache as once
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -21,14 +24,20 @@ from skyfill.files.cache import Kept
 from skyfill.gaussian import ConvergenceWarning, freed
 from skyfill.gaussian.jointsolver import JointSolution, JointSolver
 from skyfill.gaussian.solution import Certificate
-from skyfill.healpix.arrays import as_map, as_mask
+from skyfill.healpix.arrays import as_mask
 from skyfill.healpix.checks import check_seed
 from skyfill.healpix.stokes import nside_of
-from skyfill.holes import UnusableSkyError, holes_to_fill
+from skyfill.holes import UnusableSkyError
 from skyfill.inpaint.fills import ConvergenceError, held_to_noise, refuse_flat
 from skyfill.inpaint.inpainter import Inpainter
 from skyfill.inpaint.options import FillOptions
-from skyfill.inpaint.polarnoise import coloured, noise_of_fields
+from skyfill.inpaint.polarnoise import aliased, coloured, noise_of_fields
+from skyfill.inpaint.polarobserved import (
+    components_of,
+    known_pixels,
+    observed_pixels,
+    power_over_prior,
+)
 from skyfill.inpaint.turns import Turns, engine_of, refuse_of_turns
 from skyfill.prior import (
     ARCMIN,
@@ -68,7 +77,7 @@ _DOUBTFUL = 1.05
 _REFUSED = 1.5
 
 
-def _check(method: str, fill: str, dipole: str) -> None:
+def _check(method: str, fill: str, dipole: str, way: str) -> None:
     """Refuse options that do not exist with Q and U."""
     if method not in POLARIZED_METHODS:
         known = ", ".join(POLARIZED_METHODS[:-1]) + f" or {POLARIZED_METHODS[-1]}"
@@ -77,10 +86,12 @@ def _check(method: str, fill: str, dipole: str) -> None:
         raise ValueError(f"fill must be data or signal, got {fill!r}")
     if dipole not in ("marginalise", "prior"):
         raise ValueError(f"dipole must be marginalise or prior with Q and U, got {dipole!r}")
+    if way not in ("joint", "alternate"):
+        raise ValueError(f"way must be joint or alternate, got {way!r}")
 
 
 class PolarizedInpainter:
-    """Fill one map of T, Q and U, or of Q and U, once or many times.
+    """Fill one map of T, Q and U, or of Q and U, once or many times, and others (`with_map`).
 
     Parameters
     ----------
@@ -196,24 +207,37 @@ class PolarizedInpainter:
         engine: FillOptions | None = None,
         progress: Progress | None = None,
     ) -> None:
-        _check(method, fill, dipole)
-        listed = values if isinstance(values, list | tuple) else np.asarray(values)
-        if len(listed) not in (2, 3) or any(np.ndim(sky) != 1 for sky in listed):
-            raise ValueError(
-                "values must be (3, npix), T, Q and U, or (2, npix), Q and U, got"
-                f" {np.shape(listed)}"
-            )
+        _check(method, fill, dipole, way)
         self.method = method
-        kind = None if method == "diffuse" else np.float64
-        skies = [np.asarray(sky, dtype=kind) for sky in listed]
-        self._skies = [as_map(sky, taker="PolarizedInpainter") for sky in skies]
-        self._has_t = len(skies) == 3
+        self._skies = components_of(values, single=method == "diffuse")
+        self._has_t = len(self._skies) == 3
         masks = [as_mask(observed, taker="PolarizedInpainter")]
         if observed_pol is not None:
             masks.append(as_mask(observed_pol, "observed_pol", taker="PolarizedInpainter"))
         if any(mask.shape != self._skies[0].shape for mask in masks):
             raise UnusableSkyError("map and masks must have one Nside")
-        self._seen = self._observed(masks)
+        self._anew = partial(
+            PolarizedInpainter,
+            observed=observed,
+            observed_pol=observed_pol,
+            method=method,
+            prior=prior,
+            spectra=spectra,
+            noise_pol_uk_arcmin=noise_pol_uk_arcmin,
+            noise_variance=noise_variance,
+            way=way,
+            trust_prior=trust_prior,
+            fill=fill,
+            dipole=dipole,
+            tolerance=tolerance,
+            accept=accept,
+            threads=threads,
+            cache=cache,
+            engine=engine,
+            progress=progress,
+        )
+        self._masks = masks
+        self._seen = observed_pixels(self._skies, masks)
         self.observed = [self._seen[0]] * self._has_t + [self._seen[-1]] * 2
         self.holes = [~self._seen[0]] * self._has_t + [~self._seen[-1]] * 2
         self._noise = noise_of_fields(noise_variance, self._seen)
@@ -233,12 +257,15 @@ class PolarizedInpainter:
         self.certificates: dict[str, Certificate] = {}
         self.converged: bool | None = None
         self.unconverged = 0
-        self.way = way
+        both = len(self._seen) == 2 and not any(x.all() for x in self._seen)
+        self._way: Literal["joint", "alternate"] = way if both else "joint"
+        self.way: str = self._way
+        self._fits = False
         self.prior: PolarizedPrior | None = None
         self.plausibility: Plausibility | None = None
         self.power_pol: float | None = None
         self.quality_pol: dict[str, Quality] = {}
-        self._low: Map | None = None
+        self._low: Map = np.empty(0)  # monopole and dipole of T, where there is T and a prior
         self._dipole: Dipole | None = None
         self._of_t: Inpainter | None = None
         if method == "diffuse":
@@ -263,38 +290,86 @@ class PolarizedInpainter:
         cache: str | Path | None,
     ) -> None:
         """Complete and judge the prior, and prepare the exact solver."""
-        trust_prior, threads = self._options[0], self._options[4]
+        threads = self._options[4]
         if self._has_t:
             self._dipole = Dipole(self._seen[0], threads=threads)
             self._low = self._dipole.of(self._skies[0])
-        fitted = not isinstance(given, PolarizedPrior) and as_given(given).fits
         self.prior = prior = self._prior_of(given, noise, spectra)
-        self.plausibility = self._judge(prior.temperature, trust_prior=trust_prior)
-        self.power_pol = self._judge_pol(prior, trust_prior=trust_prior)
-        self.quality_pol = self._quality_pol(prior)
+        self._judge_sky(prior)
         cl = prior.signal_cl()
         if self._marginal:
             cl[0, 0] = freed(cl[0, 0])
         if not self._has_t:
             cl = cl[1:, 1:]
-        kept = Kept(cache, passing=["prior"] if fitted else [])
-        self._solver: JointSolver | Turns
+        kept = Kept(cache, passing=["prior"] if self._fits else [])
+        self._solver: Callable[[], JointSolver | Turns]
         if self._engine is not None:
-            self._solver = Turns(
+            turns = Turns(
                 self._seen, prior, options=self._engine, kept=kept, progress=self._progress
             )
-            self.way, self.card = self._solver.way, self._solver.card
+            self._solver, self.way, self.card = lambda: turns, turns.way, turns.card
             return
-        self._solver = JointSolver(
-            self._seen,
-            signal_cl=cl,
-            noise_cl=prior.white_cl[-len(self._seen) :],
-            noise_variance=self._with_aliases(prior),
-            way=self.way,
-            threads=threads,
-            kept=kept,
+        # Prepared by the first fill; maps with the same masks and prior share it (`with_map`).
+        self._solver = once(
+            partial(
+                JointSolver,
+                self._seen,
+                signal_cl=cl,
+                noise_cl=prior.white_cl[-len(self._seen) :],
+                noise_variance=self._with_aliases(prior),
+                way=self._way,
+                threads=threads,
+                kept=kept,
+            )
         )
-        self.way = self._solver.way
+
+    def _judge_sky(self, prior: PolarizedPrior) -> None:
+        """Compare the observed sky with the prior; raise or warn if they disagree."""
+        trust_prior = self._options[0]
+        self.plausibility = self._judge(prior.temperature, trust_prior=trust_prior)
+        self.power_pol = self._judge_pol(prior, trust_prior=trust_prior)
+        self.quality_pol = self._quality_pol(prior)
+
+    def with_map(self, values: ArrayLike, *, seed: int = 0) -> PolarizedInpainter:
+        """Return an inpainter for another map; its fills are bit-identical to those of a new one.
+
+        What depends only on masks and prior is shared: the geometry, the blocks of small holes and
+        the solver. It is computed again if the new map misses other pixels, or if a part of the
+        prior was fitted to the previous map.
+
+        Parameters
+        ----------
+        values
+            As for `PolarizedInpainter`.
+        seed
+            Seed of its realizations.
+
+        Raises
+        ------
+        ValueError
+            As for a new `PolarizedInpainter`.
+        """
+        skies = components_of(values, single=self.method == "diffuse")
+        alike = len(skies) == len(self._skies) and skies[0].shape == self._skies[0].shape
+        if alike:
+            alike = all(map(np.array_equal, known_pixels(skies, self._masks), self._seen))
+        if self._fits or self._engine is not None or not alike:
+            return self._anew(values, seed=seed)
+        other = copy.copy(self)
+        other._take(skies, seed)  # noqa: SLF001 - it is of this class
+        return other
+
+    def _take(self, skies: list[Map], seed: int) -> None:
+        """Take another map that misses the same pixels."""
+        observed_pixels(skies, self._masks)  # warns of pixels missing in the map
+        self._skies, self._seed = skies, latent_seed(check_seed(seed))
+        self.certificates, self.converged, self.unconverged = {}, None, 0
+        if self._of_t is not None:
+            self._of_t = self._of_t.with_map(skies[0])
+        if self.prior is not None:
+            if self._dipole is not None:
+                self._low = self._dipole.of(skies[0])
+            self._judge_sky(self.prior)
 
     @property
     def stochastic(self) -> bool:
@@ -303,46 +378,7 @@ class PolarizedInpainter:
 
     def _with_aliases(self, prior: PolarizedPrior) -> list[Map | None]:
         """Add signal that the pixels do not resolve to the noise of each pixel."""
-        per_pixel = self._seen[0].size / (4 * math.pi)
-        out: list[Map | None] = []
-        for own in self._noise:
-            if own is None:
-                out.append(None)
-            elif own.ndim == 1:
-                out.append(own + prior.temperature.aliased_cl * per_pixel)
-            else:
-                aliased = prior.aliased_pol_cl * per_pixel
-                out.append(own + np.array([[aliased], [0.0], [aliased]]))
-        return out
-
-    def _observed(self, masks: Sequence[Mask]) -> list[Mask]:
-        """Combine masks and missing values: of T, if it is there, and of P."""
-        q, u = (np.isfinite(sky) for sky in self._skies[-2:])
-        odd = int(np.count_nonzero((q != u) & masks[-1]))
-        if odd:
-            warnings.warn(
-                f"{odd} pixels have only one of Q and U: both count as missing there", stacklevel=3
-            )
-        pairs = [(masks[-1], q & u)]
-        if self._has_t:
-            pairs.insert(0, (masks[0], np.isfinite(self._skies[0])))
-        seen = []
-        for name, (mask, known) in zip(("T", "P")[-len(pairs) :], pairs, strict=True):
-            missing = int(np.count_nonzero(mask & ~known)) - (odd if name == "P" else 0)
-            if missing:
-                warnings.warn(
-                    f"{name} is missing where the mask is 1, in {missing} of its pixels: they are"
-                    " filled as well",
-                    stacklevel=3,
-                )
-            seen.append(mask & known)
-            if not seen[-1].any():
-                raise UnusableSkyError(f"no pixel of {name} is observed: nothing is known of it")
-            if not seen[-1].all():
-                holes_to_fill(seen[-1])  # refuses too large a hole
-        if all(each.all() for each in seen):
-            raise UnusableSkyError("no pixel is missing in T, Q or U: there is nothing to fill")
-        return seen
+        return [aliased(own, prior) for own in self._noise]
 
     def _prior_of(
         self,
@@ -360,6 +396,7 @@ class PolarizedInpainter:
             return prior
         given, noise = self._held(as_given(prior), noise, spectra)
         known = given.complete(nside)
+        self._fits = known is None or (noise is None and given.fit)
         if known is None and not self._has_t:
             raise ValueError("Q and U alone: the beam cannot be fitted; give `fwhm` or `beam`")
         if known is None:
@@ -437,20 +474,8 @@ class PolarizedInpainter:
 
     def _judge_pol(self, prior: PolarizedPrior, *, trust_prior: bool) -> float:
         """Compare the power of the observed Q and U with the prior's; raise or warn."""
-        seen = self._seen[-1]
-        power = sum(float(np.mean(np.square(sky[seen]))) for sky in self._skies[-2:])
-        cl = prior.signal_cl()
-        modes = (2 * np.arange(cl.shape[2]) + 1) / (4 * np.pi)
-        white = prior.white_cl[1] * seen.size / (4 * np.pi)
         own = self._with_aliases(prior)[-1]
-        if own is not None:
-            white = float(own[[0, 2]][:, seen].mean())
-        expected = float(modes @ (cl[1, 1] + cl[2, 2])) + 2 * white
-        spread = float(
-            (modes**2 / np.maximum(4 * np.pi * modes, 1)) @ (cl[1, 1] ** 2 + cl[2, 2] ** 2)
-        )
-        error = math.sqrt(2 * (spread + 2 * white**2 / seen.size) / seen.mean()) / expected
-        ratio = power / expected if expected else math.inf
+        ratio, error = power_over_prior(self._skies[-2:], self._seen[-1], prior, own)
         away = max(ratio, 1 / ratio) if ratio > 0 else math.inf
         words = (
             f"the observed Q and U have {ratio:.3g} times the power of their prior (signal and"
@@ -557,7 +582,7 @@ class PolarizedInpainter:
         fields = [np.array(data[-2:])]
         if self._has_t:
             fields.insert(0, data[0])
-        found: JointSolution = self._solver.mean(
+        found: JointSolution = self._solver().mean(
             fields, tolerance=tolerance, progress=self._progress
         )
         self.certificates, self.converged = found.certificates, found.converged
@@ -572,7 +597,7 @@ class PolarizedInpainter:
             if not accept:
                 raise ConvergenceError(f"{message}; to accept it nevertheless, pass `accept=True`")
             warnings.warn(message, ConvergenceWarning, stacklevel=3)
-        if self._has_t and self._marginal and self._low is not None:
+        if self._has_t and self._marginal:
             out[0] = out[0] + self._low[self.holes[0]]
         return out
 

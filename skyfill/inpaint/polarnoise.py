@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skyfill.gaussian.pixelnoise import checked_variance
+from skyfill.prior import PolarizedPrior
 
-__all__ = ["coloured", "noise_of_fields"]
+__all__ = ["aliased", "coloured", "noise_of_fields"]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -72,6 +73,17 @@ def _filled(own: Map, observed: Mask, name: str, planes: int) -> Map:
         return np.where(known, found, np.median(found[observed]))
     known &= np.isfinite(found[1]) & (found[1] ** 2 <= found[0] * found[2])
     return np.where(known, found, np.median(found[:, observed], axis=1)[:, None])
+
+
+def aliased(own: Map | None, prior: PolarizedPrior) -> Map | None:
+    """Add signal that the pixels do not resolve to the noise of each pixel of T or of P."""
+    if own is None:
+        return None
+    per_pixel = own.shape[-1] / (4 * np.pi)
+    if own.ndim == 1:
+        return np.asarray(own + prior.temperature.aliased_cl * per_pixel)
+    more = prior.aliased_pol_cl * per_pixel
+    return np.asarray(own + np.array([[more], [0.0], [more]]))
 
 
 def coloured(white: Map, covariance: Map) -> Map:

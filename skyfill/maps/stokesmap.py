@@ -249,14 +249,21 @@ def _as_named(path: Path, names: list[str], stokes: str, columns: Sequence[int |
     return out
 
 
-def mask_columns(path: str | os.PathLike[str]) -> tuple[str, str] | None:
+def mask_columns(
+    path: str | os.PathLike[str], *, hdu: int | str | None = None
+) -> tuple[str, str] | None:
     """Find the columns of a mask of T and of a mask of P, such as Planck's TMASK and PMASK.
+
+    Parameters
+    ----------
+    path, hdu
+        As for `read_map`.
 
     Returns
     -------
     Their names; None if the file does not have one of each.
     """
-    names = _names(Path(path), None)
+    names = _names(Path(path), hdu)
     found = [[x for x in names if re.fullmatch(words, x.upper())] for words in _MASKS]
     if len(found[0]) == len(found[1]) == 1:
         return found[0][0], found[1][0]

@@ -144,7 +144,8 @@ OPTIONS = {
     "batch": f"maps mask {COMMON} {PRIOR} {MAP} {MASK} --seed "
     f"--method --polish --mean --realizations --fill --dipole {NOISE} --tolerance --weights "
     "--device --batch-size --memory-limit --cache --workers --scheduler --holes --footprint "
-    "--accept --no-fit --trust-prior",
+    "--accept --no-fit --trust-prior "
+    "--stokes --mask-pol --noise-pol-uk-arcmin --r --polcconv",
     "spectrum": f"maps {COMMON} {PRIOR} {MAP} --mask {MASK} --no-fit "
     "--plot --lmax --bins --binning --apodize-deg --range "
     "--stokes --mask-pol --noise-pol-uk-arcmin --polcconv",
@@ -160,13 +161,15 @@ OPTIONS = {
     "models": "files --json",
     "tiles": f"map mask {COMMON} {PRIOR} {MAP} {MASK} --size "
     "--projection --no-fit "
-    "--pixel-arcmin --spacing-deg --split --test-map --limit",
+    "--pixel-arcmin --spacing-deg --split --test-map --limit --stokes",
     "evaluate": f"filled --mask --truth --std --optimum --exact {MAP} {MASK} "
-    " --tiles --weights --limit --sample --seed --device --threads --json -q --quiet",
+    " --tiles --weights --limit --sample --seed --device --threads --json -q --quiet "
+    "--stokes --mask-pol --polcconv",
     "validate": f"map mask {PRIOR} {MAP} {MASK} --seed "
     f"--report --overwrite --method --polish --realizations --holes --share --dipole {NOISE} "
     "--tolerance --weights --device --batch-size --threads --footprint --accept --no-fit "
-    "--save-prior --trust-prior --json -q --quiet",
+    "--save-prior --trust-prior --json -q --quiet "
+    "--stokes --mask-pol --noise-pol-uk-arcmin --r --polcconv",
     "train": f"{COMMON} {PRIOR} --no-fit --run --resume --weights --steps --batch-size --minutes "
     f"--seed --nonlinear --maps --mask {MASK} {MAP} --device --model --tiles --width-factor "
     "--max-steps "

@@ -1,0 +1,249 @@
+"""Read T, Q and U as `--stokes` asks: the options of polarization, its maps, masks and noise."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import skyfill
+
+from . import options, reading, theory, wording
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = [
+    "add_columns",
+    "add_stokes",
+    "is_polarized",
+    "masks_of",
+    "noise_of",
+    "of_one_column",
+    "read",
+    "refuse",
+    "settled",
+    "sky_of",
+]
+
+#: Options that a fill of polarization does not have: the value that means not given, and the mend.
+_OTHERS: dict[str, tuple[Any, str]] = {
+    "nside": (None, "a multi-order map of polarization is not read; convert it first"),
+    "polish": (None, "drop it; --method gaussian is exact"),
+    "holes": (None, "it fills every hole; drop it"),
+    "footprint": (None, "it fills every hole; drop it, or fill T alone with --stokes T"),
+    "weights": (None, "drop it; only --method vae has a network, for T"),
+}
+#: The same of --method diffuse, which has neither prior nor realizations.
+_PRIOR_ONLY = ("noise_map", "std", "std_draws", "save_prior", "prior", "cache")
+
+
+def add_stokes(parser: argparse.ArgumentParser) -> None:
+    """Declare --stokes, and the options of polarization."""
+    group = parser.add_argument_group("polarization")
+    group.add_argument(
+        "--stokes",
+        choices=("TQU", "T", "QU"),
+        help="fill T, Q and U of the file together, or one of T and QU, with --method gaussian "
+        "(which auto means here), diffuse or, TQU only, vae; their columns are found by name, or "
+        "named by --field T,Q,U (default: the column of --field alone)",
+    )
+    _add_mask_and_sign(group)
+    group.add_argument(
+        "--noise-pol-uk-arcmin",
+        type=options.amount,
+        metavar="RMS",
+        help="white noise of Q, and of U, in µK·arcmin (default: fitted to the observed Q and U; "
+        "where that cannot be, √2 times that of T)",
+    )
+    theory.add_r(group)
+
+
+def add_columns(parser: argparse.ArgumentParser) -> None:
+    """Declare --stokes for a verb that compares maps."""
+    group = parser.add_argument_group("polarization")
+    group.add_argument(
+        "--stokes",
+        choices=("TQU", "T", "QU"),
+        help="compare T, Q and U of the files, or one of T and QU; their columns are found by "
+        "name, or named by --field T,Q,U (default: the column of --field alone)",
+    )
+    _add_mask_and_sign(group)
+
+
+def _add_mask_and_sign(group: argparse._ArgumentGroup) -> None:
+    """Declare --mask-pol and --polcconv."""
+    group.add_argument(
+        "--mask-pol",
+        type=Path,
+        metavar="FILE",
+        help="mask of Q and U, 1 = observed (default: MASK; its column PMASK, if it has TMASK and "
+        "PMASK)",
+    )
+    group.add_argument(
+        "--polcconv",
+        choices=("COSMO", "IAU"),
+        help="sign of U in the file (default: its card POLCCONV, else COSMO)",
+    )
+
+
+def is_polarized(args: argparse.Namespace) -> bool:
+    """Say whether --stokes asks for Q and U."""
+    return args.stokes in ("TQU", "QU")
+
+
+def of_one_column(args: argparse.Namespace) -> argparse.Namespace:
+    """Give the options that fill one column; refuse those of polarization."""
+    for name in ("mask_pol", "noise_pol_uk_arcmin", "polcconv", "r"):
+        if vars(args).get(name) is not None:
+            flag = f"--{name.replace('_', '-')}"
+            raise ValueError(f"{flag} is an option of polarization; pass --stokes TQU or QU too")
+    if args.stokes is None:
+        return args
+    if args.field != 0:
+        raise ValueError("--stokes T and --field both name a column; drop one of them")
+    (name,) = skyfill.maps.stokes_columns(args.map, args.stokes, hdu=args.hdu)
+    both = _both_masks(args)
+    mask = args.mask_field if both is None else both[0]
+    return argparse.Namespace(**vars(args) | {"field": name, "mask_field": mask})
+
+
+def refuse(args: argparse.Namespace, methods: Sequence[str] | None = None) -> None:
+    """Refuse methods and options that do not exist for polarization, of any verb."""
+    methods = methods or skyfill.inpaint.POLARIZED_METHODS
+    if args.method not in methods:
+        raise ValueError(
+            f"--stokes {args.stokes} is not filled by --method {args.method}; pass --method"
+            f" {' or '.join(methods)}"
+        )
+    if args.dipole == "fit":
+        raise ValueError("--dipole fit is for T alone; pass --dipole marginalise or prior")
+    for name, (nothing, mend) in _OTHERS.items():
+        if name == "weights" and args.method == "vae":
+            continue
+        if vars(args).get(name, nothing) != nothing:
+            flag = f"--{name.replace('_', '-')}"
+            raise ValueError(f"--stokes {args.stokes} does not take {flag}: {mend}")
+    if theory.fits_cl(args):
+        raise ValueError(
+            "--cl map fits a spectrum of T, and EE, BB and TE are not known then; drop it, or pass"
+            " --cl FILE with four spectra"
+        )
+    if args.prior is not None and (args.r is not None or args.cl is not None):
+        raise ValueError("--prior holds four spectra; drop it, or --cl and --r")
+    if args.noise_map == reading.AUTO:
+        raise ValueError("--noise-map auto is for T alone; give a file with II, QQ, QU and UU")
+    if args.noise_field is not None or args.noise_variance:
+        raise ValueError(
+            "with --stokes, --noise-map finds II, QQ, QU and UU by name; drop --noise-field and"
+            " --noise-variance"
+        )
+    _refuse_of_diffuse(args)
+
+
+def _refuse_of_diffuse(args: argparse.Namespace) -> None:
+    """Refuse options of the prior with a method that has none."""
+    if args.method != "diffuse":
+        return
+    for name in (*_PRIOR_ONLY, "noise_pol_uk_arcmin", "r"):
+        if vars(args).get(name) is not None:
+            flag = f"--{name.replace('_', '-')}"
+            raise ValueError(
+                f"diffuse has no prior and no realizations; drop {flag}, or pass --method gaussian"
+            )
+
+
+def _both_masks(args: argparse.Namespace) -> tuple[str, str] | None:
+    """Name the masks of T and of P that one file holds; None if that is not asked for."""
+    if args.mask_pol is not None or args.mask_field != 0:
+        return None
+    return skyfill.maps.mask_columns(args.mask)
+
+
+def masks_of(
+    args: argparse.Namespace, like: skyfill.SkyMap | None = None
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None, str]:
+    """Read the masks of T and of P, and say where they are if one file holds both."""
+    both = _both_masks(args)
+    if both is not None:
+        t, p = (
+            reading.mask_of(
+                argparse.Namespace(**vars(args) | {"mask_field": name}), args.mask, like=like
+            )
+            for name in both
+        )
+        return t, p, f", masks {both[0]} and {both[1]} of {args.mask.name}"
+    observed = reading.mask_of(args, args.mask, like=like)
+    if args.mask_pol is None:
+        return observed, None, ""
+    with wording.naming(field="--mask-field"):
+        return observed, reading.mask_of(args, args.mask_pol, like=like), ""
+
+
+def settled(args: argparse.Namespace) -> argparse.Namespace:
+    """Give options with a method in place of `auto`, and the reason for it as ``why``."""
+    auto = args.method == "auto"
+    method = "gaussian" if auto else args.method
+    why = "Q and U have no other method with realizations" if auto else None
+    return argparse.Namespace(**vars(args) | {"method": method, "why": why})
+
+
+def sky_of(args: argparse.Namespace) -> skyfill.maps.StokesMap:
+    """Read the columns of --stokes."""
+    columns = None if args.field == 0 else [options.field(x) for x in str(args.field).split(",")]
+    return skyfill.maps.read_stokes(
+        args.map,
+        args.stokes,
+        columns=columns,
+        polcconv=args.polcconv,
+        unit=args.unit,
+        single=args.method == "diffuse",  # as for T alone
+        hdu=args.hdu,
+        missing=args.missing,
+        frame=args.frame,
+        like=args.mask,
+    )
+
+
+def noise_of(args: argparse.Namespace, first: skyfill.SkyMap) -> NDArray[np.float64] | None:
+    """Read --noise-map: II, QQ, QU and UU, or those of them that are there; None without it."""
+    if args.noise_map is None:
+        return None
+    with wording.naming(unit="--noise-unit"):
+        noise = skyfill.maps.read_noise_stokes(
+            args.noise_map,
+            polcconv=args.polcconv,
+            unit=args.noise_unit,
+            frame=args.frame,
+            like=first,
+        )
+    if args.stokes == "QU" and noise.ndim == 1:
+        raise ValueError(
+            f"--noise-map {args.noise_map} has no QQ, QU and UU, and Q and U are filled;"
+            " give their white noise by --noise-pol-uk-arcmin"
+        )
+    return noise[-3:] if args.stokes == "QU" else noise
+
+
+def read(
+    args: argparse.Namespace, listener: skyfill.Progress
+) -> tuple[
+    skyfill.maps.StokesMap,
+    NDArray[np.bool_],
+    NDArray[np.bool_] | None,
+    NDArray[np.float64] | None,
+]:
+    """Read the map, the mask, the mask of P, and the noise map."""
+    listener.stage("read")
+    sky = sky_of(args)
+    first = sky.skies[0]
+    observed, observed_pol, masks = masks_of(args, first)
+    noise = noise_of(args, first)
+    said = "assumed, the file does not say" if sky.assumed else "given"
+    listener.done(
+        f"nside {first.nside}, {', '.join(each.column for each in sky.skies)}, {first.unit},"
+        f" {sky.polcconv} ({said}){masks}"
+    )
+    return sky, observed, observed_pol, noise

@@ -1,0 +1,165 @@
+"""validate, evaluate, info and tiles with maps of T, Q and U."""
+
+import json
+import math
+
+import healpy as hp
+import numpy as np
+import pytest
+from astropy.io import fits
+
+import skyfill
+from skyfill.inpaint import PolarizedInpainter
+from skyfill.prior import LCDM, PolarizedPrior, Prior, draw, draw_polarization
+
+NSIDE = 16
+NPIX = 12 * NSIDE**2
+PRIOR = ("--beam-arcmin", 600, "--noise-uk-arcmin", 600, "--noise-pol-uk-arcmin", 60)
+COLUMNS = ("TEMPERATURE", "Q_POLARISATION", "U_POLARISATION")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A true map of T, Q and U, three fills of its holes, and masks of T and of P."""
+    path = tmp_path_factory.mktemp("verbs")
+    of_t = Prior(NSIDE, skyfill.lcdm(), math.radians(10), 600.0, theory=LCDM)
+    prior = PolarizedPrior.of(of_t, 60.0)
+    p, white = draw_polarization(prior, seed=1)
+    p += white * math.sqrt(prior.white_cl[1] * NPIX / (4 * math.pi))
+    truth = np.array([draw(of_t, seed=1, aliased=True), *p])
+    seen = [skyfill.simulate_mask(NSIDE, seed=k, half_width=0.1, n_holes=8) for k in (1, 2)]
+    filler = PolarizedInpainter(truth, seen[0], observed_pol=seen[1], prior=prior, threads=1)
+    write(path / "truth.fits", truth)
+    write(path / "iau.fits", truth * np.array([[1], [1], [-1]]), POLCCONV="IAU")
+    for index in range(3):
+        write(path / f"fill_{index}.fits", filler.whole(filler.realization(index)))
+    both = dict(zip(("TMASK", "PMASK"), seen, strict=True))
+    skyfill.write_map(path / "masks.fits", both, unit="", dtype="uint8")
+    return path
+
+
+def write(path, sky, **cards):
+    columns = [
+        fits.Column(n, "D", unit="uK_CMB", array=x) for n, x in zip(COLUMNS, sky, strict=True)
+    ]
+    table = fits.BinTableHDU.from_columns(columns)
+    table.header.update(
+        {"PIXTYPE": "HEALPIX", "ORDERING": "RING", "NSIDE": NSIDE, "COORDSYS": "G"} | cards
+    )
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(path)
+
+
+@pytest.fixture
+def evaluate(folder, skyfill_main):
+    def call(*more, fills=3):
+        names = [folder / f"fill_{index}.fits" for index in range(fills)]
+        given = ("--mask", folder / "masks.fits", "--threads", 1, "-q", *more)
+        return skyfill_main("evaluate", *names, *given)
+
+    return call
+
+
+def test_validate_hides_the_same_holes_in_t_q_and_u(folder, skyfill_main):
+    given = ("validate", folder / "truth.fits", folder / "masks.fits", "--stokes", "TQU", *PRIOR)
+    how = ("--method", "gaussian", "--realizations", 3, "--share", 0.1, "--threads", 1, "-q")
+    outcome = skyfill_main(*given, *how, "--json")
+    assert outcome.status == 0, outcome.err
+    said = json.loads(outcome.out)
+    assert set(said["stokes"]) == {"T", "Q", "U"}
+    assert {each["judged_pixels"] for each in said["stokes"].values()} == {said["held_out_pixels"]}
+    for name in ("rms_uk", "z_width", "coverage_68"):
+        assert said[name] == said["stokes"]["T"][name]
+        assert math.isfinite(said["stokes"]["Q"][name])
+    assert said["sfconv"]
+    assert said["prior_pol"]["noise_uk_arcmin"] == 60
+
+
+def test_validate_prints_a_table_for_each(folder, skyfill_main):
+    given = ("validate", folder / "truth.fits", folder / "masks.fits", "--stokes", "QU", *PRIOR)
+    how = ("--method", "gaussian", "--realizations", 2, "--share", 0.1, "--threads", 1, "-q")
+    outcome = skyfill_main(*given, *how)
+    assert outcome.status == 0, outcome.err
+    assert "the same of Q, U" in outcome.out
+    assert [line for line in outcome.out.splitlines() if line in ("T:", "Q:", "U:")] == ["Q:", "U:"]
+    assert outcome.out.count("z_width") == 2
+    assert outcome.out.count("all in all") == 1
+
+
+def test_evaluate_compares_each_stokes_parameter_with_the_truth(folder, evaluate):
+    outcome = evaluate("--stokes", "TQU", "--truth", folder / "truth.fits", "--json")
+    assert outcome.status == 0, outcome.err
+    said = json.loads(outcome.out)
+    alone = json.loads(evaluate("--truth", folder / "truth.fits", "--json").out)
+    assert said["rms_uk"] == said["stokes"]["T"]["rms_uk"] == alone["rms_uk"]
+    masks = fits.getdata(folder / "masks.fits")
+    holes = np.ravel(masks["PMASK"]) == 0
+    truth, fills = (
+        np.array([hp.read_map(folder / f"{name}.fits", field=1) for name in names])[:, holes]
+        for names in (["truth"], [f"fill_{k}" for k in range(3)])
+    )
+    # The error of the mean of three, without what their number adds.
+    expected = np.mean((truth - fills.mean(axis=0)) ** 2) - np.mean(fills.var(axis=0, ddof=1)) / 3
+    assert said["stokes"]["Q"]["rms_uk"] == pytest.approx(math.sqrt(expected), rel=1e-6)
+    text = evaluate("--stokes", "TQU", "--truth", folder / "truth.fits").out
+    assert text.count("rms_over_expected") == 3
+
+
+def test_evaluate_knows_the_sign_of_u(folder, evaluate):
+    ours, iau = (
+        json.loads(evaluate("--stokes", "QU", "--truth", folder / name, "--json").out)
+        for name in ("truth.fits", "iau.fits")
+    )
+    assert ours["stokes"] == iau["stokes"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--stokes", "TQU"), "pass --truth TRUTH"),
+        (("--mask-pol", "p.fits"), "pass --stokes TQU or QU too"),
+        (("--stokes", "QU", "--truth", "t", "--exact"), "does not take --exact"),
+    ],
+)
+def test_what_evaluate_cannot_do_is_refused(folder, evaluate, words, said):
+    words = [folder / "truth.fits" if word == "t" else word for word in words]
+    outcome = evaluate(*words, fills=1)
+    assert outcome.status == 2
+    assert said in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--method", "vae"), "is not filled by --method vae"),
+        (("--footprint", "masks.fits"), "does not take --footprint"),
+        (("--report", "page.html"), "does not take --report"),
+    ],
+)
+def test_what_validate_cannot_do_is_refused(folder, skyfill_main, words, said, monkeypatch):
+    monkeypatch.chdir(folder)
+    given = ("validate", "truth.fits", "masks.fits", "--stokes", "TQU", "--method", "gaussian")
+    outcome = skyfill_main(*given, *words, "-q")
+    assert outcome.status == 2
+    assert said in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
+def test_info_names_columns_and_masks(folder, skyfill_main):
+    text = skyfill_main("info", folder / "truth.fits").out
+    assert "Stokes: T is TEMPERATURE, Q is Q_POLARISATION, U is U_POLARISATION" in text
+    assert "masks: T is TMASK, P is PMASK" in skyfill_main("info", folder / "masks.fits").out
+    (table,) = json.loads(skyfill_main("info", folder / "truth.fits", "--json").out)["tables"]
+    assert table["stokes"] == dict(zip("TQU", COLUMNS, strict=True))
+    assert table["masks"] is None
+
+
+def test_tiles_of_q_and_u_are_refused_by_name(folder, skyfill_main, tmp_path):
+    given = ("tiles", folder / "truth.fits", folder / "masks.fits", "-o", tmp_path / "out", "-q")
+    outcome = skyfill_main(*given, "--stokes", "TQU")
+    assert outcome.status == 2
+    assert "tiles of Q and U are not cut" in outcome.err
+    assert "--stokes T" in outcome.err
+    outcome = skyfill_main(*given, "--field", "Q_POLARISATION")
+    assert outcome.status == 2
+    assert "Stokes Q" in outcome.err
