@@ -148,11 +148,11 @@ OPTIONS = {
     "--stokes --mask-pol --noise-pol-uk-arcmin --r --polcconv",
     "spectrum": f"maps {COMMON} {PRIOR} {MAP} --mask {MASK} --no-fit "
     "--plot --lmax --bins --binning --apodize-deg --range "
-    "--stokes --mask-pol --noise-pol-uk-arcmin --polcconv",
+    "--stokes --mask-pol --noise-pol-uk-arcmin --r --polcconv",
     "posterior": f"map mask {COMMON} {PRIOR} {MAP} {MASK} --no-fit --trust-prior --seed "
     "--samples --chains --burn --lmax --bins --tolerance",
     "prior": f"map mask {COMMON} {PRIOR} {MAP} {MASK} --no-fit --plot",
-    "simulate sky": f"{COMMON} {PRIOR} --nside --seed --lmax --stokes --noise-pol-uk-arcmin",
+    "simulate sky": f"{COMMON} {PRIOR} --nside --seed --lmax --stokes --noise-pol-uk-arcmin --r",
     "simulate mask": f"{COMMON} --nside --seed --kind --band-deg --holes --radius-arcmin",
     "mask": f"mask {COMMON} --field --hdu --missing --frame --nside --threshold --invert --bits "
     "--map --galactic-cut --sources --columns --as-weights --rotate --rotate-by --keep-share "
