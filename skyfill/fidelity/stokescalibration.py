@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skyfill.brief import brief
 from skyfill.fidelity.calibration import calibrate
 from skyfill.fidelity.figures import Figure, allowing, worst
 from skyfill.fidelity.seams import patches
@@ -39,6 +40,8 @@ class StokesCalibration:
     """
 
     stokes: dict[str, SkyScores]
+
+    __repr__ = brief
 
     @property
     def figures(self) -> dict[str, dict[str, Figure]]:

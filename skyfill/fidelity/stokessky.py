@@ -9,6 +9,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import ArrayLike
 
+from skyfill.brief import brief
 from skyfill.fidelity.figures import Figure, allowing, worst
 from skyfill.fidelity.onepoint import OnePoint, one_point
 from skyfill.fidelity.seams import NoEdgeError, seams
@@ -34,6 +35,8 @@ class StokesScores:
 
     figures: dict[str, dict[str, Figure]]
     one_points: dict[str, OnePoint]
+
+    __repr__ = brief
 
     @property
     def verdict(self) -> str | None:

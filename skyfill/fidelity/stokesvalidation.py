@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skyfill.brief import brief
 from skyfill.fidelity.figures import Figure
 from skyfill.fidelity.heldout import HeldOut, held_out_holes
 from skyfill.fidelity.stokescalibration import StokesCalibration, calibrate_stokes
@@ -46,6 +47,8 @@ class StokesValidation:
     holes: HeldOut
     known: NDArray[np.bool_] = field(repr=False)
     filler: PolarizedInpainter = field(repr=False)
+
+    __repr__ = brief
 
     @property
     def figures(self) -> dict[str, dict[str, Figure]]:

@@ -50,9 +50,9 @@ _ELEMENTS = 2**26
 #: Multiplications of the transforms that blocks save, over Nside³: a solve by bands takes some
 #: hundred iterations more. At Nside 64 it takes as long as 1e9 multiplications of a factorisation.
 _BANDS = 4000.0
-#: Multiplications of blocks that are always affordable: 0.1 s. Bands are poor on the smallest
-#: spheres, where holes are as wide as the sky.
-_ALWAYS = 1e9
+#: Multiplications of blocks that are always affordable, about a second. Bands are poor on the
+#: smallest spheres, where holes are as wide as the sky, above all without noise.
+_ALWAYS = 1e10
 #: Columns of a large hole that one thread fills in one call, long and short ones alike.
 _FILLED = 500
 

@@ -63,7 +63,7 @@ def eb_maps(
     both = [as_map(q, "q", taker="harmonics.eb_maps"), as_map(u, "u", taker="harmonics.eb_maps")]
     nside = nside_of(both[0], "q")
     if nside_of(both[1], "u") != nside:
-        raise ValueError(f"`q` has Nside {nside}, `u` has Nside {nside_of(both[1], 'u')}")
+        raise ValueError(f"Q has Nside {nside}, U has Nside {nside_of(both[1], 'u')}")
     missing = int(np.count_nonzero(~(np.isfinite(both[0]) & np.isfinite(both[1]))))
     if missing:
         raise ValueError(

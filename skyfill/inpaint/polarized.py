@@ -249,7 +249,7 @@ class PolarizedInpainter:
                 engine_of(engine), fill=fill, dipole=dipole, threads=threads, cache=cache
             )
         elif engine is not None:
-            raise ValueError(f"{method} takes no `engine`; drop it, or pass `method='vae'`")
+            raise ValueError(f"only `method='vae'` takes options of an engine, got {method}")
         self._options = (trust_prior, fill, tolerance, accept, threads)
         self._marginal = dipole == "marginalise"
         self._progress = listening(progress)
@@ -424,7 +424,7 @@ class PolarizedInpainter:
         """Add the spectrum of T, and the mean noise of maps of the noise, to what is given."""
         if spectra is not None:
             if given.cl is not None or given.base is not None:
-                raise ValueError("`prior` and `spectra` both give the spectrum of T; drop one")
+                raise ValueError("`prior` and the four spectra both give that of T; drop one")
             given = replace(given, cl=spectra.tt, theory=spectra.theory)
         if self._has_t:
             given = held_to_noise(given, self._noise[0], self._seen[0])

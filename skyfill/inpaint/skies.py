@@ -98,7 +98,7 @@ def fill(
     if mean and n > 1:
         raise ValueError("there is only one mean: drop `mean=True` or `n`")
     if nest and isinstance(map, SkyMap):
-        raise ValueError("a SkyMap is in RING order, whatever its file has: drop `nest=True`")
+        raise ValueError("a SkyMap is in RING order, whatever its file has: drop nest=True")
     size = _size_of_unit(map, unit)
     skies = _in_ring(_scaled(as_stokes_map(map, "map"), map, size), nest)
     options = _in_our_form(options, size, nest)

@@ -304,7 +304,7 @@ def engine_of(given: FillOptions | None) -> FillOptions:
     """Return the options by which T is filled, those of ``vae`` if none are given."""
     options = FillOptions(method="vae") if given is None else given
     if options.method != "vae":
-        raise ValueError(f"`engine` must be of the method vae, got {options.method!r}")
+        raise ValueError(f"an engine must be of the method vae, got {options.method!r}")
     return options
 
 

@@ -178,12 +178,15 @@ def _layout(
         raise ValueError(f"{path}: has no keyword NSIDE; pass nside")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FITSFixedWarning)
-        wcs = WCS(header).celestial
-    axes, projection = wcs.wcs.ctype[0][:4], wcs.wcs.ctype[0][-3:]
+        whole = WCS(header)
+        wcs = whole.celestial
+    axes, projection = "", ""
+    if wcs.naxis:
+        axes, projection = wcs.wcs.ctype[0][:4], wcs.wcs.ctype[0][-3:]
     coord = next((key for key, names in AXES.items() if names[0] == axes), None)
     if coord is None or projection not in {"TAN", "CAR"}:
         raise ValueError(
-            f"{path}: its WCS has axes {', '.join(wcs.wcs.ctype)}, not longitude and latitude in "
+            f"{path}: its WCS has axes {', '.join(whole.wcs.ctype)}, not longitude and latitude in "
             "TAN or CAR; reproject it"
         )
     ny, nx = shape

@@ -162,8 +162,10 @@ def paste_polarization(
     --------
     >>> import numpy as np, skyfill
     >>> layout = skyfill.Layout(64, 30.0, 85.0, shape=(32, 32), pixel_arcmin=30.0)
-    >>> prior = skyfill.Prior(64, skyfill.lcdm(), fwhm=0.05, noise_uk_arcmin=0.0)
-    >>> skies = skyfill.prior.draw_polarization(skyfill.PolarizedPrior.of(prior), seed=1)[0]
+    >>> known = {"fwhm": 0.05, "noise_uk_arcmin": 0.0, "theory": skyfill.prior.LCDM}
+    >>> prior = skyfill.Prior(64, skyfill.lcdm(), **known)
+    >>> prior = skyfill.prior.PolarizedPrior.of(prior)
+    >>> skies = skyfill.prior.draw_polarization(prior, seed=1)[0]
     >>> tiles, _ = skyfill.tiling.cut_polarization(skies, None, [layout])
     >>> ipix = np.flatnonzero(skyfill.discs(64, np.radians([30]), np.radians([85]), 0.05) == 0)
     >>> window = skyfill.blending.window((32, 32))
