@@ -58,7 +58,7 @@ def test_what_is_not_a_whole_sky_is_refused():
     holed[5] = np.nan
     with pytest.raises(ValueError, match="1 pixels are missing; fill them first"):
         eb_maps(q, holed)
-    with pytest.raises(ValueError, match="`q` has Nside 16, `u` has Nside 8"):
+    with pytest.raises(ValueError, match="Q has Nside 16, U has Nside 8"):
         eb_maps(q, np.zeros(768))
     with pytest.raises(ValueError, match=r"`lmax` must be from 2 to 1.5 Nside = 24, got 25"):
         eb_maps(q, q, lmax=25)

@@ -106,7 +106,7 @@ def test_what_turns_cannot_do_is_refused_by_name():
         PolarizedInpainter(SKY[1:], OF_P, method="vae", prior=PRIOR)
     with pytest.raises(ValueError, match=r"white noise only.*`noise_variance`"):
         fitter("vae", noise_variance=np.ones((4, NPIX)))
-    with pytest.raises(ValueError, match="`engine` must be of the method vae"):
+    with pytest.raises(ValueError, match="an engine must be of the method vae"):
         fitter("vae", engine=FillOptions(method="diffuse"))
     with pytest.raises(ValueError, match="takes no `engine`"):
         fitter("gaussian", engine=ENGINE)
