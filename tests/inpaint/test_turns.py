@@ -108,7 +108,7 @@ def test_what_turns_cannot_do_is_refused_by_name():
         fitter("vae", noise_variance=np.ones((4, NPIX)))
     with pytest.raises(ValueError, match="an engine must be of the method vae"):
         fitter("vae", engine=FillOptions(method="diffuse"))
-    with pytest.raises(ValueError, match="takes no `engine`"):
+    with pytest.raises(ValueError, match="only `method='vae'` takes options of an engine"):
         fitter("gaussian", engine=ENGINE)
     large = np.ones(12 * 1024**2, bool)
     large[:100] = False
