@@ -186,7 +186,7 @@ def settled(args: argparse.Namespace) -> argparse.Namespace:
     """Give options with a method in place of `auto`, and the reason for it as ``why``."""
     auto = args.method == "auto"
     method = "gaussian" if auto else args.method
-    why = "Q and U have no other method with realizations" if auto else None
+    why = "exact for T, Q and U together" if auto else None
     return argparse.Namespace(**vars(args) | {"method": method, "why": why})
 
 

@@ -4,21 +4,37 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skyfill.inpaint.observed import ObservedMap
 from skyfill.inpaint.options import FillOptions
-from skyfill.prior import WRONG_ORDER, Plausibility, Prior, UnlikelyPriorError, judge, wrong_order
+from skyfill.inpaint.polarobserved import power_over_prior
+from skyfill.prior import (
+    WRONG_ORDER,
+    Plausibility,
+    PolarizedPrior,
+    Prior,
+    UnlikelyPriorError,
+    judge,
+    wrong_order,
+)
 
-__all__ = ["describe_prior", "judged"]
+__all__ = ["describe_prior", "judged", "judged_pol"]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 #: Frames from a warning to the line that made the `Inpainter`.
 _CALLER = 4
+#: Standard errors by which the power of the observed Q and U may differ from the prior's.
+_ERRORS = 5.0
+#: Ratio of the two beyond which, besides, there is a warning.
+_DOUBTFUL = 1.05
+#: Ratio beyond which the prior is refused.
+_REFUSED = 1.5
 
 
 def judged(
@@ -79,6 +95,47 @@ def judged(
             )
         warnings.warn(low, stacklevel=_CALLER)
     return found
+
+
+def judged_pol(
+    skies: Sequence[Map],
+    seen: Mask,
+    prior: PolarizedPrior,
+    noise_variance: Map | None,
+    *,
+    trust_prior: bool,
+) -> float:
+    """Compare the power of the observed Q and U with the prior's; raise or warn if they disagree.
+
+    Parameters
+    ----------
+    skies, seen, prior
+        As for `power_over_prior`.
+    noise_variance
+        Its ``noise``.
+    trust_prior
+        Whether the prior is used, with a warning, if they disagree.
+
+    Returns
+    -------
+    The observed power over the prior's.
+
+    Raises
+    ------
+    UnlikelyPriorError
+        They disagree by more than a half, and ``trust_prior`` is False.
+    """
+    ratio, error = power_over_prior(skies, seen, prior, noise_variance)
+    away = max(ratio, 1 / ratio) if ratio > 0 else math.inf
+    words = (
+        f"the observed Q and U have {ratio:.3g} times the power of their prior (signal and"
+        f" {prior.noise_pol:.3g} uK.arcmin of noise); give `noise_pol_uk_arcmin`"
+    )
+    if away > _REFUSED + _ERRORS * error and not trust_prior:
+        raise UnlikelyPriorError(f"{words}, or pass `trust_prior=True`")
+    if away > _DOUBTFUL + _ERRORS * error:
+        warnings.warn(words, stacklevel=_CALLER)
+    return ratio
 
 
 def describe_prior(prior: Prior) -> str:

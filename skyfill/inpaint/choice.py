@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from skyfill.brief import brief
 from skyfill.gaussian.blocks import affordable
+from skyfill.gaussian.local import local_bytes, worthwhile
 from skyfill.gaussian.memory import device_bytes, is_solvable, solve_bytes
 from skyfill.harmonics import device_for, device_memory
 from skyfill.healpix.arrays import as_mask
@@ -127,7 +128,9 @@ def _chosen(
     implied = _implied(options)
     if implied is not None:
         return implied
-    blocks = sizes[affordable(sizes)]
+    if worthwhile(nside, sizes) and (limit is None or PROGRAM + local_bytes(sizes) <= limit):
+        return "gaussian", "few small holes, each filled from the pixels around it"
+    blocks = sizes[affordable(sizes, nside=nside)]
     holes = int(sizes.sum())
     device = device_for(options.device)
     if device is not None and limit is None:

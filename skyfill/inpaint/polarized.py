@@ -28,6 +28,7 @@ from skyfill.healpix.arrays import as_mask
 from skyfill.healpix.checks import check_seed
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes import UnusableSkyError
+from skyfill.inpaint.agreement import judged_pol
 from skyfill.inpaint.fills import ConvergenceError, held_to_noise, refuse_flat
 from skyfill.inpaint.inpainter import Inpainter
 from skyfill.inpaint.options import FillOptions
@@ -36,7 +37,6 @@ from skyfill.inpaint.polarobserved import (
     components_of,
     known_pixels,
     observed_pixels,
-    power_over_prior,
 )
 from skyfill.inpaint.turns import Turns, engine_of, refuse_of_turns
 from skyfill.prior import (
@@ -68,13 +68,6 @@ POLARIZED_METHODS = ("gaussian", "diffuse", "vae")
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-
-#: Standard errors by which the power of the observed Q and U may differ from the prior's.
-_ERRORS = 5.0
-#: Ratio of the two beyond which, besides, there is a warning.
-_DOUBTFUL = 1.05
-#: Ratio beyond which the prior is refused.
-_REFUSED = 1.5
 
 
 def _check(method: str, fill: str, dipole: str, way: str) -> None:
@@ -327,7 +320,10 @@ class PolarizedInpainter:
         """Compare the observed sky with the prior; raise or warn if they disagree."""
         trust_prior = self._options[0]
         self.plausibility = self._judge(prior.temperature, trust_prior=trust_prior)
-        self.power_pol = self._judge_pol(prior, trust_prior=trust_prior)
+        own = self._with_aliases(prior)[-1]
+        self.power_pol = judged_pol(
+            self._skies[-2:], self._seen[-1], prior, own, trust_prior=trust_prior
+        )
         self.quality_pol = self._quality_pol(prior)
 
     def with_map(self, values: ArrayLike, *, seed: int = 0) -> PolarizedInpainter:
@@ -471,21 +467,6 @@ class PolarizedInpainter:
         if low is not None:
             warnings.warn(low, stacklevel=3)
         return found
-
-    def _judge_pol(self, prior: PolarizedPrior, *, trust_prior: bool) -> float:
-        """Compare the power of the observed Q and U with the prior's; raise or warn."""
-        own = self._with_aliases(prior)[-1]
-        ratio, error = power_over_prior(self._skies[-2:], self._seen[-1], prior, own)
-        away = max(ratio, 1 / ratio) if ratio > 0 else math.inf
-        words = (
-            f"the observed Q and U have {ratio:.3g} times the power of their prior (signal and"
-            f" {prior.noise_pol:.3g} uK.arcmin of noise); give `noise_pol_uk_arcmin`"
-        )
-        if away > _REFUSED + _ERRORS * error and not trust_prior:
-            raise UnlikelyPriorError(f"{words}, or pass `trust_prior=True`")
-        if away > _DOUBTFUL + _ERRORS * error:
-            warnings.warn(words, stacklevel=3)
-        return ratio
 
     def mean(self) -> list[Map]:
         """Compute the posterior mean, or the single fill of ``diffuse``.

@@ -2,6 +2,7 @@
 
 import json
 
+import healpy as hp
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -171,3 +172,12 @@ def test_validation_takes_it_too(files, capsys):
         "gaussian",
         "exact, and no slower than vae up to Nside 512",
     )
+
+
+def test_few_small_holes_are_exact_at_any_resolution():
+    observed = np.ones(12 * 1024**2, bool)
+    observed[hp.query_disc(1024, [1.0, 0.0, 0.0], 0.005)] = False
+    found = choose_method(FillOptions(device="cpu"), observed)
+    assert (found.method, "pixels around" in found.reason) == ("gaussian", True)
+    observed[: observed.size // 5] = False
+    assert choose_method(FillOptions(device="cpu"), observed).method == "vae"

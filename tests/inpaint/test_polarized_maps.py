@@ -38,7 +38,8 @@ def inpainter(values, seed, **options):
 
 
 def same(one, other):
-    return all(map(np.array_equal, one, other))
+    """The same but for rounding: ducc0's transforms of small maps round differently at times."""
+    return all(np.allclose(a, b, rtol=0, atol=1e-6) for a, b in zip(one, other, strict=True))
 
 
 @pytest.mark.parametrize("way", ["joint", "alternate"])
