@@ -11,7 +11,7 @@ pixels last, gives both:
 noise of each pixel. So means and draws are exact for the data that they use. What data farther away
 would add is the difference between the covariance for these points and for wider ones.
 
-Holes so far from each other share no data, and are drawn independently.
+Holes with eight or more pixels between them are filled and drawn each for itself.
 """
 
 from __future__ import annotations
