@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import skyfill
 
-from . import options, reading, records, theory, wording
+from . import options, reading, records, theory, transforms, wording
 
 if TYPE_CHECKING:
     import numpy as np
@@ -261,7 +261,20 @@ def inpainter_of(
 ) -> skyfill.Inpainter:
     """Make the inpainter of a map from the options."""
     skyfill.maps.refuse_flattened(sky)
+    bent = transforms.words_of(args, sky)
     try:
+        if bent:
+            return skyfill.inpaint.TransformedInpainter(
+                sky.values,
+                observed,
+                prior=theory.given(args),
+                noise_rms=reading.noise_of(args, sky),
+                footprint=footprint_of(args, sky),
+                seed=args.seed,
+                progress=listener,
+                **vars(options_of(args)),
+                **bent,
+            )
         return skyfill.Inpainter.of(
             sky.values,
             observed,
@@ -301,6 +314,8 @@ def cards_of(
     treated = args.method in ("vae", "gaussian") or args.dipole == "prior"
     if treated and args.dipole != "marginalise":
         cards["SFDIPOLE"] = (args.dipole, "treatment of monopole and dipole")
+    if isinstance(fitter, skyfill.inpaint.TransformedInpainter):
+        cards |= transforms.cards_of(fitter)
     if fitter.prior is not None:
         cards |= theory.cards(fitter.prior)
     cards |= _noise_cards(args, fitter)

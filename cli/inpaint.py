@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import skyfill
 
-from . import filling, options, pages, polarized, reading, stokes, theory
+from . import filling, options, pages, polarized, reading, stokes, theory, transforms
 from .outlook import tell
 from .progress import progress
 
@@ -49,6 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="number of realizations for --std and for the uncertainty in --report, if fewer are "
         f"written (default: {filling.STD_DRAWS})",
     )
+    transforms.add_transform(parser)
     stokes.add_stokes(parser)
     pages.add_report(parser)
     theory.add_save(parser)
@@ -64,6 +65,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     options.set_threads(args.threads)
+    transforms.refuse(args)
     if stokes.is_polarized(args):
         return polarized.run(args)
     return _fill_column(stokes.of_one_column(args))
@@ -124,7 +126,10 @@ def _lines(
     spread: skyfill.inpaint.Spread,
 ) -> list[str]:
     """Summarise the run in lines of text."""
-    lines = theory.lines(args, fitter.prior, fitter.noise)
+    if isinstance(fitter, skyfill.inpaint.TransformedInpainter):
+        lines = transforms.lines(fitter)
+    else:
+        lines = theory.lines(args, fitter.prior, fitter.noise)
     if fitter.plausibility is not None:
         lines.append(f"check    {fitter.plausibility.verdict}: {fitter.plausibility}")
     lines += filling.method_lines(args)

@@ -13,10 +13,12 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 
 import skyfill
 
-from .usage import Parser, check_words
+from .configuration import add_config, expanded, write
+from .usage import Parser, check_words, verbs_below
 from .wording import as_options
 
 __all__ = ["VERBS", "build_parser", "main"]
@@ -35,9 +37,12 @@ VERBS = (
     "tiles",
     "train",
     "evaluate",
+    "completion",
 )
 """Each verb is a module with `configure(parser)`, its options, and `run(args) -> int`."""
 
+#: Verbs without --config: they have hardly any options.
+_UNCONFIGURED = ("completion", "info", "models")
 WRONG_INPUT = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 TERMINATED = 143  # 128 + SIGTERM, which batch systems send before they kill
@@ -72,6 +77,9 @@ def build_parser() -> Parser:
         )
         module.configure(verb)
         verb.set_defaults(run=module.run)
+        if name not in _UNCONFIGURED:
+            for leaf in (verbs_below(verb) or {name: verb}).values():
+                add_config(leaf)
     return parser
 
 
@@ -83,12 +91,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             parser = build_parser()
             verb = check_words(parser, argv)
+            argv = expanded(parser, argv)
             args, others = parser.parse_known_args(argv)
             if others:
                 verb.error(f"there are too many arguments: {' '.join(others)}")
+            config = _taken_out(args)
             args.command = shlex.join(["skyfill", *argv])  # recorded in the outputs
             warnings.showwarning = _teller()
-            return int(args.run(args))
+            status = int(args.run(args))
+            if config is not None and not status:
+                write(parser, argv, config)
+            return status
         except BrokenPipeError:  # `skyfill info ... | head`: the reader has closed the pipe
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
@@ -104,6 +117,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             print("skyfill: interrupted", file=sys.stderr)
             return INTERRUPTED
+
+
+def _taken_out(args: argparse.Namespace) -> Path | None:
+    """Take the options of configuration out of the others; give the file to write, if any."""
+    options = vars(args)
+    options.pop("config", None)
+    file: Path | None = options.pop("write_config", None)
+    if file is not None:
+        skyfill.check_writable(file, overwrite=bool(options.get("overwrite")))
+    return file
 
 
 class _Terminated(KeyboardInterrupt):

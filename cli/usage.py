@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
-__all__ = ["Parser", "check_words"]
+__all__ = ["Parser", "check_words", "nearest", "verbs_below"]
 
 WRONG_USAGE = 2
 
@@ -172,7 +172,7 @@ def check_words(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argpars
     """
     rest = list(argv)
     while True:
-        below = _below(parser)
+        below = verbs_below(parser)
         if below is None:
             break
         place = next((i for i, word in enumerate(rest) if not word.startswith("-")), None)
@@ -219,7 +219,7 @@ def _check_options(
 def _names(parser: argparse.ArgumentParser) -> set[str]:
     """Give the options of a parser and of its subparsers."""
     names = set(parser._option_string_actions)  # noqa: SLF001 - argparse has no other way
-    return names.union(*map(_names, (_below(parser) or {}).values()))
+    return names.union(*map(_names, (verbs_below(parser) or {}).values()))
 
 
 def _meant_verb(word: str, verbs: Iterable[str]) -> str:
@@ -253,12 +253,22 @@ def _meant_option(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {' or '.join(meant)}?" if meant else ""
 
 
-def _below(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser] | None:
+def verbs_below(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser] | None:
     """Give the verbs of a parser, None if it has none."""
     for action in parser._actions:  # noqa: SLF001 - argparse has no other way
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             return dict(action.choices)
     return None
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Give the known name that is most like another; an empty string if none is."""
+    name = name.lower()
+    by_others = [each.lstrip("-") for each in _OPTIONS.get(name, ())]
+    among = list(known)
+    like = [each for each in by_others if each in among]
+    like += difflib.get_close_matches(name, among, n=1, cutoff=_LIKE)
+    return like[0] if like else ""
 
 
 def _verb(parser: argparse.ArgumentParser) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import skyfill
 
-from . import filling, judgement, options, pages, polarized, reading, stokes, theory
+from . import filling, judgement, options, pages, polarized, reading, stokes, theory, transforms
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="largest share of the observed sky that is hidden (default: 0.05)",
     )
+    transforms.add_transform(parser)
     stokes.add_stokes(parser)
     pages.add_report(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
@@ -83,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
     begun = time.perf_counter()
     options.set_threads(args.threads)
     theory.check(args)
+    transforms.refuse(args)
     if args.realizations < 2:
         raise ValueError("a spread needs at least two realizations; pass --realizations 2 or more")
     if args.method == "gaussian" and args.polish:
@@ -120,6 +122,7 @@ def run(args: argparse.Namespace) -> int:
             weights=args.weights,
             device=args.device,
             batch_size=args.batch_size,
+            **transforms.words_of(args, sky),
         )
         theory.save(args, theory.used(args, found.filler.prior, found.filler.noise))
         if args.report:
@@ -131,7 +134,10 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(_summary(args, found, time.perf_counter() - begun)))
         return 0
     copies = found.holes
-    lines = theory.lines(args, found.filler.prior, found.filler.noise)
+    if isinstance(found.filler, skyfill.inpaint.TransformedInpainter):
+        lines = transforms.lines(found.filler)
+    else:
+        lines = theory.lines(args, found.filler.prior, found.filler.noise)
     print("\n".join([*lines, *filling.method_lines(args)]))
     print(
         f"{len(copies.sizes)} held-out holes, {int(copies.sizes.sum())} pixels, "

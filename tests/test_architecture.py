@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 # A room is a package or a file of skyfill/. It imports only from rooms of rows above its own, also
 # for type checkers.
 ROWS = (
-    {"brief", "files", "flatsky", "lazy", "progress", "tapers"},
+    {"brief", "files", "flatsky", "lazy", "progress", "tapers", "transforms"},
     {"healpix"},
     {"diffuse", "harmonics", "maps", "vae"},
     {"holes"},
@@ -52,6 +52,7 @@ KEPT_IN = {
         "prior",
         "spectra",
         "tiling",
+        "transforms",
     },
     "threadpoolctl": {"gaussian"},
     "torch": {"cosmovae", "gaussian", "harmonics", "vae"},

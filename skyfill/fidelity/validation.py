@@ -16,7 +16,7 @@ from skyfill.fidelity.sky import SkyScores, score_sky
 from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.checks import check_seed, check_whole
 from skyfill.holes import MOST_MISSING, find_holes, holes_to_fill
-from skyfill.inpaint import Inpainter
+from skyfill.inpaint import Inpainter, TransformedInpainter
 from skyfill.inpaint.fills import (
     estimated_noise,
     given_noise,
@@ -150,7 +150,8 @@ def validate(
     threads, progress
         As for `Inpainter`.
     options
-        Other arguments of `Inpainter`: method, prior, weights, device ...
+        Other arguments of `Inpainter`: method, prior, weights, device ... With ``transform``, those
+        of `TransformedInpainter`, whose transform and spectrum are fitted to what is not hidden.
 
     Raises
     ------
@@ -177,7 +178,8 @@ def validate(
         chosen = holes_to_fill(known, holes="enclosed")
     copies = held_out_holes(known, holes=holes, share=share, seed=seed, sources=chosen)
     left = known & ~copies.held_out
-    if options.get("method") != "cosmovae":
+    bent = options.get("transform") is not None
+    if options.get("method") != "cosmovae" and not bent:
         _know(options, values, known, threads=threads)
     listener.done(
         f"{len(copies.sizes)} holes, {copies.sizes.sum()} pixels, "
@@ -187,7 +189,7 @@ def validate(
     if chosen is not None:
         inside = chosen | copies.held_out
         outside = ~(left | inside)
-    filler = Inpainter(
+    filler = (TransformedInpainter if bent else Inpainter)(
         np.where(left, values, np.nan),
         left,
         footprint=inside,

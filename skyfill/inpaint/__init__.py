@@ -31,6 +31,7 @@ from skyfill.inpaint.options import FillOptions
 from skyfill.inpaint.polarized import POLARIZED_METHODS, PolarizedInpainter
 from skyfill.inpaint.skies import fill
 from skyfill.inpaint.spread import PolarizedSpread, Spread
+from skyfill.inpaint.transformed import TransformedInpainter
 
 __all__ = [
     "DIPOLES",
@@ -46,6 +47,7 @@ __all__ = [
     "PolarizedInpainter",
     "PolarizedSpread",
     "Spread",
+    "TransformedInpainter",
     "choose_method",
     "describe_prior",
     "fill",

@@ -17,6 +17,7 @@ from skyfill.healpix.stokes import nside_of
 from skyfill.inpaint.inpainter import Inpainter
 from skyfill.inpaint.options import AUTO
 from skyfill.inpaint.polarized import PolarizedInpainter
+from skyfill.inpaint.transformed import TransformedInpainter
 from skyfill.maps import SkyMap, unit_in_uk
 from skyfill.prior import NoiseEstimate
 from skyfill.progress import Progress, Silent, shown
@@ -67,7 +68,8 @@ def fill(
         Whether progress is shown, in a terminal or in a notebook; or a listener for it.
     options
         Other arguments of `Inpainter`: method, prior, noise_rms, holes, footprint, ... For T, Q and
-        U those of `PolarizedInpainter`. Maps among them (``noise_rms``, ``footprint``,
+        U those of `PolarizedInpainter`. With ``transform``, those of `TransformedInpainter`, with
+        ``shift`` in the unit of the map. Maps among them (``noise_rms``, ``footprint``,
         ``observed_pol``) are in the order of the map, ``noise_rms`` in its unit, and
         ``noise_variance`` in that unit, squared.
 
@@ -110,7 +112,8 @@ def fill(
             holes = filler.holes
         else:
             observed = _in_ring(as_mask(mask, "mask", taker="fill"), nest)
-            filler = Inpainter(skies.reshape(-1), observed, **options)
+            kind = Inpainter if options.get("transform") is None else TransformedInpainter
+            filler = kind(skies.reshape(-1), observed, **options)
             holes = [filler.holes]
         single = not filler.stochastic
         if single and n > 1:
@@ -167,6 +170,8 @@ def _in_our_form(options: dict[str, Any], size: float, nest: bool) -> dict[str, 
         rows = [as_map(row, "noise_variance") for row in np.atleast_2d(given)]
         rows = [_in_ring(row * size**2, nest) for row in rows]
         options["noise_variance"] = np.stack(rows).reshape(given.shape)
+    if options.get("shift") is not None:
+        options["shift"] = options["shift"] * size
     noise = options.get("noise_rms")
     if noise is not None and not isinstance(noise, str | NoiseEstimate):
         noise_map = as_map(noise, "noise_rms", taker="fill")

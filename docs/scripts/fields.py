@@ -1,0 +1,156 @@
+"""Fill fields that are not Gaussian, with and without a transform, and compare with the truth.
+
+Skies of Nside 128, of which a band and discs, 20%, are masked. The Gaussian field under each has a
+spectrum that is smoothed with a beam of 110'.
+
+    lognormal   exp(G) of standard deviation 0.7 of G, mean 0
+    noisy       the same, with white noise of a tenth of its standard deviation
+    shells      the mean of two such fields with other spectra and standard deviations 0.5 and 0.9
+    dust        exp(G) of a steep spectrum, times a profile that falls with latitude
+
+    python docs/scripts/fields.py --skies 10 --json fields.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import warnings
+from pathlib import Path
+
+import healpy
+import numpy as np
+from scipy import stats
+
+import skyfill
+
+NSIDE = 128
+BEAM = np.radians(110 / 60)
+BANDS = {"P 50-100": (50, 100), "P 180-256": (180, 256)}
+#: Signal to noise of the noisy case.
+CLEAN = 10.0
+
+
+def gaussian(slope: float, knee: float, sigma: float, seed: int) -> np.ndarray:
+    """Draw a smooth Gaussian field of a standard deviation."""
+    ell = np.arange(3 * NSIDE + 1)
+    cl = np.where(ell > 0, (ell + knee) ** slope, 0.0)
+    cl *= np.exp(-ell * (ell + 1.0) * BEAM**2 / (8 * np.log(2)))
+    cl *= sigma**2 * 4 * np.pi / np.sum((2 * ell + 1) * cl)
+    np.random.seed(seed)  # noqa: NPY002 (healpy's own generator)
+    return np.asarray(healpy.synfast(cl, NSIDE, lmax=3 * NSIDE))
+
+
+def field(case: str, seed: int) -> tuple[np.ndarray, float]:
+    """Draw a field of mean zero; also give the standard deviation of its noise."""
+    noise = 0.0
+    if case in ("lognormal", "noisy"):
+        x = np.exp(gaussian(-1.2, 10.0, 0.7, seed)) / np.exp(0.7**2 / 2) - 1
+    elif case == "shells":
+        near = np.exp(gaussian(-0.8, 5.0, 0.9, seed)) / np.exp(0.9**2 / 2)
+        far = np.exp(gaussian(-1.5, 30.0, 0.5, seed + 10_000)) / np.exp(0.5**2 / 2)
+        x = (near + far) / 2 - 1
+    else:
+        sine = np.abs(np.cos(healpy.pix2ang(NSIDE, np.arange(12 * NSIDE**2))[0]))
+        x = np.exp(gaussian(-2.6, 1.0, 0.6, seed)) / (sine + 0.3)
+        x = x / x.mean() - 1
+    if case == "noisy":
+        noise = float(x.std()) / CLEAN
+        x = x + noise * np.random.default_rng(seed).standard_normal(x.size)
+    return x, noise
+
+
+def mask(seed: int) -> np.ndarray:
+    """Mask a band, and discs until a fifth of the sky is missing."""
+    observed = skyfill.simulate_mask(NSIDE, kind="band", seed=seed, half_width=np.radians(7))
+    return observed & skyfill.simulate_mask(
+        NSIDE, seed=seed, n_holes=90, radii=np.radians((1.0, 5.0))
+    )
+
+
+def ways(case: str) -> dict[str, dict[str, object]]:
+    """Name the ways of filling a case."""
+    found: dict[str, dict[str, object]] = {"linear": {}, "log": {"transform": "log"}}
+    if case in ("lognormal", "noisy"):
+        found["log"]["shift"] = 1.0
+    return found | {"rank": {"transform": "rank"}, "asinh": {"transform": "asinh"}}
+
+
+def scores(
+    truth: np.ndarray, observed: np.ndarray, noise: float, words: dict[str, object], draws: int
+) -> dict[str, float]:
+    """Fill one sky, and compare the fill with the truth."""
+    holes = ~observed
+    level = noise * np.sqrt(4 * np.pi / truth.size) * 60 * 180 / np.pi
+    if not words and not noise:  # the exact solver needs some
+        floor = 10**-1.5 * float(np.std(truth))
+        level, words = floor * np.sqrt(4 * np.pi / truth.size) * 60 * 180 / np.pi, {"fill": "signal"}
+    given = skyfill.prior.Given(cl="map", noise_uk_arcmin=level)
+    begun = time.perf_counter()
+    bent = "transform" in words
+    kind = skyfill.inpaint.TransformedInpainter if bent else skyfill.Inpainter
+    filler = kind(
+        np.where(observed, truth, np.nan), observed, method="gaussian", prior=given, **words
+    )
+    mean = filler.mean()
+    seconds = time.perf_counter() - begun
+    power = healpy.anafast(truth, lmax=2 * healpy.get_nside(truth))
+    below = np.zeros(mean.size)
+    rows = []
+    for index in range(draws):
+        fill = filler.realization(index)
+        below += fill < truth[holes]
+        if index < 2:
+            own = healpy.anafast(filler.whole(fill), lmax=power.size - 1) / power
+            rows.append(
+                {
+                    "KS": stats.ks_2samp(fill, truth[holes]).statistic,
+                    "skewness": stats.skew(fill),
+                    "least": fill.min(),
+                }
+                | {name: own[low : high + 1].mean() for name, (low, high) in BANDS.items()}
+            )
+    out = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    slots = draws + 1
+    for share in (0.683, 0.954):
+        tail = round(slots * (1 - share) / 2)
+        inside = np.mean((below >= tail) & (below <= draws - tail))
+        out[f"covered {1 - 2 * tail / slots:.3f}"] = float(inside)
+    return out | {
+        "true skewness": float(stats.skew(truth[holes])),
+        "true least": float(truth[holes].min()),
+        "rms": float(np.std(mean - truth[holes]) / np.std(truth)),
+        "bias": float(np.mean(mean - truth[holes]) / np.std(truth)),
+        "seconds": seconds,
+    }
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--skies", type=int, default=10)
+    parser.add_argument("--draws", type=int, default=39, help="realizations for the coverage")
+    parser.add_argument("--cases", nargs="+", default=["lognormal", "noisy", "shells", "dust"])
+    parser.add_argument("--ways", nargs="+", default=["linear", "log", "rank", "asinh"])
+    parser.add_argument("--json", type=Path, help="also write every number there")
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")
+    found: dict[str, dict[str, list[dict[str, float]]]] = {}
+    for case in args.cases:
+        for way, words in ways(case).items():
+            if way not in args.ways:
+                continue
+            rows = found.setdefault(case, {}).setdefault(way, [])
+            for seed in range(1, args.skies + 1):
+                truth, noise = field(case, seed)
+                rows.append(scores(truth, mask(seed), noise, words, args.draws))
+            told = {name: np.mean([row[name] for row in rows]) for name in rows[0]}
+            said = "  ".join(f"{name} {value:.3g}" for name, value in told.items())
+            print(f"{case:10s}{way:7s}{said}", flush=True)
+            if args.json:
+                args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
