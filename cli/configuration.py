@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
-import secrets
-import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,9 @@ __all__ = ["add_config", "expanded", "write"]
 
 #: Options of this file, which it does not hold itself.
 _OWN = ("config", "write_config", "help")
+
+#: Texts that TOML and the parsers of options read as the same number.
+_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
 
 Given = dict[str, list[str]]
 
@@ -67,14 +69,15 @@ def expanded(parser: argparse.ArgumentParser, argv: Sequence[str]) -> list[str]:
         return list(argv)
     file = Path(files[-1])
     found = _read(parser, verb, path, file)
-    out = list(path)
+    # Arguments come first: an option that may have a value would take one for its own.
+    out = [*path, *_places(verb, positional, found, file)]
     for action in _options(verb):
         if action.dest in found and not _is_decided(verb, action, given):
             out += _as_words(action, found[action.dest], file)
     for action in _options(verb):
         for value in given.get(action.dest, []):
             out += _as_written(action, value)
-    return [*out, *_places(verb, positional, found, file)]
+    return out
 
 
 def write(parser: argparse.ArgumentParser, argv: Sequence[str], file: Path) -> None:
@@ -93,7 +96,7 @@ def write(parser: argparse.ArgumentParser, argv: Sequence[str], file: Path) -> N
     ]
     for action, values in _assigned(verb, positional):
         many = action.nargs in ("*", "+")
-        lines.append(f"{action.dest} = {_toml(values if many else values[0])}")
+        lines.append(f"{action.dest} = {_toml(values if many else values[0], False)}")
     for action in _options(verb):
         values = given.get(action.dest, [])
         if not values or action.dest in _OWN:
@@ -105,8 +108,8 @@ def write(parser: argparse.ArgumentParser, argv: Sequence[str], file: Path) -> N
             value = values
         elif action.nargs == "?" and value == "":
             value = True
-        lines.append(f"{_key(action)} = {_toml(value)}")
-    unfinished = file.with_name(f".skyfill-{secrets.token_hex(6)}.toml")
+        lines.append(f"{_key(action)} = {_toml(value, action.type is not Path)}")
+    unfinished = file.with_name(f".{file.name}-{os.getpid()}")
     try:
         unfinished.write_text("\n".join(lines) + "\n", encoding="utf-8")
         unfinished.replace(file)
@@ -199,6 +202,8 @@ def _read(
     parser: argparse.ArgumentParser, verb: argparse.ArgumentParser, path: list[str], file: Path
 ) -> dict[str, Any]:
     """Read a file, and give the values of the verb by their destinations."""
+    import tomllib
+
     try:
         with file.open("rb") as stream:
             table = tomllib.load(stream)
@@ -308,10 +313,10 @@ def _places(
     return out
 
 
-def _toml(value: str | bool | list[str]) -> str:
-    """Write a value; a text that is a number as one."""
+def _toml(value: str | bool | list[str], numbers: bool) -> str:
+    """Write a value; a text that is a number as one, unless it may name a file."""
     if isinstance(value, list):
-        return f"[{', '.join(map(_toml, value))}]"
-    if isinstance(value, str) and re.fullmatch(r"-?(0|[1-9]\d*)(\.\d+)?(e-?\d+)?", value):
+        return f"[{', '.join(_toml(one, numbers) for one in value)}]"
+    if numbers and isinstance(value, str) and _NUMBER.fullmatch(value):
         return value
     return json.dumps(value, ensure_ascii=False)

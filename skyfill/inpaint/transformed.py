@@ -46,8 +46,8 @@ _SIGNIFICANT = 1e-3
 #: Least standard deviation of the noise of g that the solver takes, in units of its own: with less
 #: it may not converge on smooth maps.
 _FLOOR = 0.03
-#: Largest noise variance of g in that unit: such pixels count for nothing already.
-_CEILING = 30.0
+#: Largest noise of g in units of its median: such pixels count for little already.
+_CEILING = 5.0
 #: Standard deviation to which g is scaled, in place of µK.
 _SCALE = 100.0
 #: Standard deviations of noise by which values may be below the bound of a field.
@@ -440,17 +440,19 @@ def _linearised(
     """Return data for g, ``(npix,)``, NaN where missing, and the noise in them.
 
     Where the guess is outside the field's range, it is taken to the nearest that g is likely to
-    have: four standard deviations from its mean.
+    have: four standard deviations from its mean. The noise is at least half of its median, which
+    gives up a little of what the brightest pixels tell, and makes the solver ten times quicker.
     """
     with np.errstate(invalid="ignore"):
         near = transform.inverse(guess)
     inside = near[np.isfinite(near) & seen]
     middle, spread = float(np.median(inside)), float(np.std(inside))
     near = np.clip(np.nan_to_num(near, nan=-math.inf), middle - 4 * spread, middle + 4 * spread)
-    least = np.sqrt(noise / (_CEILING * spread**2))
-    slope = np.maximum(transform.slope(near), least)
+    root, slope = np.sqrt(noise), transform.slope(near)
+    usual = float(np.median((root / slope)[seen]))
+    slope = np.maximum(slope, root / (_CEILING * usual))
     data = np.where(seen, near + (values - transform.of(near)) / slope, np.nan)
-    return data, np.broadcast_to(np.sqrt(noise) / slope, values.shape)
+    return data, np.maximum(root / slope, usual / 2)
 
 
 def _prior_of_transformed(data: Map, spread: Map, seen: Mask, threads: int) -> Prior:
