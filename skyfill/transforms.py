@@ -28,8 +28,10 @@ TRANSFORMS = ("log", "asinh", "rank")
 """Names of the transforms."""
 #: Fewest values whose quantiles make a transform: the tail beyond 1 in 1000 would be a guess.
 _FEW = 2000
-#: Most values from which shift and width are fitted: their errors are below 1% then.
+#: Most values from which a shift is fitted: its error is below 1% then.
 _MANY = 100_000
+#: The same of the width of asinh, which takes longer.
+_ENOUGH = 10_000
 #: Number of quantiles of ``rank``.
 _QUANTILES = 2000
 #: Width over which the slope of ``rank`` is taken, in standard deviations of g.
@@ -208,7 +210,7 @@ def _through(at: Map, places: Map, heights: Map) -> Map:
 
 
 def fitted_transform(
-    name: str, sample: Map, *, shift: float | None = None, fits_shift: bool = True
+    name: str, sample: Map, *, shift: float | None = None
 ) -> Transform:
     """Choose a transform for a field from a sample of its values.
 
@@ -222,8 +224,6 @@ def fitted_transform(
         Added to the field before its logarithm or asinh, in its unit. If not given, it is fitted:
         for ``log``, so that the logarithm has no skewness; for ``asinh``, together with the width,
         so that skewness and excess kurtosis are least.
-    fits_shift
-        Whether ``log`` may fit it.
 
     Raises
     ------
@@ -239,11 +239,10 @@ def fitted_transform(
         raise ValueError("the observed field is constant: there is nothing to transform")
     if name == "rank":
         return _ranked(sample, shift)
-    some = sample[:: max(sample.size // _MANY, 1)]
     if name == "asinh":
-        return _asinh(some, shift)
+        return _asinh(sample[:: max(sample.size // _ENOUGH, 1)], shift)
     if shift is None:
-        shift = _fitted_shift(some, float(sample.min())) if fits_shift else 0.0
+        shift = _fitted_shift(sample[:: max(sample.size // _MANY, 1)], float(sample.min()))
     below = int(np.count_nonzero(sample + shift <= 0))
     if below:
         raise ValueError(

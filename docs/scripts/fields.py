@@ -1,7 +1,7 @@
 """Fill fields that are not Gaussian, with and without a transform, and compare with the truth.
 
-Skies of Nside 128, of which a band and discs, 20%, are masked. The Gaussian field under each has a
-spectrum that is smoothed with a beam of 110'.
+Skies of Nside 128, or another, of which a band and discs, 20%, are masked. The Gaussian field under each has a
+spectrum that is smoothed with a beam of 110', in proportion to the pixels.
 
     lognormal   exp(G) of standard deviation 0.7 of G, mean 0
     noisy       the same, with white noise of a tenth of its standard deviation
@@ -26,34 +26,37 @@ from scipy import stats
 import skyfill
 
 NSIDE = 128
+#: Beam at Nside 128.
 BEAM = np.radians(110 / 60)
-BANDS = {"P 50-100": (50, 100), "P 180-256": (180, 256)}
+#: Multipoles over which the power is compared, in units of Nside.
+BANDS = {"P low": (50 / 128, 100 / 128), "P high": (180 / 128, 2.0)}
 #: Signal to noise of the noisy case.
 CLEAN = 10.0
 
 
-def gaussian(slope: float, knee: float, sigma: float, seed: int) -> np.ndarray:
+def gaussian(slope: float, knee: float, sigma: float, seed: int, nside: int) -> np.ndarray:
     """Draw a smooth Gaussian field of a standard deviation."""
-    ell = np.arange(3 * NSIDE + 1)
+    ell = np.arange(3 * nside + 1)
+    beam = BEAM * NSIDE / nside
     cl = np.where(ell > 0, (ell + knee) ** slope, 0.0)
-    cl *= np.exp(-ell * (ell + 1.0) * BEAM**2 / (8 * np.log(2)))
+    cl *= np.exp(-ell * (ell + 1.0) * beam**2 / (8 * np.log(2)))
     cl *= sigma**2 * 4 * np.pi / np.sum((2 * ell + 1) * cl)
     np.random.seed(seed)  # noqa: NPY002 (healpy's own generator)
-    return np.asarray(healpy.synfast(cl, NSIDE, lmax=3 * NSIDE))
+    return np.asarray(healpy.synfast(cl, nside, lmax=3 * nside))
 
 
-def field(case: str, seed: int) -> tuple[np.ndarray, float]:
+def field(case: str, seed: int, nside: int) -> tuple[np.ndarray, float]:
     """Draw a field of mean zero; also give the standard deviation of its noise."""
     noise = 0.0
     if case in ("lognormal", "noisy"):
-        x = np.exp(gaussian(-1.2, 10.0, 0.7, seed)) / np.exp(0.7**2 / 2) - 1
+        x = np.exp(gaussian(-1.2, 10.0, 0.7, seed, nside)) / np.exp(0.7**2 / 2) - 1
     elif case == "shells":
-        near = np.exp(gaussian(-0.8, 5.0, 0.9, seed)) / np.exp(0.9**2 / 2)
-        far = np.exp(gaussian(-1.5, 30.0, 0.5, seed + 10_000)) / np.exp(0.5**2 / 2)
+        near = np.exp(gaussian(-0.8, 5.0, 0.9, seed, nside)) / np.exp(0.9**2 / 2)
+        far = np.exp(gaussian(-1.5, 30.0, 0.5, seed + 10_000, nside)) / np.exp(0.5**2 / 2)
         x = (near + far) / 2 - 1
     else:
-        sine = np.abs(np.cos(healpy.pix2ang(NSIDE, np.arange(12 * NSIDE**2))[0]))
-        x = np.exp(gaussian(-2.6, 1.0, 0.6, seed)) / (sine + 0.3)
+        sine = np.abs(np.cos(healpy.pix2ang(nside, np.arange(12 * nside**2))[0]))
+        x = np.exp(gaussian(-2.6, 1.0, 0.6, seed, nside)) / (sine + 0.3)
         x = x / x.mean() - 1
     if case == "noisy":
         noise = float(x.std()) / CLEAN
@@ -61,11 +64,11 @@ def field(case: str, seed: int) -> tuple[np.ndarray, float]:
     return x, noise
 
 
-def mask(seed: int) -> np.ndarray:
+def mask(seed: int, nside: int) -> np.ndarray:
     """Mask a band, and discs until a fifth of the sky is missing."""
-    observed = skyfill.simulate_mask(NSIDE, kind="band", seed=seed, half_width=np.radians(7))
+    observed = skyfill.simulate_mask(nside, kind="band", seed=seed, half_width=np.radians(7))
     return observed & skyfill.simulate_mask(
-        NSIDE, seed=seed, n_holes=90, radii=np.radians((1.0, 5.0))
+        nside, seed=seed, n_holes=90, radii=np.radians((1.0, 5.0))
     )
 
 
@@ -103,13 +106,17 @@ def scores(
         below += fill < truth[holes]
         if index < 2:
             own = healpy.anafast(filler.whole(fill), lmax=power.size - 1) / power
+            nside = healpy.get_nside(truth)
             rows.append(
                 {
                     "KS": stats.ks_2samp(fill, truth[holes]).statistic,
                     "skewness": stats.skew(fill),
                     "least": fill.min(),
                 }
-                | {name: own[low : high + 1].mean() for name, (low, high) in BANDS.items()}
+                | {
+                    name: own[int(low * nside) : int(high * nside) + 1].mean()
+                    for name, (low, high) in BANDS.items()
+                }
             )
     out = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
     slots = draws + 1
@@ -130,6 +137,7 @@ def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--skies", type=int, default=10)
+    parser.add_argument("--nside", type=int, default=NSIDE)
     parser.add_argument("--draws", type=int, default=39, help="realizations for the coverage")
     parser.add_argument("--cases", nargs="+", default=["lognormal", "noisy", "shells", "dust"])
     parser.add_argument("--ways", nargs="+", default=["linear", "log", "rank", "asinh"])
@@ -143,8 +151,8 @@ def main() -> None:
                 continue
             rows = found.setdefault(case, {}).setdefault(way, [])
             for seed in range(1, args.skies + 1):
-                truth, noise = field(case, seed)
-                rows.append(scores(truth, mask(seed), noise, words, args.draws))
+                truth, noise = field(case, seed, args.nside)
+                rows.append(scores(truth, mask(seed, args.nside), noise, words, args.draws))
             told = {name: np.mean([row[name] for row in rows]) for name in rows[0]}
             said = "  ".join(f"{name} {value:.3g}" for name, value in told.items())
             print(f"{case:10s}{way:7s}{said}", flush=True)

@@ -1,0 +1,201 @@
+"""Fields that are not Gaussian, filled through a transform."""
+
+import healpy
+import numpy as np
+import pytest
+from scipy import stats
+
+import skyfill
+from skyfill.inpaint import TransformedInpainter
+from skyfill.prior import Given
+
+NSIDE = 32
+SIGMA = 0.7
+PIXEL = np.sqrt(4 * np.pi / (12 * NSIDE**2)) * 60 * 180 / np.pi
+
+
+def lognormal(seed):
+    """Draw a smooth lognormal field of mean 0, and its Gaussian field."""
+    ell = np.arange(3 * NSIDE)
+    cl = np.where(ell > 0, (ell + 4.0) ** -1.5 * np.exp(-(ell**2) / (2 * 14.0**2)), 0)
+    cl *= SIGMA**2 * 4 * np.pi / np.sum((2 * ell + 1) * cl)
+    np.random.seed(seed)  # noqa: NPY002 (healpy's own generator)
+    g = healpy.synfast(cl, NSIDE, lmax=3 * NSIDE - 1)
+    return np.exp(g - SIGMA**2 / 2) - 1, g
+
+
+@pytest.fixture(scope="module")
+def sky():
+    return lognormal(3)[0]
+
+
+@pytest.fixture(scope="module")
+def observed():
+    return skyfill.simulate_mask(NSIDE, seed=4, n_holes=25, radii=np.radians((4.0, 9.0)))
+
+
+def filler(sky, observed, transform="log", noise=0.0, **words):
+    """Prepare the fill of a sky."""
+    given = Given(cl="map", noise_uk_arcmin=noise * PIXEL)
+    if transform == "log":
+        words = {"shift": 1.0} | words
+    masked = np.where(observed, sky, np.nan)
+    words = {"method": "gaussian", "seed": 2} | words
+    return TransformedInpainter(masked, observed, transform=transform, prior=given, **words)
+
+
+@pytest.fixture(scope="module")
+def made(sky, observed):
+    return filler(sky, observed)
+
+
+@pytest.mark.filterwarnings("ignore:the prior may not")  # of the linear fill
+def test_a_realization_has_the_one_point_statistics_of_the_field(sky, observed, made):
+    drawn = np.concatenate([made.realization(index) for index in range(4)])
+    assert drawn.min() > -1
+    assert stats.ks_2samp(drawn, sky[observed]).statistic < 0.08
+    linear = skyfill.Inpainter(
+        np.where(observed, sky, np.nan),
+        observed,
+        method="gaussian",
+        fill="signal",
+        seed=2,
+        prior=Given(cl="map", noise_uk_arcmin=0.03 * sky.std() * PIXEL),
+    )
+    plain = np.concatenate([linear.realization(index) for index in range(4)])
+    assert plain.min() < -1.2  # what the transform is for
+    assert stats.ks_2samp(plain, sky[observed]).statistic > 0.1
+
+
+def test_the_same_seed_gives_the_same_skies(sky, observed, made):
+    again = filler(sky, observed)
+    assert np.array_equal(made.realization(1), again.realization(1))
+    assert not np.array_equal(made.realization(1), made.realization(2))
+
+
+def test_the_mean_is_that_of_realizations_and_no_transform_of_a_mean(made):
+    draws = np.array([made.realization(index) for index in range(60)])
+    mean = made.mean()
+    scale = draws.std()
+    assert np.mean(mean - draws.mean(0)) == pytest.approx(0, abs=0.03 * scale)
+    low = made.quantiles(0.5)[0]
+    assert np.mean(low - draws.mean(0)) < -0.03 * scale  # exp(m) is too low
+
+
+def test_quantiles_hold_their_share_of_realizations(made):
+    low, high = made.quantiles(0.16, 0.84)
+    draws = np.array([made.realization(index) for index in range(40)])
+    assert np.mean((draws > low) & (draws < high)) == pytest.approx(0.68, abs=0.06)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        made.quantiles(16)
+
+
+@pytest.mark.parametrize("transform", ["asinh", "rank"])
+@pytest.mark.filterwarnings("ignore:rank knows")
+def test_other_transforms_fill_nearly_the_same(sky, observed, made, transform):
+    mean = filler(sky, observed, transform).mean()
+    assert np.std(mean - made.mean()) < 0.15 * sky.std()
+
+
+def test_noise_is_that_of_the_map_not_of_the_transform(sky, observed):
+    noise = 0.15 * sky.std()
+    rng = np.random.default_rng(8)
+    noisy = sky + noise * rng.standard_normal(sky.size)
+    like_data = filler(noisy, observed, noise=noise)
+    like_signal = filler(noisy, observed, noise=noise, fill="signal")
+    drawn, bare = like_data.realization(0), like_signal.realization(0)
+    assert np.std(drawn - bare) == pytest.approx(noise, rel=0.06)
+    assert abs(stats.skew(drawn - bare)) < 0.15  # log would have made it skewed
+    assert bare.min() > -1
+    rms = [np.std(fill.mean() - sky[~observed]) for fill in (like_data, filler(sky, observed))]
+    assert rms[0] < 1.25 * rms[1]
+
+
+def test_a_noise_map_is_taken(sky, observed):
+    level = 0.1 * sky.std() * np.where(np.arange(sky.size) < sky.size // 2, 0.5, 1.5)
+    rng = np.random.default_rng(9)
+    noisy = np.where(observed, sky + level * rng.standard_normal(sky.size), np.nan)
+    words = {"transform": "log", "shift": 1.0, "method": "gaussian", "prior": Given(cl="map")}
+    one = TransformedInpainter(noisy, observed, noise_rms=level, **words)
+    two = TransformedInpainter(noisy, observed, noise_rms=level, fill="signal", **words)
+    away = (one.realization(0) - two.realization(0)) / level[~observed]
+    half = np.flatnonzero(~observed) < sky.size // 2
+    assert np.std(away[half]) == pytest.approx(1, abs=0.08)
+    assert np.std(away[~half]) == pytest.approx(1, abs=0.08)
+
+
+def test_fill_takes_a_transform_in_the_unit_and_order_of_the_map(sky, observed, made):
+    nest = healpy.reorder(np.where(observed, sky, np.nan) * 1e-3, r2n=True)
+    whole = skyfill.fill(
+        nest,
+        healpy.reorder(observed.astype(float), r2n=True) > 0.5,
+        nest=True,
+        unit="mK",
+        seed=2,
+        transform="log",
+        shift=1e-3,
+        method="gaussian",
+        prior=Given(cl="map", noise_uk_arcmin=0.0),
+    )
+    expected = made.whole(made.realization(0))
+    assert healpy.reorder(whole, n2r=True) * 1e3 == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+def test_validate_takes_a_transform(sky, observed):
+    found = skyfill.fidelity.validate(
+        np.where(observed, sky, np.nan),
+        observed,
+        realizations=4,
+        share=0.02,
+        transform="log",
+        shift=1.0,
+        method="gaussian",
+        prior=Given(cl="map", noise_uk_arcmin=0.0),
+    )
+    assert isinstance(found.filler, TransformedInpainter)
+    assert np.isfinite(found.figures["z_width"].value)
+
+
+def test_the_repr_is_short(made):
+    assert repr(made).startswith("TransformedInpainter(log(x + 1), Inpainter(gaussian, Nside 32")
+    assert len(repr(made)) < 200
+
+
+NOISY = {"noise": 0.2, "shift": None}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"prior": None}, "needs the spectrum of the transformed field"),
+        ({"prior": Given()}, "cl='map'"),
+        ({"prior": Given(cl="map", fwhm=0.1)}, "the beam of a map is not that of its transform"),
+        ({"shift": 0.2}, "needs x \\+ shift above 0"),
+        ({"method": "diffuse"}, "diffuse has no spectrum"),
+        ({"dipole": "prior"}, "are fitted: drop `dipole`"),
+        ({"noise_rms": "auto"}, "is not estimated from the sky"),
+        ({"transform": "rank", "noise_rms": np.ones(12 * NSIDE**2)}, "takes white noise"),
+        ({"fill": "both"}, "fill 'both' is unknown"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_a_line(sky, observed, words, said):
+    words = {"transform": "log", "prior": Given(cl="map", noise_uk_arcmin=0.0)} | words
+    if words["transform"] == "log":
+        words = {"shift": 1.0} | words
+    with pytest.raises(ValueError, match=said) as refused:
+        TransformedInpainter(np.where(observed, sky, np.nan), observed, **words)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_shift_is_not_fitted_to_noise(sky, observed):
+    noise = 0.15 * sky.std()
+    noisy = sky + noise * np.random.default_rng(8).standard_normal(sky.size)
+    with pytest.raises(ValueError, match="a fitted shift would take for part of the field"):
+        filler(noisy, observed, noise=noise, shift=None)
+
+
+def test_values_far_below_the_bound_are_no_noise(sky, observed):
+    noisy = sky + 0.02 * sky.std() * np.random.default_rng(8).standard_normal(sky.size)
+    noisy[np.flatnonzero(observed)[0]] = -3.0
+    with pytest.raises(ValueError, match="standard deviations of the noise below"):
+        filler(noisy, observed, noise=0.02 * sky.std())
