@@ -40,3 +40,11 @@ def test_example(name, tmp_path):
     assert done.returncode == 0, done.stderr
     assert SAID[name] in done.stdout
     assert not list(tmp_path.iterdir())
+
+
+def test_the_notebook_shows_what_its_cells_show_now():
+    run = [sys.executable, str(EXAMPLES.parent / "docs" / "scripts" / "notebook.py"), "--check"]
+    done = subprocess.run(
+        [*run, str(EXAMPLES / "first_steps.ipynb")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -23,8 +23,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skyfill import harmonics
+from skyfill.brief import card
 from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.checks import check_seed
+from skyfill.healpix.picture import thumbnail
 from skyfill.holes import find_holes
 from skyfill.inpaint.fills import ConvergenceError, noise_variance
 from skyfill.inpaint.inpainter import Inpainter
@@ -56,6 +58,8 @@ _BELOW = 5.5
 _DRAWS = 20
 #: Separates the noise in the holes from other random numbers with the same seed.
 _TAG = 0x7F0E
+#: Tolerance of the linear fill for the first guess of g, which is far less accurate itself.
+_ROUGH = 0.03
 #: Largest multipole of the Wiener filter, in units of Nside: beyond, sums over pixels are no
 #: integrals.
 _REACH = 2
@@ -198,6 +202,22 @@ class TransformedInpainter(Inpainter):
 
     def __repr__(self) -> str:
         return f"TransformedInpainter({self.transform}, {self.inner!r})"
+
+    def _repr_html_(self) -> str:
+        """Show the map with its holes, and the transform, in a notebook."""
+        rows = {
+            "transform": self.transform,
+            "noise": f"{self.noise_std:.4g} µK in a pixel",
+            "method": self.choice,
+            "observed": f"{self.observed.mean():.2%} of the sky",
+            "to fill": f"{self.holes.mean():.2%}, {int(self.holes.sum())} pixels",
+        }
+        return card("TransformedInpainter", rows, lambda: thumbnail(self._values, self.observed))
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether `realization` draws posterior samples: always."""
+        return True
 
     def _follow(self) -> None:
         """Take over what the last fill of the transformed field says of itself."""
@@ -418,6 +438,7 @@ def _denoised(
     The Wiener filter of a sky whose holes hold the posterior mean is the mean of its signal
     everywhere, for a Gaussian field with white noise.
     """
+    words = words | {"tolerance": _ROUGH}
     linear = Inpainter(values, observed, prior=known or given, noise_rms=noise_rms, **words)
     sky = linear.whole(linear.mean())
     sky[np.isnan(sky)] = float(np.mean(values[linear.observed]))

@@ -49,11 +49,23 @@ def made(sky, observed):
     return filler(sky, observed)
 
 
+@pytest.fixture(scope="module")
+def draws(made):
+    """Thirty realizations, ``(30, nhole)``."""
+    return np.array([made.realization(index) for index in range(30)])
+
+
+@pytest.fixture(scope="module")
+def mean(made):
+    return made.mean()
+
+
 @pytest.mark.filterwarnings("ignore:the prior may not")  # of the linear fill
-def test_a_realization_has_the_one_point_statistics_of_the_field(sky, observed, made):
-    drawn = np.concatenate([made.realization(index) for index in range(4)])
+def test_a_realization_has_the_one_point_statistics_of_the_field(sky, observed, draws):
+    drawn = draws.ravel()
     assert drawn.min() > -1
-    assert stats.ks_2samp(drawn, sky[observed]).statistic < 0.08
+    distance = stats.ks_2samp(drawn, sky[observed]).statistic
+    assert distance < 0.08
     linear = skyfill.Inpainter(
         np.where(observed, sky, np.nan),
         observed,
@@ -62,29 +74,21 @@ def test_a_realization_has_the_one_point_statistics_of_the_field(sky, observed, 
         seed=2,
         prior=Given(cl="map", noise_uk_arcmin=0.03 * sky.std() * PIXEL),
     )
-    plain = np.concatenate([linear.realization(index) for index in range(4)])
+    plain = np.concatenate([linear.realization(index) for index in range(3)])
     assert plain.min() < -1.2  # what the transform is for
-    assert stats.ks_2samp(plain, sky[observed]).statistic > 0.1
+    assert stats.ks_2samp(plain, sky[observed]).statistic > 1.3 * distance
 
 
-def test_the_same_seed_gives_the_same_skies(sky, observed, made):
-    again = filler(sky, observed)
-    assert np.array_equal(made.realization(1), again.realization(1))
-    assert not np.array_equal(made.realization(1), made.realization(2))
+def test_the_same_seed_gives_the_same_skies(sky, observed, draws):
+    assert np.array_equal(filler(sky, observed).realization(1), draws[1])
+    assert not np.array_equal(draws[1], draws[2])
 
 
-def test_the_mean_is_that_of_realizations_and_no_transform_of_a_mean(made):
-    draws = np.array([made.realization(index) for index in range(60)])
-    mean = made.mean()
+def test_the_mean_is_that_of_realizations_and_no_transform_of_a_mean(made, draws, mean):
     scale = draws.std()
     assert np.mean(mean - draws.mean(0)) == pytest.approx(0, abs=0.03 * scale)
-    low = made.quantiles(0.5)[0]
-    assert np.mean(low - draws.mean(0)) < -0.03 * scale  # exp(m) is too low
-
-
-def test_quantiles_hold_their_share_of_realizations(made):
-    low, high = made.quantiles(0.16, 0.84)
-    draws = np.array([made.realization(index) for index in range(40)])
+    low, middle, high = made.quantiles(0.16, 0.5, 0.84)
+    assert np.mean(middle - draws.mean(0)) < -0.03 * scale  # exp(m) is too low
     assert np.mean((draws > low) & (draws < high)) == pytest.approx(0.68, abs=0.06)
     with pytest.raises(ValueError, match="between 0 and 1"):
         made.quantiles(16)
@@ -92,23 +96,30 @@ def test_quantiles_hold_their_share_of_realizations(made):
 
 @pytest.mark.parametrize("transform", ["asinh", "rank"])
 @pytest.mark.filterwarnings("ignore:rank knows")
-def test_other_transforms_fill_nearly_the_same(sky, observed, made, transform):
-    mean = filler(sky, observed, transform).mean()
-    assert np.std(mean - made.mean()) < 0.15 * sky.std()
+def test_other_transforms_fill_nearly_the_same(sky, observed, mean, transform):
+    other = filler(sky, observed, transform).mean()
+    assert np.std(other - mean) < 0.15 * sky.std()
+
+
+def signal_and_noise(made):
+    """Give the field of a realization in the holes, and its noise."""
+    signal = made.transform.of(made.inner.realization(0) / made._unit)
+    return signal, made.realization(0) - signal
 
 
 def test_noise_is_that_of_the_map_not_of_the_transform(sky, observed):
     noise = 0.15 * sky.std()
-    rng = np.random.default_rng(8)
-    noisy = sky + noise * rng.standard_normal(sky.size)
-    like_data = filler(noisy, observed, noise=noise)
-    like_signal = filler(noisy, observed, noise=noise, fill="signal")
-    drawn, bare = like_data.realization(0), like_signal.realization(0)
-    assert np.std(drawn - bare) == pytest.approx(noise, rel=0.06)
-    assert abs(stats.skew(drawn - bare)) < 0.15  # log would have made it skewed
-    assert bare.min() > -1
-    rms = [np.std(fill.mean() - sky[~observed]) for fill in (like_data, filler(sky, observed))]
-    assert rms[0] < 1.25 * rms[1]
+    noisy = sky + noise * np.random.default_rng(8).standard_normal(sky.size)
+    made = filler(noisy, observed, noise=noise)
+    signal, drawn = signal_and_noise(made)
+    assert signal.min() > -1
+    assert np.std(drawn) == pytest.approx(noise, rel=0.06)
+    assert abs(stats.skew(drawn)) < 0.15  # the log of noisy values would have made it skewed
+    given = Given(cl="map", noise_uk_arcmin=noise * PIXEL)
+    masked = np.where(observed, noisy, np.nan)
+    linear = skyfill.Inpainter(masked, observed, method="gaussian", prior=given).mean()
+    bent = made.transform.of(made.inner.mean() / made._unit)
+    assert np.std(bent - sky[~observed]) < 1.03 * np.std(linear - sky[~observed])
 
 
 def test_a_noise_map_is_taken(sky, observed):
@@ -116,15 +127,14 @@ def test_a_noise_map_is_taken(sky, observed):
     rng = np.random.default_rng(9)
     noisy = np.where(observed, sky + level * rng.standard_normal(sky.size), np.nan)
     words = {"transform": "log", "shift": 1.0, "method": "gaussian", "prior": Given(cl="map")}
-    one = TransformedInpainter(noisy, observed, noise_rms=level, **words)
-    two = TransformedInpainter(noisy, observed, noise_rms=level, fill="signal", **words)
-    away = (one.realization(0) - two.realization(0)) / level[~observed]
+    _, drawn = signal_and_noise(TransformedInpainter(noisy, observed, noise_rms=level, **words))
+    away = drawn / level[~observed]
     half = np.flatnonzero(~observed) < sky.size // 2
     assert np.std(away[half]) == pytest.approx(1, abs=0.08)
     assert np.std(away[~half]) == pytest.approx(1, abs=0.08)
 
 
-def test_fill_takes_a_transform_in_the_unit_and_order_of_the_map(sky, observed, made):
+def test_fill_takes_a_transform_in_the_unit_and_order_of_the_map(sky, observed, made, draws):
     nest = healpy.reorder(np.where(observed, sky, np.nan) * 1e-3, r2n=True)
     whole = skyfill.fill(
         nest,
@@ -137,7 +147,7 @@ def test_fill_takes_a_transform_in_the_unit_and_order_of_the_map(sky, observed, 
         method="gaussian",
         prior=Given(cl="map", noise_uk_arcmin=0.0),
     )
-    expected = made.whole(made.realization(0))
+    expected = made.whole(draws[0])
     assert healpy.reorder(whole, n2r=True) * 1e3 == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
