@@ -54,7 +54,7 @@ def _choices(parser: argparse.ArgumentParser) -> Iterator[tuple[list[str], list[
     """Give options that take one of some words, with the words."""
     for action in _options(parser):
         if action.choices:
-            yield action.option_strings, [str(one) for one in action.choices]
+            yield list(action.option_strings), [str(one) for one in action.choices]
 
 
 def _arguments(parser: argparse.ArgumentParser) -> list[str]:
@@ -129,8 +129,8 @@ def _fish(parser: argparse.ArgumentParser) -> str:
             for name, child in below.items():
                 said = _quoted((child.description or "").splitlines()[0])
                 lines.append(f"complete -c skyfill -f -n '{where}' -a {name} -d {said}")
-        for word in _arguments(each):
-            lines.append(f"complete -c skyfill -f -n '{seen.rstrip(';')}' -a {word}")
+        words = _arguments(each)
+        lines += [f"complete -c skyfill -f -n '{seen.rstrip(';')}' -a {word}" for word in words]
         for action in _options(each):
             names = [
                 f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}"

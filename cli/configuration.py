@@ -242,9 +242,7 @@ def _is_decided(verb: argparse.ArgumentParser, action: argparse.Action, given: G
         return True
     groups = verb._mutually_exclusive_groups  # noqa: SLF001 - argparse has no other way
     alike = [group._group_actions for group in groups]  # noqa: SLF001
-    return any(
-        action in group and any(other.dest in given for other in group) for group in alike
-    )
+    return any(action in group and any(other.dest in given for other in group) for group in alike)
 
 
 def _as_words(action: argparse.Action, value: Any, file: Path) -> list[str]:  # noqa: ANN401
@@ -263,7 +261,9 @@ def _as_words(action: argparse.Action, value: Any, file: Path) -> list[str]:  # 
     some = value if many else [value]
     for one in some:
         if isinstance(one, bool) or not isinstance(one, str | int | float):
-            raise ValueError(f"--config {file}: {key} takes a number or a text, got {one!r}")
+            raise ValueError(  # noqa: TRY004 (as for all that does not fit)
+                f"--config {file}: {key} takes a number or a text, got {one!r}"
+            )
     if action.nargs in (None, "?"):
         if many and not _repeats(action):
             raise ValueError(f"--config {file}: {key} takes one value, got {value!r}")

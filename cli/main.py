@@ -95,13 +95,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             args, others = parser.parse_known_args(argv)
             if others:
                 verb.error(f"there are too many arguments: {' '.join(others)}")
-            config = _taken_out(args)
             args.command = shlex.join(["skyfill", *argv])  # recorded in the outputs
             warnings.showwarning = _teller()
-            status = int(args.run(args))
-            if config is not None and not status:
-                write(parser, argv, config)
-            return status
+            return _run(parser, argv, args)
         except BrokenPipeError:  # `skyfill info ... | head`: the reader has closed the pipe
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
@@ -119,14 +115,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             return INTERRUPTED
 
 
-def _taken_out(args: argparse.Namespace) -> Path | None:
-    """Take the options of configuration out of the others; give the file to write, if any."""
+def _run(parser: argparse.ArgumentParser, argv: Sequence[str], args: argparse.Namespace) -> int:
+    """Run the verb, without the options of configuration, and write those of the run if asked."""
     options = vars(args)
     options.pop("config", None)
     file: Path | None = options.pop("write_config", None)
     if file is not None:
         skyfill.check_writable(file, overwrite=bool(options.get("overwrite")))
-    return file
+    status = int(args.run(args))
+    if file is not None and not status:
+        write(parser, argv, file)
+    return status
 
 
 class _Terminated(KeyboardInterrupt):

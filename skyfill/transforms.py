@@ -51,15 +51,11 @@ _SAMPLE = 20_000
 
 
 class Transform(Protocol):
-    """A monotone function T from a Gaussian field g to the field x = T(g).
+    """A monotone function T from a Gaussian field g to the field x = T(g)."""
 
-    Attributes
-    ----------
-    name
-        One of `TRANSFORMS`.
-    """
-
-    name: str
+    @property
+    def name(self) -> str:
+        """One of `TRANSFORMS`."""
 
     def inverse(self, x: Map) -> Map:
         """Return g of field values; NaN where x has none."""
@@ -209,9 +205,7 @@ def _through(at: Map, places: Map, heights: Map) -> Map:
     return out
 
 
-def fitted_transform(
-    name: str, sample: Map, *, shift: float | None = None
-) -> Transform:
+def fitted_transform(name: str, sample: Map, *, shift: float | None = None) -> Transform:
     """Choose a transform for a field from a sample of its values.
 
     Parameters

@@ -1,7 +1,7 @@
 """Fill fields that are not Gaussian, with and without a transform, and compare with the truth.
 
-Skies of Nside 128, or another, of which a band and discs, 20%, are masked. The Gaussian field under each has a
-spectrum that is smoothed with a beam of 110', in proportion to the pixels.
+Of each sky a band and discs, 20%, are masked. The Gaussian field under it has a spectrum that is
+smoothed with a beam of 110' at Nside 128, and of as many pixels at others.
 
     lognormal   exp(G) of standard deviation 0.7 of G, mean 0
     noisy       the same, with white noise of a tenth of its standard deviation
@@ -87,8 +87,8 @@ def scores(
     holes = ~observed
     level = noise * np.sqrt(4 * np.pi / truth.size) * 60 * 180 / np.pi
     if not words and not noise:  # the exact solver needs some
-        floor = 10**-1.5 * float(np.std(truth))
-        level, words = floor * np.sqrt(4 * np.pi / truth.size) * 60 * 180 / np.pi, {"fill": "signal"}
+        level = 10**-1.5 * float(np.std(truth)) * np.sqrt(4 * np.pi / truth.size) * 60 * 180 / np.pi
+        words = {"fill": "signal"}
     given = skyfill.prior.Given(cl="map", noise_uk_arcmin=level)
     begun = time.perf_counter()
     bent = "transform" in words

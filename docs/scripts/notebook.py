@@ -41,7 +41,7 @@ def run(source: str, names: dict[str, Any], number: int) -> list[dict[str, Any]]
     if value is not None:
         data: dict[str, Any] = {"text/plain": lines(repr(value))}
         if hasattr(value, "_repr_html_"):
-            data["text/html"] = lines(value._repr_html_())  # noqa: SLF001 (notebooks call it)
+            data["text/html"] = lines(value._repr_html_())
         outputs.append(
             {
                 "output_type": "execute_result",

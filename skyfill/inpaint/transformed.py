@@ -355,8 +355,8 @@ def _refuse(
     """Refuse what contradicts a transform; return the prior that is given."""
     if not isinstance(prior, Given) or prior.cl is None or not isinstance(prior.cl, str):
         raise ValueError(
-            f"`transform={transform!r}` needs the spectrum of the transformed field, which is fitted"
-            " to the map by `cl='map'`; a spectrum of the field itself, or that of the CMB, which"
+            f"`transform={transform!r}` needs the spectrum of the transformed field, fitted to the"
+            " map by `cl='map'`; a spectrum of the field itself, or that of the CMB, which"
             " is Gaussian already, does not fit"
         )
     for name in ("fwhm", "beam", "pixel_window"):
@@ -366,7 +366,7 @@ def _refuse(
                 " is fitted holds beam and pixels"
             )
     if isinstance(noise_rms, str | NoiseEstimate):
-        raise ValueError(
+        raise ValueError(  # noqa: TRY004 (as for all arguments)
             "the noise of a transformed field is not estimated from the sky: give a noise map, or"
             " `noise_uk_arcmin`"
         )

@@ -1,0 +1,78 @@
+"""Fields that are not Gaussian on the command line: --transform and --shift."""
+
+import json
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+import skyfill
+
+NSIDE = 16
+FIELD = ("--cl", "map", "--transform", "log", "--noise-uk-arcmin", "0", "--method", "gaussian")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A lognormal density in mK, whose bound is -1 mK, and its mask."""
+    folder = tmp_path_factory.mktemp("fields")
+    ell = np.arange(48.0)
+    cl = (ell + 3) ** -1.5 * np.exp(-((ell / 9) ** 2))
+    g = skyfill.simulate_sky(NSIDE, seed=1, cl=cl, dtype=np.float64)
+    density = np.exp(0.7 * g / g.std()) / np.exp(0.7**2 / 2) - 1
+    observed = skyfill.simulate_mask(NSIDE, seed=2, n_holes=9, radii=np.radians((6.0, 12.0)))
+    skyfill.write_map(folder / "map.fits", 1e3 * density, unit="mK", dtype=np.float64)
+    skyfill.write_map(folder / "mask.fits", observed, unit="", dtype=np.uint8, column="MASK")
+    return folder
+
+
+def test_a_density_is_filled_above_its_bound(skyfill_main, files, tmp_path):
+    words = ["inpaint", files / "map.fits", files / "mask.fits", "-o", tmp_path / "out.fits"]
+    outcome = skyfill_main(*words, *FIELD, "--shift", "1", "--json")
+    assert outcome.status == 0, outcome.err
+    assert json.loads(outcome.out)["sftrans"] == "log(x + 1000)"
+    before, after = (
+        fits.getdata(folder / name, 1)["TEMPERATURE"].ravel()
+        for folder, name in ((files, "map.fits"), (tmp_path, "out.fits"))
+    )
+    observed = skyfill.read_mask(files / "mask.fits")
+    assert np.array_equal(before[observed], after[observed])
+    assert after.min() > -1.0
+    assert after[~observed].max() > 1.0
+    header = fits.getheader(tmp_path / "out.fits", 1)
+    assert header["SFTRANS"] == "log(x + 1000)"
+    assert "SFCL" not in header  # the prior is not that of the map
+    assert skyfill.prior.recorded_prior(tmp_path / "out.fits") is None
+
+
+def test_what_was_filled_is_said(skyfill_main, files, tmp_path):
+    words = ["inpaint", files / "map.fits", files / "mask.fits", "-o", tmp_path / "out.fits"]
+    outcome = skyfill_main(*words, *FIELD, "--std", tmp_path / "std.fits", "--std-draws", "2", "-q")
+    assert outcome.status == 0, outcome.err
+    assert "prior    spectrum fitted to g = log(x + " in outcome.out  # the shift as well
+    std = skyfill.read_map(tmp_path / "std.fits").values
+    observed = skyfill.read_mask(files / "mask.fits")
+    assert np.all(std[~observed] > 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--shift", "1"), "--shift is an option of --transform log and asinh"),
+        (("--transform", "log"), "pass --cl map"),
+        (("--transform", "log", "--cl", "map", "--report", "p.html"), "does not take --report"),
+        (("--transform", "log", "--cl", "map", "--save-prior", "p.json"), "--save-prior; drop it"),
+        (("--transform", "log", "--cl", "map", "--stokes", "TQU"), "does not take --stokes"),
+        ((*FIELD, "--beam-arcmin", "5"), "the beam of a map is not that of its transform: drop"),
+        ((*FIELD, "--shift", "0"), "--transform log needs x + shift above 0"),
+        ((*FIELD, "--method", "diffuse"), "diffuse has no spectrum of the transformed field"),
+        (("--cl", "map", "--transform", "rank"), "rank needs 2000 observed pixels"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_a_line(skyfill_main, files, tmp_path, words, said):
+    output = tmp_path / "out.fits"
+    outcome = skyfill_main("inpaint", files / "map.fits", files / "mask.fits", "-o", output, *words)
+    assert outcome.status == 2
+    assert said in outcome.err
+    assert outcome.err.splitlines()[-1].startswith("skyfill: error: ")
+    assert not output.exists()
