@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 import skyfill
 
@@ -49,7 +50,7 @@ def refuse(args: argparse.Namespace) -> None:
             )
 
 
-def words_of(args: argparse.Namespace, sky: skyfill.SkyMap) -> dict[str, object]:
+def words_of(args: argparse.Namespace, sky: skyfill.SkyMap) -> dict[str, Any]:
     """Give the arguments of the filler that the options stand for; none without --transform."""
     if getattr(args, "transform", None) is None:
         return {}

@@ -234,7 +234,7 @@ class TransformedInpainter(Inpainter):
         seed
             Seed of its realizations.
         """
-        return self._another(values, seed=seed)
+        return self._another(values=values, seed=seed)
 
     def tile_regions(self) -> NDArray[np.int64] | None:
         """Map each hole pixel to the tile with the largest weight in it, as `Inpainter`."""
@@ -401,7 +401,7 @@ def _noise_of(
 
     The prior is None where it was not needed.
     """
-    if noise_rms is not None:
+    if noise_rms is not None and not isinstance(noise_rms, NoiseEstimate):
         known = noise_variance(as_map(noise_rms, "noise_rms", taker="TransformedInpainter"), seen)
         return np.asarray(known), None
     if given.noise_uk_arcmin is not None:
