@@ -22,6 +22,8 @@ _OFF = (0.06, 0.2)
 _BLIND = 0.5
 #: Standard deviations beyond which patches differ too much for one beam and one noise.
 _VARIES = 5.0
+#: Least relative change of the beam's width: the shapes of pixels alone change it by 3%.
+_UNEVEN = 0.05
 #: Bins that are named.
 _WORST = 3
 
@@ -112,8 +114,14 @@ class Quality:
 
     @property
     def uneven(self) -> bool:
-        """Whether patches differ too much for one beam and one noise on the whole sky."""
-        return self.varies is not None and self.varies > _VARIES
+        """Whether patches differ too much for one beam and one noise on the whole sky.
+
+        Only a prior that is right on average can tell.
+        """
+        if self.varies is None or self.beams is None or self.far(self.whitened):
+            return False
+        low, high = self.beams
+        return self.varies > _VARIES and high - low > _UNEVEN * (high + low)
 
     def unevenness(self) -> str:
         """Say how much patches differ."""
