@@ -55,17 +55,16 @@ def excess(loud: Map, nside: int) -> Map:
     nside
         Nside of the maps.
     """
-    lmax = loud.size - 1
-    first = 3 * nside + 1 - lmax
-    bound = np.zeros(lmax + 1)
-    if first > lmax:
+    ell = np.arange(loud.size)
+    first = np.maximum(3 * nside + 1 - ell, 0)  # l' from here on
+    hit = first < loud.size
+    bound = np.zeros(loud.size)
+    if not hit.any():
         return bound
-    ell = np.arange(first, lmax + 1.0)
-    root = np.sqrt(np.maximum(loud[first:], 1e-12 * float(loud[first:].max()) + 1e-300))
-    # Sums over l' from 3 nside + 1 - l to lmax.
-    over, weighted = np.cumsum(root[::-1]), np.cumsum((ell * root)[::-1])
-    wrong = _WRONG * over + _WORSE * (weighted / nside + (ell / nside - 3) * over)
-    bound[first:] = np.maximum(wrong / (nside * root), _LEAST)
+    root = np.sqrt(np.maximum(loud, 1e-12 * float(loud[hit].max()) + 1e-300))
+    over, weighted = (np.cumsum(each[::-1])[::-1][first[hit]] for each in (root, ell * root))
+    wrong = _WRONG * over + _WORSE * (weighted / nside + (ell[hit] / nside - 3) * over)
+    bound[hit] = np.maximum(wrong / (nside * root[hit]), _LEAST)
     return bound
 
 
