@@ -17,6 +17,7 @@ import argparse
 import json
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import healpy
@@ -56,7 +57,7 @@ def field(case: str, seed: int, nside: int) -> tuple[np.ndarray, float]:
         x = (near + far) / 2 - 1
     else:
         sine = np.abs(np.cos(healpy.pix2ang(nside, np.arange(12 * nside**2))[0]))
-        x = np.exp(gaussian(-2.6, 1.0, 0.6, seed, nside)) / (sine + 0.3)
+        x = np.exp(gaussian(-2.6, 1.0, 1.0, seed, nside)) / (sine + 0.5)
         x = x / x.mean() - 1
     if case == "noisy":
         noise = float(x.std()) / CLEAN
@@ -86,16 +87,16 @@ def scores(
     """Fill one sky, and compare the fill with the truth."""
     holes = ~observed
     level = noise * np.sqrt(4 * np.pi / truth.size) * 60 * 180 / np.pi
-    if not words and not noise:  # the exact solver needs some
-        level = 10**-1.5 * float(np.std(truth)) * np.sqrt(4 * np.pi / truth.size) * 60 * 180 / np.pi
-        words = {"fill": "signal"}
-    given = skyfill.prior.Given(cl="map", noise_uk_arcmin=level)
-    begun = time.perf_counter()
+    masked = np.where(observed, truth, np.nan)
     bent = "transform" in words
+    prior = skyfill.prior.Given(cl="map", noise_uk_arcmin=level)
+    if not bent and not noise:  # the exact solver needs some; the fit does not
+        some = 0.03 * float(np.std(truth)) * np.sqrt(4 * np.pi / truth.size) * 60 * 180 / np.pi
+        prior = replace(prior.of_map(masked, observed), noise_uk_arcmin=some)
+        words = {"fill": "signal", "trust_prior": True}
+    begun = time.perf_counter()
     kind = skyfill.inpaint.TransformedInpainter if bent else skyfill.Inpainter
-    filler = kind(
-        np.where(observed, truth, np.nan), observed, method="gaussian", prior=given, **words
-    )
+    filler = kind(masked, observed, method="gaussian", prior=prior, **words)
     mean = filler.mean()
     seconds = time.perf_counter() - begun
     power = healpy.anafast(truth, lmax=2 * healpy.get_nside(truth))

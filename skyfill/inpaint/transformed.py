@@ -438,9 +438,11 @@ def _denoised(
     The Wiener filter of a sky whose holes hold the posterior mean is the mean of its signal
     everywhere, for a Gaussian field with white noise.
     """
-    words = words | {"tolerance": _ROUGH}
-    linear = Inpainter(values, observed, prior=known or given, noise_rms=noise_rms, **words)
-    sky = linear.whole(linear.mean())
+    words = words | {"tolerance": _ROUGH, "accept": True, "trust_prior": True}
+    with warnings.catch_warnings():  # of a guess: the fill itself is judged
+        warnings.simplefilter("ignore")
+        linear = Inpainter(values, observed, prior=known or given, noise_rms=noise_rms, **words)
+        sky = linear.whole(linear.mean())
     sky[np.isnan(sky)] = float(np.mean(values[linear.observed]))
     prior, threads = linear.prior, words["threads"]
     if prior is None:
@@ -485,7 +487,10 @@ def _prior_of_transformed(data: Map, spread: Map, seen: Mask, threads: int) -> P
     level = math.sqrt(float(np.mean(spread[seen] ** 2))) * _per_pixel(data.size)
     fitted = Given(cl="map", noise_uk_arcmin=level).of_map(data, seen, threads=threads)
     least = _FLOOR * _SCALE * _per_pixel(data.size)
-    if level < least and fitted.quality is not None:
-        # Decorrelated pixels of a smooth field without noise are rounding errors.
-        fitted = replace(fitted, quality=replace(fitted.quality, whitened=None))
+    if fitted.quality is not None:
+        # Patches differ, since the noise of g does. Without noise decorrelated pixels of a smooth
+        # field are rounding errors.
+        whitened = fitted.quality.whitened if level >= least else None
+        quality = replace(fitted.quality, whitened=whitened, varies=None, beams=None)
+        fitted = replace(fitted, quality=quality)
     return replace(fitted, noise_uk_arcmin=max(level, least))

@@ -18,7 +18,7 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fields")
     ell = np.arange(48.0)
     cl = (ell + 3) ** -1.5 * np.exp(-((ell / 9) ** 2))
-    g = skyfill.simulate_sky(NSIDE, seed=1, cl=cl, dtype=np.float64)
+    g = skyfill.simulate_sky(NSIDE, seed=1, cl=cl)
     density = np.exp(0.7 * g / g.std()) / np.exp(0.7**2 / 2) - 1
     observed = skyfill.simulate_mask(NSIDE, seed=2, n_holes=9, radii=np.radians((6.0, 12.0)))
     skyfill.write_map(folder / "map.fits", 1e3 * density, unit="mK", dtype=np.float64)

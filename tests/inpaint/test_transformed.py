@@ -107,6 +107,7 @@ def signal_and_noise(made):
     return signal, made.realization(0) - signal
 
 
+@pytest.mark.filterwarnings("ignore:the prior may not")  # of the linear fill
 def test_noise_is_that_of_the_map_not_of_the_transform(sky, observed):
     noise = 0.15 * sky.std()
     noisy = sky + noise * np.random.default_rng(8).standard_normal(sky.size)
