@@ -46,7 +46,7 @@ _STEPS = 40
 _CELLS = 6
 #: Most cells of it.
 _MOST_CELLS = 20_000
-#: Values of the sample that stands for the field without noise.
+#: Most values of the sample that stands for the field without noise.
 _SAMPLE = 20_000
 
 
@@ -322,7 +322,7 @@ def signal_sample(values: Map, noise: float) -> Map:
 
     Returns
     -------
-    ``(20000,)``, ascending: equally probable values of the field.
+    ``(min(n, 20000),)``, ascending: equally probable values of the field.
     """
     low, high = float(values.min()), float(values.max())
     cells = int(np.clip((high - low) / noise * _CELLS, 50, _MOST_CELLS))
@@ -335,6 +335,7 @@ def signal_sample(values: Map, noise: float) -> Map:
         ratio = seen / np.maximum(expected, 1e-300)
         field_ = field_ * ndimage.gaussian_filter1d(ratio, width, mode="constant")
     total = np.concatenate([[0.0], np.cumsum(field_ / field_.sum())])
-    shares = (np.arange(_SAMPLE) + 0.5) / _SAMPLE
+    size = min(values.size, _SAMPLE)
+    shares = (np.arange(size) + 0.5) / size
     rising = np.concatenate([[True], np.diff(total) > 0])
     return np.asarray(np.interp(shares, total[rising], edges[rising]))

@@ -79,6 +79,7 @@ def test_noise_is_taken_out_of_a_sample(least):
     shares = [0.02, 0.1, 0.5, 0.9, 0.98]
     assert np.quantile(sample, shares) == pytest.approx(np.quantile(LOGNORMAL, shares), abs=0.03)
     assert sample.min() > -1.0 - noise
+    assert signal_sample(LOGNORMAL[:500], noise).size == 500  # so that rank refuses few
     assert stats.skew(sample) == pytest.approx(stats.skew(LOGNORMAL), rel=0.05)
 
 

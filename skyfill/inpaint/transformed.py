@@ -464,7 +464,7 @@ def _linearised(
 
     Where the guess is outside the field's range, it is taken to the nearest that g is likely to
     have: four standard deviations from its mean. The noise is at least half of its median, which
-    gives up a little of what the brightest pixels tell, and makes the solver ten times quicker.
+    gives up a little of what the brightest pixels tell, so that the solver converges.
     """
     with np.errstate(invalid="ignore"):
         near = transform.inverse(guess)

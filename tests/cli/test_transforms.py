@@ -66,7 +66,6 @@ def test_what_was_filled_is_said(skyfill_main, files, tmp_path):
         ((*FIELD, "--beam-arcmin", "5"), "the beam of a map is not that of its transform: drop"),
         ((*FIELD, "--shift", "0"), "--transform log needs x + shift above 0"),
         ((*FIELD, "--method", "diffuse"), "diffuse has no spectrum of the transformed field"),
-        (("--cl", "map", "--transform", "rank"), "rank needs 2000 observed pixels"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_a_line(skyfill_main, files, tmp_path, words, said):
