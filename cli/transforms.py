@@ -58,16 +58,15 @@ def words_of(args: argparse.Namespace, sky: skyfill.SkyMap) -> dict[str, Any]:
     return {"transform": args.transform, "shift": shift}
 
 
-def lines(
-    fitter: skyfill.inpaint.TransformedInpainter, sky: skyfill.SkyMap | None = None
-) -> list[str]:
+def lines(fitter: skyfill.inpaint.TransformedInpainter) -> list[str]:
     """Say which field was filled, and what was found of its noise."""
-    unit = "" if sky is None or sky.unit == "uK" else ", in µK"
-    said = [f"prior    spectrum fitted to g = {fitter.transform}{unit}"]
+    said = [f"prior    spectrum fitted to g = {fitter.transform}, x in µK"]
     prior = fitter.inner.prior
     if prior is not None and prior.quality is not None:
         said.append(f"         fit      {prior.quality}")
-    return [*said, f"         noise of the map {fitter.noise_std:.4g} µK in a pixel"]
+    origin = "what is white in the map's spectrum" if fitter.noise_fitted else "given"
+    share = f"{fitter.noise_share:.2g} of the variance"
+    return [*said, f"         noise {fitter.noise_std:.4g} µK in a pixel, {share} ({origin})"]
 
 
 def cards_of(

@@ -34,7 +34,7 @@ from skyfill.inpaint.options import FILLS
 from skyfill.prior import ARCMIN, Given, NoiseEstimate, Prior
 from skyfill.prior.dipole import Dipole
 from skyfill.progress import Progress, listening
-from skyfill.transforms import Transform, fitted_transform, signal_sample
+from skyfill.transforms import TRANSFORMS, Transform, fitted_transform, signal_sample
 
 __all__ = ["TransformedInpainter"]
 
@@ -68,6 +68,9 @@ _REACH = 2
 class TransformedInpainter(Inpainter):
     """Fill one map of a field that a transform makes nearly Gaussian.
 
+    It has the attributes of `Inpainter`. Certificate and plausibility are those of the transformed
+    field; ``prior``, ``noise`` and ``card`` are None, since the prior is not that of the map.
+
     Parameters
     ----------
     values
@@ -98,17 +101,17 @@ class TransformedInpainter(Inpainter):
 
     Attributes
     ----------
-    holes, observed, converged, unconverged, certificate, polish, plausibility, options, choice
-        As for `Inpainter`; certificate and plausibility are those of the transformed field.
     inner
-        The `Inpainter` of the transformed field, whose unit is a hundredth of its standard
-        deviation.
+        The `Inpainter` of the transformed field, with its prior; the unit is a hundredth of the
+        field's standard deviation.
     transform
         The transform in use.
     noise_std
         Standard deviation of the noise in a pixel, µK, a mean over the sky.
-    prior, noise, card
-        None: the prior is that of the transformed field, ``inner.prior``.
+    noise_share
+        Variance of the noise over that of the observed map.
+    noise_fitted
+        Whether the noise is what is white in the map's spectrum, and was not given.
 
     Raises
     ------
@@ -156,7 +159,7 @@ class TransformedInpainter(Inpainter):
             **{name: value for name, value in words.items() if name != "seed"},
         )
         noise, linear = _noise_of(given, noise_rms, values, seen, threads)
-        self._pixel_noise = noise
+        self._pixel_noise, self.noise_fitted = noise, linear is not None
         variance = float(np.var(values[seen]))
         self.noise_std = math.sqrt(float(np.mean(noise[seen] if noise.ndim else noise)))
         self.noise_share = share = self.noise_std**2 / variance if variance else 0.0
@@ -164,14 +167,14 @@ class TransformedInpainter(Inpainter):
             raise ValueError(
                 f"noise is {share:.1%} of the map's variance, which a fitted shift would take for"
                 " part of the field: give the field's lower bound, with its sign changed, as"
-                f" `shift`{'' if given.noise_uk_arcmin is not None else _SAY_NOISE}"
+                f" `shift`{_SAY_NOISE if self.noise_fitted else ''}"
             )
         if share > _NOISE_FREE:
             self.transform = _with_noise(transform, values[seen], self.noise_std, shift)
         else:
             self.transform = fitted_transform(transform, values[seen], shift=shift)
         found = f"{self.transform}, noise {share:.2g} of the variance"
-        listener.done(found if given.noise_uk_arcmin is not None else f"{found}, as fitted")
+        listener.done(f"{found}, as fitted" if self.noise_fitted else found)
         if transform == "rank":
             warnings.warn(
                 "rank knows the field between its least and its largest observed value; beyond, it"
@@ -250,7 +253,7 @@ class TransformedInpainter(Inpainter):
 
         Returns
         -------
-        ``(nhole,)``, µK, in RING order of `holes`.
+        ``(nhole,)``, µK, in RING order of the holes.
 
         Raises
         ------
@@ -264,7 +267,7 @@ class TransformedInpainter(Inpainter):
         return drawn
 
     def mean(self) -> Map:
-        """Compute the posterior mean of the field, ``(nhole,)``, µK, in RING order of `holes`.
+        """Compute the posterior mean of the field, ``(nhole,)``, µK, in RING order of the holes.
 
         It is the mean of T(g) over the normal distribution of g in each pixel, not T of the mean.
         The variance of g is exact in small holes, and from 20 realizations elsewhere.
@@ -287,7 +290,7 @@ class TransformedInpainter(Inpainter):
 
         Returns
         -------
-        ``(n, nhole)``, µK, in RING order of `holes`.
+        ``(n, nhole)``, µK, in RING order of the holes.
 
         Raises
         ------
@@ -353,6 +356,10 @@ def _refuse(
     options: dict[str, Any],
 ) -> Given:
     """Refuse what contradicts a transform; return the prior that is given."""
+    if transform not in TRANSFORMS:
+        raise ValueError(
+            f"transform {transform!r} is unknown; choose one of {', '.join(TRANSFORMS)}"
+        )
     if not isinstance(prior, Given) or prior.cl is None or not isinstance(prior.cl, str):
         raise ValueError(
             f"`transform={transform!r}` needs the spectrum of the transformed field, fitted to the"

@@ -172,9 +172,6 @@ def test_the_repr_is_short(made):
     assert len(repr(made)) < 200
 
 
-NOISY = {"noise": 0.2, "shift": None}
-
-
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -187,6 +184,7 @@ NOISY = {"noise": 0.2, "shift": None}
         ({"noise_rms": "auto"}, "is not estimated from the sky"),
         ({"transform": "rank", "noise_rms": np.ones(12 * NSIDE**2)}, "takes white noise"),
         ({"fill": "both"}, "fill 'both' is unknown"),
+        ({"transform": "sqrt"}, "'sqrt' is unknown; choose one of log, asinh, rank"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_a_line(sky, observed, words, said):
