@@ -64,9 +64,8 @@ def lines(fitter: skyfill.inpaint.TransformedInpainter) -> list[str]:
     prior = fitter.inner.prior
     if prior is not None and prior.quality is not None:
         said.append(f"         fit      {prior.quality}")
-    origin = "what is white in the map's spectrum" if fitter.noise_fitted else "given"
     share = f"{fitter.noise_share:.2g} of the variance"
-    return [*said, f"         noise {fitter.noise_std:.4g} µK in a pixel, {share} ({origin})"]
+    return [*said, f"         noise {fitter.noise_std:.4g} µK in a pixel, {share}"]
 
 
 def cards_of(

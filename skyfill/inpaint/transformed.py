@@ -85,8 +85,8 @@ class TransformedInpainter(Inpainter):
         the noise matters.
     prior
         A `skyfill.prior.Given` with ``cl="map"``: the spectrum is that of the transformed field,
-        so it is fitted. It may hold ``noise_uk_arcmin``, the white noise of the map; 0 for none.
-        If not given, the noise is what is white in the map's spectrum.
+        so it is fitted. It holds ``noise_uk_arcmin``, the white noise of the map, 0 for none,
+        unless there is a noise map.
     noise_rms
         ``(npix,)``, µK, RING: standard deviation of the noise in each pixel, in place of white
         noise.
@@ -110,8 +110,6 @@ class TransformedInpainter(Inpainter):
         Standard deviation of the noise in a pixel, µK, a mean over the sky.
     noise_share
         Variance of the noise over that of the observed map.
-    noise_fitted
-        Whether the noise is what is white in the map's spectrum, and was not given.
 
     Raises
     ------
@@ -158,8 +156,7 @@ class TransformedInpainter(Inpainter):
             fill=fill,
             **{name: value for name, value in words.items() if name != "seed"},
         )
-        noise, linear = _noise_of(given, noise_rms, values, seen, threads)
-        self._pixel_noise, self.noise_fitted = noise, linear is not None
+        self._pixel_noise = noise = _noise_of(given, noise_rms, values, seen)
         variance = float(np.var(values[seen]))
         self.noise_std = math.sqrt(float(np.mean(noise[seen] if noise.ndim else noise)))
         self.noise_share = share = self.noise_std**2 / variance if variance else 0.0
@@ -167,14 +164,13 @@ class TransformedInpainter(Inpainter):
             raise ValueError(
                 f"noise is {share:.1%} of the map's variance, which a fitted shift would take for"
                 " part of the field: give the field's lower bound, with its sign changed, as"
-                f" `shift`{_SAY_NOISE if self.noise_fitted else ''}"
+                " `shift`"
             )
         if share > _NOISE_FREE:
             self.transform = _with_noise(transform, values[seen], self.noise_std, shift)
         else:
             self.transform = fitted_transform(transform, values[seen], shift=shift)
-        found = f"{self.transform}, noise {share:.2g} of the variance"
-        listener.done(f"{found}, as fitted" if self.noise_fitted else found)
+        listener.done(f"{self.transform}, noise {share:.2g} of the variance")
         if transform == "rank":
             warnings.warn(
                 "rank knows the field between its least and its largest observed value; beyond, it"
@@ -182,7 +178,7 @@ class TransformedInpainter(Inpainter):
                 stacklevel=2,
             )
         if share > _NOISE_FREE:
-            guess = _denoised(values, observed, given, linear, noise_rms, words)
+            guess = _denoised(values, observed, given, noise_rms, words)
             data, spread = _linearised(self.transform, values, guess, noise, seen)
         else:
             data = np.where(seen, self.transform.inverse(np.where(seen, values, np.nan)), np.nan)
@@ -345,10 +341,6 @@ class TransformedInpainter(Inpainter):
         return np.sqrt(noise[self.holes] if noise.ndim else noise)
 
 
-#: Said where the noise was fitted, and may not be noise.
-_SAY_NOISE = ", or the map's noise if it has none (`noise_uk_arcmin=0`)"
-
-
 def _refuse(
     prior: Prior | Given | None,
     noise_rms: ArrayLike | NoiseEstimate | None,
@@ -382,6 +374,12 @@ def _refuse(
             "`transform='rank'` takes white noise (`noise_uk_arcmin`): with a noise map use"
             " `transform='log'` or `transform='asinh'`"
         )
+    if noise_rms is None and prior.noise_uk_arcmin is None:
+        raise ValueError(
+            f"`transform={transform!r}` needs the noise of the map: `noise_uk_arcmin`, 0 if it has"
+            " none, or a noise map (`noise_rms`); a field that is not Gaussian has small-scale power"
+            " of its own, which a fit would take for noise"
+        )
     if options.get("method") in ("diffuse", "cosmovae"):
         raise ValueError(
             f"{options['method']} has no spectrum of the transformed field: use `method='gaussian'`"
@@ -398,23 +396,13 @@ def _per_pixel(pixels: int) -> float:
 
 
 def _noise_of(
-    given: Given,
-    noise_rms: ArrayLike | NoiseEstimate | None,
-    values: Map,
-    seen: Mask,
-    threads: int,
-) -> tuple[Map, Prior | None]:
-    """Return the variance of the noise, µK², of each pixel or of all, and the prior of the map.
-
-    The prior is None where it was not needed.
-    """
+    given: Given, noise_rms: ArrayLike | NoiseEstimate | None, values: Map, seen: Mask
+) -> Map:
+    """Return the variance of the noise, µK², of each pixel or of all."""
     if noise_rms is not None and not isinstance(noise_rms, NoiseEstimate):
         known = noise_variance(as_map(noise_rms, "noise_rms", taker="TransformedInpainter"), seen)
-        return np.asarray(known), None
-    if given.noise_uk_arcmin is not None:
-        return np.asarray((given.noise_uk_arcmin / _per_pixel(values.size)) ** 2), None
-    fitted = given.of_map(values, seen, threads=threads)
-    return np.asarray((fitted.noise_uk_arcmin / _per_pixel(values.size)) ** 2), fitted
+        return np.asarray(known)
+    return np.asarray(((given.noise_uk_arcmin or 0.0) / _per_pixel(values.size)) ** 2)
 
 
 def _with_noise(name: str, values: Map, noise: float, shift: float | None) -> Transform:
@@ -436,7 +424,6 @@ def _denoised(
     values: Map,
     observed: Mask,
     given: Given,
-    known: Prior | None,
     noise_rms: ArrayLike | NoiseEstimate | None,
     words: dict[str, Any],
 ) -> Map:
@@ -448,7 +435,7 @@ def _denoised(
     words = words | {"tolerance": _ROUGH, "accept": True, "trust_prior": True}
     with warnings.catch_warnings():  # of a guess: the fill itself is judged
         warnings.simplefilter("ignore")
-        linear = Inpainter(values, observed, prior=known or given, noise_rms=noise_rms, **words)
+        linear = Inpainter(values, observed, prior=given, noise_rms=noise_rms, **words)
         sky = linear.whole(linear.mean())
     sky[np.isnan(sky)] = float(np.mean(values[linear.observed]))
     prior, threads = linear.prior, words["threads"]

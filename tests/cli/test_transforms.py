@@ -63,6 +63,7 @@ def test_what_was_filled_is_said(skyfill_main, files, tmp_path):
         (("--transform", "log", "--cl", "map", "--report", "p.html"), "does not take --report"),
         (("--transform", "log", "--cl", "map", "--save-prior", "p.json"), "--save-prior; drop it"),
         (("--transform", "log", "--cl", "map", "--stokes", "TQU"), "does not take --stokes"),
+        (("--transform", "log", "--cl", "map"), "--noise-uk-arcmin, 0 if it has none, or a noise"),
         ((*FIELD, "--beam-arcmin", "5"), "the beam of a map is not that of its transform: drop"),
         ((*FIELD, "--shift", "0"), "--transform log needs x + shift above 0"),
         ((*FIELD, "--method", "diffuse"), "diffuse has no spectrum of the transformed field"),

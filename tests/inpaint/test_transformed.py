@@ -178,6 +178,7 @@ def test_the_repr_is_short(made):
         ({"prior": None}, "needs the spectrum of the transformed field"),
         ({"prior": Given()}, "cl='map'"),
         ({"prior": Given(cl="map", fwhm=0.1)}, "the beam of a map is not that of its transform"),
+        ({"prior": Given(cl="map")}, "needs the noise of the map"),
         ({"shift": 0.2}, "needs x \\+ shift above 0"),
         ({"method": "diffuse"}, "diffuse has no spectrum"),
         ({"dipole": "prior"}, "are fitted: drop `dipole`"),
