@@ -377,8 +377,8 @@ def _refuse(
     if noise_rms is None and prior.noise_uk_arcmin is None:
         raise ValueError(
             f"`transform={transform!r}` needs the noise of the map: `noise_uk_arcmin`, 0 if it has"
-            " none, or a noise map (`noise_rms`); a field that is not Gaussian has small-scale power"
-            " of its own, which a fit would take for noise"
+            " none, or a noise map (`noise_rms`); a field that is not Gaussian has power of its own"
+            " at small scales, which a fit would take for noise"
         )
     if options.get("method") in ("diffuse", "cosmovae"):
         raise ValueError(
