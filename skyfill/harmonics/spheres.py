@@ -8,7 +8,7 @@ other vectors, which both kinds understand.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -60,8 +60,8 @@ class Pixels(Protocol):
 class Sphere(Protocol):
     """Transforms of maps of one resolution, and the vectors that they take."""
 
-    def vector(self, array: NDArray[Any]) -> Vector:
-        """Give an array as a vector."""
+    def vector(self, array: Vector) -> Vector:
+        """Give an array as a vector; one of another device is moved."""
 
     def array(self, vector: Vector) -> NDArray[Any]:
         """Give a vector as an array."""
@@ -128,9 +128,9 @@ class DuccSphere:
         self._nside = nside
         self._threads = threads
 
-    def vector(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Return the array itself."""
-        return array
+    def vector(self, array: Vector) -> NDArray[Any]:
+        """Return the array itself; copy a tensor from its device."""
+        return array if isinstance(array, np.ndarray) else np.asarray(array.cpu().numpy())
 
     array = vector
 
@@ -196,15 +196,37 @@ class DeviceSphere:
         self.device = transforms.device
         self.npix = 12 * transforms.nside**2
 
-    def vector(self, array: NDArray[Any]) -> Vector:
-        """Copy an array to the device."""
+    def vector(self, array: Vector) -> Vector:
+        """Copy an array to the device; return a tensor itself."""
         import torch
 
+        if not isinstance(array, np.ndarray):
+            return array
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
 
     def array(self, vector: Vector) -> NDArray[Any]:
         """Copy a tensor from the device."""
         return np.asarray(vector.cpu().numpy())
+
+    def gathered(self, parts: Iterable[NDArray[np.float64]], size: int) -> Vector:
+        """Copy arrays to the device, one after the other into one tensor, ``(size,)``."""
+        import torch
+
+        out = torch.empty(size, dtype=torch.float64, device=self.device)
+        start = 0
+        for part in parts:
+            out[start : start + part.size] = torch.from_numpy(part)
+            start += part.size
+        return out
+
+    def coloured(self, numbers: Vector, cl: Map) -> Vector:
+        """Make alm of a spectrum, ``(lmax + 1,)``, from normal numbers, ``((lmax + 1)²,)``.
+
+        Numbers are given l by l: that of m = 0, then real and imaginary part of m = 1, 2, ...
+        """
+        from skyfill.harmonics.torchsphere import coloured
+
+        return coloured(numbers, self.vector(np.sqrt(cl)))
 
     def synthesis(self, alm: Vector) -> Vector:
         """Give Y a, ``(npix,)``."""
