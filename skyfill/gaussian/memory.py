@@ -35,8 +35,8 @@ _POLISH = (33.0, 16.0)
 #: The same for polish of wide holes, measured at Nside 1024 and 2048 with 5% to 57% in holes.
 _WIDE = (32.0, 140.0)
 #: Bytes per map pixel and per hole pixel of a solve on a device, beside its transforms (measured at
-#: Nside 512 and 2048 on an H100).
-_DEVICE = (90.0, 110.0)
+#: Nside 512 and 2048 on an H100), and with the map, the masks and a fill that stay there.
+_DEVICE = (102.0, 126.0)
 #: Bytes of all blocks on a device over the sum of n²: padded, in float32.
 _INVERSES = 5.5
 #: Bytes of the blocks that are inverted at a time there.

@@ -31,6 +31,7 @@ __all__ = [
     "Vector",
     "device_for",
     "device_memory",
+    "free_memory",
     "sphere_on",
 ]
 
@@ -294,16 +295,20 @@ def device_for(name: str) -> str | None:
 
 def device_memory(device: str, nside: int, lmax: int) -> tuple[float, float]:
     """Return the bytes that transforms take on a device, and those that are free there."""
-    import torch
-
     from skyfill.harmonics.torchsphere import bytes_needed
 
+    return float(bytes_needed(nside, lmax)), free_memory(device)
+
+
+def free_memory(device: Any) -> float:  # noqa: ANN401 (a device of torch, or its name)
+    """Return the bytes that are free on a device; infinite on the CPU."""
+    import torch
+
     where = torch.device(device)
-    free = float("inf")
-    if where.type == "cuda":
-        kept = torch.cuda.memory_reserved(where) - torch.cuda.memory_allocated(where)
-        free = float(torch.cuda.mem_get_info(where)[0] + kept)
-    return float(bytes_needed(nside, lmax)), free
+    if where.type != "cuda":
+        return float("inf")
+    kept = torch.cuda.memory_reserved(where) - torch.cuda.memory_allocated(where)
+    return float(torch.cuda.mem_get_info(where)[0] + kept)
 
 
 @lru_cache(maxsize=2)
