@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill.harmonics.sphere import adjoint, adjoint_of, parts_of, synthesis
-from skyfill.harmonics.transforms import Rings, almxfl, filtered, mixed
+from skyfill.harmonics.transforms import Rings, accumulate, almxfl, filtered, mixed
 from skyfill.lazy import needs
 
 if TYPE_CHECKING:
@@ -80,6 +80,9 @@ class Sphere(Protocol):
         self, alm: Sequence[Vector], matrix: Map, lmax: Sequence[int] | None = None
     ) -> list[Vector]:
         """Multiply alm of several components by a matrix of each l, see `transforms.mixed`."""
+
+    def accumulate(self, source: Vector, factor: Map, target: Vector) -> None:
+        """Add f_l a_lm to other alm, in place, see `transforms.accumulate`."""
 
     def pixels(self, chosen: NDArray[np.int64] | None, *, spin: int = 0) -> Pixels:
         """Give the transforms to and from some pixels, RING, increasing; None for all.
@@ -152,6 +155,8 @@ class DuccSphere:
     ) -> list[Alm]:
         """Multiply alm of several components by a matrix of each l, see `transforms.mixed`."""
         return mixed(alm, matrix, lmax)
+
+    accumulate = staticmethod(accumulate)
 
     def pixels(self, chosen: NDArray[np.int64] | None, *, spin: int = 0) -> Pixels:
         """Give the transforms to and from some pixels, RING, increasing; None for all."""
@@ -251,6 +256,13 @@ class DeviceSphere:
 
         return mixed(alm, self.vector(matrix), lmax)
 
+    def accumulate(self, source: Vector, factor: Map, target: Vector) -> None:
+        """Add f_l a_lm to other alm, in place, see `transforms.accumulate`."""
+        from skyfill.harmonics.torchsphere import accumulate
+
+        if factor.any():
+            accumulate(source, self.vector(factor), target)
+
     def pixels(self, chosen: NDArray[np.int64] | None, *, spin: int = 0) -> Pixels:  # noqa: ARG002
         """Give the transforms to and from some pixels, RING, increasing; None for all."""
         return _DevicePixels(self, None if chosen is None else self.vector(chosen))
@@ -293,11 +305,13 @@ def device_for(name: str) -> str | None:
     return name if name != "cpu" and find_spec("triton") else None
 
 
-def device_memory(device: str, nside: int, lmax: int) -> tuple[float, float]:
+def device_memory(
+    device: str, nside: int, lmax: int, *, spin2: bool = False
+) -> tuple[float, float]:
     """Return the bytes that transforms take on a device, and those that are free there."""
     from skyfill.harmonics.torchsphere import bytes_needed
 
-    return float(bytes_needed(nside, lmax)), free_memory(device)
+    return float(bytes_needed(nside, lmax, spin2=spin2)), free_memory(device)
 
 
 def free_memory(device: Any) -> float:  # noqa: ANN401 (a device of torch, or its name)

@@ -21,7 +21,7 @@ from skyfill.harmonics import legendre, wigner
 from skyfill.harmonics.fourier import RingFourier, row_lengths
 from skyfill.healpix.checks import check_nside
 
-__all__ = ["TorchSphere", "almxfl", "bytes_needed", "coloured", "mixed"]
+__all__ = ["TorchSphere", "accumulate", "almxfl", "bytes_needed", "coloured", "mixed"]
 
 #: Tables of a plan that the device keeps.
 _TABLES = ("x", "x2", "first", "a", "b", "even", "next_even", "odd", "start", "p", "before")
@@ -353,6 +353,11 @@ def mixed(alm: Sequence[Tensor], matrix: Tensor, lmax: Sequence[int] | None = No
     parts = torch.split(mixture, [1] * (len(lmax) - 1) + [rest])
     found = [_ending(part, end) for part, end in zip(parts, lmax, strict=True)]
     return [part[0] if len(part) == 1 else part for part in found]
+
+
+def accumulate(source: Tensor, factor: Tensor, target: Tensor) -> None:
+    """Add f_l a_lm to other alm, in place, see `transforms.accumulate`."""
+    target += _ending(almxfl(source, factor)[None], _lmax(len(target)))[0]
 
 
 def _lmax_of(alm: Tensor) -> int:

@@ -65,7 +65,7 @@ def normal_numbers(
                 asked += 1
             piece = coming.popleft().result()
             if coming:
-                stop = piece.joined(coming[0].result())
+                stop = piece.joined(coming[0].result(), skipped + left)
             else:
                 stop = piece.reaching(skipped + left)
             part = piece.numbers[skipped:stop][:left]
@@ -92,15 +92,23 @@ class _Piece:
         """Draw more numbers."""
         self.numbers = np.concatenate([self.numbers, self._random.standard_normal(count)])
 
-    def joined(self, following: _Piece) -> int:
-        """Find the place of the following piece's number `_SETTLED`, drawing more if needed."""
+    def joined(self, following: _Piece, most: int) -> int:
+        """Find the place of the following piece's number `_SETTLED`, drawing more if needed.
+
+        ``most`` is returned if it is not among so many numbers.
+        """
         wanted = following.numbers[_SETTLED : _SETTLED + _ALIKE]
-        begin = max(self.numbers.size - 3 * _BEYOND, 0)
+        begin, known = max(self.numbers.size - 3 * _BEYOND, 0), False
         while True:
             for at in np.flatnonzero(self.numbers[begin:] == wanted[0]) + begin:
                 if np.array_equal(self.numbers[at : at + _ALIKE], wanted):
                     return int(at)
-            begin = self.numbers.size - _ALIKE
+            if begin and not known:  # this piece is longer than expected
+                begin = 0
+                continue
+            if self.numbers.size >= most:
+                return most
+            begin, known = self.numbers.size - _ALIKE, True
             self.extend(_BEYOND)
 
 
