@@ -21,6 +21,7 @@ import tempfile
 import time
 import traceback
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -131,7 +132,7 @@ def exact(write, nside: int, device: str, *, cpu: bool) -> None:  # noqa: ANN001
         write(f"solver {nside}", **apart(found.fill, known.fill))
 
 
-def tiled(  # noqa: PLR0913 (the options of one section)
+def tiled(
     write,  # noqa: ANN001
     nside: int,
     device: str,
@@ -257,9 +258,7 @@ def stokes(write, nside: int, device: str, *, cpu: bool) -> None:  # noqa: ANN00
     from skyfill.prior.polarized import draw_polarization
 
     of_t, observed, t = problem(nside)
-    of_t = Prior(
-        nside, of_t.theory_cl, of_t.fwhm, noise_uk_arcmin=of_t.noise_uk_arcmin, theory=LCDM
-    )
+    of_t = replace(of_t, theory=LCDM)
     prior = PolarizedPrior.of(of_t, 1.5 * of_t.noise_uk_arcmin)
     sky, white = draw_polarization(prior, seed=72, index=0)
     area = 4 * np.pi / t.size

@@ -24,9 +24,9 @@ from skyfill.healpix import pixel_directions
 from skyfill.healpix.jit import compiled
 
 __all__ = [
+    "Blocks",
     "DeviceBlocks",
     "Filler",
-    "Blocks",
     "Gained",
     "HoleBlocks",
     "Kernel",

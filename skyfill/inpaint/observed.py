@@ -112,8 +112,10 @@ class ObservedMap:
         return fill
 
     def _on_device(self, sphere: DeviceSphere) -> tuple[Vector, Vector, Vector]:
-        """Return on the device: the map less its monopole and dipole, where it is not read, and
-        monopole and dipole in the holes; they are made once.
+        """Return, on the device, what stays there.
+
+        That is the map without monopole and dipole, where it is not read, and monopole and dipole
+        in the holes.
         """
         if self._there is None:
             bare = sphere.vector(self.values).double()

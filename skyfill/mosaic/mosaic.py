@@ -251,8 +251,8 @@ class Mosaic:
         Parameters
         ----------
         values
-            ``(npix,)``, µK, RING, with negligible monopole and dipole; holes are not read. An array,
-            or a tensor if there is a `sphere`.
+            ``(npix,)``, µK, RING, with negligible monopole and dipole; holes are not read. An
+            array, or a tensor if there is a `sphere`.
         overwrite
             Whether ``values`` may be changed, which saves a copy.
 
@@ -277,12 +277,12 @@ class Mosaic:
             large = self._large_scales(work) if self._config.coarse_nside else np.zeros(1, complex)
             self._add(work, large, -1)
             if self._near is not None:  # unobserved pixels without tiles: only the large scales
-                work[self._at(work, ~(self._seen | self._near))] = 0.0
+                work[self._at(~(self._seen | self._near))] = 0.0
             self._fill("wide", work)
             self._add(work, large, 1)
         if self._polisher is not None:
             self._note(self._polisher.finish(work))
-        fill = work[self._at(work, ~self._observed if self._holes is None else self._holes)]
+        fill = work[self._at(~self._observed if self._holes is None else self._holes)]
         return like(values, fill)
 
     def _begun(self, values: Vector, *, overwrite: bool) -> Vector:
@@ -295,10 +295,10 @@ class Mosaic:
                 work = copied(work)
         else:
             work = values if overwrite else copied(values)
-        work[self._at(work, ~self._observed)] = 0.0
+        work[self._at(~self._observed)] = 0.0
         return work
 
-    def _at(self, work: Vector, mask: Mask) -> Vector:
+    def _at(self, mask: Mask) -> Vector:
         """Return a mask as what indexes the map: an array, or a tensor."""
         return mask if self.sphere is None else self.sphere.vector(mask)
 

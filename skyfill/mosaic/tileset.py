@@ -131,19 +131,28 @@ class TileSet:
         The largest relative residual of a tile; 0 if the engine does not report one.
         """
         engines: list[Any] = list(self._engines)
-        parts = [self._useful[self._levels == level] for level in range(len(engines))]
-        for engine, some in zip(engines, parts, strict=True):
+        for engine, some in zip(engines, self._parts(), strict=True):
             if getattr(engine, "scalars", self) is None:
                 self._prepare(engine, some)
         told = hasattr(engines[0], "left")
         for engine in engines if told else []:
             engine.left = 0.0
-        there = values
-        if not isinstance(values, np.ndarray):
-            if self._resident is not None:
-                self._fill_there(self._resident, values, progress, name)
-                return float(np.max([engine.left for engine in engines])) if told else 0.0
-            values = np.array(values.cpu().numpy())
+        if isinstance(values, np.ndarray):
+            self._fill_here(values, progress, name)
+        elif self._resident is not None:
+            self._fill_there(self._resident, values, progress, name)
+        else:
+            here = np.array(values.cpu().numpy())
+            self._fill_here(here, progress, name)
+            values.copy_(values.new_tensor(here))
+        return float(np.max([engine.left for engine in engines])) if told else 0.0  # keeps NaN
+
+    def _parts(self) -> list[NDArray[np.int64]]:
+        """Give the useful tiles of each engine."""
+        return [self._useful[self._levels == level] for level in range(len(self._engines))]
+
+    def _fill_here(self, values: Map, progress: Progress, name: str) -> None:
+        """Fill as `fill` does on the CPU."""
         passes = 1 if self._again is None else 2
         progress.stage(name, passes * self._useful.size)
         tiles = np.zeros((len(self._layouts), *self._window.shape), dtype=np.float32)
@@ -155,7 +164,7 @@ class TileSet:
                 data = np.zeros(values.size, dtype=np.float32)  # the precision of the tiles
                 for pixels, pasted in self._pasted(tiles, self._again):
                     data[pixels] = np.nan_to_num(values[pixels] - pasted)
-            for engine, part in zip(engines, parts, strict=True):
+            for engine, part in zip(self._engines, self._parts(), strict=True):
                 for some, cut, weight in self._cuts(data, part):
                     known = weight >= self._threshold
                     tiles[some] = engine(np.where(known, tiles[some] + cut, 0.0), known)
@@ -165,11 +174,7 @@ class TileSet:
         for pixels, pasted in self._pasted(tiles, self._holes):
             values[pixels] = np.nan_to_num(pasted)
             filled += pixels.size
-        left = float(np.max([engine.left for engine in engines])) if told else 0.0  # keeps NaN
-        if there is not values:
-            there.copy_(there.new_tensor(values))
         progress.done(f"{self}, {filled} pixels")
-        return left
 
     @cached_property
     def _resident(self) -> ResidentTiles | None:
@@ -180,9 +185,7 @@ class TileSet:
         from skyfill.tiling.resident import ResidentTiles, resident_bytes
 
         holes, side = int(np.count_nonzero(self._holes)), self._window.shape[0]
-        need = resident_bytes(
-            self._nside, holes, self._useful.size, side=side, guard=self._guard
-        )
+        need = resident_bytes(self._nside, holes, self._useful.size, side=side, guard=self._guard)
         free = harmonics.free_memory(self._device)
         if need > free:
             warnings.warn(

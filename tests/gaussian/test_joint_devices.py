@@ -160,4 +160,3 @@ def test_turns_stay_on_the_cpu(device):
         device=device,
     )
     assert not isinstance(solver.sky.sphere, harmonics.DeviceSphere)
-

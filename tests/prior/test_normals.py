@@ -14,7 +14,9 @@ def of_one_thread(seed, count):
 
 
 def of_threads(seed, count, threads=2):
-    return np.concatenate(list(normal_numbers(np.random.SeedSequence(seed), count, threads=threads)))
+    return np.concatenate(
+        list(normal_numbers(np.random.SeedSequence(seed), count, threads=threads))
+    )
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])

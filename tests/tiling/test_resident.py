@@ -100,9 +100,7 @@ def test_a_layer_has_each_pixel_once(sky):
 
     wanted = np.ones(sky.size, bool)
     deepest = 0
-    for table in paste_tables(
-        wanted, LAYOUTS, np.arange(len(LAYOUTS)), nside=NSIDE, window=WINDOW
-    ):
+    for table in paste_tables(wanted, LAYOUTS, np.arange(len(LAYOUTS)), nside=NSIDE, window=WINDOW):
         for first, last in zip(table.layers, table.layers[1:], strict=False):
             places = table.place[first:last]
             assert np.unique(places).size == places.size
