@@ -48,7 +48,11 @@ def like(given: Vector, found: Vector) -> Vector:
     """Give a vector as another one is: as an array, or as a tensor on its device."""
     if _is_array(given):
         return found if _is_array(found) else np.asarray(found.cpu().numpy())
-    return given.new_tensor(found) if _is_array(found) else found.to(given.device)
+    if _is_array(found):
+        import torch
+
+        found = torch.from_numpy(found)
+    return found.to(given.device)
 
 
 def alike(a: Vector, b: Vector) -> bool:

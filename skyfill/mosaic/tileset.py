@@ -220,7 +220,7 @@ class TileSet:
                 found = engine.on_device(cut, known)  # type: ignore[attr-defined]
                 if not len(tiles):
                     tiles = found.new_zeros((self._useful.size, *found.shape[1:]))
-                tiles[values.new_tensor(some).long()] = found
+                tiles[values.new_tensor(some).long()] = found  # via float64, exact
                 progress.advance(some.size)
         resident.paste(tiles, values)
         progress.done(f"{self}, {np.count_nonzero(self._holes)} pixels")

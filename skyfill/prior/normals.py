@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["normal_numbers"]
+__all__ = ["normal_array", "normal_numbers"]
 
 Numbers = NDArray[np.float64]
 
@@ -71,6 +71,18 @@ def normal_numbers(
             part = piece.numbers[skipped:stop][:left]
             skipped, left = _SETTLED, left - part.size
             yield part
+
+
+def normal_array(
+    seed: np.random.SeedSequence, shape: tuple[int, ...], *, threads: int = 0
+) -> Numbers:
+    """Give the array ``default_rng(seed).standard_normal(shape)``, see `normal_numbers`."""
+    out = np.empty(shape)
+    flat, start = out.reshape(-1), 0
+    for part in normal_numbers(seed, flat.size, threads=threads):
+        flat[start : start + part.size] = part
+        start += part.size
+    return out
 
 
 class _Piece:

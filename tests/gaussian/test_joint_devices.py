@@ -16,11 +16,11 @@ torch = pytest.importorskip("torch")
 NSIDE = 8
 NPIX = 12 * NSIDE**2
 AREA = 4 * np.pi / NPIX
-LMAX = 14
+LMAX = 12
 WEIGHTS = harmonics.pixel_weights(NSIDE, cache=False)
 #: Largest difference of fills, in units of their rms; blocks are stored in float32.
 SAME = 1e-6
-SIGMA = 3.0, 0.03
+SIGMA = 3.0, 1.0
 
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
@@ -53,11 +53,15 @@ def masks(kind):
 
 
 def sky():
+    """A sky of the spectra, but for TE, with white noise."""
     random = np.random.default_rng(3)
-    lmax = 3 * NSIDE - 1
-    alm = random.standard_normal((3, (lmax + 1) * (lmax + 2) // 2, 2)) @ (1.0, 1.0j)
-    shape = np.array([40.0, 0.4, 0.3])[:, None]
-    return harmonics.synthesis(shape * alm, NSIDE)
+    cl, size = spectra(), (LMAX + 1) * (LMAX + 2) // 2
+    alm = [
+        harmonics.almxfl(random.standard_normal((size, 2)) @ (0.7, 0.7j), np.sqrt(cl[k, k]))
+        for k in range(3)
+    ]
+    noise = random.standard_normal((3, NPIX)) * np.array([SIGMA[0], SIGMA[1], SIGMA[1]])[:, None]
+    return harmonics.synthesis(np.stack(alm), NSIDE) + noise
 
 
 def variance(kind, seen):
@@ -69,7 +73,7 @@ def variance(kind, seen):
     return np.where(seen[0], t, np.nan), np.where(seen[1], [p, 0.2 * p, 1.1 * p], np.nan)
 
 
-@pytest.mark.parametrize("noise", ["white", "map"])
+@pytest.mark.parametrize("noise", ["white", pytest.param("map", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", ["band", "small", "both"])
 def test_joint_means_are_the_same_on_a_device(device, kind, noise, monkeypatch):
     """With both kinds, a few pixels are affordable, so that the band is wide."""
@@ -92,7 +96,7 @@ def test_joint_means_are_the_same_on_a_device(device, kind, noise, monkeypatch):
             threads=1,
             device=where,
         )
-        found.append(solver.mean((t, np.stack([q, u])), tolerance=1e-5))
+        found.append(solver.mean((t, np.stack([q, u])), tolerance=3e-3))
         if where is not None and kind != "band":
             assert isinstance(solver._blocks[1], DeviceBlocks)
         assert (solver._hybrid is None) == (kind == "small")

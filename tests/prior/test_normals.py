@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skyfill.prior import normals
-from skyfill.prior.normals import normal_numbers
+from skyfill.prior.normals import normal_array, normal_numbers
 
 
 def of_one_thread(seed, count):
@@ -47,3 +47,9 @@ def test_a_reader_may_stop_early():
     first = next(numbers)
     numbers.close()
     np.testing.assert_array_equal(first, of_one_thread(3, first.size))
+
+
+def test_an_array_is_that_of_one_thread(monkeypatch):
+    monkeypatch.setattr(normals, "_APART", 5000)
+    found = normal_array(np.random.SeedSequence(3), (2, 10_000), threads=2)
+    np.testing.assert_array_equal(found, of_one_thread(3, 20_000).reshape(2, -1))
