@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from skyfill import harmonics
 from skyfill.brief import brief
 from skyfill.prior.drawing import alm_of_cl, streams
-from skyfill.prior.normals import normal_array
 from skyfill.prior.model import ARCMIN, LCDM, MOST, Prior, pixel_window
+from skyfill.prior.normals import normal_array
 from skyfill.prior.quality import Quality
 from skyfill.prior.skyspectra import SkySpectra
 
