@@ -382,9 +382,9 @@ class Solver:
             work[self.at] = 0.0
         if not self.holes.size or not bool((work != 0).any()):
             nalm = self.signal_cl.size * (self.signal_cl.size + 1) // 2
-            none = np.zeros(self.holes.size), np.zeros(nalm, dtype=np.complex128)
-            nothing = Certificate(0, 0, 0.0, 0.0, converged=True)
-            return Solution(*(like(values, each) for each in none), nothing)
+            fill = like(values, np.zeros(self.holes.size))
+            whitened = like(values, np.zeros(nalm, dtype=np.complex128))
+            return Solution(fill, whitened, Certificate(0, 0, 0.0, 0.0, converged=True))
         allowed = tolerance * self.rms
         inner = Inner(self, progress, max_iterations, course)
         outer, away = solve(

@@ -201,7 +201,8 @@ class Polished:
         filled = values if overwrite else values.copy()
         filled[self._solver.holes] = self._first.mean(values)
         self._progress.stage("polish", self.polish)
-        fill = self._solver.improve(filled, iterations=self.polish, progress=self._progress)
+        steps = self.polish
+        fill: Map = self._solver.improve(filled, iterations=steps, progress=self._progress)
         self._progress.done()
         self.trouble = self._solver.unpolished()
         return fill if self._chosen is None else fill[self._chosen]

@@ -95,7 +95,7 @@ class ObservedMap:
             return out
         return self._less(self._fitted_low if self._removes else None, latent)
 
-    def restored(self, fill: Vector) -> Map:
+    def restored(self, fill: Vector) -> Vector:
         """Add monopole and dipole back to a fill, ``(nhole,)``, in place; return an array."""
         if self.sphere is not None:
             sphere, (_, _, low) = self.sphere, self._on_device(self.sphere)

@@ -337,7 +337,7 @@ class Mosaic:
             count = int(regions.max(initial=count - 1)) + 1
         return regions
 
-    def _solve(self, values: Map) -> Map:
+    def _solve(self, values: Vector) -> Vector:
         """Compute the exact mean in the holes."""
         self._progress.stage("whole sky")
         if self._coarse is None:
