@@ -95,21 +95,22 @@ class ObservedMap:
             return out
         return self._less(self._fitted_low if self._removes else None, latent)
 
-    def restored(self, fill: Vector) -> Vector:
+    def restored(self, fill: Vector) -> Map:
         """Add monopole and dipole back to a fill, ``(nhole,)``, in place; return an array."""
         if self.sphere is not None:
             sphere, (_, _, low) = self.sphere, self._on_device(self.sphere)
             return sphere.array(fill + low if self._removes else fill)
+        out: Map = fill
         if not self._removes:
-            return np.asarray(fill)
+            return out
         if self.points is not None:
-            fill += self.dipole.at(self._fitted_low, np.flatnonzero(self._holes))
-            return fill
+            out += self.dipole.at(self._fitted_low, np.flatnonzero(self._holes))
+            return out
         for part, low in self.dipole.parts(self._fitted_low):
             first = int(np.count_nonzero(self._holes[: part.start]))
             chosen = low[self._holes[part]]
-            fill[first : first + chosen.size] += chosen
-        return fill
+            out[first : first + chosen.size] += chosen
+        return out
 
     def _on_device(self, sphere: DeviceSphere) -> tuple[Vector, Vector, Vector]:
         """Return, on the device, what stays there.
