@@ -155,9 +155,7 @@ class Tile:
             transforms.next_fast_len(n + _PADDING, real=real)
             for n, real in ((nx, False), (ny, True))
         )
-        # single precision will do for the preconditioner
-        filter_ = 1 / (self._power(*self._periodic[::-1]) + self._typical())
-        self._filter = filter_[..., None].astype(np.float32)
+        self._filter = 1 / (self._power(*self._periodic[::-1]) + self._typical())[..., None]
 
     def _typical(self) -> float:
         """Give the geometric mean of the noise variance over the observed pixels."""
@@ -181,7 +179,7 @@ class Tile:
 
     def _preconditioned(self, values: Map) -> Map:
         """Apply (S + N̄)⁻¹ of the periodic tile between observed pixels."""
-        modes = transforms.rfft2(values.astype(np.float32), self._periodic, axes=(0, 1))
+        modes = transforms.rfft2(values, self._periodic, axes=(0, 1))
         modes *= self._filter
         whole = transforms.irfft2(modes, self._periodic, axes=(0, 1))
         return np.where(self._observed, whole[: values.shape[0], : values.shape[1]], 0.0)
