@@ -92,9 +92,7 @@ def run(args: argparse.Namespace) -> int:
         skyfill.check_writable(path, overwrite=args.overwrite, kind="map")
     with progress(quiet=args.quiet) as listener:
         listener.stage("read")
-        image = skyfill.maps.read_image(
-            args.map, hdu=args.hdu, stokes=args.stokes, unit=args.unit
-        )
+        image = skyfill.maps.read_image(args.map, hdu=args.hdu, stokes=args.stokes, unit=args.unit)
         skyfill.maps.refuse_integers(image)
         scale = image.unit_to_uk
         mask = _mask(args, image)
@@ -122,7 +120,9 @@ def run(args: argparse.Namespace) -> int:
         fills = [found.mean] if args.mean else list(found.draws)
         for index, (path, fill) in enumerate(zip(outputs, fills, strict=True)):
             kind = "mean" if args.mean else f"realization {index}"
-            _write(args, path, image, found, fill, cards | {"SFFILL": (kind, "what the holes hold")})
+            _write(
+                args, path, image, found, fill, cards | {"SFFILL": (kind, "what the holes hold")}
+            )
         if args.std is not None and found.std is not None:
             words = "std of a realization, with noise; others as they were"
             _write(args, args.std, image, found, found.std, cards | {"SFFILL": ("std", words)})
@@ -166,7 +166,7 @@ def _refuse(args: argparse.Namespace) -> None:
         raise ValueError("--beam and --beam-arcmin are two beams; drop one of them")
     if args.beam is None and args.beam_arcmin is None:
         raise ValueError(
-            "the beam of an image is not fitted; pass --beam FILE or --beam-arcmin FWHM (0 for none)"
+            "the beam of an image is not fitted; pass --beam FILE or --beam-arcmin FWHM (0: none)"
         )
     if args.ivar is not None and args.noise_uk_arcmin is not None:
         raise ValueError("--ivar and --noise-uk-arcmin both give the noise; drop one of them")
@@ -194,9 +194,7 @@ def _beside(
     """Read an image that must lie on the same pixels."""
     with wording.naming(hdu="an image file with one HDU", stokes="--stokes"):
         other = skyfill.maps.read_image(path, stokes=args.stokes, what=what)
-    grids = [
-        skyfill.images.Grid.of(one.header, one.values.shape) for one in (image, other)
-    ]
+    grids = [skyfill.images.Grid.of(one.header, one.values.shape) for one in (image, other)]
     differs = grids[0].difference(grids[1])
     if differs:
         raise ValueError(
@@ -229,9 +227,7 @@ def _mask(args: argparse.Namespace, image: skyfill.maps.ImageFile) -> NDArray[np
     return np.asarray(~mask if args.invert else mask)
 
 
-def _ivar(
-    args: argparse.Namespace, image: skyfill.maps.ImageFile
-) -> NDArray[np.float64] | None:
+def _ivar(args: argparse.Namespace, image: skyfill.maps.ImageFile) -> NDArray[np.float64] | None:
     """Read --ivar: ``(ny, nx)``, µK⁻²."""
     if args.ivar is None:
         return None
@@ -304,12 +300,14 @@ def _lines(
         else f"of {args.ivar.name}"
     )
     lines = [
-        f"prior    {model.theory}, beam {math.degrees(fwhm) * 60:.4g} arcmin, noise {noise} (given)",
+        f"prior    {model.theory}, beam {math.degrees(fwhm) * 60:.4g} arcmin, noise {noise}",
         f"check    decorrelated pixels have rms {found.whitened:.3f} (1 if the prior is right)",
         f"filled   {len(found.pixels)} pixels in {found.holes} groups of holes",
     ]
     if found.dense:
-        lines.append(f"         {found.dense} of them solved densely: no band of parallels, nor flat")
+        lines.append(
+            f"         {found.dense} of them solved densely: no band of parallels, nor flat"
+        )
     if found.border:
         lines.append(
             f"outside  {int(found.outside.sum())} pixels in {found.border} regions that reach the"

@@ -55,8 +55,8 @@ def power(
 
     Returns
     -------
-    ``(rows, columns // 2 + 1)``: P such that a field is ``irfft2(sqrt(P) * rfft2(white))`` with white
-    noise of unit variance; units of ``cl`` per squared radian.
+    ``(rows, columns // 2 + 1)``: P such that a field is ``irfft2(sqrt(P) * rfft2(white))`` with
+    white noise of unit variance; units of ``cl`` per squared radian.
     """
     ell = np.arange(cl.size)
     height, width = np.broadcast_to(pixel, 2)

@@ -79,9 +79,7 @@ def sky(dec: float, ny: int, nx: int, seed: int) -> np.ndarray:
     return out
 
 
-def discs(
-    dec: float, shape: tuple[int, int], middles: np.ndarray, radii: np.ndarray
-) -> np.ndarray:
+def discs(dec: float, shape: tuple[int, int], middles: np.ndarray, radii: np.ndarray) -> np.ndarray:
     """Mask discs of radii in arcmin around rows and columns, 1 = observed."""
     rows, columns = np.indices(shape)
     cosine = np.cos(np.radians(dec + (rows + 1 - shape[0] / 2) * PIXEL / 60))
@@ -110,9 +108,7 @@ def dense(
     near = mask & (apart < apart[hole].max() + tree_radius)
     ell = np.arange(LMAX + 1)
     chord = np.linspace(0, 2.2 * (apart[hole].max() + tree_radius), 6000)
-    sums = np.polynomial.legendre.legval(
-        1 - chord**2 / 2, (2 * ell + 1) * spectrum() / (4 * np.pi)
-    )
+    sums = np.polynomial.legendre.legval(1 - chord**2 / 2, (2 * ell + 1) * spectrum() / (4 * np.pi))
     covariance = CubicSpline(chord, sums)
 
     def between(one: np.ndarray, two: np.ndarray) -> np.ndarray:
@@ -167,12 +163,10 @@ def accuracy(args: argparse.Namespace) -> None:
         hole = ~mask[cut]
         distance = np.sqrt(np.mean((mean[cut][hole] - exact) ** 2) / np.mean(left**2))
         own = np.sqrt(std[cut][hole] ** 2 - variance[cut][hole])
-        print(
-            f"dec {args.dec:g}, noise e^+-{args.vary:g}, radius {radius:g}': distance {distance:.3f}"
-            f" of {np.sqrt(np.mean(left**2)):.2f} uK, std {np.mean(own / left):.4f} of the dense"
-            f" ({points} pixels)",
-            flush=True,
-        )
+        case = f"dec {args.dec:g}, noise e^+-{args.vary:g}, radius {radius:g}'"
+        rms = np.sqrt(np.mean(left**2))
+        print(f"{case}: distance {distance:.3f} of {rms:.2f} uK, ", end="")
+        print(f"std {np.mean(own / left):.4f} of the dense ({points} pixels)", flush=True)
 
 
 def many(args: argparse.Namespace) -> None:
@@ -200,13 +194,17 @@ def many(args: argparse.Namespace) -> None:
             words += ["--threads", f"{args.threads}"]
             program = str(Path(sys.executable).with_name("skyfill"))
             start = time.perf_counter()
-            said = subprocess.run([program, *words], cwd=folder, capture_output=True, text=True, check=True)  # noqa: E501
+            said = subprocess.run(  # noqa: S603
+                [program, *words], cwd=folder, capture_output=True, text=True, check=True
+            )
             seconds = time.perf_counter() - start
             results.append(fits.getdata(folder / f"{out}.fits"))
             print(out, f"{seconds:.1f} s", json.loads(said.stdout))
     mean, draw = (each.astype(float) for each in results)
     for one in results:
-        same = np.array_equal(one[mask].view(np.uint32), data[mask].astype(one.dtype).view(np.uint32))
+        same = np.array_equal(
+            one[mask].view(np.uint32), data[mask].astype(one.dtype).view(np.uint32)
+        )
         print("observed pixels identical:", same)
     hole = ~mask
     new = truth[hole] + noise * rng.standard_normal(hole.sum())

@@ -58,7 +58,8 @@ class Reach:
     @property
     def margin(self) -> int:
         """Most pixels, without stretch, between a hole and the end of its context."""
-        return self.near + 2 + sum((self.width + 1) * 2**one for one in range(1, self.levels + 1))
+        blocks = sum(2**one for one in range(1, self.levels + 1))
+        return self.near + 2 + (self.width + 1) * int(blocks)
 
 
 @dataclass(frozen=True)
@@ -148,9 +149,7 @@ def context(hole: Pixels, observed: Mask, reach: Reach, stretch: tuple[int, int]
     return Context(np.concatenate(levels), np.concatenate(corners), stretch)
 
 
-def _choose(
-    wanted: Mask, level: int, full: list[Mask], chosen: list[Mask], block: Pixels
-) -> None:
+def _choose(wanted: Mask, level: int, full: list[Mask], chosen: list[Mask], block: Pixels) -> None:
     """Choose the blocks that are observed as a whole, and divide the others."""
     while level >= 0:
         chosen[level] |= wanted & full[level]

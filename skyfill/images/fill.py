@@ -8,179 +8,31 @@ image is marginalised.
 
 from __future__ import annotations
 
-import math
 import warnings
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skyfill.brief import brief
-from skyfill.gaussian.cholesky import Each, for_each
-from skyfill.harmonics import correlation
-from skyfill.healpix.checks import check_angle, check_whole
-from skyfill.images.context import Reach
+from skyfill.healpix.checks import check_whole
 from skyfill.images.grid import Grid
-from skyfill.images.kriging import Kriging
+from skyfill.images.model import Model
 from skyfill.images.noise import Noise
 from skyfill.images.regions import Regions, find_regions
-from skyfill.images.tile import Table, Tile, TileShape
+from skyfill.images.solver import Filled, Solver
 from skyfill.maps.sentinels import repeated_value
 from skyfill.maps.units import unit_in_uk
-from skyfill.prior import ARCMIN, LCDM, Beam, gaussian_beam, lcdm
-from skyfill.prior.beam import as_beam
 from skyfill.progress import Progress, Silent
 
-__all__ = ["Filled", "Model", "UnlikelyModelError", "fill", "solve"]
+__all__ = ["fill", "solve"]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Pixels = NDArray[np.int64]
 
-#: Limit for the energy of the error of y: the mean is then within 0.02 of its standard deviation.
-_TOLERANCE = 0.03
-#: Pixels between a hole and the end of its tile, and that width in half wavelengths of the smallest
-#: scale at which the signal is above the noise; the larger counts. Half a degree of data more would
-#: change the mean by 0.02 to 0.04 of its standard deviation (docs/images.md).
-_CONTEXT, _WAVES = 24, 3.7
-#: Power of the signal over that of the noise below which it is left out.
-_NEGLIGIBLE = 1e-3
-#: Share of the hole's size by which that width grows.
-_MORE = 0.125
-#: Most pixels between a hole and the end of its tile.
-_MOST_CONTEXT = 96
-#: Factor of the width for the wider tiles that certify a fill.
-_WIDER = 1.5
-#: Memory for the covariance of one tile, bytes: holes of some 5 degrees with pixels of 2 arcmin.
-_MEMORY = 1.5e9
-#: Most pixels of a hole that is solved densely: 0.5 GB, half a minute.
-_DENSE = 6000
-#: Context of dense solves: the mean is within 0.05 of its standard deviation of the exact one, and
-#: the standard deviation within 0.3%.
-_REACH, _REACH_OF_STD = Reach(8, 4, 4, 0), Reach(4, 4, 4, 0)
-#: Largest relative error of the distances in a tile that counts as a band of parallels, or as flat.
-_FLAT = 0.002
-#: Variance of the offset of the image in dense solves, over 1 / 4π, µK²: 900 µK.
-_OFFSET = 1e7
-#: Rms of the decorrelated pixels (1 if the model is right) beyond which it is refused, or warned
-#: of, either way.
-_REFUSED, _WARNED = 1.5, 1.1
-#: Right-hand sides of one solve: more take memory and are no faster.
-_AT_ONCE = 8
 #: Values of other programs for "no data".
 _UNSEEN = -1.6375e30
-
-
-class UnlikelyModelError(ValueError):
-    """The observed pixels contradict spectrum, beam and noise."""
-
-
-@dataclass(frozen=True, eq=False)
-class Model:
-    """What is assumed of signal and noise.
-
-    Attributes
-    ----------
-    cl
-        ``(lmax + 1,)``, spectrum of the sky, µK²; no power beyond.
-    fwhm
-        FWHM of a Gaussian beam, radians; 0 with ``beam``.
-    beam
-        Tabulated beam, a `skyfill.prior.Beam` or b_l, ``(lmax + 1,)``; it includes what the
-        pixels smooth, if they do.
-    noise_uk_arcmin
-        White noise; None with an inverse variance.
-    theory
-        Name of ``cl``.
-
-    Raises
-    ------
-    ValueError
-        Spectrum, beam or noise are not of this form.
-    """
-
-    __repr__ = brief
-
-    cl: Map = field(default_factory=lcdm, repr=False)
-    fwhm: float = 0.0
-    beam: Beam | None = None
-    noise_uk_arcmin: float | None = None
-    theory: str = LCDM
-
-    def __post_init__(self) -> None:
-        cl = np.asarray(self.cl, dtype=np.float64)
-        if cl.ndim != 1 or not np.all(np.isfinite(cl)) or np.any(cl < 0) or not np.any(cl[2:]):
-            raise ValueError("`cl` must be one spectrum from l = 0, finite and not negative")
-        object.__setattr__(self, "cl", cl)
-        object.__setattr__(self, "fwhm", check_angle(self.fwhm, "fwhm"))
-        object.__setattr__(self, "beam", as_beam(self.beam))
-        if self.fwhm and self.beam is not None:
-            raise ValueError("`fwhm` and `beam` are two beams: give one of them")
-        noise = self.noise_uk_arcmin
-        if noise is not None and not (math.isfinite(noise) and noise > 0):
-            raise ValueError(f"noise_uk_arcmin must be finite and above 0, got {noise!r}")
-
-    @property
-    def signal_cl(self) -> Map:
-        """C_l b_l² without monopole and dipole, ``(lmax + 1,)``, µK²."""
-        lmax = self.cl.size - 1
-        window = gaussian_beam(self.fwhm, lmax) if self.beam is None else self.beam.at(lmax)
-        cl = self.cl * window**2
-        cl[:2] = 0.0
-        return np.asarray(cl)
-
-
-@dataclass(frozen=True, eq=False)
-class Filled:
-    """The holes of an image, filled.
-
-    Attributes
-    ----------
-    pixels
-        ``(n, 2)``: rows and columns of the pixels that were filled.
-    mean
-        ``(n,)``, µK: the posterior mean.
-    draws
-        ``(count, n)``, µK: realizations, with noise.
-    std
-        ``(n,)``, µK: the standard deviation of a realization, with noise; None if it was not asked
-        for.
-    outside
-        ``(ny, nx)``: unobserved pixels that stay as they are.
-    border
-        Number of regions that these form.
-    holes
-        Number of groups of holes, each solved by itself.
-    dense
-        How many of them were solved densely.
-    whitened
-        Rms of the decorrelated observed pixels around the holes; 1 if the model is right.
-    distance
-        Rms distance, µK, of the means of the largest and the smallest hole to those with wider
-        context.
-    iterations
-        Mean number of iterations of a solve by tile.
-    """
-
-    __repr__ = brief
-
-    pixels: Pixels = field(repr=False)
-    mean: Map = field(repr=False)
-    draws: Map = field(repr=False)
-    std: Map | None = field(repr=False)
-    outside: Mask = field(repr=False)
-    border: int
-    holes: int
-    dense: int
-    whitened: float
-    distance: float
-    iterations: float
-
-    def paint(self, image: NDArray[np.floating], values: Map, *, unit: str = "uK") -> NDArray[np.floating]:
-        """Give a copy of an image, of its dtype, with values in the holes, ``(n,)`` in µK."""
-        out = image.copy()
-        out[self.pixels[:, 0], self.pixels[:, 1]] = values / unit_in_uk(unit)
-        return out
+#: Pixels around a hole whose median variance those of the hole get that have none.
+_AROUND = 24
 
 
 def fill(
@@ -248,14 +100,15 @@ def fill(
     >>> import numpy as np, skyfill
     >>> from astropy.wcs import WCS
     >>> wcs = WCS(naxis=2)
-    >>> wcs.wcs.ctype, wcs.wcs.cdelt, wcs.wcs.crpix = ["RA---CAR", "DEC--CAR"], [-0.1, 0.1], [40, 40]
+    >>> wcs.wcs.ctype, wcs.wcs.cdelt = ["RA---CAR", "DEC--CAR"], [-0.1, 0.1]
+    >>> wcs.wcs.crpix = [40, 40]
     >>> image = np.random.default_rng(0).normal(0, 100, (80, 80)).astype(np.float32)
     >>> mask = np.ones((80, 80), bool)
     >>> mask[38:42, 38:42] = False
     >>> model = skyfill.images.Model(1e-9 * skyfill.lcdm(), noise_uk_arcmin=600.0)
     >>> filled = skyfill.images.fill(image, mask, wcs, model=model, seed=1)
-    >>> filled.dtype, bool(np.array_equal(filled[mask], image[mask]))
-    (dtype('float32'), True)
+    >>> filled.dtype.name, bool(np.array_equal(filled[mask], image[mask]))
+    ('float32', True)
 
     """
     n = check_whole(n, "n")
@@ -343,7 +196,7 @@ def solve(
         _complete(variance, observed, regions)
     listener.done(f"{len(regions.holes)} groups, {len(regions.pixels)} pixels")
     noise = Noise(grid, model.noise_uk_arcmin or 0.0, variance)
-    work = _Work(grid, model, noise, values, observed, regions, seed, n)
+    work = Solver(grid, model, noise, values, observed, regions, seed, n)
     return work.run(std=std, trust=trust_prior, threads=threads, listener=listener)
 
 
@@ -353,7 +206,9 @@ def _observed(values: NDArray[np.floating], mask: ArrayLike) -> Mask:
     if flags.shape != values.shape:
         raise ValueError(f"the image is {values.shape}, the mask {flags.shape}; give a pair")
     if flags.dtype.kind not in "biuf" or not np.isin(np.nan_to_num(flags), (0, 1)).all():
-        raise ValueError("`mask` must hold 0 and 1 (observed); mask > 0.5 says which pixels are meant")
+        raise ValueError(
+            "`mask` must hold 0 and 1 (observed); mask > 0.5 says which pixels are meant"
+        )
     observed = np.nan_to_num(flags) == 1
     observed &= np.isfinite(values) & (values > 0.9 * _UNSEEN)
     repeated = repeated_value(values.ravel(), observed.ravel())
@@ -385,323 +240,9 @@ def _complete(variance: Map, observed: Mask, regions: Regions) -> None:
     for hole in regions.holes:
         here = variance[hole[:, 0], hole[:, 1]]
         if np.isnan(here).any():
-            low = np.maximum(hole.min(axis=0) - _CONTEXT, 0)
-            high = hole.max(axis=0) + _CONTEXT + 1
+            low = np.maximum(hole.min(axis=0) - _AROUND, 0)
+            high = hole.max(axis=0) + _AROUND + 1
             box = slice(low[0], high[0]), slice(low[1], high[1])
             around = variance[box][observed[box]]
             typical = np.median(around) if around.size else np.nanmedian(variance)
             variance[hole[:, 0], hole[:, 1]] = np.where(np.isnan(here), typical, here)
-
-
-@dataclass
-class _One:
-    """What was found for a hole."""
-
-    mean: Map
-    draws: Map
-    misfit: float = 0.0
-    points: int = 0
-    iterations: int | None = None
-
-
-class _Work:
-    """The holes of one image."""
-
-    def __init__(
-        self,
-        grid: Grid,
-        model: Model,
-        noise: Noise,
-        image: NDArray[np.floating],
-        observed: Mask,
-        regions: Regions,
-        seed: int,
-        count: int,
-    ) -> None:
-        self._grid, self._noise, self._image = grid, noise, image
-        self._observed, self._regions = observed, regions
-        self._seed, self._count = check_whole(seed, "seed"), check_whole(count, "n")
-        self._cl = model.signal_cl
-        self._table = Table(np.zeros(0), 1.0)
-        pixels = regions.pixels
-        some = pixels[:: max(len(pixels) // 1000, 1)]
-        level = noise.of_pixels(some) * grid.areas(some[:, 0], some[:, 1])
-        self._finest = math.pi / self._last_above(float(np.median(level)))
-        self._lmax = self._last_above(_NEGLIGIBLE * float(level.min()))
-
-    def _last_above(self, level: float) -> int:
-        """Give the last multipole at which the signal is above a level, 2 or more."""
-        above = np.flatnonzero(self._cl > level)
-        return max(int(above[-1]), 2) if above.size else 2
-
-    def run(self, *, std: bool, trust: bool, threads: int, listener: Progress) -> Filled:
-        """Solve every hole."""
-        holes = self._regions.holes
-        shapes = [self._place(hole) for hole in holes]
-        flat = [k for k, shape in enumerate(shapes) if shape is not None]
-        others = [k for k, shape in enumerate(shapes) if shape is None]
-        self._check(others if not std else range(len(holes)))
-        listener.stage("fill", len(holes))
-        found: dict[int, _One] = {}
-
-        def make(number: int, _: Each) -> None:
-            k = flat[number]
-            box, shape = _known(shapes[k])
-            found[k] = self._by_tile(k, box, shape)
-            listener.advance()
-
-        self._tabulate([_known(shapes[k])[1] for k in flat])
-        for_each(self._rows([_known(shapes[k])[1] for k in flat]), make, threads=threads)
-        if others:
-            self._densely(others, _REACH, found, threads, listener)
-        ones = [found[k] for k in range(len(holes))]
-        whitened = math.sqrt(sum(x.misfit for x in ones) / max(sum(x.points for x in ones), 1))
-        listener.done(f"{len(holes)} groups of holes, decorrelated pixels have rms {whitened:.3f}")
-        _judge(whitened, trust=trust)
-        listener.stage("certify")
-        distance = self._distance(flat, found)
-        listener.done(f"some {distance:.2g} uK from the exact mean")
-        deviations = self._std(threads, listener) if std else None
-        steps = [one.iterations for one in ones if one.iterations is not None]
-        return Filled(
-            pixels=self._regions.pixels,
-            mean=np.concatenate([one.mean for one in ones]),
-            draws=np.concatenate([one.draws for one in ones], axis=1),
-            std=deviations,
-            outside=self._regions.outside,
-            border=self._regions.border,
-            holes=len(holes),
-            dense=len(others),
-            whitened=whitened,
-            distance=distance,
-            iterations=float(np.mean(steps)) if steps else 0.0,
-        )
-
-    def _place(
-        self, hole: Pixels, factor: float = 1.0
-    ) -> tuple[tuple[slice, slice], TileShape] | None:
-        """Find the tile of a hole; None if it is neither a band of parallels nor flat."""
-        middle = np.rint(hole.mean(axis=0)).astype(np.int64)
-        self._grid.stretch(*middle)  # raises too near a pole
-        (height,), (width,) = self._grid.sides(middle[:1], middle[1:])
-        side = max(height, width)
-        size = np.ptp(hole, axis=0) * [height, width]
-        reach = max(_CONTEXT * side, _WAVES * self._finest) + _MORE * float(size.max())
-        reach = factor * min(reach, _MOST_CONTEXT * side)
-        margin = np.ceil(reach / np.array([height, width])).astype(np.int64)
-        low = np.maximum(hole.min(axis=0) - margin, 0)
-        high = np.minimum(hole.max(axis=0) + margin + 1, self._image.shape)
-        rows, columns = (int(x) for x in high - low)
-        if 8.0 * rows**2 * (columns + 1) > _MEMORY:
-            raise ValueError(
-                f"a hole of {len(hole)} pixels, around row {middle[0]}, column {middle[1]}, needs a"
-                f" tile of {columns} x {rows} pixels, which is too wide for an image; fill wide"
-                " bands and large areas on HEALPix: reproject.reproject_to_healpix image and mask,"
-                " and skyfill inpaint those"
-            )
-        shape = self._shape(low, rows, columns)
-        return None if shape is None else ((slice(low[0], high[0]), slice(low[1], high[1])), shape)
-
-    def _shape(self, low: Pixels, rows: int, columns: int) -> TileShape | None:
-        """Describe a tile as a band of parallels, or as flat, where that is right."""
-        row = low[0] + np.arange(rows)
-        middle = np.full(rows, low[1] + (columns - 1) / 2)
-        along = self._grid.directions(row, middle)
-        if not np.isfinite(along).all():
-            return None
-        centre = np.array([low[0] + (rows - 1) / 2]), middle[:1]
-        latitudes = np.arcsin(np.clip(along[2], -1, 1))
-        (height,), (width,) = self._grid.sides(*centre)
-        step = width / math.cos(math.asin(float(self._grid.directions(*centre)[2, 0])))
-        flat = height * (np.arange(rows) - (rows - 1) / 2)
-        for shape in (
-            TileShape(latitudes, step, columns),
-            TileShape(flat, width, columns),
-        ):
-            if self._error(shape, low) < _FLAT:
-                return shape
-        return None
-
-    def _error(self, shape: TileShape, low: Pixels) -> float:
-        """Give the largest relative error of distances between places of a tile."""
-        rows = np.unique(np.linspace(0, shape.latitudes.size - 1, 4).astype(np.int64))
-        columns = np.unique(np.linspace(0, shape.columns - 1, 4).astype(np.int64))
-        row, column = (x.ravel() for x in np.meshgrid(rows, columns))
-        true = self._grid.directions(low[0] + row, low[1] + column)
-        latitude, longitude = shape.latitudes[row], shape.step * column
-        cosine = np.cos(latitude)
-        mine = np.stack([cosine * np.cos(longitude), cosine * np.sin(longitude), np.sin(latitude)])
-        if not np.isfinite(true).all():
-            return math.inf
-        both = [np.linalg.norm(x[:, :, None] - x[:, None, :], axis=0) for x in (mine, true)]
-        apart = both[1] > 0
-        return float(np.max(np.abs(both[0][apart] / both[1][apart] - 1)))
-
-    def _check(self, dense: range | list[int]) -> None:
-        """Refuse holes that are too large for a dense solve."""
-        for k in dense:
-            hole = self._regions.holes[k]
-            if len(hole) > _DENSE:
-                row, column = np.rint(hole.mean(axis=0)).astype(int)
-                raise ValueError(
-                    f"a hole of {len(hole)} pixels, around row {row}, column {column}, is too large"
-                    f" for a dense solve (at most {_DENSE}), which `std` and projections whose rows"
-                    " are not parallels need; drop `std`, or fill it on HEALPix"
-                    " (reproject.reproject_to_healpix)"
-                )
-
-    def _tabulate(self, shapes: list[TileShape]) -> None:
-        """Tabulate the covariance for the distances within tiles."""
-        if not shapes:
-            return
-        step = min(min(shape.sides) for shape in shapes) / 8
-        step = max(step, max(max(shape.sides) for shape in shapes) / 32)
-        chord = max(
-            math.hypot(np.ptp(shape.latitudes), shape.step * shape.columns) for shape in shapes
-        )
-        chord = min(_WIDER * chord, 2.0)
-        half = np.minimum((np.arange(math.ceil(chord / step) + 4) - 1) * step / 2, 1.0)
-        self._table = Table(correlation(self._cl, 1 - 2 * half * half), step)
-
-    def _rows(self, shapes: list[TileShape]) -> NDArray[np.int64]:
-        """Give the sides of squares with as many numbers as the tiles hold."""
-        numbers = [3.0 * shape.latitudes.size**2 * shape.columns for shape in shapes]
-        return np.sqrt(np.array(numbers)).astype(np.int64) + 1
-
-    def _tile(self, box: tuple[slice, slice], shape: TileShape) -> tuple[Tile, Mask, Map, float]:
-        """Set up a tile: its equations, observed pixels, data without their mean, and the mean."""
-        seen = self._observed[box]
-        data = np.where(seen, self._image[box], 0.0).astype(np.float64)
-        offset = float(data.sum() / seen.sum())
-        data = np.where(seen, data - offset, 0.0)
-        if self._noise.variance is None:
-            variance = np.broadcast_to(
-                (self._noise.uk_arcmin * ARCMIN) ** 2 / shape.areas, seen.shape
-            )
-        else:
-            variance = np.nan_to_num(self._noise.variance[box], nan=1.0)
-        return Tile(shape, self._cl, self._table, variance, seen, lmax=self._lmax), seen, data, offset
-
-    def _by_tile(self, k: int, box: tuple[slice, slice], shape: TileShape) -> _One:
-        """Solve a hole by conjugate gradients within its tile."""
-        tile, seen, data, offset = self._tile(box, shape)
-        hole = self._regions.holes[k] - [box[0].start, box[1].start]
-        at = hole[:, 1], hole[:, 0]  # arrays of a tile have columns first
-        scale = math.sqrt(float(np.sum(data**2)) / int(seen.sum())) or 1.0
-        pending = [data.T, np.full(data.T.shape, scale)]
-        later: list[tuple[Map, Map]] = []
-        draws = np.empty((self._count, len(hole)))
-        mean, unit, total, done = np.zeros(0), np.zeros(0), 0.0, 0
-        misfit, iterations = 0.0, 0
-        index = 0
-        while True:
-            while index < self._count and len(pending) < _AT_ONCE:
-                rng = np.random.default_rng([self._seed, index, k])
-                signal, noise = tile.simulate(rng)
-                pending.append(data.T - signal - noise)
-                later.append((signal[at], noise[at]))
-                index += 1
-            rhs = np.stack(pending, axis=-1)
-            y, steps = tile.solve(rhs, _TOLERANCE)
-            iterations = max(iterations, steps)
-            part, sums = tile.signal(y)[at], y.sum(axis=(0, 1))
-            first = 0
-            if not mean.size:
-                unit, total, first = part[:, 1] / scale, sums[1] / scale, 2
-                shift = sums[0] / total
-                mean = part[:, 0] - shift * unit + shift
-                misfit = float(np.sum(rhs[..., 0] * y[..., 0]) - shift * sums[0])
-            for column, (signal, noise) in enumerate(later, first):
-                shift = sums[column] / total
-                draws[done] = part[:, column] - shift * unit + shift + signal + noise
-                done += 1
-            pending, later = [], []
-            if index >= self._count:
-                break
-        return _One(mean + offset, draws + offset, misfit, int(seen.sum()) - 1, iterations)
-
-    def _densely(
-        self,
-        which: list[int],
-        reach: Reach,
-        found: dict[int, _One],
-        threads: int,
-        listener: Progress,
-        deviations: dict[int, Map] | None = None,
-    ) -> None:
-        """Solve holes by kriging."""
-        cl = self._cl.copy()
-        cl[0] = _OFFSET
-        sides = [self._grid.sides(*np.rint(self._regions.holes[k].mean(axis=0))[:, None]) for k in which]
-        kriging = Kriging(self._grid, cl, self._noise, float(np.min(sides)))
-        tasks = kriging.tasks([self._regions.holes[k] for k in which], self._observed, reach)
-        count = self._count if deviations is None else 0
-
-        def normals(number: int, size: int) -> Map:
-            k = which[number]
-            each = [
-                np.random.default_rng([self._seed, i, k]).standard_normal(size)
-                for i in range(count)
-            ]
-            return np.array(each).reshape(count, size)
-
-        solved = kriging.solve(
-            tasks, self._image, normals, threads=threads, solved=lambda _: listener.advance()
-        )
-        for k, one in zip(which, solved, strict=True):
-            if deviations is None:
-                found[k] = _One(one.mean, one.draws, one.misfit, one.points)
-            else:
-                deviations[k] = one.std
-
-    def _std(self, threads: int, listener: Progress) -> Map:
-        """Compute the standard deviation of a draw in every hole."""
-        every = list(range(len(self._regions.holes)))
-        listener.stage("std", len(every))
-        deviations: dict[int, Map] = {}
-        self._densely(every, _REACH_OF_STD, {}, threads, listener, deviations)
-        listener.done()
-        return np.concatenate([deviations[k] for k in every])
-
-    def _distance(self, flat: list[int], found: dict[int, _One]) -> float:
-        """Compare the means of the largest and the smallest hole with those of wider tiles."""
-        if not flat:
-            return math.nan
-        order = sorted(flat, key=lambda k: len(self._regions.holes[k]))
-        count, self._count = self._count, 0
-        squares = []
-        for k in {order[0], order[-1]}:
-            try:
-                place = self._place(self._regions.holes[k], _WIDER)
-            except ValueError:  # the wider tile is too large
-                continue
-            if place is not None:
-                squares.append(float(np.mean((self._by_tile(k, *place).mean - found[k].mean) ** 2)))
-        self._count = count
-        return math.sqrt(max(squares)) if squares else math.nan
-
-
-def _known(
-    place: tuple[tuple[slice, slice], TileShape] | None,
-) -> tuple[tuple[slice, slice], TileShape]:
-    """Narrow a type."""
-    if place is None:
-        raise TypeError("this hole has no tile")
-    return place
-
-
-def _judge(whitened: float, *, trust: bool) -> None:
-    """Refuse a model that the observed pixels contradict, or warn of it."""
-    far = max(whitened, 1 / max(whitened, 1e-9))
-    if far <= _WARNED:
-        return
-    side = "larger" if whitened > 1 else "smaller"
-    said = (
-        f"the observed pixels around the holes are {far:.3g} times {side} than spectrum, beam and"
-        " noise say (rms of decorrelated pixels, 1 if they are right)"
-    )
-    if far > _REFUSED and not trust:
-        raise UnlikelyModelError(
-            f"{said}; correct the unit, beam or noise, or pass `trust_prior=True`"
-        )
-    warnings.warn(said, stacklevel=4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from astropy.wcs import WCS
@@ -12,7 +13,6 @@ from numpy.typing import NDArray
 __all__ = ["Grid"]
 
 Map = NDArray[np.float64]
-Pixels = NDArray[np.int64]
 
 #: Largest distance between the pixels of two images that count as the same, pixels: rounding of
 #: CRPIX and CDELT in text is far below, a shift of one pixel far above.
@@ -60,12 +60,14 @@ class Grid:
             own = wcs if isinstance(wcs, WCS) else WCS(wcs)
             sky = own.celestial
         if sky.naxis != 2:
-            raise ValueError("`wcs` has no two axes of the sky (CTYPE of RA and DEC, GLON and GLAT)")
+            raise ValueError(
+                "`wcs` has no two axes of the sky (CTYPE of RA and DEC, GLON and GLAT)"
+            )
         # CAR beyond 180 degrees from CRVAL1 is sky all the same
         sky.wcs.bounds_check(False, False)
         return cls(sky, (int(shape[0]), int(shape[1])))
 
-    def directions(self, rows: Map | Pixels, columns: Map | Pixels) -> Map:
+    def directions(self, rows: NDArray[Any], columns: NDArray[Any]) -> Map:
         """Give unit vectors, ``(3, n)``, at pixel positions, ``(n,)`` each; NaN beyond the sky."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -73,13 +75,13 @@ class Grid:
         lon, lat = np.radians(world[:, self.wcs.wcs.lng]), np.radians(world[:, self.wcs.wcs.lat])
         return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
 
-    def sides(self, rows: Pixels, columns: Pixels) -> tuple[Map, Map]:
+    def sides(self, rows: NDArray[Any], columns: NDArray[Any]) -> tuple[Map, Map]:
         """Give the height and the width of pixels, ``(n,)`` each, radians."""
         up = self.directions(rows + 0.5, columns) - self.directions(rows - 0.5, columns)
         along = self.directions(rows, columns + 0.5) - self.directions(rows, columns - 0.5)
         return np.linalg.norm(up, axis=0), np.linalg.norm(along, axis=0)
 
-    def areas(self, rows: Pixels, columns: Pixels) -> Map:
+    def areas(self, rows: NDArray[Any], columns: NDArray[Any]) -> Map:
         """Give the solid angles of pixels, ``(n,)``, steradian."""
         up = self.directions(rows + 0.5, columns) - self.directions(rows - 0.5, columns)
         along = self.directions(rows, columns + 0.5) - self.directions(rows, columns - 0.5)
@@ -122,7 +124,7 @@ class Grid:
         apart = np.linalg.norm(
             self.directions(rows, columns) - other.directions(rows, columns), axis=0
         )
-        height, width = self.sides(rows.astype(np.int64), columns.astype(np.int64))
+        height, width = self.sides(rows, columns)
         off = apart / np.minimum(height, width)
         if np.isfinite(off).any() and np.nanmax(off) > _SAME:
             return f"another WCS: its pixels lie up to {np.nanmax(off):.3g} pixels away"

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
-from skyfill.gaussian.cholesky import Each, factorise, for_each, regress
+from skyfill.gaussian.cholesky import Each, factorise, for_each
 from skyfill.harmonics import correlation
 from skyfill.healpix.jit import compiled
 from skyfill.images.context import Context, Reach, context

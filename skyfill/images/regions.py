@@ -91,7 +91,9 @@ def find_regions(observed: Mask, grid: Grid, *, every: bool = False) -> Regions:
                 f"no hole is enclosed by observed pixels: all {at_border.size} unobserved regions"
                 " reach the image's border and stay as they are; pass `holes='all'` to fill them"
             )
-        raise ValueError("there is nothing to fill: the mask has no hole and the image misses nothing")
+        raise ValueError(
+            "there is nothing to fill: the mask has no hole and the image misses nothing"
+        )
     near = holes.view(np.uint8)
     for axis in (0, 1):
         near = maximum_filter1d(near, 2 * _APART + 1, axis=axis, mode="constant")

@@ -248,7 +248,7 @@ def _lags(columns: int) -> Map:
 
 @compiled
 def _rows(latitudes: Map, apart: Map, table: Map, scale: float, out: Map) -> None:
-    """Fill out[m, i, j] with the covariance of pixels of rows i and j, ``apart[m]`` in longitude."""
+    """Fill out[m, i, j] with the covariance of pixels of rows i and j, apart[m] in longitude."""
     last = table.size - 4
     for m in range(out.shape[0]):
         sine = math.sin(0.5 * apart[m])

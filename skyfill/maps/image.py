@@ -329,4 +329,3 @@ def refuse_integers(image: ImageFile) -> None:
             f"{image.path} stores its pixels as integers or scaled (BITPIX {bits}), which cannot"
             " hold a fill beside unchanged ones; write it as float32 first"
         )
-
