@@ -192,7 +192,7 @@ def _beside(
     args: argparse.Namespace, image: skyfill.maps.ImageFile, path: Path, what: str
 ) -> skyfill.maps.ImageFile:
     """Read an image that must lie on the same pixels."""
-    with wording.naming(hdu="an image file with one HDU", stokes="--stokes"):
+    with wording.naming(hdu="writing it to a file of its own"):
         other = skyfill.maps.read_image(path, stokes=args.stokes, what=what)
     grids = [skyfill.images.Grid.of(one.header, one.values.shape) for one in (image, other)]
     differs = grids[0].difference(grids[1])

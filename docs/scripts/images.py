@@ -17,6 +17,7 @@ of (truth - mean) with that of (realization - mean), with noise and without the 
 import argparse
 import json
 import math
+import resource
 import subprocess
 import sys
 import tempfile
@@ -198,8 +199,10 @@ def many(args: argparse.Namespace) -> None:
                 [program, *words], cwd=folder, capture_output=True, text=True, check=True
             )
             seconds = time.perf_counter() - start
+            used = resource.getrusage(resource.RUSAGE_CHILDREN)
             results.append(fits.getdata(folder / f"{out}.fits"))
-            print(out, f"{seconds:.1f} s", json.loads(said.stdout))
+            print(f"{out}: {seconds:.1f} s, {json.loads(said.stdout)}")
+            print(f"CPU so far: {used.ru_utime + used.ru_stime:.1f} s", flush=True)
     mean, draw = (each.astype(float) for each in results)
     for one in results:
         same = np.array_equal(

@@ -294,9 +294,7 @@ class Solver:
             return
         step = min(min(shape.sides) for shape in shapes) / 8
         step = max(step, max(max(shape.sides) for shape in shapes) / 32)
-        chord = max(
-            math.hypot(np.ptp(shape.latitudes), shape.step * shape.columns) for shape in shapes
-        )
+        chord = max(shape.reach for shape in shapes)
         chord = min(_WIDER * chord, 2.0)
         half = np.minimum((np.arange(math.ceil(chord / step) + 4) - 1) * step / 2, 1.0)
         self._table = Table(correlation(self._cl, 1 - 2 * half * half), step)

@@ -40,8 +40,6 @@ _LEVEL = 24
 _BEYOND = 0.25
 #: Most iterations. Some 30 are usual, 200 with the noise of deep maps.
 _MOST = 1000
-#: Right-hand sides at a time; more take memory and are no faster.
-_AT_ONCE = 8
 #: Steps of the covariance's table per pixel: the beam spans two pixels or more, and the table is
 #: interpolated by cubics.
 _FINE = 8
@@ -73,6 +71,11 @@ class TileShape:
     def areas(self) -> Map:
         """Solid angle of a pixel of each row, ``(ny, 1)``."""
         return np.abs(np.gradient(self.latitudes) * np.cos(self.latitudes) * self.step)[:, None]
+
+    @property
+    def reach(self) -> float:
+        """Largest distance at which the covariance is needed, radians."""
+        return math.hypot(float(np.ptp(self.latitudes)), self.step * (self.columns + _LEVEL))
 
     @property
     def sides(self) -> tuple[float, float]:
@@ -133,7 +136,7 @@ class Tile:
         rows = np.empty((half + 1, ny, ny))
         _rows(shape.latitudes, shape.step * _lags(nx), table.values, 1 / table.step, rows)
         period = 2 * half
-        spacing = 2 * math.pi / (period * shape.step * float(np.cos(shape.latitudes).min()))
+        spacing = 2 * math.pi / (period * shape.step * float(np.cos(shape.latitudes).max()))
         most = min(math.ceil((1 + _BEYOND) * lmax / spacing) + 1, half)
         phase = 2 * math.pi / period * np.outer(np.arange(most + 1), np.arange(half + 1))
         weight = np.full(half + 1, 2.0)

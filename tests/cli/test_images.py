@@ -151,7 +151,7 @@ def test_realizations_and_std_are_written(folder, skyfill_main):
         ),
         (
             ("map.fits", "mask.fits", "--beam-arcmin", 0, "--noise-uk-arcmin", 60),
-            "9.98 times larger",
+            "times larger than spectrum, beam and noise say",
         ),
     ],
 )
@@ -173,7 +173,7 @@ def test_the_inverse_variance_of_a_healpix_map_is_refused(folder, many, skyfill_
 #: Options that images have.
 OWN = """
     map mask output overwrite json quiet threads seed mean realizations std holes unit hdu stokes
-    threshold invert trust_prior cl dl cl_column cl_unit cl_hdu cl_extend beam beam_arcmin
+    threshold invert trust_prior version cl dl cl_column cl_unit cl_hdu cl_extend beam beam_arcmin
     beam_squared beam_column beam_hdu noise_uk_arcmin ivar run help command
 """.split()  # noqa: SIM905
 
