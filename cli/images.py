@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         listener.stage("read")
         image = skyfill.maps.read_image(args.map, hdu=args.hdu, stokes=args.stokes, unit=args.unit)
         skyfill.maps.refuse_integers(image)
-        scale = image.unit_to_uk
+        values = image.in_uk()
         mask = _mask(args, image)
         ivar = _ivar(args, image)
         ny, nx = image.values.shape
@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
         listener.done(f"{nx} x {ny} pixels{plane}, {image.unit}")
         model = _model(args)
         found = skyfill.images.solve(
-            image.values * image.values.dtype.type(scale),
+            values,
             mask,
             image.header,
             model=model,

@@ -10,6 +10,7 @@ hold more pixels along the narrow side, so that they are about square.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +88,7 @@ class Context:
         sides[self.level == 0] = 1
         return np.asarray(sides)
 
-    def means(self, values: Map) -> Map:
+    def means(self, values: NDArray[np.floating[Any]]) -> Map:
         """Give the mean of an image, ``(ny, nx)``, over each block, ``(n,)``."""
         out = np.empty(self.level.size)
         sides = self.sides

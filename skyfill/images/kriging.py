@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,7 +134,7 @@ class Kriging:
     def solve(
         self,
         tasks: list[Task],
-        image: Map,
+        image: NDArray[np.floating[Any]],
         normals: Callable[[int, int], Map],
         *,
         threads: int = 0,
@@ -169,7 +169,13 @@ class Kriging:
         for_each(np.array([task.size for task in tasks]), make, threads=threads)
         return [out[k] for k in range(len(tasks))]
 
-    def _one(self, task: Task, image: Map, normals: Callable[[int], Map], each: Each) -> Solved:
+    def _one(
+        self,
+        task: Task,
+        image: NDArray[np.floating[Any]],
+        normals: Callable[[int], Map],
+        each: Each,
+    ) -> Solved:
         around, hole = task.context, task.hole
         n = around.level.size
         places, starts = _quarters(around, hole)

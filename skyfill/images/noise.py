@@ -47,6 +47,7 @@ class Noise:
         """Give the variance of the means over blocks, ``(n,)``."""
         count = blocks.sides.prod(axis=1)
         if self.variance is not None:
-            return blocks.means(self.variance) / count
+            return np.asarray(blocks.means(self.variance) / count)
         middle = blocks.corner + (blocks.sides - 1) / 2
-        return (self.uk_arcmin * ARCMIN) ** 2 / self.grid.areas(middle[:, 0], middle[:, 1]) / count
+        areas = self.grid.areas(middle[:, 0], middle[:, 1])
+        return np.asarray((self.uk_arcmin * ARCMIN) ** 2 / areas / count)

@@ -302,7 +302,7 @@ class Solver:
     def _rows(self, shapes: list[TileShape]) -> NDArray[np.int64]:
         """Give the sides of squares with as many numbers as the tiles hold."""
         numbers = [3.0 * shape.latitudes.size**2 * shape.columns for shape in shapes]
-        return np.sqrt(np.array(numbers)).astype(np.int64) + 1
+        return np.asarray(np.sqrt(numbers), dtype=np.int64) + 1
 
     def _tile(self, box: tuple[slice, slice], shape: TileShape) -> tuple[Tile, Mask, Map, float]:
         """Set up a tile: its equations, observed pixels, data without their mean, and the mean."""

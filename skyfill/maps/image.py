@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from astropy.io import fits
@@ -56,7 +56,7 @@ class ImageFile:
     hdu: int
     plane: int
     planes: int
-    values: NDArray[np.generic] = field(repr=False)
+    values: NDArray[Any] = field(repr=False)
     unit: str
     header: fits.Header = field(repr=False)
 
@@ -75,6 +75,16 @@ class ImageFile:
             return unit_in_uk(self.unit)
         except ValueError as error:
             raise ValueError(f"{self.path}: {error}") from None
+
+    def in_uk(self) -> NDArray[Any]:
+        """Give the values in µK, in the file's type.
+
+        Raises
+        ------
+        ValueError
+            As for `unit_to_uk`.
+        """
+        return np.asarray(self.values * self.values.dtype.type(self.unit_to_uk))
 
     def inverse_variance(self, unit: str) -> NDArray[np.float64]:
         """Give the values as an inverse variance in µK⁻².
@@ -112,8 +122,9 @@ def is_image(path: str | os.PathLike[str], *, hdu: int | str | None = None) -> b
         Number or EXTNAME of the HDU to look at; the first with data if not given.
     """
     try:
+        path = Path(path)
         with open_fits(path) as stream:
-            for one in walk(stream, Path(path)):
+            for one in walk(stream, path):
                 if hdu is not None and not _is(one, hdu):
                     continue
                 if _is_sky(one) or one.text("ZIMAGE") == "True":
@@ -230,7 +241,7 @@ def _plane(hdu: Hdu, stokes: str | None, what: str) -> tuple[int, int]:
     return planes, 0
 
 
-def _values(stream: BinaryIO, hdu: Hdu, plane: int) -> NDArray[np.generic]:
+def _values(stream: BinaryIO, hdu: Hdu, plane: int) -> NDArray[Any]:
     """Read a plane."""
     nx, ny = hdu.axes[:2]
     bits = hdu.integer("BITPIX")
