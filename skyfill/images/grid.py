@@ -63,6 +63,11 @@ class Grid:
             raise ValueError(
                 "`wcs` has no two axes of the sky (CTYPE of RA and DEC, GLON and GLAT)"
             )
+        if own.has_distortion:
+            raise ValueError(
+                "`wcs` has distortions (SIP, lookup tables), which are not read; reproject"
+                " the image to a WCS without"
+            )
         # CAR beyond 180 degrees from CRVAL1 is sky all the same
         sky.wcs.bounds_check(False, False)
         return cls(sky, (int(shape[0]), int(shape[1])))

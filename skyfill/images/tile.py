@@ -149,8 +149,10 @@ class Tile:
         norm[0] = 1.0 / period
         if most == half:
             norm[half] = 1.0 / period
-        self._waves = waves
-        self._back = np.ascontiguousarray((waves * np.append(norm, norm[1:])[:, None]).T)
+        share = np.append(norm, norm[1:])[:, None]
+        self._waves, self._back = waves, np.ascontiguousarray((waves * share).T)
+        self._drawn = np.ascontiguousarray((waves * np.sqrt(share)).T)
+        self._roots: Map | None = None
         # arrays of pixels are (nx, ny, count) here: transforms along the rows need no copies
         self._noise = np.ascontiguousarray(variance.T[..., None])
         self._observed = np.ascontiguousarray(observed.T[..., None])
@@ -227,17 +229,16 @@ class Tile:
         )
 
     def simulate(self, rng: np.random.Generator) -> tuple[Map, Map]:
-        """Draw a signal and a noise, ``(nx, ny)`` each, µK.
-
-        The signal is that of a flat periodic tile of twice the size. Its covariance differs from S
-        where the sky is curved, by less than a per cent across a hole; it enters a draw only by
-        what the data do not determine.
-        """
+        """Draw a signal of covariance S and a noise, ``(nx, ny)`` each, µK."""
+        if self._roots is None:
+            count = (len(self._signal) + 1) // 2
+            values, vectors = np.linalg.eigh(self._signal[:count])
+            # made level, the covariance has slightly negative values at a few frequencies
+            roots = vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
+            self._roots = np.concatenate([roots, roots[1:]])
         nx, ny = self._observed.shape[:2]
-        size = tuple(transforms.next_fast_len(2 * n, real=True) for n in (nx, ny))
-        modes = transforms.rfft2(rng.standard_normal(size))
-        modes *= np.sqrt(self._power(*size[::-1]))
-        signal = transforms.irfft2(modes, size)[:nx, :ny]
+        normals = rng.standard_normal((len(self._roots), ny, 1))
+        signal = self._drawn @ np.matmul(self._roots, normals)[..., 0]
         noise = np.sqrt(self._noise[..., 0]) * rng.standard_normal((nx, ny))
         return np.asarray(signal), np.asarray(noise)
 
