@@ -18,9 +18,10 @@ __all__ = ["Model", "UnlikelyModelError", "judge"]
 
 Map = NDArray[np.float64]
 
-#: Rms of the decorrelated pixels (1 if the model is right) beyond which it is refused, or warned
-#: of, either way.
-_REFUSED, _WARNED = 1.5, 1.1
+#: Rms of the decorrelated pixels, 1 if the model is right, beyond which it is refused; or one over it.
+_REFUSED = 1.5
+#: The same beyond which there is a warning.
+_WARNED = 1.1
 
 
 class UnlikelyModelError(ValueError):

@@ -31,10 +31,13 @@ Pixels = NDArray[np.int64]
 
 #: Limit for the energy of the error of y: the mean is then within 0.02 of its standard deviation.
 _TOLERANCE = 0.03
-#: Pixels between a hole and the end of its tile, and that width in half wavelengths of the smallest
-#: scale at which the signal is above the noise; the larger counts. Half a degree of data more would
-#: change the mean by 0.02 to 0.04 of its standard deviation (docs/images.md).
-_CONTEXT, _WAVES = 24, 3.7
+#: Least pixels between a hole and the end of its tile. Three times as many change the mean by 0.02
+#: of its standard deviation; with 16 the mean is off by 0.02 to 0.06 (pixels of 0.5 arcmin, a beam of
+#: 1.4 arcmin, 10 uK.arcmin).
+_CONTEXT = 24
+#: The same in half wavelengths of the smallest scale at which the signal is above the noise: what
+#: 24 pixels are in that image.
+_WAVES = 3.7
 #: Power of the signal over that of the noise below which it is left out.
 _NEGLIGIBLE = 1e-3
 #: Share of the hole's size by which that width grows.
@@ -43,13 +46,14 @@ _MORE = 0.125
 _MOST_CONTEXT = 96
 #: Factor of the width for the wider tiles that certify a fill.
 _WIDER = 1.5
-#: Memory for the covariance of one tile, bytes: holes of some 5 degrees with pixels of 2 arcmin.
-_MEMORY = 1.5e9
+#: Limit for the covariance of one tile, bytes: holes some 380 pixels across.
+_MEMORY = 8e8
 #: Most pixels of a hole that is solved densely: 0.5 GB, half a minute.
 _DENSE = 6000
-#: Context of dense solves: the mean is within 0.05 of its standard deviation of the exact one, and
-#: the standard deviation within 0.3%.
-_REACH, _REACH_OF_STD = Reach(8, 4, 4, 0), Reach(4, 4, 4, 0)
+#: Context of dense means, which are within 0.05 of their standard deviation of the exact ones.
+_REACH = Reach(8, 4, 4, 0)
+#: Context of standard deviations, which are within 0.3% of the exact ones.
+_REACH_OF_STD = Reach(4, 4, 4, 0)
 #: Largest relative error of the distances in a tile that counts as a band of parallels, or as flat:
 #: it changes the mean by 0.03 of its standard deviation, less than a dense solve does.
 _FLAT = 0.01

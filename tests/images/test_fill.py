@@ -8,7 +8,7 @@ from astropy.wcs import WCS
 from scipy.interpolate import CubicSpline
 
 import skyfill
-from skyfill.images import Model, UnlikelyModelError, fill, solve
+from skyfill.images import Model, UnlikelyModelError, fill, solve, solver
 
 ARCMIN = np.pi / 180 / 60
 PIXEL, BEAM, NOISE, LMAX = 4.0, 12.0, 60.0, 1500
@@ -235,3 +235,25 @@ def test_a_hole_near_a_pole_is_refused():
     mask[29:32, 29:32] = False
     with pytest.raises(ValueError, match="too near a pole"):
         fill(image, mask, wcs_of("CAR", 87.0, 60), model=Model(noise_uk_arcmin=1.0))
+
+
+def test_a_hole_that_is_too_wide_is_refused_with_the_way_out(patch, monkeypatch):
+    monkeypatch.setattr(solver, "_MEMORY", 1e4)
+    with pytest.raises(ValueError, match="reproject.reproject_to_healpix image and mask"):
+        wrong(patch)
+
+
+def test_a_hole_that_is_too_large_for_std_is_refused(patch, monkeypatch):
+    image, mask, wcs, model = patch
+    monkeypatch.setattr(solver, "_DENSE", 5)
+    with pytest.raises(ValueError, match="too large for a dense solve .at most 5."):
+        solve(image, mask, wcs, model=model, std=True)
+    assert solve(image, mask, wcs, model=model).std is None
+
+
+def test_distortions_are_refused(patch):
+    header = patch[2].to_header()
+    header["CTYPE1"], header["CTYPE2"] = "RA---TAN-SIP", "DEC--TAN-SIP"
+    header["A_ORDER"], header["B_ORDER"], header["A_2_0"], header["B_2_0"] = 2, 2, 1e-5, 1e-5
+    with pytest.raises(ValueError, match="has distortions"):
+        wrong(patch, wcs=header)
