@@ -18,7 +18,8 @@ __all__ = ["Model", "UnlikelyModelError", "judge"]
 
 Map = NDArray[np.float64]
 
-#: Rms of the decorrelated pixels, 1 if the model is right, beyond which it is refused; or one over it.
+#: Rms of the decorrelated pixels, 1 if the model is right, or one over it, beyond which the model
+#: is refused.
 _REFUSED = 1.5
 #: The same beyond which there is a warning.
 _WARNED = 1.1

@@ -32,8 +32,8 @@ Pixels = NDArray[np.int64]
 #: Limit for the energy of the error of y: the mean is then within 0.02 of its standard deviation.
 _TOLERANCE = 0.03
 #: Least pixels between a hole and the end of its tile. Three times as many change the mean by 0.02
-#: of its standard deviation; with 16 the mean is off by 0.02 to 0.06 (pixels of 0.5 arcmin, a beam of
-#: 1.4 arcmin, 10 uK.arcmin).
+#: of its standard deviation; with 16 the mean is off by 0.02 to 0.06 (pixels of 0.5 arcmin, a beam
+#: of 1.4 arcmin, 10 uK.arcmin).
 _CONTEXT = 24
 #: The same in half wavelengths of the smallest scale at which the signal is above the noise: what
 #: 24 pixels are in that image.

@@ -239,14 +239,14 @@ def test_a_hole_near_a_pole_is_refused():
 
 def test_a_hole_that_is_too_wide_is_refused_with_the_way_out(patch, monkeypatch):
     monkeypatch.setattr(solver, "_MEMORY", 1e4)
-    with pytest.raises(ValueError, match="reproject.reproject_to_healpix image and mask"):
+    with pytest.raises(ValueError, match=r"reproject\.reproject_to_healpix image and mask"):
         wrong(patch)
 
 
 def test_a_hole_that_is_too_large_for_std_is_refused(patch, monkeypatch):
     image, mask, wcs, model = patch
     monkeypatch.setattr(solver, "_DENSE", 5)
-    with pytest.raises(ValueError, match="too large for a dense solve .at most 5."):
+    with pytest.raises(ValueError, match=r"too large for a dense solve \(at most 5\)"):
         solve(image, mask, wcs, model=model, std=True)
     assert solve(image, mask, wcs, model=model).std is None
 
