@@ -36,7 +36,7 @@ __all__ = [
 
 #: Options that name files which a fill writes beside the map, and files which it reads.
 _WRITTEN = ("std", "report", "save_prior")
-_READ = ("map", "mask", "mask_pol", "noise_map", "footprint", "cl")
+_READ = ("map", "mask", "mask_pol", "noise_map", "ivar", "footprint", "cl")
 #: Number of realizations for --std if fewer are written.
 STD_DRAWS = 16
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import skyfill
 
-from . import filling, options, pages, polarized, reading, stokes, theory, transforms
+from . import filling, images, options, pages, polarized, reading, stokes, theory, transforms
 from .outlook import tell
 from .progress import progress
 
@@ -51,6 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     transforms.add_transform(parser)
     stokes.add_stokes(parser)
+    images.add_ivar(parser)
     pages.add_report(parser)
     theory.add_save(parser)
     parser.add_argument(
@@ -66,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     options.set_threads(args.threads)
     transforms.refuse(args)
+    if images.is_asked(args):
+        return images.run(args)
     if stokes.is_polarized(args):
         return polarized.run(args)
     return _fill_column(stokes.of_one_column(args))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # `name as name` marks a re-export for type checkers
     from skyfill import harmonics as harmonics
     from skyfill import healpix as healpix
     from skyfill import holes as holes
+    from skyfill import images as images
     from skyfill import inpaint as inpaint
     from skyfill import maps as maps
     from skyfill import mosaic as mosaic
@@ -136,6 +137,7 @@ _ROOMS = (
     "harmonics",
     "healpix",
     "holes",
+    "images",
     "inpaint",
     "maps",
     "mosaic",

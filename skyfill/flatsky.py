@@ -35,7 +35,9 @@ def wavenumbers(side: int, pixel: float) -> NDArray[np.float64]:
 
 
 def power(
-    cl: NDArray[np.float64], side: int, pixel: float | tuple[float, float]
+    cl: NDArray[np.float64],
+    side: int | tuple[int, int],
+    pixel: float | tuple[float, float],
 ) -> NDArray[np.float64]:
     """Turn an angular power spectrum into the pixel variance of each mode of a flat tile.
 
@@ -47,20 +49,21 @@ def power(
     cl
         ``(lmax + 1,)`` C_ell, µK²; beyond lmax its last value is used (white noise).
     side
-        As in `wavenumbers`.
+        Number of pixels along the square domain, or of its rows and columns.
     pixel
         Side of a pixel, or its height and width, radians.
 
     Returns
     -------
-    ``(side, side // 2 + 1)``: P such that a field is ``irfft2(sqrt(P) * rfft2(white))`` with white
-    noise of unit variance; units of ``cl`` per squared radian.
+    ``(rows, columns // 2 + 1)``: P such that a field is ``irfft2(sqrt(P) * rfft2(white))`` with
+    white noise of unit variance; units of ``cl`` per squared radian.
     """
     ell = np.arange(cl.size)
     height, width = np.broadcast_to(pixel, 2)
-    ky = 2 * np.pi * np.fft.fftfreq(side, height)[:, None]
-    kx = 2 * np.pi * np.fft.rfftfreq(side, width)[None, :]
-    high, wide = 2 * np.pi / (side * height), 2 * np.pi / (side * width)
+    rows, columns = (int(each) for each in np.broadcast_to(side, 2))
+    ky = 2 * np.pi * np.fft.fftfreq(rows, height)[:, None]
+    kx = 2 * np.pi * np.fft.rfftfreq(columns, width)[None, :]
+    high, wide = 2 * np.pi / (rows * height), 2 * np.pi / (columns * width)
     total = np.zeros(np.broadcast_shapes(ky.shape, kx.shape))
     nodes = (np.arange(5) - 2) / 5
     for dy in nodes:

@@ -19,7 +19,7 @@ ROWS = (
     {"holes"},
     {"prior", "tiling"},
     {"gaussian", "spectra"},
-    {"batch", "mosaic", "posterior"},
+    {"batch", "images", "mosaic", "posterior"},
     {"dataset"},
     {"cosmovae"},
     {"inpaint"},
@@ -29,7 +29,7 @@ ROWS = (
 ROW = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 # Heavy or telling libraries, and the rooms that may use them.
 KEPT_IN = {
-    "astropy": {"batch", "holes", "maps", "posterior", "prior", "spectra", "tiling"},
+    "astropy": {"batch", "holes", "images", "maps", "posterior", "prior", "spectra", "tiling"},
     "camb": set(),
     "distributed": {"batch"},
     "ducc0": {"harmonics"},
@@ -47,6 +47,7 @@ KEPT_IN = {
         "diffuse",
         "fidelity",
         "gaussian",
+        "images",
         "mosaic",
         "posterior",
         "prior",

@@ -70,7 +70,7 @@ PUBLIC = """
     Holes Inpainter Layout MapInfo Prior Progress Silent SkyMap SpectrumComparison batch blending
     check_writable cosmovae dataset describe diffuse discs distance_to_edge enclosed_holes fidelity
     fill fill_islands find_holes flatsky galactic_cut gaussian gaussian_beam grow harmonics healpix
-    holes inpaint label_holes lcdm maps masks methods mosaic optimum owntiles pictures plan
+    holes images inpaint label_holes lcdm maps masks methods mosaic optimum owntiles pictures plan
     posterior prior progress read_catalogue read_cl read_map read_mask read_noise read_tile
     read_weights regrade_mask report rotate_mask simulate simulate_mask simulate_sky spectra
     tilefill tiling vae write_filled write_map write_tile

@@ -8,6 +8,13 @@ cards.
 from skyfill.maps.description import Checksums, ColumnInfo, MapInfo, TableInfo, add_up, describe
 from skyfill.maps.filled import FILL_CARDS, FILL_PRIOR, write_filled, write_map
 from skyfill.maps.frames import frame_of_word
+from skyfill.maps.image import (
+    ImageFile,
+    is_image,
+    read_image,
+    refuse_integers,
+    write_filled_image,
+)
 from skyfill.maps.reading import Place, check_alike, place_of
 from skyfill.maps.skymap import SkyMap, known_pixels, read_map, refuse_flattened
 from skyfill.maps.stokesmap import (
@@ -26,6 +33,7 @@ __all__ = [
     "FILL_PRIOR",
     "Checksums",
     "ColumnInfo",
+    "ImageFile",
     "MapInfo",
     "Place",
     "SkyMap",
@@ -35,17 +43,21 @@ __all__ = [
     "check_alike",
     "describe",
     "frame_of_word",
+    "is_image",
     "known_pixels",
     "mask_columns",
     "place_of",
+    "read_image",
     "read_map",
     "read_noise_stokes",
     "read_stokes",
     "recorded_stokes",
     "refuse_flattened",
+    "refuse_integers",
     "stokes_columns",
     "unit_in_uk",
     "write_filled",
+    "write_filled_image",
     "write_filled_stokes",
     "write_map",
 ]

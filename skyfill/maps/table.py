@@ -498,7 +498,10 @@ def _kind(hdu: Hdu) -> str:
         return "is empty"
     said = f"an image of {' x '.join(map(str, axes))} pixels"
     if len(axes) > 1 and re.match(r"(RA|GLON|ELON|SLON)-", hdu.text("CTYPE1").upper()):
-        return f"{said} on a flat projection (bring it onto HEALPix first, by reproject or pixell)"
+        return (
+            f"{said} on a flat projection (skyfill inpaint fills it as it is; for the rest bring it"
+            " onto HEALPix, by reproject or pixell)"
+        )
     # A single row with a HEALPix number of pixels is a map.
     as_map = len(axes) == 1 and _is_sky(axes[0])
     return f"{said} (a map as an image: write it as a table, by healpy.write_map)" * as_map or said

@@ -143,7 +143,7 @@ OPTIONS = {
     "inpaint": f"map mask {COMMON} {PRIOR} {MAP} {MASK} --seed "
     "--method --polish --mean --realizations --std --std-draws --report --fill --dipole "
     f"{NOISE} --tolerance --weights --device --batch-size --memory-limit --cache --dry-run "
-    "--holes --footprint --accept --no-fit --save-prior --trust-prior --transform --shift "
+    "--holes --footprint --accept --no-fit --save-prior --trust-prior --transform --shift --ivar "
     "--stokes --mask-pol --noise-pol-uk-arcmin --r --polcconv",
     "batch": f"maps mask {COMMON} {PRIOR} {MAP} {MASK} --seed "
     f"--method --polish --mean --realizations --fill --dipole {NOISE} --tolerance --weights "
