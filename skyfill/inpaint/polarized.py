@@ -349,7 +349,7 @@ class PolarizedInpainter:
         alike = len(skies) == len(self._skies) and skies[0].shape == self._skies[0].shape
         if alike:
             alike = all(map(np.array_equal, known_pixels(skies, self._masks), self._seen))
-        if self._fits or self._engine is not None or not alike:
+        if self._fits or not alike:
             return self._anew(values, seed=seed)
         other = copy.copy(self)
         other._take(skies, seed)  # noqa: SLF001 - it is of this class
@@ -532,7 +532,11 @@ class PolarizedInpainter:
             )
             drawn, own = [t, *drawn], [t_holes, *own]
         self._progress.done(f"index {index}")
-        found = self._solved(self._data(drawn))
+        data = self._data(drawn)
+        del drawn, latent, in_holes, sky, white, noise  # several maps, which the solve may need
+        if self._has_t:
+            del t
+        found = self._solved(data)
         return [mine + more for mine, more in zip(found, own, strict=True)]
 
     def _diffused(self) -> list[Map]:
@@ -563,9 +567,15 @@ class PolarizedInpainter:
         fields = [np.array(data[-2:])]
         if self._has_t:
             fields.insert(0, data[0])
-        found: JointSolution = self._solver().mean(
-            fields, tolerance=tolerance, progress=self._progress
-        )
+        data.clear()  # its maps are in the fields
+        solver = self._solver()
+        found: JointSolution
+        if isinstance(solver, Turns):
+            found = solver.mean(
+                fields, tolerance=tolerance, progress=self._progress, overwrite=True
+            )
+        else:
+            found = solver.mean(fields, tolerance=tolerance, progress=self._progress)
         self.certificates, self.converged = found.certificates, found.converged
         words = "; ".join(f"{name}: {each}" for name, each in found.certificates.items())
         if self._engine is None:

@@ -110,7 +110,3 @@ def test_what_turns_cannot_do_is_refused_by_name():
         fitter("vae", engine=FillOptions(method="diffuse"))
     with pytest.raises(ValueError, match="only `method='vae'` takes options of an engine"):
         fitter("gaussian", engine=ENGINE)
-    large = np.ones(12 * 1024**2, bool)
-    large[:100] = False
-    with pytest.raises(ValueError, match=r"up to Nside 512.*`method='gaussian'`"):
-        PolarizedInpainter(np.zeros((3, large.size)), large, method="vae", prior=PRIOR)
