@@ -99,9 +99,9 @@ class PolarizedInpainter:
     method
         ``gaussian``: the exact joint posterior; ``vae``: the same by turns of T, filled by its
         mosaic of tiles, network and polish, and of P, which is solved exactly and has no network,
-        for T with Q and U, with white noise, up to Nside 512; ``diffuse``: means of neighbours, of
-        Q and U with parallel transport, and of T as `skyfill.Inpainter` fills it. ``diffuse`` has
-        no prior and no realizations.
+        for T with Q and U, with white noise; ``diffuse``: means of neighbours, of Q and U with
+        parallel transport, and of T as `skyfill.Inpainter` fills it. ``diffuse`` has no prior and
+        no realizations.
     prior
         A `PolarizedPrior`; or the prior of T, whole or partly given, to which EE, BB and TE of
         ΛCDM, or of ``spectra``, and the noise of P are added. Missing numbers are fitted to T;

@@ -9,6 +9,9 @@ does not tell, and whose map is T less what P tells of it; given T, P likewise:
 with what is subtracted added back to the fill. The joint posterior mean stays as it is in a turn of
 either, and turns lead to it (block Gauss-Seidel, as in `skyfill.gaussian.alternation`).
 
+P is solved exactly at every Nside, and its memory, beside that of T's mosaic, sets the largest
+(`turns_bytes`).
+
 The network sees tiles of T, of the spectrum TT - f TE, and nothing of Q and U: the spectra of P
 have no feature that a tile would miss, and the exact solver takes few iterations for them.
 """
@@ -26,9 +29,12 @@ from numpy.typing import NDArray
 from skyfill import harmonics
 from skyfill.files.cache import Kept
 from skyfill.gaussian import freed
-from skyfill.gaussian.jointsolver import JointSolution, JointSolver
+from skyfill.gaussian.jointsolver import JointSolution, JointSolver, affordable_pol
 from skyfill.gaussian.leakage import allowed_leakage, leakage
+from skyfill.gaussian.memory import check_bytes, joint_bytes
 from skyfill.gaussian.solution import LEAKAGE_BINS, Certificate
+from skyfill.healpix.stokes import nside_of
+from skyfill.holes.runs import Runs
 from skyfill.inpaint.fills import Fill, Setup
 from skyfill.inpaint.options import FillOptions
 from skyfill.inpaint.tiled import TileMethod
@@ -39,7 +45,7 @@ from skyfill.progress import Progress
 if TYPE_CHECKING:
     from skyfill.vae import ModelCard
 
-__all__ = ["Turns", "engine_of", "refuse_of_turns"]
+__all__ = ["Turns", "engine_of", "refuse_of_turns", "turns_bytes"]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -128,6 +134,12 @@ class Turns:
     ) -> None:
         self._seen, self._progress = list(seen), progress
         self._nside = nside = prior.temperature.nside
+        need, holes = turns_bytes(seen[0], seen[1], options)
+        check_bytes(
+            *(need, nside, holes),
+            fill="a fill by vae, with the exact solver for Q and U,",
+            instead="lower the resolution",
+        )
         self.way: Literal["alternate"] = "alternate"
         self._threads = options.threads
         self._weights = harmonics.pixel_weights(nside, threads=options.threads)
@@ -142,6 +154,18 @@ class Turns:
         self._from = from_p[: lmax + 1], from_t[: lmax + 1]
         self._bb, self._noise_pol = cl[2, 2], noise_p
         self.card: ModelCard | None = None
+        polar = cl[1:, 1:].copy()
+        polar[0, 0] -= from_t * te
+        self._of_p: JointSolver | None = None
+        if not seen[1].all():
+            self._of_p = JointSolver(
+                [seen[1]],
+                signal_cl=polar,
+                noise_cl=[noise_p],
+                weights=self._weights,
+                threads=options.threads,
+                kept=kept,
+            )
         self._of_t: Fill | None = None
         if not seen[0].all():
             given_p = _scaled(prior, 1 - _over(from_p * te, tt))
@@ -155,18 +179,6 @@ class Turns:
                 progress=progress,
             )
             self._of_t, self.card = TileMethod(options, nside).prepare(setup)
-        polar = cl[1:, 1:].copy()
-        polar[0, 0] -= from_t * te
-        self._of_p: JointSolver | None = None
-        if not seen[1].all():
-            self._of_p = JointSolver(
-                [seen[1]],
-                signal_cl=polar,
-                noise_cl=[noise_p],
-                weights=self._weights,
-                threads=options.threads,
-                kept=kept,
-            )
         modes = (2 * np.arange(tt.size) + 1) / (4 * np.pi)
         white = np.array([noise_t, noise_p]) * self._weights.size / (4 * np.pi)
         power = modes[2:] @ tt[2:], 0.5 * modes[2:] @ (ee + cl[2, 2])[2:]
@@ -350,6 +362,28 @@ class Turns:
         whole = harmonics.DuccSphere(self._nside, self._threads).pixels(None, spin=2)
         ones = np.broadcast_to(1.0, t.size)
         return np.asarray(whole.synthesis(np.stack([e, np.zeros_like(e)]), ones))
+
+
+def turns_bytes(observed: Mask, observed_pol: Mask, options: FillOptions) -> tuple[float, int]:
+    """Estimate the peak memory of `Turns`, bytes, and count its hole pixels.
+
+    The mosaic of T stays in memory while P is solved.
+
+    Parameters
+    ----------
+    observed, observed_pol
+        Of T and of P, ``(npix,)``, RING, True where observed.
+    options
+        How T is filled, a `FillOptions` of ``vae``.
+    """
+    nside = nside_of(observed, "observed")
+    of_t, of_p = (Runs.of(each, False) for each in (observed, observed_pol))
+    sizes, polar = of_t.regions[1], of_p.regions[1]
+    method = TileMethod(options, nside)
+    blocks = 2 * polar[affordable_pol(polar)]
+    need = joint_bytes(nside, 2, 2 * int(polar.sum()), blocks)
+    need += method.memory(sizes, method.guess_tiles(observed, of_t))
+    return need, int(sizes.sum() + polar.sum())
 
 
 def refuse_of_turns(seen: Sequence[Mask], noise: Sequence[Map | None]) -> None:
