@@ -193,12 +193,71 @@ def test_info_names_columns_and_masks(folder, skyfill_main):
     assert table["masks"] is None
 
 
-def test_tiles_of_q_and_u_are_refused_by_name(folder, skyfill_main, tmp_path):
-    given = ("tiles", folder / "truth.fits", folder / "masks.fits", "-o", tmp_path / "out", "-q")
-    outcome = skyfill_main(*given, "--stokes", "TQU")
+def test_tiles_go_through_another_program_into_the_holes(folder, skyfill_main, tmp_path):
+    """Cut cubes of the whole sky, double them with astropy, paste them into the holes."""
+    every, cubes, out = tmp_path / "every.fits", tmp_path / "cubes", tmp_path / "out.fits"
+    skyfill.write_map(every, np.ones(NPIX), column="M", unit="", dtype="uint8")
+    how = ("--stokes", "TQU", "-q")
+    cut = ("tiles", folder / "iau.fits", every, "-o", cubes, "--size", 64)
+    outcome = skyfill_main(*cut, *how, "--json")
+    assert outcome.status == 0, outcome.err
+    files = sorted(cubes.iterdir())
+    assert json.loads(outcome.out)["tiles"] == len(files) > 4
+    for file in files:
+        with fits.open(file, mode="update") as hdus:
+            header = hdus[0].header
+            assert (header["CTYPE3"], header["POLCCONV"]) == ("STOKES", "IAU")
+            assert header["CTYPE1"].startswith("GLON")
+            hdus[0].data = 2 * hdus[0].data
+    words = ("tiles", folder / "truth.fits", folder / "masks.fits", "--paste", cubes, "-o", out)
+    outcome = skyfill_main(*words, *how)
+    assert outcome.status == 0, outcome.err
+    seen = [np.ravel(fits.getdata(folder / "masks.fits")[name]) for name in ("TMASK", "PMASK")]
+    for k, name in enumerate(COLUMNS):
+        truth, filled = (
+            np.ravel(fits.getdata(path)[name]) for path in (folder / "truth.fits", out)
+        )
+        hole = seen[min(k, 1)] == 0
+        np.testing.assert_array_equal(filled[~hole], truth[~hole])
+        away = filled[hole] - 2 * truth[hole]
+        assert np.std(away) < 0.1 * np.std(2 * truth[hole]), name
+    assert fits.getheader(out, 1)["SFFILL"] == "tiles"
+    again = skyfill_main(*cut, *how)
+    assert again.status == 2
+    assert "--overwrite" in again.err
+
+
+def test_tiles_around_holes_have_no_values_there_and_are_not_pasted(folder, skyfill_main, tmp_path):
+    cubes = tmp_path / "cubes"
+    given = (folder / "truth.fits", folder / "masks.fits", "--stokes", "QU", "-q")
+    outcome = skyfill_main("tiles", *given, "-o", cubes, "--size", 48)
+    assert outcome.status == 0, outcome.err
+    assert "tiles of QU around the holes" in outcome.out
+    tile = fits.getdata(sorted(cubes.iterdir())[0])
+    assert tile.shape == (2, 48, 48)
+    assert 0 < np.isnan(tile[0]).mean() < 1
+    np.testing.assert_array_equal(np.isnan(tile[0]), np.isnan(tile[1]))
+    outcome = skyfill_main("tiles", *given, "--paste", cubes, "-o", tmp_path / "out.fits")
     assert outcome.status == 2
-    assert "tiles of Q and U are not cut" in outcome.err
-    assert "--stokes T" in outcome.err
-    outcome = skyfill_main(*given, "--field", "Q_POLARISATION")
+    assert "missing pixels lie under no whole tile" in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert not (tmp_path / "out.fits").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--stokes", "TQU", "--limit", "4"), "--limit is for the store"),
+        (("--stokes", "TQU", "--beam-arcmin", "4"), "--beam-arcmin is for the store"),
+        (("--stokes", "TQU", "--projection", "cartesian"), "gnomonic squares"),
+        (("--paste", "cubes"), "pass --stokes TQU or QU too"),
+        (("--stokes", "TQU", "--paste", "nowhere"), "no folder with tile_"),
+        (("--field", "Q_POLARISATION"), "Stokes Q"),
+    ],
+)
+def test_what_tiles_of_q_and_u_cannot_do_is_refused(folder, skyfill_main, tmp_path, words, said):
+    given = ("tiles", folder / "truth.fits", folder / "masks.fits", "-o", tmp_path / "o.fits", "-q")
+    outcome = skyfill_main(*given, *words)
     assert outcome.status == 2
-    assert "Stokes Q" in outcome.err
+    assert said in outcome.err
+    assert outcome.err.count("\n") == 1
