@@ -60,22 +60,26 @@ def run(args: argparse.Namespace) -> int:
         coord = reading.frame_of(first)
         names = ", ".join(each.column for each in sky.skies)
         listener.done(f"{args.map}, Nside {first.nside}, {names}, {sky.polcconv}{masks}")
-        seen = {"observed": observed, "observed_pol": observed_pol}
-        how = {"coord": coord, "progress": listener}
+        result: dict[str, object] = {"output": str(args.output), "stokes": sky.stokes}
+        filled: dict[str, int] = {}
         if args.paste is None:
             files = skyfill.dataset.write_cubes(
                 args.output,
                 sky.values,
-                **seen,
+                observed,
+                observed_pol,
                 size=args.size,
                 pixel_arcmin=args.pixel_arcmin,
                 polcconv=sky.polcconv,
+                coord=coord,
                 overwrite=args.overwrite,
-                **how,
+                progress=listener,
             )
-            result = {"output": str(args.output), "tiles": len(files), "stokes": sky.stokes}
+            result["tiles"] = len(files)
         else:
-            fills, holes = skyfill.dataset.paste_cubes(args.paste, sky.values, **seen, **how)
+            fills, holes = skyfill.dataset.paste_cubes(
+                args.paste, sky.values, observed, observed_pol, coord=coord, progress=listener
+            )
             listener.stage("write")
             skyfill.maps.write_filled_stokes(
                 args.output,
@@ -89,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
             )
             listener.done(str(args.output))
             filled = {a: int(b.sum()) for a, b in zip(sky.stokes, holes, strict=True)}
-            result = {"output": str(args.output), "filled_pixels": filled, "stokes": sky.stokes}
+            result["filled_pixels"] = filled
     if args.json:
         print(json.dumps(result))
     elif args.paste is None:

@@ -203,13 +203,25 @@ def _polarized(args: argparse.Namespace, begun: float) -> int:
                 yield (sky if path == args.filled[0] else stokes.sky_of(other)).values
                 listener.advance()
 
-        known = {"seed": args.seed, "threads": args.threads or 0, "progress": listener}
         found: StokesCalibration | StokesScores
         if truth is None:
-            found = skyfill.fidelity.score_stokes(skies(), observed, observed_pol, **known)
+            found = skyfill.fidelity.score_stokes(
+                skies(),
+                observed,
+                observed_pol,
+                seed=args.seed,
+                threads=args.threads or 0,
+                progress=listener,
+            )
         else:
             found = skyfill.fidelity.calibrate_stokes(
-                skies(), observed, observed_pol=observed_pol, truth=truth.values, **known
+                skies(),
+                observed,
+                observed_pol=observed_pol,
+                truth=truth.values,
+                seed=args.seed,
+                threads=args.threads or 0,
+                progress=listener,
             )
     if args.json:
         named = {

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from skyfill.fidelity import StokesScores, StokesValidation
+    from skyfill.fidelity import StokesValidation
+    from skyfill.fidelity.onepoint import OnePoint
     from skyfill.inpaint import PolarizedInpainter, PolarizedSpread
     from skyfill.maps import StokesMap
     from skyfill.prior import PolarizedPrior
-    from skyfill.fidelity.onepoint import OnePoint
     from skyfill.report import Plate, Report
     from skyfill.spectra import StokesComparison
 

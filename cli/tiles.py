@@ -48,8 +48,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--pixel-arcmin",
         type=options.arcmin,
         metavar="X",
-        help="pixel size of a gnomonic tile (default: 1.5; with --stokes TQU or QU, three quarters of "
-        "a map pixel)",
+        help="pixel size of a gnomonic tile (default: 1.5; with --stokes TQU or QU, three "
+        "quarters of a map pixel)",
     )
     parser.add_argument(
         "--spacing-deg",

@@ -1,4 +1,4 @@
-r"""Hold `--method vae` for T, Q and U against the exact joint fill, and take its seconds and memory.
+r"""Hold `--method vae` for T, Q and U against the exact joint fill, and take time and memory.
 
 *Excess* is the mean squared distance to the exact mean over that one's mean squared error in the
 holes; *of the signal*, where the error is that against the sky without noise. *leak* is the power

@@ -205,7 +205,9 @@ def paste_cubes(
     for paster in pasters:
         found, _ = paster.result()
         fills += [found] if found.ndim == 1 else list(found)
-    listener.done(f"{len(files)} tiles" + (f", {left} with missing pixels left out" if left else ""))
+    listener.done(
+        f"{len(files)} tiles" + (f", {left} with missing pixels left out" if left else "")
+    )
     bare = int(np.count_nonzero(np.isnan(fills[-1]))) + int(
         np.count_nonzero(np.isnan(fills[0])) if len(sky) == 3 else 0
     )

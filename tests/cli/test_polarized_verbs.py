@@ -233,7 +233,7 @@ def test_tiles_around_holes_have_no_values_there_and_are_not_pasted(folder, skyf
     outcome = skyfill_main("tiles", *given, "-o", cubes, "--size", 48)
     assert outcome.status == 0, outcome.err
     assert "tiles of QU around the holes" in outcome.out
-    tile = fits.getdata(sorted(cubes.iterdir())[0])
+    tile = fits.getdata(min(cubes.iterdir()))
     assert tile.shape == (2, 48, 48)
     assert 0 < np.isnan(tile[0]).mean() < 1
     np.testing.assert_array_equal(np.isnan(tile[0]), np.isnan(tile[1]))
