@@ -50,8 +50,10 @@ NOISE_FLOOR = 1e-4
 """White noise of at least this share of the signal's variance keeps Σ invertible in float64."""
 #: Signal over noise below which the inner loop treats signal as noise.
 _NEGLIGIBLE = 0.1
-#: Largest signal beyond the inner loop's multipoles, in units of the noise's variance, for which
-#: the pixels count as resolving the sky.
+#: Multipoles, in units of Nside, up to which the inner loop is nearly exact.
+_NEARLY = 1.75
+#: Largest signal beyond them, in units of the noise's variance, for which the pixels count as
+#: resolving the sky.
 _UNRESOLVED = 0.05
 #: Polish iterations in a round, which is followed by corrections.
 _ROUND = 4
@@ -175,9 +177,10 @@ class Solver:
             white = float(np.median(self._noise[observed]))
         self.rms = (signal + white) ** 0.5
         lmax = inner_lmax(signal_cl, white * area, self.nside)
-        beyond = float(np.sum((modes * signal_cl)[lmax + 1 :]))
-        fine = beyond < _UNRESOLVED * white
-        self.resolved = fine and noise_variance is None
+        power = modes * signal_cl
+        beyond = float(np.sum(power[lmax + 1 :]))
+        fine = np.sum(power[min(lmax, int(_NEARLY * self.nside)) + 1 :]) < _UNRESOLVED * white
+        self.resolved = bool(fine) and noise_variance is None
         self._steps = _VARIED if fine and noise_variance is not None else _SHORT
         white += beyond
         pixels = np.flatnonzero(~observed)
@@ -574,12 +577,11 @@ def _affordable(nside: int, labels: Labels, among: Mask | None) -> Mask:
 def inner_lmax(signal_cl: Map, noise_cl: float, nside: int) -> int:
     """Return the largest multipole of the inner loop, where noise dominates the signal.
 
-    Beyond 1.5 nside the inverse is not exact. Up to 1.75 nside it still helps; with 2 nside, a
-    smooth sky with little noise would not converge. Below Nside 16 the limit is 1.5 nside, because
-    the inverse would not be positive beyond.
+    Beyond 1.5 nside the inverse is not exact, but up to 2 nside it is better than none. Below Nside
+    16 the limit is 1.5 nside, because the bound of `harmonics.excess` was not measured there.
     """
     seen = np.flatnonzero(signal_cl > _NEGLIGIBLE * noise_cl)
     last = int(seen[-1]) if seen.size else 0
     exact = harmonics.quadrature_lmax(nside)
-    reach = 7 * nside // 4 if nside >= 16 else exact
+    reach = 2 * nside if nside >= 16 else exact
     return min(max(last, nside), reach, signal_cl.size - 1)
