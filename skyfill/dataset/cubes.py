@@ -50,7 +50,7 @@ def write_cubes(
     size: int = 400,
     pixel_arcmin: float | None = None,
     coord: str = "G",
-    polcconv: Literal["COSMO", "IAU"] = "COSMO",
+    polcconv: str = "COSMO",
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> list[Path]:
@@ -75,7 +75,7 @@ def write_cubes(
     coord
         Frame of the map: G, C or E.
     polcconv
-        Sign of U in the files.
+        Sign of U in the files, COSMO or IAU.
     overwrite
         Whether a folder of cubes may be replaced.
     progress
@@ -90,11 +90,14 @@ def write_cubes(
     FileExistsError
         There is a folder of cubes, and ``overwrite`` is not set.
     ValueError
-        Map and masks differ in Nside, or the folder holds something else.
+        Map and masks differ in Nside, the sign of U is unknown, or the folder holds something else.
     """
     listener, path = listening(progress), Path(path)
     sky, seen = _sky(values, observed, observed_pol, "write_cubes")
     size = check_whole(size, "size", least=8)
+    if polcconv not in ("COSMO", "IAU"):
+        raise ValueError(f"polcconv is {polcconv!r}, and only COSMO and IAU are known")
+    sign: Literal["COSMO", "IAU"] = "IAU" if polcconv == "IAU" else "COSMO"
     check_cubes(path, overwrite=overwrite)
     nside = nside_of(seen[0], "observed")
     pixel = pixel_arcmin or _PIXEL * np.degrees((np.pi / 3) ** 0.5 / nside) * 60
@@ -115,7 +118,7 @@ def write_cubes(
             some = layouts[first : first + _BATCH]
             for number, tile in enumerate(_cut(sky, None if whole else seen, some), first):
                 file = new / CUBES.replace("*", f"{number:05d}")
-                tiling.write_tile(file, tile, layouts[number], polcconv=polcconv)
+                tiling.write_tile(file, tile, layouts[number], polcconv=sign)
                 listener.advance()
         if path.exists():
             shutil.rmtree(path)

@@ -148,7 +148,7 @@ def close_ups_pol(
             {f"{name}, before": was[at], f"{name}, filled": now[at]} for at, name in enumerate("QU")
         ]
         if known:
-            true = close_up_pol(*known, place.lon, place.lat, width=place.width)
+            true = close_up_pol(known[0], known[1], place.lon, place.lat, width=place.width)
             for at, name in enumerate("QU"):
                 rows[at][f"{name}, observed"] = true[at]
         if spread is not None:
