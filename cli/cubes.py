@@ -43,6 +43,8 @@ def refuse_of_training(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace) -> int:
     """Cut the cubes, or paste those of --paste into the holes of the map."""
     refuse_of_training(args)
+    if args.nside is not None:
+        raise ValueError("--nside: a multi-order map of polarization is not read; convert it first")
     if args.projection == "cartesian":
         raise ValueError("cubes are gnomonic squares; drop --projection cartesian")
     if args.pixel_arcmin == 0:
