@@ -75,13 +75,17 @@ class _TurnsOfP:
     _size: float = 0.0
     _rest: float = 0.0
 
-    def add(self, found: Certificate, size: float) -> None:
-        """Add a turn whose map had this rms; errors of turns are added."""
+    def add(self, found: Certificate, size: float, allowed: float) -> None:
+        """Add a turn whose map had this rms; errors of turns are added.
+
+        A turn has converged if it is within the allowed distance, µK. Its B modes are judged with
+        those of the others, since one turn may leave the share of another.
+        """
         self.count += 1
         self.iterations += found.iterations
         self.distance += found.distance
         self.leakage = _together(self.leakage, found.leakage or ())
-        self.converged &= found.converged
+        self.converged &= found.distance <= allowed
         self.last = found
         self._size = self._size or size
         self._rest += found.residual * size
@@ -323,13 +327,14 @@ class Turns:
         del shift
         data[:, holes] = 0.0
         share = 0.5 ** (turns.count + 1)
+        within = 0.5 * tolerance * share
         found = engine.mean(
             [data],
-            tolerance=0.5 * tolerance * share,
+            tolerance=within,
             leak=((1 - _LEFT_TO_TURNS) * share) ** 2,
             progress=progress,
         )
-        turns.add(found.certificates["P"], _rms(data))
+        turns.add(found.certificates["P"], _rms(data), within * engine.rms[-1])
         step: Map = found.fills[0] + told
         p[:, holes] += step
         return step

@@ -10,6 +10,7 @@ import pytest
 
 import skyfill
 from skyfill.gaussian import memory
+from skyfill.gaussian.leakage import allowed_leakage
 from skyfill.gaussian.solution import Certificate
 from skyfill.inpaint import FillOptions, PolarizedInpainter
 from skyfill.inpaint.plan import Request, make_joint_plan
@@ -139,12 +140,29 @@ def test_a_later_turn_adds_to_what_turns_have_left():
     """The leakage of the turns is the sum of amplitudes; one that is too large is told."""
     turns = _TurnsOfP()
     first = Certificate(6, 1, 1e-3, 0.01, converged=True, leakage=(0.0025, 0.0001))
-    turns.add(first, 10.0)
-    turns.add(replace(first, residual=0.1), 0.5)
+    turns.add(first, 10.0, 0.02)
+    turns.add(replace(first, residual=0.1, converged=False), 0.5, 0.01)
+    assert turns.converged  # the B modes are judged together, not here
     assert turns.iterations == 12
     assert turns.distance == pytest.approx(0.02)
     assert turns.leakage == pytest.approx((0.01, 0.0004))
     assert turns.residual == pytest.approx((1e-3 * 10 + 0.1 * 0.5) / 10)
+    turns.add(first, 0.5, 0.005)
+    assert not turns.converged
+
+
+def test_b_modes_beyond_what_is_allowed_are_told():
+    """Together the turns may leave 1% of BB and noise; a fill with more has not converged."""
+    engine = fitter("vae")
+    engine.mean()
+    inner, turns = engine._solver(), _TurnsOfP()
+    most = allowed_leakage(inner._bb, inner._noise_pol, 1)
+    for share, good in ((0.2, True), (0.3, False)):
+        one = Certificate(6, 1, 1e-3, 0.01, converged=True, leakage=(share * most[0],))
+        turns = _TurnsOfP()
+        turns.add(one, 10.0, 1.0)
+        turns.add(one, 1.0, 1.0)  # twice the amplitude, four times the power
+        assert inner._of_turns(turns, 2, 0.0, (), settled=True).converged is good
 
 
 def test_another_map_shares_the_engines_and_has_the_fill_of_its_own():
