@@ -54,7 +54,7 @@ KEPT_IN = {
         "tiling",
     },
     "threadpoolctl": {"gaussian"},
-    "torch": {"cosmovae", "gaussian", "harmonics", "vae"},
+    "torch": {"cosmovae", "gaussian", "harmonics", "tiling", "vae"},
     "triton": {"harmonics"},
     "zarr": {"dataset"},
 }

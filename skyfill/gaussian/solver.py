@@ -32,8 +32,8 @@ from skyfill.gaussian.loops import Course, Inner, improve, solve
 from skyfill.gaussian.memory import check_memory, has_device_memory
 from skyfill.gaussian.pinned import Pinned, freed, unpinned
 from skyfill.gaussian.solution import Certificate, Solution
-from skyfill.gaussian.vectors import Vector, rms, zeros_like
-from skyfill.harmonics import Covariance, DeviceSphere
+from skyfill.gaussian.vectors import Vector, copied, like, rms, zeros_like
+from skyfill.harmonics import Covariance, DeviceSphere, Sphere
 from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes import distance_to_edge, grow, label_holes
@@ -342,7 +342,7 @@ class Solver:
 
     def mean(
         self,
-        values: Map,
+        values: Vector,
         *,
         start: Map | None = None,
         tolerance: float = 3e-3,
@@ -355,7 +355,8 @@ class Solver:
         Parameters
         ----------
         values
-            ``(npix,)``, µK, RING; unobserved pixels are not read.
+            ``(npix,)``, µK, RING; unobserved pixels are not read. An array, or a tensor on any
+            device: the solution then has tensors on that device.
         start
             ``(nhole,)``, µK, starting point; zero if not given.
         tolerance
@@ -373,15 +374,19 @@ class Solver:
         The solution; ``certificate.converged`` is True if the tolerance was met.
         """
         progress, course = progress or Silent(), course or Course()
-        data = np.where(self._observed, values, 0.0)
-        if not self.holes.size or not data.any():
+        if not hasattr(values, "new_tensor"):
+            values = np.asarray(values)
+            work = self._sphere.vector(np.where(self._observed, values, 0.0))
+        else:
+            work = copied(self._sphere.vector(values))
+            work[self.at] = 0.0
+        if not self.holes.size or not bool((work != 0).any()):
             nalm = self.signal_cl.size * (self.signal_cl.size + 1) // 2
-            fill = np.zeros(self.holes.size)
-            nothing = np.zeros(nalm, dtype=np.complex128)
-            return Solution(fill, nothing, Certificate(0, 0, 0.0, 0.0, converged=True))
+            fill = like(values, np.zeros(self.holes.size))
+            whitened = like(values, np.zeros(nalm, dtype=np.complex128))
+            return Solution(fill, whitened, Certificate(0, 0, 0.0, 0.0, converged=True))
         allowed = tolerance * self.rms
         inner = Inner(self, progress, max_iterations, course)
-        work = self._sphere.vector(data)
         outer, away = solve(
             self,
             work,
@@ -394,10 +399,15 @@ class Solver:
         certificate = Certificate(
             inner.taken, outer.steps, outer.residual, distance, converged=distance <= allowed
         )
-        array = self._sphere.array
-        return Solution(array(work[self.at]), array(outer.whitened), certificate)
+        fill, whitened = (like(values, one) for one in (work[self.at], outer.whitened))
+        return Solution(fill, whitened, certificate)
 
-    def small_fill(self, values: Map) -> Map:
+    @property
+    def sphere(self) -> Sphere:
+        """The transforms in use."""
+        return self._sphere
+
+    def small_fill(self, values: Vector) -> Vector:
         """Fill each small hole by its block, taking ``values`` in all other pixels as data.
 
         Parameters
@@ -409,9 +419,10 @@ class Solver:
         -------
         ``(nsmall,)``, µK, in the pixels ``small``.
         """
-        return self._small(self.inner.inverse_of(self.sky, self._sphere.vector(values)))
+        image = self.inner.inverse_of(self.sky, self._sphere.vector(values))
+        return like(values, self._small(image))
 
-    def small_change(self, other: Solver, values: Map) -> Map:
+    def small_change(self, other: Solver, values: Vector) -> Vector:
         """Compute the change of `small_fill` when the values in another solver's holes change.
 
         Parameters
@@ -425,23 +436,24 @@ class Solver:
         -------
         ``(nsmall,)``, µK, change in the pixels ``small``.
         """
-        return self._small(self.inner.inverse_of(other.inner, self._sphere.vector(values)))
+        image = self.inner.inverse_of(other.inner, self._sphere.vector(values))
+        return like(values, self._small(image))
 
-    def _small(self, image: Vector) -> Map:
+    def _small(self, image: Vector) -> Vector:
         """Fill the small holes from Σ⁻¹ d at all ``holes``."""
         if self._blocks is None:
-            return np.empty(0)
-        return self._sphere.array(self._blocks.solve(-image)[self._narrow])
+            return image[:0]
+        return self._blocks.solve(-image)[self._narrow]
 
     def improve(
         self,
-        filled: Map,
+        filled: Vector,
         *,
         iterations: int,
         corrections: int | None = None,
         course: Course | None = None,
         progress: Progress | None = None,
-    ) -> Map:
+    ) -> Vector:
         """Improve a fill towards the exact mean.
 
         It takes iterations of the inner loop, then one of the outer loop for every four of these,
@@ -482,7 +494,7 @@ class Solver:
             resolved=self.resolved,
             enough=_ENOUGH * self.rms,
         )
-        return self._sphere.array(fill)
+        return like(filled, fill)
 
     def unpolished(self) -> str | None:
         """Describe the distance to the mean after `improve`; None if it has converged."""
