@@ -169,6 +169,7 @@ class Turns:
                 weights=self._weights,
                 threads=options.threads,
                 kept=kept,
+                device=harmonics.device_for(options.device),
             )
         self._of_t: Fill | None = None
         if not seen[0].all():
