@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--skies", type=int, default=100)
     parser.add_argument("--noise-uk-arcmin", type=float, default=60)
     parser.add_argument("--noise-pol-uk-arcmin", type=float, default=5)
+    parser.add_argument("--first", type=int, default=0, help="number of the first sky")
     parser.add_argument("--workers", type=int, default=1, help="skies at once, a thread each")
     args = parser.parse_args()
     nside, begun = args.nside, time.perf_counter()
@@ -40,7 +41,7 @@ def main() -> None:
     t = Prior(nside, lcdm(), 160 * 64 / nside * ARCMIN, noise_uk_arcmin=noise, theory=LCDM)
     prior = PolarizedPrior.of(t, args.noise_pol_uk_arcmin)
     with ProcessPoolExecutor(args.workers) as pool:
-        skies = pool.map(partial(filled, args, prior), range(args.skies))
+        skies = pool.map(partial(filled, args, prior), range(args.first, args.first + args.skies))
         found = compare_stokes(skies, prior, threads=1)
     print(f"Nside {nside}, {args.skies} skies, {time.perf_counter() - begun:.0f} s")
     rows = {}
