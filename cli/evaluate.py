@@ -3,7 +3,8 @@
 Maps: one or more realizations, or a mean (with --std), as `skyfill inpaint` writes them, are
 compared with the true map. Without --truth the filled sky is tested for seams, isotropy and its
 one-point distribution. With --exact it is compared with the exact fill of the same seed. With
---stokes, T, Q and U are compared with those of the truth, and each has figures of its own.
+--stokes, T, Q and U are compared with those of the truth, or tested without one, and each has
+figures of its own.
 Tiles: clean tiles of a data set are masked with the masks of other tiles, filled, and compared with
 the truth. Errors are given for whole tiles scaled to 0-1, as in the CosmoVAE paper, and for the
 holes in µK.
@@ -26,6 +27,8 @@ from .progress import progress
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from skyfill.fidelity import StokesCalibration, StokesScores
 
 __all__ = ["configure", "run"]
 
@@ -174,26 +177,23 @@ def _maps(args: argparse.Namespace) -> int:
 
 
 def _polarized(args: argparse.Namespace, begun: float) -> int:
-    """Compare filled maps of T, Q and U, or of Q and U, with a truth."""
+    """Compare filled maps of T, Q and U, or of Q and U, with a truth, or test them without one."""
     for name in ("std", "optimum", "exact"):
         if vars(args)[name] is not None:
             raise ValueError(
                 f"--stokes {args.stokes} does not take --{name}: give several realizations, or"
                 f" compare T alone with --stokes T --{name}"
             )
-    if args.truth is None:
-        raise ValueError(
-            f"--stokes {args.stokes} compares Q and U with a truth; pass --truth TRUTH, or judge T"
-            " alone with --stokes T"
-        )
     with progress(quiet=args.quiet) as listener:
         listener.stage("read")
         sky = stokes.sky_of(args)
         first = sky.skies[0]
         observed, observed_pol, masks = stokes.masks_of(args, first)
-        truth = skyfill.maps.read_stokes(
-            args.truth, args.stokes, polcconv=args.polcconv, frame=args.frame, like=first
-        )
+        truth = None
+        if args.truth is not None:
+            truth = skyfill.maps.read_stokes(
+                args.truth, args.stokes, polcconv=args.polcconv, frame=args.frame, like=first
+            )
         listener.done(f"nside {first.nside}, {', '.join(x.column for x in sky.skies)}{masks}")
         listener.stage("fills", len(args.filled))
 
@@ -203,28 +203,40 @@ def _polarized(args: argparse.Namespace, begun: float) -> int:
                 yield (sky if path == args.filled[0] else stokes.sky_of(other)).values
                 listener.advance()
 
-        found = skyfill.fidelity.calibrate_stokes(
-            skies(),
-            observed,
-            observed_pol=observed_pol,
-            truth=truth.values,
-            seed=args.seed,
-            threads=args.threads or 0,
-            progress=listener,
-        )
+        found: StokesCalibration | StokesScores
+        if truth is None:
+            found = skyfill.fidelity.score_stokes(
+                skies(),
+                observed,
+                observed_pol,
+                seed=args.seed,
+                threads=args.threads or 0,
+                progress=listener,
+            )
+        else:
+            found = skyfill.fidelity.calibrate_stokes(
+                skies(),
+                observed,
+                observed_pol=observed_pol,
+                truth=truth.values,
+                seed=args.seed,
+                threads=args.threads or 0,
+                progress=listener,
+            )
     if args.json:
         named = {
             "filled": [str(path) for path in args.filled],
             "mask": str(args.mask),
             "mask_pol": str(args.mask_pol) if args.mask_pol else None,
-            "truth": str(args.truth),
+            "truth": str(args.truth) if args.truth else None,
             "seconds": round(time.perf_counter() - begun, 2),
         }
         print(json.dumps(found.as_dict() | named))
         return 0
-    print(f"{len(args.filled)} filled maps of {', '.join(sky.stokes)}")
+    told = "with" if args.truth else "without"
+    print(f"{len(args.filled)} filled maps of {', '.join(sky.stokes)}, {told} a truth")
     print(judgement.tables(found.figures, found.verdict))
-    if len(args.filled) == 1:
+    if len(args.filled) == 1 and args.truth:
         print("no z-scores: one fill has no scatter; give several fills")
     return 0
 

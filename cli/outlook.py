@@ -89,7 +89,8 @@ def tell_polarized(
             f"{field.masked:.2%} of the sky"
         )
     why = "" if args.why is None else f": {args.why}"
-    print(f"method   {plan.method}, {prior.get(plan.prior, 'no prior')}{why}")
+    by = " for T, the exact solver for Q and U" if plan.method == "vae" else ""
+    print(f"method   {plan.method}{by}, {prior.get(plan.prior, 'no prior')}{why}")
     print(f"stages   {', '.join(plan.stages)}")
     print(f"memory   about {plan.memory / 2**30:.1f} GiB at the peak")
     times = "1 fill" if plan.maps == 1 else f"{plan.maps} fills"

@@ -1,15 +1,15 @@
-"""Make the report page of a fill of polarization: `skyfill inpaint --stokes TQU --report`."""
+"""Make the report pages of polarization: `skyfill inpaint` and `validate --stokes TQU --report`."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
 import skyfill
 
-from . import polarcards
+from . import polarcards, records
 from .pages import CUT_NSIDE
 from .sixspectra import SHARE_NSIDE
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from skyfill.fidelity import StokesScores
+    from skyfill.fidelity import StokesValidation
+    from skyfill.fidelity.onepoint import OnePoint
     from skyfill.inpaint import PolarizedInpainter, PolarizedSpread
     from skyfill.maps import StokesMap
     from skyfill.prior import PolarizedPrior
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     Map = NDArray[np.float64]
 
-__all__ = ["write"]
+__all__ = ["validation_page", "write"]
 
 
 def write(
@@ -92,19 +93,85 @@ def _page(
         plates["Spectra"] = [report.six_spectra(comparison)]
         share = report.prior_share_of_bb(comparison, mapped=args.noise_map is not None)
         statistics = [] if share is None else [share]
-    statistics += _one_points(scores)
+    statistics += _one_points(scores.one_points)
     if statistics:
         plates["Statistics"] = statistics
     return report.Report(
         title=f"{args.map.name}, filled",
         subtitle=f"skyfill {skyfill.__version__}, method {args.method}, {', '.join(sky.stokes)}; "
         "the true sky in the holes is unknown",
-        facts=_facts(args, sky, fitter, spread),
+        facts=_facts(args, sky, fitter, polarcards.cards_of(args, sky, fitter), spread.count),
         plates=plates,
         findings=found,
         allowed=report.uses(kind)[0],
         forbidden=report.uses(kind)[1],
         notes={"What the B modes may be used for": report.b_modes(kind)},
+    )
+
+
+def validation_page(
+    args: argparse.Namespace, sky: StokesMap, found: StokesValidation, listener: skyfill.Progress
+) -> Report:
+    """Make the page of a validation of T, Q and U, or of Q and U."""
+    import numpy as np
+
+    report, copies, fitter = skyfill.report, found.holes, found.filler
+    filled = fitter.whole(fitter.realization(0))
+    comparison = _comparison(args, sky, fitter, filled, fitter.prior, listener)
+    listener.stage("report")
+    before = [
+        np.where(seen, own, np.nan)
+        for seen, own in zip(fitter.observed, sky.components, strict=True)
+    ]
+    truth = [np.asarray(own, dtype=np.float64) for own in sky.components]
+    plates: dict[str, Sequence[Plate]] = {}
+    if sky.stokes == "TQU":
+        images = {"hidden": before[0], "filled": filled[0], "observed": truth[0]}
+        plates["Held-out holes: T"] = report.close_ups(~copies.held_out, images)
+    plates["Held-out holes: Q and U"] = report.close_ups_pol(
+        ~copies.held_out, before[-2:], filled[-2:], None, truth=truth[-2:]
+    )
+    plates |= {
+        f"The sky: {name}": report.skies(old, new, None, name=name)
+        for name, old, new in zip(sky.stokes, before, filled, strict=True)
+    }
+    share = f"{len(copies.sizes)} copies of holes, the same of {', '.join(sky.stokes)}"
+    share += f", {int(copies.sizes.sum())} pixels, {args.realizations} realizations"
+    findings = [report.Finding("held out", share)]
+    if fitter.prior is not None:
+        findings += report.accuracy_findings(fitter.certificates, fitter.prior)
+    findings += report.quality_findings(fitter.quality_pol)
+    for name, figures in found.figures.items():
+        findings += report.findings(figures, of=name)
+    scores = found.scores.stokes
+    z = {name: x.calibration.z for name, x in scores.items() if x.calibration is not None}
+    if comparison is not None:
+        findings += report.stokes_chi2_findings(comparison)
+        plates["Spectra"] = [report.six_spectra(comparison)]
+    plates["Statistics"] = [
+        report.histogram(
+            f"Z-scores of {name}",
+            "Observed values minus the mean of the realizations, divided by their spread, in the "
+            "held-out holes. A histogram wider than the normal curve means that the error bars are "
+            "too small.",
+            {"held-out holes": values},
+            label="z",
+            normal=True,
+            bins=np.linspace(-5, 5, 61).tolist(),
+        )
+        for name, values in z.items()
+    ] + _one_points({name: x.one_point for name, x in scores.items() if x.one_point is not None})
+    return report.Report(
+        title=f"{args.map.name}, validated",
+        subtitle=f"skyfill {skyfill.__version__}, method {args.method}, {', '.join(sky.stokes)}; "
+        "copies of the masks' holes were placed on observed sky, filled, and compared with the "
+        "observed values",
+        facts=_facts(args, sky, fitter, records.command_cards(args)),
+        plates=plates,
+        findings=findings,
+        allowed=report.uses("realization")[0],
+        forbidden=report.uses("realization")[1],
+        notes={"What the B modes may be used for": report.b_modes("realization")},
     )
 
 
@@ -192,7 +259,7 @@ def _skies(
     return plates
 
 
-def _one_points(scores: StokesScores) -> list[Plate]:
+def _one_points(found_in: Mapping[str, OnePoint]) -> list[Plate]:
     """Draw the distributions inside and outside the holes of each Stokes parameter."""
     return [
         skyfill.report.histogram(
@@ -202,7 +269,7 @@ def _one_points(scores: StokesScores) -> list[Plate]:
             {"in the holes": found.sample_inside, "outside": found.sample_outside},
             label="µK",
         )
-        for name, found in scores.one_points.items()
+        for name, found in found_in.items()
     ]
 
 
@@ -210,7 +277,8 @@ def _facts(
     args: argparse.Namespace,
     sky: StokesMap,
     fitter: PolarizedInpainter,
-    spread: PolarizedSpread,
+    cards: Mapping[str, tuple[object, str]],
+    draws: int = 0,
 ) -> dict[str, dict[str, str]]:
     """List the command, the files, the prior and the accuracy."""
     first = sky.skies[0]
@@ -225,8 +293,8 @@ def _facts(
         **({} if args.mask_pol is None else {"mask of Q and U": args.mask_pol.name}),
         "seed": str(args.seed),
     }
-    if spread.count > 1:
-        run["uncertainty"] = f"from {spread.count} realizations"
+    if draws > 1:
+        run["uncertainty"] = f"from {draws} realizations"
     found = {"theory": "none: this method has no prior; the spectra are compared with a fitted one"}
     if sky.stokes == "QU":
         found = {"theory": "none: this method has no prior"}
@@ -245,7 +313,6 @@ def _facts(
     if fitter.power_pol is not None:
         found["check of P"] = f"{fitter.power_pol:.3f} times the power of its prior"
     accuracy = {name: str(each) for name, each in fitter.certificates.items()}
-    cards = polarcards.cards_of(args, sky, fitter)
     recorded = {comment or name: str(value) for name, (value, comment) in cards.items()}
     return {
         "Run": run,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "add_columns",
+    "add_cut",
     "add_stokes",
     "is_polarized",
     "masks_of",
@@ -71,6 +72,25 @@ def add_columns(parser: argparse.ArgumentParser) -> None:
         "name, or named by --field T,Q,U (default: the column of --field alone)",
     )
     _add_mask_and_sign(group)
+
+
+def add_cut(parser: argparse.ArgumentParser) -> None:
+    """Declare --stokes for the verb that cuts tiles."""
+    group = parser.add_argument_group("polarization")
+    group.add_argument(
+        "--stokes",
+        choices=("TQU", "T", "QU"),
+        help="T: cut the column of temperature, found by name; TQU, QU: write FITS cubes around "
+        "the holes, with Q and U in the axes of the sky at each pixel, north up (default: the "
+        "column of --field alone)",
+    )
+    _add_mask_and_sign(group)
+    group.add_argument(
+        "--paste",
+        type=Path,
+        metavar="DIR",
+        help="paste the cubes of DIR into the holes of MAP, and write the map to -o",
+    )
 
 
 def _add_mask_and_sign(group: argparse._ArgumentGroup) -> None:

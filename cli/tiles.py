@@ -3,6 +3,9 @@
 Writes one Zarr store with tiles of the map, in µK, and of the mask, with their positions. Clean
 tiles are used for training; tiles with missing pixels provide masks. A run that was killed
 continues when the same command is given again.
+
+With --stokes TQU or QU, writes FITS cubes that cover the holes, one a tile, with WCS and an axis
+STOKES, for any other program to fill; --paste puts the filled cubes into the holes of the map.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from typing import Any
 
 import skyfill
 
-from . import options, reading, stokes, theory
+from . import cubes, options, reading, stokes, theory
 from .progress import progress
 
 __all__ = ["configure", "run"]
@@ -38,15 +41,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--projection",
         choices=("cartesian", "gnomonic"),
-        default="cartesian",
         help="cartesian: boxes of longitude ±10° and latitude ±5°; gnomonic: squares (default: "
-        "cartesian)",
+        "cartesian; gnomonic with --stokes TQU or QU)",
     )
     parser.add_argument(
         "--pixel-arcmin",
         type=options.arcmin,
         metavar="X",
-        help="pixel size of a gnomonic tile (default: 1.5)",
+        help="pixel size of a gnomonic tile (default: 1.5; with --stokes TQU or QU, three "
+        "quarters of a map pixel)",
     )
     parser.add_argument(
         "--spacing-deg",
@@ -64,16 +67,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "sky: hold out the clean tiles of --test-map (default: paper)",
     )
     parser.add_argument(
-        "--stokes",
-        choices=("T", "QU", "TQU"),
-        help="T: cut the column of temperature, found by name; tiles of Q and U are not cut",
-    )
-    parser.add_argument(
         "--test-map", type=Path, metavar="FILE", help="map of another sky to test on"
     )
     parser.add_argument(
         "--limit", type=options.positive, metavar="N", help="cut only N tiles, evenly spread"
     )
+    stokes.add_cut(parser)
     theory.add_prior(
         parser, otherwise="Values that are not given are read from the map's header, or fitted."
     )
@@ -86,11 +85,11 @@ def run(args: argparse.Namespace) -> int:
     options.set_threads(args.threads)
     theory.check(args)
     if stokes.is_polarized(args):
-        raise ValueError(
-            f"tiles of Q and U are not cut: --stokes {args.stokes} is for inpaint, batch, validate,"
-            " evaluate and spectrum; cut temperature with --stokes T"
-        )
-    args = stokes.of_one_column(argparse.Namespace(**vars(args) | {"mask_pol": None}))
+        return cubes.run(args)
+    if args.paste is not None:
+        raise ValueError("--paste is for cubes of Q and U; pass --stokes TQU or QU too")
+    args = stokes.of_one_column(args)
+    args.projection = args.projection or "cartesian"
     if args.pixel_arcmin is not None and args.projection != "gnomonic":
         raise ValueError("--pixel-arcmin is for gnomonic tiles; pass --projection gnomonic")
     if args.pixel_arcmin == 0:

@@ -16,7 +16,18 @@ from typing import TYPE_CHECKING
 
 import skyfill
 
-from . import filling, judgement, options, pages, polarized, reading, stokes, theory, transforms
+from . import (
+    filling,
+    judgement,
+    options,
+    pages,
+    polarized,
+    polarpages,
+    reading,
+    stokes,
+    theory,
+    transforms,
+)
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -149,11 +160,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _polarized(args: argparse.Namespace, begun: float) -> int:
     """Validate fills of T, Q and U, or of Q and U."""
-    if args.report:
-        raise ValueError(
-            f"--stokes {args.stokes} does not take --report: pass --json for all figures, or"
-            " validate T with --stokes T --report"
-        )
+    pages.check_report(args)
     # Here --holes is the number of copies.
     stokes.refuse(argparse.Namespace(**vars(args) | {"holes": None}), ("gaussian",))
     with progress(quiet=args.quiet) as listener:
@@ -184,6 +191,10 @@ def _polarized(args: argparse.Namespace, begun: float) -> int:
         prior = found.filler.prior
         if args.save_prior is not None and prior is not None:
             skyfill.prior.save_prior(args.save_prior, prior, overwrite=args.overwrite)
+        if args.report:
+            page = polarpages.validation_page(args, sky, found, listener)
+            page.write(args.report, overwrite=args.overwrite)
+            listener.done(f"{args.report}, {page.verdict}")
     if args.json:
         print(json.dumps(_summary_of_stokes(args, found, time.perf_counter() - begun)))
         return 0
@@ -211,7 +222,7 @@ def _summary_of_stokes(
         "mask_pol": str(args.mask_pol) if args.mask_pol else None,
         "method": args.method,
         "seed": args.seed,
-        "report": None,
+        "report": str(args.report) if args.report else None,
         "sfconv": filler.unconverged == 0,
         "prior": theory.as_json(args, None if prior is None else prior.temperature),
         "prior_pol": None if prior is None else polarized.prior_as_json(filler, prior),

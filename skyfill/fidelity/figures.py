@@ -10,8 +10,8 @@ the chance of any false alarm is that of one figure (`allowing`): 3.4 and 4.7 fo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ __all__ = [
     "Figure",
     "Threshold",
     "allowing",
+    "as_entries",
     "jackknife",
     "judge",
     "worst",
@@ -202,3 +203,18 @@ def jackknife(
     without = statistic(*(total - each for total, each in zip(totals, sums, strict=True)))
     variance = (count - 1) / count * float(np.sum((without - without.mean()) ** 2))
     return value, math.sqrt(variance) if math.isfinite(variance) else None
+
+
+def as_entries(figures: Mapping[str, Figure]) -> dict[str, object]:
+    """Give values by name, and full entries under ``figures``, in types that JSON supports."""
+    out: dict[str, object] = {name: _plain(each.value) for name, each in figures.items()}
+    out["figures"] = {
+        name: {key: _plain(value) for key, value in asdict(each).items()}
+        for name, each in figures.items()
+    }
+    return out
+
+
+def _plain(value: object) -> object:
+    """Replace NaN and infinity by None, since JSON lacks them."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

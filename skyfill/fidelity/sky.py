@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skyfill.brief import brief
 from skyfill.fidelity.calibration import Calibration, calibrate
-from skyfill.fidelity.figures import Figure, allowing, worst
+from skyfill.fidelity.figures import Figure, allowing, as_entries, worst
 from skyfill.fidelity.isotropy import LowMultipoles, asymmetries, low_cl, multipoles
 from skyfill.fidelity.onepoint import OnePoint, one_point
 from skyfill.fidelity.seams import NoEdgeError, border_seams, patches, seams
@@ -79,12 +78,8 @@ class SkyScores:
 
     def as_dict(self) -> dict[str, object]:
         """Give values by name, and full entries under ``figures``, in types that JSON supports."""
-        out: dict[str, object] = {name: _plain(each.value) for name, each in self.figures.items()}
+        out = as_entries(self.figures)
         out["verdict"] = self.verdict
-        out["figures"] = {
-            name: {key: _plain(value) for key, value in asdict(each).items()}
-            for name, each in self.figures.items()
-        }
         out["realizations"] = self.realizations
         out["hole_pixels"] = self.hole_pixels
         out["judged_pixels"] = int(self.pixels.size)
@@ -95,11 +90,6 @@ class SkyScores:
             if self.calibration.realizations:
                 out["ranks"] = self.calibration.ranks.tolist()
         return out
-
-
-def _plain(value: object) -> object:
-    """Replace NaN and infinity by None, since JSON lacks them."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def score_sky(

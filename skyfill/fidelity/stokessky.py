@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skyfill.brief import brief
-from skyfill.fidelity.figures import Figure, allowing, worst
+from skyfill.fidelity.figures import Figure, allowing, as_entries, worst
 from skyfill.fidelity.onepoint import OnePoint, one_point
 from skyfill.fidelity.seams import NoEdgeError, seams
 from skyfill.fidelity.sky import score_sky
@@ -44,6 +44,17 @@ class StokesScores:
         return worst(
             {f"{of}_{name}": x for of, own in self.figures.items() for name, x in own.items()}
         )
+
+    def as_dict(self) -> dict[str, object]:
+        """Give the verdict, and the figures of each Stokes parameter under ``stokes``, for JSON."""
+        each = {}
+        for letter, own in self.figures.items():
+            point = self.one_points.get(letter)
+            each[letter] = as_entries(own) | {
+                "verdict": worst(own),
+                "onepoint_p_value": None if point is None else point.p_value,
+            }
+        return {"verdict": self.verdict, "stokes": each}
 
 
 def score_stokes(

@@ -354,6 +354,7 @@ class JointSolver:
         *,
         tolerance: float = 3e-3,
         max_iterations: int = 2000,
+        leak: float = 1.0,
         progress: Progress | None = None,
     ) -> JointSolution:
         """Compute the posterior mean in the holes, given the observed pixels.
@@ -368,6 +369,8 @@ class JointSolver:
             the rms of its own map.
         max_iterations
             Limit on the total number of inner iterations.
+        leak
+            Share of the B modes that are allowed (`leakage`) that may be still to come.
         progress
             Receives every step.
 
@@ -390,10 +393,10 @@ class JointSolver:
         outer, away = solve(self, work, None, inner, course, allowed=allowed, share=_SHARE)
         leaks, excess = self._leakage(inner, float(away[-1]))
         for _ in range(_TRIES):
-            if excess <= 1 or not inner.left or np.any(away > allowed):
+            if excess <= leak or not inner.left or np.any(away > allowed):
                 break
             # What is still to come is small against P, and not against B.
-            allowed *= max(_LOWER, 0.7 / excess**0.5)
+            allowed *= max(_LOWER, 0.7 * leak**0.5 / excess**0.5)
             away = go_on(outer, inner, away, allowed=allowed, share=_SHARE)
             leaks, excess = self._leakage(inner, float(away[-1]))
         apart = dict(zip((part.start for part in self.parts), away.tolist(), strict=True))
@@ -407,7 +410,7 @@ class JointSolver:
             strict=True,
         ):
             mine = apart[part.start] if part.stop > part.start else 0.0
-            pure = name == "T" or excess <= 1
+            pure = name == "T" or excess <= leak
             certificates[name] = Certificate(
                 *(inner.taken, outer.steps, rest / (size or 1.0), mine * scale),
                 converged=mine <= tolerance and pure,

@@ -13,6 +13,7 @@ from skyfill import harmonics
 
 __all__ = [
     "block_bytes",
+    "check_bytes",
     "check_joint_memory",
     "check_memory",
     "device_bytes",
@@ -175,7 +176,7 @@ def check_memory(
     """
     law = {None: solve_bytes, "small": polish_bytes, "wide": wide_bytes}[only]
     beyond = 8.0 * _ALMS * max(lmax**2 - (3 * nside) ** 2, 0)
-    _refuse_beyond(law(nside, holes, blocks) + beyond, nside, holes)
+    check_bytes(law(nside, holes, blocks) + beyond, nside, holes)
 
 
 def is_solvable(nside: int, holes: int, blocks: NDArray[np.int64]) -> bool:
@@ -213,22 +214,38 @@ def check_joint_memory(
 ) -> None:
     """Refuse a joint fill as `check_memory` does, see `joint_bytes`."""
     need = joint_bytes(nside, components, holes, blocks, lmax=lmax)
-    _refuse_beyond(need, nside, holes, instead="lower the resolution")
+    check_bytes(need, nside, holes, instead="lower the resolution")
 
 
-def _refuse_beyond(
+def check_bytes(
     need: float,
     nside: int,
     holes: int,
     *,
+    fill: str = "an exact fill",
     instead: str = "use `method='vae'`, or lower the resolution",
 ) -> None:
-    """Refuse a fill that needs so many bytes if the machine has fewer."""
+    """Refuse a fill that needs so many bytes if the machine has fewer.
+
+    Parameters
+    ----------
+    need
+        Estimated peak memory, bytes.
+    nside, holes
+        Nside of the map, and its number of hole pixels.
+    fill, instead
+        What needs the memory, and what to do where there is too little.
+
+    Raises
+    ------
+    MemoryError
+        The machine has less memory than 1.25 times the estimate.
+    """
     need *= _MARGIN
     have = _machine_memory()
     if need > have:
         raise MemoryError(
-            f"an exact fill of {holes} pixels at Nside {nside} takes up to {need / 2**30:.0f} GiB, "
+            f"{fill} of {holes} pixels at Nside {nside} takes up to {need / 2**30:.0f} GiB, "
             f"this machine has {have / 2**30:.0f}: {instead}"
         )
 

@@ -25,6 +25,7 @@ from skyfill.inpaint.choice import choose_method
 from skyfill.inpaint.fills import PROGRAM, Method
 from skyfill.inpaint.methods import method_of
 from skyfill.inpaint.options import AUTO, FillOptions
+from skyfill.inpaint.turns import turns_bytes
 from skyfill.mosaic import MosaicConfig
 from skyfill.vae.memory import batch_bytes
 
@@ -218,8 +219,7 @@ def make_joint_plan(
         seconds += 0.0 if known else _FIT * npix / 1e6
         if method == "vae" and "T" in sizes:
             tiles = alone.guess_tiles(seen["T"], Runs.of(seen["T"], False))
-            memory = joint_bytes(nside, 2, 2 * pixels["P"], blocks[0])
-            memory += alone.memory(sizes["T"], tiles)
+            memory, _ = turns_bytes(seen["T"], seen["P"], FillOptions(method="vae"))
             of_t = [name for name in alone.stages(sizes["T"], tiles) if name != "latent sky"]
             stages = (*stages[:-1], *of_t, "P given T")
             of_p = Request("gaussian", known=known).at(nside).seconds(maps, {}, 0)

@@ -100,9 +100,9 @@ class PolarizedInpainter:
     method
         ``gaussian``: the exact joint posterior; ``vae``: the same by turns of T, filled by its
         mosaic of tiles, network and polish, and of P, which is solved exactly and has no network,
-        for T with Q and U, with white noise, up to Nside 512; ``diffuse``: means of neighbours, of
-        Q and U with parallel transport, and of T as `skyfill.Inpainter` fills it. ``diffuse`` has
-        no prior and no realizations.
+        for T with Q and U, with white noise; ``diffuse``: means of neighbours, of Q and U with
+        parallel transport, and of T as `skyfill.Inpainter` fills it. ``diffuse`` has no prior and
+        no realizations.
     prior
         A `PolarizedPrior`; or the prior of T, whole or partly given, to which EE, BB and TE of
         ΛCDM, or of ``spectra``, and the noise of P are added. Missing numbers are fitted to T;
@@ -354,7 +354,7 @@ class PolarizedInpainter:
         alike = len(skies) == len(self._skies) and skies[0].shape == self._skies[0].shape
         if alike:
             alike = all(map(np.array_equal, known_pixels(skies, self._masks), self._seen))
-        if self._fits or self._engine is not None or not alike:
+        if self._fits or not alike:
             return self._anew(values, seed=seed)
         other = copy.copy(self)
         other._take(skies, seed)  # noqa: SLF001 - it is of this class
@@ -537,7 +537,11 @@ class PolarizedInpainter:
             )
             drawn, own = [t, *drawn], [t_holes, *own]
         self._progress.done(f"index {index}")
-        found = self._solved(self._data(drawn))
+        data = self._data(drawn)
+        del drawn, latent, in_holes, sky, white, noise  # several maps, which the solve may need
+        if self._has_t:
+            del t
+        found = self._solved(data)
         return [mine + more for mine, more in zip(found, own, strict=True)]
 
     def _diffused(self) -> list[Map]:
@@ -568,9 +572,15 @@ class PolarizedInpainter:
         fields = [np.array(data[-2:])]
         if self._has_t:
             fields.insert(0, data[0])
-        found: JointSolution = self._solver().mean(
-            fields, tolerance=tolerance, progress=self._progress
-        )
+        data.clear()  # its maps are in the fields
+        solver = self._solver()
+        found: JointSolution
+        if isinstance(solver, Turns):
+            found = solver.mean(
+                fields, tolerance=tolerance, progress=self._progress, overwrite=True
+            )
+        else:
+            found = solver.mean(fields, tolerance=tolerance, progress=self._progress)
         self.certificates, self.converged = found.certificates, found.converged
         words = "; ".join(f"{name}: {each}" for name, each in found.certificates.items())
         if self._engine is None:

@@ -9,6 +9,9 @@ does not tell, and whose map is T less what P tells of it; given T, P likewise:
 with what is subtracted added back to the fill. The joint posterior mean stays as it is in a turn of
 either, and turns lead to it (block Gauss-Seidel, as in `skyfill.gaussian.alternation`).
 
+P is solved exactly at every Nside, and its memory, beside that of T's mosaic, sets the largest
+(`turns_bytes`).
+
 The network sees tiles of T, of the spectrum TT - f TE, and nothing of Q and U: the spectra of P
 have no feature that a tile would miss, and the exact solver takes few iterations for them.
 """
@@ -16,7 +19,8 @@ have no feature that a tile would miss, and the exact solver takes few iteration
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -25,10 +29,12 @@ from numpy.typing import NDArray
 from skyfill import harmonics
 from skyfill.files.cache import Kept
 from skyfill.gaussian import freed
-from skyfill.gaussian.jointsolver import JointSolution, JointSolver
-from skyfill.gaussian.leakage import leakage
+from skyfill.gaussian.jointsolver import JointSolution, JointSolver, affordable_pol
+from skyfill.gaussian.leakage import allowed_leakage, leakage
+from skyfill.gaussian.memory import check_bytes, joint_bytes
 from skyfill.gaussian.solution import LEAKAGE_BINS, Certificate
 from skyfill.healpix.stokes import nside_of
+from skyfill.holes.runs import Runs
 from skyfill.inpaint.fills import Fill, Setup
 from skyfill.inpaint.options import FillOptions
 from skyfill.inpaint.tiled import TileMethod
@@ -39,13 +45,10 @@ from skyfill.progress import Progress
 if TYPE_CHECKING:
     from skyfill.vae import ModelCard
 
-__all__ = ["LARGEST_NSIDE", "Turns", "engine_of", "refuse_of_turns"]
+__all__ = ["Turns", "engine_of", "refuse_of_turns", "turns_bytes"]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-
-LARGEST_NSIDE = 512
-"""Largest Nside of ``vae`` for T, Q and U: up to it, all holes of T are polished together."""
 
 #: Largest number of turns of T and P. Each divides the distance to the mean by 5 to 12 on bands.
 _SWEEPS = 5
@@ -54,6 +57,43 @@ _SWEEPS = 5
 _ALLOWED_T = 0.03
 #: Largest ratio of the moves of two turns from which the remaining distance is estimated.
 _SLOWEST = 0.95
+#: Share of the allowed amplitude of B that is granted to the turns still to come; the solves of P
+#: share the rest, each with half of that of the one before.
+_LEFT_TO_TURNS = 0.4
+
+
+@dataclass
+class _TurnsOfP:
+    """What the turns of P have taken, and how far they are from the exact mean, given T."""
+
+    count: int = 0
+    iterations: int = 0
+    distance: float = 0.0
+    leakage: tuple[float, ...] = ()
+    converged: bool = True
+    last: Certificate | None = None
+    _size: float = 0.0
+    _rest: float = 0.0
+
+    def add(self, found: Certificate, size: float, allowed: float) -> None:
+        """Add a turn whose map had this rms; errors of turns are added.
+
+        A turn has converged if it is within the allowed distance, µK. Its B modes are judged with
+        those of the others, since one turn may leave the share of another.
+        """
+        self.count += 1
+        self.iterations += found.iterations
+        self.distance += found.distance
+        self.leakage = _together(self.leakage, found.leakage or ())
+        self.converged &= found.distance <= allowed
+        self.last = found
+        self._size = self._size or size
+        self._rest += found.residual * size
+
+    @property
+    def residual(self) -> float:
+        """Rms of what is left over that of the map of the first turn."""
+        return self._rest / (self._size or 1.0)
 
 
 class Turns:
@@ -98,6 +138,12 @@ class Turns:
     ) -> None:
         self._seen, self._progress = list(seen), progress
         self._nside = nside = prior.temperature.nside
+        need, holes = turns_bytes(seen[0], seen[1], options)
+        check_bytes(
+            *(need, nside, holes),
+            fill="a fill by vae, with the exact solver for Q and U,",
+            instead="lower the resolution",
+        )
         self.way: Literal["alternate"] = "alternate"
         self._threads = options.threads
         self._weights = harmonics.pixel_weights(nside, threads=options.threads)
@@ -112,6 +158,19 @@ class Turns:
         self._from = from_p[: lmax + 1], from_t[: lmax + 1]
         self._bb, self._noise_pol = cl[2, 2], noise_p
         self.card: ModelCard | None = None
+        polar = cl[1:, 1:].copy()
+        polar[0, 0] -= from_t * te
+        self._of_p: JointSolver | None = None
+        if not seen[1].all():
+            self._of_p = JointSolver(
+                [seen[1]],
+                signal_cl=polar,
+                noise_cl=[noise_p],
+                weights=self._weights,
+                threads=options.threads,
+                kept=kept,
+                device=harmonics.device_for(options.device),
+            )
         self._of_t: Fill | None = None
         if not seen[0].all():
             given_p = _scaled(prior, 1 - _over(from_p * te, tt))
@@ -125,25 +184,18 @@ class Turns:
                 progress=progress,
             )
             self._of_t, self.card = TileMethod(options, nside).prepare(setup)
-        polar = cl[1:, 1:].copy()
-        polar[0, 0] -= from_t * te
-        self._of_p: JointSolver | None = None
-        if not seen[1].all():
-            self._of_p = JointSolver(
-                [seen[1]],
-                signal_cl=polar,
-                noise_cl=[noise_p],
-                weights=self._weights,
-                threads=options.threads,
-                kept=kept,
-            )
         modes = (2 * np.arange(tt.size) + 1) / (4 * np.pi)
         white = np.array([noise_t, noise_p]) * self._weights.size / (4 * np.pi)
         power = modes[2:] @ tt[2:], 0.5 * modes[2:] @ (ee + cl[2, 2])[2:]
         self._rms = np.sqrt(power + white)
 
     def mean(
-        self, values: Sequence[Map], *, tolerance: float = 3e-3, progress: Progress | None = None
+        self,
+        values: Sequence[Map],
+        *,
+        tolerance: float = 3e-3,
+        progress: Progress | None = None,
+        overwrite: bool = False,
     ) -> JointSolution:
         """Compute the posterior mean in the holes, given the observed pixels.
 
@@ -152,32 +204,39 @@ class Turns:
         values, tolerance, progress
             As for `JointSolver.mean`. T may be farther from the exact mean, by what its mosaic
             reaches without polarization.
+        overwrite
+            Whether ``values`` may be changed, which saves copies of the maps.
 
         Returns
         -------
-        The solution. The distances are those of the last turn, of T given P and of P given T, with
+        The solution. The distances are those of the turns, of T given P and of P given T, with
         what later turns would add; the residuals are those of T given P, infinite if T is solved
         in tiles, and of P given T; corrections are turns.
         """
         listener = progress or self._progress
-        t, p = (np.where(seen, sky, 0.0) for seen, sky in zip(self._seen, values, strict=True))
+        t, p = (sky if overwrite else sky.copy() for sky in values)
+        t[~self._seen[0]] = 0.0
+        p[:, ~self._seen[1]] = 0.0
         allowed = np.array([max(tolerance, _ALLOWED_T), tolerance]) * self._rms
         both = self._of_t is not None and self._of_p is not None
         moved, rates, ahead = np.full(2, np.nan), np.full(2, np.nan), np.zeros(2)
-        of_t, of_p = Certificate(0, 0, 0.0, 0.0, converged=True), None
+        of_t = Certificate(0, 0, 0.0, 0.0, converged=True)
+        turns = _TurnsOfP()
         more: tuple[float, ...] = ()
-        excess, sweep = 0.0, 0
+        sweep = 0
         while sweep < _SWEEPS:
             sweep += 1
             before, moved = moved, np.zeros(2)
+            new = np.zeros(0)
             if self._of_t is not None:
-                moved[0], of_t = self._turn_of_t(self._of_t, t, p, of_t.iterations)
-            step = np.zeros_like(p)
+                new, of_t = self._turn_of_t(self._of_t, t, p, of_t.iterations)
+                moved[0] = _rms(new)
             if self._of_p is not None:
                 listener.stage("P given T")
-                step, of_p = self._turn_of_p(self._of_p, t, p, tolerance / 2, of_p, listener)
-                moved[1] = _rms(step[:, ~self._seen[1]])
-                listener.done(str(of_p))
+                change = None if sweep == 1 else new
+                step = self._turn_of_p(self._of_p, t, p, change, turns, tolerance, listener)
+                moved[1] = _rms(step)
+                listener.done(str(turns.last))
             if not both:
                 break
             ratio = np.divide(moved, before, out=np.full(2, np.nan), where=before > 0)
@@ -186,30 +245,51 @@ class Turns:
             ahead = np.where(np.isfinite(factor), moved * factor, np.inf)
             if np.isfinite(factor[1]):
                 more, excess = self._still(factor[1] * step)
-                if np.all(ahead <= allowed / 2) and excess <= 1:
+                if np.all(ahead <= allowed / 2) and excess <= _LEFT_TO_TURNS**2:
                     break
         settled = ahead <= allowed / 2
-        found = {}
-        for number, (name, mine) in enumerate((("T", of_t), ("P", of_p))):
-            if mine is None:
-                mine = Certificate(0, 0, 0.0, 0.0, converged=True)
-            of_b = name == "P" and mine.leakage is not None
-            found[name] = Certificate(
-                mine.iterations,
+        found = {
+            "T": Certificate(
+                of_t.iterations,
                 sweep,
-                mine.residual,
-                mine.distance + float(ahead[number]),
-                converged=mine.converged and bool(settled[number]) and not (of_b and excess > 1),
-                leakage=_together(mine.leakage or (), more) if of_b else None,
-            )
+                of_t.residual,
+                of_t.distance + float(ahead[0]),
+                converged=of_t.converged and bool(settled[0]),
+            ),
+            "P": self._of_turns(turns, sweep, float(ahead[1]), more, settled=bool(settled[1])),
+        }
         return JointSolution((t[~self._seen[0]], p[:, ~self._seen[1]]), found)
 
-    def _turn_of_t(self, engine: Fill, t: Map, p: Map, before: int) -> tuple[float, Certificate]:
-        """Fill T given P, in place; give the rms of its move, and its accuracy given P."""
+    def _of_turns(
+        self,
+        turns: _TurnsOfP,
+        sweep: int,
+        ahead: float,
+        more: tuple[float, ...],
+        *,
+        settled: bool,
+    ) -> Certificate:
+        """Give the accuracy of P after its turns, with what later turns would add."""
+        leaks = _together(turns.leakage, more)
+        most = allowed_leakage(self._bb, self._noise_pol, len(leaks))
+        pure = all(leak <= limit for leak, limit in zip(leaks, most, strict=True))
+        return Certificate(
+            turns.iterations,
+            sweep,
+            turns.residual,
+            turns.distance + ahead,
+            converged=turns.converged and settled and pure,
+            leakage=leaks if self._of_p is not None else None,
+        )
+
+    def _turn_of_t(self, engine: Fill, t: Map, p: Map, before: int) -> tuple[Map, Certificate]:
+        """Fill T given P, in place; give its move, ``(nhole,)``, and its accuracy given P."""
         holes = ~self._seen[0]
         shift = self._told_by_p(p)
-        fill = engine.mean(t - shift, overwrite=True) + shift[holes]
-        moved = _rms(fill - t[holes])
+        told = shift[holes]
+        np.subtract(t, shift, out=shift)
+        fill = engine.mean(shift, overwrite=True) + told
+        moved = fill - t[holes]
         t[holes] = fill
         known = engine.certificate or Certificate(
             *(engine.polish, 0, np.inf),
@@ -224,25 +304,48 @@ class Turns:
         engine: JointSolver,
         t: Map,
         p: Map,
+        change: Map | None,
+        turns: _TurnsOfP,
         tolerance: float,
-        before: Certificate | None,
         progress: Progress,
-    ) -> tuple[Map, Certificate]:
-        """Fill P given T, in place; give its move, ``(2, npix)``, and its accuracy given T."""
+    ) -> Map:
+        """Fill P given T, in place; give its move, ``(2, nhole)``.
+
+        The fill is linear in the map. So a later turn, for which ``change`` is that of T in its
+        holes, solves for what that change adds to the fill, which takes few iterations.
+        """
         holes = ~self._seen[1]
-        shift = self._told_by_t(t)
-        found = engine.mean([p - shift], tolerance=tolerance, progress=progress)
-        step = np.zeros_like(p)
-        step[:, holes] = found.fills[0] + shift[:, holes] - p[:, holes]
-        p += step
-        mine = found.certificates["P"]
-        taken = mine.iterations + (0 if before is None else before.iterations)
-        return step, replace(mine, iterations=taken)
+        if change is None:
+            shift = self._told_by_t(t)
+            data = p - shift
+        else:
+            moved = np.zeros_like(t)
+            moved[~self._seen[0]] = change
+            shift = self._told_by_t(moved)
+            del moved
+            data = -shift
+        told = shift[:, holes]
+        del shift
+        data[:, holes] = 0.0
+        share = 0.5 ** (turns.count + 1)
+        within = 0.5 * tolerance * share
+        found = engine.mean(
+            [data],
+            tolerance=within,
+            leak=((1 - _LEFT_TO_TURNS) * share) ** 2,
+            progress=progress,
+        )
+        turns.add(found.certificates["P"], _rms(data), within * engine.rms[-1])
+        step: Map = found.fills[0] + told
+        p[:, holes] += step
+        return step
 
     def _still(self, step: Map) -> tuple[tuple[float, ...], float]:
         """Compare with the prior the B modes of later turns, which look like a step of P."""
         lmax = min(self._from[0].size - 1, LEAKAGE_BINS[-1][1])
-        return leakage(self._analysed(step, lmax)[1], self._bb, self._noise_pol)
+        whole = np.zeros((2, self._weights.size))
+        whole[:, ~self._seen[1]] = step
+        return leakage(self._analysed(whole, lmax)[1], self._bb, self._noise_pol)
 
     def _analysed(self, maps: Map, lmax: int) -> NDArray[np.complex128]:
         """Give a Yᵀ W v of Q and U, E and B."""
@@ -262,9 +365,31 @@ class Turns:
         area = 4 * np.pi / t.size
         alm = harmonics.adjoint(t * self._weights, lmax=f.size - 1, threads=self._threads) * area
         e = harmonics.almxfl(alm, f)
-        zero = np.zeros_like(e)
-        skies = harmonics.synthesis(np.stack([zero, e, zero]), self._nside, threads=self._threads)
-        return np.asarray(skies[1:])
+        whole = harmonics.DuccSphere(self._nside, self._threads).pixels(None, spin=2)
+        ones = np.broadcast_to(1.0, t.size)
+        return np.asarray(whole.synthesis(np.stack([e, np.zeros_like(e)]), ones))
+
+
+def turns_bytes(observed: Mask, observed_pol: Mask, options: FillOptions) -> tuple[float, int]:
+    """Estimate the peak memory of `Turns`, bytes, and count its hole pixels.
+
+    The mosaic of T stays in memory while P is solved.
+
+    Parameters
+    ----------
+    observed, observed_pol
+        Of T and of P, ``(npix,)``, RING, True where observed.
+    options
+        How T is filled, a `FillOptions` of ``vae``.
+    """
+    nside = nside_of(observed, "observed")
+    of_t, of_p = (Runs.of(each, False) for each in (observed, observed_pol))
+    sizes, polar = of_t.regions[1], of_p.regions[1]
+    method = TileMethod(options, nside)
+    blocks = 2 * polar[affordable_pol(polar)]
+    need = joint_bytes(nside, 2, 2 * int(polar.sum()), blocks)
+    need += method.memory(sizes, method.guess_tiles(observed, of_t))
+    return need, int(sizes.sum() + polar.sum())
 
 
 def refuse_of_turns(seen: Sequence[Mask], noise: Sequence[Map | None]) -> None:
@@ -280,7 +405,7 @@ def refuse_of_turns(seen: Sequence[Mask], noise: Sequence[Map | None]) -> None:
     Raises
     ------
     ValueError
-        There is no T, a noise of each pixel is given, or the Nside is above `LARGEST_NSIDE`.
+        There is no T, or a noise of each pixel is given.
     """
     if len(seen) == 1:
         raise ValueError(
@@ -290,12 +415,6 @@ def refuse_of_turns(seen: Sequence[Mask], noise: Sequence[Map | None]) -> None:
     if any(own is not None for own in noise):
         raise ValueError(
             "vae fills T, Q and U with white noise only; drop `noise_variance`, or pass"
-            " `method='gaussian'`"
-        )
-    nside = nside_of(seen[0], "observed")
-    if nside > LARGEST_NSIDE:
-        raise ValueError(
-            f"vae fills T, Q and U up to Nside {LARGEST_NSIDE}, the map has Nside {nside}; pass"
             " `method='gaussian'`"
         )
 
@@ -328,8 +447,7 @@ def _scaled(prior: PolarizedPrior, share: Map) -> Prior:
 
 def _together(one: Sequence[float], other: Sequence[float]) -> tuple[float, ...]:
     """Add two leakages by bin as if they were of one sign, the worst case."""
-    more = [*other, *[0.0] * (len(one) - len(other))]
-    return tuple((a**0.5 + b**0.5) ** 2 for a, b in zip(one, more, strict=False))
+    return tuple((a**0.5 + b**0.5) ** 2 for a, b in zip_longest(one, other, fillvalue=0.0))
 
 
 def _rms(values: Map) -> float:

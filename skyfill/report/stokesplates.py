@@ -107,6 +107,7 @@ def close_ups_pol(
     filled: Sequence[ArrayLike] | Map,
     std: Sequence[ArrayLike] | None,
     *,
+    truth: Sequence[ArrayLike] | Map | None = None,
     count: int = 4,
     unit: str = "µK",
 ) -> list[Plate]:
@@ -123,12 +124,16 @@ def close_ups_pol(
         Q and U, ``(npix,)`` each, RING.
     std
         Standard deviations of Q and U, ``(npix,)`` each, zero where observed; None if unknown.
+    truth
+        The observed Q and U of holes that were held out, ``(npix,)`` each, RING; None for others.
     count
         Largest number of holes.
     unit
         Unit of the maps.
     """
-    old, new = ([as_map(sky, taker="report") for sky in skies] for skies in (before, filled))
+    old, new, known = (
+        [as_map(sky, taker="report") for sky in skies] for skies in (before, filled, truth or ())
+    )
     spread: Map | None = None
     if std is not None:
         squares = [np.square(as_map(each, "std", taker="report")) for each in std]
@@ -142,6 +147,10 @@ def close_ups_pol(
         rows: list[dict[str, Map]] = [
             {f"{name}, before": was[at], f"{name}, filled": now[at]} for at, name in enumerate("QU")
         ]
+        if known:
+            true = close_up_pol(known[0], known[1], place.lon, place.lat, width=place.width)
+            for at, name in enumerate("QU"):
+                rows[at][f"{name}, observed"] = true[at]
         if spread is not None:
             look = close_up(spread, place.lon, place.lat, width=place.width)
             for views, name in zip(rows, "QU", strict=True):

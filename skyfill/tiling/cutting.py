@@ -233,8 +233,12 @@ def repeated(
     passes: int,
     nest: bool,
     planes: tuple[int, ...],
+    relaxation: float = 1.0,
 ) -> NDArray[np.float64]:
-    """Cut a whole map in several passes with one cutter and paster: `gather` of any field."""
+    """Cut a whole map in several passes with one cutter and paster: `gather` of any field.
+
+    Tiles of the residual are multiplied by ``relaxation`` before they are added.
+    """
     if passes < 1:
         raise ValueError(f"gathering takes at least one pass, got {passes}")
     missing = int(np.count_nonzero(np.isnan(values)))
@@ -256,7 +260,8 @@ def repeated(
         for _ in range(passes - 1):
             pasted, _ = paster(tiles[part], some, pixels, window=window, nest=True)
             residual[..., here] = np.nan_to_num(values[..., here] - pasted)
-            tiles[part] += cutter(residual, None, some, nest=nest)[0]
+            more = cutter(residual, None, some, nest=nest)[0]
+            tiles[part] += more if relaxation == 1.0 else relaxation * more
         residual[..., here] = 0.0
     return tiles
 

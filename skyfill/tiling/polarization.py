@@ -34,6 +34,11 @@ __all__ = [
     "paste_polarization",
 ]
 
+#: Factor of the tiles of the residual in a further pass. A cut keeps 93% of the amplitude at the
+#: wavelengths of ell = nside; what it loses of E is in part turned into B. With 1.12, measured
+#: among 1 to 1.2, a second pass leaves half as much B at ell = nside, and no more at low ell.
+_RELAXATION = 1.12
+
 
 def cut_polarization(
     values: ArrayLike,
@@ -218,6 +223,7 @@ def gather_polarization(
         passes=passes,
         nest=nest,
         planes=(2,),
+        relaxation=_RELAXATION,
     )
 
 

@@ -174,7 +174,7 @@ def test_the_inverse_variance_of_a_healpix_map_is_refused(folder, many, skyfill_
 OWN = """
     map mask output overwrite json quiet threads seed mean realizations std holes unit hdu stokes
     threshold invert trust_prior version cl dl cl_column cl_unit cl_hdu cl_extend beam beam_arcmin
-    beam_squared beam_column beam_hdu noise_uk_arcmin ivar run help command
+    beam_squared beam_column beam_hdu noise_uk_arcmin ivar run help command config write_config
 """.split()  # noqa: SIM905
 
 

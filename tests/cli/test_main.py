@@ -165,7 +165,8 @@ OPTIONS = {
     "models": "files --json",
     "tiles": f"map mask {COMMON} {PRIOR} {MAP} {MASK} --size "
     "--projection --no-fit "
-    "--pixel-arcmin --spacing-deg --split --test-map --limit --stokes",
+    "--pixel-arcmin --spacing-deg --split --test-map --limit "
+    "--stokes --mask-pol --polcconv --paste",
     "evaluate": f"filled --mask --truth --std --optimum --exact {MAP} {MASK} "
     " --tiles --weights --limit --sample --seed --device --threads --json -q --quiet "
     "--stokes --mask-pol --polcconv",

@@ -11,6 +11,7 @@ from astropy.io import fits
 import skyfill
 from skyfill.inpaint import PolarizedInpainter
 from skyfill.prior import LCDM, PolarizedPrior, Prior, draw, draw_polarization
+from tests.cli.test_reports import text_of
 
 NSIDE = 16
 NPIX = 12 * NSIDE**2
@@ -85,6 +86,24 @@ def test_validate_prints_a_table_for_each(folder, skyfill_main):
     assert outcome.out.count("all in all") == 1
 
 
+def test_validate_draws_a_page_of_t_q_and_u(folder, skyfill_main, tmp_path):
+    page = tmp_path / "page.html"
+    given = ("validate", folder / "truth.fits", folder / "masks.fits", "--stokes", "TQU", *PRIOR)
+    how = ("--realizations", 2, "--share", 0.1, "--threads", 1, "-q", "--report", page, "--json")
+    outcome = skyfill_main(*given, *how)
+    assert outcome.status == 0, outcome.err
+    assert json.loads(outcome.out)["report"] == str(page)
+    text = text_of(page)
+    for said in (
+        "truth.fits, validated",
+        *("Held-out holes: T", "Held-out holes: Q and U", "U, filled"),
+        *("Z-scores of T", "Z-scores of Q", "Z-scores of U", "Q: width of the z-scores"),
+        *("filled sky's TB", "P: distance from the exact fill", "SFBLEAK"),
+        *("What the B modes may be used for", "copies of the masks' holes"),
+    ):
+        assert said in text, said
+
+
 def test_evaluate_compares_each_stokes_parameter_with_the_truth(folder, evaluate):
     outcome = evaluate("--stokes", "TQU", "--truth", folder / "truth.fits", "--json")
     assert outcome.status == 0, outcome.err
@@ -112,10 +131,30 @@ def test_evaluate_knows_the_sign_of_u(folder, evaluate):
     assert ours["stokes"] == iau["stokes"]
 
 
+def test_evaluate_without_a_truth_tells_a_fill_that_is_too_smooth(folder, evaluate, skyfill_main):
+    outcome = evaluate("--stokes", "TQU", "--json")
+    assert outcome.status == 0, outcome.err
+    said = json.loads(outcome.out)
+    assert said["truth"] is None
+    assert set(said["stokes"]) == {"T", "Q", "U"}
+    assert said["verdict"] in ("good", "doubtful")
+    assert 0 <= said["stokes"]["Q"]["onepoint_p_value"] <= 1
+    text = evaluate("--stokes", "QU").out
+    assert "3 filled maps of Q, U, without a truth" in text
+    assert "no z-scores" not in text
+    seen = [np.ravel(fits.getdata(folder / "masks.fits")[name]) for name in ("TMASK", "PMASK")]
+    sky = np.array([hp.read_map(folder / "truth.fits", field=k) for k in range(3)])
+    if not (folder / "zero.fits").exists():
+        write(folder / "zero.fits", sky * np.array([seen[0], seen[1], seen[1]]))
+    words = ("--mask", folder / "masks.fits", "--stokes", "TQU", "--threads", 1, "-q", "--json")
+    zero = json.loads(skyfill_main("evaluate", folder / "zero.fits", *words).out)
+    assert {zero["stokes"][letter]["verdict"] for letter in "QU"} == {"bad"}
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--stokes", "TQU"), "pass --truth TRUTH"),
+        (("--stokes", "TQU", "--std", "s.fits", "--truth", "t"), "does not take --std"),
         (("--mask-pol", "p.fits"), "pass --stokes TQU or QU too"),
         (("--stokes", "QU", "--truth", "t", "--exact"), "does not take --exact"),
     ],
@@ -133,7 +172,7 @@ def test_what_evaluate_cannot_do_is_refused(folder, evaluate, words, said):
     [
         (("--method", "vae"), "is not filled by --method vae"),
         (("--footprint", "masks.fits"), "does not take --footprint"),
-        (("--report", "page.html"), "does not take --report"),
+        (("--report", "nowhere/page.html"), "there is no folder"),
     ],
 )
 def test_what_validate_cannot_do_is_refused(folder, skyfill_main, words, said, monkeypatch):
@@ -154,12 +193,71 @@ def test_info_names_columns_and_masks(folder, skyfill_main):
     assert table["masks"] is None
 
 
-def test_tiles_of_q_and_u_are_refused_by_name(folder, skyfill_main, tmp_path):
-    given = ("tiles", folder / "truth.fits", folder / "masks.fits", "-o", tmp_path / "out", "-q")
-    outcome = skyfill_main(*given, "--stokes", "TQU")
+def test_tiles_go_through_another_program_into_the_holes(folder, skyfill_main, tmp_path):
+    """Cut cubes of the whole sky, double them with astropy, paste them into the holes."""
+    every, cubes, out = tmp_path / "every.fits", tmp_path / "cubes", tmp_path / "out.fits"
+    skyfill.write_map(every, np.ones(NPIX), column="M", unit="", dtype="uint8")
+    how = ("--stokes", "TQU", "-q")
+    cut = ("tiles", folder / "iau.fits", every, "-o", cubes, "--size", 64)
+    outcome = skyfill_main(*cut, *how, "--json")
+    assert outcome.status == 0, outcome.err
+    files = sorted(cubes.iterdir())
+    assert json.loads(outcome.out)["tiles"] == len(files) > 4
+    for file in files:
+        with fits.open(file, mode="update") as hdus:
+            header = hdus[0].header
+            assert (header["CTYPE3"], header["POLCCONV"]) == ("STOKES", "IAU")
+            assert header["CTYPE1"].startswith("GLON")
+            hdus[0].data = 2 * hdus[0].data
+    words = ("tiles", folder / "truth.fits", folder / "masks.fits", "--paste", cubes, "-o", out)
+    outcome = skyfill_main(*words, *how)
+    assert outcome.status == 0, outcome.err
+    seen = [np.ravel(fits.getdata(folder / "masks.fits")[name]) for name in ("TMASK", "PMASK")]
+    for k, name in enumerate(COLUMNS):
+        truth, filled = (
+            np.ravel(fits.getdata(path)[name]) for path in (folder / "truth.fits", out)
+        )
+        hole = seen[min(k, 1)] == 0
+        np.testing.assert_array_equal(filled[~hole], truth[~hole])
+        away = filled[hole] - 2 * truth[hole]
+        assert np.std(away) < 0.1 * np.std(2 * truth[hole]), name
+    assert fits.getheader(out, 1)["SFFILL"] == "tiles"
+    again = skyfill_main(*cut, *how)
+    assert again.status == 2
+    assert "--overwrite" in again.err
+
+
+def test_tiles_around_holes_have_no_values_there_and_are_not_pasted(folder, skyfill_main, tmp_path):
+    cubes = tmp_path / "cubes"
+    given = (folder / "truth.fits", folder / "masks.fits", "--stokes", "QU", "-q")
+    outcome = skyfill_main("tiles", *given, "-o", cubes, "--size", 48)
+    assert outcome.status == 0, outcome.err
+    assert "tiles of QU around the holes" in outcome.out
+    tile = fits.getdata(min(cubes.iterdir()))
+    assert tile.shape == (2, 48, 48)
+    assert 0 < np.isnan(tile[0]).mean() < 1
+    np.testing.assert_array_equal(np.isnan(tile[0]), np.isnan(tile[1]))
+    outcome = skyfill_main("tiles", *given, "--paste", cubes, "-o", tmp_path / "out.fits")
     assert outcome.status == 2
-    assert "tiles of Q and U are not cut" in outcome.err
-    assert "--stokes T" in outcome.err
-    outcome = skyfill_main(*given, "--field", "Q_POLARISATION")
+    assert "missing pixels lie under no whole tile" in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert not (tmp_path / "out.fits").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--stokes", "TQU", "--limit", "4"), "--limit is for the store"),
+        (("--stokes", "TQU", "--beam-arcmin", "4"), "--beam-arcmin is for the store"),
+        (("--stokes", "TQU", "--projection", "cartesian"), "gnomonic squares"),
+        (("--paste", "cubes"), "pass --stokes TQU or QU too"),
+        (("--stokes", "TQU", "--paste", "nowhere"), "no folder with tile_"),
+        (("--field", "Q_POLARISATION"), "Stokes Q"),
+    ],
+)
+def test_what_tiles_of_q_and_u_cannot_do_is_refused(folder, skyfill_main, tmp_path, words, said):
+    given = ("tiles", folder / "truth.fits", folder / "masks.fits", "-o", tmp_path / "o.fits", "-q")
+    outcome = skyfill_main(*given, *words)
     assert outcome.status == 2
-    assert "Stokes Q" in outcome.err
+    assert said in outcome.err
+    assert outcome.err.count("\n") == 1

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import healpy as hp
 import numpy as np
 import pytest
 
 import skyfill
+from skyfill.gaussian import memory
+from skyfill.gaussian.leakage import allowed_leakage
+from skyfill.gaussian.solution import Certificate
 from skyfill.inpaint import FillOptions, PolarizedInpainter
+from skyfill.inpaint.plan import Request, make_joint_plan
+from skyfill.inpaint.turns import _TurnsOfP, turns_bytes
 from skyfill.prior import PolarizedPrior, Prior, draw_polarization
 from skyfill.prior.latent import latent_sky
 
@@ -110,7 +117,62 @@ def test_what_turns_cannot_do_is_refused_by_name():
         fitter("vae", engine=FillOptions(method="diffuse"))
     with pytest.raises(ValueError, match="only `method='vae'` takes options of an engine"):
         fitter("gaussian", engine=ENGINE)
-    large = np.ones(12 * 1024**2, bool)
-    large[:100] = False
-    with pytest.raises(ValueError, match=r"up to Nside 512.*`method='gaussian'`"):
-        PolarizedInpainter(np.zeros((3, large.size)), large, method="vae", prior=PRIOR)
+
+
+def test_too_little_memory_is_refused_before_any_work(monkeypatch):
+    monkeypatch.setattr(memory, "_machine_memory", lambda: 3e8)
+    with pytest.raises(MemoryError, match=r"exact solver for Q and U.*this machine has 0"):
+        fitter("vae")
+
+
+def test_the_plan_counts_p_beside_the_mosaic_of_t():
+    """At Nside 2048 P takes more than T; the plan names the solver of both."""
+    small = {"T": OF_T, "P": OF_P}
+    plan = make_joint_plan(small, method="vae", known=True)
+    assert plan.stages[-2] == "P given T"
+    alone = Request("vae", known=True).at(NSIDE)
+    sizes = np.array([int((~OF_T).sum())])
+    assert plan.memory > alone.memory(sizes, {})
+    assert plan.memory == turns_bytes(OF_T, OF_P, ENGINE)[0]
+
+
+def test_a_later_turn_adds_to_what_turns_have_left():
+    """The leakage of the turns is the sum of amplitudes; one that is too large is told."""
+    turns = _TurnsOfP()
+    first = Certificate(6, 1, 1e-3, 0.01, converged=True, leakage=(0.0025, 0.0001))
+    turns.add(first, 10.0, 0.02)
+    turns.add(replace(first, residual=0.1, converged=False), 0.5, 0.01)
+    assert turns.converged  # the B modes are judged together, not here
+    assert turns.iterations == 12
+    assert turns.distance == pytest.approx(0.02)
+    assert turns.leakage == pytest.approx((0.01, 0.0004))
+    assert turns.residual == pytest.approx((1e-3 * 10 + 0.1 * 0.5) / 10)
+    turns.add(first, 0.5, 0.005)
+    assert not turns.converged
+
+
+def test_b_modes_beyond_what_is_allowed_are_told():
+    """Together the turns may leave 1% of BB and noise; a fill with more has not converged."""
+    engine = fitter("vae")
+    engine.mean()
+    inner, turns = engine._solver(), _TurnsOfP()
+    most = allowed_leakage(inner._bb, inner._noise_pol, 1)
+    for share, good in ((0.2, True), (0.3, False)):
+        one = Certificate(6, 1, 1e-3, 0.01, converged=True, leakage=(share * most[0],))
+        turns = _TurnsOfP()
+        turns.add(one, 10.0, 1.0)
+        turns.add(one, 1.0, 1.0)  # twice the amplitude, four times the power
+        assert inner._of_turns(turns, 2, 0.0, (), settled=True).converged is good
+
+
+def test_another_map_shares_the_engines_and_has_the_fill_of_its_own():
+    first = fitter("vae")
+    first.mean()
+    other = SKY[:, ::-1].copy()
+    mine = first.with_map(other, seed=2).realization(1)
+    own = PolarizedInpainter(
+        other, OF_T, observed_pol=OF_P, method="vae", prior=PRIOR, threads=1, engine=ENGINE, seed=2
+    ).realization(1)
+    for one, two in zip(mine, own, strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert first.with_map(other)._solver() is first._solver()

@@ -75,9 +75,13 @@ def test_e_modes_stay_e_modes_on_the_way_over_tiles_in_any_frame(projection, ang
         here = slice(low, high + 1)
         modes = 2 * ELL[here] + 1
         assert modes @ leaked[here] < 1e-3 * (modes @ BB[here])
+    # plain sums of the passes give 8e-4 there
+    last = slice(NSIDE - 3, NSIDE + 1)
+    modes = 2 * ELL[last] + 1
+    assert modes @ leaked[last] < 6e-4 * (modes @ BB[last])
     away = np.sum((back - truth) ** 2, axis=0)
     pole = np.abs(hp.pix2vec(NSIDE, np.arange(12 * NSIDE**2))[2]) > np.cos(np.radians(3))
-    assert np.mean(away[~pole]) < 0.016**2 * np.mean(np.sum(truth**2, axis=0))
+    assert np.mean(away[~pole]) < 0.011**2 * np.mean(np.sum(truth**2, axis=0))
     assert np.mean(away[pole]) < 2**2 * np.mean(away[~pole])
 
 
