@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from skyfill import harmonics
 from skyfill.brief import brief
-from skyfill.files.cache import Kept
+from skyfill.files.cache import Kept, cache_folder
 from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.checks import check_whole
 from skyfill.healpix.stokes import nside_of
@@ -43,6 +43,8 @@ SKIES = 24
 """Number of skies of the theory that are filled for the covariance."""
 #: Seed of the draws: the response of a fill is the same each time.
 _SEED = 0xDEB1A5
+#: Largest error of the response, in units of its least singular value, with which it is inverted.
+_CHANCE = 0.5
 #: Fewest draws: the factor of the masked draw is fitted to all others, and its scatter is measured.
 _FEWEST = 4
 
@@ -193,7 +195,7 @@ def response_of(
     bins: int | Binning | Sequence[int] | NDArray[np.int64] | None = None,
     draws: int = DRAWS,
     skies: int = SKIES,
-    kept: Kept | None = None,
+    cache: bool = False,
     threads: int = 0,
     progress: Progress | None = None,
 ) -> Response:
@@ -220,8 +222,10 @@ def response_of(
     skies
         Number of skies for the covariance, 2 or more. All n (n - 1) / 2 cross-spectra count, so the
         relative error of a variance is 2 / n.
-    kept
-        Cache of the spectra, already keyed with all that decides the fill.
+    cache
+        Whether to keep the spectra of the draws on disk (`skyfill.files.cache.cache_folder`), so
+        that other maps of this mask and fill need no fills; for fills that say what decides them,
+        as `skyfill.inpaint.LinearFill` does.
     threads
         Threads of the transforms; 0 for all cores.
     progress
@@ -230,8 +234,8 @@ def response_of(
     Raises
     ------
     ValueError
-        As for `skyfill.spectra.compare`; nothing is observed; or the holes leave too little for
-        these bins.
+        As for `skyfill.spectra.compare`; nothing is observed; the holes leave too little for these
+        bins; or ``cache`` is set, and the fill does not say what decides it (``deciding``).
     """
     observed = as_mask(observed, taker="spectra.response_of")
     if not observed.any():
@@ -244,9 +248,16 @@ def response_of(
         raise ValueError(f"lmax must be from 2 to 3 Nside - 1 = {3 * nside - 1}, got {lmax}")
     expected = expectation(theory, nside, lmax)
     edges = bin_edges(bins, lmax)
+    deciding = getattr(fill, "deciding", None)
+    if cache and deciding is None:
+        raise ValueError(
+            "the fill has no attribute `deciding`, so its response cannot be kept; pass"
+            " `cache=False`"
+        )
     drawn = _Drawn(fill, observed, expected, edges, number, threads)
     cl = expected.signal_cl
-    keyed = (kept or Kept()).of(observed, cl, expected.white_cl, lmax, edges, number, _SEED)
+    kept = Kept(cache_folder() if cache else None)
+    keyed = kept.of(*(deciding or ()), observed, cl, expected.white_cl, lmax, edges, number, _SEED)
     listener = listening(progress)
     ranges = [*zip(edges[:-1], edges[1:], strict=True), (edges[-1], cl.size)]
     listener.stage("response", total=sum(map(drawn.fills, ranges)) + number + count)
@@ -259,10 +270,10 @@ def response_of(
         shape=(count * (count - 1) // 2, edges.size - 1),
     )
     matrix, sigma = (np.stack(each, axis=1) for each in zip(*columns[:-1], strict=True))
-    if not np.linalg.cond(matrix) < SINGULAR:
+    if not _sure(matrix, sigma, averaged(expected.total_cl, edges)):
         raise ValueError(
             f"the holes leave {observed.mean():.2%} of the sky, too little for bins this narrow;"
-            " widen the bins (`bins`)"
+            " widen the bins (`bins`), or fill more draws (`draws`)"
         )
     tail, tail_sigma = columns[-1]
     noise = expected.white_cl
@@ -270,6 +281,14 @@ def response_of(
     covariance += np.diag(tail_sigma**2 + (white_sigma * noise) ** 2)
     listener.done(f"{edges.size - 1} bins, {number} draws of each")
     return Response(edges, matrix, sigma, tail, white * noise, covariance, expected)
+
+
+def _sure(matrix: Matrix, sigma: Matrix, total: Bins) -> bool:
+    """Tell whether a matrix can be inverted in spite of its errors, in units of the theory."""
+    scaled, error = (each * total / total[:, None] for each in (matrix, sigma))
+    if not np.linalg.cond(scaled) < SINGULAR:
+        return False
+    return bool(np.linalg.norm(np.linalg.inv(scaled), 2) * np.linalg.norm(error, 2) < _CHANCE)
 
 
 class _Drawn:
