@@ -22,6 +22,7 @@ ROWS = (
     {"batch", "mosaic", "posterior"},
     {"dataset"},
     {"cosmovae"},
+    {"baselines"},
     {"inpaint"},
     {"fidelity"},
     {"report"},
@@ -54,7 +55,7 @@ KEPT_IN = {
         "tiling",
     },
     "threadpoolctl": {"gaussian"},
-    "torch": {"cosmovae", "gaussian", "harmonics", "vae"},
+    "torch": {"baselines", "cosmovae", "gaussian", "harmonics", "vae"},
     "triton": {"harmonics"},
     "zarr": {"dataset"},
 }

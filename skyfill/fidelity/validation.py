@@ -17,6 +17,7 @@ from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.checks import check_seed, check_whole
 from skyfill.holes import MOST_MISSING, find_holes, holes_to_fill
 from skyfill.inpaint import Inpainter
+from skyfill.inpaint.options import NETWORKS
 from skyfill.inpaint.fills import (
     estimated_noise,
     given_noise,
@@ -177,7 +178,7 @@ def validate(
         chosen = holes_to_fill(known, holes="enclosed")
     copies = held_out_holes(known, holes=holes, share=share, seed=seed, sources=chosen)
     left = known & ~copies.held_out
-    if options.get("method") != "cosmovae":
+    if options.get("method") not in NETWORKS:
         _know(options, values, known, threads=threads)
     listener.done(
         f"{len(copies.sizes)} holes, {copies.sizes.sum()} pixels, "
