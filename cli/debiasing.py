@@ -80,16 +80,23 @@ def response_of(
         accept=said.get("SFCONV") is False,
         threads=args.threads or 0,
     )
-    return skyfill.spectra.response_of(
-        fill,
-        observed,
-        prior,
-        lmax=args.lmax,
-        bins=args.bins or args.binning,
-        cache=True,
-        threads=args.threads or 0,
-        progress=listener,
-    )
+    try:
+        return skyfill.spectra.response_of(
+            fill,
+            observed,
+            prior,
+            lmax=args.lmax,
+            bins=args.bins or args.binning,
+            cache=True,
+            threads=args.threads or 0,
+            progress=listener,
+        )
+    except skyfill.inpaint.ConvergenceError:
+        raise ValueError(
+            f"{sky.path}: the fill of a simulated sky has not converged, so the response of its fill"
+            " is not known; fill the map with more noise in the prior (inpaint --noise-uk-arcmin),"
+            " or with --method diffuse"
+        ) from None
 
 
 def _refuse_others(

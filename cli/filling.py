@@ -53,7 +53,7 @@ def add_fill(parser: argparse.ArgumentParser) -> None:
     reading.add_mask(parser)
     parser.add_argument(
         "--method",
-        choices=("auto", "vae", "gaussian", "diffuse", "cosmovae", "pconv", "vaeac", "context-encoder"),
+        choices=("auto", "vae", "gaussian", "diffuse", *NETWORKS),
         default="auto",
         help="gaussian: exact posterior; vae: approximate Gaussian posterior, from tiles; "
         "diffuse: means of neighbours; cosmovae: the published network, for comparison; "

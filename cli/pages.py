@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import skyfill
 
-from . import records
+from . import filling, records
 
 if TYPE_CHECKING:
     import numpy as np

@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--nside", type=int, default=64)
     parser.add_argument("--skies", type=int, default=20)
     parser.add_argument("--beam-pixels", type=float, default=2.2, help="FWHM, in pixels")
-    parser.add_argument("--noise-uk-arcmin", type=float, default=60)
+    parser.add_argument("--noise-uk-arcmin", type=float, help="default: 9600 / Nside")
     parser.add_argument("--half-width", type=float, default=0.22, help="of the band, radians")
     parser.add_argument("--holes", type=int, default=200)
     parser.add_argument("--apodize-deg", type=float, default=2.0)
@@ -44,18 +44,19 @@ def main() -> None:
     parser.add_argument("--truth", type=float, default=1.0, help="power of the truth over the prior")
     args = parser.parse_args()
     nside = args.nside
+    noise = args.noise_uk_arcmin or 9600 / nside
     pixel = math.sqrt(4 * math.pi / 12) / nside
     prior = Prior(
         nside,
         lcdm(),
         fwhm=args.beam_pixels * pixel,
-        noise_uk_arcmin=args.noise_uk_arcmin,
+        noise_uk_arcmin=noise,
     )
     truth = Prior(
         nside,
         args.truth * lcdm(),
         fwhm=args.beam_pixels * pixel,
-        noise_uk_arcmin=args.noise_uk_arcmin,
+        noise_uk_arcmin=noise,
     )
     observed = skyfill.simulate_mask(
         nside, kind="both", seed=1, half_width=args.half_width, n_holes=args.holes

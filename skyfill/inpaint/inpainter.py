@@ -515,8 +515,7 @@ class Inpainter:
         index = check_seed(index, what="index")
         if not self.stochastic:
             raise ValueError(
-                f"{self.options.method} has no realizations; use `method='vae'`, or its single fill"
-                " (`mean`)"
+                f"{self.options.method} has no realizations; use `method='vae'`, or its `mean`"
             )
         if isinstance(self._fill, Ensemble):
             self.converged = None

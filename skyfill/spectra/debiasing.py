@@ -12,6 +12,7 @@ fill does in the holes, and whether or not its prior is right.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -45,6 +46,8 @@ SKIES = 24
 _SEED = 0xDEB1A5
 #: Largest error of the response, in units of its least singular value, with which it is inverted.
 _CHANCE = 0.5
+#: Least rms of a draw, in units of the theory's.
+_FAINT = 0.1
 #: Fewest draws: the factor of the masked draw is fitted to all others, and its scatter is measured.
 _FEWEST = 4
 
@@ -311,8 +314,7 @@ class _Drawn:
         cl, lmax = expected.signal_cl, expected.ell_max
         ell = np.arange(cl.size)
         variance = float((2 * ell + 1) @ cl) / (4 * np.pi) + expected.white_cl / self._area
-        # Fills stop at a distance in units of the theory's rms, so draws have that rms.
-        self._rms = np.sqrt(variance)
+        self._rms = math.sqrt(variance)
         window = self._area * harmonics.adjoint(
             observed.astype(np.float64), lmax=lmax + cl.size - 1, threads=threads
         )
@@ -378,13 +380,23 @@ class _Drawn:
                 power = harmonics.cl_of(alm)
                 alm = harmonics.almxfl(alm, np.sqrt(cl / np.where(cl > 0, power, 1.0)))
             sky = harmonics.synthesis(alm, self._nside, threads=self._threads)
-            rows.append(self._both(sky))
+            rows.append(self._both(sky, self._loud(ends)))
             listener.advance()
         return np.array(rows)
 
-    def _both(self, sky: Map) -> NDArray[np.float64]:
-        """Measure a sky filled and masked: ``(2, nbin)``."""
-        scale = self._rms / np.sqrt(np.mean(sky**2))
+    def _loud(self, ends: tuple[int, int]) -> float:
+        """Give the rms, µK, with which draws of a bin are filled: the theory's, or not far below.
+
+        Fills stop at a distance in units of the theory's whole rms: fainter draws would be filled
+        badly, and louder ones contradict the prior, so that the exact mean converges slowly.
+        """
+        ell = np.arange(*ends)
+        variance = float((2 * ell + 1) @ self._expected.signal_cl[ell]) / (4 * np.pi)
+        return max(math.sqrt(variance), _FAINT * self._rms)
+
+    def _both(self, sky: Map, rms: float) -> NDArray[np.float64]:
+        """Measure a sky filled, scaled to an rms for that, and masked: ``(2, nbin)``."""
+        scale = rms / np.sqrt(np.mean(sky**2))
         filled = self._fill(np.where(self._observed, sky, 0.0) * scale)
         masked = self._area * harmonics.adjoint(
             np.where(self._observed, sky, 0.0),
@@ -402,11 +414,11 @@ class _Drawn:
 
         def make() -> NDArray[np.float64]:
             rows = []
+            rms = max(math.sqrt(self._expected.white_cl / self._area), _FAINT * self._rms)
             for index in range(self._number):
                 random = np.random.default_rng((_SEED, index))
-                rows.append(
-                    self._both(random.standard_normal(self._observed.size) / np.sqrt(self._area))
-                )
+                unit = random.standard_normal(self._observed.size) / np.sqrt(self._area)
+                rows.append(self._both(unit, rms))
                 listener.advance()
             return np.array(rows)
 
