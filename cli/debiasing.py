@@ -93,9 +93,9 @@ def response_of(
         )
     except skyfill.inpaint.ConvergenceError:
         raise ValueError(
-            f"{sky.path}: the fill of a simulated sky has not converged, so the response of its fill"
-            " is not known; fill the map with more noise in the prior (inpaint --noise-uk-arcmin),"
-            " or with --method diffuse"
+            f"{sky.path}: the fill of a simulated sky has not converged, so the response of its"
+            " fill is not known; fill the map with more noise in the prior (skyfill inpaint"
+            " --noise-uk-arcmin), or with --method diffuse"
         ) from None
 
 
@@ -109,7 +109,8 @@ def _refuse_others(
         raise ValueError(f"{path} does not say how it was filled (no SFMETHOD); {mend}")
     if method not in LINEAR:
         raise ValueError(
-            f"{path} was filled by {method}, which is not linear, so --debias cannot undo it; {mend}"
+            f"{path} was filled by {method}, which is not linear, so --debias cannot undo it;"
+            f" {mend}"
         )
     if said.get("SFFILL") != "mean":
         raise ValueError(

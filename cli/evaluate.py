@@ -78,7 +78,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--tiles", type=Path, metavar="DIR", help="data set of tiles, made by `skyfill tiles`"
     )
     tiles.add_argument(
-        "--weights", type=Path, metavar="FILE", help="weights of cosmovae, pconv, vaeac or context-encoder"
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="weights of cosmovae, pconv, vaeac or context-encoder",
     )
     tiles.add_argument(
         "--limit",

@@ -192,7 +192,8 @@ def _prior(
     if observed is not None:
         there &= observed > 0
     prior = known.of_map(sky.values, there, threads=args.threads or 0)
-    if prior.fitted and (observed is not None or there.all()):  # a map with missing pixels is refused later
+    # A map with missing pixels is refused later.
+    if prior.fitted and (observed is not None or there.all()):
         found = skyfill.prior.judge(sky.values, there, prior)
         if found.verdict == "refused":
             warnings.warn(

@@ -167,9 +167,7 @@ def _train_on_tiles(args: argparse.Namespace, folder: Path) -> int:
         if not first:
             return 0
         listener.stage("write")
-        card = room.save(
-            network, args.output, about=about, overwrite=args.overwrite or args.resume
-        )
+        card = room.save(network, args.output, about=about, overwrite=args.overwrite or args.resume)
         listener.done(f"{args.output}, {card.measured['held_out_rms_uk']:.1f} uK in held-out holes")
     if args.json:
         print(json.dumps({"output": str(args.output), "run": str(folder), **vars(card)}))

@@ -1,10 +1,10 @@
 """Bias and scatter of debiased spectra beside MASTER and beside the optimum of a cut sky.
 
 Skies are synthesised by healpy to 8 Nside, with beam and pixel window, and have white noise. Each
-is filled by the mean of every method; the response of the fill is measured once, from fills of drawn
-skies, and undone (Gruetjen et al. 2015). Beside stands the pseudo-spectrum of the mask, apodised and
-not, and the optimum: the least error that any estimator can have on this cut sky (Fisher matrix),
-which follows from the response of the exact mean. The last line is JSON.
+is filled by the mean of every method; the response of the fill is measured once, from fills of
+drawn skies, and undone (Gruetjen et al. 2015). Beside stands the pseudo-spectrum of the mask,
+apodised and not, and the optimum: the least error that any estimator can have on this cut sky
+(Fisher matrix), which follows from the response of the exact mean. The last line is JSON.
 
     python docs/scripts/debias.py                                 # Nside 64, 20 skies
     python docs/scripts/debias.py --nside 128 --skies 100
@@ -16,6 +16,7 @@ import argparse
 import json
 import math
 import time
+from itertools import pairwise
 
 import numpy as np
 from skies import synthesised
@@ -41,7 +42,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=["gaussian", "diffuse"])
     parser.add_argument("--draws", type=int, default=skyfill.spectra.debiasing.DRAWS)
     parser.add_argument("--covariance-skies", type=int, default=skyfill.spectra.debiasing.SKIES)
-    parser.add_argument("--truth", type=float, default=1.0, help="power of the truth over the prior")
+    parser.add_argument("--truth", type=float, default=1.0, help="its power over the prior's")
     args = parser.parse_args()
     nside = args.nside
     noise = args.noise_uk_arcmin or 9600 / nside
@@ -110,7 +111,7 @@ def main() -> None:
     print("      l      " + "".join(f"{name:>28s}" for name in names) + "   optimum/MASTER")
     print(" " * 13 + "        bias  scatter  /MASTER" * len(names))
     master = np.std(found["MASTER"], axis=0, ddof=1)
-    for b, (low, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for b, (low, end) in enumerate(pairwise(edges)):
         row: dict[str, object] = {"low": int(low), "high": int(end) - 1}
         line = f"{low:5d} – {end - 1:<5d}"
         for name in names:

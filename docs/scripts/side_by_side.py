@@ -1,18 +1,18 @@
 """Hold the published networks beside each other and beside the optimum: one table, two pictures.
 
 Two simulated skies, one for training and one to test on, and one mask. Every network is trained on
-the same tiles, under the same masks, for the same minutes (with a checkpoint: a run that is stopped
-goes on). Then each fills the same tiles of the other sky, by its mean or its only fill and, where it
-draws, by draws: the errors of the CosmoVAE paper's protocol (whole tiles, truth from 0 to 1), the
-squared error in the holes over that of the exact posterior mean of the tile, the power in the holes
-over the truth's, the spread of draws and how often the truth lies within it. `exact` draws from
-the exact posterior of a tile: a field of the prior, its own exact mean taken out.
+the same tiles, under the same masks, for the same minutes. (A run that is stopped goes on.) Then
+each fills the same tiles of the other sky, by its mean or its only fill and, where it draws, by
+draws: the errors of the CosmoVAE paper's protocol (whole tiles, truth from 0 to 1), the squared
+error in the holes over that of the exact posterior mean of the tile, the power in the holes over
+the truth's, the spread of draws and how often the truth lies within it. `exact` draws from the
+exact posterior of a tile: a tile of the field, its own exact mean taken out.
 
 The pictures: one hole filled by each, and C_l of the test sphere filled by each over the truth's.
 The last line is JSON.
 
     python docs/scripts/side_by_side.py --minutes 15 --device cuda --width-factor 1
-    python docs/scripts/side_by_side.py --minutes 2 --device cpu --nside 128 --size 64 --pixel-arcmin 20
+    python docs/scripts/side_by_side.py --minutes 2 --nside 128 --size 64 --pixel-arcmin 20
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def main() -> None:
         seconds[model] = time.perf_counter() - begun
         said = cards[model]["training"]
         print(f"{model}: {said['trained_steps']} steps, {seconds[model]:.0f} s here", flush=True)
-    rows, fills, truth, seen = table(args, store, fillers, prior)
+    rows, fills, truth, seen = table(args, store, fillers)
     show(rows, cards)
     picture(args.work / "hole.png", fills, truth, seen)
     ratios = {}
@@ -155,7 +155,6 @@ def table(
     args: argparse.Namespace,
     store: dataset.TileDataset,
     fillers: dict[str, object],
-    prior: Prior,
 ) -> tuple[list[dict[str, object]], dict[str, np.ndarray], np.ndarray, np.ndarray]:
     """Fill the test tiles with everything; give the rows, the fills, the truth and the masks."""
     places, masks = store.pairs(args.tiles, seed=args.seed)
@@ -220,7 +219,9 @@ def spread(made: object, draws: int, truth: np.ndarray, seen: np.ndarray) -> dic
 
 def show(rows: list[dict[str, object]], cards: dict[str, dict[str, object]]) -> None:
     """Print the table of docs/cosmovae.md."""
-    print("| | steps | MSE | MAE | PSNR | rms in the holes | squared, over the exact mean's | power")
+    print(
+        "| | steps | MSE | MAE | PSNR | rms in the holes | squared, over the exact mean's | power"
+    )
     for row in rows:
         card = cards.get(row["fill"])
         steps = "" if card is None else card["training"]["trained_steps"]
@@ -235,9 +236,7 @@ def show(rows: list[dict[str, object]], cards: dict[str, dict[str, object]]) -> 
         print(line)
 
 
-def picture(
-    path: Path, fills: dict[str, np.ndarray], truth: np.ndarray, seen: np.ndarray
-) -> None:
+def picture(path: Path, fills: dict[str, np.ndarray], truth: np.ndarray, seen: np.ndarray) -> None:
     """Draw the tile with the most missing, below half, filled by each."""
     import matplotlib as mpl
 
@@ -288,7 +287,8 @@ def binned(sky: np.ndarray, nside: int) -> np.ndarray:
     """Give C_l averaged over the modes of each bin."""
     cl = hp.anafast(sky, lmax=2 * nside, pol=False)
     weight = 2.0 * np.arange(cl.size) + 1
-    return np.array([np.average(cl[a:b], weights=weight[a:b]) for a, b in pairwise(edges_of(nside))])
+    pairs = pairwise(edges_of(nside))
+    return np.array([np.average(cl[a:b], weights=weight[a:b]) for a, b in pairs])
 
 
 def draw_ratios(ratios: dict[str, np.ndarray], path: Path) -> None:

@@ -11,6 +11,8 @@ to 4 pixels or more.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -38,8 +40,8 @@ def _levels(side: int, most: int) -> int:
         side, levels = side // 2, levels + 1
     if not levels:
         raise ValueError(
-            f"a context encoder halves its tiles, and {side} pixels cannot be halved to {_FEWEST} or"
-            " more; cut tiles of another size (`skyfill tiles --size`)"
+            f"a context encoder halves its tiles, and {side} pixels cannot be halved to {_FEWEST}"
+            " or more; cut tiles of another size (`skyfill tiles --size`)"
         )
     return levels
 
@@ -66,14 +68,14 @@ class ContextEncoder(BaselineNet):
         (vector,) = arch.widths((_VECTOR,))
         rest = arch.side >> levels
         layers: list[nn.Module] = [nn.Conv2d(1, widths[0], 4, 2, 1), nn.LeakyReLU(_SLOPE)]
-        for a, b in zip(widths[:-1], widths[1:], strict=True):
+        for a, b in pairwise(widths):
             layers += [nn.Conv2d(a, b, 4, 2, 1, bias=False), nn.BatchNorm2d(b)]
             layers.append(nn.LeakyReLU(_SLOPE))
         layers += [nn.Conv2d(widths[-1], vector, rest, bias=False), nn.BatchNorm2d(vector)]
         layers.append(nn.LeakyReLU(_SLOPE))
         back = [*reversed(widths)]
         layers.append(nn.ConvTranspose2d(vector, back[0], rest, bias=False))
-        for a, b in zip(back[:-1], back[1:], strict=True):
+        for a, b in pairwise(back):
             layers += [nn.BatchNorm2d(a), nn.ReLU(), nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False)]
         layers += [nn.BatchNorm2d(back[-1]), nn.ReLU(), nn.ConvTranspose2d(back[-1], 1, 4, 2, 1)]
         self.layers = nn.Sequential(*layers)
@@ -97,7 +99,7 @@ class Discriminator(nn.Module):
         levels = _levels(arch.side, len(_JUDGE))
         widths = arch.widths(_JUDGE[:levels])
         layers: list[nn.Module] = [nn.Conv2d(1, widths[0], 4, 2, 1), nn.LeakyReLU(_SLOPE)]
-        for a, b in zip(widths[:-1], widths[1:], strict=True):
+        for a, b in pairwise(widths):
             layers += [nn.Conv2d(a, b, 4, 2, 1, bias=False), nn.BatchNorm2d(b)]
             layers.append(nn.LeakyReLU(_SLOPE))
         layers.append(nn.Conv2d(widths[-1], 1, arch.side >> levels))

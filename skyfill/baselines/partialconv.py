@@ -1,4 +1,4 @@
-"""The U-Net of partial convolutions (Liu et al. 2018, arXiv:1804.07723, section 3 and its appendix).
+"""The U-Net of partial convolutions (Liu et al. 2018, arXiv:1804.07723, section 3, appendix).
 
 A partial convolution sees only valid pixels, weights their sum by the share of valid pixels below
 its kernel, and passes on a mask: valid is where one pixel below the kernel was. So holes shrink
@@ -93,7 +93,7 @@ class PConvNet(BaselineNet):
             raise ValueError(f"pconv needs tiles of 4 pixels or more, these have {arch.side}")
         widths = arch.widths(_WIDTHS[:levels])
         inputs = (1, *widths[:-1])
-        # Normalised layers need no bias; as in the paper, the first and the last are not normalised.
+        # Normalised layers need no bias; as in the paper, the first and the last are not.
         self.down = nn.ModuleList(
             PartialConv(a, b, kernel, 2, bias=number == 0)
             for number, (a, b, kernel) in enumerate(

@@ -60,11 +60,16 @@ class Settings(Protocol):
     """What batches read of a configuration."""
 
     @property
-    def seed(self) -> int: ...
+    def seed(self) -> int:
+        """Seed of the training."""
+
     @property
-    def batch(self) -> int: ...
+    def batch(self) -> int:
+        """Tiles of a step."""
+
     @property
-    def held_out(self) -> tuple[float, int]: ...
+    def held_out(self) -> tuple[float, int]:
+        """Share of the tiles that are held out, and their largest number."""
 
 
 class Batches:

@@ -38,19 +38,32 @@ class Schedule(Settings, Protocol):
     """What a session reads of a configuration, which is a dataclass."""
 
     @property
-    def epochs(self) -> int: ...
+    def epochs(self) -> int:
+        """Largest number of epochs."""
+
     @property
-    def max_steps(self) -> int | None: ...
+    def max_steps(self) -> int | None:
+        """Largest number of steps; None for no limit."""
+
     @property
-    def learning_rate(self) -> float: ...
+    def learning_rate(self) -> float:
+        """Rate of Adam."""
+
     @property
-    def beta1(self) -> float: ...
+    def beta1(self) -> float:
+        """First decay of Adam."""
+
     @property
-    def clip(self) -> float: ...
+    def clip(self) -> float:
+        """Largest norm of a gradient."""
+
     @property
-    def patience(self) -> int: ...
+    def patience(self) -> int:
+        """Epochs without a better held-out error, after which training stops."""
+
     @property
-    def save_every(self) -> int: ...
+    def save_every(self) -> int:
+        """Steps between checkpoints."""
 
 
 def trained(
@@ -174,9 +187,7 @@ class Session(ABC):
             self.ranks.part(each).to(self.device) for each in self.batches.at(self.step)
         )
         terms = self._descended(truth, observed)
-        told = {
-            key: float(self.ranks.mean(value.detach().clone())) for key, value in terms.items()
-        }
+        told = {key: float(self.ranks.mean(value.detach().clone())) for key, value in terms.items()}
         self.step += 1
         self._log({"epoch": (self.step - 1) // self.batches.epoch_steps, **told})
         return told

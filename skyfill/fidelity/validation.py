@@ -17,13 +17,13 @@ from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.checks import check_seed, check_whole
 from skyfill.holes import MOST_MISSING, find_holes, holes_to_fill
 from skyfill.inpaint import Inpainter
-from skyfill.inpaint.options import NETWORKS
 from skyfill.inpaint.fills import (
     estimated_noise,
     given_noise,
     held_to_noise,
     noise_variance,
 )
+from skyfill.inpaint.options import NETWORKS
 from skyfill.prior import as_given, for_map
 from skyfill.prior.dipole import Dipole
 from skyfill.progress import Progress, listening

@@ -97,7 +97,7 @@ class Inpainter:
     method
         ``gaussian`` (the exact posterior, see `skyfill.gaussian`), ``vae`` (near it, quicker on
         large maps), ``diffuse``, ``cosmovae``, the published network without further steps
-        (`skyfill.tilefill`), or a network of `skyfill.baselines`. ``auto`` chooses between the first two
+        (`skyfill.tilefill`), or one of `skyfill.baselines`. ``auto`` chooses between the first two
         (`skyfill.inpaint.choose_method`); ``choice`` says which and why.
     prior
         Prior of the map: a whole `Prior`, or a `skyfill.prior.Given`, whose missing parts are

@@ -74,7 +74,7 @@ class LinearFill:
         nside = nside_of(seen, "observed")
         method = method_of(chosen, nside)
         if method.informed and prior is None:
-            raise ValueError(f"{chosen.method} needs a prior; give that of the filled map (`prior`)")
+            raise ValueError(f"{chosen.method} needs a prior; give that of the fill (`prior`)")
         self._observed, self._holes = seen, ~seen
         self._dipole = Dipole(seen, threads=chosen.threads)
         used = prior if method.informed else None

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -171,7 +172,7 @@ def debias(values: ArrayLike, response: Response) -> Debiased:
     sky = as_map(values, taker="spectra.debias")
     missing = int(sky.size - np.count_nonzero(np.isfinite(sky)))
     if missing:
-        raise ValueError(f"debias needs a filled sky, {missing} pixels are missing; fill them first")
+        raise ValueError(f"debias needs a whole sky, {missing} pixels are missing; fill them first")
     power = FullSky(response.expected, response.edges).powers(sky)
     return debiased(power, response)
 
@@ -262,7 +263,7 @@ def response_of(
     kept = Kept(cache_folder() if cache else None)
     keyed = kept.of(*(deciding or ()), observed, cl, expected.white_cl, lmax, edges, number, _SEED)
     listener = listening(progress)
-    ranges = [*zip(edges[:-1], edges[1:], strict=True), (edges[-1], cl.size)]
+    ranges = [*pairwise(edges), (edges[-1], cl.size)]
     listener.stage("response", total=sum(map(drawn.fills, ranges)) + number + count)
     columns = [drawn.response(tuple(map(int, each)), keyed, listener) for each in ranges]
     white, white_sigma = drawn.white(keyed, listener)
@@ -348,9 +349,7 @@ class _Drawn:
         """Count the fills of a bin."""
         return int(min(ends[1] ** 2 - ends[0] ** 2, self._number))
 
-    def response(
-        self, ends: tuple[int, int], kept: Kept, listener: Progress
-    ) -> tuple[Bins, Bins]:
+    def response(self, ends: tuple[int, int], kept: Kept, listener: Progress) -> tuple[Bins, Bins]:
         """Give the mean bins of filled draws of one bin, and their standard errors."""
         cl = self._shape(ends)
         if not cl.any():
@@ -422,9 +421,7 @@ class _Drawn:
                 listener.advance()
             return np.array(rows)
 
-        found = kept.array(
-            "debias-white", make, dtype=np.float64, shape=(self._number, 2, bins)
-        )
+        found = kept.array("debias-white", make, dtype=np.float64, shape=(self._number, 2, bins))
         # White noise has the same pseudo-spectrum at every multipole: the mean of the mask.
         return _steadied(found[:, 0], found[:, 1], np.full(bins, self._observed.mean()))
 
@@ -451,9 +448,7 @@ class _Drawn:
         return np.array(pairs)
 
 
-def _mode(
-    ends: tuple[int, int], index: int, cl: NDArray[np.float64]
-) -> NDArray[np.complex128]:
+def _mode(ends: tuple[int, int], index: int, cl: NDArray[np.float64]) -> NDArray[np.complex128]:
     """Give the alm of one real mode of a bin, with its variance as power."""
     place = ends[0] ** 2 + index
     ell = int(np.sqrt(place))

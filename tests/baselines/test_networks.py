@@ -132,7 +132,9 @@ def test_weights_come_back(model, tiles, tmp_path):
     about = {"training": {"model": model, "rms_uk": 50.0}, "measured": {}}
     baselines.save(network, tmp_path / "w.safetensors", about=about)
     again, card = baselines.load(tmp_path / "w.safetensors")
-    assert card.training["model"] == json.loads((tmp_path / "w.json").read_text())["training"]["model"]
+    assert (
+        card.training["model"] == json.loads((tmp_path / "w.json").read_text())["training"]["model"]
+    )
     torch.testing.assert_close(again.fill(truth, observed), network.fill(truth, observed))
     assert baselines.read_card(tmp_path / "w.safetensors").sha256 == card.sha256
     other = next(name for name in NETWORKS if name != model)

@@ -25,7 +25,15 @@ def made(tmp_path_factory, entry):
     shape = ["--size", "24", "--projection", "gnomonic", "--pixel-arcmin", "45"]
     assert entry(["tiles", sky, mask, "-o", tiles, *shape, "--split", "region", "-q"]) == 0
     for model in MODELS:
-        train = ["train", "--model", model, "--tiles", tiles, "-o", str(folder / f"{model}.safetensors")]
+        train = [
+            "train",
+            "--model",
+            model,
+            "--tiles",
+            tiles,
+            "-o",
+            str(folder / f"{model}.safetensors"),
+        ]
         assert entry([*train, *map(str, SMALL)]) == 0
     return folder
 
@@ -47,7 +55,9 @@ def test_evaluate_and_models_take_the_weights(skyfill_main, made, model):
 def test_inpaint_fills_the_sphere(skyfill_main, made, tmp_path, model):
     out = tmp_path / "filled.fits"
     words = ("inpaint", made / "map.fits", made / "mask.fits", "-o", out, "--method", model)
-    outcome = skyfill_main(*words, "--weights", made / f"{model}.safetensors", "--device", "cpu", "-q")
+    outcome = skyfill_main(
+        *words, "--weights", made / f"{model}.safetensors", "--device", "cpu", "-q"
+    )
     assert outcome.status == 0, outcome.err
     before, after = (skyfill.read_map(made / "map.fits").values, skyfill.read_map(out).values)
     observed = skyfill.read_mask(made / "mask.fits")

@@ -227,9 +227,7 @@ def filled(folder, entry):
 def test_a_mean_fill_is_debiased(skyfill_main, filled, tmp_path, name, prior):
     words = ("--mask", filled / "mask.fits", "--debias", "--bins", 16, *prior, "--threads", 1)
     table = tmp_path / "s.npz"
-    outcome = skyfill_main(
-        "spectrum", filled / f"{name}.fits", *words, "-o", table, "--json", "-q"
-    )
+    outcome = skyfill_main("spectrum", filled / f"{name}.fits", *words, "-o", table, "--json", "-q")
     assert outcome.status == 0, outcome.err
     bins = json.loads(outcome.out)["bins"]
     ours, cut = np.array(bins["debiased_cl"]), np.array(bins["cut_cl"])

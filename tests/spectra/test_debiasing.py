@@ -1,5 +1,7 @@
 """The response of a linear fill's spectrum, and the spectrum without it."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -35,7 +37,7 @@ def test_holes_of_zeros_have_the_coupling_of_master():
         harmonics.coupling_matrix(harmonics.cl_of(window), lmax=32, sky_lmax=cl.size - 1),
         np.array(EDGES),
     )
-    for number, (first, end) in enumerate(zip(EDGES[:-1], EDGES[1:], strict=True)):
+    for number, (first, end) in enumerate(pairwise(EDGES)):
         ell = np.arange(first, end)
         shape = cl[ell] / np.average(cl[ell], weights=2 * ell + 1)
         # anafast iterates, and removes monopole and dipole: not quite a sum over pixels
