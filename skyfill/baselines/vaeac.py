@@ -57,7 +57,9 @@ class _Residual(nn.Module):
         inner = max(width // 2, min(width, round(_INNER * factor)), 1)
         layers: list[nn.Module] = []
         for a, b, kernel in ((width, inner, 1), (inner, inner, 3), (inner, width, 1)):
-            layers += [nn.BatchNorm2d(a), nn.LeakyReLU(), nn.Conv2d(a, b, kernel, 1, kernel // 2)]
+            # What is normalised next needs no bias.
+            plain = nn.Conv2d(a, b, kernel, 1, kernel // 2, bias=len(layers) == 6)
+            layers += [nn.BatchNorm2d(a), nn.LeakyReLU(), plain]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:

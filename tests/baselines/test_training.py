@@ -47,10 +47,10 @@ TOTALS = {
 
 @pytest.mark.parametrize("model", MODELS)
 def test_training_lowers_the_loss_of_the_paper(dataset, tmp_path, model):
-    config = replace(TINY, model=model, max_steps=40, save_every=100, learning_rate=2e-3)
+    config = replace(TINY, model=model, max_steps=24, save_every=100, learning_rate=2e-3)
     network, about = train(config, dataset, tmp_path, device="cpu")
     rows = rows_of(tmp_path)
-    assert len(rows) == 40
+    assert len(rows) == 24
     for row in rows[:3]:
         numbers = {key: float(value) for key, value in row.items() if value}
         assert numbers["total"] == pytest.approx(TOTALS[model](numbers), rel=1e-4)
