@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import skyfill
 
@@ -55,7 +55,7 @@ def refuse(args: argparse.Namespace, stokes: str) -> None:
 def response_of(
     args: argparse.Namespace,
     sky: skyfill.SkyMap,
-    observed: NDArray[np.bool_] | NDArray[np.float64] | None,
+    observed: NDArray[Any] | None,
     prior: skyfill.Prior,
     listener: skyfill.Progress,
 ) -> skyfill.spectra.Response | None:

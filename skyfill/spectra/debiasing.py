@@ -263,9 +263,9 @@ def response_of(
     kept = Kept(cache_folder() if cache else None)
     keyed = kept.of(*(deciding or ()), observed, cl, expected.white_cl, lmax, edges, number, _SEED)
     listener = listening(progress)
-    ranges = [*pairwise(edges), (edges[-1], cl.size)]
+    ranges = [(int(first), int(end)) for first, end in pairwise([*edges, cl.size])]
     listener.stage("response", total=sum(map(drawn.fills, ranges)) + number + count)
-    columns = [drawn.response(tuple(map(int, each)), keyed, listener) for each in ranges]
+    columns = [drawn.response(each, keyed, listener) for each in ranges]
     white, white_sigma = drawn.white(keyed, listener)
     cross = keyed.of(count).array(
         "debias-skies",
