@@ -82,7 +82,13 @@ def main() -> None:
         fillers[model], cards[model] = trained(args, model, store)
         seconds[model] = time.perf_counter() - begun
         said = cards[model]["training"]
-        print(f"{model}: {said['trained_steps']} steps, {seconds[model]:.0f} s here", flush=True)
+        print(
+            f"{model}: {said['trained_steps']} steps, best after {said['best_step']},"
+            f" {said['seconds']} s in all, {seconds[model]:.0f} s here",
+            flush=True,
+        )
+        if not said["best_step"]:
+            print(f"{model}: no epoch was finished, so what follows is untrained", flush=True)
     rows, fills, truth, seen = table(args, store, fillers)
     show(rows, cards)
     picture(args.work / "hole.png", fills, truth, seen)

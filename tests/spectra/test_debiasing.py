@@ -23,8 +23,10 @@ def response(fill, observed=OBSERVED, bins=EDGES, **more):
 
 
 def test_a_fill_that_changes_nothing_has_no_response_but_one():
-    found = response(lambda sky: sky, np.ones(12 * NSIDE**2, bool), skies=4)
+    """The first bin has twelve modes, which are filled one by one."""
+    found = response(lambda sky: sky, np.ones(12 * NSIDE**2, bool), [2, 4, 9, 16, 33], skies=4)
     np.testing.assert_allclose(found.matrix, np.eye(4), atol=2e-3)
+    assert (found.matrix_sigma[:, 0] == 0).all()
     np.testing.assert_allclose(found.noise, found.expected.white_cl, rtol=0.02)
 
 
