@@ -151,7 +151,7 @@ def said_of_spread(args: argparse.Namespace, count: int) -> list[str]:
     more = count - written
     said = f"from {count} realizations"
     if more > 0:
-        said += f", {more} of them for it alone: pass --std-draws N for another number"
+        said += f", {more} of them not written; --std-draws N sets the number"
     return [f"spread   {said}"]
 
 

@@ -158,6 +158,7 @@ def fitter_of(
             accept=args.accept,
             seed=args.seed,
             threads=args.threads or 0,
+            device=args.device,
             cache=args.cache,
             engine=_engine(args),
             progress=listener,

@@ -55,7 +55,7 @@ KEPT_IN = {
         "tiling",
     },
     "threadpoolctl": {"gaussian"},
-    "torch": {"baselines", "cosmovae", "gaussian", "harmonics", "vae"},
+    "torch": {"baselines", "cosmovae", "gaussian", "harmonics", "tiling", "vae"},
     "triton": {"harmonics"},
     "zarr": {"dataset"},
 }

@@ -1,21 +1,32 @@
 r"""Compare fills on a GPU with fills on the CPU: the same seed, seconds by stage, differences.
 
-Every figure is a line of JSON. A section that fails says so in its line, and the others go on.
+Every figure is a line of JSON. A section that fails says so in its line, and the others go on. One
+that is to begin after --until seconds is left out, and says so.
 
     python docs/scripts/devices.py --out devices.jsonl
     python docs/scripts/devices.py --device cpu --nsides 64 --methods solver
+    python docs/scripts/devices.py --sections vae-512 agree-512 vae-2048 writing-2048
+
+Sections: METHOD-NSIDE for solver, gaussian, vae, stokes (T, Q and U by gaussian), each on the
+device and, without --no-cpu, on the CPU; agree-NSIDE, how fills of vae change with batches, threads
+and the 12th digit of the map; writing-NSIDE, realizations with writing of their files.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
+import tempfile
 import time
 import traceback
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+import skyfill
 from skyfill import Inpainter
 from skyfill.gaussian import Solver
 from skyfill.prior import ARCMIN, Prior, draw, lcdm
@@ -23,6 +34,8 @@ from skyfill.prior.simulate import simulate_mask
 from skyfill.progress import Silent
 
 BEGUN = time.perf_counter()
+#: Realizations by method and Nside, and by device: a later section compares with them.
+FILLS: dict[tuple[str, str], np.ndarray] = {}
 
 
 class Stages(Silent):
@@ -119,54 +132,197 @@ def exact(write, nside: int, device: str, *, cpu: bool) -> None:  # noqa: ANN001
         write(f"solver {nside}", **apart(found.fill, known.fill))
 
 
-def tiled(write, nside: int, device: str, *, method: str, cpu: bool) -> None:  # noqa: ANN001
-    """Draw two realizations on the device and on the CPU."""
+def tiled(
+    write,  # noqa: ANN001
+    nside: int,
+    device: str,
+    *,
+    method: str,
+    cpu: bool,
+    writing: float = 0.0,
+) -> None:
+    """Draw realizations on the device and on the CPU; write more of them for some seconds."""
     prior, observed, sky = problem(nside)
-    found = {}
-    for where in [device, "cpu"] if cpu else [device]:
-        for name in ("first", "further", "again"):
-            stages = Stages()
-            if name == "first":
-                start = time.perf_counter()
-                inpainter = Inpainter(
-                    *(sky, observed),
-                    method=method,
-                    prior=prior,
-                    seed=7,
-                    device=where,
-                    trust_prior=True,
-                    progress=stages,
-                )
-            else:
-                start = time.perf_counter()
-                stages = inpainter._progress  # noqa: SLF001
-                stages.seconds.clear()
+    what = f"{method} {nside}"
+    places = [] if (what, device) in FILLS else [device]
+    places += ["cpu"] if cpu and device != "cpu" else []
+    for where in places:
+        stages = Stages()
+        start = time.perf_counter()
+        inpainter = Inpainter(
+            *(sky, observed),
+            method=method,
+            prior=prior,
+            seed=7,
+            device=where,
+            trust_prior=True,
+            progress=stages,
+        )
+        # At high resolution the CPU fills once: it takes a minute or two.
+        names = ("first", "further", "again") if where == device or nside < 1024 else ("first",)
+        for name in names:
             filled = inpainter.realization(0)
             write(
-                f"{method} {nside}",
+                what,
                 where=where,
                 map=name,
                 seconds=time.perf_counter() - start,
                 stages=dict(stages.seconds),
                 **memory(),
             )
-            found.setdefault(where, filled)
-            same = bool(np.array_equal(found[where], filled))
-        write(f"{method} {nside}", where=where, same_bits=same)
+            FILLS.setdefault((what, where), filled)
+            stages.seconds.clear()
+            start = time.perf_counter()
+        if len(names) > 1:
+            same = bool(np.array_equal(FILLS[what, where], filled))
+            write(what, where=where, same_bits=same)
+        if where == device and writing:
+            written(write, inpainter, sky, what, seconds=writing)
         del inpainter
     if cpu and device != "cpu":
-        write(f"{method} {nside}", **apart(found[device], found["cpu"]))
+        rms = float(np.std(FILLS[what, "cpu"]))
+        write(what, **apart(FILLS[what, device], FILLS[what, "cpu"]), of_rms_uk=rms)
+
+
+def written(
+    write,  # noqa: ANN001
+    inpainter: Inpainter,
+    sky: np.ndarray,
+    what: str,
+    *,
+    seconds: float,
+    maps: int = 100,
+) -> None:
+    """Draw and write realizations, for so many seconds at most."""
+    with tempfile.TemporaryDirectory(prefix="skyfill-devices-") as folder:
+        given = Path(folder) / "map.fits"
+        skyfill.write_map(given, sky.astype(np.float32))
+        known = skyfill.read_map(given)
+        start, count, of_files = time.perf_counter(), 0, 0.0
+        while count < maps and time.perf_counter() - start < seconds:
+            fill = inpainter.realization(count)
+            begin = time.perf_counter()
+            output = Path(folder) / f"filled_{count:03d}.fits"
+            skyfill.maps.write_filled(output, known, fill, inpainter.holes)
+            of_files += time.perf_counter() - begin
+            count += 1
+        spent = time.perf_counter() - start
+        write(
+            f"{what}, written",
+            maps=count,
+            seconds=spent,
+            seconds_a_map=spent / count,
+            of_writing=of_files / count,
+            seconds_of_100=100 * spent / count,
+        )
+
+
+def agreeing(write, nside: int, device: str, *, cpu: bool) -> None:  # noqa: ANN001, ARG001
+    """Change what must not matter: batches, threads, the 12th digit of the map."""
+    prior, observed, sky = problem(nside)
+
+    def filled(values: np.ndarray, **options: int) -> np.ndarray:
+        inpainter = Inpainter(
+            *(values, observed),
+            method="vae",
+            prior=prior,
+            seed=7,
+            device=device,
+            trust_prior=True,
+            **options,
+        )
+        return inpainter.realization(0)
+
+    known = filled(sky)
+    digits = np.random.default_rng(5).standard_normal(sky.size) * 1e-12
+    changes = {
+        "batch_size 2": (sky, {"batch_size": 2}),
+        "batch_size 64": (sky, {"batch_size": 64}),
+        "threads 1": (sky, {"threads": 1}),
+        "threads 2": (sky, {"threads": 2}),
+        "threads 16": (sky, {"threads": 16}),
+        "12th digit": (sky * (1 + digits), {}),
+    }
+    for name, (values, options) in changes.items():
+        start = time.perf_counter()
+        away = apart(filled(values, **options), known)
+        good = away["rms_uk"] <= 0.05 and away["worst_uk"] <= 1.0
+        seconds = time.perf_counter() - start
+        write(f"agree {nside}", changed=name, **away, good=good, seconds=seconds)
+
+
+def stokes(write, nside: int, device: str, *, cpu: bool) -> None:  # noqa: ANN001
+    """Draw realizations of T, Q and U together."""
+    from skyfill.inpaint import PolarizedInpainter
+    from skyfill.prior import LCDM, PolarizedPrior
+    from skyfill.prior.polarized import draw_polarization
+
+    of_t, observed, t = problem(nside)
+    of_t = replace(of_t, theory=LCDM)
+    prior = PolarizedPrior.of(of_t, 1.5 * of_t.noise_uk_arcmin)
+    sky, white = draw_polarization(prior, seed=72, index=0)
+    area = 4 * np.pi / t.size
+    sky = np.stack([t, *(sky + white * np.sqrt(prior.white_cl[1] / area))])
+    found = {}
+    for where in [device, "cpu"] if cpu and device != "cpu" else [device]:
+        stages = Stages()
+        start = time.perf_counter()
+        inpainter = PolarizedInpainter(
+            *(sky, observed),
+            prior=prior,
+            seed=7,
+            trust_prior=True,
+            device=where,
+            progress=stages,
+        )
+        for name in ("first", "further") if where == device else ("first",):
+            filled = inpainter.realization(0)
+            write(
+                f"stokes {nside}",
+                where=where,
+                map=name,
+                seconds=time.perf_counter() - start,
+                stages=dict(stages.seconds),
+                certificates={k: str(v) for k, v in inpainter.certificates.items()},
+                **memory(),
+            )
+            found.setdefault(where, filled)
+            stages.seconds.clear()
+            start = time.perf_counter()
+        del inpainter
+    if cpu and device != "cpu":
+        for number, name in enumerate("TQU"):
+            away = apart(found[device][number], found["cpu"][number])
+            write(f"stokes {nside}", of=name, **away)
+
+
+#: What is asked of a lent GPU, in the order of its worth.
+SECTIONS = (
+    "vae-512",
+    "gaussian-512",
+    "agree-512",
+    "writing-2048",
+    "gaussian-2048-device",
+    "stokes-512",
+    "vae-2048-cpu",
+    "gaussian-2048-cpu",
+    "stokes-2048-device",
+)
 
 
 def main() -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--nsides", nargs="+", type=int, default=[512, 2048])
-    parser.add_argument("--methods", nargs="+", default=["solver", "gaussian", "vae"])
+    parser.add_argument("--methods", nargs="+", help="sections of these methods and --nsides")
+    parser.add_argument("--sections", nargs="+", help="sections, in this order")
     parser.add_argument("--no-cpu", action="store_true", help="leave out the fills on the CPU")
+    parser.add_argument("--until", type=float, default=1e9, help="no section begins later, seconds")
+    parser.add_argument("--writing", type=float, default=180.0, help="seconds of writing-NSIDE")
     parser.add_argument("--out", type=Path, help="a file to which the lines are appended")
     args = parser.parse_args()
+    warnings.simplefilter("always")
 
     def write(what: str, **figures: object) -> None:
         figures = {k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in figures.items()}
@@ -176,16 +332,37 @@ def main() -> None:
             with args.out.open("a") as file:
                 file.write(line + "\n")
 
-    for nside in args.nsides:
-        for method in args.methods:
-            try:
-                if method == "solver":
-                    exact(write, nside, args.device, cpu=not args.no_cpu)
-                else:
-                    tiled(write, nside, args.device, method=method, cpu=not args.no_cpu)
-            except Exception as error:  # noqa: BLE001 (the other figures are wanted)
-                where = traceback.format_exc().strip().splitlines()[-9:]
-                write(f"{method} {nside}", failed=f"{type(error).__name__}: {error}", where=where)
+    sections = args.sections or list(SECTIONS)
+    if args.methods:
+        sections = [f"{method}-{nside}" for nside in args.nsides for method in args.methods]
+    for section in sections:
+        if time.perf_counter() - BEGUN > args.until:
+            write(section, left_out="no time is left for it")
+            continue
+        try:
+            run(write, section, args)
+        except Exception as error:  # noqa: BLE001 (the other figures are wanted)
+            where = traceback.format_exc().strip().splitlines()[-9:]
+            write(section, failed=f"{type(error).__name__}: {error}", where=where)
+        gc.collect()
+    write("end")
+
+
+def run(write, section: str, args: argparse.Namespace) -> None:  # noqa: ANN001
+    """Run one section."""
+    kind, nside, *more = section.split("-")
+    cpu = not args.no_cpu and more != ["device"]
+    if kind == "solver":
+        exact(write, int(nside), args.device, cpu=cpu)
+    elif kind == "agree":
+        agreeing(write, int(nside), args.device, cpu=cpu)
+    elif kind == "stokes":
+        stokes(write, int(nside), args.device, cpu=cpu)
+    elif kind == "writing":
+        seconds = args.writing
+        tiled(write, int(nside), args.device, method="vae", cpu=False, writing=seconds)
+    else:
+        tiled(write, int(nside), args.device, method=kind, cpu=cpu)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 
 import healpy as hp
 import numpy as np
@@ -32,12 +33,15 @@ def main() -> None:
     parser.add_argument("--skies", type=int, default=100)
     parser.add_argument("--noise-uk-arcmin", type=float, default=60)
     parser.add_argument("--noise-pol-uk-arcmin", type=float, default=5)
+    parser.add_argument("--workers", type=int, default=1, help="skies at once, a thread each")
     args = parser.parse_args()
     nside, begun = args.nside, time.perf_counter()
     noise = args.noise_uk_arcmin
     t = Prior(nside, lcdm(), 160 * 64 / nside * ARCMIN, noise_uk_arcmin=noise, theory=LCDM)
     prior = PolarizedPrior.of(t, args.noise_pol_uk_arcmin)
-    found = compare_stokes(skies(args, prior), prior, threads=1)
+    with ProcessPoolExecutor(args.workers) as pool:
+        skies = pool.map(partial(filled, args, prior), range(args.skies))
+        found = compare_stokes(skies, prior, threads=1)
     print(f"Nside {nside}, {args.skies} skies, {time.perf_counter() - begun:.0f} s")
     rows = {}
     for name, band in found.full.items():
@@ -49,20 +53,19 @@ def main() -> None:
     print(json.dumps({"right": worst < 3, "worst": worst, "spectra": rows}))
 
 
-def skies(args: argparse.Namespace, prior: PolarizedPrior) -> Iterator[np.ndarray]:
-    """Give filled skies."""
+def filled(args: argparse.Namespace, prior: PolarizedPrior, seed: int) -> np.ndarray:
+    """Give a filled sky."""
     masks = [
-        skyfill.simulate_mask(args.nside, seed=seed, half_width=width, n_holes=60)
-        for seed, width in ((1, 0.15), (2, 0.22))
+        skyfill.simulate_mask(args.nside, seed=number, half_width=width, n_holes=60)
+        for number, width in ((1, 0.15), (2, 0.22))
     ]
-    for seed in range(args.skies):
-        sky = synthesised(args.nside, prior, seed)
-        filler = PolarizedInpainter(
-            sky, masks[0], observed_pol=masks[1], prior=prior, seed=seed, threads=1
-        )
-        for plane, hole, fill in zip(sky, filler.holes, filler.realization(), strict=True):
-            plane[hole] = fill
-        yield sky
+    sky = synthesised(args.nside, prior, seed)
+    filler = PolarizedInpainter(
+        sky, masks[0], observed_pol=masks[1], prior=prior, seed=seed, threads=1
+    )
+    for plane, hole, fill in zip(sky, filler.holes, filler.realization(), strict=True):
+        plane[hole] = fill
+    return sky
 
 
 def synthesised(nside: int, prior: PolarizedPrior, seed: int) -> np.ndarray:

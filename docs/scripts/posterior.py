@@ -14,6 +14,8 @@ import argparse
 import tempfile
 import time
 import warnings
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ def main() -> None:
     parser.add_argument("--cut-deg", type=float, default=15.0, help="half width of the band")
     parser.add_argument("--seed", type=int, default=100)
     parser.add_argument("--first", type=int, default=0, help="number of the first sky")
+    parser.add_argument("--workers", type=int, default=1, help="skies at once, a thread each")
     parser.add_argument("--keep", help="file to add the numbers of each sky to, .npz")
     args = parser.parse_args()
     nside = args.nside
@@ -47,45 +50,22 @@ def main() -> None:
         with np.load(args.keep) as before:
             kept = {name: list(before[name]) for name in kept}
     begin = args.first + len(kept["pit"])
-    for index in range(begin, args.first + args.skies):
-        sky = draw(prior, seed=args.seed, index=index, aliased=True)
-        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            found = sample(
-                sky,
-                observed,
-                folder,
-                prior=prior,
-                samples=args.samples,
-                chains=args.chains,
-                burn=args.burn,
-                seed=index,
-                threads=1,
-            )
-        kept["seconds"].append(found.seconds)
-        kept["ess"].append(found.ess)
-        kept["pit"].append(found.probability(found.theory))
-        if found.ell[-1] < 30:  # bins of single ell are too narrow to invert the mask's coupling
-            kept["off"].append(np.full(found.ell.size, np.nan))
-        else:
-            master = skyfill.spectra.compare(
-                *(sky, prior),
-                lmax=int(found.edges[-1]) - 1,
-                bins=found.edges,
-                observed=observed,
-                threads=1,
-            ).cut
-            kept["off"].append((found.quantile(0.5) - master.cl) / master.sigma)
-        if args.keep is not None:
-            np.savez(args.keep, **{name: np.array(each) for name, each in kept.items()})
+    with ProcessPoolExecutor(args.workers) as pool:
+        work = partial(sampled, args, prior, observed)
+        for bins, theirs in pool.map(work, range(begin, args.first + args.skies)):
+            ell, edges = bins
+            for name, value in theirs.items():
+                kept[name].append(value)
+            if args.keep is not None:
+                np.savez(args.keep, **{name: np.array(each) for name, each in kept.items()})
     pit, ess, off, seconds = (np.array(each) for each in kept.values())
     print(f"Nside {nside}, fsky {observed.mean():.3f}, {len(pit)} skies, {pit[0].size} bins")
     print(f"{np.median(seconds):.3f} s a sample, ESS at least {np.min(ess):.0f}")
-    values, low = pit, found.ell < 30
+    values, low = pit, ell < 30
     for name, chosen in (
         ("all", low | ~low),
-        ("l < 10", found.ell < 10),
-        ("l >= 10", found.ell >= 10),
+        ("l < 10", ell < 10),
+        ("l >= 10", ell >= 10),
     ):
         part = values[:, chosen]
         inside = np.mean((part > 0.16) & (part < 0.84))
@@ -97,9 +77,46 @@ def main() -> None:
     print("median minus MASTER, in units of its error: mean and scatter")
     for b in range(far.shape[1]):
         print(
-            f"  l = {found.edges[b]:3d} - {found.edges[b + 1] - 1:3d}: {far[:, b].mean():+.2f}"
+            f"  l = {edges[b]:3d} - {edges[b + 1] - 1:3d}: {far[:, b].mean():+.2f}"
             f" {far[:, b].std():.2f}; PIT {values[:, b].mean():.3f} {values[:, b].std():.3f}"
         )
+
+
+def sampled(
+    args: argparse.Namespace, prior: Prior, observed: np.ndarray, index: int
+) -> tuple[tuple[np.ndarray, np.ndarray], dict[str, Any]]:
+    """Sample the posterior of a sky; give its bins, and the numbers that are kept of it."""
+    sky = draw(prior, seed=args.seed, index=index, aliased=True)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = sample(
+            sky,
+            observed,
+            folder,
+            prior=prior,
+            samples=args.samples,
+            chains=args.chains,
+            burn=args.burn,
+            seed=index,
+            threads=1,
+        )
+    off = np.full(found.ell.size, np.nan)
+    if found.ell[-1] >= 30:  # bins of single ell are too narrow to invert the mask's coupling
+        master = skyfill.spectra.compare(
+            *(sky, prior),
+            lmax=int(found.edges[-1]) - 1,
+            bins=found.edges,
+            observed=observed,
+            threads=1,
+        ).cut
+        off = (found.quantile(0.5) - master.cl) / master.sigma
+    pit = found.probability(found.theory)
+    return (found.ell, found.edges), {
+        "seconds": found.seconds,
+        "ess": found.ess,
+        "pit": pit,
+        "off": off,
+    }
 
 
 if __name__ == "__main__":

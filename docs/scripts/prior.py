@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
+from concurrent.futures import ProcessPoolExecutor
 
 import healpy as hp
 import numpy as np
@@ -25,6 +26,7 @@ import skyfill
 from skyfill.prior import ARCMIN, Prior, fit, fitting
 
 NSIDE, FWHM, NOISE = 128, 60.0, 200.0
+COLOURED = ["1/f", "bump", "galaxy"]
 
 
 def sky(
@@ -57,13 +59,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--skies", type=int, default=20)
     parser.add_argument("--patches", action="store_true")
-    parser.add_argument("--coloured", action="store_true")
+    parser.add_argument("--coloured", nargs="*", choices=COLOURED)
+    parser.add_argument("--workers", type=int, default=1, help="coloured skies at once")
     parser.add_argument("--masks", action="store_true")
     parser.add_argument("--seconds", type=int, nargs="*", metavar="NSIDE")
     parser.add_argument("--validate", action="store_true")
     args = parser.parse_args()
-    if args.coloured:
-        coloured()
+    if args.coloured is not None:
+        coloured(args.coloured or COLOURED, args.workers)
     elif args.masks:
         masks()
     elif args.validate:
@@ -113,7 +116,7 @@ def masks() -> None:
             )
 
 
-def coloured() -> None:
+def coloured(names: list[str], workers: int) -> None:
     """Compare the spectrum of fits with the truth, and predictions of held-out holes."""
     ell = np.arange(1, 3 * NSIDE)
     white = (NOISE * ARCMIN) ** 2
@@ -123,31 +126,39 @@ def coloured() -> None:
     bump[1:] = 8 * lcdm[200] * np.exp(-0.5 * ((ell - 200) / 20) ** 2)
     galaxy[1:] = 100.0 * (ell / 10.0) ** -2.7
     galaxy[1] = 0.0
-    for name, extra in (("1/f", knee), ("bump", bump), ("galaxy", galaxy)):
-        truth = lcdm.copy()
-        truth[: extra.size] += extra
-        truth += white
-        for seed in range(4):
-            values, observed = sky(seed, extra=extra), mask(seed)
-            found = fit(values, observed)
-            whole = found.signal_cl(4 * NSIDE) + found.white_cl
-            at = [20, 50, 100, 150, 200, 250, 300, 380]
-            ratio = " ".join(
-                f"{whole[i - 5 : i + 5].sum() / truth[i - 5 : i + 5].sum():.3f}" for i in at
-            )
-            print(f"{name} {seed}: {told(found)}\n    C_l over truth at {at}: {ratio}", flush=True)
-            tested = skyfill.fidelity.validate(
-                values,
-                observed,
-                method="gaussian",
-                realizations=12,
-                prior=found,
-                trust_prior=True,
-                tolerance=1e-2,  # the bump lies where pixels begin to resolve no more
-                threads=1,
-            )
-            z = tested.figures["z_width"]
-            print(f"    z_width {z.value:.3f} ± {z.error:.3f}", flush=True)
+    parts = {"1/f": knee, "bump": bump, "galaxy": galaxy}
+    tasks = [(name, parts[name], seed) for name in names for seed in range(4)]
+    with ProcessPoolExecutor(workers) as pool:
+        for told_of in pool.map(one_coloured, tasks):
+            print(told_of, flush=True)
+
+
+def one_coloured(task: tuple[str, np.ndarray, int]) -> str:
+    """Fit one such sky, and predict its held-out holes."""
+    name, extra, seed = task
+    lcdm = Prior(NSIDE, skyfill.lcdm(), fwhm=FWHM * ARCMIN).signal_cl(4 * NSIDE)
+    truth = lcdm + (NOISE * ARCMIN) ** 2
+    truth[: extra.size] += extra
+    values, observed = sky(seed, extra=extra), mask(seed)
+    found = fit(values, observed)
+    whole = found.signal_cl(4 * NSIDE) + found.white_cl
+    at = [20, 50, 100, 150, 200, 250, 300, 380]
+    ratio = " ".join(f"{whole[i - 5 : i + 5].sum() / truth[i - 5 : i + 5].sum():.3f}" for i in at)
+    tested = skyfill.fidelity.validate(
+        values,
+        observed,
+        method="gaussian",
+        realizations=12,
+        prior=found,
+        trust_prior=True,
+        tolerance=1e-2,  # the bump lies where pixels begin to resolve no more
+        threads=1,
+    )
+    z = tested.figures["z_width"]
+    return (
+        f"{name} {seed}: {told(found)}\n    C_l over truth at {at}: {ratio}\n"
+        f"    z_width {z.value:.3f} ± {z.error:.3f}"
+    )
 
 
 def validated(count: int) -> None:

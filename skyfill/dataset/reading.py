@@ -63,8 +63,12 @@ class TileDataset:
     ----------
     path
         The store.
-    geometry, prior, split
-        Geometry of the tiles, prior of the map, and the choice of held-out tiles.
+    geometry
+        Geometry of the tiles.
+    prior
+        Prior of the map.
+    split
+        The choice of held-out tiles.
     about
         Further information: names of files, version.
     fingerprint

@@ -1,6 +1,6 @@
 """The exact posterior mean of a Gaussian sky on the sphere."""
 
-from skyfill.gaussian.coarse import CoarseModel, degrade
+from skyfill.gaussian.coarse import CoarseModel, Degraded, degrade
 from skyfill.gaussian.loops import Course
 from skyfill.gaussian.pinned import freed, unpinned
 from skyfill.gaussian.polish import Polish
@@ -13,6 +13,7 @@ __all__ = [
     "CoarseModel",
     "ConvergenceWarning",
     "Course",
+    "Degraded",
     "Polish",
     "Solution",
     "Solver",

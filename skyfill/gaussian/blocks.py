@@ -24,6 +24,7 @@ from skyfill.healpix import pixel_directions
 from skyfill.healpix.jit import compiled
 
 __all__ = [
+    "Blocks",
     "DeviceBlocks",
     "Filler",
     "Gained",
@@ -31,7 +32,9 @@ __all__ = [
     "Kernel",
     "affordable",
     "angles_within",
+    "interpolated",
     "spacing",
+    "steps_of",
 ]
 
 Map = NDArray[np.float64]
@@ -113,6 +116,12 @@ class Blocks(Protocol):
     def filler(self, k: int) -> Filler:
         """Give what fills the columns of a hole's matrix: the first one, and the step."""
 
+    def padded(self, chosen: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Give the elements of some holes as rows of one length, and which of them are real."""
+
+    def matrices(self, chosen: NDArray[np.int64], sphere: DeviceSphere) -> Vector:
+        """Give their matrices on a device, ``(hole, n, n)``; zero where padded."""
+
 
 class Kernel:
     """(Σ⁻¹)_hh between the pixels of each hole, as a function of their distance.
@@ -173,6 +182,43 @@ class Kernel:
             _fill(directions, self.weights[k], self.table, scales, columns, flat)
 
         return fill
+
+    def padded(self, chosen: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Give the elements of some holes as rows of one length, and which of them are real."""
+        sizes = self.sizes[chosen]
+        real = np.arange(int(sizes.max())) < sizes[:, None]
+        pixels = np.zeros(real.shape, np.int64)
+        pixels[real] = np.concatenate([self.holes[k] for k in chosen])
+        return pixels, real
+
+    def matrices(self, chosen: NDArray[np.int64], sphere: DeviceSphere) -> Vector:
+        """Fill (w_p δ_pq - w_p w_q K(θ_pq)) / σ² on a device, as `filler` does."""
+        real = self.padded(chosen)[1]
+        directions, weights = np.zeros((*real.shape, 3)), np.zeros(real.shape)
+        directions[real] = np.concatenate([self.directions[k] for k in chosen])
+        weights[real] = np.concatenate([self.weights[k] for k in chosen])
+        way, own = sphere.vector(directions), sphere.vector(weights)
+        square = sum((way[:, :, None, k] - way[:, None, :, k]).square_() for k in range(3))
+        value = interpolated(sphere.vector(self.table), steps_of(square, self.step))
+        value *= -own[:, :, None] * own[:, None, :]
+        value.diagonal(dim1=1, dim2=2).add_(own)
+        return value.div_(self.variance)
+
+
+def steps_of(square: Vector, step: float) -> Vector:
+    """Turn squares of chords into angles in units of a table's step, in place."""
+    return square.sqrt_().mul_(0.5).clamp_(max=1.0).asin_().mul_(2 / step)
+
+
+def interpolated(table: Vector, at: Vector) -> Vector:
+    """Evaluate a table on a device by Lagrange's cubic, as `_fill` does; ``table[1]`` is at 0."""
+    k = at.long().clamp_(max=len(table) - 4)
+    t = at - k
+    value = table[k] * (-t * (t - 1) * (t - 2) / 6)
+    value += table[k + 1] * ((t * t - 1) * (t - 2) / 2)
+    value -= table[k + 2] * (t * (t + 1) * (t - 2) / 2)
+    value += table[k + 3] * (t * (t * t - 1) / 6)
+    return value
 
 
 class HoleBlocks:
@@ -272,7 +318,7 @@ class DeviceBlocks:
         Where the vectors are.
     """
 
-    def __init__(self, kernel: Kernel, sphere: DeviceSphere) -> None:
+    def __init__(self, kernel: Blocks, sphere: DeviceSphere) -> None:
         self.kernel = kernel
         self._sphere = sphere
 
@@ -295,16 +341,8 @@ class DeviceBlocks:
         """Compute the inverses of some holes' blocks."""
         import torch
 
-        kernel = self.kernel
-        sizes = kernel.sizes[chosen]
-        shape = chosen.size, int(sizes.max())
-        real = np.arange(shape[1]) < sizes[:, None]
-        pixels, weights = np.zeros(shape, np.int64), np.zeros(shape)
-        directions = np.zeros((*shape, 3))
-        pixels[real] = np.concatenate([kernel.holes[k] for k in chosen])
-        weights[real] = np.concatenate([kernel.weights[k] for k in chosen])
-        directions[real] = np.concatenate([kernel.directions[k] for k in chosen])
-        matrix = self._matrices(self._sphere.vector(directions), self._sphere.vector(weights))
+        pixels, real = self.kernel.padded(chosen)
+        matrix = self.kernel.matrices(chosen, self._sphere)
         diagonal = matrix.diagonal(dim1=1, dim2=2)
         diagonal += self._sphere.vector(np.where(real, 0.0, 1.0))  # 1 for the padding
         given, ridge = diagonal.clone(), 0.0
@@ -315,27 +353,10 @@ class DeviceBlocks:
                 break
             ridge = max(10 * ridge, _RIDGE)
             diagonal[bad] = given[bad] * (1 + ridge)
-        unit = torch.eye(shape[1], dtype=factor.dtype, device=factor.device)
+        unit = torch.eye(real.shape[1], dtype=factor.dtype, device=factor.device)
         root = torch.linalg.solve_triangular(factor, unit.expand_as(factor), upper=False)
         inverse = (root.mT @ root).float()
         return self._sphere.vector(pixels), self._sphere.vector(real), inverse
-
-    def _matrices(self, directions: Vector, weights: Vector) -> Vector:
-        """Fill (w_p δ_pq - w_p w_q K(θ_pq)) / σ², ``(holes, n, n)``, as `_fill` does."""
-        table = self._sphere.vector(self.kernel.table)
-        square = sum(
-            (directions[:, :, None, k] - directions[:, None, :, k]).square_() for k in range(3)
-        )
-        t = square.sqrt_().mul_(0.5).clamp_(max=1.0).asin_().mul_(2 / self.kernel.step)
-        k = t.long().clamp_(max=len(table) - 4)
-        t -= k
-        value = table[k] * (-t * (t - 1) * (t - 2) / 6)
-        value += table[k + 1] * ((t * t - 1) * (t - 2) / 2)
-        value -= table[k + 2] * (t * (t + 1) * (t - 2) / 2)
-        value += table[k + 3] * (t * (t * t - 1) / 6)
-        value *= -weights[:, :, None] * weights[:, None, :]
-        value.diagonal(dim1=1, dim2=2).add_(weights)
-        return value.div_(self.kernel.variance)
 
     def solve(self, values: Vector) -> Vector:
         """Solve each hole's block for its part of ``values``; ``(n,)``, zero outside the holes."""

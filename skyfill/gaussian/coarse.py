@@ -8,13 +8,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skyfill.brief import brief
-from skyfill.healpix import reorder, ring_to_nest
+from skyfill.gaussian.vectors import Vector
+from skyfill.harmonics import Sphere
+from skyfill.healpix import nest_to_ring, reorder, ring_to_nest
 from skyfill.healpix.arrays import pair_of
 from skyfill.healpix.checks import check_nside
 from skyfill.healpix.stokes import nside_of
 from skyfill.prior import pixel_window
 
-__all__ = ["CoarseModel", "degrade"]
+__all__ = ["CoarseModel", "Degraded", "degrade"]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -89,3 +91,42 @@ def degrade(values: ArrayLike, observed: ArrayLike, nside: int) -> tuple[Map, Ma
         count += np.bincount(parent, minlength=total.size)
     mean, share = total / np.maximum(count, 1), count / ratio
     return reorder(mean, nest_in=True, nest_out=False), reorder(share, nest_in=True, nest_out=False)
+
+
+class Degraded:
+    """Average the observed pixels of maps of one mask on a device, as `degrade` does.
+
+    Parameters
+    ----------
+    observed
+        ``(npix,)``, RING.
+    nside
+        Nside of the coarse pixels.
+    sphere
+        Decides where the work is done. Four bytes for each pixel stay there.
+
+    Attributes
+    ----------
+    share
+        ``(12 nside²,)``, RING: the observed share of each coarse pixel.
+    """
+
+    def __init__(self, observed: Mask, nside: int, sphere: Sphere) -> None:
+        fine = nside_of(observed, "observed")
+        self._ratio = (fine // nside) ** 2
+        nest = ring_to_nest(nside, np.arange(12 * nside**2))
+        children = np.empty((nest.size, self._ratio), dtype=np.int32)
+        step = max(1, 2**22 // self._ratio)
+        for start in range(0, nest.size, step):
+            part = slice(start, start + step)
+            all_nest = nest[part, None] * self._ratio + np.arange(self._ratio)
+            children[part] = nest_to_ring(fine, all_nest.ravel()).reshape(all_nest.shape)
+        count = np.count_nonzero(observed[children], axis=1)
+        self.share: Map = count / self._ratio
+        self._over = sphere.vector(1.0 / np.maximum(count, 1))
+        self._children = sphere.vector(children.ravel())
+
+    def __call__(self, values: Vector) -> Vector:
+        """Average a map, ``(npix,)``, that is zero in unobserved pixels."""
+        each = values.index_select(0, self._children).reshape(-1, self._ratio)
+        return each.sum(1) * self._over

@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill.gaussian.bands import FAINT, POWER, SHARE
-from skyfill.gaussian.vectors import Vector
+from skyfill.gaussian.vectors import Vector, copied
 from skyfill.harmonics import JointCovariance
-from skyfill.harmonics.transforms import accumulate
 from skyfill.tapers import bands_of
 
 __all__ = ["Hybrid"]
@@ -33,7 +32,7 @@ _FAINT_OF_P = 1.0
 
 
 class Hybrid:
-    """The matrix B defined in this module; vectors are arrays.
+    """The matrix B defined in this module.
 
     Parameters
     ----------
@@ -51,8 +50,9 @@ class Hybrid:
         seen = np.flatnonzero(loud > _FAINT_OF_P * covariance.area * covariance.variance[-1])
         last = int(seen[-1]) if seen.size and len(covariance.weights[-1]) else -1
         self._polar = share * cl[-2:, -2:, : last + 1]
-        self._ones = np.ones(len(covariance.weights[-1]))
-        self._bands: list[tuple[Map, Map, Map]] = []
+        vector = covariance.sphere.vector
+        self._ones = vector(np.ones(len(covariance.weights[-1])))
+        self._bands: list[tuple[Map, Map, Vector]] = []
         if not (joint and depth.size):
             return
         faint = FAINT * covariance.area * covariance.variance[0]
@@ -63,25 +63,28 @@ class Hybrid:
                 factor = np.minimum(depth / taper, 1.0) ** POWER
                 end = holds[-1] + 1
                 cross = (SHARE * share) ** 0.5 * (part * cl[0, 1:])[:, : last + 1]
-                self._bands.append((power[:end], cross[:, :end], factor.astype(np.float32)))
+                stored = vector(factor.astype(np.float32))
+                self._bands.append((power[:end], cross[:, :end], stored))
 
     def apply(self, values: Vector) -> Vector:
         """Compute B v, ``(n,)``."""
         covariance, lmax = self._covariance, self._polar.shape[-1] - 1
         out = covariance.noisy(values)
         polar, rings = covariance.parts[-1], covariance.rings[-1]
-        seen = total = np.zeros((2, 0), np.complex128)
+        sphere = covariance.sphere
+        seen: Vector = np.zeros((2, 0), np.complex128)
+        total: Vector = seen
         if lmax >= 0:
             seen = rings.adjoint(values[polar].reshape(2, -1), self._ones, lmax)
-            (total,) = covariance.sphere.mixed([seen], self._polar)
+            (total,) = sphere.mixed([seen], self._polar)
         for power, cross, taper in self._bands:
             here = covariance.parts[0]
             alm = covariance.rings[0].adjoint(values[here], taper, power.size - 1)
-            mine = covariance.rings[0].filtered(alm.copy(), power)
+            mine = covariance.rings[0].filtered(copied(alm), power)
             for factor, other, whole in zip(cross, seen, total, strict=True):
-                accumulate(other, factor, mine)
-                accumulate(alm, factor, whole)
+                sphere.accumulate(other, factor, mine)
+                sphere.accumulate(alm, factor, whole)
             out[here] += covariance.rings[0].synthesis(mine, taper)
         if lmax >= 0:
-            out[polar] += rings.synthesis(total, self._ones).ravel()
+            out[polar] += rings.synthesis(total, self._ones).reshape(-1)
         return out

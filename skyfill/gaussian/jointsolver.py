@@ -21,18 +21,18 @@ from skyfill import harmonics
 from skyfill.files.cache import Kept
 from skyfill.gaussian.alternation import Alternation
 from skyfill.gaussian.bands import TaperedBands
-from skyfill.gaussian.blocks import Gained, HoleBlocks, Kernel, affordable
+from skyfill.gaussian.blocks import DeviceBlocks, Gained, HoleBlocks, Kernel, affordable
 from skyfill.gaussian.hybrid import Hybrid
 from skyfill.gaussian.leakage import leakage
 from skyfill.gaussian.loops import Course, Inner, go_on, solve
-from skyfill.gaussian.memory import check_joint_memory
+from skyfill.gaussian.memory import check_joint_memory, has_joint_device_memory
 from skyfill.gaussian.pinned import Pinned, unpinned
 from skyfill.gaussian.pixelnoise import PixelNoise, checked_variance
 from skyfill.gaussian.polarblocks import PolarKernel
 from skyfill.gaussian.solution import LEAKAGE_BINS, Certificate
 from skyfill.gaussian.solver import APART, NOISE_FLOOR, inner_lmax, labels_of
-from skyfill.gaussian.vectors import Vector, rms
-from skyfill.harmonics import Covariance, JointCovariance
+from skyfill.gaussian.vectors import Vector, rms, zeros_like
+from skyfill.harmonics import Covariance, DeviceSphere, JointCovariance
 from skyfill.harmonics.jointcovariance import SPINS
 from skyfill.healpix.arrays import as_mask
 from skyfill.healpix.stokes import nside_of
@@ -105,6 +105,9 @@ class JointSolver:
         Number of threads of the transforms.
     kept
         Cache for what depends only on masks and prior.
+    device
+        Torch device on which a joint solve is done; None for the CPU without torch. Turns are
+        taken on the CPU.
 
     Raises
     ------
@@ -137,6 +140,7 @@ class JointSolver:
         weights: Map | None = None,
         threads: int = 0,
         kept: Kept | None = None,
+        device: str | None = None,
     ) -> None:
         seen = [as_mask(each, taker="gaussian.JointSolver") for each in observed]
         _check(seen, signal_cl, noise_cl)
@@ -173,11 +177,15 @@ class JointSolver:
         self.weights = (
             harmonics.pixel_weights(nside, threads=threads) if weights is None else weights
         )
-        sphere = harmonics.DuccSphere(nside, threads)
+        if way == "alternate" or (device and not self._fits_on(device)):
+            device = None
+        sphere = harmonics.sphere_on(device, nside, self._last, threads=threads)
         self.sky = JointCovariance(self.weights, cl, white, lmax=lmax, sphere=sphere)
         ends = [max(int(np.flatnonzero(each)[-1]) if each.any() else 0, 2) for each in loud]
         self._exact = JointCovariance(self.weights, cl, white, lmax=ends, sphere=sphere)
-        self._ones = [np.broadcast_to(1.0, npix) for _ in spins]
+        one = np.broadcast_to(1.0, npix) if device is None else sphere.vector(np.ones(1))
+        self._ones: list[Vector] = [one for _ in spins]
+        self._noise = self._noise.on(sphere)
         self.inner = JointCovariance(
             self.weights, cl, white, pixels=self.holes, lmax=lmax, sphere=sphere
         )
@@ -217,7 +225,7 @@ class JointSolver:
             for number, each in enumerate(zip(labels, small, strict=True))
         ]
         self._hybrid: Hybrid | None = None
-        self._wide = np.concatenate(
+        at = np.concatenate(
             [
                 here.start + plane * pixels.size + chosen
                 for here, planes, pixels, chosen in zip(
@@ -226,8 +234,9 @@ class JointSolver:
                 for plane in range(planes)
             ]
         )
+        self._wide: Vector = inner.sphere.vector(at)
         chosen = [pixels[each] for pixels, each in zip(self.holes, wide, strict=True)]
-        if together and self._wide.size:
+        if together and at.size:
             self._hybrid = Hybrid(self._prior(chosen), depth)
         self._pinned: Pinned | None = None
         self._turns = [] if together else self._in_turn(chosen, wide, depth)
@@ -244,9 +253,18 @@ class JointSolver:
 
     def _check_memory(self, blocks: NDArray[np.int64]) -> None:
         """Refuse a solve for which the machine has too little memory."""
+        check_joint_memory(self.nside, *self._size, blocks, lmax=self._last)
+
+    def _fits_on(self, device: str) -> bool:
+        """Tell whether a device has the memory, with the largest blocks that there may be."""
+        most = np.full(int(_MEMORY / 2e6), 1000)
+        return has_joint_device_memory(device, self.nside, *self._size, most, self._last)
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        """Number of components, and of their hole pixels."""
         planes = [2 if spin else 1 for spin in self.spins]
-        holes = sum(n * each.size for n, each in zip(planes, self.holes, strict=True))
-        check_joint_memory(self.nside, sum(planes), holes, blocks, lmax=self._last)
+        return sum(planes), sum(n * each.size for n, each in zip(planes, self.holes, strict=True))
 
     def _labels(self, number: int) -> NDArray[np.int32]:
         """Label the hole pixels of a field by their hole."""
@@ -264,7 +282,9 @@ class JointSolver:
             return np.asarray(affordable_pol(sizes)[labels])
         return np.asarray(affordable(sizes)[labels])
 
-    def _blocks_of(self, number: int, labels: NDArray[np.int32], small: Mask) -> HoleBlocks | None:
+    def _blocks_of(
+        self, number: int, labels: NDArray[np.int32], small: Mask
+    ) -> HoleBlocks | DeviceBlocks | None:
         """Give the blocks of the small holes of a field."""
         if not small.any():
             return None
@@ -277,6 +297,8 @@ class JointSolver:
         gained = Gained(gain, inner.area, inner.variance[number])
         make = PolarKernel if self.spins[number] else Kernel
         kernel = make(gained, self.weights[pixels], self.nside, pixels, holes)
+        if isinstance(inner.sphere, DeviceSphere):
+            return DeviceBlocks(kernel, inner.sphere)
         kept = self._kept[number].needing("prior")
         return HoleBlocks(kernel, threads=self._threads, kept=kept)
 
@@ -359,7 +381,8 @@ class JointSolver:
                 for seen, sky, scale in zip(self._seen, values, self.rms, strict=True)
             ]
         )
-        if not self.at.size or not work.any():
+        empty, work = not work.any(), self.inner.sphere.vector(work)
+        if not self.inner.size or empty:
             nothing = Certificate(0, 0, 0.0, 0.0, converged=True)
             return JointSolution(self._fields(work[self.at]), dict.fromkeys(self.names, nothing))
         course, allowed = Course(), tolerance
@@ -407,16 +430,18 @@ class JointSolver:
         if here.stop == here.start or not np.isfinite(away):
             return (), 0.0
         last = inner.move[-1] if isinstance(inner, Alternation) else inner.move
-        step = np.zeros(here.stop - here.start)
+        sphere = self.inner.sphere
+        step = sphere.vector(np.zeros(here.stop - here.start))
         if last is not None:
             step = last[1] if isinstance(inner, Alternation) else last[1][here]
         factor = away * self.rms[-1] * self.inner.area / (rms(step) or 1.0)
         lmax = min(self.inner.lmax[-1], LEAKAGE_BINS[-1][1])
         alm = self.inner.rings[-1].adjoint(step.reshape(2, -1), self.inner.weights[-1], lmax)
-        return leakage(factor * alm[1], self._bb, self._noise_pol)
+        return leakage(factor * sphere.array(alm[1]), self._bb, self._noise_pol)
 
     def _fields(self, vector: Vector) -> tuple[Map, ...]:
         """Divide a vector of hole pixels into fields, in µK."""
+        vector = self.inner.sphere.array(vector)
         return tuple(
             scale * (vector[here].reshape(2, -1) if spin else vector[here])
             for here, spin, scale in zip(self.inner.parts, self.spins, self.rms, strict=True)
@@ -442,7 +467,7 @@ class JointSolver:
         for number, here in enumerate(self.sky.parts):
             mine = rest[here]
             if self._free_dipole and not number:
-                alm = self.sky.sphere.adjoint(mine * self.weights, 1)
+                alm = self.sky.sphere.adjoint(mine * self.sky.weights[0], 1)
                 mine = mine - self.sky.sphere.synthesis(alm * self.sky.area)
             found.append(rms(mine))
         return found
@@ -453,7 +478,7 @@ class JointSolver:
 
     def _free(self, values: Vector) -> Vector:
         """Apply an approximation of (Q_hh)⁻¹ for the `unpinned` spectrum."""
-        out = np.zeros_like(values)
+        out = zeros_like(values)
         for here, blocks in zip(self.inner.parts, self._blocks, strict=True):
             if blocks is not None:
                 out[here] = blocks.solve(values[here])
@@ -472,7 +497,7 @@ class _Parted:
 
     def __init__(
         self,
-        blocks: HoleBlocks | None,
+        blocks: HoleBlocks | DeviceBlocks | None,
         wide: Callable[[Vector], Vector] | None,
         at: NDArray[np.int64],
     ) -> None:

@@ -23,6 +23,11 @@ _INNER = 0.5
 _RELATIVE = 0.1
 #: It is tightened if the residual shrinks by a factor closer to one than this.
 _SLOW = 0.8
+#: Iterations of the first solve beyond which corrections are solved more accurately from the start,
+#: by the factors below: what they leave there would bring the outer loop to a halt.
+_MANY = 100
+_ACCURATE = 0.3
+_SHARED = 0.2
 #: Smallest number of iterations from which the remaining distance is estimated.
 _FEWEST = 3
 #: Growth of the residual above which corrections stop, because they diverge.
@@ -334,11 +339,20 @@ def solve(
     )
     work[model.at] = fill
     outer = Outer(model, work, model.sky.inverse(work), course)
-    return outer, go_on(outer, inner, distance, allowed=allowed, share=share)
+    words = {"share": share}
+    if inner.taken > _MANY:
+        words = {"share": _SHARED * share, "relative": _ACCURATE * _RELATIVE}
+    return outer, go_on(outer, inner, distance, allowed=allowed, **words)
 
 
 def go_on(
-    outer: Outer, inner: Holes, distance: Map, *, allowed: float, share: float = _INNER
+    outer: Outer,
+    inner: Holes,
+    distance: Map,
+    *,
+    allowed: float,
+    share: float = _INNER,
+    relative: float = _RELATIVE,
 ) -> Map:
     """Correct a fill until it is near enough.
 
@@ -350,19 +364,20 @@ def go_on(
         Estimated rms distance of each part of the fill to the mean, µK.
     allowed, share
         As for `solve`.
+    relative
+        Accuracy of a correction, in units of it.
 
     Returns
     -------
     The estimated distances of the corrected fill.
     """
     model, take = outer.model, outer.course.take
-    relative = _RELATIVE
     far = inner.left > 0 and (outer.steps == 0 or bool(np.any(distance > allowed)))
     while take(far):
         step, z, left = outer.correction(inner, share * allowed, relative)
         shrunk = outer.advance(step, z)
         if shrunk > _SLOW:  # the inner loop may be too inaccurate
-            relative = max(0.3 * relative, 1e-5)
+            relative, share = max(0.3 * relative, 1e-5), max(0.3 * share, 1e-3)
         if take(not shrunk):
             break
         distance = left + lengths(model, step) * shrunk

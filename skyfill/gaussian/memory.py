@@ -18,6 +18,7 @@ __all__ = [
     "device_bytes",
     "fits",
     "has_device_memory",
+    "has_joint_device_memory",
     "is_solvable",
     "joint_bytes",
     "polish_bytes",
@@ -35,8 +36,8 @@ _POLISH = (33.0, 16.0)
 #: The same for polish of wide holes, measured at Nside 1024 and 2048 with 5% to 57% in holes.
 _WIDE = (32.0, 140.0)
 #: Bytes per map pixel and per hole pixel of a solve on a device, beside its transforms (measured at
-#: Nside 512 and 2048 on an H100).
-_DEVICE = (90.0, 110.0)
+#: Nside 512 and 2048 on an H100), and with the map, the masks and a fill that stay there.
+_DEVICE = (102.0, 126.0)
 #: Bytes of all blocks on a device over the sum of n²: padded, in float32.
 _INVERSES = 5.5
 #: Bytes of the blocks that are inverted at a time there.
@@ -124,6 +125,32 @@ def has_device_memory(
             f"the exact fill of {holes} pixels at Nside {nside} needs {need / 1e9:.1f} GB on"
             f" {device}, and {free / 1e9:.1f} GB are free there: it runs on the CPU",
             stacklevel=3,
+        )
+    return need <= free
+
+
+def has_joint_device_memory(
+    device: str,
+    nside: int,
+    components: int,
+    holes: int,
+    blocks: NDArray[np.int64],
+    lmax: int,
+) -> bool:
+    """Tell whether a device has the memory for a joint solve; if not, warn that the CPU solves.
+
+    ``components``, ``holes`` and ``blocks`` are as for `joint_bytes`.
+    """
+    transforms, free = harmonics.device_memory(device, nside, lmax, spin2=True)
+    n = blocks.astype(np.float64)
+    making = max(min(_GROUP, 8.0 * 20 * float(n @ n)), 8.0 * 20 * float(n.max(initial=0.0)) ** 2)
+    vectors = joint_bytes(nside, components, holes, np.empty(0, np.int64), lmax=lmax)
+    need = transforms + _INVERSES * float(n @ n) + max(vectors, making)
+    if need > free:
+        warnings.warn(
+            f"the joint fill of {holes} values at Nside {nside} needs {need / 1e9:.1f} GB on"
+            f" {device}, and {free / 1e9:.1f} GB are free there: it runs on the CPU",
+            stacklevel=4,
         )
     return need <= free
 

@@ -12,6 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skyfill.gaussian.vectors import Vector
+from skyfill.harmonics import Sphere
+
 __all__ = ["PixelNoise", "checked_variance"]
 
 Map = NDArray[np.float64]
@@ -86,7 +89,7 @@ class PixelNoise:
         self, variance: Sequence[Map | float], floors: Sequence[float], seen: Sequence[Mask]
     ) -> None:
         self.typical: list[float] = []
-        self._fields: list[Map | float] = []
+        self._fields: list[Vector] = []
         for own, floor, observed in zip(variance, floors, seen, strict=True):
             if not isinstance(own, np.ndarray):
                 self._fields.append(max(float(own), floor))
@@ -108,10 +111,19 @@ class PixelNoise:
         new.varies = self.varies
         return new
 
-    def add(self, values: Map, image: Map, parts: Sequence[slice]) -> None:
+    def on(self, sphere: Sphere) -> PixelNoise:
+        """Give the noise for vectors of a sphere."""
+        new = object.__new__(PixelNoise)
+        new._fields = [
+            sphere.vector(each) if isinstance(each, np.ndarray) else each for each in self._fields
+        ]
+        new.typical, new.varies = self.typical, self.varies
+        return new
+
+    def add(self, values: Vector, image: Vector, parts: Sequence[slice]) -> None:
         """Add N v to a vector; ``parts`` are the slices of its fields on the whole sphere."""
         for own, here in zip(self._fields, parts, strict=True):
-            if isinstance(own, np.ndarray) and own.ndim == 2:
+            if getattr(own, "ndim", 0) == 2:
                 q, u = values[here].reshape(2, -1)
                 into = image[here].reshape(2, -1)
                 into[0] += own[0] * q + own[1] * u

@@ -14,8 +14,16 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill.gaussian.blocks import Filler, Gained, angles_within, spacing
-from skyfill.harmonics import correlations
+from skyfill.gaussian.blocks import (
+    Filler,
+    Gained,
+    angles_within,
+    interpolated,
+    spacing,
+    steps_of,
+)
+from skyfill.gaussian.vectors import Vector
+from skyfill.harmonics import DeviceSphere, correlations
 from skyfill.healpix import pixel_directions
 from skyfill.healpix.jit import compiled
 
@@ -85,6 +93,57 @@ class PolarKernel:
             _fill(directions, self._weights[k], self._table, scales, columns, matrix)
 
         return fill
+
+    def padded(self, chosen: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Give the elements of some holes as rows of one length, and which of them are real."""
+        sizes = self.sizes[chosen] // 2
+        one = np.arange(int(sizes.max())) < sizes[:, None]
+        pixels = np.zeros((2, *one.shape), np.int64)
+        for plane, mine in enumerate(pixels):
+            mine[one] = np.concatenate(
+                [np.split(self.holes[k], 2)[plane] for k in chosen]  # Q, then U
+            )
+        return np.hstack(list(pixels)), np.hstack([one, one])
+
+    def matrices(self, chosen: NDArray[np.int64], sphere: DeviceSphere) -> Vector:
+        """Fill the matrices of some holes on a device, as `filler` does."""
+        real = np.split(self.padded(chosen)[1], 2, axis=1)[0]
+        directions, weights = np.zeros((*real.shape, 3)), np.zeros(real.shape)
+        directions[..., 0] = 1.0  # of the padding, whose weights are zero
+        directions[real] = np.concatenate([self._directions[k] for k in chosen])
+        weights[real] = np.concatenate([self._weights[k] for k in chosen])
+        way, own = sphere.vector(directions), sphere.vector(weights)
+        apart = [way[:, :, None, k] - way[:, None, :, k] for k in range(3)]
+        at = steps_of(sum(each * each for each in apart), self._step)
+        ((a, b), (c, d)) = (_phases(way[:, :, None], apart), _phases(way[:, None, :], apart))
+        plus, *minus = (interpolated(table, at) for table in sphere.vector(self._table))
+        # Times the phases: a + ib at pixel i, c + id at pixel j, conjugate for plus.
+        re_plus, im_plus = plus * (a * c + b * d), plus * (b * c - a * d)
+        re, im = a * c - b * d, b * c + a * d
+        re_minus, im_minus = minus[0] * re - minus[1] * im, minus[0] * im + minus[1] * re
+        factor = own[:, :, None] * own[:, None, :] * (-0.5 / self._variance)
+        m = real.shape[1]
+        out = factor.new_zeros((len(real), 2 * m, 2 * m))
+        out[:, :m, :m] = factor * (re_plus + re_minus)
+        out[:, m:, :m] = factor * (im_plus + im_minus)
+        out[:, :m, m:] = out[:, m:, :m].mT
+        out[:, m:, m:] = factor * (re_plus - re_minus)
+        twice = own.repeat(1, 2)
+        out.diagonal(dim1=1, dim2=2).add_(twice / self._variance)
+        return out
+
+
+def _phases(n: Vector, apart: list[Vector]) -> tuple[Vector, Vector]:
+    """Give real and imaginary part of exp 2iγ at pixels ``n`` for separations, as `_phase` does."""
+    x, y, z = apart
+    rho = (n[..., 0] ** 2 + n[..., 1] ** 2).sqrt()
+    south = (n[..., 0] * n[..., 2] * x + n[..., 1] * n[..., 2] * y) / rho - rho * z
+    east = (n[..., 0] * y - n[..., 1] * x) / rho
+    square = south * south + east * east
+    one = square < _SAME
+    square = square.masked_fill(one, 1.0)
+    real = ((south * south - east * east) / square).masked_fill_(one, 1.0)
+    return real, (2 * south * east / square).masked_fill_(one, 0.0)
 
 
 @compiled

@@ -13,6 +13,7 @@ from skyfill.files.cache import Kept
 from skyfill.gaussian.loops import Course
 from skyfill.gaussian.rehearsal import rehearse
 from skyfill.gaussian.solver import Solver
+from skyfill.gaussian.vectors import Vector, alike
 from skyfill.progress import Progress
 
 __all__ = ["Polish"]
@@ -52,6 +53,8 @@ class Polish:
     ----------
     small
         ``(n,)``, RING: pixels of the small holes.
+
+    Maps are arrays, or tensors on any device.
     """
 
     def __init__(
@@ -82,8 +85,9 @@ class Polish:
         some: dict[str, Any] = {} if every else {"only": "small", "among": near}
         self._first = Solver(observed, **self._prior, **some, kept=kept)
         self.small = self._first.small
+        self.sphere = self._first.sphere
         self._told = ""
-        self._filled: Map | None = None
+        self._filled: Vector | None = None
         self.distance = math.inf
         """Largest estimated rms distance to the mean of a stage of `finish`, µK."""
 
@@ -129,24 +133,38 @@ class Polish:
         """Summarise the prepared solver."""
         return str(self._first)
 
-    def fill_small(self, values: Map) -> None:
+    def fill_small(self, values: Vector) -> None:
         """Fill the small holes in place, taking the values in all other pixels as data."""
-        values[self.small] = 0.0
-        values[self.small] = fill = self._first.small_fill(values)
+        small = self._small_in(values)
+        values[small] = 0.0
+        values[small] = fill = self._first.small_fill(values)
         # If the other holes are zero, the later update needs only their final values.
-        empty = bool(self._stages) and not values[self._stages[0][0].holes].any()
+        empty = bool(self._stages)
+        if empty:
+            empty = not bool((values[_holes_in(values, self._stages[0][0])] != 0).any())
         self._filled = fill if empty else None
 
-    def _fill_again(self, values: Map) -> None:
+    def _fill_again(self, values: Vector) -> None:
         """Fill the small holes again, after the other holes."""
-        filled = self._filled
-        if not self._stages or filled is None or not np.array_equal(values[self.small], filled):
+        filled, small = self._filled, self._small_in(values)
+        if not self._stages or filled is None or not alike(values[small], filled):
             self.fill_small(values)
             return
         ((wide, *_),) = self._stages
-        values[self.small] += self._first.small_change(wide, values[wide.holes])
+        if type(wide.sphere) is not type(self.sphere):  # one of them had too little memory
+            self.fill_small(values)
+            return
+        values[small] += self._first.small_change(wide, values[_holes_in(values, wide)])
 
-    def finish(self, values: Map) -> str | None:
+    def _small_in(self, values: Vector) -> Vector:
+        """Return the index of the small holes in an array or in a tensor."""
+        return self.small if isinstance(values, np.ndarray) else self._small_at
+
+    @cached_property
+    def _small_at(self) -> Vector:
+        return self._first.sphere.vector(self.small)
+
+    def finish(self, values: Vector) -> str | None:
         """Polish the holes of a filled map in place; return what has not converged, else None."""
         self.rehearse()
         self._progress.stage("polish", self._steps)
@@ -157,7 +175,7 @@ class Polish:
             if solver.unpolished():  # the map is too unlike the prior: use its own scalars
                 fill = solver.improve(values, **steps, progress=self._progress)
                 told = "computed again without the prior's course, which did not converge"
-            values[solver.holes] = fill
+            values[_holes_in(values, solver)] = fill
             trouble = trouble or solver.unpolished()
             lefts.append(solver.left)
         self.distance = max(lefts, default=math.inf)
@@ -165,3 +183,8 @@ class Polish:
             self._fill_again(values)
         self._progress.done(told)
         return trouble
+
+
+def _holes_in(values: Vector, solver: Solver) -> Vector:
+    """Return the index of a solver's holes in an array or in a tensor."""
+    return solver.holes if isinstance(values, np.ndarray) else solver.at

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from skyfill.brief import brief
 
 __all__ = ["LEAKAGE_BINS", "Certificate", "ConvergenceWarning", "Solution"]
-
-Map = NDArray[np.float64]
 
 LEAKAGE_BINS = ((2, 8), (9, 49), (50, 150))
 """First and last multipoles of the bins of `Certificate.leakage`: the bump of reionization, that of
@@ -90,10 +86,12 @@ class Solution:
         signal's alm.
     certificate
         Accuracy of both.
+
+    Both are arrays, or tensors if the map was one.
     """
 
     __repr__ = brief
 
-    fill: Map
-    whitened: NDArray[np.complex128]
+    fill: Any
+    whitened: Any
     certificate: Certificate

@@ -32,8 +32,8 @@ from skyfill.gaussian.loops import Course, Inner, improve, solve
 from skyfill.gaussian.memory import check_memory, has_device_memory
 from skyfill.gaussian.pinned import Pinned, freed, unpinned
 from skyfill.gaussian.solution import Certificate, Solution
-from skyfill.gaussian.vectors import Vector, rms, zeros_like
-from skyfill.harmonics import Covariance, DeviceSphere
+from skyfill.gaussian.vectors import Vector, copied, like, rms, zeros_like
+from skyfill.harmonics import Covariance, DeviceSphere, Sphere
 from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes import distance_to_edge, grow, label_holes
@@ -50,8 +50,10 @@ NOISE_FLOOR = 1e-4
 """White noise of at least this share of the signal's variance keeps Σ invertible in float64."""
 #: Signal over noise below which the inner loop treats signal as noise.
 _NEGLIGIBLE = 0.1
-#: Largest signal beyond the inner loop's multipoles, in units of the noise's variance, for which
-#: the pixels count as resolving the sky.
+#: Multipoles, in units of Nside, up to which the inner loop is nearly exact.
+_NEARLY = 1.75
+#: Largest signal beyond them, in units of the noise's variance, for which the pixels count as
+#: resolving the sky.
 _UNRESOLVED = 0.05
 #: Polish iterations in a round, which is followed by corrections.
 _ROUND = 4
@@ -175,9 +177,10 @@ class Solver:
             white = float(np.median(self._noise[observed]))
         self.rms = (signal + white) ** 0.5
         lmax = inner_lmax(signal_cl, white * area, self.nside)
-        beyond = float(np.sum((modes * signal_cl)[lmax + 1 :]))
-        fine = beyond < _UNRESOLVED * white
-        self.resolved = fine and noise_variance is None
+        power = modes * signal_cl
+        beyond = float(np.sum(power[lmax + 1 :]))
+        fine = np.sum(power[min(lmax, int(_NEARLY * self.nside)) + 1 :]) < _UNRESOLVED * white
+        self.resolved = bool(fine) and noise_variance is None
         self._steps = _VARIED if fine and noise_variance is not None else _SHORT
         white += beyond
         pixels = np.flatnonzero(~observed)
@@ -339,7 +342,7 @@ class Solver:
 
     def mean(
         self,
-        values: Map,
+        values: Vector,
         *,
         start: Map | None = None,
         tolerance: float = 3e-3,
@@ -352,7 +355,8 @@ class Solver:
         Parameters
         ----------
         values
-            ``(npix,)``, µK, RING; unobserved pixels are not read.
+            ``(npix,)``, µK, RING; unobserved pixels are not read. An array, or a tensor on any
+            device: the solution then has tensors on that device.
         start
             ``(nhole,)``, µK, starting point; zero if not given.
         tolerance
@@ -370,15 +374,19 @@ class Solver:
         The solution; ``certificate.converged`` is True if the tolerance was met.
         """
         progress, course = progress or Silent(), course or Course()
-        data = np.where(self._observed, values, 0.0)
-        if not self.holes.size or not data.any():
+        if not hasattr(values, "new_tensor"):
+            values = np.asarray(values)
+            work = self._sphere.vector(np.where(self._observed, values, 0.0))
+        else:
+            work = copied(self._sphere.vector(values))
+            work[self.at] = 0.0
+        if not self.holes.size or not bool((work != 0).any()):
             nalm = self.signal_cl.size * (self.signal_cl.size + 1) // 2
-            fill = np.zeros(self.holes.size)
-            nothing = np.zeros(nalm, dtype=np.complex128)
-            return Solution(fill, nothing, Certificate(0, 0, 0.0, 0.0, converged=True))
+            fill = like(values, np.zeros(self.holes.size))
+            whitened = like(values, np.zeros(nalm, dtype=np.complex128))
+            return Solution(fill, whitened, Certificate(0, 0, 0.0, 0.0, converged=True))
         allowed = tolerance * self.rms
         inner = Inner(self, progress, max_iterations, course)
-        work = self._sphere.vector(data)
         outer, away = solve(
             self,
             work,
@@ -391,10 +399,15 @@ class Solver:
         certificate = Certificate(
             inner.taken, outer.steps, outer.residual, distance, converged=distance <= allowed
         )
-        array = self._sphere.array
-        return Solution(array(work[self.at]), array(outer.whitened), certificate)
+        fill, whitened = (like(values, one) for one in (work[self.at], outer.whitened))
+        return Solution(fill, whitened, certificate)
 
-    def small_fill(self, values: Map) -> Map:
+    @property
+    def sphere(self) -> Sphere:
+        """The transforms in use."""
+        return self._sphere
+
+    def small_fill(self, values: Vector) -> Vector:
         """Fill each small hole by its block, taking ``values`` in all other pixels as data.
 
         Parameters
@@ -406,9 +419,10 @@ class Solver:
         -------
         ``(nsmall,)``, µK, in the pixels ``small``.
         """
-        return self._small(self.inner.inverse_of(self.sky, self._sphere.vector(values)))
+        image = self.inner.inverse_of(self.sky, self._sphere.vector(values))
+        return like(values, self._small(image))
 
-    def small_change(self, other: Solver, values: Map) -> Map:
+    def small_change(self, other: Solver, values: Vector) -> Vector:
         """Compute the change of `small_fill` when the values in another solver's holes change.
 
         Parameters
@@ -422,23 +436,24 @@ class Solver:
         -------
         ``(nsmall,)``, µK, change in the pixels ``small``.
         """
-        return self._small(self.inner.inverse_of(other.inner, self._sphere.vector(values)))
+        image = self.inner.inverse_of(other.inner, self._sphere.vector(values))
+        return like(values, self._small(image))
 
-    def _small(self, image: Vector) -> Map:
+    def _small(self, image: Vector) -> Vector:
         """Fill the small holes from Σ⁻¹ d at all ``holes``."""
         if self._blocks is None:
-            return np.empty(0)
-        return self._sphere.array(self._blocks.solve(-image)[self._narrow])
+            return image[:0]
+        return self._blocks.solve(-image)[self._narrow]
 
     def improve(
         self,
-        filled: Map,
+        filled: Vector,
         *,
         iterations: int,
         corrections: int | None = None,
         course: Course | None = None,
         progress: Progress | None = None,
-    ) -> Map:
+    ) -> Vector:
         """Improve a fill towards the exact mean.
 
         It takes iterations of the inner loop, then one of the outer loop for every four of these,
@@ -479,7 +494,7 @@ class Solver:
             resolved=self.resolved,
             enough=_ENOUGH * self.rms,
         )
-        return self._sphere.array(fill)
+        return like(filled, fill)
 
     def unpolished(self) -> str | None:
         """Describe the distance to the mean after `improve`; None if it has converged."""
@@ -574,12 +589,11 @@ def _affordable(nside: int, labels: Labels, among: Mask | None) -> Mask:
 def inner_lmax(signal_cl: Map, noise_cl: float, nside: int) -> int:
     """Return the largest multipole of the inner loop, where noise dominates the signal.
 
-    Beyond 1.5 nside the inverse is not exact. Up to 1.75 nside it still helps; with 2 nside, a
-    smooth sky with little noise would not converge. Below Nside 16 the limit is 1.5 nside, because
-    the inverse would not be positive beyond.
+    Beyond 1.5 nside the inverse is not exact, but up to 2 nside it is better than none. Below Nside
+    16 the limit is 1.5 nside, because the bound of `harmonics.excess` was not measured there.
     """
     seen = np.flatnonzero(signal_cl > _NEGLIGIBLE * noise_cl)
     last = int(seen[-1]) if seen.size else 0
     exact = harmonics.quadrature_lmax(nside)
-    reach = 7 * nside // 4 if nside >= 16 else exact
+    reach = 2 * nside if nside >= 16 else exact
     return min(max(last, nside), reach, signal_cl.size - 1)

@@ -10,7 +10,19 @@ from numpy.typing import NDArray
 
 from skyfill.healpix.jit import compiled
 
-__all__ = ["Vector", "advance", "copied", "dot", "project_out", "rms", "turn", "zeros_like"]
+__all__ = [
+    "Vector",
+    "advance",
+    "alike",
+    "copied",
+    "dot",
+    "finite",
+    "like",
+    "project_out",
+    "rms",
+    "turn",
+    "zeros_like",
+]
 
 Map = NDArray[np.float64]
 Vector = Any  # an array, or a tensor; which one decides where the work is done
@@ -30,6 +42,27 @@ def zeros_like(values: Vector) -> Vector:
 def copied(values: Vector) -> Vector:
     """Copy a vector."""
     return values.copy() if _is_array(values) else values.clone()
+
+
+def like(given: Vector, found: Vector) -> Vector:
+    """Give a vector as another one is: as an array, or as a tensor on its device."""
+    if _is_array(given):
+        return found if _is_array(found) else np.asarray(found.cpu().numpy())
+    if _is_array(found):
+        import torch
+
+        found = torch.from_numpy(found)
+    return found.to(given.device)
+
+
+def alike(a: Vector, b: Vector) -> bool:
+    """Return whether two vectors of one kind are the same, bit by bit."""
+    return bool(np.array_equal(a, b) if _is_array(a) else a.equal(b))
+
+
+def finite(values: Vector) -> bool:
+    """Return whether all values are finite."""
+    return bool(np.all(np.isfinite(values)) if _is_array(values) else values.isfinite().all())
 
 
 def dot(a: Vector, b: Vector) -> float:

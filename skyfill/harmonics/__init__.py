@@ -19,6 +19,7 @@ from skyfill.harmonics.spheres import (
     Sphere,
     device_for,
     device_memory,
+    free_memory,
     sphere_on,
 )
 from skyfill.harmonics.transforms import (
@@ -54,6 +55,7 @@ __all__ = [
     "device_for",
     "device_memory",
     "eb_maps",
+    "free_memory",
     "lmax_of",
     "parts_of",
     "pixel_weights",

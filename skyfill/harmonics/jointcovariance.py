@@ -132,7 +132,8 @@ class JointCovariance:
         c = np.moveaxis(self.signal_cl / (self.area * scale[:, None] * scale)[:, :, None], 2, 0)
         beyond = np.ones((len(c), len(scale)))
         for here, lmax in zip(self.rows, self.lmax, strict=True):
-            more = excess(lmax, nside)[: len(c), None]
+            loud = np.max([c[:, row, row] for row in range(here.start, here.stop)], axis=0)
+            more = excess(loud[: lmax + 1], nside)[:, None]
             beyond[: len(more), here] += more
         gain = np.linalg.solve(np.eye(len(scale)) + c * beyond[:, None, :], c)
         return np.ascontiguousarray(np.moveaxis((gain + gain.swapaxes(1, 2)) / 2, 0, 2))

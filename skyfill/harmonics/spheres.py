@@ -8,7 +8,7 @@ other vectors, which both kinds understand.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill.harmonics.sphere import adjoint, adjoint_of, parts_of, synthesis
-from skyfill.harmonics.transforms import Rings, almxfl, filtered, mixed
+from skyfill.harmonics.transforms import Rings, accumulate, almxfl, filtered, mixed
 from skyfill.lazy import needs
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ __all__ = [
     "Vector",
     "device_for",
     "device_memory",
+    "free_memory",
     "sphere_on",
 ]
 
@@ -60,8 +61,8 @@ class Pixels(Protocol):
 class Sphere(Protocol):
     """Transforms of maps of one resolution, and the vectors that they take."""
 
-    def vector(self, array: NDArray[Any]) -> Vector:
-        """Give an array as a vector."""
+    def vector(self, array: Vector) -> Vector:
+        """Give an array as a vector; one of another device is moved."""
 
     def array(self, vector: Vector) -> NDArray[Any]:
         """Give a vector as an array."""
@@ -79,6 +80,9 @@ class Sphere(Protocol):
         self, alm: Sequence[Vector], matrix: Map, lmax: Sequence[int] | None = None
     ) -> list[Vector]:
         """Multiply alm of several components by a matrix of each l, see `transforms.mixed`."""
+
+    def accumulate(self, source: Vector, factor: Map, target: Vector) -> None:
+        """Add f_l a_lm to other alm, in place, see `transforms.accumulate`."""
 
     def pixels(self, chosen: NDArray[np.int64] | None, *, spin: int = 0) -> Pixels:
         """Give the transforms to and from some pixels, RING, increasing; None for all.
@@ -128,9 +132,9 @@ class DuccSphere:
         self._nside = nside
         self._threads = threads
 
-    def vector(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Return the array itself."""
-        return array
+    def vector(self, array: Vector) -> NDArray[Any]:
+        """Return the array itself; copy a tensor from its device."""
+        return array if isinstance(array, np.ndarray) else np.asarray(array.cpu().numpy())
 
     array = vector
 
@@ -151,6 +155,8 @@ class DuccSphere:
     ) -> list[Alm]:
         """Multiply alm of several components by a matrix of each l, see `transforms.mixed`."""
         return mixed(alm, matrix, lmax)
+
+    accumulate = staticmethod(accumulate)
 
     def pixels(self, chosen: NDArray[np.int64] | None, *, spin: int = 0) -> Pixels:
         """Give the transforms to and from some pixels, RING, increasing; None for all."""
@@ -196,15 +202,37 @@ class DeviceSphere:
         self.device = transforms.device
         self.npix = 12 * transforms.nside**2
 
-    def vector(self, array: NDArray[Any]) -> Vector:
-        """Copy an array to the device."""
+    def vector(self, array: Vector) -> Vector:
+        """Copy an array to the device; return a tensor itself."""
         import torch
 
+        if not isinstance(array, np.ndarray):
+            return array
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
 
     def array(self, vector: Vector) -> NDArray[Any]:
         """Copy a tensor from the device."""
         return np.asarray(vector.cpu().numpy())
+
+    def gathered(self, parts: Iterable[NDArray[np.float64]], size: int) -> Vector:
+        """Copy arrays to the device, one after the other into one tensor, ``(size,)``."""
+        import torch
+
+        out = torch.empty(size, dtype=torch.float64, device=self.device)
+        start = 0
+        for part in parts:
+            out[start : start + part.size] = torch.from_numpy(part)
+            start += part.size
+        return out
+
+    def coloured(self, numbers: Vector, cl: Map) -> Vector:
+        """Make alm of a spectrum, ``(lmax + 1,)``, from normal numbers, ``((lmax + 1)²,)``.
+
+        Numbers are given l by l: that of m = 0, then real and imaginary part of m = 1, 2, ...
+        """
+        from skyfill.harmonics.torchsphere import coloured
+
+        return coloured(numbers, self.vector(np.sqrt(cl)))
 
     def synthesis(self, alm: Vector) -> Vector:
         """Give Y a, ``(npix,)``."""
@@ -227,6 +255,13 @@ class DeviceSphere:
         from skyfill.harmonics.torchsphere import mixed
 
         return mixed(alm, self.vector(matrix), lmax)
+
+    def accumulate(self, source: Vector, factor: Map, target: Vector) -> None:
+        """Add f_l a_lm to other alm, in place, see `transforms.accumulate`."""
+        from skyfill.harmonics.torchsphere import accumulate
+
+        if factor.any():
+            accumulate(source, self.vector(factor), target)
 
     def pixels(self, chosen: NDArray[np.int64] | None, *, spin: int = 0) -> Pixels:  # noqa: ARG002
         """Give the transforms to and from some pixels, RING, increasing; None for all."""
@@ -270,18 +305,24 @@ def device_for(name: str) -> str | None:
     return name if name != "cpu" and find_spec("triton") else None
 
 
-def device_memory(device: str, nside: int, lmax: int) -> tuple[float, float]:
+def device_memory(
+    device: str, nside: int, lmax: int, *, spin2: bool = False
+) -> tuple[float, float]:
     """Return the bytes that transforms take on a device, and those that are free there."""
-    import torch
-
     from skyfill.harmonics.torchsphere import bytes_needed
 
+    return float(bytes_needed(nside, lmax, spin2=spin2)), free_memory(device)
+
+
+def free_memory(device: Any) -> float:  # noqa: ANN401 (a device of torch, or its name)
+    """Return the bytes that are free on a device; infinite on the CPU."""
+    import torch
+
     where = torch.device(device)
-    free = float("inf")
-    if where.type == "cuda":
-        kept = torch.cuda.memory_reserved(where) - torch.cuda.memory_allocated(where)
-        free = float(torch.cuda.mem_get_info(where)[0] + kept)
-    return float(bytes_needed(nside, lmax)), free
+    if where.type != "cuda":
+        return float("inf")
+    kept = torch.cuda.memory_reserved(where) - torch.cuda.memory_allocated(where)
+    return float(torch.cuda.mem_get_info(where)[0] + kept)
 
 
 @lru_cache(maxsize=2)

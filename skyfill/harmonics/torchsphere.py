@@ -21,7 +21,7 @@ from skyfill.harmonics import legendre, wigner
 from skyfill.harmonics.fourier import RingFourier, row_lengths
 from skyfill.healpix.checks import check_nside
 
-__all__ = ["TorchSphere", "almxfl", "bytes_needed", "mixed"]
+__all__ = ["TorchSphere", "accumulate", "almxfl", "bytes_needed", "coloured", "mixed"]
 
 #: Tables of a plan that the device keeps.
 _TABLES = ("x", "x2", "first", "a", "b", "even", "next_even", "odd", "start", "p", "before")
@@ -317,6 +317,30 @@ def almxfl(alm: Tensor, fl: Tensor) -> Tensor:
     return alm * fl[..., _ell(lmax, alm.device)]
 
 
+def coloured(numbers: Tensor, root: Tensor) -> Tensor:
+    """Make alm from normal numbers.
+
+    Parameters
+    ----------
+    numbers
+        ``((lmax + 1)²,)`` float64, l by l: that of m = 0, then real and imaginary parts of m > 0.
+    root
+        ``(lmax + 1,)``, √C_l.
+    """
+    lmax = len(root) - 1
+    ell = _ell(lmax, numbers.device).to(torch.int64)
+    each = torch.arange(lmax + 1, device=numbers.device)
+    at = ell * ell + 2 * torch.repeat_interleave(each, lmax + 1 - each)  # of the imaginary part
+    alm = torch.empty(len(ell), dtype=torch.complex128, device=numbers.device)
+    alm.imag = numbers[at]
+    alm.imag[: lmax + 1] = 0.0
+    at[lmax + 1 :] -= 1
+    alm.real = numbers[at]
+    scale = root[ell] * 0.7071067811865476
+    scale[: lmax + 1] = root
+    return alm * scale
+
+
 def mixed(alm: Sequence[Tensor], matrix: Tensor, lmax: Sequence[int] | None = None) -> list[Tensor]:
     """Multiply the vector of alm of each l and m by a matrix, see `transforms.mixed`."""
     last = matrix.shape[-1] - 1
@@ -329,6 +353,11 @@ def mixed(alm: Sequence[Tensor], matrix: Tensor, lmax: Sequence[int] | None = No
     parts = torch.split(mixture, [1] * (len(lmax) - 1) + [rest])
     found = [_ending(part, end) for part, end in zip(parts, lmax, strict=True)]
     return [part[0] if len(part) == 1 else part for part in found]
+
+
+def accumulate(source: Tensor, factor: Tensor, target: Tensor) -> None:
+    """Add f_l a_lm to other alm, in place, see `transforms.accumulate`."""
+    target += _ending(almxfl(source, factor)[None], _lmax(len(target)))[0]
 
 
 def _lmax_of(alm: Tensor) -> int:

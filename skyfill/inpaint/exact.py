@@ -17,6 +17,8 @@ from skyfill.gaussian.blocks import affordable
 from skyfill.gaussian.local import Local, NotLocalError, local_bytes, local_work, worthwhile
 from skyfill.gaussian.memory import solve_bytes
 from skyfill.gaussian.solver import NOISE_FLOOR
+from skyfill.gaussian.vectors import Vector
+from skyfill.harmonics import DeviceSphere
 from skyfill.holes.runs import Runs
 from skyfill.inpaint.fills import PROGRAM, Fill, Method, Pace, Setup
 from skyfill.inpaint.options import FillOptions
@@ -67,7 +69,13 @@ class Exact:
         self._progress = progress
         self._chosen = chosen
 
-    def mean(self, values: Map, *, overwrite: bool = False) -> Map:  # noqa: ARG002
+    @property
+    def sphere(self) -> DeviceSphere | None:
+        """The transforms on a device where maps are solved there, as tensors."""
+        sphere = self.solver.sphere
+        return sphere if isinstance(sphere, DeviceSphere) else None
+
+    def mean(self, values: Vector, *, overwrite: bool = False) -> Vector:  # noqa: ARG002
         """Solve for the posterior mean, and store the certificate."""
         self._progress.stage("exact mean")
         solution = self.solver.mean(values, tolerance=self._tolerance, progress=self._progress)
@@ -75,7 +83,10 @@ class Exact:
         self._progress.done(str(self.certificate))
         converged = self.certificate.converged
         self.trouble = None if converged else f"the exact mean ({self.certificate})"
-        return solution.fill if self._chosen is None else solution.fill[self._chosen]
+        if self._chosen is None:
+            return solution.fill
+        chosen = self._chosen if self.sphere is None else self.sphere.vector(self._chosen)
+        return solution.fill[chosen]
 
     def variance(self) -> Map:
         """Return the variance of realizations in the holes, µK²; NaN where it is unknown."""
@@ -190,7 +201,8 @@ class Polished:
         filled = values if overwrite else values.copy()
         filled[self._solver.holes] = self._first.mean(values)
         self._progress.stage("polish", self.polish)
-        fill = self._solver.improve(filled, iterations=self.polish, progress=self._progress)
+        steps = self.polish
+        fill: Map = self._solver.improve(filled, iterations=steps, progress=self._progress)
         self._progress.done()
         self.trouble = self._solver.unpolished()
         return fill if self._chosen is None else fill[self._chosen]

@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from skyfill.brief import card
 from skyfill.files.cache import Kept
 from skyfill.gaussian import Certificate, ConvergenceWarning
+from skyfill.gaussian.vectors import Vector, finite
 from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.checks import check_seed
 from skyfill.healpix.picture import thumbnail
@@ -43,13 +44,7 @@ from skyfill.inpaint.methods import Ensemble, Exact, Surrounded, method_of
 from skyfill.inpaint.observed import ObservedMap
 from skyfill.inpaint.options import AUTO, DIPOLES, FILLS, METHODS, FillOptions
 from skyfill.mosaic import Mosaic, MosaicConfig
-from skyfill.prior import (
-    ARCMIN,
-    Given,
-    NoiseEstimate,
-    Prior,
-    as_given,
-)
+from skyfill.prior import ARCMIN, Given, NoiseEstimate, Prior, as_given
 from skyfill.prior.dipole import Dipole
 from skyfill.prior.latent import latent_seed, latent_sky
 from skyfill.progress import Progress, listening
@@ -308,6 +303,8 @@ class Inpainter:
         self.polish = self._fill.polish
         if isinstance(self._fill, Surrounded):
             self._sky.points = self._fill.solver.points
+        elif isinstance(self._fill, Exact | Mosaic):
+            self._sky.sphere = self._fill.sphere
 
     def __repr__(self) -> str:
         nside = nside_of(self.holes, "holes")
@@ -439,12 +436,12 @@ class Inpainter:
         )
         return other
 
-    def _filled(self, data: Map) -> Map:
+    def _filled(self, data: Vector) -> Vector:
         """Fill the holes of a map, which may be changed, and record whether the fill converged."""
         fill = self._fill.mean(data, overwrite=True)
         self.certificate = self._fill.certificate
         trouble = self._fill.trouble
-        if trouble is None and not np.all(np.isfinite(fill)):
+        if trouble is None and not finite(fill):
             trouble = "its numbers have overflowed"
         self.converged = trouble is None
         self.unconverged += not self.converged
@@ -533,6 +530,7 @@ class Inpainter:
             data_like=self.options.fill == "data",
             dipole=self._sky.dipole if self.options.dipole == "fit" else None,
             threads=self.options.threads,
+            sphere=self._sky.sphere,
         )
         self._progress.done(f"seed {self._seed}, index {index}")
         in_holes += self._filled(self._sky.data(sky))

@@ -24,6 +24,7 @@ from skyfill.files.cache import Kept
 from skyfill.gaussian import ConvergenceWarning, freed
 from skyfill.gaussian.jointsolver import JointSolution, JointSolver
 from skyfill.gaussian.solution import Certificate
+from skyfill.harmonics import device_for
 from skyfill.healpix.arrays import as_mask
 from skyfill.healpix.checks import check_seed
 from skyfill.healpix.stokes import nside_of
@@ -133,8 +134,8 @@ class PolarizedInpainter:
         Whether a fill that has not converged is returned, with a warning.
     seed
         Seed of the realizations. T is the same sky as without polarization.
-    threads
-        Number of threads; 0 for all there are.
+    threads, device
+        Number of threads, 0 for all there are; device of the exact solver (`harmonics.device_for`).
     cache
         Folder of a cache for arrays that depend only on masks and prior.
     engine
@@ -196,6 +197,7 @@ class PolarizedInpainter:
         accept: bool = False,
         seed: int = 0,
         threads: int = 0,
+        device: str = FillOptions.device,
         cache: str | Path | None = None,
         engine: FillOptions | None = None,
         progress: Progress | None = None,
@@ -225,10 +227,12 @@ class PolarizedInpainter:
             tolerance=tolerance,
             accept=accept,
             threads=threads,
+            device=device,
             cache=cache,
             engine=engine,
             progress=progress,
         )
+        self._device = device_for(FillOptions(device=device).device)
         self._masks = masks
         self._seen = observed_pixels(self._skies, masks)
         self.observed = [self._seen[0]] * self._has_t + [self._seen[-1]] * 2
@@ -313,6 +317,7 @@ class PolarizedInpainter:
                 way=self._way,
                 threads=threads,
                 kept=kept,
+                device=self._device,
             )
         )
 

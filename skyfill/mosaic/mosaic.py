@@ -31,6 +31,7 @@ from skyfill.gaussian import (
     Certificate,
     CoarseModel,
     Course,
+    Degraded,
     Polish,
     Solver,
     degrade,
@@ -38,6 +39,8 @@ from skyfill.gaussian import (
     freed,
 )
 from skyfill.gaussian.blocks import affordable
+from skyfill.gaussian.vectors import Vector, copied, like
+from skyfill.harmonics import DeviceSphere
 from skyfill.healpix.arrays import as_mask
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes import grow
@@ -156,6 +159,7 @@ class Mosaic:
         self._coarse: Solver | None = None
         self._course: Map | None = None
         self._polisher: Polish | None = None
+        self._degraded: Degraded | None = None
         self.polish = 0
         self.whole = self._nside <= self._config.whole_nside
         if self.whole:
@@ -200,6 +204,7 @@ class Mosaic:
                     share=share,
                     noise_variance=noise_variance,
                     kept=kept.of(name),
+                    device=None if self.sphere is None else self.sphere.device,
                 )
         tiles = [f"{tiles} for {name} holes" for name, tiles in self._sets.items()]
         self._progress.done(", ".join(tiles))
@@ -234,25 +239,31 @@ class Mosaic:
             return None
         return self._noise + self._prior.aliased_cl * self._noise.size / (4 * np.pi)
 
-    def mean(self, values: Map, *, overwrite: bool = False) -> Map:
+    @property
+    def sphere(self) -> DeviceSphere | None:
+        """The transforms on a device where maps are filled there, as tensors."""
+        sphere = None if self._polisher is None else self._polisher.sphere
+        return sphere if isinstance(sphere, DeviceSphere) else None
+
+    def mean(self, values: Vector, *, overwrite: bool = False) -> Vector:
         """Compute the posterior mean in the holes.
 
         Parameters
         ----------
         values
-            ``(npix,)``, µK, RING, with negligible monopole and dipole; holes are not read.
+            ``(npix,)``, µK, RING, with negligible monopole and dipole; holes are not read. An
+            array, or a tensor if there is a `sphere`.
         overwrite
             Whether ``values`` may be changed, which saves a copy.
 
         Returns
         -------
-        ``(nhole,)``, µK, in RING order.
+        ``(nhole,)``, µK, in RING order: an array or a tensor, as ``values``.
         """
         self.trouble = self.certificate = None
         if self._polisher is not None:
             self._polisher.rehearse()  # before the copy is made, to keep the peak memory low
-        work = values if overwrite else values.copy()
-        work[~self._observed] = 0.0
+        work = self._begun(values, overwrite=overwrite)
         if self.whole:
             return self._solve(work)
         if self._polisher is not None and self._polisher.small.size:
@@ -264,17 +275,40 @@ class Mosaic:
             self._fill("small", work)
         if "wide" in self._sets:
             large = self._large_scales(work) if self._config.coarse_nside else np.zeros(1, complex)
-            # Synthesised twice rather than kept as a map: that costs little and saves memory.
-            for part, sky in harmonics.parts_of(large, self._nside, threads=self._threads):
-                work[part] -= sky
+            self._add(work, large, -1)
             if self._near is not None:  # unobserved pixels without tiles: only the large scales
-                work[~(self._seen | self._near)] = 0.0
+                work[self._at(~(self._seen | self._near))] = 0.0
             self._fill("wide", work)
-            for part, sky in harmonics.parts_of(large, self._nside, threads=self._threads):
-                work[part] += sky
+            self._add(work, large, 1)
         if self._polisher is not None:
             self._note(self._polisher.finish(work))
-        return np.asarray(work[~self._observed if self._holes is None else self._holes])
+        fill = work[self._at(~self._observed if self._holes is None else self._holes)]
+        return like(values, fill)
+
+    def _begun(self, values: Vector, *, overwrite: bool) -> Vector:
+        """Return the map with zeros in the holes, on the device if there is one."""
+        if self.sphere is None:
+            work = values if overwrite else values.copy()
+        elif isinstance(values, np.ndarray):
+            work = self.sphere.vector(np.asarray(values, dtype=np.float64))
+            if not overwrite:
+                work = copied(work)
+        else:
+            work = values if overwrite else copied(values)
+        work[self._at(~self._observed)] = 0.0
+        return work
+
+    def _at(self, mask: Mask) -> Vector:
+        """Return a mask as what indexes the map: an array, or a tensor."""
+        return mask if self.sphere is None else self.sphere.vector(mask)
+
+    def _add(self, work: Vector, large: NDArray[np.complex128], sign: int) -> None:
+        """Add or subtract large scales; not kept as a map, since synthesis costs little."""
+        if self.sphere is not None:
+            work.add_(self.sphere.synthesis(self.sphere.vector(large)), alpha=sign)
+            return
+        for part, sky in harmonics.parts_of(large, self._nside, threads=self._threads):
+            work[part] += sign * sky
 
     @property
     def distance(self) -> float:
@@ -303,7 +337,7 @@ class Mosaic:
             count = int(regions.max(initial=count - 1)) + 1
         return regions
 
-    def _solve(self, values: Map) -> Map:
+    def _solve(self, values: Vector) -> Vector:
         """Compute the exact mean in the holes."""
         self._progress.stage("whole sky")
         if self._coarse is None:
@@ -324,7 +358,7 @@ class Mosaic:
             self.trouble = f"the exact mean ({solution.certificate})"
         return solution.fill if self._holes is None else solution.fill[self._holes[~self._observed]]
 
-    def _fill(self, name: str, values: Map) -> None:
+    def _fill(self, name: str, values: Vector) -> None:
         """Fill the holes of a set of tiles, and record whether the tiles converged."""
         left = self._sets[name].fill(values, self._progress, f"{name} holes")
         if not left <= _UNSOLVED:
@@ -334,11 +368,15 @@ class Mosaic:
         """Record what has not converged, if anything."""
         self.trouble = "; ".join(filter(None, (self.trouble, trouble))) or None
 
-    def _large_scales(self, values: Map) -> NDArray[np.complex128]:
+    def _large_scales(self, values: Vector) -> NDArray[np.complex128]:
         """Compute m_L, the mean of the large scales, as harmonics."""
         self._progress.stage("coarse level")
         nside = min(self._config.coarse_nside, max(self._nside // 4, 128), self._nside // 2)
-        coarse, share = degrade(values, self._seen, nside)
+        if self.sphere is None:
+            coarse, share = degrade(values, self._seen, nside)
+        else:
+            self._degraded = self._degraded or Degraded(self._seen, nside, self.sphere)
+            coarse, share = self.sphere.array(self._degraded(values)), self._degraded.share
         signal = self._signal
         model = CoarseModel.of(
             nside, fine_nside=self._nside, signal_cl=signal, noise_cl=self._prior.white_cl

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from skyfill import tiling
+from skyfill import harmonics, tiling
 from skyfill.files.cache import Kept
 from skyfill.flatsky import TileField
 from skyfill.healpix import pixel_directions
@@ -22,6 +24,10 @@ from skyfill.mosaic.config import MosaicConfig
 from skyfill.prior import ARCMIN, Prior
 from skyfill.progress import Progress
 from skyfill.tiling import Layout, blending
+
+if TYPE_CHECKING:
+    from skyfill.harmonics.spheres import Vector
+    from skyfill.tiling.resident import ResidentTiles
 
 __all__ = [
     "AT_ONCE",
@@ -58,7 +64,8 @@ class TileMean(Protocol):
     """Compute posterior means of tiles ``(ntile, side, side)``, µK.
 
     An iterative implementation has an attribute ``left``: the largest relative residual since
-    ``left`` was last set to zero.
+    ``left`` was last set to zero. One that works on a device may have a method ``on_device``: the
+    same for tensors there.
     """
 
     def __call__(self, tiles: NDArray[Any], observed: Mask) -> NDArray[np.float32]:
@@ -77,6 +84,9 @@ class TileSet:
 
     There is one engine, or, if the noise varies (``noise_variance``, µK²), one for each level of
     it. The level of a tile is the median over its observed pixels, to within 9% of the rms.
+
+    Maps are arrays, or tensors on ``device``. Tiles of tensors are cut, filled and pasted there,
+    unless their data are gathered twice, or memory is too small.
     """
 
     def __init__(
@@ -91,8 +101,11 @@ class TileSet:
         share: bool,
         noise_variance: Map | None = None,
         kept: Kept | None = None,
+        device: Any = None,  # noqa: ANN401 (a device of torch)
     ) -> None:
-        nside = nside_of(holes, "holes")
+        nside = self._nside = nside_of(holes, "holes")
+        self._device = device
+        self._guard = config.guard
         self._seen = seen
         self._holes = holes
         self._threshold = config.threshold
@@ -110,7 +123,7 @@ class TileSet:
     def __str__(self) -> str:
         return f"{self._useful.size} tiles"
 
-    def fill(self, values: Map, progress: Progress, name: str) -> float:
+    def fill(self, values: Vector, progress: Progress, name: str) -> float:
         """Write the posterior mean into the holes of ``values``.
 
         Returns
@@ -118,13 +131,28 @@ class TileSet:
         The largest relative residual of a tile; 0 if the engine does not report one.
         """
         engines: list[Any] = list(self._engines)
-        parts = [self._useful[self._levels == level] for level in range(len(engines))]
-        for engine, some in zip(engines, parts, strict=True):
+        for engine, some in zip(engines, self._parts(), strict=True):
             if getattr(engine, "scalars", self) is None:
-                self._prepare(engine, some, values)
+                self._prepare(engine, some)
         told = hasattr(engines[0], "left")
         for engine in engines if told else []:
             engine.left = 0.0
+        if isinstance(values, np.ndarray):
+            self._fill_here(values, progress, name)
+        elif self._resident is not None:
+            self._fill_there(self._resident, values, progress, name)
+        else:
+            here = np.array(values.cpu().numpy())
+            self._fill_here(here, progress, name)
+            values.copy_(values.new_tensor(here))
+        return float(np.max([engine.left for engine in engines])) if told else 0.0  # keeps NaN
+
+    def _parts(self) -> list[NDArray[np.int64]]:
+        """Give the useful tiles of each engine."""
+        return [self._useful[self._levels == level] for level in range(len(self._engines))]
+
+    def _fill_here(self, values: Map, progress: Progress, name: str) -> None:
+        """Fill as `fill` does on the CPU."""
         passes = 1 if self._again is None else 2
         progress.stage(name, passes * self._useful.size)
         tiles = np.zeros((len(self._layouts), *self._window.shape), dtype=np.float32)
@@ -136,7 +164,7 @@ class TileSet:
                 data = np.zeros(values.size, dtype=np.float32)  # the precision of the tiles
                 for pixels, pasted in self._pasted(tiles, self._again):
                     data[pixels] = np.nan_to_num(values[pixels] - pasted)
-            for engine, part in zip(engines, parts, strict=True):
+            for engine, part in zip(self._engines, self._parts(), strict=True):
                 for some, cut, weight in self._cuts(data, part):
                     known = weight >= self._threshold
                     tiles[some] = engine(np.where(known, tiles[some] + cut, 0.0), known)
@@ -146,9 +174,56 @@ class TileSet:
         for pixels, pasted in self._pasted(tiles, self._holes):
             values[pixels] = np.nan_to_num(pasted)
             filled += pixels.size
-        left = float(np.max([engine.left for engine in engines])) if told else 0.0  # keeps NaN
         progress.done(f"{self}, {filled} pixels")
-        return left
+
+    @cached_property
+    def _resident(self) -> ResidentTiles | None:
+        """The tiles on the device; None if they are cut and pasted on the CPU."""
+        able = all(hasattr(engine, "on_device") for engine in self._engines)
+        if self._device is None or self._again is not None or not able or not self._useful.size:
+            return None
+        from skyfill.tiling.resident import ResidentTiles, resident_bytes
+
+        holes, side = int(np.count_nonzero(self._holes)), self._window.shape[0]
+        need = resident_bytes(self._nside, holes, self._useful.size, side=side, guard=self._guard)
+        free = harmonics.free_memory(self._device)
+        if need > free:
+            warnings.warn(
+                f"{self} need {need / 1e9:.1f} GB on {self._device}, and {free / 1e9:.1f} GB are"
+                " free there: they are cut and pasted on the CPU",
+                stacklevel=4,
+            )
+            return None
+        return ResidentTiles(
+            self._layouts,
+            self._useful,
+            observed=self._seen,
+            wanted=self._holes,
+            nside=self._nside,
+            guard=self._guard,
+            window=self._window,
+            threshold=self._threshold,
+            device=self._device,
+        )
+
+    def _fill_there(
+        self, resident: ResidentTiles, values: Vector, progress: Progress, name: str
+    ) -> None:
+        """Fill as `fill` does on the device: one pass."""
+        progress.stage(name, self._useful.size)
+        tiles = values.new_zeros(0)
+        for level, engine in enumerate(self._engines):
+            mine = np.flatnonzero(self._levels == level)
+            for part in _batches(mine.size):
+                some = mine[part]
+                cut, known = resident.cut(values, some)
+                found = engine.on_device(cut, known)  # type: ignore[attr-defined]
+                if not len(tiles):
+                    tiles = found.new_zeros((self._useful.size, *found.shape[1:]))
+                tiles[values.new_tensor(some).long()] = found  # via float64, exact
+                progress.advance(some.size)
+        resident.paste(tiles, values)
+        progress.done(f"{self}, {np.count_nonzero(self._holes)} pixels")
 
     def owners(self, pixels: NDArray[np.int64]) -> NDArray[np.int64]:
         """Find the tile with the largest weight at RING pixels, ``(n,)``; -1 outside all tiles."""
@@ -181,13 +256,14 @@ class TileSet:
         found, levels = np.unique(steps, return_inverse=True)
         return levels, [float(np.median(medians) * 2 ** (_STEP * step)) for step in found]
 
-    def _prepare(self, engine: Any, tiles: NDArray[np.int64], values: Map) -> None:  # noqa: ANN401
+    def _prepare(self, engine: Any, tiles: NDArray[np.int64]) -> None:  # noqa: ANN401
         """Prepare an engine's steps on a sample of its tiles' masks; they serve all maps."""
 
         def make() -> NDArray[np.float64]:
             number = min(engine.probes, tiles.size)
             some = tiles[np.linspace(0, tiles.size - 1, number).astype(int)]
-            _, weight = tiling.cut(values, self._seen, [self._layouts[i] for i in some])
+            nothing = np.zeros(self._seen.size)
+            _, weight = tiling.cut(nothing, self._seen, [self._layouts[i] for i in some])
             engine.prepare(weight >= self._threshold)
             return np.zeros((0, engine.terms)) if engine.scalars is None else engine.scalars
 

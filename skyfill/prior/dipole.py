@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill import harmonics
+from skyfill.harmonics.spheres import DeviceSphere, Vector
 from skyfill.healpix import pixel_directions
 from skyfill.healpix.stokes import nside_of
 from skyfill.prior.model import Prior
@@ -63,9 +64,18 @@ class Dipole:
 
     def alm(self, values: NDArray[np.floating]) -> NDArray[np.complex128]:
         """Fit monopole and dipole as `of` does; give their harmonics, ``(3,)``."""
-        a00, a10, a11 = harmonics.adjoint(
-            values, lmax=1, observed=self._observed, threads=self._threads
+        return self._fitted(
+            harmonics.adjoint(values, lmax=1, observed=self._observed, threads=self._threads)
         )
+
+    def alm_on(self, sphere: DeviceSphere, values: Vector) -> Vector:
+        """Fit as `alm` does on a device; ``values`` are finite there, and the result is, too."""
+        seen = values * sphere.vector(self._observed)
+        return sphere.vector(self._fitted(sphere.array(sphere.adjoint(seen, 1))))
+
+    def _fitted(self, sums: NDArray[np.complex128]) -> NDArray[np.complex128]:
+        """Fit monopole and dipole to the sums of observed pixels times harmonics up to l = 1."""
+        a00, a10, a11 = sums
         z, xy = self._vector(a10, a11)
         right = np.array([a00.real * math.sqrt(4 * math.pi), xy.real, xy.imag, z])
         # If too few pixels are observed to separate them, the smallest solution is used.

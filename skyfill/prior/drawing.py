@@ -12,13 +12,12 @@ from skyfill import harmonics
 from skyfill.healpix.checks import check_seed
 from skyfill.healpix.jit import compiled
 from skyfill.prior.model import Prior
+from skyfill.prior.normals import normal_numbers
 
 __all__ = ["alm_of_cl", "draw", "draw_of_cl", "draw_signal", "draw_white", "streams"]
 
 #: Multipoles of which random numbers are drawn at a time.
 _ROWS = 512
-#: Pixels of which random numbers are drawn at a time.
-_AT_ONCE = 2**22
 
 
 @compiled
@@ -75,7 +74,7 @@ def draw(
     white = prior.white_cl if aliased else prior.noise_cl
     if white:
         rms = math.sqrt(white * sky.size / (4 * math.pi))
-        for part, unit in draw_white(sky.size, seed=seed, index=index):
+        for part, unit in draw_white(sky.size, seed=seed, index=index, threads=threads):
             sky[part] += rms * unit
     return sky
 
@@ -108,13 +107,13 @@ def alm_of_cl(cl: NDArray[np.float64], random: np.random.Generator) -> NDArray[n
 
 
 def draw_white(
-    npix: int, *, seed: int, index: int = 0
+    npix: int, *, seed: int, index: int = 0, threads: int = 0
 ) -> Iterator[tuple[slice, NDArray[np.float64]]]:
     """Draw the normal numbers of the white part of `draw`, in parts: slice and numbers."""
-    random = np.random.default_rng(streams(seed, index)[1])
-    for start in range(0, npix, _AT_ONCE):
-        part = slice(start, min(start + _AT_ONCE, npix))
-        yield part, random.standard_normal(part.stop - start)
+    start = 0
+    for numbers in normal_numbers(streams(seed, index)[1], npix, threads=threads):
+        yield slice(start, start + numbers.size), numbers
+        start += numbers.size
 
 
 def streams(seed: int, index: int, *, count: int = 2) -> list[np.random.SeedSequence]:

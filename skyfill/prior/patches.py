@@ -21,7 +21,7 @@ from skyfill.healpix import nest_to_ring, pixel_directions
 from skyfill.healpix.stokes import nside_of
 from skyfill.prior.model import Prior
 
-__all__ = ["Patches"]
+__all__ = ["Patches", "Variation"]
 
 Map = NDArray[np.float64]
 
@@ -40,6 +40,23 @@ _NODES = 256
 _CONSTANT = 100.0
 #: Variance of a pixel that no prior falls below, in units of its variance, for the factorization.
 _FLOOR = 1e-10
+
+
+@dataclass(frozen=True)
+class Variation:
+    """How the fine structure differs from patch to patch, beyond chance.
+
+    Attributes
+    ----------
+    sigma
+        By how many standard deviations the patches differ more than those of a uniform sky do.
+    spread
+        Standard deviation over the sky of the square of the beam's FWHM that would explain it,
+        radians², less what is chance.
+    """
+
+    sigma: float
+    spread: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,27 +121,56 @@ class Patches:
         count, size = white.shape
         return math.sqrt(float(np.sum(white**2)) / (count * (size - 1)))
 
+    def variation(self, prior: Prior) -> Variation:
+        """Measure whether patches have beams of their own.
+
+        With the derivative D of the covariance C to the square of the beam's width, each patch has
+        the score s = ½ (xᵀ C⁻¹ D C⁻¹ x - tr C⁻¹ D). If one beam is right everywhere, s has the
+        variance I = ½ tr (C⁻¹ D)²: the sum of s² / I over patches tells (Rao 1948).
+        """
+        ell = np.arange(prior.lmax + 1.0)
+        narrower = -ell * (ell + 1) / (8 * math.log(2)) * prior.signal_cl(prior.lmax)
+        change = self._matrices(harmonics.correlation(narrower, np.cos(self.distances)))
+        factor, white = self._whitened(prior)
+        half = np.linalg.solve(factor, change)
+        inner = np.linalg.solve(factor, half.transpose(0, 2, 1))  # L⁻¹ D L⁻ᵀ
+        score = 0.5 * np.einsum("pi,pij,pj->p", white, inner, white)
+        score -= 0.5 * np.trace(inner, axis1=1, axis2=2)
+        square = inner @ inner
+        known = 0.5 * np.trace(square, axis1=1, axis2=2)
+        fourth = 3.0 * np.sum(square**2, axis=(1, 2))  # the fourth cumulant of a score
+        score -= known * score.sum() / known.sum()  # patches may agree on a beam of their own
+        ratio = score**2 / known
+        beyond = float(np.sum(ratio - 1)) + 1
+        sigma = beyond / math.sqrt(float(np.sum(2 + fourth / known**2)))
+        return Variation(sigma, math.sqrt(max(beyond, 0.0) / float(known.sum())))
+
     def _whitened(self, prior: Prior) -> tuple[Map, Map]:
         """Give the Cholesky factor of each patch, and its decorrelated pixels."""
-        count, size = self.values.shape
         lmax = prior.lmax
         correlation = harmonics.correlation(prior.signal_cl(lmax), np.cos(self.distances))
         white = prior.white_cl * 12 * prior.nside**2 / (4 * math.pi)
         total = float(correlation[0]) + white
-        pairs = (self.weights @ correlation).reshape(count, -1) + _CONSTANT * total
-        first, second = np.tril_indices(size)
-        covariance = np.empty((count, size, size))
-        covariance[:, first, second] = pairs
-        covariance[:, second, first] = pairs
-        covariance[:, np.arange(size), np.arange(size)] += white + _FLOOR * total
+        covariance = self._matrices(correlation) + _CONSTANT * total
+        diagonal = np.arange(self.values.shape[1])
+        covariance[:, diagonal, diagonal] += white + _FLOOR * total
         try:
             factor = np.linalg.cholesky(covariance)
         except np.linalg.LinAlgError:  # nearly singular: no noise, and a wide beam
-            covariance[:, np.arange(size), np.arange(size)] += 1e4 * _FLOOR * total
+            covariance[:, diagonal, diagonal] += 1e4 * _FLOOR * total
             factor = np.linalg.cholesky(covariance)
         return np.asarray(factor), np.asarray(
             np.linalg.solve(factor, self.values[..., None])[..., 0]
         )
+
+    def _matrices(self, correlation: Map) -> Map:
+        """Give a correlation, known at `distances`, between the pixels of each patch."""
+        count, size = self.values.shape
+        first, second = np.tril_indices(size)
+        out = np.empty((count, size, size))
+        out[:, first, second] = (self.weights @ correlation).reshape(count, -1)
+        out[:, second, first] = out[:, first, second]
+        return out
 
 
 def _whole(nside: int, side: int, observed: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -167,6 +167,11 @@ def _doubts(prior: Prior, bands: list[Band], noise: float) -> Iterator[str]:
         )
     if prior.quality is not None and prior.quality.verdict == "bad":
         yield f"the fit to the observed spectrum is {prior.quality}"
+    elif prior.quality is not None and prior.quality.uneven:
+        yield (
+            f"{prior.quality.unevenness()}: a beam or noise that varies (`noise_map='auto'`), or"
+            " foregrounds that are not masked"
+        )
 
 
 def _times(ratio: float) -> str:

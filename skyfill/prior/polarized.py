@@ -19,6 +19,7 @@ from skyfill import harmonics
 from skyfill.brief import brief
 from skyfill.prior.drawing import alm_of_cl, streams
 from skyfill.prior.model import ARCMIN, LCDM, MOST, Prior, pixel_window
+from skyfill.prior.normals import normal_array
 from skyfill.prior.quality import Quality
 from skyfill.prior.skyspectra import SkySpectra
 
@@ -285,5 +286,5 @@ def draw_polarization(
     sky = harmonics.synthesis(
         np.stack([np.zeros_like(e), e, b]), prior.temperature.nside, threads=threads
     )
-    white = np.random.default_rng(own[3].spawn(1)[0]).standard_normal((2, sky.shape[1]))
+    white = normal_array(own[3].spawn(1)[0], (2, sky.shape[1]), threads=threads)
     return sky[1:], white

@@ -19,7 +19,7 @@ from skyfill.brief import brief
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes import distance_to_edge
 from skyfill.holes.windows import rising
-from skyfill.prior.model import Prior
+from skyfill.prior.model import ARCMIN, Prior
 from skyfill.prior.patches import Patches
 from skyfill.prior.quality import Quality
 
@@ -215,8 +215,20 @@ class Pseudo:
         """Say how well a prior with so many fitted parameters describes bins and patches."""
         found = Quality.of(self.data, self.expected(prior), self.freedom, self.edges, fitted)
         known = float(np.sum(self.freedom) / np.sum(self.modes))
-        whitened = None if patches is None else patches.rms(prior)
-        return replace(found, whitened=whitened, known=known)
+        if patches is None:
+            return replace(found, known=known)
+        variation, square = patches.variation(prior), prior.effective_fwhm**2
+        beams = square - variation.spread, square + variation.spread
+        return replace(
+            found,
+            whitened=patches.rms(prior),
+            known=known,
+            varies=round(variation.sigma, 2),
+            beams=(
+                round(math.sqrt(max(beams[0], 0.0)) / ARCMIN, 2),
+                round(math.sqrt(beams[1]) / ARCMIN, 2),
+            ),
+        )
 
     def trusting(self, prior: Prior) -> Pseudo:
         """Count of a bin's freedom what is its own: power that leaked from afar is shared.

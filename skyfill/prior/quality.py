@@ -20,6 +20,10 @@ Map = NDArray[np.float64]
 _OFF = (0.06, 0.2)
 #: Share of the modes below which bins alone are no judge.
 _BLIND = 0.5
+#: Standard deviations beyond which patches differ too much for one beam and one noise.
+_VARIES = 5.0
+#: Least relative change of the beam's width: the shapes of pixels alone change it by 3%.
+_UNEVEN = 0.05
 #: Bins that are named.
 _WORST = 3
 
@@ -45,6 +49,12 @@ class Quality:
     known
         Share of the modes that tells something of its own; the others hold what leaked into them
         through the mask.
+    varies
+        By how many standard deviations patches differ from one another more than those of a
+        uniform sky do (`Patches.variation`); None without patches.
+    beams
+        FWHM of beams that would make such patches, arcmin: a standard deviation below the fitted
+        one, and above.
     """
 
     __repr__ = brief
@@ -55,6 +65,8 @@ class Quality:
     worst: tuple[tuple[int, int, float, float], ...]
     whitened: float | None = None
     known: float = 1.0
+    varies: float | None = None
+    beams: tuple[float, float] | None = None
 
     DOUBTFUL: ClassVar[float] = 1e-3
     """Probability below which a prior is doubted."""
@@ -97,7 +109,27 @@ class Quality:
         if self.pte < self.BAD or away > _OFF[1]:
             return "bad"
         blind = self.whitened is None and self.known < _BLIND
-        return "doubtful" if blind or self.pte < self.DOUBTFUL or away > _OFF[0] else "good"
+        doubtful = blind or self.pte < self.DOUBTFUL or away > _OFF[0] or self.uneven
+        return "doubtful" if doubtful else "good"
+
+    @property
+    def uneven(self) -> bool:
+        """Whether patches differ too much for one beam and one noise on the whole sky.
+
+        Only a prior that is right on average can tell.
+        """
+        if self.varies is None or self.beams is None or self.far(self.whitened):
+            return False
+        low, high = self.beams
+        return self.varies > _VARIES and high - low > _UNEVEN * (high + low)
+
+    def unevenness(self) -> str:
+        """Say how much patches differ."""
+        low, high = self.beams or (0.0, 0.0)
+        return (
+            f"patches of the sky differ by {self.varies:.1f} sigma, as beams from {low:.3g}' to"
+            f" {high:.3g}' would make them"
+        )
 
     @staticmethod
     def far(whitened: float | None) -> bool:
@@ -112,10 +144,11 @@ class Quality:
             patches = f"; decorrelated pixels of patches have rms {self.whitened:.3f} (1 if right)"
         elif self.known < _BLIND:
             patches = f"; the mask leaves {self.known:.1%} of the modes to judge by, and no patches"
+        uneven = f"; {self.unevenness()}" if self.uneven else ""
         return (
             f"{self.verdict}: chi2 {self.chi2:.1f} for {self.freedom} degrees of freedom (PTE"
             f" {self.pte:.2g}); worst at l = {first}-{last}, {ratio:.2f} times the expected power"
-            f" ({sigma:+.1f} sigma){patches}"
+            f" ({sigma:+.1f} sigma){patches}{uneven}"
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -131,6 +164,8 @@ class Quality:
             "pte": self.pte,
             "whitened": self.whitened,
             "known": self.known,
+            "varies": self.varies,
+            "beams_arcmin": None if self.beams is None else list(self.beams),
             "worst": bins,
         }
 
@@ -139,7 +174,9 @@ class Quality:
         """Build it again from `as_dict`."""
         names = ("ell_min", "ell_max", "ratio", "sigma")
         worst = tuple(tuple(each[name] for name in names) for each in record["worst"])
-        whitened = record.get("whitened")
+        whitened, varies, beams = (
+            record.get(name) for name in ("whitened", "varies", "beams_arcmin")
+        )
         return cls(
             float(record["chi2"]),
             int(record["freedom"]),
@@ -147,4 +184,6 @@ class Quality:
             worst,
             None if whitened is None else float(whitened),
             float(record.get("known", 1.0)),
+            None if varies is None else float(varies),
+            None if beams is None else (float(beams[0]), float(beams[1])),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -183,14 +184,45 @@ class TileFiller:
             self.prepare(observed)
         seen = self._inside(observed)
         out = np.zeros(tiles.shape, dtype=np.float32)
-        useful = np.flatnonzero(seen.any(axis=(1, 2)))
+
+        def fill(part: NDArray[np.int64]) -> None:
+            out[part] = self._mean(tiles[part], seen[part])
+
+        self._in_batches(np.flatnonzero(seen.any(axis=(1, 2))), fill)
+        return out
+
+    def on_device(self, tiles: Tensor, observed: Tensor) -> Tensor:
+        """Compute the same for tensors on the device, ``(ntile, side, side)`` float32.
+
+        ``tiles`` are finite float64; `scalars` must be known.
+        """
+        inner = slice(self._guard, observed.shape[-1] - self._guard)
+        seen = torch.zeros_like(observed)
+        seen[:, inner, inner] = observed[:, inner, inner]
+        out = torch.zeros(tiles.shape, dtype=torch.float32, device=tiles.device)
+
+        def fill(part: NDArray[np.int64]) -> None:
+            at = torch.from_numpy(part).to(tiles.device)
+            mask = seen[at]
+            data = torch.where(mask, tiles[at] / self._rms, 0.0)
+            mean = self._filled(data.to(self._precision), mask.to(torch.float32))
+            once = len(part) - int(len(part) > 1 and part[-1] == part[-2])
+            out[at[:once]] = (mean[:once] * self._rms).to(out.device)
+
+        self._in_batches(seen.any(-1).any(-1).nonzero()[:, 0].cpu().numpy(), fill)
+        return out
+
+    def _in_batches(
+        self, useful: NDArray[np.int64], fill: Callable[[NDArray[np.int64]], None]
+    ) -> None:
+        """Fill tiles batch by batch, fewer at a time after one was too large."""
         if useful.size % 2:  # the last tile is paired with itself
             useful = np.append(useful, useful[-1])
         begin = 0
         while begin < useful.size:
             part = useful[begin : begin + self._batch]
             try:
-                out[part] = self._mean(tiles[part], seen[part])
+                fill(part)
             except torch.OutOfMemoryError:
                 full = True  # memory of the failed batch is freed after this block
             else:
@@ -198,19 +230,28 @@ class TileFiller:
                 begin += part.size
             if full:
                 self._batch = fewer(part.size, 2, self.device)
-        return out
+
+    @property
+    def _precision(self) -> torch.dtype:
+        """Precision of the data that the steps take."""
+        exact = not self._adaptive and self._network is None and self.device.type != "mps"
+        return torch.float64 if exact else torch.float32
 
     def _mean(self, tiles: NDArray[Any], seen: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Compute the mean of one batch, µK."""
-        mask = torch.from_numpy(seen.astype(np.float32))[:, None].to(self.device)
-        exact = not self._adaptive and self._network is None and self.device.type != "mps"
-        data = np.where(seen, tiles / self._rms, 0).astype(np.float64 if exact else np.float32)
-        tile = torch.from_numpy(data)[:, None].to(self.device)
+        kind = np.float64 if self._precision == torch.float64 else np.float32
+        data = np.where(seen, tiles / self._rms, 0).astype(kind)
+        mean = self._filled(torch.from_numpy(data), torch.from_numpy(seen.astype(np.float32)))
+        return np.asarray(mean.cpu().numpy() * self._rms)
+
+    def _filled(self, data: Tensor, seen: Tensor) -> Tensor:
+        """Compute the mean of one batch in units of the rms, ``(ntile, side, side)``."""
+        mask, tile = seen[:, None].to(self.device), data[:, None].to(self.device)
         with torch.inference_mode():
             left = torch.zeros(tile.shape[0], device=self.device)
             mean = self._solve(tile, mask, left)
         self.left = float(np.maximum(self.left, left.max().item()))  # keeps NaN
-        return np.asarray(mean[:, 0].cpu().numpy() * self._rms)
+        return mean[:, 0]
 
     def _solve(self, tile: Tensor, mask: Tensor, left: Tensor) -> Tensor:
         """Compute the mean of one batch in units of the rms; write relative residuals to `left`."""

@@ -31,7 +31,7 @@ def tiles(observed):
 @pytest.fixture(scope="module")
 def steps(observed, tiles):
     """What is off by some µK, another number in each tile, and fades towards the hole's edge."""
-    offset = np.random.default_rng(0).normal(0, 8.0, tiles.max() + 1)
+    offset = np.random.default_rng(0).normal(0, 10.0, tiles.max() + 1)
     depth = np.clip(np.degrees(distance_to_edge(observed)) / 4, 0, 1)
     return np.where(tiles >= 0, depth * offset[tiles], 0.0)
 

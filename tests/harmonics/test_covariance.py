@@ -9,6 +9,7 @@ from numpy.polynomial.legendre import legval
 
 from skyfill import harmonics
 from skyfill.harmonics import Covariance
+from skyfill.harmonics.covariance import excess
 from skyfill.prior import Prior, lcdm
 
 NSIDE = 16
@@ -85,6 +86,47 @@ def test_the_inverse_of_a_map_at_some_pixels_is_that_of_the_whole():
     tolerance = 1e-12 * np.abs(expected).max()
     np.testing.assert_allclose(part.inverse_of(whole, values), expected[pixels], atol=tolerance)
     np.testing.assert_allclose(whole.inverse_of(whole, values), expected, atol=tolerance)
+
+
+@pytest.fixture(scope="module")
+def products():
+    """Give l of every harmonic up to 2 nside, and what their products lack of orthogonality."""
+    lmax = 2 * NSIDE
+    ell, m = hp.Alm.getlm(lmax)
+    kept, maps = [], []
+    for index, (own, order) in enumerate(zip(ell, m, strict=True)):
+        for unit in (1.0,) if order == 0 else (0.5**0.5, 1j * 0.5**0.5):
+            alm = np.zeros(ell.size, complex)
+            alm[index] = unit
+            kept.append(own)
+            maps.append(hp.alm2map(alm, NSIDE, lmax=lmax))
+    maps = np.array(maps)
+    gram = 4 * np.pi / NPIX * (maps * harmonics.pixel_weights(NSIDE)) @ maps.T
+    return np.array(kept), gram - np.eye(len(gram))
+
+
+@given(
+    lmax=st.integers(NSIDE, 2 * NSIDE),
+    slope=st.floats(0, 20),
+    bump=st.floats(0, 100),
+    centre=st.floats(1, 2),
+)
+@settings(max_examples=15, deadline=None)
+def test_the_bound_holds_for_smooth_spectra(products, lmax, slope, bump, centre):
+    ell = np.arange(lmax + 1)
+    loud = 1e3 * (np.maximum(ell, 1) / (1.5 * NSIDE)) ** -slope
+    loud *= 1 + bump * np.exp(-0.5 * ((ell / NSIDE - centre) / 0.1) ** 2)
+    bound = excess(loud, NSIDE)
+    assert np.all(bound >= 0)
+    assert not bound[ell + lmax <= 3 * NSIDE].any()
+    of, wrong = products
+    inside = of <= lmax
+    least = np.linalg.eigvalsh(np.diag(bound[of[inside]]) - wrong[np.ix_(inside, inside)])[0]
+    assert least > -1e-5  # what the weights themselves lack
+
+
+def test_a_spectrum_far_beyond_the_pixels_has_a_bound():
+    assert np.all(np.isfinite(excess(np.geomspace(1e6, 1e-6, 6 * NSIDE), NSIDE)))
 
 
 def test_correlation_is_a_sum_of_legendre_polynomials():

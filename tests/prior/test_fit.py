@@ -23,6 +23,7 @@ from skyfill.prior import (
     assess,
     examine,
     fit,
+    judge,
     lcdm,
     pixel_window,
     prior_hdu,
@@ -142,6 +143,38 @@ def test_patches_know_the_right_prior_from_wrong_ones():
         wrong = dataclasses.replace(right, **change)
         assert sum(each.misfit(wrong) - each.misfit(right) for each in patches) > 20
     assert Patches.of(sky(1), np.arange(12 * NSIDE**2) % 5 > 0) is None
+
+
+def two_beams(seed):
+    """Give a sky whose beam grows from 120' on one side to 200' on the other."""
+    share = 0.5 + 0.5 * hp.pix2vec(NSIDE, np.arange(12 * NSIDE**2))[0]
+    window = pixel_window(NSIDE, LMAX) ** 2
+    narrow, wide = (
+        sky(seed, lcdm(LMAX) * hp.gauss_beam(fwhm * ARCMIN, LMAX) ** 2 * window, noise=1e-3)
+        for fwhm in (120, 200)
+    )
+    return narrow * share + wide * (1 - share) + sky(seed, 0 * TRUTH)
+
+
+def test_a_beam_that_varies_over_the_sky_is_doubted():
+    found = fit(two_beams(5), MASK)
+    assert found.quality.verdict == "doubtful"
+    assert found.quality.varies > 8
+    low, high = found.quality.beams
+    assert 120 < low < found.effective_fwhm / ARCMIN < high < 200
+    assert "differ by" in str(found.quality)
+    checked = judge(two_beams(5), MASK, found)
+    assert checked.verdict == "doubtful"
+    assert "a beam or noise that varies" in str(checked)
+    assert Quality.from_dict(found.quality.as_dict()) == found.quality
+
+
+def test_patches_of_a_uniform_sky_differ_by_chance():
+    right = Prior(NSIDE, lcdm(), fwhm=FWHM * ARCMIN, noise_uk_arcmin=NOISE)
+    found = [Patches.of(sky(seed), MASK).variation(right).sigma for seed in range(10)]
+    assert abs(np.mean(found)) < 3 / 10**0.5
+    assert 0.4 < np.std(found) < 2
+    assert max(found) < 4
 
 
 # --- a spectrum from the map ---------------------------------------------------------------------

@@ -1,0 +1,103 @@
+"""Fills whose map, latent sky and tiles stay on a device are those of the CPU."""
+
+import numpy as np
+import pytest
+
+from skyfill import Inpainter, harmonics
+from skyfill.inpaint import fills, tiled
+from skyfill.mosaic import MosaicConfig, tileset
+from skyfill.prior import ARCMIN, Prior, draw, lcdm
+from skyfill.prior.dipole import Dipole
+from skyfill.prior.latent import latent_sky
+from skyfill.prior.simulate import simulate_mask
+
+torch = pytest.importorskip("torch")
+
+NSIDE = 64
+KNOWN = Prior(NSIDE, lcdm(), fwhm=100 * ARCMIN, noise_uk_arcmin=800.0)
+MASK = simulate_mask(NSIDE, kind="both", seed=3, half_width=0.2, n_holes=20, radii=(0.01, 0.05))
+SKY = np.where(MASK, draw(KNOWN, seed=4, aliased=True) + 30.0, np.nan)
+#: Tiles of 44 degrees: far too curved to be right, and alike on every device.
+TILES = MosaicConfig(
+    side=64, guard=6, margin=16, whole_nside=16, small=6.0, polished_nside=32, polish=2
+)
+#: Largest difference, µK; weights of tiles are kept in float32.
+SAME = 2e-3
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request):
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    return request.param
+
+
+@pytest.fixture
+def solves_on(monkeypatch):
+    """Let solvers work where a test says, tiles on the same device."""
+
+    def choose(where):
+        for module in (fills, tiled):
+            monkeypatch.setattr(module, "device_for", lambda name: where)
+
+    return choose
+
+
+def inpainter(device, **options):
+    options = {"method": "vae", "config": TILES, "prior": KNOWN, "threads": 1} | options
+    return Inpainter(
+        SKY, MASK, seed=7, device=device or "cpu", trust_prior=True, accept=True, **options
+    )
+
+
+@pytest.mark.filterwarnings("ignore::skyfill.gaussian.ConvergenceWarning")
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"fill": "signal", "footprint": np.arange(SKY.size) < SKY.size // 2 + 3000},
+        pytest.param(
+            {"dipole": "fit", "noise_rms": np.full(SKY.size, 20.0)}, marks=pytest.mark.slow
+        ),
+    ],
+    ids=["plain", "part", "noise"],
+)
+def test_realizations_are_the_same_on_a_device(device, solves_on, options):
+    solves_on(None)
+    known = inpainter(None, **options).realization(1)
+    solves_on(device)
+    there = inpainter(device, **options)
+    assert isinstance(there._sky.sphere, harmonics.DeviceSphere)
+    found = there.realization(1)
+    assert isinstance(found, np.ndarray)
+    assert np.abs(found - known).max() < SAME
+    assert np.array_equal(there.realization(1), found)
+
+
+@pytest.mark.filterwarnings("ignore::skyfill.gaussian.ConvergenceWarning")
+def test_tiles_without_memory_on_the_device_are_cut_on_the_cpu(solves_on, monkeypatch):
+    solves_on("cpu")
+    known = inpainter("cpu").mean()
+    monkeypatch.setattr(tileset.harmonics, "free_memory", lambda device: 1e6)
+    with pytest.warns(UserWarning, match=r"tiles need .* GB on cpu, .* cut and pasted on the CPU"):
+        found = inpainter("cpu").mean()
+    assert 0 < np.abs(found - known).max() < SAME
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"data_like": False},
+        {"noise_variance": np.linspace(100, 300, SKY.size)},
+        {"dipole": Dipole(MASK, threads=1), "data_like": False},
+    ],
+    ids=["data", "signal", "noise", "dipole"],
+)
+def test_latent_skies_are_the_same_on_a_device(device, options):
+    known = latent_sky(KNOWN, ~MASK, seed=(4, 1), threads=1, **options)
+    sphere = harmonics.sphere_on(device, NSIDE, KNOWN.lmax)
+    found = latent_sky(KNOWN, ~MASK, seed=(4, 1), threads=2, sphere=sphere, **options)
+    for one, other in zip(found, known, strict=True):
+        assert one.device.type == device
+        np.testing.assert_allclose(one.cpu().numpy(), other, atol=1e-9 * np.std(other))
