@@ -7,7 +7,10 @@ apodised and not, and the optimum: the least error that any estimator can have o
 (Fisher matrix), which follows from the response of the exact mean. The last line is JSON.
 
     python docs/scripts/debias.py                                 # Nside 64, 20 skies
-    python docs/scripts/debias.py --nside 128 --skies 100
+    python docs/scripts/debias.py --nside 128 --skies 100 --draws 40
+
+All skies share the error of the response. `from_response` in the JSON is this error over the
+standard error of the mean of all skies: with many skies, more draws are needed to keep it small.
 """
 
 from __future__ import annotations
@@ -126,6 +129,8 @@ def main() -> None:
             if name in responses:
                 said = debiased(np.zeros(edges.size - 1), responses[name]).sigma[b]
                 row[name]["scatter_over_sigma"] = float(scatter / said)
+                drawn = shared_error(responses[name])[b]
+                row[name]["from_response"] = float(drawn / scatter * math.sqrt(args.skies))
             line += f"{bias:+12.1f} {scatter / known[b]:8.4f} {scatter / master[b]:6.3f}"
         if optimum is not None:
             row["optimum_over_master"] = float(optimum[b] / master[b])
@@ -147,6 +152,13 @@ def main() -> None:
             }
         )
     )
+
+
+def shared_error(response: skyfill.spectra.Response) -> np.ndarray:
+    """Give the standard error of the debiased bins that comes from the draws of the response."""
+    undo = np.linalg.inv(response.matrix)
+    variance = response.matrix_sigma**2 @ response.signal**2
+    return np.sqrt(undo**2 @ variance)
 
 
 if __name__ == "__main__":
