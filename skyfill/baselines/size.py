@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -59,7 +60,7 @@ class Size:
         return cls(int(fields["side"]), float(fields["factor"]))
 
 
-class BaselineNet(nn.Module):
+class BaselineNet(nn.Module, ABC):
     """A network for tiles in units of a fixed rms, with their observed mean subtracted.
 
     Attributes
@@ -77,6 +78,7 @@ class BaselineNet(nn.Module):
         count = sum(each.numel() for each in self.parameters())
         return f"{type(self).__name__}({count} parameters)"
 
+    @abstractmethod
     def fill(self, tile: Tensor, observed: Tensor, noise: Tensor | None = None) -> Tensor:
         """Give whole tiles, ``(batch, 1, ny, nx)``.
 
@@ -89,4 +91,3 @@ class BaselineNet(nn.Module):
         noise
             White ``(batch, latent)``, of which a latent vector is drawn; its mean if None.
         """
-        raise NotImplementedError
