@@ -60,6 +60,8 @@ class ContextEncoder(BaselineNet):
         The side cannot be halved, or no channel is left.
     """
 
+    __repr__ = BaselineNet.__repr__
+
     def __init__(self, arch: Size) -> None:
         super().__init__()
         self.arch = arch

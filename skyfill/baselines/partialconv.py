@@ -47,6 +47,10 @@ class PartialConv(nn.Module):
         self._window = inputs * kernel**2
         self._how = stride, kernel // 2, kernel
 
+    def __repr__(self) -> str:
+        inputs, outputs = self.convolution.in_channels, self.convolution.out_channels
+        return f"PartialConv({inputs} to {outputs} channels, {self._how[2]} pixels)"
+
     def forward(self, values: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         """Convolve the valid values; give the result, 0 where nothing is valid, and its mask.
 
@@ -84,6 +88,8 @@ class PConvNet(BaselineNet):
     ValueError
         The tiles are too small, or no channel is left.
     """
+
+    __repr__ = BaselineNet.__repr__
 
     def __init__(self, arch: Size) -> None:
         super().__init__()

@@ -111,6 +111,8 @@ class VAEAC(BaselineNet):
         The tiles are too small, or no channel is left.
     """
 
+    __repr__ = BaselineNet.__repr__
+
     def __init__(self, arch: Size) -> None:
         super().__init__()
         self.arch = arch
