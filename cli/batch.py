@@ -38,7 +38,7 @@ SUMMARY = "summary.ecsv"
 SOME_FAILED = 1
 #: Methods whose results change by up to 0.1 µK with the number of torch threads. A batch gives them
 #: one torch thread, so that no fill depends on workers or threads. Other libraries may use more.
-_NETWORKS = ("vae", "cosmovae")
+_NETWORKS = ("vae", *filling.NETWORKS)
 #: Methods that fill Q and U in a batch: others share nothing between maps.
 _OF_P = ("gaussian", "diffuse")
 #: Options that do not change a fill: they say where, when and by which process it is made.

@@ -80,7 +80,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     tiles.add_argument(
         "--tiles", type=Path, metavar="DIR", help="data set of tiles, made by `skyfill tiles`"
     )
-    tiles.add_argument("--weights", type=Path, metavar="FILE", help="weights of a cosmovae network")
+    tiles.add_argument(
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="weights of cosmovae, pconv, vaeac or context-encoder",
+    )
     tiles.add_argument(
         "--limit",
         type=options.positive,
@@ -282,16 +287,27 @@ def _spread(
     return sky.values, said if isinstance(said, int) and said > 1 else None
 
 
+def _filler(
+    args: argparse.Namespace,
+) -> skyfill.cosmovae.CosmoFiller | skyfill.baselines.BaselineFiller:
+    """Load the network of --weights, of whichever kind."""
+    if skyfill.vae.model_of(args.weights) in skyfill.baselines.MODELS:
+        net, card = skyfill.baselines.load(args.weights)
+        return skyfill.baselines.BaselineFiller(net, card, device=args.device)
+    network, card = skyfill.cosmovae.load(args.weights)
+    return skyfill.cosmovae.CosmoFiller(network, card, device=args.device)
+
+
 def _tiles(args: argparse.Namespace) -> int:
     """Evaluate a network on tiles."""
     dataset = skyfill.dataset.open_tiles(args.tiles)
     skyfill.vae.pick_device(args.device, threads=args.threads or 0)
-    network, card = skyfill.cosmovae.load(args.weights)
+    filler = _filler(args)
+    card = filler.card
     with progress(quiet=args.quiet) as listener:
         listener.stage("fill")
         pairs = dataset.pairs(args.limit or 64, seed=args.seed)
         truth, observed = dataset.tiles(pairs[0]), dataset.observed(pairs[1])
-        filler = skyfill.cosmovae.CosmoFiller(network, card, device=args.device)
         filled = filler(truth, observed, seed=(args.seed,) if args.sample else None)
         scores = skyfill.fidelity.score_tiles(filled, truth, observed)
         _, ratio = skyfill.fidelity.hole_power(filled, truth, observed)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "NETWORKS",
+    "SINGLE",
     "STD_DRAWS",
     "add_fill",
     "add_partial",
@@ -37,6 +39,10 @@ __all__ = [
 #: Options that name files which a fill writes beside the map, and files which it reads.
 _WRITTEN = ("std", "report", "save_prior")
 _READ = ("map", "mask", "mask_pol", "noise_map", "ivar", "footprint", "cl")
+#: Methods with one fill of a map.
+SINGLE = ("diffuse", "pconv", "context-encoder")
+#: Methods that are networks for single tiles, without a prior.
+NETWORKS = ("cosmovae", "pconv", "vaeac", "context-encoder")
 #: Number of realizations for --std if fewer are written.
 STD_DRAWS = 16
 
@@ -47,10 +53,11 @@ def add_fill(parser: argparse.ArgumentParser) -> None:
     reading.add_mask(parser)
     parser.add_argument(
         "--method",
-        choices=("auto", "vae", "gaussian", "diffuse", "cosmovae"),
+        choices=("auto", "vae", "gaussian", "diffuse", *NETWORKS),
         default="auto",
         help="gaussian: exact posterior; vae: approximate Gaussian posterior, from tiles; "
-        "diffuse: means of neighbours; cosmovae: the published network, for comparison; auto: "
+        "diffuse: means of neighbours; cosmovae: the published network, for comparison; "
+        "pconv, vaeac, context-encoder: other published networks, with --weights; auto: "
         "gaussian up to Nside 512 and on GPUs with float64, where memory allows, else vae "
         "(default: auto)",
     )
@@ -122,10 +129,10 @@ def refuse(args: argparse.Namespace) -> None:
     """Refuse options that contradict each other."""
     theory.check(args)
     reading.refuse_without_noise_map(args)
-    if args.method == "diffuse" and args.realizations > 1:
-        raise ValueError("diffuse is deterministic and has one fill; drop --realizations")
-    if args.method == "cosmovae" and args.fill == "signal":
-        raise ValueError("cosmovae cannot tell noise from signal; drop --fill, or use vae")
+    if args.method in SINGLE and args.realizations > 1:
+        raise ValueError(f"{args.method} is deterministic and has one fill; drop --realizations")
+    if args.method in NETWORKS and args.fill == "signal":
+        raise ValueError(f"{args.method} cannot tell noise from signal; drop --fill, or use vae")
     if args.method == "gaussian" and args.polish:
         raise ValueError("gaussian is exact already; drop --polish, or pass a smaller --tolerance")
     if args.holes == "all" and args.footprint is not None:

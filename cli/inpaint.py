@@ -150,7 +150,7 @@ def _fills(
     listener: skyfill.Progress,
 ) -> Iterator[NDArray[np.float64]]:
     """Fill, write the requested fills, add up the spread, and yield whole skies for the report."""
-    written = 0 if args.mean or args.method == "diffuse" else args.realizations
+    written = 0 if args.mean or args.method in filling.SINGLE else args.realizations
     if written == 0:
         fill = fitter.mean()
         filling.write(args, sky, fitter, outputs[0], fill, None, listener)
@@ -166,7 +166,7 @@ def _fills(
 
 def _draws_for_spread(args: argparse.Namespace, spread: skyfill.inpaint.Spread) -> int:
     """Give the number of realizations for the spread: 0 if it is known exactly everywhere."""
-    if args.method == "diffuse" or not (args.std or args.report):
+    if args.method in filling.SINGLE or not (args.std or args.report):
         return 0
     return 0 if spread.known else args.std_draws or filling.STD_DRAWS
 
@@ -191,7 +191,7 @@ def _report(
         progress=listener,
     )
     listener.stage("report")
-    std = None if args.method == "diffuse" else spread.map()
+    std = None if args.method in filling.SINGLE else spread.map()
     page = pages.fill_page(args, sky, fitter, first, std, scores, filling.cards_of(args, fitter))
     page.write(args.report, overwrite=args.overwrite)
     listener.done(f"{args.report}, {page.verdict or 'not judged'}")
@@ -200,8 +200,8 @@ def _report(
 def _refuse(args: argparse.Namespace) -> None:
     """Refuse options that contradict each other."""
     filling.refuse(args)
-    if args.method == "diffuse" and args.std:
-        raise ValueError("diffuse is deterministic and has no spread; drop --std")
+    if args.method in filling.SINGLE and args.std:
+        raise ValueError(f"{args.method} is deterministic and has no spread; drop --std")
     if args.std_draws is not None and (not (args.std or args.report) or args.std_draws < 2):
         raise ValueError(
             "--std-draws is for --std or --report, and at least 2; pass one of them as well"

@@ -28,8 +28,10 @@ def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     models = []
     for path in args.files or [*skyfill.vae.shipped(), *skyfill.cosmovae.shipped()]:
-        published = skyfill.vae.model_of(path) == "cosmovae"
-        room = skyfill.cosmovae if published else skyfill.vae
+        model = skyfill.vae.model_of(path)
+        room = skyfill.cosmovae if model == "cosmovae" else skyfill.vae
+        if model in skyfill.baselines.MODELS:
+            room = skyfill.baselines
         beside = path.with_suffix(".json").exists()
         # The hash on the card verifies every tensor. Without a card they are read, with torch.
         card = room.read_card(path) if beside else room.load(path)[1]

@@ -71,8 +71,8 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar="FILE",
         help="vae: network that refines the tiles after their iterations (default: none); "
-        "cosmovae: its network (default: shipped). Given several times, realizations use the "
-        "networks in turn",
+        "cosmovae: its network (default: shipped); pconv, vaeac, context-encoder: theirs. Given "
+        "several times, realizations use the networks in turn",
     )
     add_device(engine)
     engine.add_argument(
@@ -128,7 +128,9 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
 def add_cosmovae(parser: argparse.ArgumentParser) -> None:
     """Declare the options that only the training of a CosmoVAE has."""
     group = parser.add_argument_group(
-        "cosmovae", "Options of the published network. --cl sets its latent prior."
+        "cosmovae",
+        "Options of cosmovae, pconv, vaeac and context-encoder. --cl sets the latent prior of "
+        "cosmovae.",
     )
     group.add_argument(
         "--tiles", type=Path, metavar="DIR", help="training tiles, made by `skyfill tiles`"
@@ -145,7 +147,8 @@ def add_cosmovae(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--perceptual",
         choices=("imagenet", "none"),
-        help="imagenet: add a loss of VGG-16 features; none: leave it out (default: imagenet)",
+        help="imagenet: add a loss of VGG-16 features; none: leave it out; cosmovae and pconv only "
+        "(default: imagenet)",
     )
     group.add_argument(
         "--vgg-weights",
@@ -157,7 +160,7 @@ def add_cosmovae(parser: argparse.ArgumentParser) -> None:
         "--regulariser",
         choices=("kl", "gan", "wgan"),
         help="how the latent vector is kept near its prior: kl: the divergence; gan, wgan: an "
-        "adversarial network (default: kl)",
+        "adversarial network; cosmovae only (default: kl)",
     )
 
 

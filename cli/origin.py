@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["exact_of", "keywords_of", "tiles_of"]
+__all__ = ["exact_of", "keywords_of", "other_holes", "tiles_of"]
 
 #: Largest Nside at which `--exact` computes the exact fill, which takes about a minute there.
 _AFFORDABLE = 512
@@ -76,7 +76,7 @@ def _solved(
             f"{path} has Nside {sky.nside}, and --exact computes exact fills up to Nside"
             f" {_AFFORDABLE}; {mend}"
         )
-    other = _other_holes(said, observed)
+    other = other_holes(said, observed)
     if other is not None:
         raise ValueError(
             f"{path}: {other}; pass the --mask that the map was filled with, or {mend} (with the"
@@ -159,7 +159,7 @@ def tiles_of(
     said = keywords_of(sky)
     if said.get("SFMETHOD") != "vae" or prior is None or "SFHOLES" in said:
         return None
-    other = _other_holes(said, observed)
+    other = other_holes(said, observed)
     if other is not None:
         warnings.warn(
             f"{sky.path}: {other}; the borders of its tiles are not evaluated", stacklevel=2
@@ -181,7 +181,7 @@ def tiles_of(
     )
 
 
-def _other_holes(said: Mapping[str, object], observed: NDArray[np.bool_]) -> str | None:
+def other_holes(said: Mapping[str, object], observed: NDArray[np.bool_]) -> str | None:
     """Say why the mask's holes are not those that were filled; None if they may be."""
     if "SFHOLES" in said:
         return f"only some of its holes were filled (SFHOLES is {said['SFHOLES']})"

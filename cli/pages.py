@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import skyfill
 
-from . import records
+from . import filling, records
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +57,7 @@ def fill_page(
     before = np.where(fitter.observed, sky.values, np.nan)
     part = not np.all(np.isfinite(filled))  # a partial sky has no full-sky spectrum
     kind = "mean" if args.mean else "realization"
-    if args.method in ("diffuse", "cosmovae"):
+    if args.method in ("diffuse", *filling.NETWORKS):
         kind = "guess"
     images = {"before": before, "filled": filled}
     if std is not None:

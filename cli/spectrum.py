@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import skyfill
 
-from . import options, reading, sixspectra, theory
+from . import debiasing, options, reading, sixspectra, theory
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="WIDTH",
         help="apodise the mask over WIDTH inside its edges (default: 0)",
     )
+    debiasing.add(group)
     sixspectra.add(parser)
     theory.add_prior(
         parser,
@@ -106,6 +107,7 @@ def run(args: argparse.Namespace) -> int:
     options.set_threads(args.threads)
     _check(args)
     stokes = sixspectra.chosen(args)
+    debiasing.refuse(args, stokes)
     if stokes != "T":
         return sixspectra.run(args, stokes)
     with progress(quiet=args.quiet) as listener:
@@ -120,10 +122,11 @@ def run(args: argparse.Namespace) -> int:
         if observed is not None:
             listener.done(_described(args.mask, observed))
         listener.stage("theory")
-        prior = _prior(args, sky)
+        prior = _prior(args, sky, observed if args.debias else None)
         words = skyfill.inpaint.describe_prior(prior)
         listener.done(words)
         share = _share(args, sky, observed, prior, listener)
+        response = debiasing.response_of(args, sky, observed, prior, listener)
         listener.stage("spectrum")
         comparison = skyfill.spectra.compare(
             _skies(args, sky),
@@ -134,6 +137,7 @@ def run(args: argparse.Namespace) -> int:
             apodize=math.radians(args.apodize_deg),
             ranges=args.range,
             prior_share=share,
+            response=response,
             settings={
                 "map": ", ".join(path.name for path in args.maps),
                 "column": sky.column,
@@ -174,15 +178,22 @@ def _check(args: argparse.Namespace) -> None:
         raise ValueError(f"--apodize-deg must be below 180, got {args.apodize_deg:g}")
 
 
-def _prior(args: argparse.Namespace, sky: skyfill.SkyMap) -> skyfill.Prior:
-    """Find the prior of the sky: given, read from the header, or fitted."""
+def _prior(
+    args: argparse.Namespace,
+    sky: skyfill.SkyMap,
+    observed: NDArray[np.bool_] | NDArray[np.float64] | None,
+) -> skyfill.Prior:
+    """Find the prior of the sky: given, read from the header, or fitted, to some pixels or all."""
     import numpy as np
 
     header = None if args.no_fit else skyfill.prior.recorded_prior(sky.path)
     known = theory.given(args, header)
     there = np.isfinite(sky.values)
+    if observed is not None:
+        there &= observed > 0
     prior = known.of_map(sky.values, there, threads=args.threads or 0)
-    if prior.fitted and there.all():  # a map with missing pixels is refused later
+    # A map with missing pixels is refused later.
+    if prior.fitted and (observed is not None or there.all()):
         found = skyfill.prior.judge(sky.values, there, prior)
         if found.verdict == "refused":
             warnings.warn(
@@ -267,6 +278,8 @@ def _as_text(comparison: skyfill.SpectrumComparison) -> str:
     share, error = comparison.full.prior_share, comparison.full.error
     if share is not None:
         lines[0] += "   prior's share     error [µK²]"
+    if comparison.debiased is not None:
+        lines[0] += "    debiased [µK²]       σ [µK²]"
     if comparison.cut is not None:
         lines[0] += "     cut sky: C_ell   sky/theory   residual [σ]"
         bands.append(comparison.cut)
@@ -279,6 +292,9 @@ def _as_text(comparison: skyfill.SpectrumComparison) -> str:
         ]
         if share is not None:
             cells[0] += f" {share[index]:15.1%} {error[index]:15.4e}"
+        if comparison.debiased is not None:
+            found = comparison.debiased
+            cells[0] += f" {found.cl[index]:17.4e} {found.sigma[index]:13.4e}"
         lines.append(f"{low:6d} – {high:<6d} " + "     ".join(cells))
     lines.append(_about_errors(comparison))
     for name, tests in (("whole sky", comparison.full_tests), ("cut sky", comparison.cut_tests)):

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["configure", "run"]
 
 SHIPPED = "shipped"
+#: Networks that are trained on a data set of tiles.
+PUBLISHED = ("cosmovae", "pconv", "vaeac", "context-encoder")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,10 +35,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     options.add_output(parser)
     parser.add_argument(
         "--model",
-        choices=("vae", "cosmovae"),
+        choices=("vae", *PUBLISHED),
         default="vae",
-        help="vae: skyfill's own network; cosmovae: the published one, needs --tiles (default: "
-        "vae)",
+        help="vae: skyfill's own network; cosmovae: the published one; pconv, vaeac, "
+        "context-encoder: others, for comparison; all but vae need --tiles (default: vae)",
     )
     parser.add_argument(
         "--run",
@@ -117,8 +119,8 @@ def run(args: argparse.Namespace) -> int:
     folder = args.folder or args.output.with_suffix(".run")
     _check_places(args, folder)
     skyfill.vae.pick_device(args.device, threads=args.threads or 0)
-    if args.model == "cosmovae":
-        return _train_cosmovae(args, folder)
+    if args.model in PUBLISHED:
+        return _train_on_tiles(args, folder)
     training = skyfill.vae.training
     start = None
     if args.weights is not None:
@@ -155,9 +157,30 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _train_cosmovae(args: argparse.Namespace, folder: Path) -> int:
-    """Train the published network on a data set of tiles."""
+def _train_on_tiles(args: argparse.Namespace, folder: Path) -> int:
+    """Train a published network on a data set of tiles."""
     dataset = skyfill.dataset.open_tiles(args.tiles)
+    first = skyfill.vae.training.first_process()
+    train = _trained_cosmovae if args.model == "cosmovae" else _trained_baseline
+    with progress(quiet=args.quiet or not first) as listener:
+        network, about, room = train(args, dataset, folder, listener)
+        if not first:
+            return 0
+        listener.stage("write")
+        card = room.save(network, args.output, about=about, overwrite=args.overwrite or args.resume)
+        listener.done(f"{args.output}, {card.measured['held_out_rms_uk']:.1f} uK in held-out holes")
+    if args.json:
+        print(json.dumps({"output": str(args.output), "run": str(folder), **vars(card)}))
+    return 0
+
+
+def _trained_cosmovae(
+    args: argparse.Namespace,
+    dataset: skyfill.dataset.TileDataset,
+    folder: Path,
+    listener: skyfill.Progress,
+) -> tuple[Any, dict[str, Any], Any]:
+    """Train a CosmoVAE; give the network, its description and its room."""
     config = skyfill.cosmovae.CosmoConfig(
         seed=args.seed or 0,
         width_factor=args.width_factor or 1.0,
@@ -167,29 +190,47 @@ def _train_cosmovae(args: argparse.Namespace, folder: Path) -> int:
         regulariser=args.regulariser or "kl",
     )
     vgg = skyfill.cosmovae.load_vgg(args.vgg_weights) if config.perceptual == "imagenet" else None
-    first = skyfill.vae.training.first_process()
-    with progress(quiet=args.quiet or not first) as listener:
-        _forget(args, folder)
-        network, about = skyfill.cosmovae.train(
-            config,
-            dataset,
-            folder,
-            cl=theory.given_cl(args) if theory.has_file(args) else None,
-            vgg=vgg,
-            device=args.device,
-            minutes=args.minutes,
-            progress=listener,
-        )
-        if not first:
-            return 0
-        listener.stage("write")
-        card = skyfill.cosmovae.save(
-            network, args.output, about=about, overwrite=args.overwrite or args.resume
-        )
-        listener.done(f"{args.output}, {card.measured['held_out_rms_uk']:.1f} uK in held-out holes")
-    if args.json:
-        print(json.dumps({"output": str(args.output), "run": str(folder), **vars(card)}))
-    return 0
+    _forget(args, folder)
+    network, about = skyfill.cosmovae.train(
+        config,
+        dataset,
+        folder,
+        cl=theory.given_cl(args) if theory.has_file(args) else None,
+        vgg=vgg,
+        device=args.device,
+        minutes=args.minutes,
+        progress=listener,
+    )
+    return network, about, skyfill.cosmovae
+
+
+def _trained_baseline(
+    args: argparse.Namespace,
+    dataset: skyfill.dataset.TileDataset,
+    folder: Path,
+    listener: skyfill.Progress,
+) -> tuple[Any, dict[str, Any], Any]:
+    """Train one of the other networks; give the network, its description and its room."""
+    config = skyfill.baselines.BaselineConfig(
+        args.model,
+        seed=args.seed or 0,
+        width_factor=args.width_factor or 1.0,
+        batch=args.batch_size or skyfill.baselines.BaselineConfig.batch,
+        max_steps=args.max_steps,
+        perceptual=args.perceptual or ("imagenet" if args.model == "pconv" else "none"),
+    )
+    vgg = skyfill.cosmovae.load_vgg(args.vgg_weights) if config.perceptual == "imagenet" else None
+    _forget(args, folder)
+    network, about = skyfill.baselines.train(
+        config,
+        dataset,
+        folder,
+        vgg=vgg,
+        device=args.device,
+        minutes=args.minutes,
+        progress=listener,
+    )
+    return network, about, skyfill.baselines
 
 
 def _forget(args: argparse.Namespace, folder: Path) -> None:
@@ -225,15 +266,23 @@ def _refuse(args: argparse.Namespace) -> None:
 
 def _refuse_of_other_model(args: argparse.Namespace) -> None:
     """Refuse options that belong to the other model."""
+    published = args.model in PUBLISHED
     ours = ("tiles", "width_factor", "max_steps", "perceptual", "vgg_weights", "regulariser")
     theirs = ("weights", "steps", "nonlinear", "maps", "mask")
-    other = theirs if args.model == "cosmovae" else ours
-    for name in other:
+    for name in theirs if published else ours:
         if getattr(args, name) not in (None, False, []):
-            model = "vae" if args.model == "cosmovae" else "cosmovae"
+            model = "vae" if published else "cosmovae"
             raise ValueError(f"--{name.replace('_', '-')} is for --model {model}; drop one of them")
-    if args.model == "cosmovae" and args.tiles is None:
-        raise ValueError("cosmovae is trained on tiles; pass --tiles DIR, made by `skyfill tiles`")
+    if published and args.tiles is None:
+        raise ValueError(
+            f"{args.model} is trained on tiles; pass --tiles DIR, made by `skyfill tiles`"
+        )
+    if published and args.model != "cosmovae":
+        if args.regulariser is not None or theory.has_file(args):
+            name = "--cl" if args.regulariser is None else "--regulariser"
+            raise ValueError(f"{name} is for --model cosmovae; drop one of them")
+        if args.model != "pconv" and (args.vgg_weights or args.perceptual == "imagenet"):
+            raise ValueError(f"{args.model} has no perceptual term; drop --perceptual imagenet")
     if args.vgg_weights is not None and args.perceptual == "none":
         raise ValueError("--vgg-weights is for --perceptual imagenet; drop one of them")
 

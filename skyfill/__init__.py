@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from skyfill.lazy import keep_names
 
 if TYPE_CHECKING:  # `name as name` marks a re-export for type checkers
+    from skyfill import baselines as baselines
     from skyfill import batch as batch
     from skyfill import cosmovae as cosmovae
     from skyfill import dataset as dataset
@@ -127,6 +128,7 @@ _HOMES = {
     "simulate_sky": "prior.simulate",
 }
 _ROOMS = (
+    "baselines",
     "batch",
     "cosmovae",
     "dataset",

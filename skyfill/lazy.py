@@ -13,7 +13,7 @@ __all__ = ["MissingExtraError", "keep_names", "needs", "on_first_use"]
 
 #: Optional libraries, the extra that installs each, and what it is needed for.
 _EXTRAS = {
-    "torch": ("vae", "the methods vae and cosmovae, and GPUs"),
+    "torch": ("vae", "the methods vae, cosmovae and other networks, and GPUs"),
     "zarr": ("tiles", "stores of tiles"),
     "jinja2": ("report", "reports"),
     "matplotlib": ("plot", "pictures and plots"),

@@ -22,6 +22,7 @@ ROWS = (
     {"batch", "images", "mosaic", "posterior"},
     {"dataset"},
     {"cosmovae"},
+    {"baselines"},
     {"inpaint"},
     {"fidelity"},
     {"report"},
@@ -56,7 +57,7 @@ KEPT_IN = {
         "transforms",
     },
     "threadpoolctl": {"gaussian"},
-    "torch": {"cosmovae", "gaussian", "harmonics", "tiling", "vae"},
+    "torch": {"baselines", "cosmovae", "gaussian", "harmonics", "tiling", "vae"},
     "triton": {"harmonics"},
     "zarr": {"dataset"},
 }

@@ -67,7 +67,8 @@ def test_a_module_does_not_replace_the_function_of_its_name(room):
 
 
 PUBLIC = """
-    Holes Inpainter Layout MapInfo Prior Progress Silent SkyMap SpectrumComparison batch blending
+    Holes Inpainter Layout MapInfo Prior Progress Silent SkyMap SpectrumComparison baselines batch
+    blending
     check_writable cosmovae dataset describe diffuse discs distance_to_edge enclosed_holes fidelity
     fill fill_islands find_holes flatsky galactic_cut gaussian gaussian_beam grow harmonics healpix
     holes images inpaint label_holes lcdm maps masks methods mosaic optimum owntiles pictures plan

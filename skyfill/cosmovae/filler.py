@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from skyfill.cosmovae.batches import normalised
 from skyfill.cosmovae.network import CosmoVAE
@@ -14,38 +16,23 @@ from skyfill.cosmovae.tilefill import USUAL_BATCH
 from skyfill.vae.card import ModelCard
 from skyfill.vae.filler import fewer, pick_device
 
-__all__ = ["CosmoFiller"]
+__all__ = ["CosmoFiller", "TileNetFiller"]
 
 
-class CosmoFiller:
-    """Fill the holes of tiles with the output of the network.
+class TileNetFiller(ABC):
+    """Fill the holes of tiles with the output of a network, batch by batch.
 
     Parameters
     ----------
-    network, card
-        From `skyfill.cosmovae.load`.
-    device
-        ``auto``, ``cpu``, ``cuda`` or another device of torch.
-    batch_size
-        Number of tiles filled at once. It changes the result only by rounding.
-
-    Raises
-    ------
-    ValueError
-        The device is not available.
+    card
+        Model card of the network.
+    device, batch_size
+        As for `CosmoFiller`.
     """
 
-    def __init__(
-        self,
-        network: CosmoVAE,
-        card: ModelCard,
-        *,
-        device: str = "auto",
-        batch_size: int = USUAL_BATCH,
-    ) -> None:
+    def __init__(self, card: ModelCard, *, device: str, batch_size: int) -> None:
         self.card = card
         self._device = pick_device(device)
-        self._network = network.to(self._device)
         self._rms = float(card.training["rms_uk"])
         self._batch = batch_size
 
@@ -103,18 +90,63 @@ class CosmoFiller:
         seen = torch.from_numpy(observed.astype(np.float32))[:, None].to(self._device)
         data = torch.from_numpy(np.where(observed, tiles, 0).astype(np.float32))
         scaled, mean = normalised(data[:, None].to(self._device), seen, self._rms)
+        noise = None
+        if seed is not None:
+            noise = self._white(seed, range(first, first + len(tiles)))
         with torch.inference_mode():
-            encoding = self._network.encode(scaled, seen)
-            latent = encoding.mean
-            if seed is not None:
-                latent = encoding.sample(self._white(seed, range(first, first + len(latent))))
-            made = self._network.decode(latent, encoding) * self._rms + mean
+            made = self._filled(scaled, seen, noise) * self._rms + mean
         return np.asarray(made[:, 0].cpu().numpy())
 
     def _white(self, seed: tuple[int, ...], numbers: range) -> torch.Tensor:
-        size = self._network.arch.latent
+        size = self._white_size()
         rows = [
             np.random.default_rng((*seed, k)).standard_normal(size, dtype=np.float32)
             for k in numbers
         ]
         return torch.from_numpy(np.stack(rows)).to(self._device)
+
+    @abstractmethod
+    def _white_size(self) -> int:
+        """Give the number of random numbers of a tile."""
+
+    @abstractmethod
+    def _filled(self, scaled: Tensor, seen: Tensor, noise: Tensor | None) -> Tensor:
+        """Give whole tiles of the network, ``(batch, 1, ny, nx)``, without chance if no noise."""
+
+
+class CosmoFiller(TileNetFiller):
+    """Fill the holes of tiles with the output of the network.
+
+    Parameters
+    ----------
+    network, card
+        From `skyfill.cosmovae.load`.
+    device
+        ``auto``, ``cpu``, ``cuda`` or another device of torch.
+    batch_size
+        Number of tiles filled at once. It changes the result only by rounding.
+
+    Raises
+    ------
+    ValueError
+        The device is not available.
+    """
+
+    def __init__(
+        self,
+        network: CosmoVAE,
+        card: ModelCard,
+        *,
+        device: str = "auto",
+        batch_size: int = USUAL_BATCH,
+    ) -> None:
+        super().__init__(card, device=device, batch_size=batch_size)
+        self._network = network.to(self._device)
+
+    def _white_size(self) -> int:
+        return self._network.arch.latent
+
+    def _filled(self, scaled: Tensor, seen: Tensor, noise: Tensor | None) -> Tensor:
+        encoding = self._network.encode(scaled, seen)
+        latent = encoding.mean if noise is None else encoding.sample(noise)
+        return self._network.decode(latent, encoding)

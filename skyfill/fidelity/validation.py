@@ -23,6 +23,7 @@ from skyfill.inpaint.fills import (
     held_to_noise,
     noise_variance,
 )
+from skyfill.inpaint.options import NETWORKS
 from skyfill.prior import as_given, for_map
 from skyfill.prior.dipole import Dipole
 from skyfill.progress import Progress, listening
@@ -179,7 +180,7 @@ def validate(
     copies = held_out_holes(known, holes=holes, share=share, seed=seed, sources=chosen)
     left = known & ~copies.held_out
     bent = options.get("transform") is not None
-    if options.get("method") != "cosmovae" and not bent:
+    if options.get("method") not in NETWORKS and not bent:
         _know(options, values, known, threads=threads)
     listener.done(
         f"{len(copies.sizes)} holes, {copies.sizes.sum()} pixels, "

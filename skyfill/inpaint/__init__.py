@@ -27,6 +27,7 @@ from skyfill.inpaint.inpainter import (
     Inpainter,
     describe_prior,
 )
+from skyfill.inpaint.linear import LinearFill
 from skyfill.inpaint.options import FillOptions
 from skyfill.inpaint.polarized import POLARIZED_METHODS, PolarizedInpainter
 from skyfill.inpaint.skies import fill
@@ -44,6 +45,7 @@ __all__ = [
     "Fill",
     "FillOptions",
     "Inpainter",
+    "LinearFill",
     "PolarizedInpainter",
     "PolarizedSpread",
     "Spread",

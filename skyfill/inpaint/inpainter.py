@@ -91,8 +91,8 @@ class Inpainter:
         ``(npix,)``, RING, True inside: only holes there are filled.
     method
         ``gaussian`` (the exact posterior, see `skyfill.gaussian`), ``vae`` (near it, quicker on
-        large maps), ``diffuse``, or ``cosmovae``, the published network without further steps
-        (`skyfill.tilefill`). ``auto`` chooses between the first two
+        large maps), ``diffuse``, ``cosmovae``, the published network without further steps
+        (`skyfill.tilefill`), or one of `skyfill.baselines`. ``auto`` chooses between the first two
         (`skyfill.inpaint.choose_method`); ``choice`` says which and why.
     prior
         Prior of the map: a whole `Prior`, or a `skyfill.prior.Given`, whose missing parts are
@@ -507,12 +507,12 @@ class Inpainter:
         ConvergenceError
             A ValueError: the fill has not converged, and ``accept`` is False.
         ValueError
-            The method draws no samples (``diffuse``).
+            The method draws no samples (``stochastic``).
         """
         index = check_seed(index, what="index")
         if not self.stochastic:
             raise ValueError(
-                "diffuse has no realizations; use `method='vae'`, or its single fill (`mean`)"
+                f"{self.options.method} has no realizations; use `method='vae'`, or its `mean`"
             )
         if isinstance(self._fill, Ensemble):
             self.converged = None

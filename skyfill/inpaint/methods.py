@@ -9,6 +9,7 @@ from skyfill.inpaint.choice import choose_at
 from skyfill.inpaint.diffusing import Diffuse, DiffuseMethod
 from skyfill.inpaint.exact import Exact, ExactMethod, Polished, Surrounded
 from skyfill.inpaint.fills import ConvergenceError, Fill, Method, Setup
+from skyfill.inpaint.learned import LearnedMethod, SingleMethod
 from skyfill.inpaint.options import DIPOLES, FILLS, METHODS, FillOptions
 from skyfill.inpaint.published import Ensemble, PublishedMethod
 from skyfill.inpaint.tiled import TileMethod
@@ -34,6 +35,9 @@ _CLASSES: dict[str, type[Method]] = {
     "gaussian": ExactMethod,
     "diffuse": DiffuseMethod,
     "cosmovae": PublishedMethod,
+    "pconv": SingleMethod,
+    "vaeac": LearnedMethod,
+    "context-encoder": SingleMethod,
 }
 
 

@@ -13,11 +13,13 @@ from skyfill.healpix.checks import check_whole, device_name
 from skyfill.holes.masks import check_holes
 from skyfill.mosaic import MosaicConfig
 
-__all__ = ["AUTO", "DIPOLES", "FILLS", "METHODS", "FillOptions"]
+__all__ = ["AUTO", "DIPOLES", "FILLS", "METHODS", "NETWORKS", "FillOptions"]
 
 AUTO = "auto"
 """In place of a method: ``gaussian`` or ``vae``, see `skyfill.inpaint.choose_method`."""
-METHODS = (AUTO, "vae", "gaussian", "diffuse", "cosmovae")
+NETWORKS = ("cosmovae", "pconv", "vaeac", "context-encoder")
+"""Methods that are networks for single tiles, without a prior."""
+METHODS = (AUTO, "vae", "gaussian", "diffuse", *NETWORKS)
 FILLS = ("data", "signal")
 DIPOLES = ("marginalise", "fit", "prior")
 
@@ -40,10 +42,10 @@ class FillOptions:
     >>> from skyfill.inpaint import FillOptions
     >>> FillOptions(method="gaussian", tolerance=0.01).tolerance
     0.01
-    >>> FillOptions(method="nearest")
+    >>> FillOptions(method="nearest")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    ValueError: method 'nearest' is unknown; choose one of auto, vae, gaussian, diffuse, cosmovae
+    ValueError: method 'nearest' is unknown; choose one of auto, vae, gaussian, ...
     """
 
     __repr__ = brief
@@ -70,9 +72,11 @@ class FillOptions:
             value = getattr(self, name)
             if value not in known:
                 raise ValueError(f"{name} {value!r} is unknown; choose one of {', '.join(known)}")
-        if self.method == "cosmovae" and self.polish:
-            raise ValueError("cosmovae has no prior to polish with; use vae, or drop `polish`")
-        uninformed = self.method == "cosmovae" or (self.method == "diffuse" and not self.polish)
+        if self.method in NETWORKS and self.polish:
+            raise ValueError(
+                f"{self.method} has no prior to polish with; use vae, or drop `polish`"
+            )
+        uninformed = self.method in NETWORKS or (self.method == "diffuse" and not self.polish)
         if self.dipole == "prior" and uninformed:
             raise ValueError(
                 f"{self.method} has no prior to give monopole and dipole; drop `dipole='prior'`, or"

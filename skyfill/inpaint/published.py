@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill.cosmovae.tilefill import USUAL_BATCH, TileFill
+from skyfill.cosmovae.tilefill import USUAL_BATCH, TileEngine, TileFill
 from skyfill.gaussian import Certificate
 from skyfill.inpaint.fills import PROGRAM, Fill, Method, Pace, Setup
 from skyfill.mosaic import AT_ONCE, tiles_bytes
@@ -57,30 +58,44 @@ class PublishedMethod(Method):
     @property
     def unmapped(self) -> str | None:
         """Why the method accepts no noise map: the network cannot use one."""
-        return "cosmovae does not accept a noise map; use vae or gaussian, or drop `noise_rms`"
+        return (
+            f"{self.options.method} does not accept a noise map; use vae or gaussian, or drop"
+            " `noise_rms`"
+        )
+
+    def _engine(self, file: Path) -> tuple[TileEngine, ModelCard]:
+        """Load the network of a file; this imports torch."""
+        from skyfill import cosmovae
+
+        network, card = cosmovae.load(file)
+        engine = cosmovae.CosmoFiller(
+            network,
+            card,
+            device=self.options.device,
+            batch_size=self.options.batch_size or USUAL_BATCH,
+        )
+        return engine, card
+
+    def _files(self) -> Sequence[Path]:
+        """Give the files of weights: those of the options, else the shipped one."""
+        from skyfill import cosmovae
+
+        return self.options.files or cosmovae.shipped()
 
     def prepare(self, setup: Setup) -> tuple[Fill, ModelCard | None]:
         """Load the networks and plan the tiles of each; this imports torch."""
-        from skyfill import cosmovae
-
         members, cards = [], []
-        for file in self.options.files or cosmovae.shipped():
-            network, card = cosmovae.load(file)
+        for file in self._files():
+            engine, card = self._engine(file)
             about = card.training
             trained = about.get("nside")
             if trained not in (None, self.nside):
                 warnings.warn(
                     f"{card.name} was trained at Nside {trained}, the map has Nside {self.nside}; "
-                    "train weights with skyfill train (`model='cosmovae'`)",
+                    f"train weights with skyfill train (`model='{self.options.method}'`)",
                     stacklevel=3,
                 )
             boxes = about["projection"] == "cartesian"
-            engine = cosmovae.CosmoFiller(
-                network,
-                card,
-                device=self.options.device,
-                batch_size=self.options.batch_size or USUAL_BATCH,
-            )
             members.append(
                 TileFill(
                     setup.observed,

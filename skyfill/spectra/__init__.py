@@ -15,6 +15,7 @@ from skyfill.spectra.binning import (
     planck_edges,
 )
 from skyfill.spectra.comparison import SpectrumComparison
+from skyfill.spectra.debiasing import Debiased, Response, debias, response_of
 from skyfill.spectra.estimators import CutSky, FullSky
 from skyfill.spectra.expectation import Expectation, expectation
 from skyfill.spectra.measure import compare
@@ -26,19 +27,23 @@ __all__ = [
     "SPECTRA",
     "BandPowers",
     "CutSky",
+    "Debiased",
     "Expectation",
     "FullSky",
     "RangeTest",
+    "Response",
     "SpectrumComparison",
     "StokesComparison",
     "apodized",
     "bin_edges",
     "compare",
     "compare_stokes",
+    "debias",
     "default_edges",
     "expectation",
     "linear_edges",
     "log_edges",
     "planck_edges",
+    "response_of",
     "whole_spectra",
 ]

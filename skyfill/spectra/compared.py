@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from skyfill.brief import brief
 from skyfill.spectra.bandpowers import BandPowers, RangeTest
+from skyfill.spectra.debiasing import Debiased
 
 __all__ = ["ComparedSpectra"]
 
@@ -33,6 +34,7 @@ class ComparedSpectra:
     nside: int
     realizations: int
     settings: Mapping[str, str | float] = field(default_factory=dict)
+    debiased: Debiased | None = None
 
     @property
     def cl(self) -> NDArray[np.float64]:

@@ -43,6 +43,9 @@ class SpectrumComparison(ComparedSpectra):
         Number of skies that were averaged.
     settings
         Further information to write with the table: file names, beam, noise.
+    debiased
+        Bins of the whole sky without what its fill did to them, see `debias`; None if this is not
+        asked for.
 
     """
 

@@ -20,11 +20,11 @@ from skyfill.spectra.binning import Edges, averaged, summed
 from skyfill.spectra.expectation import Cl, Expectation
 from skyfill.spectra.scatter import COARSE, SEED, degraded, skies_at, smoothed
 
-__all__ = ["CutSky", "Estimator", "FullSky", "crossed", "scatter_of"]
+__all__ = ["SINGULAR", "CutSky", "Estimator", "FullSky", "crossed", "scatter_of"]
 
 Map = NDArray[np.float64]
-#: Condition number of the binned coupling above which rounding errors dominate the result.
-_SINGULAR = 1e8
+SINGULAR = 1e8
+"""Condition number of the binned coupling above which rounding errors dominate the result."""
 #: Share of signal in a bin below which it is lost in the rounding of the noise.
 _ROUNDING = 1e-10
 
@@ -61,6 +61,14 @@ class FullSky:
         sky = healpy.remove_dipole(np.asarray(values, dtype=np.float64), copy=True)
         cl = healpy.anafast(sky, lmax=self._expected.ell_max, iter=3, pol=False)
         return averaged(cl, self._edges)
+
+    def alm(self, values: Map) -> NDArray[np.complex128]:
+        """Give the alm, ``(nalm,)``, µK, of which `powers` averages the power."""
+        import healpy  # imported here because it takes 1.4 s
+
+        sky = healpy.remove_dipole(np.asarray(values, dtype=np.float64), copy=True)
+        found = healpy.map2alm(sky, lmax=self._expected.ell_max, iter=3, pol=False)
+        return np.asarray(found, dtype=np.complex128)
 
     def band_powers(self, measured: Sequence[Bins]) -> BandPowers:
         """Compare the mean of the measurements with the theory; the variance is 2 C² / (2 ell + 1).
@@ -148,7 +156,7 @@ class CutSky:
         )
         first, end = edges[0], edges[-1]
         coupling = summed(averaged(matrix[:, :end], edges), edges, axis=1)
-        if not np.linalg.cond(coupling) < _SINGULAR:
+        if not np.linalg.cond(coupling) < SINGULAR:
             raise ValueError(
                 f"the mask leaves {np.mean(window > 0):.2%} of the sky, too little for bins this "
                 "narrow; widen the bins (`bins`), or apodise less"

@@ -17,6 +17,7 @@ from skyfill.prior import Prior
 from skyfill.spectra.bandpowers import checked_ranges, range_test
 from skyfill.spectra.binning import Binning, averaged, bin_edges
 from skyfill.spectra.comparison import SpectrumComparison
+from skyfill.spectra.debiasing import Response, debiased
 from skyfill.spectra.estimators import CutSky, Estimator, FullSky
 from skyfill.spectra.expectation import expectation
 
@@ -36,6 +37,7 @@ def compare(
     apodization: Literal["C1", "C2"] = "C2",
     ranges: Iterable[Sequence[int]] | None = None,
     prior_share: ArrayLike | None = None,
+    response: Response | None = None,
     settings: Mapping[str, str | float] | None = None,
     threads: int = 0,
 ) -> SpectrumComparison:
@@ -69,6 +71,9 @@ def compare(
         ``(nbin,)``: share of the power of each bin of the filled sky that follows from the prior,
         see `skyfill.fidelity.prior_share`. If not given, and if the skies are realizations of one
         map, with the same values where observed, it is measured from their differences.
+    response
+        Response of the fill of one sky, in these bins, from `response_of`; the result then has
+        its debiased bins, see `debias`.
     settings
         Further information to keep in the result.
     threads
@@ -84,7 +89,8 @@ def compare(
         Pixels are missing; lmax is beyond 3 nside - 1 or beyond the theory; the theory is not
         positive and finite from ell = 2; bins or ranges are out of order or outside 2 ... lmax; the
         mask has another Nside, leaves nothing, or too little for these bins; or weights are
-        negative or apodised again; or ``prior_share`` has another number of bins.
+        negative or apodised again; or ``prior_share`` has another number of bins; or ``response``
+        is of other bins, or given for several skies.
 
     Examples
     --------
@@ -111,6 +117,8 @@ def compare(
     edges = bin_edges(bins, lmax)
     ell = averaged(np.arange(lmax + 1), edges)
     wanted = checked_ranges(ranges, ell, lmax)
+    if response is not None and not np.array_equal(response.edges, edges):
+        raise ValueError("the response is of other bins; measure it with the same lmax and bins")
     estimators: list[Estimator] = [FullSky(expected, edges)]
     about = dict(settings or {})
     if observed is not None:
@@ -138,6 +146,10 @@ def compare(
         shared.add(sky)
         sky = next(skies, None)
 
+    if response is not None and len(measured[0]) > 1:
+        raise ValueError(
+            f"a response is of one filled sky, got {len(measured[0])}; debias each (`debias`)"
+        )
     bands = [e.band_powers(found) for e, found in zip(estimators, measured, strict=True)]
     if prior_share is None:
         known = shared.share(estimators[0], measured[0], bands[0].theory)
@@ -160,6 +172,7 @@ def compare(
         nside=nside,
         realizations=len(measured[0]),
         settings=about,
+        debiased=None if response is None else debiased(measured[0][0], response),
     )
 
 

@@ -26,6 +26,11 @@ _IMAGES = {
     "covariance": "of the bins of cl over skies drawn from the theory",
     "windows": "response of each bin (a row) to the signal's C_ell from ell = 0",
 }
+#: What a debiased spectrum is.
+_DEBIASED = (
+    "of the filled sky, the response of the fill undone (Gruetjen et al. 2015), with beam, window "
+    "and noise as cl; debiased_sigma over skies drawn from the theory"
+)
 FITS = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz")
 #: What precedes the name of a quantity: of the cut sky, of a spectrum of T, E and B.
 _PREFIX = re.compile(r"^(cut_)?([TEB]{2}_)?")
@@ -39,6 +44,9 @@ def columns_of(comparison: ComparedSpectra) -> dict[str, NDArray[Any]]:
         name: getattr(comparison, name) for name in ("ell_min", "ell_max", "ell")
     }
     named |= comparison.full.columns()
+    if comparison.debiased is not None:
+        named["debiased_cl"] = comparison.debiased.cl
+        named["debiased_sigma"] = comparison.debiased.sigma
     if comparison.cut is not None:
         named |= {f"cut_{name}": values for name, values in comparison.cut.columns().items()}
     return named
@@ -63,6 +71,7 @@ def about(comparison: ComparedSpectra) -> dict[str, Any]:
         "realizations": comparison.realizations,
         "chi2": [asdict(test) for test in comparison.full_tests],
         **(cut if comparison.cut is not None else {}),
+        **({} if comparison.debiased is None else {"debiased": _DEBIASED}),
         **comparison.settings,
     }
 
@@ -90,6 +99,8 @@ def arrays_of(comparison: ComparedSpectra) -> dict[str, NDArray[np.float64]]:
         found[f"{prefix}covariance"] = band.covariance
         if band.windows is not None:
             found[f"{prefix}windows"] = band.windows
+    if comparison.debiased is not None:
+        found["debiased_covariance"] = comparison.debiased.covariance
     return found
 
 

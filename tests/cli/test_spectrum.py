@@ -207,3 +207,60 @@ def test_the_priors_share_stands_beside_each_bin(skyfill_main, folder, tmp_path)
     alone = skyfill_main(*words)
     assert "is not known here: pass its mask (--mask)" in alone.out
     assert "prior_share" not in json.loads(skyfill_main(*words, "--json").out)["bins"]
+
+
+@pytest.fixture(scope="module")
+def filled(folder, entry):
+    """Mean fills, and what is none."""
+    sky, mask = folder / "sky_0.fits", folder / "mask.fits"
+    for name, words in {
+        "smooth": ("--method", "diffuse"),
+        "mean": ("--method", "gaussian", "--mean", *PRIOR),
+        "drawn": ("--method", "gaussian", *PRIOR),
+    }.items():
+        arguments = ["inpaint", sky, mask, *words, "-o", folder / f"{name}.fits", "-q"]
+        assert entry([str(each) for each in arguments]) == 0
+    return folder
+
+
+@pytest.mark.parametrize(("name", "prior"), [("smooth", PRIOR), ("mean", ())])
+def test_a_mean_fill_is_debiased(skyfill_main, filled, tmp_path, name, prior):
+    words = ("--mask", filled / "mask.fits", "--debias", "--bins", 16, *prior, "--threads", 1)
+    table = tmp_path / "s.npz"
+    outcome = skyfill_main("spectrum", filled / f"{name}.fits", *words, "-o", table, "--json", "-q")
+    assert outcome.status == 0, outcome.err
+    bins = json.loads(outcome.out)["bins"]
+    ours, cut = np.array(bins["debiased_cl"]), np.array(bins["cut_cl"])
+    assert np.abs((ours - cut) / np.array(bins["cut_sigma"])).max() < 3
+    share = np.array(bins["debiased_sigma"]) / np.array(bins["sigma"])
+    assert (share > 0.85).all()
+    assert share[-1] > 1
+    with np.load(table) as found:
+        variance = np.diagonal(found["debiased_covariance"])
+        np.testing.assert_allclose(np.sqrt(variance), bins["debiased_sigma"])
+    text = skyfill_main("spectrum", filled / f"{name}.fits", *words, "-q")
+    assert "debiased [µK²]" in text.out
+    assert f"{ours[0]:.4e}" in text.out
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "said"),
+    [
+        ("drawn", ("--mask", "mask.fits"), "holds realization 0, and --debias undoes mean fills"),
+        ("sky_1", ("--mask", "mask.fits"), "does not say how it was filled (no SFMETHOD)"),
+        ("mean", (), "pass --mask"),
+        ("mean", ("--mask", "soft.fits"), "holds weights"),
+        ("mean", ("--mask", "inverted.fits"), "of the sky was filled (SFFILLED), but"),
+        ("mean", ("--mask", "mask.fits", "--apodize-deg", 5), "exclude each other"),
+        ("mean", ("smooth.fits", "--mask", "mask.fits"), "takes one mean fill, got 2 maps"),
+        ("mean", ("--mask", "mask.fits", "--stokes", "TQU"), "pass --stokes T"),
+    ],
+)
+def test_what_cannot_be_debiased_is_refused_by_name(
+    skyfill_main, filled, monkeypatch, name, words, said
+):
+    monkeypatch.chdir(filled)
+    outcome = skyfill_main("spectrum", f"{name}.fits", *words, *PRIOR, "--debias", "-q")
+    assert outcome.status == 2
+    assert said in outcome.err
+    assert len(outcome.err.splitlines()) == 1
