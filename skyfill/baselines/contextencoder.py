@@ -41,7 +41,7 @@ def _levels(side: int, most: int) -> int:
     if not levels:
         raise ValueError(
             f"a context encoder halves its tiles, and {side} pixels cannot be halved to {_FEWEST}"
-            " or more; cut tiles of another size (`skyfill tiles --size`)"
+            " or more; cut tiles of another size"
         )
     return levels
 

@@ -51,6 +51,8 @@ _OPERATIONS = 4e11
 #: Share of the tolerance that the inner loop may leave in a correction. With ten times as much the
 #: modes at the edges of holes that are E inside and B outside bring corrections to a halt (BB = 0).
 _SHARE = 0.05
+#: Variance of the signal, in units of the noise's, that the covariance leaves out.
+_HIDDEN = 1e-5
 #: Tolerances that are tried in addition if too much of B is still to come, each smaller.
 _TRIES = 3
 #: Factor by which the tolerance is at most lowered at a time.
@@ -181,7 +183,7 @@ class JointSolver:
             device = None
         sphere = harmonics.sphere_on(device, nside, self._last, threads=threads)
         self.sky = JointCovariance(self.weights, cl, white, lmax=lmax, sphere=sphere)
-        ends = [max(int(np.flatnonzero(each)[-1]) if each.any() else 0, 2) for each in loud]
+        ends = [_heard(power, n) for power, n in zip(powers, noise, strict=True)]
         self._exact = JointCovariance(self.weights, cl, white, lmax=ends, sphere=sphere)
         one = np.broadcast_to(1.0, npix) if device is None else sphere.vector(np.ones(1))
         self._ones: list[Vector] = [one for _ in spins]
@@ -523,6 +525,12 @@ def _given_the_other(cl: Map, area: float, variance: Sequence[float]) -> tuple[M
     known = np.linalg.solve(noisy, cross.T[:, :, None])[:, :, 0]
     tt = cl[0, 0] - np.sum(known.T * cross, axis=0)
     return tt, polar - cross[:, None] * cross / (cl[0, 0] + area * variance[0])
+
+
+def _heard(power: Map, noise: float) -> int:
+    """Give the multipole beyond which all signal together is nothing beside the noise."""
+    left = np.cumsum(power[::-1])[::-1]
+    return max(int(np.flatnonzero(left > _HIDDEN * noise)[-1]) if power.any() else 0, 2)
 
 
 def _powers(signal_cl: Map, spins: Sequence[int]) -> list[Map]:

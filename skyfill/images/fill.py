@@ -177,7 +177,7 @@ def solve(
     if values.dtype.kind != "f":
         values = values.astype(np.float64)
     if values.ndim != 2:
-        raise ValueError(f"`image` must be (ny, nx), got {values.shape}; give one plane")
+        raise ValueError(f"the image must be (ny, nx), got {values.shape}; give one plane")
     observed = _observed(values, mask)
     grid = Grid.of(wcs, values.shape)
     variance = None

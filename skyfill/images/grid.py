@@ -10,6 +10,8 @@ import numpy as np
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
+from skyfill.brief import brief
+
 __all__ = ["Grid"]
 
 Map = NDArray[np.float64]
@@ -34,6 +36,8 @@ class Grid:
     shape
         ``(ny, nx)``.
     """
+
+    __repr__ = brief
 
     wcs: WCS
     shape: tuple[int, int]
@@ -61,11 +65,11 @@ class Grid:
             sky = own.celestial
         if sky.naxis != 2:
             raise ValueError(
-                "`wcs` has no two axes of the sky (CTYPE of RA and DEC, GLON and GLAT)"
+                "the WCS has no two axes of the sky (CTYPE of RA and DEC, GLON and GLAT)"
             )
         if own.has_distortion:
             raise ValueError(
-                "`wcs` has distortions (SIP, lookup tables), which are not read; reproject"
+                "the WCS has distortions (SIP, lookup tables), which are not read; reproject"
                 " the image to a WCS without"
             )
         # CAR beyond 180 degrees from CRVAL1 is sky all the same

@@ -255,8 +255,8 @@ def response_of(
     deciding = getattr(fill, "deciding", None)
     if cache and deciding is None:
         raise ValueError(
-            "the fill has no attribute `deciding`, so its response cannot be kept; pass"
-            " `cache=False`"
+            "the fill has no attribute named deciding, so its response cannot be kept; switch the"
+            " cache off"
         )
     drawn = _Drawn(fill, observed, expected, edges, number, threads)
     cl = expected.signal_cl
@@ -277,7 +277,7 @@ def response_of(
     if not _sure(matrix, sigma, averaged(expected.total_cl, edges)):
         raise ValueError(
             f"the holes leave {observed.mean():.2%} of the sky, too little for bins this narrow;"
-            " widen the bins (`bins`), or fill more draws (`draws`)"
+            " widen the bins (`bins`), or fill more draws"
         )
     tail, tail_sigma = columns[-1]
     noise = expected.white_cl

@@ -140,7 +140,7 @@ def test_a_foreground_has_no_fit(run, out):
 @pytest.mark.filterwarnings("default")
 def test_what_has_not_converged_is_refused(run, out):
     words = ("inpaint", "kappa.fits", "mask.fits", "--cl", "kappa_cl.txt", "--unit", "uK")
-    words = (*words, "--no-fit")
+    words = (*words, "--no-fit", "--tolerance", "1e-12")
     outcome = run(*words)
     assert outcome.status == 2
     assert not out.exists()

@@ -150,7 +150,7 @@ OPTIONS = {
     "--device --batch-size --memory-limit --cache --workers --scheduler --holes --footprint "
     "--accept --no-fit --trust-prior "
     "--stokes --mask-pol --noise-pol-uk-arcmin --r --polcconv",
-    "spectrum": f"maps {COMMON} {PRIOR} {MAP} --mask {MASK} --no-fit "
+    "spectrum": f"maps {COMMON} {PRIOR} {MAP} --mask {MASK} --no-fit --debias "
     "--plot --lmax --bins --binning --apodize-deg --range "
     "--stokes --mask-pol --noise-pol-uk-arcmin --r --polcconv",
     "posterior": f"map mask {COMMON} {PRIOR} {MAP} {MASK} --no-fit --trust-prior --seed "

@@ -106,7 +106,7 @@ def test_the_response_is_kept_with_all_that_decides_it(tmp_path, monkeypatch):
 
 
 def test_what_has_no_response_is_refused_by_name():
-    with pytest.raises(ValueError, match="no attribute `deciding`"):
+    with pytest.raises(ValueError, match="no attribute named deciding"):
         response(lambda sky: sky, cache=True)
     with pytest.raises(ValueError, match="draws must be"):
         response(lambda sky: sky, draws=3)
