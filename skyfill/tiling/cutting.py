@@ -28,6 +28,13 @@ BLOCKS = 64  # blocks of rows, which threads share: enough for any number of cor
 BATCH = 2**23  # tile pixels gathered at a time: 64 MiB
 
 
+#: Types of maps that are cut without being converted or looked through.
+_AS_THEY_ARE = (np.dtype(np.float64), np.dtype(np.float32))
+#: A tile with a larger value may have a missing one of the map in it: UNSEEN, even at the least
+#: weight that is not zero.
+_STRANGE = 1e12
+
+
 def cut(
     values: ArrayLike,
     observed: ArrayLike | None,
@@ -75,7 +82,31 @@ def cut(
     ((1, 32, 32), True)
 
     """
-    values = as_sums(values, taker="tiling.cut")
+    plain = _plain_map(values)
+    sky = as_sums(values, taker="tiling.cut") if plain is None else plain
+    tiles, weights = _cut(sky, observed, layouts, nest=nest)
+    if plain is not None and not np.all(np.abs(tiles) < _STRANGE):
+        clean = as_sums(plain, taker="tiling.cut")
+        if clean is not plain:
+            return _cut(clean, observed, layouts, nest=nest)
+    return tiles, weights
+
+
+def _plain_map(values: ArrayLike) -> NDArray[Any] | None:
+    """Give the array of a map that needs no conversion, if it is one.
+
+    It is not looked through for UNSEEN and inf, which show in the tiles: for a few tiles that would
+    take longer than the cut itself.
+    """
+    if type(values) is not np.ndarray or values.dtype not in _AS_THEY_ARE or values.ndim != 1:
+        return None
+    return values if values.flags.c_contiguous else None
+
+
+def _cut(
+    values: NDArray[Any], observed: ArrayLike | None, layouts: Sequence[Layout], *, nest: bool
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Cut a map whose missing values are NaN, see `cut`."""
     where, nside = _prepare(values, layouts)
     observed = None if observed is None else as_mask(observed, taker="tiling.cut")
     seen = np.empty(0, dtype=np.bool_) if observed is None else same_sky(values, observed)
