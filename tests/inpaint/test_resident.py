@@ -75,6 +75,7 @@ def test_realizations_are_the_same_on_a_device(device, solves_on, options):
     assert np.array_equal(there.realization(1), found)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::skyfill.gaussian.ConvergenceWarning")
 def test_tiles_without_memory_on_the_device_are_cut_on_the_cpu(solves_on, monkeypatch):
     solves_on("cpu")

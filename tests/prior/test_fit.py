@@ -76,7 +76,7 @@ def test_the_noise_is_found_on_every_sky():
         assert each.quality.pte > 0.01
 
 
-@pytest.mark.parametrize("share", [0.04, 0.3, 0.95])
+@pytest.mark.parametrize("share", [0.04, pytest.param(0.3, marks=pytest.mark.slow), 0.95])
 def test_the_noise_is_found_on_little_sky_and_on_much(share):
     theta, _ = hp.pix2ang(NSIDE, np.arange(12 * NSIDE**2))
     cap = theta < math.acos(1 - 2 * share)
