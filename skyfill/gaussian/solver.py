@@ -590,7 +590,7 @@ def inner_lmax(signal_cl: Map, noise_cl: float, nside: int) -> int:
     """Return the largest multipole of the inner loop, where noise dominates the signal.
 
     Beyond 1.5 nside the inverse is not exact, but up to 2 nside it is better than none. Below Nside
-    16 the limit is 1.5 nside, because the bound of `harmonics.excess` was not measured there.
+    16 the limit is 1.5 nside, because the bound of its error was not measured there.
     """
     seen = np.flatnonzero(signal_cl > _NEGLIGIBLE * noise_cl)
     last = int(seen[-1]) if seen.size else 0

@@ -214,3 +214,17 @@ def test_seeing_bad_input():
         sees(SEEN, [layout], guard=7, threshold=0.5)
     with pytest.raises(ValueError, match="Nside 64"):
         sees(SEEN, [Layout(32, 0.0, 0.0, (16, 16), 30.0)], threshold=0.5)
+
+
+@pytest.mark.parametrize("value", [-1.6375e30, np.inf])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_missing_value_of_the_map_is_missing_in_the_tile(value, dtype):
+    layout = Layout(64, 30.0, 45.0, shape=(32, 32), pixel_arcmin=30.0)
+    sky = np.ones(12 * 64**2, dtype)
+    centre = np.unique(cut_nearest(np.arange(sky.size), [layout]))[50]
+    sky[centre] = value
+    before = sky.copy()
+    tile = cut(sky, None, [layout])[0]
+    assert np.isnan(tile).any()
+    assert np.all(np.isnan(tile) | (np.abs(tile - 1) < 1e-6))
+    np.testing.assert_array_equal(sky, before)
