@@ -34,6 +34,7 @@ from skyfill.gaussian.solver import APART, NOISE_FLOOR, inner_lmax, labels_of
 from skyfill.gaussian.vectors import Vector, rms, zeros_like
 from skyfill.harmonics import Covariance, DeviceSphere, JointCovariance
 from skyfill.harmonics.jointcovariance import SPINS
+from skyfill.harmonics.quadrature import shared_weights
 from skyfill.healpix.arrays import as_mask
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes import distance_to_edge
@@ -177,7 +178,7 @@ class JointSolver:
         cl = signal_cl / (unit[:, None] * unit)[:, :, None]
         white = [(n + b) / r**2 for n, b, r in zip(noise, beyond, self.rms, strict=True)]
         self.weights = (
-            harmonics.pixel_weights(nside, threads=threads) if weights is None else weights
+            shared_weights(nside, threads=threads) if weights is None else weights
         )
         if way == "alternate" or (device and not self._fits_on(device)):
             device = None
@@ -350,6 +351,21 @@ class JointSolver:
             found.append(_Parted(blocks, apply, at).apply)
         return found
 
+    def _scaled(self, values: Sequence[Map] | list[Map], *, overwrite: bool) -> Map:
+        """Give the maps of all fields as one vector, 0 in the holes, in units of their rms."""
+        fields = zip(self._seen, self.rms, self.sky.parts, strict=True)
+        if overwrite and len(values) == 1:
+            ((seen, scale, _),) = fields
+            alone: Map = values.pop()
+            alone[:, ~seen] = 0.0
+            alone /= scale
+            return alone.reshape(-1)
+        work = np.empty(self.sky.size)
+        for number, (seen, scale, part) in enumerate(fields):
+            sky = values.pop(0) if overwrite else values[number]
+            np.divide(np.ravel(np.where(seen, sky, 0.0)), scale, out=work[part])
+        return work
+
     def mean(
         self,
         values: Sequence[Map],
@@ -358,6 +374,7 @@ class JointSolver:
         max_iterations: int = 2000,
         leak: float = 1.0,
         progress: Progress | None = None,
+        overwrite: bool = False,
     ) -> JointSolution:
         """Compute the posterior mean in the holes, given the observed pixels.
 
@@ -375,17 +392,15 @@ class JointSolver:
             Share of the B modes that are allowed (`leakage`) that may be still to come.
         progress
             Receives every step.
+        overwrite
+            Whether ``values``, then a list, is emptied and its maps may be changed, which saves a
+            copy of them.
 
         Returns
         -------
         The solution; ``converged`` is True if every field met the tolerance.
         """
-        work = np.concatenate(
-            [
-                np.ravel(np.where(seen, sky, 0.0)) / scale
-                for seen, sky, scale in zip(self._seen, values, self.rms, strict=True)
-            ]
-        )
+        work = self._scaled(values, overwrite=overwrite)
         empty, work = not work.any(), self.inner.sphere.vector(work)
         if not self.inner.size or empty:
             nothing = Certificate(0, 0, 0.0, 0.0, converged=True)
@@ -443,6 +458,20 @@ class JointSolver:
         lmax = min(self.inner.lmax[-1], LEAKAGE_BINS[-1][1])
         alm = self.inner.rings[-1].adjoint(step.reshape(2, -1), self.inner.weights[-1], lmax)
         return leakage(factor * sphere.array(alm[1]), self._bb, self._noise_pol)
+
+    def analysed(self, values: Map, lmax: int) -> NDArray[np.complex128]:
+        """Give E and B of a map of P that is zero outside the holes, ``(2, nalm)``.
+
+        Parameters
+        ----------
+        values
+            Q and U in the holes of P, ``(2, nhole)``, RING order.
+        lmax
+            Largest multipole.
+        """
+        sphere, weights = self.inner.sphere, self.inner.weights[-1]
+        alm = self.inner.rings[-1].adjoint(sphere.vector(values), weights, lmax)
+        return np.asarray(sphere.array(alm), np.complex128) * self.inner.area
 
     def _fields(self, vector: Vector) -> tuple[Map, ...]:
         """Divide a vector of hole pixels into fields, in µK."""

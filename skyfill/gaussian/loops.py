@@ -10,7 +10,17 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skyfill.gaussian.vectors import Vector, advance, copied, dot, rms, turn, zeros_like
+from skyfill.gaussian.vectors import (
+    Vector,
+    add,
+    advance,
+    copied,
+    dot,
+    less,
+    rms,
+    turn,
+    zeros_like,
+)
 from skyfill.progress import Progress
 
 __all__ = ["Course", "Holes", "Inner", "Outer", "improve", "lengths", "solve"]
@@ -231,13 +241,14 @@ class Outer:
     explicitly made conjugate to the one before.
     """
 
-    def __init__(self, model: Model, filled: Vector, y: Vector, course: Course) -> None:
+    def __init__(self, model: Model, filled: Vector, course: Course) -> None:
         self.model = model
         self.course = course
         self._filled = filled
-        self._y = y
+        y = model.sky.inverse(filled)
         self.whitened, image = model.covariance(y)
-        self._rest = filled - image
+        self._y = y[model.at]  # no more of it is read
+        self._rest = less(filled, image)
         self._step: Vector | None = None
         self._direction: Vector = None
         self._image: Vector = None
@@ -271,7 +282,7 @@ class Outer:
         """
         s = self.model
         z = s.sky.inverse(self._rest)
-        step, left = inner.solve(-(z + self._y)[s.at], allowed=allowed, relative=relative)
+        step, left = inner.solve(-(z[s.at] + self._y), allowed=allowed, relative=relative)
         return step, z, left
 
     def advance(self, step: Vector, z: Vector) -> float:
@@ -281,9 +292,10 @@ class Outer:
         padded = zeros_like(z)
         padded[s.at] = step
         z += s.sky.inverse(padded)
+        del padded  # a whole map
         if self._step is not None:
             conjugate = self.course.take(-dot(z, self._image), self._curvature)
-            z += conjugate * self._direction
+            add(z, self._direction, conjugate)
             step = step + conjugate * self._step
         alm, image = s.covariance(z)
         image[s.at] -= step
@@ -291,8 +303,8 @@ class Outer:
         if self.course.take(curvature <= 0):
             return 0.0
         length = self.course.take(dot(z, self._rest), curvature)
-        self._rest -= length * image
-        self._y += length * z
+        add(self._rest, image, -length)
+        self._y += length * z[s.at]
         self._filled[s.at] += length * step
         self.whitened += length * alm
         self._step, self._direction, self._image = step, z, image
@@ -340,7 +352,7 @@ def solve(
         -model.inner.inverse_of(model.sky, work), start, allowed=_INNER * allowed
     )
     work[model.at] = fill
-    outer = Outer(model, work, model.sky.inverse(work), course)
+    outer = Outer(model, work, course)
     relative = (_ACCURATE if inner.taken > _MANY else 1.0) * _RELATIVE
     return outer, go_on(outer, inner, distance, allowed=allowed, share=share, relative=relative)
 
@@ -428,7 +440,7 @@ def improve(
         return fill, left
     filled = copied(filled)
     filled[model.at] = fill
-    outer = Outer(model, filled, model.sky.inverse(filled), course)
+    outer = Outer(model, filled, course)
     for number in range(1, corrections + 1):
         inner.left = inner_steps
         step, z, (ahead,) = outer.correction(inner, 0.0, _RELATIVE)

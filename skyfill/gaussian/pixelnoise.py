@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skyfill.gaussian.vectors import Vector
+from skyfill.gaussian.vectors import Vector, add
 from skyfill.harmonics import Sphere
 
 __all__ = ["PixelNoise", "checked_variance"]
@@ -129,7 +129,7 @@ class PixelNoise:
                 into[0] += own[0] * q + own[1] * u
                 into[1] += own[1] * q + own[2] * u
             else:
-                image[here] += own * values[here]
+                add(image[here], values[here], own)
 
 
 def _raised(covariance: Map, floor: float) -> Map:

@@ -32,8 +32,9 @@ from skyfill.gaussian.loops import Course, Inner, improve, solve
 from skyfill.gaussian.memory import check_memory, has_device_memory
 from skyfill.gaussian.pinned import Pinned, freed, unpinned
 from skyfill.gaussian.solution import Certificate, Solution
-from skyfill.gaussian.vectors import Vector, copied, like, rms, zeros_like
+from skyfill.gaussian.vectors import Vector, add, copied, like, rms, zeros_like
 from skyfill.harmonics import Covariance, DeviceSphere, Sphere
+from skyfill.harmonics.quadrature import shared_weights
 from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes import distance_to_edge, grow, label_holes
@@ -200,8 +201,7 @@ class Solver:
         self._observed, self.holes = observed, pixels
         self.signal_cl, self.noise_cl = signal_cl, noise_cl
         self._free_dipole = bool(np.all(signal_cl[:2] > signal_cl[min(2, signal_cl.size - 1)]))
-        if weights is None:
-            weights = harmonics.pixel_weights(self.nside, threads=threads)
+        weights = shared_weights(self.nside, threads=threads) if weights is None else weights
         self.weights = weights
         sizes = np.bincount(labels[small])
         last = signal_cl.size - 1
@@ -530,7 +530,7 @@ class Solver:
         """Compute Yᵀ y and Σ y exactly."""
         alm = self._sphere.adjoint(y, self.signal_cl.size - 1)
         image = self._sphere.synthesis(self._sphere.almxfl(alm, self.signal_cl))
-        image += self._noise * y
+        add(image, y, self._noise)
         return alm, image
 
     def size(self, rest: Vector) -> float:

@@ -12,17 +12,22 @@ from skyfill.healpix.jit import compiled
 
 __all__ = [
     "Vector",
+    "add",
     "advance",
     "alike",
     "copied",
     "dot",
     "finite",
+    "less",
     "like",
     "project_out",
     "rms",
     "turn",
     "zeros_like",
 ]
+
+#: Number of elements whose products are in memory at a time.
+_AT_ONCE = 2**22
 
 Map = NDArray[np.float64]
 Vector = Any  # an array, or a tensor; which one decides where the work is done
@@ -63,6 +68,18 @@ def alike(a: Vector, b: Vector) -> bool:
 def finite(values: Vector) -> bool:
     """Return whether all values are finite."""
     return bool(np.all(np.isfinite(values)) if _is_array(values) else values.isfinite().all())
+
+
+def add(out: Vector, values: Vector, factor: Vector | float) -> None:
+    """Add a number, or a vector, times a vector to another one, in place, with no map besides."""
+    for start in range(0, len(out), _AT_ONCE):
+        here = slice(start, start + _AT_ONCE)
+        out[here] += (factor if isinstance(factor, float) else factor[here]) * values[here]
+
+
+def less(a: Vector, b: Vector) -> Vector:
+    """Compute a - b in place of b."""
+    return np.subtract(a, b, out=b) if _is_array(b) else b.neg_().add_(a)
 
 
 def dot(a: Vector, b: Vector) -> float:

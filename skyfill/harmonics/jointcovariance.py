@@ -28,6 +28,9 @@ __all__ = ["SPINS", "JointCovariance"]
 Map = NDArray[np.float64]
 Pixels = NDArray[np.int64]
 
+#: Number of pixels whose products are in memory at a time.
+_AT_ONCE = 2**22
+
 SPINS = {1: (0,), 2: (2,), 3: (0, 2)}
 """Spins of the fields, by the number of components: T; Q and U; T, Q and U."""
 
@@ -202,9 +205,12 @@ class JointCovariance:
         """Give W v / σ² minus a vector, in place of that."""
         smooth *= -1.0
         for number, here in self._components():
-            more = self.weights[number] * values[here]
-            more /= self.variance[number]
-            smooth[here] += more
+            weights, into, own = self.weights[number], smooth[here], values[here]
+            for start in range(0, len(own), _AT_ONCE):
+                part = slice(start, start + _AT_ONCE)
+                more = weights[part] * own[part]
+                more /= self.variance[number]
+                into[part] += more
         return smooth
 
     @property

@@ -11,6 +11,7 @@ northern rings determines it.
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakValueDictionary
 
 import ducc0
 import numpy as np
@@ -20,7 +21,10 @@ from skyfill.files.cache import Kept, cache_folder
 from skyfill.harmonics.sphere import rings as rings_of
 from skyfill.healpix.checks import check_nside
 
-__all__ = ["pixel_weights", "quadrature_lmax"]
+__all__ = ["pixel_weights", "quadrature_lmax", "shared_weights"]
+
+#: Weights in use, by Nside: those of Nside 2048 take 0.4 GB, and T and P have the same.
+_SHARED: WeakValueDictionary[int, NDArray[np.float64]] = WeakValueDictionary()
 
 #: Largest error of the integral of a harmonic, relative to the norm of the constant.
 _TOLERANCE = 3e-8
@@ -75,6 +79,14 @@ def pixel_weights(
         )
     )
     return _unfold(1.0 + part.astype(np.float64), nside)
+
+
+def shared_weights(nside: int, *, threads: int = 0) -> NDArray[np.float64]:
+    """Give `pixel_weights` as one array, for all that hold them at a time; it is not changed."""
+    weights = _SHARED.get(nside)
+    if weights is None:
+        weights = _SHARED[nside] = pixel_weights(nside, threads=threads)
+    return weights
 
 
 def _solve(nside: int, degree: int, threads: int) -> NDArray[np.float64]:

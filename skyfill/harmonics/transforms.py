@@ -104,25 +104,26 @@ class Rings:
                 size = max(size, int(stop[-1]))
         self._index = index.astype(np.int32)  # positions among the pixels of some rings
         self._planes = 2 if spin else 1
-        self._padded = np.zeros((self._planes, size))  # always zero between two uses
+        self._size = size
 
     def adjoint(self, values: Map, factor: Factor, lmax: int) -> Alm:
         """Give Yᵀ F v, with v ``(n,)`` zero outside the pixels and the diagonal F ``(n,)``."""
         rows = values.reshape(self._planes, -1)
         size = (lmax + 1) * (lmax + 2) // 2 if not self._blocks else 0
         total: Alm = np.zeros((self._planes, size), complex)
+        planes = np.zeros((self._planes, self._size))  # not kept: it may be as large as a map
         for geometry, parts in self._blocks:
             for part in parts:
                 spread = _spread(part.stop - part.start)
-                for row, padded in zip(rows, self._padded, strict=True):
+                for row, padded in zip(rows, planes, strict=True):
                     spread(row[part], factor[part], self._index[part], padded)
             size = int(geometry["ringstart"][-1] + geometry["nphi"][-1])
             alm = ducc0.sht.adjoint_synthesis(
-                map=self._padded[:, :size], lmax=lmax, mmax=lmax, **geometry
+                map=planes[:, :size], lmax=lmax, mmax=lmax, **geometry
             )
             total = np.add(total, alm, out=total) if total.size else alm
             for part in parts:
-                for padded in self._padded:
+                for padded in planes:
                     padded[self._index[part]] = 0.0
         return self._shaped(total)
 
@@ -130,9 +131,10 @@ class Rings:
         """Give F Y a at the pixels, ``(n,)``, with the diagonal F ``(n,)``."""
         lmax = lmax_of(alm)
         out = np.empty((self._planes, factor.size))
+        planes = np.empty((self._planes, self._size))
         for geometry, parts in self._blocks:
             size = int(geometry["ringstart"][-1] + geometry["nphi"][-1])
-            sky = self._padded[:, :size]
+            sky = planes[:, :size]
             ducc0.sht.synthesis(
                 alm=alm.reshape(self._planes, -1), map=sky, lmax=lmax, mmax=lmax, **geometry
             )
@@ -140,7 +142,6 @@ class Rings:
                 collect = _collect(part.stop - part.start)
                 for plane, row in zip(sky, out, strict=True):
                     collect(plane, factor[part], self._index[part], row[part])
-            sky[:] = 0.0
         return self._shaped(out)
 
     def _shaped(self, rows: NDArray[Any]) -> NDArray[Any]:

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skyfill import harmonics
 from skyfill.diffuse import diffuse_polarization
 from skyfill.files.cache import Kept
 from skyfill.gaussian import ConvergenceWarning, freed
-from skyfill.gaussian.jointsolver import JointSolution, JointSolver
+from skyfill.gaussian.jointsolver import JointSolver
 from skyfill.gaussian.solution import Certificate
-from skyfill.harmonics import device_for
 from skyfill.healpix.arrays import as_mask
 from skyfill.healpix.checks import check_seed
 from skyfill.healpix.stokes import nside_of
@@ -232,7 +232,7 @@ class PolarizedInpainter:
             engine=engine,
             progress=progress,
         )
-        self._device = device_for(FillOptions(device=device).device)
+        self._device = harmonics.device_for(FillOptions(device=device).device)
         self._masks = masks
         self._seen = observed_pixels(self._skies, masks)
         self.observed = [self._seen[0]] * self._has_t + [self._seen[-1]] * 2
@@ -262,7 +262,8 @@ class PolarizedInpainter:
         self.plausibility: Plausibility | None = None
         self.power_pol: float | None = None
         self.quality_pol: dict[str, Quality] = {}
-        self._low: Map = np.empty(0)  # monopole and dipole of T, where there is T and a prior
+        #: Harmonics of monopole and dipole of T, where there is T and a prior.
+        self._low = np.zeros(3, np.complex128)
         self._dipole: Dipole | None = None
         self._of_t: Inpainter | None = None
         if method == "diffuse":
@@ -290,7 +291,7 @@ class PolarizedInpainter:
         threads = self._options[4]
         if self._has_t:
             self._dipole = Dipole(self._seen[0], threads=threads)
-            self._low = self._dipole.of(self._skies[0])
+            self._low = self._dipole.alm(self._skies[0])
         self.prior = prior = self._prior_of(given, noise, spectra)
         self._judge_sky(prior)
         cl = prior.signal_cl()
@@ -369,7 +370,7 @@ class PolarizedInpainter:
             self._of_t = self._of_t.with_map(skies[0])
         if self.prior is not None:
             if self._dipole is not None:
-                self._low = self._dipole.of(skies[0])
+                self._low = self._dipole.alm(skies[0])
             self._judge_sky(self.prior)
 
     @property
@@ -452,7 +453,12 @@ class PolarizedInpainter:
 
     def _bare(self) -> Map:
         """Return T without its fitted monopole and dipole, 0 where missing."""
-        return np.where(self._seen[0], self._skies[0] - self._low, 0.0)
+        return np.where(self._seen[0], self._skies[0] - self._low_map(), 0.0)
+
+    def _low_map(self) -> Map:
+        """Return the fitted monopole and dipole of T, ``(npix,)``; not kept, as it costs little."""
+        nside = nside_of(self._seen[0], "observed")
+        return harmonics.synthesis(self._low, nside, threads=self._options[4])
 
     def _judge(self, prior: Prior, *, trust_prior: bool) -> Plausibility | None:
         """Compare the observed T with its prior; raise or warn if they disagree."""
@@ -556,31 +562,25 @@ class PolarizedInpainter:
         return out
 
     def _data(self, latent: Sequence[Map] | None = None) -> list[Map]:
-        """Return the components without a monopole and dipole that are set aside, and without z."""
-        out = [sky.copy() for sky in self._skies]
-        if self._has_t and self._marginal:
-            out[0] -= self._low
-        for sky, z in zip(out, latent or (), strict=False):
+        """Return T, and Q with U, without a monopole and dipole set aside, and without z."""
+        t, p = [sky.copy() for sky in self._skies[:-2]], np.array(self._skies[-2:])
+        if t and self._marginal:
+            t[0] -= self._low_map()
+        for sky, z in zip([*t, *p], latent or (), strict=False):
             sky -= z
-        return out
+        return [*t, p]
 
-    def _solved(self, data: list[Map]) -> list[Map]:
-        """Solve for the mean, add monopole and dipole back, and record whether it converged."""
+    def _solved(self, fields: list[Map]) -> list[Map]:
+        """Solve for the mean, add monopole and dipole back, and record whether it converged.
+
+        The list of the data is emptied, since the solver needs their memory.
+        """
         _, _, tolerance, accept, _ = self._options
         if self._engine is None:
             self._progress.stage("exact mean")
-        fields = [np.array(data[-2:])]
-        if self._has_t:
-            fields.insert(0, data[0])
-        data.clear()  # its maps are in the fields
-        solver = self._solver()
-        found: JointSolution
-        if isinstance(solver, Turns):
-            found = solver.mean(
-                fields, tolerance=tolerance, progress=self._progress, overwrite=True
-            )
-        else:
-            found = solver.mean(fields, tolerance=tolerance, progress=self._progress)
+        found = self._solver().mean(
+            fields, tolerance=tolerance, progress=self._progress, overwrite=True
+        )
         self.certificates, self.converged = found.certificates, found.converged
         words = "; ".join(f"{name}: {each}" for name, each in found.certificates.items())
         if self._engine is None:
@@ -594,7 +594,7 @@ class PolarizedInpainter:
                 raise ConvergenceError(f"{message}; to accept it nevertheless, pass `accept=True`")
             warnings.warn(message, ConvergenceWarning, stacklevel=3)
         if self._has_t and self._marginal:
-            out[0] = out[0] + self._low[self.holes[0]]
+            out[0] = out[0] + self._low_map()[self.holes[0]]
         return out
 
     def whole(self, fills: Sequence[Map]) -> Map:

@@ -33,6 +33,8 @@ from skyfill.gaussian.jointsolver import JointSolution, JointSolver, affordable_
 from skyfill.gaussian.leakage import allowed_leakage, leakage
 from skyfill.gaussian.memory import check_bytes, joint_bytes
 from skyfill.gaussian.solution import LEAKAGE_BINS, Certificate
+from skyfill.gaussian.vectors import rms
+from skyfill.harmonics.quadrature import shared_weights
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes.runs import Runs
 from skyfill.inpaint.fills import Fill, Setup
@@ -146,7 +148,7 @@ class Turns:
         )
         self.way: Literal["alternate"] = "alternate"
         self._threads = options.threads
-        self._weights = harmonics.pixel_weights(nside, threads=options.threads)
+        self._weights = shared_weights(nside, threads=options.threads)
         cl = prior.signal_cl()
         if options.marginal:
             cl[0, 0] = freed(cl[0, 0])
@@ -191,7 +193,7 @@ class Turns:
 
     def mean(
         self,
-        values: Sequence[Map],
+        values: list[Map],
         *,
         tolerance: float = 3e-3,
         progress: Progress | None = None,
@@ -205,7 +207,7 @@ class Turns:
             As for `JointSolver.mean`. T may be farther from the exact mean, by what its mosaic
             reaches without polarization.
         overwrite
-            Whether ``values`` may be changed, which saves copies of the maps.
+            Whether ``values`` is emptied and its maps may be changed, which saves copies of them.
 
         Returns
         -------
@@ -214,9 +216,17 @@ class Turns:
         in tiles, and of P given T; corrections are turns.
         """
         listener = progress or self._progress
-        t, p = (sky if overwrite else sky.copy() for sky in values)
+        t, p = values if overwrite else (sky.copy() for sky in values)
         t[~self._seen[0]] = 0.0
         p[:, ~self._seen[1]] = 0.0
+        modes = np.zeros(0, np.complex128)  # of E, of P with its fill so far
+        if self._of_t is not None:
+            modes = self._analysed(p, self._from[0].size - 1)[0]
+        rest = [p]
+        del p
+        if overwrite:
+            values.clear()  # whole maps, which are not read again
+        fill = np.zeros((2, int(np.count_nonzero(~self._seen[1]))))
         allowed = np.array([max(tolerance, _ALLOWED_T), tolerance]) * self._rms
         both = self._of_t is not None and self._of_p is not None
         moved, rates, ahead = np.full(2, np.nan), np.full(2, np.nan), np.zeros(2)
@@ -229,13 +239,16 @@ class Turns:
             before, moved = moved, np.zeros(2)
             new = np.zeros(0)
             if self._of_t is not None:
-                new, of_t = self._turn_of_t(self._of_t, t, p, of_t.iterations)
+                new, of_t = self._turn_of_t(self._of_t, t, modes, of_t.iterations)
                 moved[0] = _rms(new)
             if self._of_p is not None:
                 listener.stage("P given T")
-                change = None if sweep == 1 else new
-                step = self._turn_of_p(self._of_p, t, p, change, turns, tolerance, listener)
+                told = self._without_told(t, None if sweep == 1 else new, rest)
+                step = self._turn_of_p(self._of_p, told, rest, turns, tolerance, listener)
                 moved[1] = _rms(step)
+                fill += step
+                if both:
+                    modes += self._of_p.analysed(step, self._from[0].size - 1)[0]
                 listener.done(str(turns.last))
             if not both:
                 break
@@ -243,8 +256,8 @@ class Turns:
             rates = np.where(np.isfinite(ratio), np.minimum(ratio, _SLOWEST), rates)
             factor = rates / (1 - rates)
             ahead = np.where(np.isfinite(factor), moved * factor, np.inf)
-            if np.isfinite(factor[1]):
-                more, excess = self._still(factor[1] * step)
+            if self._of_p is not None and np.isfinite(factor[1]):
+                more, excess = self._still(self._of_p, factor[1] * step)
                 if np.all(ahead <= allowed / 2) and excess <= _LEFT_TO_TURNS**2:
                     break
         settled = ahead <= allowed / 2
@@ -258,7 +271,7 @@ class Turns:
             ),
             "P": self._of_turns(turns, sweep, float(ahead[1]), more, settled=bool(settled[1])),
         }
-        return JointSolution((t[~self._seen[0]], p[:, ~self._seen[1]]), found)
+        return JointSolution((t[~self._seen[0]], fill), found)
 
     def _of_turns(
         self,
@@ -282,13 +295,21 @@ class Turns:
             leakage=leaks if self._of_p is not None else None,
         )
 
-    def _turn_of_t(self, engine: Fill, t: Map, p: Map, before: int) -> tuple[Map, Certificate]:
-        """Fill T given P, in place; give its move, ``(nhole,)``, and its accuracy given P."""
+    def _turn_of_t(
+        self, engine: Fill, t: Map, modes: NDArray[np.complex128], before: int
+    ) -> tuple[Map, Certificate]:
+        """Fill T given P, in place; give its move, ``(nhole,)``, and its accuracy given P.
+
+        ``modes`` are those of E of the whole P, which is all that T needs of it.
+        """
         holes = ~self._seen[0]
-        shift = self._told_by_p(p)
-        told = shift[holes]
-        np.subtract(t, shift, out=shift)
-        fill = engine.mean(shift, overwrite=True) + told
+        work = t.copy()
+        work[holes] = 0.0
+        tells = harmonics.almxfl(modes, self._from[0])
+        for part, told in harmonics.parts_of(tells, self._nside, threads=self._threads):
+            work[part] -= told
+        told = -work[holes]
+        fill = engine.mean(work, overwrite=True) + told
         moved = fill - t[holes]
         t[holes] = fill
         known = engine.certificate or Certificate(
@@ -299,53 +320,56 @@ class Turns:
         good = engine.trouble is None
         return moved, replace(known, iterations=before + known.iterations, converged=good)
 
+    def _without_told(self, t: Map, change: Map | None, rest: list[Map]) -> Map:
+        """Subtract from P, in place, what T tells; give what was subtracted in the holes of P.
+
+        The fill is linear in the map. So a later turn, for which ``change`` is that of T in its
+        holes, solves for what that change adds to the fill, which takes few iterations: its map is
+        zero but for what the change tells.
+        """
+        if change is None:
+            modes = self._modes_of_t(t)
+        else:
+            moved = np.zeros_like(t)
+            moved[~self._seen[0]] = change
+            modes = self._modes_of_t(moved)
+            del moved
+            rest.append(np.zeros((2, t.size)))
+        e = harmonics.almxfl(modes, self._from[1])
+        (data,) = rest
+        both = np.stack([e, np.zeros_like(e)])  # T tells nothing of B
+        for part, told in harmonics.parts_of(both, self._nside, spin=2, threads=self._threads):
+            data[:, part] -= told
+        return -data[:, ~self._seen[1]]
+
     def _turn_of_p(
         self,
         engine: JointSolver,
-        t: Map,
-        p: Map,
-        change: Map | None,
+        told: Map,
+        rest: list[Map],
         turns: _TurnsOfP,
         tolerance: float,
         progress: Progress,
     ) -> Map:
-        """Fill P given T, in place; give its move, ``(2, nhole)``.
-
-        The fill is linear in the map. So a later turn, for which ``change`` is that of T in its
-        holes, solves for what that change adds to the fill, which takes few iterations.
-        """
-        holes = ~self._seen[1]
-        if change is None:
-            shift = self._told_by_t(t)
-            data = p - shift
-        else:
-            moved = np.zeros_like(t)
-            moved[~self._seen[0]] = change
-            shift = self._told_by_t(moved)
-            del moved
-            data = -shift
-        told = shift[:, holes]
-        del shift
-        data[:, holes] = 0.0
+        """Fill P given T; give its move, ``(2, nhole)``. ``rest`` is P without what T tells."""
+        rest[0][:, ~self._seen[1]] = 0.0
+        size = _rms(rest[0])
         share = 0.5 ** (turns.count + 1)
         within = 0.5 * tolerance * share
         found = engine.mean(
-            [data],
+            rest,
             tolerance=within,
             leak=((1 - _LEFT_TO_TURNS) * share) ** 2,
             progress=progress,
+            overwrite=True,
         )
-        turns.add(found.certificates["P"], _rms(data), within * engine.rms[-1])
-        step: Map = found.fills[0] + told
-        p[:, holes] += step
-        return step
+        turns.add(found.certificates["P"], size, within * engine.rms[-1])
+        return np.asarray(found.fills[0] + told)
 
-    def _still(self, step: Map) -> tuple[tuple[float, ...], float]:
+    def _still(self, engine: JointSolver, step: Map) -> tuple[tuple[float, ...], float]:
         """Compare with the prior the B modes of later turns, which look like a step of P."""
         lmax = min(self._from[0].size - 1, LEAKAGE_BINS[-1][1])
-        whole = np.zeros((2, self._weights.size))
-        whole[:, ~self._seen[1]] = step
-        return leakage(self._analysed(whole, lmax)[1], self._bb, self._noise_pol)
+        return leakage(engine.analysed(step, lmax)[1], self._bb, self._noise_pol)
 
     def _analysed(self, maps: Map, lmax: int) -> NDArray[np.complex128]:
         """Give a Yᵀ W v of Q and U, E and B."""
@@ -353,21 +377,11 @@ class Turns:
         alm = sphere.pixels(None, spin=2).adjoint(maps, self._weights, lmax)
         return np.asarray(alm, np.complex128) * (4 * np.pi / self._weights.size)
 
-    def _told_by_p(self, p: Map) -> Map:
-        """Give the mean of T given a whole map of P, ``(npix,)``."""
-        f = self._from[0]
-        e = self._analysed(p, f.size - 1)[0]
-        return harmonics.synthesis(harmonics.almxfl(e, f), self._nside, threads=self._threads)
-
-    def _told_by_t(self, t: Map) -> Map:
-        """Give the mean of P given a whole map of T, ``(2, npix)``; it has no B modes."""
-        f = self._from[1]
-        area = 4 * np.pi / t.size
-        alm = harmonics.adjoint(t * self._weights, lmax=f.size - 1, threads=self._threads) * area
-        e = harmonics.almxfl(alm, f)
-        whole = harmonics.DuccSphere(self._nside, self._threads).pixels(None, spin=2)
-        ones = np.broadcast_to(1.0, t.size)
-        return np.asarray(whole.synthesis(np.stack([e, np.zeros_like(e)]), ones))
+    def _modes_of_t(self, t: Map) -> NDArray[np.complex128]:
+        """Give a Yᵀ W v of T."""
+        sphere = harmonics.DuccSphere(self._nside, self._threads)
+        alm = sphere.pixels(None).adjoint(t, self._weights, self._from[1].size - 1)
+        return np.asarray(alm, np.complex128) * (4 * np.pi / self._weights.size)
 
 
 def turns_bytes(observed: Mask, observed_pol: Mask, options: FillOptions) -> tuple[float, int]:
@@ -451,4 +465,4 @@ def _together(one: Sequence[float], other: Sequence[float]) -> tuple[float, ...]
 
 
 def _rms(values: Map) -> float:
-    return float(np.sqrt(np.mean(np.square(values)))) if values.size else 0.0
+    return rms(values.reshape(-1)) if values.size else 0.0
