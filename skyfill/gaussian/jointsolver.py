@@ -23,7 +23,7 @@ from skyfill.gaussian.alternation import Alternation
 from skyfill.gaussian.bands import TaperedBands
 from skyfill.gaussian.blocks import DeviceBlocks, Gained, HoleBlocks, Kernel, affordable
 from skyfill.gaussian.hybrid import Hybrid
-from skyfill.gaussian.leakage import leakage
+from skyfill.gaussian.leakage import leakage, of_one_percent
 from skyfill.gaussian.loops import Course, Inner, go_on, solve
 from skyfill.gaussian.memory import check_joint_memory, has_joint_device_memory
 from skyfill.gaussian.pinned import Pinned, unpinned
@@ -111,6 +111,9 @@ class JointSolver:
     device
         Torch device on which a joint solve is done; None for the CPU without torch. Turns are
         taken on the CPU.
+    sparing
+        Whether P has blocks only if all its holes have one: beside wide holes, which need the
+        prior, they save no iterations, and take up to 2 GB.
 
     Raises
     ------
@@ -144,7 +147,9 @@ class JointSolver:
         threads: int = 0,
         kept: Kept | None = None,
         device: str | None = None,
+        sparing: bool = False,
     ) -> None:
+        self._sparing = sparing
         seen = [as_mask(each, taker="gaussian.JointSolver") for each in observed]
         _check(seen, signal_cl, noise_cl)
         self._seen, self._threads = seen, threads
@@ -282,7 +287,7 @@ class JointSolver:
             return np.zeros(0, bool)
         sizes = np.bincount(labels)
         if self.spins[number]:
-            return np.asarray(affordable_pol(sizes)[labels])
+            return np.asarray(affordable_pol(sizes, every=self._sparing)[labels])
         return np.asarray(affordable(sizes)[labels])
 
     def _blocks_of(
@@ -373,6 +378,7 @@ class JointSolver:
         tolerance: float = 3e-3,
         max_iterations: int = 2000,
         leak: float = 1.0,
+        clean: bool = False,
         progress: Progress | None = None,
         overwrite: bool = False,
     ) -> JointSolution:
@@ -390,6 +396,8 @@ class JointSolver:
             Limit on the total number of inner iterations.
         leak
             Share of the B modes that are allowed (`leakage`) that may be still to come.
+        clean
+            Whether the solve goes on, if it can, until they are below that share of 1% of BB alone.
         progress
             Receives every step.
         overwrite
@@ -410,10 +418,11 @@ class JointSolver:
         outer, away = solve(self, work, None, inner, course, allowed=allowed, share=_SHARE)
         leaks, excess = self._leakage(inner, float(away[-1]))
         for _ in range(_TRIES):
-            if excess <= leak or not inner.left or np.any(away > allowed):
+            over = max(excess, of_one_percent(leaks)) if clean else excess
+            if over <= leak or not inner.left or np.any(away > allowed):
                 break
             # What is still to come is small against P, and not against B.
-            allowed *= max(_LOWER, 0.7 * leak**0.5 / excess**0.5)
+            allowed *= max(_LOWER, 0.7 * leak**0.5 / over**0.5)
             away = go_on(outer, inner, away, allowed=allowed, share=_SHARE)
             leaks, excess = self._leakage(inner, float(away[-1]))
         apart = dict(zip((part.start for part in self.parts), away.tolist(), strict=True))
@@ -454,21 +463,13 @@ class JointSolver:
         step = sphere.vector(np.zeros(here.stop - here.start))
         if last is not None:
             step = last[1] if isinstance(inner, Alternation) else last[1][here]
-        factor = away * self.rms[-1] * self.inner.area / (rms(step) or 1.0)
+        factor = away * self.rms[-1] / (rms(step) or 1.0)
         lmax = min(self.inner.lmax[-1], LEAKAGE_BINS[-1][1])
-        alm = self.inner.rings[-1].adjoint(step.reshape(2, -1), self.inner.weights[-1], lmax)
-        return leakage(factor * sphere.array(alm[1]), self._bb, self._noise_pol)
+        b = self.analysed(step.reshape(2, -1), lmax)[1]
+        return leakage(factor * b, self._bb, self._noise_pol)
 
     def analysed(self, values: Map, lmax: int) -> NDArray[np.complex128]:
-        """Give E and B of a map of P that is zero outside the holes, ``(2, nalm)``.
-
-        Parameters
-        ----------
-        values
-            Q and U in the holes of P, ``(2, nhole)``, RING order.
-        lmax
-            Largest multipole.
-        """
+        """Give E and B of a P that is zero outside its holes, where it is ``values``, (2, nhole)."""
         sphere, weights = self.inner.sphere, self.inner.weights[-1]
         alm = self.inner.rings[-1].adjoint(sphere.vector(values), weights, lmax)
         return np.asarray(sphere.array(alm), np.complex128) * self.inner.area
@@ -521,9 +522,13 @@ class JointSolver:
         return out
 
 
-def affordable_pol(sizes: NDArray[np.int64]) -> Mask:
-    """Choose the holes that get a block of Q and U, as `affordable` does; ``(nhole,)`` pixels."""
-    return affordable(2 * sizes, memory=_MEMORY, operations=_OPERATIONS)
+def affordable_pol(sizes: NDArray[np.int64], *, every: bool = False) -> Mask:
+    """Choose the holes that get a block of Q and U, as `affordable` does; all or none if every.
+
+    ``sizes`` are numbers of pixels, ``(nhole,)``.
+    """
+    chosen = affordable(2 * sizes, memory=_MEMORY, operations=_OPERATIONS)
+    return chosen if not every or chosen.all() else np.zeros_like(chosen)
 
 
 class _Parted:

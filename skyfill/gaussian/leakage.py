@@ -7,13 +7,15 @@ to come is compared with that of the prior.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from skyfill.gaussian.solution import LEAKAGE_BINS
 from skyfill.harmonics import cl_of
 
-__all__ = ["allowed_leakage", "leakage"]
+__all__ = ["allowed_leakage", "leakage", "of_one_percent"]
 
 Map = NDArray[np.float64]
 
@@ -55,6 +57,11 @@ def leakage(
         shares.append(power / (of_b or noise or 1.0))
         worst = max(worst, power / (_ALLOWED * (of_b + noise) or 1.0))
     return tuple(shares), worst
+
+
+def of_one_percent(shares: Sequence[float]) -> float:
+    """Give the largest share of `leakage` in units of 1%, whatever the noise."""
+    return max(shares, default=0.0) / _ALLOWED
 
 
 def allowed_leakage(bb: Map, noise_cl: float, bins: int) -> tuple[float, ...]:

@@ -168,7 +168,8 @@ class JointCovariance:
             v, a vector of ``other``.
         """
         alm = other.analysed(values, other.weights)
-        out = self.synthesised(self.sphere.mixed(alm, self._precise), self.weights)
+        alm = self.sphere.mixed(alm, self._precise)
+        out = self.synthesised(alm, self.weights)
         return self._whitened(out, values if self._at is None else values[self._at])
 
     def between(self, to: int, of: int, values: Vector) -> Vector:
@@ -221,7 +222,8 @@ class JointCovariance:
     def filtered(self, values: Vector, matrix: Map, factors: Sequence[Vector] | None) -> Vector:
         """Give F Y f Yᵀ F v, ``(n,)``, with f ``(k, k, n)`` and F of each field's pixels."""
         alm = self.analysed(values, factors)
-        return self.synthesised(self.sphere.mixed(alm, matrix), factors)
+        alm = self.sphere.mixed(alm, matrix)
+        return self.synthesised(alm, factors)
 
     def analysed(self, values: Vector, factors: Sequence[Vector] | None) -> list[Vector]:
         """Give Yᵀ F v: alm of T, ``(nalm,)``, and of E and B, ``(2, nalm)``."""

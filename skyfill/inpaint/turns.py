@@ -30,7 +30,7 @@ from skyfill import harmonics
 from skyfill.files.cache import Kept
 from skyfill.gaussian import freed
 from skyfill.gaussian.jointsolver import JointSolution, JointSolver, affordable_pol
-from skyfill.gaussian.leakage import allowed_leakage, leakage
+from skyfill.gaussian.leakage import allowed_leakage, leakage, of_one_percent
 from skyfill.gaussian.memory import check_bytes, joint_bytes
 from skyfill.gaussian.solution import LEAKAGE_BINS, Certificate
 from skyfill.gaussian.vectors import rms
@@ -172,6 +172,7 @@ class Turns:
                 threads=options.threads,
                 kept=kept,
                 device=harmonics.device_for(options.device),
+                sparing=True,
             )
         self._of_t: Fill | None = None
         if not seen[0].all():
@@ -258,6 +259,7 @@ class Turns:
             ahead = np.where(np.isfinite(factor), moved * factor, np.inf)
             if self._of_p is not None and np.isfinite(factor[1]):
                 more, excess = self._still(self._of_p, factor[1] * step)
+                excess = max(excess, of_one_percent(more))
                 if np.all(ahead <= allowed / 2) and excess <= _LEFT_TO_TURNS**2:
                     break
         settled = ahead <= allowed / 2
@@ -360,6 +362,7 @@ class Turns:
             rest,
             tolerance=within,
             leak=((1 - _LEFT_TO_TURNS) * share) ** 2,
+            clean=True,
             progress=progress,
             overwrite=True,
         )
@@ -400,7 +403,7 @@ def turns_bytes(observed: Mask, observed_pol: Mask, options: FillOptions) -> tup
     of_t, of_p = (Runs.of(each, False) for each in (observed, observed_pol))
     sizes, polar = of_t.regions[1], of_p.regions[1]
     method = TileMethod(options, nside)
-    blocks = 2 * polar[affordable_pol(polar)]
+    blocks = 2 * polar[affordable_pol(polar, every=True)]
     need = joint_bytes(nside, 2, 2 * int(polar.sum()), blocks)
     need += method.memory(sizes, method.guess_tiles(observed, of_t))
     return need, int(sizes.sum() + polar.sum())
