@@ -112,8 +112,9 @@ class JointSolver:
         Torch device on which a joint solve is done; None for the CPU without torch. Turns are
         taken on the CPU.
     sparing
-        Whether P has blocks only if all its holes have one: beside wide holes, which need the
-        prior, they save no iterations, and take up to 2 GB.
+        Whether memory matters more than time: P has blocks only if all its holes have one (beside
+        wide holes, which need the prior, they save no iterations), and corrections are not made
+        conjugate.
 
     Raises
     ------
@@ -182,9 +183,7 @@ class JointSolver:
         unit = np.repeat(self.rms, planes)
         cl = signal_cl / (unit[:, None] * unit)[:, :, None]
         white = [(n + b) / r**2 for n, b, r in zip(noise, beyond, self.rms, strict=True)]
-        self.weights = (
-            shared_weights(nside, threads=threads) if weights is None else weights
-        )
+        self.weights = shared_weights(nside, threads=threads) if weights is None else weights
         if way == "alternate" or (device and not self._fits_on(device)):
             device = None
         sphere = harmonics.sphere_on(device, nside, self._last, threads=threads)
@@ -242,7 +241,8 @@ class JointSolver:
                 for plane in range(planes)
             ]
         )
-        self._wide: Vector = inner.sphere.vector(at)
+        every = at.size == inner.size  # a slice copies nothing
+        self._wide: Vector = slice(None) if every else inner.sphere.vector(at)
         chosen = [pixels[each] for pixels, each in zip(self.holes, wide, strict=True)]
         if together and at.size:
             self._hybrid = Hybrid(self._prior(chosen), depth)
@@ -415,7 +415,8 @@ class JointSolver:
             return JointSolution(self._fields(work[self.at]), dict.fromkeys(self.names, nothing))
         course, allowed = Course(), tolerance
         inner = self._inner_of(progress or Silent(), max_iterations, course)
-        outer, away = solve(self, work, None, inner, course, allowed=allowed, share=_SHARE)
+        options = {"share": _SHARE, "conjugate": not self._sparing}
+        outer, away = solve(self, work, None, inner, course, allowed=allowed, **options)
         leaks, excess = self._leakage(inner, float(away[-1]))
         for _ in range(_TRIES):
             over = max(excess, of_one_percent(leaks)) if clean else excess
@@ -431,8 +432,8 @@ class JointSolver:
             self.names,
             self.inner.parts,
             self.rms,
-            self._sizes(outer.rest),
-            self._sizes(work),
+            self.sizes(outer.rest),
+            outer.sizes,
             strict=True,
         ):
             mine = apart[part.start] if part.stop > part.start else 0.0
@@ -442,7 +443,7 @@ class JointSolver:
                 converged=mine <= tolerance and pure,
                 leakage=leaks if name == "P" else None,
             )
-        return JointSolution(self._fields(work[self.at]), certificates)
+        return JointSolution(self._fields(outer.fill), certificates)
 
     def _inner_of(self, progress: Progress, limit: int, course: Course) -> Inner | Alternation:
         """Give what solves for the holes with the approximate Q."""
@@ -469,7 +470,7 @@ class JointSolver:
         return leakage(factor * b, self._bb, self._noise_pol)
 
     def analysed(self, values: Map, lmax: int) -> NDArray[np.complex128]:
-        """Give E and B of a P that is zero outside its holes, where it is ``values``, (2, nhole)."""
+        """Give E and B of a P that is ``values``, ``(2, nhole)``, in its holes and zero outside."""
         sphere, weights = self.inner.sphere, self.inner.weights[-1]
         alm = self.inner.rings[-1].adjoint(sphere.vector(values), weights, lmax)
         return np.asarray(sphere.array(alm), np.complex128) * self.inner.area
@@ -489,14 +490,13 @@ class JointSolver:
         self._noise.add(y, image, exact.parts)
         return np.zeros(0), image
 
-    def size(self, rest: Vector) -> float:
-        """Compute the rms of a residual, in units of the rms of the maps."""
+    def size(self, sizes: Sequence[float]) -> float:
+        """Compute the rms of a residual from that of its fields, in units of those of the maps."""
         parts = self.sky.parts
-        sizes = self._sizes(rest)
         counts = [part.stop - part.start for part in parts]
         return float(np.sqrt(np.average(np.square(sizes), weights=counts)))
 
-    def _sizes(self, rest: Vector) -> list[float]:
+    def sizes(self, rest: Vector) -> list[float]:
         """Compute the rms of each field of a residual; of T without a free monopole and dipole."""
         found = []
         for number, here in enumerate(self.sky.parts):

@@ -16,7 +16,6 @@ from skyfill.gaussian.vectors import (
     advance,
     copied,
     dot,
-    less,
     rms,
     turn,
     zeros_like,
@@ -79,8 +78,8 @@ class Course:
 class Inverse(Protocol):
     """The part of a covariance that the inner loop uses."""
 
-    def inverse(self, values: Vector) -> Vector:
-        """Give Σ⁻¹ v."""
+    def inverse(self, values: Vector, *, overwrite: bool = False) -> Vector:
+        """Give Σ⁻¹ v, for which v may be overwritten."""
 
 
 class Precision(Inverse, Protocol):
@@ -122,8 +121,11 @@ class Model(InHoles, Protocol):
     def covariance(self, y: Vector) -> tuple[Vector, Vector]:
         """Compute Yᵀ y and Σ y exactly."""
 
-    def size(self, rest: Vector) -> float:
-        """Compute the rms of a residual."""
+    def sizes(self, rest: Vector) -> Sequence[float]:
+        """Compute the rms of each field of a residual."""
+
+    def size(self, sizes: Sequence[float]) -> float:
+        """Compute the rms of a residual from those of its fields."""
 
 
 def _ahead(moves: Sequence[float]) -> float:
@@ -239,16 +241,41 @@ class Outer:
     Conjugate gradients reduce the residual r = d + x - Σ y; x and y are updated together, in place.
     The preconditioner is the inner loop, which differs slightly from step to step, so each step is
     explicitly made conjugate to the one before.
+
+    Parameters
+    ----------
+    model
+        The solver.
+    filled
+        d + x, which is overwritten: whole maps are what takes memory.
+    course
+        The scalars to record or to follow.
+    conjugate
+        Whether steps are made conjugate, for which two more maps are held.
+
+    Attributes
+    ----------
+    fill
+        x, ``(nhole,)``.
+    rest
+        r, on the whole sphere.
+    sizes
+        The rms of each field of d + x before the corrections.
     """
 
-    def __init__(self, model: Model, filled: Vector, course: Course) -> None:
+    def __init__(
+        self, model: Model, filled: Vector, course: Course, *, conjugate: bool = True
+    ) -> None:
         self.model = model
         self.course = course
-        self._filled = filled
+        self._conjugate = conjugate
+        self.fill: Vector = filled[model.at]
+        self.sizes = model.sizes(filled)
         y = model.sky.inverse(filled)
         self.whitened, image = model.covariance(y)
         self._y = y[model.at]  # no more of it is read
-        self._rest = less(filled, image)
+        filled -= image
+        self.rest = filled
         self._step: Vector | None = None
         self._direction: Vector = None
         self._image: Vector = None
@@ -259,16 +286,8 @@ class Outer:
     @cached_property
     def residual(self) -> float:
         """The rms of r in units of that of d + x; computed on demand: one correction skips it."""
-        return self.model.size(self._rest) / self._scale
-
-    @property
-    def rest(self) -> Vector:
-        """The residual r on the whole sphere."""
-        return self._rest
-
-    @cached_property
-    def _scale(self) -> float:
-        return self.model.size(self._filled) or 1.0
+        size = self.model.size
+        return size(self.model.sizes(self.rest)) / (size(self.sizes) or 1.0)
 
     def correction(
         self, inner: Holes, allowed: float, relative: float
@@ -281,7 +300,7 @@ class Outer:
         ``(npix,)``; and the estimated rms error of each part of the first.
         """
         s = self.model
-        z = s.sky.inverse(self._rest)
+        z = s.sky.inverse(self.rest)
         step, left = inner.solve(-(z[s.at] + self._y), allowed=allowed, relative=relative)
         return step, z, left
 
@@ -291,7 +310,7 @@ class Outer:
         before = self.residual
         padded = zeros_like(z)
         padded[s.at] = step
-        z += s.sky.inverse(padded)
+        z += s.sky.inverse(padded, overwrite=True)
         del padded  # a whole map
         if self._step is not None:
             conjugate = self.course.take(-dot(z, self._image), self._curvature)
@@ -302,15 +321,16 @@ class Outer:
         curvature = dot(z, image)
         if self.course.take(curvature <= 0):
             return 0.0
-        length = self.course.take(dot(z, self._rest), curvature)
-        add(self._rest, image, -length)
+        length = self.course.take(dot(z, self.rest), curvature)
+        add(self.rest, image, -length)
         self._y += length * z[s.at]
-        self._filled[s.at] += length * step
+        self.fill += length * step
         self.whitened += length * alm
-        self._step, self._direction, self._image = step, z, image
+        if self._conjugate:
+            self._step, self._direction, self._image = step, z, image
         self._curvature = curvature
         self.steps += 1
-        self.residual = s.size(self._rest) / self._scale
+        del self.residual  # it is another one
         self._least = min(self._least, before, self.residual)
         if self.course.take(self.residual > _WORSE * self._least):
             return 0.0
@@ -326,6 +346,7 @@ def solve(
     *,
     allowed: float,
     share: float = _SHARE,
+    conjugate: bool = True,
 ) -> tuple[Outer, Map]:
     """Solve for the posterior mean by both loops.
 
@@ -334,7 +355,7 @@ def solve(
     model
         The solver.
     work
-        The data, zero in the holes, which are filled in place.
+        The data, zero in the holes; overwritten.
     start
         Starting point in the holes; zero if not given.
     inner, course
@@ -343,6 +364,8 @@ def solve(
         Estimated rms distance of each part at which to stop, µK.
     share
         Share of it that the inner loop may leave in a correction.
+    conjugate
+        As for `Outer`.
 
     Returns
     -------
@@ -352,7 +375,7 @@ def solve(
         -model.inner.inverse_of(model.sky, work), start, allowed=_INNER * allowed
     )
     work[model.at] = fill
-    outer = Outer(model, work, course)
+    outer = Outer(model, work, course, conjugate=conjugate)
     relative = (_ACCURATE if inner.taken > _MANY else 1.0) * _RELATIVE
     return outer, go_on(outer, inner, distance, allowed=allowed, share=share, relative=relative)
 
@@ -441,16 +464,17 @@ def improve(
     filled = copied(filled)
     filled[model.at] = fill
     outer = Outer(model, filled, course)
+    del filled
     for number in range(1, corrections + 1):
         inner.left = inner_steps
         step, z, (ahead,) = outer.correction(inner, 0.0, _RELATIVE)
         if resolved and number == corrections:
             # The last correction is added in full: its length is right to a few per cent.
-            filled[model.at] += step
+            outer.fill += step
             left = rms(step)
             continue
         moved = rms(step) * outer.advance(step, z)
         left = moved + (ahead if math.isfinite(ahead) else rms(step))
         if course.take(not resolved and left <= enough):
             break
-    return filled[model.at], left
+    return outer.fill, left

@@ -201,10 +201,10 @@ class Solver:
         self._observed, self.holes = observed, pixels
         self.signal_cl, self.noise_cl = signal_cl, noise_cl
         self._free_dipole = bool(np.all(signal_cl[:2] > signal_cl[min(2, signal_cl.size - 1)]))
-        weights = shared_weights(self.nside, threads=threads) if weights is None else weights
+        if weights is None:
+            weights = shared_weights(self.nside, threads=threads)
         self.weights = weights
         sizes = np.bincount(labels[small])
-        last = signal_cl.size - 1
         if device is not None and not has_device_memory(
             device, self.nside, pixels.size, sizes, last
         ):
@@ -225,8 +225,7 @@ class Solver:
             weights, signal_cl[: lmax + 1], white, pixels=self.holes, sphere=sphere
         )
         self.small = self.holes[small]
-        self._narrow = sphere.vector(np.flatnonzero(small))
-        self._wide = sphere.vector(np.flatnonzero(~small))
+        self._narrow, self._wide = (sphere.vector(np.flatnonzero(x)) for x in (small, ~small))
         self._prepare(small, labels, kept, _BANDS[only == "wide"])
 
     def _prepare(self, small: Mask, labels: Labels, kept: Kept, most: int) -> None:
@@ -385,8 +384,7 @@ class Solver:
             fill = like(values, np.zeros(self.holes.size))
             whitened = like(values, np.zeros(nalm, dtype=np.complex128))
             return Solution(fill, whitened, Certificate(0, 0, 0.0, 0.0, converged=True))
-        allowed = tolerance * self.rms
-        inner = Inner(self, progress, max_iterations, course)
+        allowed, inner = tolerance * self.rms, Inner(self, progress, max_iterations, course)
         outer, away = solve(
             self,
             work,
@@ -399,8 +397,7 @@ class Solver:
         certificate = Certificate(
             inner.taken, outer.steps, outer.residual, distance, converged=distance <= allowed
         )
-        fill, whitened = (like(values, one) for one in (work[self.at], outer.whitened))
-        return Solution(fill, whitened, certificate)
+        return Solution(like(values, outer.fill), like(values, outer.whitened), certificate)
 
     @property
     def sphere(self) -> Sphere:
@@ -533,16 +530,20 @@ class Solver:
         add(image, y, self._noise)
         return alm, image
 
-    def size(self, rest: Vector) -> float:
+    def size(self, sizes: Sequence[float]) -> float:
+        """Compute the rms of a residual from that of its only field."""
+        return float(sizes[0])
+
+    def sizes(self, rest: Vector) -> list[float]:
         """Compute the rms of a residual, without unconstrained monopole and dipole.
 
         The variance of an unconstrained monopole is so large against the noise's that rounding
         leaves a residual there, which is not an error of the fill.
         """
         if not self._free_dipole:
-            return rms(rest)
+            return [rms(rest)]
         alm = self._sphere.adjoint(rest * self.sky.weights, 1)
-        return rms(rest - self._sphere.synthesis(alm * self.sky.area))
+        return [rms(rest - self._sphere.synthesis(alm * self.sky.area))]
 
     def precondition(self, values: Vector) -> Vector:
         """Apply an approximation of (Q_hh)⁻¹."""

@@ -18,7 +18,6 @@ __all__ = [
     "copied",
     "dot",
     "finite",
-    "less",
     "like",
     "project_out",
     "rms",
@@ -75,11 +74,6 @@ def add(out: Vector, values: Vector, factor: Vector | float) -> None:
     for start in range(0, len(out), _AT_ONCE):
         here = slice(start, start + _AT_ONCE)
         out[here] += (factor if isinstance(factor, float) else factor[here]) * values[here]
-
-
-def less(a: Vector, b: Vector) -> Vector:
-    """Compute a - b in place of b."""
-    return np.subtract(a, b, out=b) if _is_array(b) else b.neg_().add_(a)
 
 
 def dot(a: Vector, b: Vector) -> float:

@@ -119,8 +119,8 @@ class Covariance:
         signal = self.tapered(values, self.signal_cl, self.sphere.vector(np.ones(len(values))))
         return signal + self.variance / self.weights * values
 
-    def inverse(self, values: Vector) -> Vector:
-        """Give Σ⁻¹ v, ``(n,)``."""
+    def inverse(self, values: Vector, *, overwrite: bool = False) -> Vector:  # noqa: ARG002
+        """Give Σ⁻¹ v, ``(n,)``; v stays as it is, whether or not it may be overwritten."""
         return self._inverse(self.tapered(values, self.gain, self.weights), values)
 
     def inverse_of(self, other: Covariance, values: Vector) -> Vector:

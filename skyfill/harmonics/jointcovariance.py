@@ -152,10 +152,22 @@ class JointCovariance:
             out[here] = self.variance[number] / self.weights[number] * values[here]
         return out
 
-    def inverse(self, values: Vector) -> Vector:
-        """Give Σ⁻¹ v, ``(n,)``."""
-        out = self.filtered(values, self._precise, self.weights)
-        return self._whitened(out, values)
+    def inverse(self, values: Vector, *, overwrite: bool = False) -> Vector:
+        """Give Σ⁻¹ v, ``(n,)``; in place of v, if that may be overwritten and memory is saved."""
+        alm = self.analysed(values, self.weights)
+        alm = self.sphere.mixed(alm, self._precise)
+        if overwrite and self._at is None and isinstance(self.sphere, DuccSphere):
+            for number, each in enumerate(alm):
+                sky = values[self.parts[number]].reshape(self.planes[number], -1)
+                weights, spin = self.weights[number], self.spins[number]
+                for part, smooth in self.sphere.parts_of(each, spin=spin):
+                    for row, mine in zip(sky, smooth.reshape(len(sky), -1), strict=True):
+                        mine *= weights[part]
+                        row[part] *= weights[part]
+                        row[part] /= self.variance[number]
+                        row[part] -= mine
+            return values
+        return self._whitened(self.synthesised(alm, self.weights), values)
 
     def inverse_of(self, other: JointCovariance, values: Vector) -> Vector:
         """Give Σ⁻¹ v at these pixels, ``(n,)``, for a v of the whole sphere.

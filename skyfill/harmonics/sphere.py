@@ -28,7 +28,8 @@ Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Part = Callable[[slice], NDArray[Any]]
 
-#: Largest number of pixels in a block of rings: maps up to Nside 1024 are one block.
+#: Largest number of values in a block of rings: maps of T up to Nside 1024 are one block, and of Q
+#: and U as well.
 _PIXELS = 2**25
 #: Largest size, bytes, of the Fourier modes of a block's rings.
 _MODES = 2**29
@@ -62,7 +63,8 @@ def _blocks(nside: int, lmax: int, planes: int = 1) -> tuple[_Block, ...]:
     while 2 * begin <= last:
         end, pixels = begin, 0
         while 2 * end <= last and (
-            end == begin or (pixels + 2 * length[end] <= _PIXELS and 2 * (end - begin) < most)
+            end == begin
+            or (planes * (pixels + 2 * length[end]) <= _PIXELS and 2 * (end - begin) < most)
         ):
             pixels += 2 * length[end]
             end += 1

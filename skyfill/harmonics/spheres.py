@@ -8,7 +8,7 @@ other vectors, which both kinds understand.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -141,6 +141,10 @@ class DuccSphere:
     def synthesis(self, alm: Alm) -> Map:
         """Give Y a, ``(npix,)``."""
         return synthesis(alm, self._nside, threads=self._threads)
+
+    def parts_of(self, alm: Alm, *, spin: int = 0) -> Iterator[tuple[slice, Map]]:
+        """Give Y a in parts, see `sphere.parts_of`."""
+        return parts_of(alm, self._nside, spin=spin, threads=self._threads)
 
     def adjoint(self, values: Map, lmax: int) -> Alm:
         """Give Yᵀ v, without weights."""

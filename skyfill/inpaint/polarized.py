@@ -33,7 +33,7 @@ from skyfill.inpaint.agreement import judged_pol
 from skyfill.inpaint.fills import ConvergenceError, held_to_noise, refuse_flat
 from skyfill.inpaint.inpainter import Inpainter
 from skyfill.inpaint.options import FillOptions
-from skyfill.inpaint.polarnoise import aliased, coloured, noise_of_fields
+from skyfill.inpaint.polarnoise import aliased, latent_polarization, noise_of_fields
 from skyfill.inpaint.polarobserved import (
     components_of,
     known_pixels,
@@ -51,7 +51,6 @@ from skyfill.prior import (
     UnlikelyPriorError,
     as_given,
     assess_polarization,
-    draw_polarization,
     fit_polarization,
     judge,
 )
@@ -522,16 +521,15 @@ class PolarizedInpainter:
         _, fill, _, _, threads = self._options
         self._progress.stage("latent sky")
         prior, seed = self.prior, (self._seed, index)
-        sky, white = draw_polarization(prior, seed=seed[0], index=index, threads=threads)
-        area = 4 * math.pi / sky.shape[1]
-        noise = self._with_aliases(prior)[-1]
-        latent = sky + (
-            white * math.sqrt(prior.white_cl[1] / area) if noise is None else coloured(white, noise)
+        latent, own = latent_polarization(
+            prior,
+            self.holes[-1],
+            seed=seed,
+            noise_variance=self._with_aliases(prior)[-1],
+            data_like=fill == "data",
+            threads=threads,
         )
-        in_holes = latent
-        if fill == "signal":
-            in_holes = sky + white * math.sqrt(prior.aliased_pol_cl / area)
-        drawn, own = list(latent), [each[self.holes[-1]] for each in in_holes]
+        drawn = list(latent)
         if self._has_t:
             t, t_holes = latent_sky(
                 prior.temperature,
@@ -544,7 +542,7 @@ class PolarizedInpainter:
             drawn, own = [t, *drawn], [t_holes, *own]
         self._progress.done(f"index {index}")
         data = self._data(drawn)
-        del drawn, latent, in_holes, sky, white, noise  # several maps, which the solve may need
+        del drawn, latent  # several maps, which the solve may need
         if self._has_t:
             del t
         found = self._solved(data)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skyfill.gaussian.pixelnoise import checked_variance
-from skyfill.prior import PolarizedPrior
+from skyfill.prior import PolarizedPrior, draw_polarization
 
-__all__ = ["aliased", "coloured", "noise_of_fields"]
+__all__ = ["aliased", "coloured", "latent_polarization", "noise_of_fields"]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -101,3 +103,48 @@ def coloured(white: Map, covariance: Map) -> Map:
     below = np.divide(qu, q, out=np.zeros_like(q), where=q > 0)
     rest = np.sqrt(np.maximum(uu - below**2, 0))
     return np.stack([q * white[0], below * white[0] + rest * white[1]])
+
+
+def latent_polarization(
+    prior: PolarizedPrior,
+    holes: Mask,
+    *,
+    seed: tuple[int, int],
+    noise_variance: Map | None,
+    data_like: bool,
+    threads: int,
+) -> tuple[Map, list[Map]]:
+    """Draw Q and U from the prior, and give what of them a realization has in the holes.
+
+    Parameters
+    ----------
+    prior
+        The model of the sky.
+    holes
+        ``(npix,)``, RING, True in the holes of Q and U.
+    seed
+        Seed from `skyfill.prior.latent.latent_seed`, and an index.
+    noise_variance
+        ``(3, npix)``, QQ, QU and UU of the noise with aliased signal, µK²; None for white noise.
+    data_like
+        Whether the holes get noise.
+    threads
+        Threads of the transforms.
+
+    Returns
+    -------
+    ``(2, npix)``, RING, with noise everywhere; and Q and U in the holes, with noise if
+    ``data_like``. µK.
+    """
+    sky, white = draw_polarization(prior, seed=seed[0], index=seed[1], threads=threads)
+    area = 4 * math.pi / holes.size
+    own: list[Map] = []
+    if not data_like:
+        rest = math.sqrt(prior.aliased_pol_cl / area)
+        own = [a[holes] + b[holes] * rest for a, b in zip(sky, white, strict=True)]
+    if noise_variance is None:
+        white *= math.sqrt(prior.white_cl[1] / area)
+    else:
+        white = coloured(white, noise_variance)
+    white += sky  # in place, since these are whole maps
+    return white, own or [each[holes] for each in white]

@@ -238,14 +238,15 @@ class Turns:
         while sweep < _SWEEPS:
             sweep += 1
             before, moved = moved, np.zeros(2)
-            new = np.zeros(0)
+            new = step = np.zeros(0)
             if self._of_t is not None:
                 new, of_t = self._turn_of_t(self._of_t, t, modes, of_t.iterations)
                 moved[0] = _rms(new)
             if self._of_p is not None:
                 listener.stage("P given T")
-                told = self._without_told(t, None if sweep == 1 else new, rest)
-                step = self._turn_of_p(self._of_p, told, rest, turns, tolerance, listener)
+                step = self._without_told(t, None if sweep == 1 else new, rest)
+                del new
+                self._turn_of_p(self._of_p, step, rest, turns, tolerance, listener)
                 moved[1] = _rms(step)
                 fill += step
                 if both:
@@ -347,13 +348,13 @@ class Turns:
     def _turn_of_p(
         self,
         engine: JointSolver,
-        told: Map,
+        step: Map,
         rest: list[Map],
         turns: _TurnsOfP,
         tolerance: float,
         progress: Progress,
-    ) -> Map:
-        """Fill P given T; give its move, ``(2, nhole)``. ``rest`` is P without what T tells."""
+    ) -> None:
+        """Fill P given T: add the fill of ``rest``, P without what T tells, to that, in place."""
         rest[0][:, ~self._seen[1]] = 0.0
         size = _rms(rest[0])
         share = 0.5 ** (turns.count + 1)
@@ -367,7 +368,7 @@ class Turns:
             overwrite=True,
         )
         turns.add(found.certificates["P"], size, within * engine.rms[-1])
-        return np.asarray(found.fills[0] + told)
+        step += found.fills[0]
 
     def _still(self, engine: JointSolver, step: Map) -> tuple[tuple[float, ...], float]:
         """Compare with the prior the B modes of later turns, which look like a step of P."""
