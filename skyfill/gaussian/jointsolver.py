@@ -24,11 +24,11 @@ from skyfill.gaussian.bands import TaperedBands
 from skyfill.gaussian.blocks import DeviceBlocks, Gained, HoleBlocks, Kernel, affordable
 from skyfill.gaussian.hybrid import Hybrid
 from skyfill.gaussian.leakage import leakage, of_one_percent
-from skyfill.gaussian.loops import Course, Inner, go_on, solve
+from skyfill.gaussian.loops import Course, Inner, Outer, go_on, solve
 from skyfill.gaussian.memory import check_joint_memory, has_joint_device_memory
 from skyfill.gaussian.pinned import Pinned, unpinned
 from skyfill.gaussian.pixelnoise import PixelNoise, checked_variance
-from skyfill.gaussian.polarblocks import PolarKernel
+from skyfill.gaussian.polarblocks import MEMORY, PolarKernel, affordable_pol
 from skyfill.gaussian.solution import LEAKAGE_BINS, Certificate
 from skyfill.gaussian.solver import APART, NOISE_FLOOR, inner_lmax, labels_of
 from skyfill.gaussian.vectors import Vector, rms, zeros_like
@@ -40,15 +40,11 @@ from skyfill.healpix.stokes import nside_of
 from skyfill.holes import distance_to_edge
 from skyfill.progress import Progress, Silent
 
-__all__ = ["JointSolution", "JointSolver", "affordable_pol"]
+__all__ = ["JointSolution", "JointSolver"]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-#: Bytes of the blocks of P: a hole has four times the bytes in P that it has in T.
-_MEMORY = 2e9
-#: Multiplications of their factorisations: eight times those of T.
-_OPERATIONS = 4e11
 #: Share of the tolerance that the inner loop may leave in a correction. With ten times as much the
 #: modes at the edges of holes that are E inside and B outside bring corrections to a halt (BB = 0).
 _SHARE = 0.05
@@ -265,7 +261,7 @@ class JointSolver:
 
     def _fits_on(self, device: str) -> bool:
         """Tell whether a device has the memory, with the largest blocks that there may be."""
-        most = np.full(int(_MEMORY / 2e6), 1000)
+        most = np.full(int(MEMORY / 2e6), 1000)
         return has_joint_device_memory(device, self.nside, *self._size, most, self._last)
 
     @property
@@ -417,7 +413,7 @@ class JointSolver:
         inner = self._inner_of(progress or Silent(), max_iterations, course)
         options = {"share": _SHARE, "conjugate": not self._sparing}
         outer, away = solve(self, work, None, inner, course, allowed=allowed, **options)
-        leaks, excess = self._leakage(inner, float(away[-1]))
+        leaks, excess = self._leakage(inner, float(away[-1]), outer if clean else None)
         for _ in range(_TRIES):
             over = max(excess, of_one_percent(leaks)) if clean else excess
             if over <= leak or not inner.left or np.any(away > allowed):
@@ -425,7 +421,7 @@ class JointSolver:
             # What is still to come is small against P, and not against B.
             allowed *= max(_LOWER, 0.7 * leak**0.5 / over**0.5)
             away = go_on(outer, inner, away, allowed=allowed, share=_SHARE)
-            leaks, excess = self._leakage(inner, float(away[-1]))
+            leaks, excess = self._leakage(inner, float(away[-1]), outer if clean else None)
         apart = dict(zip((part.start for part in self.parts), away.tolist(), strict=True))
         certificates = {}
         for name, part, scale, rest, size in zip(
@@ -451,10 +447,13 @@ class JointSolver:
             return Alternation(self.inner, self._turns, progress, limit, course)
         return Inner(self, progress, limit, course)
 
-    def _leakage(self, inner: Inner | Alternation, away: float) -> tuple[tuple[float, ...], float]:
+    def _leakage(
+        self, inner: Inner | Alternation, away: float, outer: Outer | None
+    ) -> tuple[tuple[float, ...], float]:
         """Compare the B modes of what P still lacks with those of the prior, see `leakage`.
 
         What it lacks is taken to look like the last step on its holes, at the estimated distance.
+        With ``outer``, of P alone, what later corrections would add looks like the last of them.
         """
         here = self.inner.parts[-1]
         if here.stop == here.start or not np.isfinite(away):
@@ -464,10 +463,16 @@ class JointSolver:
         step = sphere.vector(np.zeros(here.stop - here.start))
         if last is not None:
             step = last[1] if isinstance(inner, Alternation) else last[1][here]
-        factor = away * self.rms[-1] / (rms(step) or 1.0)
         lmax = min(self.inner.lmax[-1], LEAKAGE_BINS[-1][1])
-        b = self.analysed(step.reshape(2, -1), lmax)[1]
-        return leakage(factor * b, self._bb, self._noise_pol)
+        left, more, ahead = (
+            (away, 0.0, step) if outer is None else outer.coming or (away, 0.0, step)
+        )
+        factor = float(np.max(left)) * self.rms[-1] / (rms(step) or 1.0)
+        b = factor * self.analysed(step.reshape(2, -1), lmax)[1]
+        if more:  # at worst the two have one sign
+            other = more * self.rms[-1] * self.analysed(ahead.reshape(2, -1), lmax)[1]
+            b = np.abs(b) + np.abs(other)
+        return leakage(b, self._bb, self._noise_pol)
 
     def analysed(self, values: Map, lmax: int) -> NDArray[np.complex128]:
         """Give E and B of a P that is ``values``, ``(2, nhole)``, in its holes and zero outside."""
@@ -520,15 +525,6 @@ class JointSolver:
         if self._hybrid is not None:
             out[self._wide] = self._hybrid.apply(values[self._wide])
         return out
-
-
-def affordable_pol(sizes: NDArray[np.int64], *, every: bool = False) -> Mask:
-    """Choose the holes that get a block of Q and U, as `affordable` does; all or none if every.
-
-    ``sizes`` are numbers of pixels, ``(nhole,)``.
-    """
-    chosen = affordable(2 * sizes, memory=_MEMORY, operations=_OPERATIONS)
-    return chosen if not every or chosen.all() else np.zeros_like(chosen)
 
 
 class _Parted:

@@ -261,6 +261,9 @@ class Outer:
         r, on the whole sphere.
     sizes
         The rms of each field of d + x before the corrections.
+    coming
+        What the last correction left: the distance to its own solution, of each part, and the
+        factor of that correction that later ones would add, with it. None before the first.
     """
 
     def __init__(
@@ -281,6 +284,7 @@ class Outer:
         self._image: Vector = None
         self._curvature = 1.0
         self.steps = 0
+        self.coming: tuple[Map, float, Vector] | None = None
         self._least = np.inf
 
     @cached_property
@@ -416,6 +420,7 @@ def go_on(
         if take(not shrunk):
             break
         distance = left + lengths(model, step) * shrunk
+        outer.coming = left, shrunk, step
         far = inner.left > 0 and bool(np.any(distance > allowed))
     return distance
 

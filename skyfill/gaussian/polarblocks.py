@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from skyfill.gaussian.blocks import (
     Filler,
     Gained,
+    affordable,
     angles_within,
     interpolated,
     spacing,
@@ -27,9 +28,16 @@ from skyfill.harmonics import DeviceSphere, correlations
 from skyfill.healpix import pixel_directions
 from skyfill.healpix.jit import compiled
 
-__all__ = ["PolarKernel"]
+__all__ = ["MEMORY", "PolarKernel", "affordable_pol"]
+
+MEMORY = 2e9
+"""Bytes of the blocks of P: a hole has four times the bytes in P that it has in T."""
 
 Map = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+#: Multiplications of their factorisations: eight times those of T.
+_OPERATIONS = 4e11
 
 #: Square of the projected separation below which two pixels are one, or antipodes: their phase
 #: would be rounding.
@@ -215,3 +223,12 @@ def _fill(
             out[n + i, j] = factor * (plus.imag + minus.imag)  # U_i Q_j
             if i >= j:
                 out[i, j] = factor * (plus.real + minus.real) + own
+
+
+def affordable_pol(sizes: NDArray[np.int64], *, every: bool = False) -> Mask:
+    """Choose the holes that get a block of Q and U, as `affordable` does; all or none if every.
+
+    ``sizes`` are numbers of pixels, ``(nhole,)``.
+    """
+    chosen = affordable(2 * sizes, memory=MEMORY, operations=_OPERATIONS)
+    return chosen if not every or chosen.all() else np.zeros_like(chosen)

@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from skyfill.brief import brief
 from skyfill.diffuse import diffuse_bytes
 from skyfill.gaussian.blocks import affordable
-from skyfill.gaussian.jointsolver import affordable_pol
 from skyfill.gaussian.memory import joint_bytes
+from skyfill.gaussian.polarblocks import affordable_pol
 from skyfill.healpix.arrays import as_mask
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes.runs import Runs

@@ -29,9 +29,10 @@ from numpy.typing import NDArray
 from skyfill import harmonics
 from skyfill.files.cache import Kept
 from skyfill.gaussian import freed
-from skyfill.gaussian.jointsolver import JointSolution, JointSolver, affordable_pol
+from skyfill.gaussian.jointsolver import JointSolution, JointSolver
 from skyfill.gaussian.leakage import allowed_leakage, leakage, of_one_percent
 from skyfill.gaussian.memory import check_bytes, joint_bytes
+from skyfill.gaussian.polarblocks import affordable_pol
 from skyfill.gaussian.solution import LEAKAGE_BINS, Certificate
 from skyfill.gaussian.vectors import rms
 from skyfill.harmonics.quadrature import shared_weights
