@@ -50,6 +50,8 @@ Mask = NDArray[np.bool_]
 _SHARE = 0.05
 #: Variance of the signal, in units of the noise's, that the covariance leaves out.
 _HIDDEN = 1e-5
+#: Least part of a correction's residual that a later one is taken to remove.
+_SLOWEST = 0.05
 #: Tolerances that are tried in addition if too much of B is still to come, each smaller.
 _TRIES = 3
 #: Factor by which the tolerance is at most lowered at a time.
@@ -413,7 +415,7 @@ class JointSolver:
         inner = self._inner_of(progress or Silent(), max_iterations, course)
         options = {"share": _SHARE, "conjugate": not self._sparing}
         outer, away = solve(self, work, None, inner, course, allowed=allowed, **options)
-        leaks, excess = self._leakage(inner, float(away[-1]), outer if clean else None)
+        leaks, excess = self._leakage(inner, float(away[-1]), outer)
         for _ in range(_TRIES):
             over = max(excess, of_one_percent(leaks)) if clean else excess
             if over <= leak or not inner.left or np.any(away > allowed):
@@ -421,7 +423,7 @@ class JointSolver:
             # What is still to come is small against P, and not against B.
             allowed *= max(_LOWER, 0.7 * leak**0.5 / over**0.5)
             away = go_on(outer, inner, away, allowed=allowed, share=_SHARE)
-            leaks, excess = self._leakage(inner, float(away[-1]), outer if clean else None)
+            leaks, excess = self._leakage(inner, float(away[-1]), outer)
         apart = dict(zip((part.start for part in self.parts), away.tolist(), strict=True))
         certificates = {}
         for name, part, scale, rest, size in zip(
@@ -448,30 +450,27 @@ class JointSolver:
         return Inner(self, progress, limit, course)
 
     def _leakage(
-        self, inner: Inner | Alternation, away: float, outer: Outer | None
+        self, inner: Inner | Alternation, away: float, outer: Outer
     ) -> tuple[tuple[float, ...], float]:
         """Compare the B modes of what P still lacks with those of the prior, see `leakage`.
 
-        What it lacks is taken to look like the last step on its holes, at the estimated distance.
-        With ``outer``, of P alone, what later corrections would add looks like the last of them.
+        What the inner loop left is taken to look like its last step on the holes of P, and what
+        later corrections would add like the last one.
         """
         here = self.inner.parts[-1]
         if here.stop == here.start or not np.isfinite(away):
             return (), 0.0
         last = inner.move[-1] if isinstance(inner, Alternation) else inner.move
-        sphere = self.inner.sphere
-        step = sphere.vector(np.zeros(here.stop - here.start))
+        lmax = min(self.inner.lmax[-1], LEAKAGE_BINS[-1][1])
+        b = np.zeros((lmax + 1) * (lmax + 2) // 2)
+        left, shrunk, ahead = outer.coming or (np.array([away]), 0.0, None)
         if last is not None:
             step = last[1] if isinstance(inner, Alternation) else last[1][here]
-        lmax = min(self.inner.lmax[-1], LEAKAGE_BINS[-1][1])
-        left, more, ahead = (
-            (away, 0.0, step) if outer is None else outer.coming or (away, 0.0, step)
-        )
-        factor = float(np.max(left)) * self.rms[-1] / (rms(step) or 1.0)
-        b = factor * self.analysed(step.reshape(2, -1), lmax)[1]
-        if more:  # at worst the two have one sign
-            other = more * self.rms[-1] * self.analysed(ahead.reshape(2, -1), lmax)[1]
-            b = np.abs(b) + np.abs(other)
+            factor = float(left[-1]) * self.rms[-1] / (rms(step) or 1.0)
+            b = factor * np.abs(self.analysed(step.reshape(2, -1), lmax)[1])
+        if shrunk and ahead is not None:  # a geometric series; at worst the two have one sign
+            factor = shrunk / max(1 - shrunk, _SLOWEST) * self.rms[-1]
+            b = b + factor * np.abs(self.analysed(ahead[here].reshape(2, -1), lmax)[1])
         return leakage(b, self._bb, self._noise_pol)
 
     def analysed(self, values: Map, lmax: int) -> NDArray[np.complex128]:
