@@ -60,9 +60,16 @@ _SWEEPS = 5
 _ALLOWED_T = 0.03
 #: Largest ratio of the moves of two turns from which the remaining distance is estimated.
 _SLOWEST = 0.95
-#: Share of the allowed amplitude of B that is granted to the turns still to come; the solves of P
-#: share the rest, each with half of that of the one before.
-_LEFT_TO_TURNS = 0.4
+#: Share of the allowed amplitude of B that is granted to the turns still to come; each solve of P
+#: takes at most this part of what is left of the rest.
+_LEFT_TO_TURNS = 0.15
+_PART = 0.85
+#: Distance at which a solve of P stops, in units of the tolerance. At less accuracy, most go on for
+#: the sake of B, with another correction, which takes longer than these iterations, and corrections
+#: of a later turn, whose fill is small, may fail.
+_NEAR = 0.075
+#: Least share of the allowed amplitude that a solve of P is asked for.
+_LEAST = 0.05
 
 
 @dataclass
@@ -358,12 +365,12 @@ class Turns:
         """Fill P given T: add the fill of ``rest``, P without what T tells, to that, in place."""
         rest[0][:, ~self._seen[1]] = 0.0
         size = _rms(rest[0])
-        share = 0.5 ** (turns.count + 1)
-        within = 0.5 * tolerance * share
+        within = _NEAR * tolerance
+        share = _PART * max(1 - _LEFT_TO_TURNS - of_one_percent(turns.leakage) ** 0.5, _LEAST)
         found = engine.mean(
             rest,
             tolerance=within,
-            leak=((1 - _LEFT_TO_TURNS) * share) ** 2,
+            leak=share**2,
             clean=True,
             progress=progress,
             overwrite=True,
