@@ -10,7 +10,10 @@ Each fill runs in a process of its own, whose peak of memory is that of the whol
     python docs/scripts/turns.py                                   # Nside 128 and 256
     python docs/scripts/turns.py --nside 512
     python docs/scripts/turns.py --nside 256 --noise 6 8.5 --kind band
-    python docs/scripts/turns.py --nside 2048 --no-exact --threads 2
+    python docs/scripts/turns.py --nside 2048 --threads 2 --cost
+
+With --cost `vae` for T alone runs too, `gaussian` stops at its usual tolerance, and all make a
+realization, whose seconds are the second number; nothing is compared.
 
 At Nside 128 `vae` has no tiles by default; here it is made to have them (``--whole-nside 64``).
 """
@@ -27,6 +30,7 @@ from typing import Any
 
 import numpy as np
 
+import skyfill
 from skyfill import harmonics
 from skyfill.gaussian.solution import LEAKAGE_BINS
 from skyfill.inpaint import FillOptions, PolarizedInpainter
@@ -48,18 +52,21 @@ def main() -> None:
     parser.add_argument("--half-width", type=float, default=12.5, help="of T's band, degrees")
     parser.add_argument("--tolerance", type=float, default=3e-4, help="of the exact mean")
     parser.add_argument("--no-exact", action="store_true", help="without the exact mean")
+    parser.add_argument("--cost", action="store_true", help="seconds and memory only")
     parser.add_argument("--whole-nside", type=int, default=64)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     for nside in args.nside:
         found: dict[str, Any] = {"nside": nside, "kind": args.kind, "noise": args.noise}
         runs = ["vae"] if args.no_exact else ["vae", "gaussian"]
+        if args.cost:
+            runs = ["vae", "gaussian", "vae of T"]
         fills = {}
         for method in runs:
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 found[method], fills[method] = pool.apply(fill, (nside, method, args))
             print(json.dumps({method: found[method]}), flush=True)
-        if not args.no_exact:
+        if not (args.no_exact or args.cost):
             print(json.dumps(found | compared(nside, fills, args)), flush=True)
 
 
@@ -102,6 +109,17 @@ def fill(nside: int, method: str, args: argparse.Namespace) -> tuple[dict[str, A
     if method == "vae":
         engine = FillOptions(method="vae", config=MosaicConfig(whole_nside=args.whole_nside))
     begun = time.perf_counter()
+    if method == "vae of T":
+        alone = skyfill.Inpainter(
+            noisy[0].copy(), seen[0], method="vae", prior=prior.temperature, threads=args.threads
+        )
+        del noisy
+        alone.mean()
+        spent = [round(time.perf_counter() - begun, 1)]
+        begun = time.perf_counter()
+        alone.realization(0)
+        spent.append(round(time.perf_counter() - begun, 1))
+        return {"seconds": spent, "GiB": peak()}, []
     filler = PolarizedInpainter(
         noisy,
         seen[0],
@@ -109,25 +127,31 @@ def fill(nside: int, method: str, args: argparse.Namespace) -> tuple[dict[str, A
         method=method,
         prior=prior,
         engine=engine,
-        tolerance=args.tolerance if method == "gaussian" else 3e-3,
+        tolerance=args.tolerance if method == "gaussian" and not args.cost else 3e-3,
         accept=True,
         threads=args.threads,
     )
     fills = filler.mean()
     spent = [round(time.perf_counter() - begun, 1)]
-    if method == "vae":
+    if method == "vae" or args.cost:
+        certificates = filler.certificates
         begun = time.perf_counter()
         filler.realization(0)
         spent.append(round(time.perf_counter() - begun, 1))
-        filler.mean()  # for the certificates
+        filler.certificates = certificates  # of the mean
     said = {
         "masked": [round(1 - float(each.mean()), 4) for each in seen],
         "seconds": spent,
-        "GiB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
+        "GiB": peak(),
         "SFBLEAK": [float(f"{x:.1e}") for x in filler.certificates["P"].leakage or ()],
         "converged": filler.converged,
     }
     return said | {name: str(each) for name, each in filler.certificates.items()}, fills
+
+
+def peak() -> float:
+    """Give the peak of memory of this process, GiB."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)
 
 
 def compared(
