@@ -62,7 +62,7 @@ _SWEEPS = 5
 _ALLOWED_T = 0.03
 #: Bytes per map pixel, per hole pixel of P and per hole pixel of T in a turn of P, without blocks;
 #: at Nside 1024 with 24% and 28% masked the whole program took 3.5 GiB.
-_TURN = (120.0, 170.0, 100.0)
+_TURN = (150.0, 170.0, 100.0)
 #: Bytes per map pixel and per hole pixel of P that lie beside T's engine in a turn of T.
 _BESIDE = (34.0, 76.0)
 #: Largest ratio of the moves of two turns from which the remaining distance is estimated.
