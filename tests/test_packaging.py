@@ -9,6 +9,8 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+#: Extras that add a library for users.
+_ADDED = ("vae", "tiles", "plot", "report", "cluster", "images", "healsparse", "hdf5")
 
 
 def test_every_package_is_listed():
@@ -74,7 +76,7 @@ def test_the_conda_recipe_asks_for_what_pip_asks_for():
     project = PROJECT["project"]
     assert asked(recipe["requirements"]["run"]) == set(project["dependencies"])
     extras = project["optional-dependencies"]
-    wanted = {one for name in ("vae", "tiles", "plot", "report", "cluster") for one in extras[name]}
+    wanted = {one for name in _ADDED for one in extras[name]}
     assert asked(recipe["requirements"]["run_constraints"]) == wanted
     (entry,) = recipe["build"]["python"]["entry_points"]
     assert entry == f"skyfill = {project['scripts']['skyfill']}"
