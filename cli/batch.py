@@ -125,19 +125,26 @@ def _checked(args: argparse.Namespace, first: Path) -> argparse.Namespace:
         args = stokes.settled(args)
         stokes.refuse(args, _OF_P)
         theory.sky_spectra(args)
-        observed, observed_pol, _ = stokes.masks_of(args)
+        observed, observed_pol, _ = stokes.masks_of(_with_map(args, first))
         seen = {"P": observed if observed_pol is None else observed_pol}
         if args.stokes == "TQU":
             seen = {"T": observed, **seen}
         polarized.within_limit(args, seen, shares=args.workers)
         return args
-    one = stokes.of_one_column(argparse.Namespace(**vars(args) | {"map": first}))
+    one = stokes.of_one_column(_with_map(args, first))
     observed = reading.mask_of(one, args.mask)
     args = filling.settled(args, observed, shares=args.workers)
-    args = filling.stay_within(args, observed, shares=args.workers)
+    kept = filling.stay_within(_with_map(args, first), observed, shares=args.workers)
+    args = argparse.Namespace(**vars(args) | {"batch_size": kept.batch_size})
     if args.footprint is not None:
-        skyfill.masks.enclosed_holes(observed, filling.footprint_of(args))
+        footprint = filling.footprint_of(_with_map(args, first))
+        skyfill.masks.enclosed_holes(observed, footprint)
     return args
+
+
+def _with_map(args: argparse.Namespace, path: Path) -> argparse.Namespace:
+    """Give the options of a run on one map."""
+    return argparse.Namespace(**vars(args) | {"map": path})
 
 
 def _fill(
@@ -329,6 +336,7 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
     # Options added later are left out at their defaults, so that older folders can be continued.
     before = {"realizations": 1, "holes": None, "footprint": None, "accept": False}
     before |= dict.fromkeys(("stokes", "mask_pol", "noise_pol_uk_arcmin", "polcconv", "r"))
+    before |= {"reproject_mask": False, "transform": None, "shift": None}
     chosen = {name: value for name, value in chosen.items() if before.get(name, ...) != value}
     settings: dict[str, Any] = {"version": skyfill.__version__}
     for name, value in sorted(chosen.items()):

@@ -185,12 +185,16 @@ def footprint_of(
     """Read --footprint in the frame of the map, or of the mask if the map names no frame."""
     if args.footprint is None:
         return None
-    like = args.mask if sky is None or not sky.frame.named else sky
+    like: skyfill.SkyMap | Path = args.mask if sky is None or not sky.frame.named else sky
+    if args.reproject_mask and like is args.mask:
+        like = args.map if sky is None else sky
     # The mask options do not apply to the footprint; `skyfill mask` prepares it.
     verb = f"the output of skyfill mask {args.footprint}"
     names = ("threshold", "field", "bits", "invert", "hdu")
     with wording.naming(**{name: f"{verb} --{name}" for name in names}):
-        return skyfill.read_mask(args.footprint, frame=args.frame, like=like)
+        return skyfill.read_mask(
+            args.footprint, frame=args.frame, like=like, reproject=args.reproject_mask
+        )
 
 
 def request_of(args: argparse.Namespace, *, maps: int = 1) -> skyfill.plan.Request:

@@ -87,7 +87,7 @@ def run(args: argparse.Namespace, stokes: str) -> int:
     """Measure the spectra of --stokes."""
     with progress(quiet=args.quiet) as listener:
         listener.stage("read")
-        sky = _read(args, args.maps[0], stokes, like=args.mask)
+        sky = _read(args, args.maps[0], stokes, like=reading.beside(args, args.mask))
         first = sky.skies[0]
         said = "assumed, the file does not say" if sky.assumed else "given"
         columns = ", ".join(each.column for each in sky.skies)

@@ -50,6 +50,7 @@ KEPT_IN = {
         "diffuse",
         "fidelity",
         "gaussian",
+        "holes",
         "images",
         "mosaic",
         "posterior",

@@ -499,8 +499,9 @@ def _kind(hdu: Hdu) -> str:
     said = f"an image of {' x '.join(map(str, axes))} pixels"
     if len(axes) > 1 and re.match(r"(RA|GLON|ELON|SLON)-", hdu.text("CTYPE1").upper()):
         return (
-            f"{said} on a flat projection (skyfill inpaint fills it as it is; for the rest bring it"
-            " onto HEALPix, by reproject or pixell)"
+            f"{said} on a flat projection (skyfill inpaint fills it as it is; a mask of a HEALPix"
+            " map is brought to its pixels by `reproject=True`, other images by"
+            " skyfill.tiling.paste_image)"
         )
     # A single row with a HEALPix number of pixels is a map.
     as_map = len(axes) == 1 and _is_sky(axes[0])

@@ -16,13 +16,10 @@ from skyfill.healpix.checks import check_nside
 from skyfill.holes.weights import frame_letter
 from skyfill.lazy import needs
 from skyfill.maps.table import missing
+from skyfill.maps.wcs import FRAMES, columns_of_a_turn, sky_wcs
 
 __all__ = ["paste_image"]
 
-#: Names of the frames in astropy. That of ecliptic maps is the one of healpy and of catalogues.
-_FRAMES = {"G": "galactic", "C": "icrs", "E": "barycentricmeanecliptic"}
-#: Projections whose columns are equally far apart in longitude, so that an image can go around.
-_CYLINDERS = ("CAR", "CEA", "CYP", "MER")
 #: Columns beyond either end of a sphere, and rows beyond a pole, that are copied from the other
 #: side: the weights of a cubic spline fall by 3.7 a pixel, here to 1e-7.
 _PAD = 12
@@ -107,7 +104,7 @@ def paste_image(
 
     """
     nside = check_nside(nside)
-    frame = _FRAMES[frame_letter(coord)]
+    frame = FRAMES[frame_letter(coord)]
     if order not in {0, 1, 3}:
         raise ValueError(f"`order` must be 3 (cubic), 1 (bilinear) or 0 (nearest), got {order}")
     placed = _placed(image, wcs)
@@ -128,17 +125,7 @@ def _placed(image: Any, wcs: Any) -> _Placed:  # noqa: ANN401 (see `paste_image`
         image, wcs = image.data, image.header
         if image is None:
             raise ValueError("`image` is an HDU without data; pass the one that holds the image")
-    with warnings.catch_warnings():  # old headers are tidied
-        warnings.simplefilter("ignore")
-        own = wcs if isinstance(wcs, WCS) else WCS(wcs)
-        sky = own.celestial
-    if sky.naxis != 2:
-        raise ValueError("the WCS has no two axes of the sky (CTYPE of RA and DEC, GLON and GLAT)")
-    values = _finite(image)
-    sky = sky.deepcopy()
-    # CAR beyond 180 degrees from CRVAL1 is sky all the same
-    sky.wcs.bounds_check(False, False)
-    return _Placed(values, sky)
+    return _Placed(_finite(image), sky_wcs(wcs))
 
 
 def _finite(image: ArrayLike) -> NDArray[np.float64]:
@@ -174,7 +161,7 @@ def _around(placed: _Placed) -> list[_Placed]:
     cylindrical projection that lie farther out are moved by a turn, and an image of the whole
     sphere is continued at its ends and beyond its poles.
     """
-    turn = _columns_of_a_turn(placed.wcs)
+    turn = columns_of_a_turn(placed.wcs)
     if turn is None:
         return [placed]
     ny, nx = placed.values.shape
@@ -211,19 +198,6 @@ def _moved(placed: _Placed, columns: float, rows: float = 0.0) -> _Placed:
     wcs = placed.wcs.deepcopy()
     wcs.wcs.crpix = [wcs.wcs.crpix[0] + columns, wcs.wcs.crpix[1] + rows]
     return _Placed(placed.values, wcs)
-
-
-def _columns_of_a_turn(wcs: WCS) -> float | None:
-    """Count the columns of 360 degrees of native longitude; None if columns are no meridians."""
-    scale = wcs.pixel_scale_matrix
-    if wcs.wcs.lng != 0 or wcs.wcs.ctype[0][-3:] not in _CYLINDERS or wcs.has_distortion:
-        return None
-    if scale[0, 1] or scale[1, 0] or not scale[0, 0]:
-        return None
-    # CYP's x is the longitude times its second parameter
-    stretch = {m: value for i, m, value in wcs.wcs.get_pv() if i == 2}.get(2, 1.0)
-    factor = stretch if wcs.wcs.ctype[0].endswith("CYP") else 1.0
-    return float(abs(360.0 * factor / scale[0, 0]))
 
 
 def _rows_beyond_poles(placed: _Placed, turn: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
