@@ -137,7 +137,7 @@ PRIOR = (
 )
 COMMON = "-o --output --overwrite --threads --json -q --quiet"
 MAP = "--field --unit --hdu --missing --nside --frame"
-MASK = "--mask-field --threshold --invert --bits"
+MASK = "--mask-field --threshold --invert --bits --reproject-mask"
 NOISE = "--noise-map --noise-field --noise-unit --noise-variance"
 OPTIONS = {
     "inpaint": f"map mask {COMMON} {PRIOR} {MAP} {MASK} --seed "
