@@ -389,12 +389,6 @@ def sky_tables(stream: BinaryIO, path: Path, wanted: int | str | None = None) ->
     primary = None
     for hdu in walk(stream, path):
         primary = primary or hdu
-        if hdu.text("PIXTYPE").upper() == "HEALSPARSE":
-            raise ValueError(
-                f"{path}: a HealSparse map; write it as a HEALPix table first, in Python:"
-                " healpy.write_map(name, healsparse.HealSparseMap.read("
-                f"{str(path)!r}).generate_healpix_map(), nest=True)"
-            )
         if (wanted is None or _is(hdu, wanted)) and hdu.is_table and hdu.columns:
             table = _sky_table(stream, hdu, primary)
             if table is not None:

@@ -249,9 +249,7 @@ def _reprojected(
     from scipy import ndimage
 
     # A spline takes in every pixel, so that one NaN would make all of them NaN.
-    nearest = ndimage.distance_transform_edt(
-        gaps, return_distances=False, return_indices=True
-    )
+    nearest = ndimage.distance_transform_edt(gaps, return_distances=False, return_indices=True)
     values = at_centres(placed.values[tuple(nearest)], order)
     # The cubic polynomial between four pixels has the coefficients of the sixteen around them.
     near = ndimage.binary_dilation(gaps, np.ones((3, 3)))

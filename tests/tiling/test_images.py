@@ -17,9 +17,7 @@ NSIDE = 32
 LMAX = 12
 EVERYWHERE = hp.pix2ang(NSIDE, np.arange(12 * NSIDE**2), lonlat=True)
 _RANDOM = np.random.default_rng(4)
-MODES = [
-    (ell, m, _RANDOM.normal() / (ell + 1)) for ell in range(LMAX + 1) for m in range(ell + 1)
-]
+MODES = [(ell, m, _RANDOM.normal() / (ell + 1)) for ell in range(LMAX + 1) for m in range(ell + 1)]
 
 
 def sky(lon, lat):
