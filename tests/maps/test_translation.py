@@ -152,7 +152,7 @@ def test_damaged_healsparse_files_are_refused(tmp_path):
     open_sparse(tmp_path / "map.hsp", np.float64, np.arange(NPIX), VALUES)
     whole = (tmp_path / "map.hsp").read_bytes()
     (tmp_path / "cut.hsp").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match="cut.hsp: damaged HealSparse file"):
+    with pytest.raises(ValueError, match=r"cut\.hsp: damaged HealSparse file"):
         skyfill.read_map(tmp_path / "cut.hsp")
 
 
