@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import skyfill
 
-from . import filling, options, polarized, reading, stokes, theory, wording
+from . import filling, options, polarized, reading, stokes, theory, transforms, wording
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="fill on a Dask cluster: address (tcp://host:8786) or scheduler file",
     )
     filling.add_fill(parser)
+    transforms.add_transform(parser)
     stokes.add_stokes(parser)
     options.add_threads(parser)
     options.add_quiet(parser)
@@ -83,6 +84,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
+    transforms.refuse(args)
     filling.refuse(args)
     inputs = skyfill.batch.inputs_of(args.maps)
     if args.mask.absolute() in inputs:
@@ -268,7 +270,8 @@ class _Job:
         sky = reading.map_of(args, args.map, like=args.mask, single=True, scalar=scalar)
         silent = skyfill.Silent()
         last = self._last(skyfill.Inpainter)
-        if last is None:
+        # A transform is fitted to each map anew, and a shift is in the unit of its own map.
+        if last is None or args.transform is not None:
             observed = reading.mask_of(args, args.mask, like=sky)
             fitter = filling.inpainter_of(args, sky, observed, silent)
         else:
@@ -282,8 +285,11 @@ class _Job:
             fill = fitter.mean() if mean else fitter.realization(index)
             filling.write(args, sky, fitter, path, fill, None if mean else index, silent)
             yield fitter.whole(fill)
+        bent = isinstance(fitter, skyfill.inpaint.TransformedInpainter)
         return {
-            "prior": theory.as_json(args, fitter.prior, fitter.noise),
+            "prior": transforms.as_json(fitter)
+            if bent
+            else theory.as_json(args, fitter.prior, fitter.noise),
             "check": None if fitter.plausibility is None else fitter.plausibility.as_dict(),
             "filled": round(float(fitter.holes.mean()), 6),
         }

@@ -27,9 +27,7 @@ _DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 _DEVICE = re.compile(r"(?P<kind>[a-z]+)(?P<number>:\d+)?")
 
 
-def check_nside(
-    nside: SupportsIndex | float, *, what: str = "nside", of_map: bool = False
-) -> int:
+def check_nside(nside: SupportsIndex | float, *, what: str = "nside", of_map: bool = False) -> int:
     """Return `nside`, or raise ValueError if it is not a power of two from 1 to 8192.
 
     Parameters

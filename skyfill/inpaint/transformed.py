@@ -34,7 +34,13 @@ from skyfill.inpaint.options import FILLS
 from skyfill.prior import ARCMIN, Given, NoiseEstimate, Prior
 from skyfill.prior.dipole import Dipole
 from skyfill.progress import Progress, listening
-from skyfill.transforms import TRANSFORMS, Transform, fitted_transform, signal_sample
+from skyfill.transforms import (
+    TRANSFORMS,
+    Transform,
+    fitted_transform,
+    in_unit,
+    signal_sample,
+)
 
 __all__ = ["TransformedInpainter"]
 
@@ -309,6 +315,10 @@ class TransformedInpainter(Inpainter):
         whole[~self.observed] = np.nan
         whole[self.holes] = fill
         return whole
+
+    def formula(self, unit: float = 1.0) -> str:
+        """Return the formula of the transform, g of x, for a map in a unit of this size in µK."""
+        return in_unit(self.transform, unit)
 
     def _moments(self) -> tuple[Map, Map]:
         """Compute mean and variance of g in the holes, ``(nhole,)``."""

@@ -429,9 +429,7 @@ def _nside(hdu: Hdu, primary: Hdu, count: int, pixel: Column | None) -> int:
     own = any(hdu.text(key) for key in ("NSIDE", "ORDERING", "PIXTYPE"))
     for key, source in ((key, source) for key in _NSIDE_KEYS for source in (hdu, primary)):
         if source.text(key):
-            nside = check_nside(
-                source.integer(key), what=f"{hdu.path}: keyword {key}", of_map=True
-            )
+            nside = check_nside(source.integer(key), what=f"{hdu.path}: keyword {key}", of_map=True)
             # NSIDE of the first HDU or of a catalogue may not belong to this table.
             fits = own or pixel is not None or count == 12 * nside**2
             return nside if fits else 0

@@ -214,15 +214,27 @@ _ERRORS = (
 )
 
 
-def spectrum(comparison: SpectrumComparison) -> Plate:
-    """Draw the spectrum with the theory."""
+def spectrum(comparison: SpectrumComparison, *, unit: str = "µK", more: str = "") -> Plate:
+    """Draw the spectrum with the theory.
+
+    Parameters
+    ----------
+    comparison
+        The spectra.
+    unit
+        Unit of the map, if the numbers are not in µK.
+    more
+        End of the caption.
+    """
     figure = canvas(7.2, 5.2)
     upper, lower = figure.subplots(2, sharex=True, height_ratios=[3, 1])
     comparison.draw(upper, lower)
+    if unit != "µK":
+        upper.set_ylabel(f"$D_\\ell$ [({unit})²]" if " " in unit else f"$D_\\ell$ [{unit}²]")
     return Plate(
         "Spectrum of the filled sky",
         "Noise and beam are removed; below, the difference to the theory in units of the cosmic "
-        f"variance and noise of one sky. {_ERRORS[comparison.full.prior_share is not None]}",
+        f"variance and noise of one sky. {_ERRORS[comparison.full.prior_share is not None]}{more}",
         png_of(figure),
         wide=True,
     )

@@ -135,7 +135,7 @@ def test_another_nside_in_ring_order_is_refused_with_a_mend_that_works(tmp_path)
     sky = 100 * np.cos(theta)
     sky[700:720] = np.nan
     skyfill_map = tmp_path / "map.fits"
-    hp.write_map(skyfill_map, sky, column_units="uK", dtype=np.float64)
+    hp.write_map(skyfill_map, sky, column_units="uK", dtype=np.float64, fits_IDL=False)
     with pytest.raises(ValueError, match="Nside 12 does not allow: interpolate map") as caught:
         read_map(skyfill_map)
     command = str(caught.value).rpartition("in Python: ")[2]
