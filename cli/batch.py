@@ -285,11 +285,12 @@ class _Job:
             fill = fitter.mean() if mean else fitter.realization(index)
             filling.write(args, sky, fitter, path, fill, None if mean else index, silent)
             yield fitter.whole(fill)
-        bent = isinstance(fitter, skyfill.inpaint.TransformedInpainter)
+        if isinstance(fitter, skyfill.inpaint.TransformedInpainter):
+            prior: dict[str, Any] | None = transforms.as_json(fitter)
+        else:
+            prior = theory.as_json(args, fitter.prior, fitter.noise)
         return {
-            "prior": transforms.as_json(fitter)
-            if bent
-            else theory.as_json(args, fitter.prior, fitter.noise),
+            "prior": prior,
             "check": None if fitter.plausibility is None else fitter.plausibility.as_dict(),
             "filled": round(float(fitter.holes.mean()), 6),
         }

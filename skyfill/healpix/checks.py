@@ -46,8 +46,8 @@ def check_nside(nside: SupportsIndex | float, *, what: str = "nside", of_map: bo
         if of_map and whole is not None and 1 < whole < MAX_NSIDE:
             near = 1 << whole.bit_length()
             mend = (
-                f"; the methods divide pixels by four, which Nside {whole} does not allow: interpolate"
-                f" map (NaN where missing) and mask to Nside {near}, in Python:"
+                f"; the methods divide pixels by four, which Nside {whole} does not allow:"
+                f" interpolate map (NaN where missing) and mask to Nside {near}, in Python:"
                 f" healpy.get_interp_val(m, *healpy.pix2ang({near}, range({12 * near**2})))"
             )
         raise ValueError(

@@ -179,7 +179,7 @@ class _Image:
 
 def _of_image(observed: ArrayLike) -> Mask:
     """Return the mask of an image as booleans."""
-    values = np.asarray(np.ma.filled(np.ma.asarray(observed), 0))
+    values: NDArray[Any] = np.asarray(np.ma.filled(np.ma.asarray(observed), 0))
     if values.ndim != 2 or values.dtype.kind not in "biuf":
         raise ValueError(f"`observed` of an image must be (ny, nx), got {values.shape}")
     if values.dtype.kind == "b":

@@ -164,7 +164,7 @@ def _around(placed: _Placed) -> list[_Placed]:
     turn = columns_of_a_turn(placed.wcs)
     if turn is None:
         return [placed]
-    ny, nx = placed.values.shape
+    nx = placed.values.shape[1]
     if abs(turn - round(turn)) > _WHOLE:  # no column falls on another
         return [_moved(placed, shift) for shift in (0.0, turn, -turn)]
     whole = round(turn)

@@ -134,6 +134,8 @@ def test_the_report_shows_the_field_in_its_unit_and_names_the_transform(
     assert "C_2, mean of the fills, mK²" in text
     assert "This fill has no verdicts, because they are for Gaussian fields" in text
     assert "fitted to the observed field" in text
-    power = float(re.search(r"C_2, mean of the fills, mK².*?<td[^>]*>([\d.e-]+)", text, re.S)[1])
+    power = float(
+        re.search(r"C_2, mean of the fills, mK².*?<td[^>]*>([\d.e-]+)", text, re.DOTALL)[1]
+    )
     sky = skyfill.read_map(tmp_path / "out.fits").values / 1e3
     assert power == pytest.approx(hp.anafast(sky, lmax=2)[2], rel=0.02)

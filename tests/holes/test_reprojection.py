@@ -9,9 +9,9 @@ from astropy.wcs import WCS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reproject import reproject_to_healpix
+from skyfill.masks import reproject_mask
 
 import skyfill
-from skyfill.masks import reproject_mask
 
 TURN = hp.Rotator(coord=["C", "G"])
 
