@@ -30,6 +30,8 @@ _HEALSPARSE = re.compile(rb"PIXTYPE = 'HEALSPARSE *'", re.IGNORECASE)
 _HEAD = 2880
 #: Translated files that are kept, in the folder for temporary files: a map and a mask.
 _KEPT = 2
+#: Most maps of a file: they become columns of a FITS table, which has 999 at most.
+_COLUMNS = 999
 #: Most bytes of a wide mask whose bits fit into one positive integer.
 _WIDE = 7
 #: Attributes and cards with the unit, the frame and the order of a map, in small letters.
@@ -201,6 +203,9 @@ def _of_datasets(path: Path, file: Any, h5py: Any) -> _Table:  # noqa: ANN401 (h
         lambda name, each: every.update({name: each}) if isinstance(each, h5py.Dataset) else None
     )
     maps = {name: each for name, each in every.items() if _is_map(each)}
+    # a list of 12 frequencies has the length of a map; what states an order is one
+    stated = {name: each for name, each in maps.items() if _first(_attributes(each), _ORDERS)}
+    maps = stated or maps
     layout = (
         "it must hold datasets (npix,) or (n, npix) with npix = 12 Nside² and an attribute"
         " ORDERING, as TOAST writes them"
@@ -218,6 +223,12 @@ def _of_datasets(path: Path, file: Any, h5py: Any) -> _Table:  # noqa: ANN401 (h
         )
     (nside,) = sides
     _check(path, nside, "degrade it first with healpy.ud_grade")
+    count = sum(each.size // each.shape[-1] for each in maps.values())
+    if count > _COLUMNS:
+        raise ValueError(
+            f"{path}: {count} maps in one HDF5 file, of which {_COLUMNS} are read at most; write"
+            " those that are needed to a file of their own"
+        )
     orders, frames = set(), set()
     columns: dict[str, NDArray[Any]] = {}
     units: dict[str, str] = {}

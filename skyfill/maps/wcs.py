@@ -41,7 +41,8 @@ def sky_wcs(wcs: Any) -> WCS:  # noqa: ANN401 (a WCS or a header of astropy)
             " the image to a WCS without"
         )
     sky = sky.deepcopy()
-    sky.wcs.bounds_check(False, False)
+    # directions that a projection cannot show, such as the far side of TAN, stay out of the image
+    sky.wcs.bounds_check(False, True)
     return sky
 
 

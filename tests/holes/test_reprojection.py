@@ -105,6 +105,17 @@ def test_the_sky_beyond_an_image_is_unobserved_and_its_seam_is_none():
     assert lon.max() < 200
 
 
+@pytest.mark.parametrize("projection", ["TAN", "SIN", "ZEA", "ARC"])
+def test_the_far_side_of_the_sky_is_not_in_the_image(projection):
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.cdelt = [f"RA---{projection}", f"DEC--{projection}"], [-1.0, 1.0]
+    wcs.wcs.crpix = [30.5, 30.5]
+    seen = reproject_mask(np.ones((60, 60), bool), 32, "C", wcs=wcs)
+    x, _, _ = hp.pix2vec(32, np.flatnonzero(seen))
+    assert 600 < seen.sum() < 1200  # 60° x 60° are 1070 pixels
+    assert x.min() > 0.6
+
+
 @pytest.mark.parametrize(
     ("words", "error"),
     [

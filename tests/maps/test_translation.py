@@ -105,7 +105,7 @@ def test_a_mask_and_a_map_may_share_an_hdf5_file(tmp_path):
         path,
         sky__T=(VALUES, {"nest": False, "unit": "K", "coord": "G"}),
         sky__mask=(mask, {"order": b"ring"}),
-        numbers=(np.arange(7), {}),
+        freqs=(np.arange(12), {}),  # as long as a map of Nside 1
     )
     sky = skyfill.read_map(path, field="T")
     np.testing.assert_allclose(sky.values, VALUES * 1e6)
@@ -132,6 +132,7 @@ def test_a_mask_and_a_map_may_share_an_hdf5_file(tmp_path):
             "several frames",
         ),
         ({}, "no dataset"),
+        ({"map": (np.zeros((1000, 12)), {"nest": 1})}, "1000 maps .* 999 are read"),
     ],
 )
 def test_another_layout_is_refused_by_name(tmp_path, datasets, error):
