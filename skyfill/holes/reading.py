@@ -171,7 +171,7 @@ def read_mask(
 def _goal(like: Placed | str | os.PathLike[str] | None, frame: str | None) -> tuple[int, Frame]:
     """Return the Nside and the frame to which a mask is brought."""
     if like is None:
-        raise ValueError("`reproject` brings a mask to the pixels of a map; pass it as `like`")
+        raise ValueError("`reproject` brings a mask to the pixels of a map; pass it as like")
     place = place_of(like) if isinstance(like, str | os.PathLike) else like
     if place.nside is None:
         raise ValueError(

@@ -77,7 +77,7 @@ def reproject_mask(
     """
     nside, coord = check_nside(nside), frame_letter(coord)
     if (frame is None) == (wcs is None):
-        raise ValueError("give `frame` for a HEALPix mask, or `wcs` for an image: one of them")
+        raise ValueError("give `frame` for a HEALPix mask, or wcs for an image: one of them")
     if wcs is None:
         given: _Sky | _Image = _Sky(observed, frame_letter(str(frame)), coord)
     else:

@@ -106,7 +106,7 @@ def paste_image(
     nside = check_nside(nside)
     frame = FRAMES[frame_letter(coord)]
     if order not in {0, 1, 3}:
-        raise ValueError(f"`order` must be 3 (cubic), 1 (bilinear) or 0 (nearest), got {order}")
+        raise ValueError(f"order must be 3 (cubic), 1 (bilinear) or 0 (nearest), got {order}")
     placed = _placed(image, wcs)
     needs("reproject")
     _warn_of_coarse(placed, nside)
@@ -121,10 +121,10 @@ def _placed(image: Any, wcs: Any) -> _Placed:  # noqa: ANN401 (see `paste_image`
     """Return the image in float64, NaN where missing, with the WCS of its two axes."""
     if wcs is None:
         if not hasattr(image, "header"):
-            raise ValueError("`image` has no header with a WCS; pass `wcs`")
+            raise ValueError("image has no header with a WCS; pass wcs")
         image, wcs = image.data, image.header
         if image is None:
-            raise ValueError("`image` is an HDU without data; pass the one that holds the image")
+            raise ValueError("image is an HDU without data; pass the one that holds the image")
     return _Placed(_finite(image), sky_wcs(wcs))
 
 
@@ -133,10 +133,10 @@ def _finite(image: ArrayLike) -> NDArray[np.float64]:
     values = np.ma.filled(np.ma.asarray(image, np.float64), np.nan)
     values = values.reshape(values.shape[-2:]) if math.prod(values.shape[:-2]) == 1 else values
     if values.ndim != 2:
-        raise ValueError(f"`image` must be (ny, nx), one plane of a cube, got {values.shape}")
+        raise ValueError(f"image must be (ny, nx), one plane of a cube, got {values.shape}")
     values = np.where(missing(values), np.nan, values)
     if np.isnan(values).all():
-        raise ValueError("`image` has no finite value")
+        raise ValueError("image has no finite value")
     return np.ascontiguousarray(values)
 
 

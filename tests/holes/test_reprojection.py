@@ -119,7 +119,7 @@ def test_the_far_side_of_the_sky_is_not_in_the_image(projection):
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        ({}, "give `frame` for a HEALPix mask, or `wcs` for an image"),
+        ({}, "give `frame` for a HEALPix mask, or wcs for an image"),
         ({"frame": "C", "wcs": car(1.0, (9, 9))}, "one of them"),
         ({"frame": "moon"}, "no frame is called 'moon'"),
         ({"frame": "C", "nside": 12}, "power of two"),
@@ -179,7 +179,7 @@ def test_read_mask_takes_an_image(files):
 @pytest.mark.parametrize(
     ("name", "words", "error"),
     [
-        ("c.fits", {"like": None}, "pass it as `like`"),
+        ("c.fits", {"like": None}, "pass it as like"),
         ("car.fits", {"like": "silent.fits"}, "the map is in no named frame; pass `frame`"),
         ("car.fits", {"bits": 1}, "neither `field` nor `bits`"),
         ("car.fits", {"reproject": False}, "`reproject=True`"),

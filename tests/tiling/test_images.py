@@ -136,7 +136,7 @@ def test_an_image_finer_than_the_map_is_said():
         ({"wcs": WCS(naxis=2)}, "no two axes of the sky"),
         ({"nside": 9}, "power of two"),
         ({"coord": "X"}, "no frame is called 'X'"),
-        ({"order": 2}, r"`order` must be 3 \(cubic\)"),
+        ({"order": 2}, r"order must be 3 \(cubic\)"),
         ({"image": fits.PrimaryHDU(), "wcs": None}, "an HDU without data"),
     ],
 )
