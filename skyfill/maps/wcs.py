@@ -11,7 +11,7 @@ from astropy.wcs import WCS
 from astropy.wcs.utils import wcs_to_celestial_frame
 from numpy.typing import NDArray
 
-__all__ = ["FRAMES", "columns_of_a_turn", "sky_wcs", "turn_to_sky"]
+__all__ = ["FRAMES", "columns_of_a_turn", "frame_of_axes", "sky_wcs", "turn_to_sky"]
 
 #: Projections whose columns are equally far apart in longitude, so that an image can go around.
 _CYLINDERS = ("CAR", "CEA", "CYP", "MER")
@@ -46,6 +46,27 @@ def sky_wcs(wcs: Any) -> WCS:  # noqa: ANN401 (a WCS or a header of astropy)
     return sky
 
 
+def frame_of_axes(wcs: WCS) -> Any:  # noqa: ANN401 (a frame of astropy)
+    """Return the frame of an image in astropy.
+
+    astropy takes ecliptic axes for ICRS, and other axes that it does not know as well.
+
+    Raises
+    ------
+    ValueError
+        The axes are neither equatorial, Galactic nor ecliptic.
+    """
+    axes = wcs.wcs.ctype[wcs.wcs.lng][:4]
+    if axes == "ELON":
+        return SkyCoord(0, 0, unit="deg", frame=FRAMES["E"]).frame.replicate_without_data()
+    if axes not in ("RA--", "GLON"):
+        raise ValueError(
+            f"the axes {' and '.join(wcs.wcs.ctype)} are not known; RA and DEC, GLON and GLAT, ELON"
+            " and ELAT are"
+        )
+    return wcs_to_celestial_frame(wcs)
+
+
 def columns_of_a_turn(wcs: WCS) -> float | None:
     """Count the columns of 360 degrees of native longitude; None if columns are no meridians."""
     scale = wcs.pixel_scale_matrix
@@ -72,13 +93,10 @@ def turn_to_sky(wcs: WCS, coord: str) -> NDArray[np.float64]:
     Raises
     ------
     ValueError
-        astropy does not know the frame of the image.
+        The frame of the image is not known.
     """
     axes = SkyCoord(
         CartesianRepresentation(np.eye(3)), frame=FRAMES[coord], representation_type="cartesian"
     )
-    try:
-        there = axes.transform_to(wcs_to_celestial_frame(wcs))
-    except ValueError as error:
-        raise ValueError(f"the frame of the image is not known: {error}") from None
+    there = axes.transform_to(frame_of_axes(wcs))
     return np.asarray(there.cartesian.xyz.to_value())

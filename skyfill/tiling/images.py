@@ -16,7 +16,7 @@ from skyfill.healpix.checks import check_nside
 from skyfill.holes.weights import frame_letter
 from skyfill.lazy import needs
 from skyfill.maps.table import missing
-from skyfill.maps.wcs import FRAMES, columns_of_a_turn, sky_wcs
+from skyfill.maps.wcs import FRAMES, columns_of_a_turn, frame_of_axes, sky_wcs
 
 __all__ = ["paste_image"]
 
@@ -108,6 +108,8 @@ def paste_image(
     if order not in {0, 1, 3}:
         raise ValueError(f"order must be 3 (cubic), 1 (bilinear) or 0 (nearest), got {order}")
     placed = _placed(image, wcs)
+    if placed.wcs.wcs.ctype[placed.wcs.wcs.lng].startswith("ELON"):
+        placed, frame = _renamed(placed, coord), FRAMES["C"]
     needs("reproject")
     _warn_of_coarse(placed, nside)
     values = np.full(12 * nside**2, np.nan)
@@ -125,7 +127,25 @@ def _placed(image: Any, wcs: Any) -> _Placed:  # noqa: ANN401 (see `paste_image`
         image, wcs = image.data, image.header
         if image is None:
             raise ValueError("image is an HDU without data; pass the one that holds the image")
-    return _Placed(_finite(image), sky_wcs(wcs))
+    sky = sky_wcs(wcs)
+    frame_of_axes(sky)  # refuses axes that astropy would take for equatorial ones
+    return _Placed(_finite(image), sky)
+
+
+def _renamed(placed: _Placed, coord: str) -> _Placed:
+    """Call ecliptic axes equatorial: astropy takes them for these, and a map in E needs no turn."""
+    if frame_letter(coord) != "E":
+        raise ValueError(
+            "the image has ecliptic axes, which astropy does not turn to other frames; pass"
+            " `coord='E'` for a map in ecliptic coordinates"
+        )
+    wcs = placed.wcs.deepcopy()
+    names = (("ELON", "RA--"), ("ELAT", "DEC-"))
+    kinds = [str(kind) for kind in wcs.wcs.ctype]
+    for old, new in names:
+        kinds = [kind.replace(old, new) for kind in kinds]
+    wcs.wcs.ctype = kinds
+    return _Placed(placed.values, wcs)
 
 
 def _finite(image: ArrayLike) -> NDArray[np.float64]:

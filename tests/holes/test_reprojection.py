@@ -202,3 +202,23 @@ def test_an_apodised_image_needs_a_threshold(files):
         skyfill.read_mask(files / "soft.fits", **words)
     seen = skyfill.read_mask(files / "soft.fits", threshold=0.9, **words)
     np.testing.assert_array_equal(seen, reproject_mask(image > 0.9, 16, "G", wcs=wcs))
+
+
+@pytest.mark.parametrize(("axes", "coord"), [("GLON GLAT", "G"), ("ELON ELAT", "E")])
+def test_an_image_is_in_the_frame_of_its_axes(tmp_path, axes, coord):
+    image = np.ones((90, 180), np.uint8)
+    image[60:70, 20:40] = 0
+    equatorial, other = car(2.0, image.shape), car(2.0, image.shape)
+    lon, lat = axes.split()
+    other.wcs.ctype = [f"{lon}-CAR", f"{lat}-CAR"]
+    fits.PrimaryHDU(image, other.to_header()).writeto(tmp_path / "car.fits")
+    assert skyfill.maps.read_image(tmp_path / "car.fits").coord == coord
+    np.testing.assert_array_equal(
+        reproject_mask(image, 16, coord, wcs=other), reproject_mask(image, 16, "C", wcs=equatorial)
+    )
+    turned = reproject_mask(image, 16, "C", wcs=other)
+    assert not np.array_equal(turned, reproject_mask(image, 16, "C", wcs=equatorial))
+    # to a pixel, the way through a HEALPix mask gives the same
+    through = skyfill.rotate_mask(reproject_mask(image, 64, coord, wcs=other), coord, "C")
+    through = skyfill.regrade_mask(through, 16)
+    assert (turned != through).mean() < 0.01

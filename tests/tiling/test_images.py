@@ -100,6 +100,22 @@ def test_where_nothing_wraps_it_is_reproject():
     assert footprint.sum() > 200
 
 
+@pytest.mark.parametrize(("axes", "coord"), [("GLON GLAT", "G"), ("ELON ELAT", "E")])
+def test_an_image_and_a_map_of_one_frame_are_not_turned(axes, coord):
+    wcs = wcs_of("CAR", (180, 360), crpix=[1, 90.5])
+    image = image_of(wcs, (180, 360))
+    lon, lat = axes.split()
+    wcs.wcs.ctype = [f"{lon}-CAR", f"{lat}-CAR"]
+    values, _ = paste_image(image, wcs, nside=NSIDE, coord=coord)
+    np.testing.assert_allclose(values, truth("C"), atol=2e-6)
+    if coord == "E":  # astropy would take the axes for equatorial ones
+        with pytest.raises(ValueError, match="the image has ecliptic axes"):
+            paste_image(image, wcs, nside=NSIDE, coord="C")
+    wcs.wcs.ctype = ["SLON-CAR", "SLAT-CAR"]
+    with pytest.raises(ValueError, match="SLON-CAR and SLAT-CAR are not known"):
+        paste_image(image, wcs, nside=NSIDE, coord=coord)
+
+
 @pytest.mark.parametrize("order", [1, 3])
 def test_missing_pixels_spoil_their_surroundings_and_nothing_else(order):
     wcs = wcs_of("CAR", (180, 360))
