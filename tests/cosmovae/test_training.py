@@ -15,7 +15,7 @@ import pytest
 import torch
 from vgg_file import vgg_state
 
-from skyfill.cosmovae import CosmoConfig, load, train, training
+from skyfill.cosmovae import CosmoConfig, load, session, train, training
 from skyfill.cosmovae.batches import Batches
 from skyfill.cosmovae.vgg import VGGFeatures
 from skyfill.dataset import TileGeometry, write_tiles
@@ -74,7 +74,7 @@ def test_a_run_goes_on_as_if_never_stopped(dataset, tmp_path, monkeypatch):
     train(TINY, dataset, tmp_path / "whole", device="cpu")
     ticks = count(step=30)
     with monkeypatch.context() as patched:
-        patched.setattr(training.time, "monotonic", lambda: next(ticks))
+        patched.setattr(session.time, "monotonic", lambda: next(ticks))
         train(TINY, dataset, tmp_path / "parts", device="cpu", minutes=1.2)
     stopped = torch.load(tmp_path / "parts" / "checkpoint.pt", weights_only=True)["step"]
     assert 0 < stopped < TINY.max_steps
