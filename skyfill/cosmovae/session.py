@@ -131,7 +131,10 @@ class Session(ABC, Generic[Net]):
         self.batches = Batches(dataset, schedule)
         torch.manual_seed(schedule.seed)
         self.network = self._made().to(device)
-        self._modules = [self.network, *(module.to(device) for module in self._others())]
+        self._modules: list[nn.Module] = [
+            self.network,
+            *(module.to(device) for module in self._others()),
+        ]
         self._optimizers = [
             torch.optim.Adam(
                 m.parameters(), lr=schedule.learning_rate, betas=(schedule.beta1, 0.999)

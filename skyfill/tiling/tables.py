@@ -6,7 +6,7 @@ The numbers are those of `skyfill.tiling.kernels`, computed by the same function
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numba import prange
@@ -35,7 +35,7 @@ PADDED = (1, 2)
 #: Number of map pixels of a `PasteTable`.
 _PIXELS = 2**23
 #: What `_walk` writes where it only counts.
-_NOTHING = (
+_NOTHING: tuple[Any, ...] = (
     np.empty((0, 0), np.int32),
     *(np.empty(0, np.int32) for _ in range(2)),
     np.empty((2, 0), np.float32),

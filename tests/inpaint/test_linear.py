@@ -62,8 +62,8 @@ def test_a_fill_that_has_not_converged_is_told_once_or_refused():
     fill._fill = Stuck()
     with pytest.warns(ConvergenceWarning, match="has not converged: the polish") as told:
         fill(sky_of(0))
-        fill(sky_of(0))
     assert len(told) == 1
+    fill(sky_of(0))  # warnings are errors here
     assert told[0].filename == __file__
     assert fill.unconverged == 2
     fill = LinearFill(OBSERVED, None, method="diffuse", threads=1)
