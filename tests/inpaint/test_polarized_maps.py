@@ -96,7 +96,7 @@ def test_every_map_is_judged():
 
 
 def test_a_prior_without_power_and_noise_is_refused_not_divided_by():
-    of_t = Prior(NSIDE, np.zeros(30), fwhm=0.1, noise_uk_arcmin=0.0)
+    of_t = Prior(NSIDE, np.ones(30), fwhm=0.1, noise_uk_arcmin=0.0)
     none = PolarizedPrior(of_t, np.zeros(30), np.zeros(30), np.zeros(30), 0.0)
     ratio, error = power_over_prior(np.ones((2, NPIX)), np.ones(NPIX, bool), none, None)
     assert (ratio, error) == (np.inf, 0.0)
