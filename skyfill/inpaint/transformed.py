@@ -30,7 +30,7 @@ from skyfill.healpix.picture import thumbnail
 from skyfill.holes import find_holes
 from skyfill.inpaint.fills import ConvergenceError, noise_variance
 from skyfill.inpaint.inpainter import Inpainter
-from skyfill.inpaint.options import FILLS
+from skyfill.inpaint.options import FILLS, NETWORKS
 from skyfill.prior import ARCMIN, Given, NoiseEstimate, Prior
 from skyfill.prior.dipole import Dipole
 from skyfill.progress import Progress, listening
@@ -390,7 +390,7 @@ def _refuse(
             " none, or a noise map (`noise_rms`); a field that is not Gaussian has power of its own"
             " at small scales, which a fit would take for noise"
         )
-    if options.get("method") in ("diffuse", "cosmovae"):
+    if options.get("method") in ("diffuse", *NETWORKS):
         raise ValueError(
             f"{options['method']} has no spectrum of the transformed field: use `method='gaussian'`"
             " or `method='vae'`, or drop `transform`"
