@@ -47,10 +47,11 @@ def fill_page(
     fitter: skyfill.Inpainter,
     filled: NDArray[np.float64],
     std: NDArray[np.float64] | None,
+    draws: int,
     scores: SkyScores,
     cards: Mapping[str, tuple[object, str]],
 ) -> Report:
-    """Make the page of a fill; maps are ``(npix,)``, µK, RING."""
+    """Make the page of a fill; maps are ``(npix,)``, µK, RING; ``std`` is from so many draws."""
     import numpy as np
 
     report = skyfill.report
@@ -63,23 +64,24 @@ def fill_page(
     if std is not None:
         images["uncertainty"] = std
     judged = kind == "realization"
-    found = report.findings(scores.figures, judged=judged)
+    comparison = None if part else _spectrum(args, sky, fitter, filled)
+    theory_cl = None if comparison is None else comparison.theory_cl
+    found = report.findings(scores.figures, judged=judged, theory_cl=theory_cl)
     statistics = _one_point(scores)
-    if not part:
-        comparison = _spectrum(args, sky, fitter, filled)
+    if comparison is not None:
         found += report.chi2_findings(comparison, judged=judged)
         statistics = [report.spectrum(comparison), *statistics]
     share = f"{fitter.holes.mean():.2%}, {int(fitter.holes.sum())} pixels"
     plates = {
-        "The sky": report.skies(before, filled, std),
-        "The hardest holes": report.close_ups(~fitter.holes, images),
+        "The sky": report.skies(before, filled, std, frame=sky.coord or "", draws=draws),
+        "The deepest places": report.close_ups(~fitter.holes, images),
         **({"Statistics": statistics} if statistics else {}),
     }
     return report.Report(
         title=f"{args.map.name}, filled",
         subtitle=f"skyfill {skyfill.__version__}, method {args.method}; the true sky in the holes "
         "is unknown: `skyfill validate` tests the fill where it is known",
-        facts=_facts(args, sky, fitter, cards),
+        facts=_facts(args, sky, fitter, cards, filling.drawn(args, draws)),
         plates=plates,
         findings=[report.Finding("filled share of the sky", share), *found],
         allowed=report.uses(kind)[0],
@@ -101,7 +103,7 @@ def validation_page(args: argparse.Namespace, sky: skyfill.SkyMap, found: Valida
     z = {} if found.scores.calibration is None else {"held-out holes": found.scores.calibration.z}
     plates = {
         "Held-out holes": report.close_ups(~copies.held_out, images),
-        "The sky": report.skies(hidden, filled, None),
+        "The sky": report.skies(hidden, filled, None, frame=sky.coord or ""),
         "Statistics": [
             report.histogram(
                 "Z-scores",
@@ -157,9 +159,12 @@ def _one_point(scores: SkyScores) -> list[Plate]:
     if found is None:  # a partial sky
         return []
     title = "Values in the holes and outside"
-    caption = "Monopole and dipole are removed. A fill that is too smooth is narrower."
+    caption = (
+        "Temperatures of pixels of the first fill, monopole and dipole removed. A fill that is too "
+        "smooth is narrower in the holes; a shift of a band is cosmic variance of large scales."
+    )
     samples = {"in the holes": found.sample_inside, "outside": found.sample_outside}
-    return [skyfill.report.histogram(title, caption, samples, label="µK")]
+    return [skyfill.report.histogram(title, caption, samples, label="temperature, µK")]
 
 
 def _facts(
@@ -167,6 +172,7 @@ def _facts(
     sky: skyfill.SkyMap,
     fitter: skyfill.Inpainter,
     cards: Mapping[str, tuple[object, str]],
+    drawn: str = "",
 ) -> dict[str, dict[str, str]]:
     """List the command, the files and the prior."""
     run = {
@@ -175,6 +181,7 @@ def _facts(
         "Nside": f"{sky.nside}, {'NESTED' if sky.nest else 'RING'}",
         "mask": args.mask.name,
         "seed": str(args.seed),
+        **({"uncertainty": drawn} if drawn else {}),
     }
     prior = {"theory": "none: this method has no prior"}
     if fitter.prior is not None:
@@ -185,5 +192,5 @@ def _facts(
         prior["check"] = f"{fitter.plausibility.verdict}: {fitter.plausibility}"
     if fitter.card is not None:
         prior["weights"] = f"{fitter.card.name}, sha256 {fitter.card.sha256}"
-    recorded = {comment or name: str(value) for name, (value, comment) in cards.items()}
+    recorded = records.as_rows(cards)
     return {"Run": run, "Prior": prior, "Recorded in the files": recorded}

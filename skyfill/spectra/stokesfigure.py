@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Panel", "draw", "save"]
 
+#: What the error bars are.
+_BARS = "bars: cosmic variance and noise"
 #: Bins are left out if their error is this many times the height of what else is shown.
 _LOST = 3.0
 
@@ -78,7 +80,7 @@ def draw(
         own.set_xlim(1.8, 1.05 * ell_max[-1])
         if number >= len(panels) - 3:
             own.set_xlabel(r"multipole $\ell$")
-    axes[0].legend(frameon=False, fontsize=8)
+    axes[0].legend(frameon=False, fontsize=8, title=_BARS, title_fontsize=7)
 
 
 def _draw(panel: Panel, ell: NDArray[np.float64], width: NDArray[np.float64], axes: Axes) -> None:
