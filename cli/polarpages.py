@@ -82,7 +82,8 @@ def _page(
         found += report.accuracy_findings(fitter.certificates, fitter.prior)
     found += report.quality_findings(fitter.quality_pol)
     for name, figures in scores.figures.items():
-        found += report.findings(figures, judged=judged, of=name)
+        theory_cl = None if name != "T" or prior is None else prior.temperature.total_cl()
+        found += report.findings(figures, judged=judged, of=name, theory_cl=theory_cl)
     plates = _skies(sky, fitter, first, spread)
     plates["E and B"] = report.eb_skies(
         first[-2], first[-1], fitter.observed[-1], fitter.prior, threads=args.threads or 0

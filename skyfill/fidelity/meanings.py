@@ -36,7 +36,7 @@ _UK = "µK"
 _MEANINGS = {
     "rms_uk": Meaning("rms error of the mean of the fills", _UK),
     "expected_rms_uk": Meaning("rms error that the scatter of the fills predicts", _UK),
-    "rms_over_expected": Meaning("the first over the second"),
+    "rms_over_expected": Meaning("rms error over the predicted one"),
     "z_mean": Meaning("mean of z = (truth - mean) / standard deviation of the fills"),
     "z_width": Meaning("rms of z: above 1, the error bars are too small"),
     "coverage_68": Meaning("share of pixels with the truth within the 68% interval"),

@@ -260,20 +260,22 @@ def hardest(observed: ArrayLike, count: int) -> list[tuple[int, float]]:
     """
     observed = as_mask(observed, taker="report")
     nside = nside_of(observed, "observed")
-    depth = distance_to_edge(observed)
     holes = np.flatnonzero(~observed)
+    depth = np.asarray(distance_to_edge(observed))[holes]
     where = pixel_directions(nside, holes)
-    label = label_holes(observed).labels[holes]
-    left, left_of_used = np.array(depth[holes]), np.array(depth[holes])
+    falling = np.argsort(-depth, kind="stable")
+    _, first = np.unique(label_holes(observed).labels[holes[falling]], return_index=True)
+    deepest = falling[np.sort(first)]  # of every hole, the deepest hole first
     found: list[tuple[int, float]] = []
-    for each in (left, left_of_used):  # first from holes that have none yet, then from all
-        while each.size and each.max() > 0 and len(found) < count:
-            k = int(each.argmax())
-            found.append((int(holes[k]), float(each[k])))
-            apart = min(max(_WIDTH * found[-1][1], _NARROWEST), _WIDEST)
-            near = where @ where[k] > math.cos(apart)
-            left[near | (label == label[k])] = 0
-            left_of_used[near] = 0
+    far = np.ones(holes.size, dtype=bool)
+    for left in (deepest, falling):
+        left = left[far[left] & (depth[left] > 0)]
+        while left.size and len(found) < count:
+            k = left[0]
+            found.append((int(holes[k]), float(depth[k])))
+            apart = min(max(_WIDTH * depth[k], _NARROWEST), _WIDEST)
+            far &= where @ where[k] <= math.cos(apart)
+            left = left[far[left]]
     return sorted(found, key=lambda one: -one[1])
 
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Panel", "draw", "save"]
 
 #: What the error bars are.
-_BARS = "bars: cosmic variance and noise"
+_BARS = "bars: cosmic variance and noise, of a whole sky and of the cut sky"
+_BARS_BB = "; those of the filled sky's BB over 1 - prior's share"
 #: Bins are left out if their error is this many times the height of what else is shown.
 _LOST = 3.0
 
@@ -62,6 +63,8 @@ def save(
     rows = len(panels) // 3
     picture = Figure(figsize=(11.0, 3.1 * rows + 0.3), layout="constrained")
     draw(panels, ell, ell_min, ell_max, np.ravel(picture.subplots(rows, 3, sharex=True)).tolist())
+    shared = any(panel.full.prior_share is not None for panel in panels)
+    picture.suptitle(_BARS + (_BARS_BB if shared else ""), fontsize=8)
     with atomic_write(path, overwrite) as temporary:
         picture.savefig(temporary, format=kind, dpi=160)
 
@@ -80,7 +83,7 @@ def draw(
         own.set_xlim(1.8, 1.05 * ell_max[-1])
         if number >= len(panels) - 3:
             own.set_xlabel(r"multipole $\ell$")
-    axes[0].legend(frameon=False, fontsize=8, title=_BARS, title_fontsize=7)
+    axes[0].legend(frameon=False, fontsize=8)
 
 
 def _draw(panel: Panel, ell: NDArray[np.float64], width: NDArray[np.float64], axes: Axes) -> None:

@@ -130,8 +130,10 @@ def test_the_picture_shows_what_was_measured(result):
     assert [text.get_text() for text in upper.get_legend().get_texts()] == [
         "theory",
         "filled sky, mean of 3\nbars: cosmic variance and noise of a whole sky",
-        "cut sky: pseudo-$C_\\ell$, coupling corrected\n"
-        "bars: cosmic variance and noise of the cut sky",
+        (
+            "cut sky: pseudo-$C_\\ell$, coupling corrected\n"
+            "bars: cosmic variance and noise of the cut sky"
+        ),
     ]
     title = upper.get_title()
     for test in (*result.full_tests, *result.cut_tests):
