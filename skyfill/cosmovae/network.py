@@ -94,6 +94,8 @@ class Encoding(NamedTuple):
     log_variance: Tensor
     skips: list[Tensor]
 
+    __repr__ = brief
+
     def sample(self, noise: Tensor) -> Tensor:
         """Draw z in units of √C_l by reparameterisation, from white ``(batch, latent)``."""
         return self.mean + torch.exp(0.5 * self.log_variance) * noise

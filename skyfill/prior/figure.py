@@ -112,3 +112,4 @@ def draw_fit(measured: Pseudo, prior: Prior, upper: Axes, lower: Axes) -> None:
         axes.set_xscale("log")
         axes.set_xlim(1.8, 1.05 * last[-1])
         axes.xaxis.set_major_formatter("{x:.0f}")
+        axes.xaxis.set_minor_formatter("")

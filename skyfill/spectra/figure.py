@@ -110,11 +110,12 @@ def draw(comparison: ComparedSpectra, upper: Axes, lower: Axes, *, words: bool =
     if words:
         upper.set_title(_title(comparison), fontsize=9)
     lower.set(ylim=(-reach, reach), xlabel=r"multipole $\ell$")
-    lower.set_ylabel(r"(sky - theory) / $\sigma$", fontsize=8)
+    lower.set_ylabel(r"(sky - theory) / $\sigma$" if words else r"$/\ \sigma$", fontsize=8)
     for axes in (upper, lower):
         axes.set_xscale("log")
         axes.set_xlim(1.8, 1.05 * comparison.lmax)
         axes.xaxis.set_major_formatter("{x:.0f}")
+        axes.xaxis.set_minor_formatter("")
 
 
 def _title(comparison: ComparedSpectra) -> str:
