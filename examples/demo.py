@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
 import skyfill
-from skyfill.pictures import close_up, mollweide, show
+from skyfill.pictures import close_up, graticule, mollweide, show
 
 BEAM_ARCMIN = 10.0
 NOISE_UK_ARCMIN = 40.0
@@ -77,7 +77,11 @@ def draw(sky: Path, mask: Path, filled: Path, picture: Path) -> None:
         (whole[2], "after", after, {}),
     ]:
         image = show(axes, mollweide(values, height=600), style)
+        frame = {"transform": axes.transAxes, "clip_on": False}
         image.set_clip_path(Circle((0.5, 0.5), 0.5, transform=axes.transAxes))  # an ellipse there
+        axes.add_patch(Circle((0.5, 0.5), 0.5, fill=False, ec="black", lw=0.8, **frame))
+        for line in graticule(height=600):
+            axes.plot(*line, color="black", lw=0.4, alpha=0.3)
         axes.set_title(title)
     top.colorbar(image, ax=list(whole), label="µK", shrink=0.75, pad=0.01)
 
@@ -88,8 +92,8 @@ def draw(sky: Path, mask: Path, filled: Path, picture: Path) -> None:
         show(axes, look[80:-80])
         axes.set_title(f"{title}, 25° of it")
     upper, lower = right.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    skyfill.spectra.compare(after, theory.total_cl()).draw(upper, lower)
-    upper.set_title("spectrum of the filled sky")
+    skyfill.spectra.compare(after, theory).draw(upper, lower)
+    upper.set_title(f"spectrum of the filled sky\n{upper.get_title()}", fontsize=10)
     figure.savefig(picture, dpi=130)
 
 
