@@ -23,7 +23,7 @@ SKY = ("--beam-arcmin", "30", "--noise-uk-arcmin", "45")
 def seconds(*words: str, folder: Path) -> float:
     """Run a command; give the seconds of its processor, and stop if it fails."""
     before = os.times()
-    subprocess.run(words, cwd=folder, check=True, capture_output=True)
+    subprocess.run(words, cwd=folder, check=True, capture_output=True)  # noqa: S603 (our own words)
     after = os.times()
     return sum(after[2:4]) - sum(before[2:4])
 
@@ -44,7 +44,7 @@ def main() -> None:
     for extra in args.extras:
         home = (args.folder / (extra or "light")).resolve()
         home.mkdir(parents=True)
-        subprocess.run([sys.executable, "-m", "venv", home / "env"], check=True)
+        subprocess.run([sys.executable, "-m", "venv", home / "env"], check=True)  # noqa: S603
         run = str(home / "env" / "bin" / "skyfill")
         what = f"{ROOT}[{extra}]" if extra else str(ROOT)
         pip = [str(home / "env" / "bin" / "python"), "-m", "pip", "install", "-q"]

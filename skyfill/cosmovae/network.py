@@ -94,7 +94,8 @@ class Encoding(NamedTuple):
     log_variance: Tensor
     skips: list[Tensor]
 
-    __repr__ = brief
+    def __repr__(self) -> str:
+        return brief(self)
 
     def sample(self, noise: Tensor) -> Tensor:
         """Draw z in units of √C_l by reparameterisation, from white ``(batch, latent)``."""

@@ -104,8 +104,9 @@ def _finding(
     if figure.expected is None:
         value = _rounded(figure.value, figure.error)
         value += "" if figure.error is None else f" ± {_rounded(figure.error, figure.error)}"
-        low = theory is not None and family == "multipole"
-        return Finding(words, value, "", _of_theory(int(rest), theory) if low else "")
+        if theory is None or family != "multipole":
+            return Finding(words, value)
+        return Finding(words, value, "", _of_theory(int(rest), theory))
     value, expected = (_rounded(each, figure.error) for each in (figure.value, figure.expected))
     if figure.error is not None:
         expected += f" ± {_rounded(figure.error, figure.error)} by chance"
