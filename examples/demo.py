@@ -17,10 +17,9 @@ from pathlib import Path
 import healpy
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle
 
 import skyfill
-from skyfill.pictures import close_up, graticule, mollweide, show
+from skyfill.pictures import close_up, show, show_sky
 
 BEAM_ARCMIN = 10.0
 NOISE_UK_ARCMIN = 40.0
@@ -76,12 +75,7 @@ def draw(sky: Path, mask: Path, filled: Path, picture: Path) -> None:
         (whole[1], "mask", observed.astype(float), black_and_white),
         (whole[2], "after", after, {}),
     ]:
-        image = show(axes, mollweide(values, height=600), style)
-        frame = {"transform": axes.transAxes, "clip_on": False}
-        image.set_clip_path(Circle((0.5, 0.5), 0.5, transform=axes.transAxes))  # an ellipse there
-        axes.add_patch(Circle((0.5, 0.5), 0.5, fill=False, ec="black", lw=0.8, **frame))
-        for line in graticule(height=600):
-            axes.plot(*line, color="black", lw=0.4, alpha=0.3)
+        image = show_sky(axes, values, style, height=600)
         axes.set_title(title)
     top.colorbar(image, ax=list(whole), label="µK", shrink=0.75, pad=0.01)
 

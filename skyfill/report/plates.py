@@ -18,7 +18,7 @@ from skyfill.healpix.stokes import nside_of
 from skyfill.holes import distance_to_edge, label_holes
 from skyfill.lazy import needs
 from skyfill.report.page import Plate
-from skyfill.report.pictures import close_up, graticule, mollweide, show
+from skyfill.report.pictures import close_up, mollweide, show, show_sky
 from skyfill.spectra import SpectrumComparison
 
 if TYPE_CHECKING:
@@ -365,16 +365,7 @@ def whole_sky(
     """Draw a map of the whole sky; ``edge`` is a mask, ``(npix,)``, whose border is drawn."""
     figure = canvas(6.4, 3.7)
     axes = figure.subplots()
-    image = show(axes, mollweide(values), style)
-    needs("matplotlib")
-    from matplotlib.patches import Ellipse
-
-    image.set_clip_path(Ellipse((0.5, 0.5), 1, 1, transform=axes.transAxes))
-    axes.add_patch(
-        Ellipse((0.5, 0.5), 1, 1, transform=axes.transAxes, fill=False, ec="black", clip_on=False)
-    )
-    for line in graticule():
-        axes.plot(*line, color="black", lw=0.4, alpha=0.3)
+    image = show_sky(axes, values, style)
     if edge is not None:
         axes.contour(mollweide(edge.astype(float)), [0.5], colors="black", linewidths=0.6)
     figure.colorbar(image, ax=axes, orientation="horizontal", label=unit, shrink=0.6, pad=0.03)

@@ -108,7 +108,7 @@ def draw(comparison: ComparedSpectra, upper: Axes, lower: Axes, *, words: bool =
     upper.set_ylabel(r"$D_\ell\ [\mu\mathrm{K}^2]$")
     upper.legend(frameon=False, fontsize=8)
     if words:
-        upper.set_title(_title(comparison), fontsize=9)
+        upper.set_title(_title(comparison), fontsize=8)
     lower.set(ylim=(-reach, reach), xlabel=r"multipole $\ell$")
     lower.set_ylabel(r"(sky - theory) / $\sigma$" if words else r"$/\ \sigma$", fontsize=8)
     for axes in (upper, lower):
