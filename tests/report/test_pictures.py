@@ -1,5 +1,7 @@
 """Images of maps show the right places the right way round."""
 
+from pathlib import Path
+
 import healpy as hp
 import numpy as np
 import pytest
@@ -87,3 +89,12 @@ def test_a_sky_is_shown_in_its_frame():
     assert image.get_clip_path() is not None
     assert [type(patch) for patch in axes.patches] == [Ellipse]
     assert len(axes.lines) == len(graticule(height=101))
+
+
+def test_the_colours_are_planck_s_and_zero_is_the_middle_one():
+    from healpy.pixelfunc import __file__ as healpy_file
+
+    theirs = np.loadtxt(Path(healpy_file).parent / "data" / "planck_cmap.dat")
+    ours = 255 * planck_colours()(np.linspace(0, 1, 256))[:, :3]
+    assert np.abs(ours - theirs).max() < 5
+    assert 255 * np.array(planck_colours()(0.5)[:3]) == pytest.approx([255, 237, 217], abs=6)
