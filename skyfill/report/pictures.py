@@ -175,7 +175,7 @@ def show_sky(
     from matplotlib.patches import Ellipse
 
     image = show(axes, mollweide(values, height=height), style)
-    edge = {"transform": axes.transAxes, "fill": False, "ec": "black", "lw": 0.8}
+    edge: dict[str, Any] = {"transform": axes.transAxes, "fill": False, "ec": "black", "lw": 0.8}
     image.set_clip_path(Ellipse((0.5, 0.5), 1, 1, transform=axes.transAxes))
     axes.add_patch(Ellipse((0.5, 0.5), 1, 1, clip_on=False, **edge))
     for line in graticule(height=height):
