@@ -22,6 +22,7 @@ __all__ = [
     "add_fill",
     "add_partial",
     "cards_of",
+    "drawn",
     "footprint_of",
     "has_scalar_prior",
     "inpainter_of",
@@ -145,14 +146,19 @@ def refuse(args: argparse.Namespace) -> None:
 
 def said_of_spread(args: argparse.Namespace, count: int) -> list[str]:
     """Say how many realizations --std and --report made, and how many are not written."""
-    if not (args.std or args.report) or count < 2:
+    said = drawn(args, count)
+    if not said:
         return []
-    written = 0 if args.mean else args.realizations
-    more = count - written
+    return [f"spread   {said}" + ("; --std-draws N sets the number" if "," in said else "")]
+
+
+def drawn(args: argparse.Namespace, count: int) -> str:
+    """Say how many realizations an uncertainty is from, and how many are not written."""
+    if not (args.std or args.report) or count < 2:
+        return ""
+    more = count - (0 if args.mean else args.realizations)
     said = f"from {count} realizations"
-    if more > 0:
-        said += f", {more} of them not written; --std-draws N sets the number"
-    return [f"spread   {said}"]
+    return f"{said}, {more} of them not written" if more > 0 else said
 
 
 def refuse_same_files(args: argparse.Namespace, outputs: list[Path]) -> None:

@@ -193,7 +193,9 @@ def _report(
     )
     listener.stage("report")
     std = None if args.method in filling.SINGLE else spread.map()
-    page = pages.fill_page(args, sky, fitter, first, std, scores, filling.cards_of(args, fitter))
+    page = pages.fill_page(
+        args, sky, fitter, first, std, spread.count, scores, filling.cards_of(args, fitter)
+    )
     page.write(args.report, overwrite=args.overwrite)
     listener.done(f"{args.report}, {page.verdict or 'not judged'}")
 

@@ -59,10 +59,11 @@ def fill_page(
     fitter: skyfill.Inpainter,
     filled: NDArray[np.float64],
     std: NDArray[np.float64] | None,
+    draws: int,
     scores: SkyScores,
     cards: Mapping[str, tuple[object, str]],
 ) -> Report:
-    """Make the page of a fill; maps are ``(npix,)``, µK, RING.
+    """Make the page of a fill; maps are ``(npix,)``, µK, RING; ``std`` is from so many draws.
 
     The scores, and the page, are in the unit of `transforms.own_unit`.
     """
@@ -81,26 +82,28 @@ def fill_page(
     if std is not None:
         images["uncertainty"] = std
     judged = kind == "realization" and not bent
-    found = report.findings(scores.figures, judged=judged)
+    comparison = None if part else _spectrum(args, sky, fitter, filled, unit)
+    theory_cl = None if comparison is None else comparison.theory_cl
+    found = report.findings(scores.figures, judged=judged, theory_cl=theory_cl)
     statistics = _one_point(scores, unit.name)
-    if not part:
-        comparison = _spectrum(args, sky, fitter, filled, unit)
+    if comparison is not None:
         if not bent:  # χ² is that of a Gaussian field
             found += report.chi2_findings(comparison, judged=judged)
         more = _OF_X if bent else ""
         statistics = [report.spectrum(comparison, unit=unit.name, more=more), *statistics]
     found = [replace(each, name=each.name.replace("µK", unit.name)) for each in found]
     share = f"{fitter.holes.mean():.2%}, {int(fitter.holes.sum())} pixels"
+    frame = sky.coord or ""
     plates = {
-        "The sky": report.skies(before, filled, std, unit=unit.name),
-        "The hardest holes": report.close_ups(~fitter.holes, images, unit=unit.name),
+        "The sky": report.skies(before, filled, std, unit=unit.name, frame=frame, draws=draws),
+        "The deepest places": report.close_ups(~fitter.holes, images, unit=unit.name),
         **({"Statistics": statistics} if statistics else {}),
     }
     return report.Report(
         title=f"{args.map.name}, filled",
         subtitle=f"skyfill {skyfill.__version__}, method {args.method}{_space(fitter, unit)}; the "
         "true sky in the holes is unknown: `skyfill validate` tests the fill where it is known",
-        facts=_facts(args, sky, fitter, cards),
+        facts=_facts(args, sky, fitter, cards, filling.drawn(args, draws)),
         plates=plates,
         findings=[report.Finding("filled share of the sky", share), *found],
         allowed=report.uses(kind)[0],
@@ -123,7 +126,7 @@ def validation_page(args: argparse.Namespace, sky: skyfill.SkyMap, found: Valida
     z = {} if found.scores.calibration is None else {"held-out holes": found.scores.calibration.z}
     plates = {
         "Held-out holes": report.close_ups(~copies.held_out, images),
-        "The sky": report.skies(hidden, filled, None),
+        "The sky": report.skies(hidden, filled, None, frame=sky.coord or ""),
         "Statistics": [
             report.histogram(
                 "Z-scores",
@@ -196,9 +199,13 @@ def _one_point(scores: SkyScores, unit: str = "µK") -> list[Plate]:
     if found is None:  # a partial sky
         return []
     title = "Values in the holes and outside"
-    caption = "Monopole and dipole are removed. A fill that is too smooth is narrower."
+    caption = (
+        "Values of pixels of the first fill, monopole and dipole removed. A fill that is too "
+        "smooth is narrower in the holes; a shift of a band is cosmic variance of large scales."
+    )
     samples = {"in the holes": found.sample_inside, "outside": found.sample_outside}
-    return [skyfill.report.histogram(title, caption, samples, label=unit)]
+    label = "temperature, µK" if unit == "µK" else unit
+    return [skyfill.report.histogram(title, caption, samples, label=label)]
 
 
 def _of_transform(
@@ -225,6 +232,7 @@ def _facts(
     sky: skyfill.SkyMap,
     fitter: skyfill.Inpainter,
     cards: Mapping[str, tuple[object, str]],
+    drawn: str = "",
 ) -> dict[str, dict[str, str]]:
     """List the command, the files and the prior."""
     run = {
@@ -233,6 +241,7 @@ def _facts(
         "Nside": f"{sky.nside}, {'NESTED' if sky.nest else 'RING'}",
         "mask": args.mask.name,
         "seed": str(args.seed),
+        **({"uncertainty": drawn} if drawn else {}),
     }
     prior = {"theory": "none: this method has no prior"}
     if isinstance(fitter, skyfill.inpaint.TransformedInpainter):
@@ -245,5 +254,5 @@ def _facts(
         prior["check"] = f"{fitter.plausibility.verdict}: {fitter.plausibility}"
     if fitter.card is not None:
         prior["weights"] = f"{fitter.card.name}, sha256 {fitter.card.sha256}"
-    recorded = {comment or name: str(value) for name, (value, comment) in cards.items()}
+    recorded = records.as_rows(cards)
     return {"Run": run, "Prior": prior, "Recorded in the files": recorded}

@@ -5,6 +5,7 @@ import tomllib
 from importlib.metadata import entry_points, version
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
@@ -81,6 +82,17 @@ def test_the_conda_recipe_asks_for_what_pip_asks_for():
     (entry,) = recipe["build"]["python"]["entry_points"]
     assert entry == f"skyfill = {project['scripts']['skyfill']}"
     assert recipe["context"]["python_min"] == project["requires-python"].removeprefix(">=")
+
+
+def test_the_conda_recipe_renders():
+    rattler_build = pytest.importorskip("rattler_build")
+    recipe = rattler_build.Stage0Recipe.from_file(ROOT / ".github" / "conda" / "recipe.yaml")
+    (rendered,) = recipe.render(rattler_build.VariantConfig())
+    found = rendered.recipe.to_dict()
+    version = PROJECT["project"]["version"]
+    assert found["package"] == {"name": "skyfill", "version": version}
+    assert found["source"][0]["url"].endswith(f"/skyfill-{version}.tar.gz")
+    assert "python 3.11.*" in found["requirements"]["host"]
 
 
 def test_read_the_docs_builds_what_make_docs_builds():

@@ -95,6 +95,9 @@ class Encoding(NamedTuple):
     log_variance: Tensor
     skips: list[Tensor]
 
+    def __repr__(self) -> str:
+        return brief(self)
+
     def sample(self, noise: Tensor) -> Tensor:
         """Draw z in units of √C_l by reparameterisation, from white ``(batch, latent)``."""
         return self.mean + torch.exp(0.5 * self.log_variance) * noise
