@@ -33,16 +33,21 @@ _INNER = 0.5
 _SHARE = 0.1
 #: Accuracy of the inner loop in a correction, in units of the correction.
 _RELATIVE = 0.1
-#: It is tightened if the residual shrinks by a factor closer to one than this.
+#: It is tightened, by the factor below, if a larger share of a correction than this is to come.
 _SLOW = 0.8
+_QUICKER = 0.3
 #: Iterations of the first solve beyond which corrections are solved more accurately from the start,
 #: by the factor below: what they leave there would bring the outer loop to a halt.
 _MANY = 100
 _ACCURATE = 0.3
 #: Smallest number of iterations from which the remaining distance is estimated.
 _FEWEST = 3
-#: Growth of the residual above which corrections stop, because they diverge.
-_WORSE = 10.0
+#: Most accurate inner loop of a correction, in units of it, and least share: more changes nothing.
+_FINEST = 3e-3
+_LEAST_SHARE = 0.03
+#: Growth of the residual above which corrections stop, because they diverge. It need not fall at
+#: every correction, and was seen to grow tenfold.
+_WORSE = 1e3
 #: Square of the residual, in units of the first, below which only rounding is left.
 _ROUNDING = 1e-24
 
@@ -275,8 +280,10 @@ class Outer:
         self.fill: Vector = filled[model.at]
         self.sizes = model.sizes(filled)
         y = model.sky.inverse(filled)
+        # What the inner loop left in y is an error of y: with it, steps are not those of conjugate
+        # gradients, and the outer loop can halt far from the mean.
+        y[model.at] = 0
         self.whitened, image = model.covariance(y)
-        self._y = y[model.at]  # no more of it is read
         filled -= image
         self.rest = filled
         self._step: Vector | None = None
@@ -305,17 +312,18 @@ class Outer:
         """
         s = self.model
         z = s.sky.inverse(self.rest)
-        step, left = inner.solve(-(z[s.at] + self._y), allowed=allowed, relative=relative)
+        step, left = inner.solve(-z[s.at], allowed=allowed, relative=relative)
         return step, z, left
 
     def advance(self, step: Vector, z: Vector) -> float:
-        """Apply a correction; return the factor by which the residual shrank, 0 to stop."""
+        """Apply a correction; return the share of it that is still to come, 0 to stop."""
         s = self.model
         before = self.residual
         padded = zeros_like(z)
         padded[s.at] = step
         z += s.sky.inverse(padded, overwrite=True)
         del padded  # a whole map
+        z[s.at] = 0
         if self._step is not None:
             conjugate = self.course.take(-dot(z, self._image), self._curvature)
             add(z, self._direction, conjugate)
@@ -327,7 +335,6 @@ class Outer:
             return 0.0
         length = self.course.take(dot(z, self.rest), curvature)
         add(self.rest, image, -length)
-        self._y += length * z[s.at]
         self.fill += length * step
         self.whitened += length * alm
         if self._conjugate:
@@ -338,7 +345,9 @@ class Outer:
         self._least = min(self._least, before, self.residual)
         if self.course.take(self.residual > _WORSE * self._least):
             return 0.0
-        return min(self.residual / before, 1.0) if before else 0.0
+        # The residual rises and falls where much is left, so the length has a say, too.
+        left = max(self.residual / before, abs(1 - length)) if before else 0.0
+        return min(float(left), 1.0)
 
 
 def solve(
@@ -414,13 +423,14 @@ def go_on(
     far = inner.left > 0 and (outer.steps == 0 or bool(np.any(distance > allowed)))
     while take(far):
         step, z, left = outer.correction(inner, share * allowed, relative)
-        shrunk = outer.advance(step, z)
-        if shrunk > _SLOW:  # the inner loop may be too inaccurate
-            relative, share = max(0.3 * relative, 1e-5), max(0.3 * share, 1e-3)
-        if take(not shrunk):
+        ahead = outer.advance(step, z)
+        if ahead > _SLOW:  # the inner loop may be too inaccurate
+            relative = max(_QUICKER * relative, min(_FINEST, relative))
+            share = max(_QUICKER * share, min(_LEAST_SHARE, share))
+        if take(not ahead):
             break
-        distance = left + lengths(model, step) * shrunk
-        outer.coming = left, shrunk, step
+        distance = left + lengths(model, step) * ahead
+        outer.coming = left, ahead, step
         far = inner.left > 0 and bool(np.any(distance > allowed))
     return distance
 
