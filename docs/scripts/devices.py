@@ -352,7 +352,7 @@ def program(write, what: str, *words: str) -> None:  # noqa: ANN001
     """Run a program of its own, and write the end of what it says."""
     start = time.perf_counter()
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 (the words are those above)
             [sys.executable, *words],
             capture_output=True,
             text=True,
@@ -436,7 +436,9 @@ def main() -> None:
 def run(write, section: str, args: argparse.Namespace) -> None:  # noqa: ANN001
     """Run one section."""
     if section == "tests":
-        program(write, "tests", "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "tests")
+        program(
+            write, "tests", "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "tests"
+        )
         return
     kind, nside, *more = section.split("-")
     cpu = not args.no_cpu and more != ["device"]

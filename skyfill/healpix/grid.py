@@ -186,9 +186,7 @@ def nest_to_ring(nside: int, ipix: ArrayLike) -> NDArray[np.int64]:
     """Convert NESTED to RING indices, (n,) to (n,); ValueError if one is out of range."""
     pixels = check_pixels(check_nside(nside), ipix)
     out = np.empty_like(pixels)
-    by_parts(
-        pixels.size, lambda part: _convert(nside, pixels[part], True, out[part]), least=_FEW
-    )
+    by_parts(pixels.size, lambda part: _convert(nside, pixels[part], True, out[part]), least=_FEW)
     return out
 
 
@@ -196,9 +194,7 @@ def ring_to_nest(nside: int, ipix: ArrayLike) -> NDArray[np.int64]:
     """Convert RING to NESTED indices, (n,) to (n,); ValueError if one is out of range."""
     pixels = check_pixels(check_nside(nside), ipix)
     out = np.empty_like(pixels)
-    by_parts(
-        pixels.size, lambda part: _convert(nside, pixels[part], False, out[part]), least=_FEW
-    )
+    by_parts(pixels.size, lambda part: _convert(nside, pixels[part], False, out[part]), least=_FEW)
     return out
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from types import FunctionType
 from typing import Any, TypeVar, cast
@@ -17,25 +18,24 @@ import numba
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+#: numba's stubs do not know the options that leave out entrances: from C callbacks, which nothing
+#: here uses, and from Python. Each takes some hundredths of a second to compile.
+_njit = cast("Any", partial(numba.njit, cache=True, nogil=True, error_model="numpy"))
+
 
 def compiled(function: Function) -> Function:
     """Compile a scalar function or a serial loop."""
-    return cast("Function", numba.njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True)(function))
+    return cast("Function", _njit(no_cfunc_wrapper=True)(function))
 
 
 def inner(function: Function) -> Function:
     """Compile a function that only other kernels call: without the entrance from Python."""
-    options = {"no_cfunc_wrapper": True, "no_cpython_wrapper": True}
-    return cast(
-        "Function", numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
-    )
+    return cast("Function", _njit(no_cfunc_wrapper=True, no_cpython_wrapper=True)(function))
 
 
 def parallel(function: Function) -> Function:
     """Compile a loop whose ``prange`` iterations write to disjoint places."""
-    return cast(
-        "Function", numba.njit(cache=True, nogil=True, parallel=True, error_model="numpy")(function)
-    )
+    return cast("Function", _njit(no_cfunc_wrapper=True, parallel=True)(function))
 
 
 def by_parts(size: int, work: Callable[[slice], object], *, least: int) -> None:

@@ -117,9 +117,7 @@ def measure(values: Map, observed: Mask, nside: int) -> list[Scatter]:
     ]
 
 
-def _measured(
-    values: Map, observed: Mask, nside: int, face: int
-) -> tuple[Map, NDArray[np.int64]]:
+def _measured(values: Map, observed: Mask, nside: int, face: int) -> tuple[Map, NDArray[np.int64]]:
     """Measure one base pixel, to save memory: sums of the scatter and numbers, from fine on."""
     steps = int(math.log2(nside))
     power, parents = np.zeros(steps), np.zeros(steps, np.int64)
