@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import skyfill
 
-from . import filling, options, polarized, reading, stokes, theory, wording
+from . import filling, options, polarized, reading, stokes, theory, transforms, wording
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="fill on a Dask cluster: address (tcp://host:8786) or scheduler file",
     )
     filling.add_fill(parser)
+    transforms.add_transform(parser)
     stokes.add_stokes(parser)
     options.add_threads(parser)
     options.add_quiet(parser)
@@ -83,6 +84,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
+    transforms.refuse(args)
     filling.refuse(args)
     inputs = skyfill.batch.inputs_of(args.maps)
     if args.mask.absolute() in inputs:
@@ -125,19 +127,26 @@ def _checked(args: argparse.Namespace, first: Path) -> argparse.Namespace:
         args = stokes.settled(args)
         stokes.refuse(args, _OF_P)
         theory.sky_spectra(args)
-        observed, observed_pol, _ = stokes.masks_of(args)
+        observed, observed_pol, _ = stokes.masks_of(_with_map(args, first))
         seen = {"P": observed if observed_pol is None else observed_pol}
         if args.stokes == "TQU":
             seen = {"T": observed, **seen}
         polarized.within_limit(args, seen, shares=args.workers)
         return args
-    one = stokes.of_one_column(argparse.Namespace(**vars(args) | {"map": first}))
+    one = stokes.of_one_column(_with_map(args, first))
     observed = reading.mask_of(one, args.mask)
     args = filling.settled(args, observed, shares=args.workers)
-    args = filling.stay_within(args, observed, shares=args.workers)
+    kept = filling.stay_within(_with_map(args, first), observed, shares=args.workers)
+    args = argparse.Namespace(**vars(args) | {"batch_size": kept.batch_size})
     if args.footprint is not None:
-        skyfill.masks.enclosed_holes(observed, filling.footprint_of(args))
+        footprint = filling.footprint_of(_with_map(args, first))
+        skyfill.masks.enclosed_holes(observed, footprint)
     return args
+
+
+def _with_map(args: argparse.Namespace, path: Path) -> argparse.Namespace:
+    """Give the options of a run on one map."""
+    return argparse.Namespace(**vars(args) | {"map": path})
 
 
 def _fill(
@@ -261,7 +270,8 @@ class _Job:
         sky = reading.map_of(args, args.map, like=args.mask, single=True, scalar=scalar)
         silent = skyfill.Silent()
         last = self._last(skyfill.Inpainter)
-        if last is None:
+        # A transform is fitted to each map anew, and a shift is in the unit of its own map.
+        if last is None or args.transform is not None:
             observed = reading.mask_of(args, args.mask, like=sky)
             fitter = filling.inpainter_of(args, sky, observed, silent)
         else:
@@ -275,8 +285,12 @@ class _Job:
             fill = fitter.mean() if mean else fitter.realization(index)
             filling.write(args, sky, fitter, path, fill, None if mean else index, silent)
             yield fitter.whole(fill)
+        if isinstance(fitter, skyfill.inpaint.TransformedInpainter):
+            prior: dict[str, Any] | None = transforms.as_json(fitter)
+        else:
+            prior = theory.as_json(args, fitter.prior, fitter.noise)
         return {
-            "prior": theory.as_json(args, fitter.prior, fitter.noise),
+            "prior": prior,
             "check": None if fitter.plausibility is None else fitter.plausibility.as_dict(),
             "filled": round(float(fitter.holes.mean()), 6),
         }
@@ -329,6 +343,7 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
     # Options added later are left out at their defaults, so that older folders can be continued.
     before = {"realizations": 1, "holes": None, "footprint": None, "accept": False}
     before |= dict.fromkeys(("stokes", "mask_pol", "noise_pol_uk_arcmin", "polcconv", "r"))
+    before |= {"reproject_mask": False, "transform": None, "shift": None}
     chosen = {name: value for name, value in chosen.items() if before.get(name, ...) != value}
     settings: dict[str, Any] = {"version": skyfill.__version__}
     for name, value in sorted(chosen.items()):

@@ -239,7 +239,8 @@ def _polarized(args: argparse.Namespace, begun: float) -> int:
         print(json.dumps(found.as_dict() | named))
         return 0
     told = "with" if args.truth else "without"
-    print(f"{len(args.filled)} filled maps of {', '.join(sky.stokes)}, {told} a truth")
+    maps = "1 filled map" if len(args.filled) == 1 else f"{len(args.filled)} filled maps"
+    print(f"{maps} of {', '.join(sky.stokes)}, {told} a truth")
     print(judgement.tables(found.figures, found.verdict))
     if len(args.filled) == 1 and args.truth:
         print("no z-scores: one fill has no scatter; give several fills")
@@ -250,7 +251,8 @@ def _print(found: skyfill.fidelity.SkyScores) -> None:
     """Print the figures as a table."""
     known = found.pixels.size
     told = f"{known} of them with a truth" if known else "without a truth"
-    print(f"{found.realizations} filled maps, {found.hole_pixels} hole pixels, {told}")
+    maps = "1 filled map" if found.realizations == 1 else f"{found.realizations} filled maps"
+    print(f"{maps}, {found.hole_pixels} hole pixels, {told}")
     print(judgement.table(found.figures, found.verdict))
     if known and "z_width" not in found.figures:
         print("no z-scores: one fill has no scatter; give several fills, or a mean with --std")

@@ -22,6 +22,7 @@ __all__ = [
     "add_fill",
     "add_partial",
     "cards_of",
+    "drawn",
     "footprint_of",
     "has_scalar_prior",
     "inpainter_of",
@@ -145,14 +146,19 @@ def refuse(args: argparse.Namespace) -> None:
 
 def said_of_spread(args: argparse.Namespace, count: int) -> list[str]:
     """Say how many realizations --std and --report made, and how many are not written."""
-    if not (args.std or args.report) or count < 2:
+    said = drawn(args, count)
+    if not said:
         return []
-    written = 0 if args.mean else args.realizations
-    more = count - written
+    return [f"spread   {said}" + ("; --std-draws N sets the number" if "," in said else "")]
+
+
+def drawn(args: argparse.Namespace, count: int) -> str:
+    """Say how many realizations an uncertainty is from, and how many are not written."""
+    if not (args.std or args.report) or count < 2:
+        return ""
+    more = count - (0 if args.mean else args.realizations)
     said = f"from {count} realizations"
-    if more > 0:
-        said += f", {more} of them not written; --std-draws N sets the number"
-    return [f"spread   {said}"]
+    return f"{said}, {more} of them not written" if more > 0 else said
 
 
 def refuse_same_files(args: argparse.Namespace, outputs: list[Path]) -> None:
@@ -185,12 +191,16 @@ def footprint_of(
     """Read --footprint in the frame of the map, or of the mask if the map names no frame."""
     if args.footprint is None:
         return None
-    like = args.mask if sky is None or not sky.frame.named else sky
+    like: skyfill.SkyMap | Path = args.mask if sky is None or not sky.frame.named else sky
+    if args.reproject_mask and like is args.mask:
+        like = args.map if sky is None else sky
     # The mask options do not apply to the footprint; `skyfill mask` prepares it.
     verb = f"the output of skyfill mask {args.footprint}"
     names = ("threshold", "field", "bits", "invert", "hdu")
     with wording.naming(**{name: f"{verb} --{name}" for name in names}):
-        return skyfill.read_mask(args.footprint, frame=args.frame, like=like)
+        return skyfill.read_mask(
+            args.footprint, frame=args.frame, like=like, reproject=args.reproject_mask
+        )
 
 
 def request_of(args: argparse.Namespace, *, maps: int = 1) -> skyfill.plan.Request:

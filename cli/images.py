@@ -29,6 +29,7 @@ _OTHERS: dict[str, tuple[Any, str]] = {
     "missing": (None, "put NaN where the image misses a value"),
     "frame": (None, "its WCS says the frame"),
     "mask_field": (0, "a mask of an image has no columns"),
+    "reproject_mask": (False, "the mask must lie on the pixels of the image"),
     "bits": (None, "a mask of an image holds 0 and 1; pass --threshold for weights"),
     "method": ("auto", "images are filled by the Gaussian posterior alone; drop it"),
     "polish": (None, "there is nothing to polish; drop it"),

@@ -66,7 +66,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     options.set_threads(args.threads)
-    transforms.refuse(args)
+    transforms.refuse(args, report=True)
     if images.is_asked(args):
         return images.run(args)
     if stokes.is_polarized(args):
@@ -181,8 +181,9 @@ def _report(
 ) -> None:
     """Evaluate the fills one by one and write the page."""
     first = next(skies)
+    unit = transforms.own_unit(args, sky)
     scores = skyfill.fidelity.score_sky(
-        chain([first], skies),
+        (each / unit.uk for each in chain([first], skies)),
         fitter.observed,
         outside=fitter.outside,
         tiles=fitter.tile_regions(),
@@ -192,7 +193,9 @@ def _report(
     )
     listener.stage("report")
     std = None if args.method in filling.SINGLE else spread.map()
-    page = pages.fill_page(args, sky, fitter, first, std, scores, filling.cards_of(args, fitter))
+    page = pages.fill_page(
+        args, sky, fitter, first, std, spread.count, scores, filling.cards_of(args, fitter)
+    )
     page.write(args.report, overwrite=args.overwrite)
     listener.done(f"{args.report}, {page.verdict or 'not judged'}")
 

@@ -36,7 +36,12 @@ WAYS = ("centres", "harmonics")
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
     parser.add_argument(
-        "mask", type=Path, nargs="?", metavar="MASK", help="mask to start from, FITS"
+        "mask",
+        type=Path,
+        nargs="?",
+        metavar="MASK",
+        help="mask to start from, FITS: HEALPix, or an image in CAR or another projection, which "
+        "--nside brings to HEALPix",
     )
     options.add_output(parser)
     parser.add_argument(
@@ -247,7 +252,10 @@ def _begin(args: argparse.Namespace, said: dict[str, str]) -> tuple[Values, str 
     parts: list[Values] = []
     coord: str | None = args.frame
     wanted: int | None = args.nside
-    if args.mask is not None:
+    if args.mask is not None and skyfill.maps.is_image(args.mask, hdu=args.hdu):
+        values, coord = _of_image(args, said)
+        parts.append(values)
+    elif args.mask is not None:
         coord = skyfill.maps.place_of(args.mask, hdu=args.hdu, frame=args.frame).frame.coord
         values, coord = _carry(args, _read(args), coord, said)
         wanted = _nside(values)
@@ -271,6 +279,37 @@ def _begin(args: argparse.Namespace, said: dict[str, str]) -> tuple[Values, str 
     if coord is None:
         said["frame"] = f"{_frame_in(args, args.mask or args.map)} (--frame sets it)"
     return reduce(mul, parts), coord
+
+
+def _of_image(args: argparse.Namespace, said: dict[str, str]) -> tuple[Values, str]:
+    """Bring MASK, an image in CAR or another projection, to HEALPix pixels."""
+    of_healpix = {
+        "--as-weights": args.as_weights,
+        "--rotate-by": args.rotate_by,
+        "--keep-share": args.keep_share is not None,
+        "--bits": args.bits is not None,
+        "--field": args.field,
+        "--frame": args.frame,
+    }
+    given = [name for name, value in of_healpix.items() if value]
+    if given:
+        raise ValueError(f"{args.mask} is an image, and {given[0]} is for HEALPix masks; drop it")
+    if args.nside is None:
+        raise ValueError(f"{args.mask} is an image; pass --nside N, the Nside of the new mask")
+    coord = args.rotate or skyfill.maps.read_image(args.mask, hdu=args.hdu, what="mask").coord
+    goal = skyfill.maps.Place(args.output, args.nside, skyfill.maps.Frame(coord))
+    observed = skyfill.read_mask(
+        args.mask,
+        threshold=args.threshold,
+        invert=args.invert,
+        hdu=args.hdu,
+        like=goal,
+        reproject=True,
+    )
+    said["resolution"] = (
+        f"Nside {args.nside} from an image: a pixel is observed if all of it is, in frame {coord}"
+    )
+    return observed, coord
 
 
 def _read(args: argparse.Namespace) -> Values:

@@ -61,8 +61,7 @@ def tell(
     if plan.tiles:
         print("tiles    " + ", ".join(f"{n} for {name} holes" for name, n in plan.tiles.items()))
     print(f"memory   about {plan.memory / 2**30:.1f} GiB at the peak")
-    times = "1 fill" if maps == 1 else f"{maps} fills"
-    print(f"time     about {_span(plan.seconds)} for {times} on two CPU cores")
+    print(f"time     {_time(plan.seconds, maps, len(outputs))}")
     for path, size in sizes.items():
         print(f"output   {path}{f', {size / 1e6:.1f} MB' if size else ''}")
 
@@ -93,8 +92,7 @@ def tell_polarized(
     print(f"method   {plan.method}{by}, {prior.get(plan.prior, 'no prior')}{why}")
     print(f"stages   {', '.join(plan.stages)}")
     print(f"memory   about {plan.memory / 2**30:.1f} GiB at the peak")
-    times = "1 fill" if plan.maps == 1 else f"{plan.maps} fills"
-    print(f"time     about {_span(plan.seconds)} for {times} on two CPU cores")
+    print(f"time     {_time(plan.seconds, plan.maps, len(outputs))}")
     for path, size in sizes.items():
         print(f"output   {path}{f', {size / 1e6:.1f} MB' if size else ''}")
 
@@ -112,6 +110,14 @@ def _sizes(
     if args.report:
         sizes[str(args.report)] = None
     return sizes
+
+
+def _time(seconds: float, fills: int, written: int) -> str:
+    """Write the time of so many fills, some of which may serve --std and --report alone."""
+    times = "1 fill" if fills == 1 else f"{fills} fills"
+    if fills > written:
+        times += f", {fills - written} of them for --std and --report alone (--std-draws N),"
+    return f"about {_span(seconds)} for {times} on two CPU cores"
 
 
 def _span(seconds: float) -> str:

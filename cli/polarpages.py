@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import skyfill
 
-from . import polarcards, records
+from . import filling, polarcards, records
 from .pages import CUT_NSIDE
 from .sixspectra import SHARE_NSIDE
 
@@ -82,7 +82,8 @@ def _page(
         found += report.accuracy_findings(fitter.certificates, fitter.prior)
     found += report.quality_findings(fitter.quality_pol)
     for name, figures in scores.figures.items():
-        found += report.findings(figures, judged=judged, of=name)
+        theory_cl = None if name != "T" or prior is None else prior.temperature.total_cl()
+        found += report.findings(figures, judged=judged, of=name, theory_cl=theory_cl)
     plates = _skies(sky, fitter, first, spread)
     plates["E and B"] = report.eb_skies(
         first[-2], first[-1], fitter.observed[-1], fitter.prior, threads=args.threads or 0
@@ -100,7 +101,13 @@ def _page(
         title=f"{args.map.name}, filled",
         subtitle=f"skyfill {skyfill.__version__}, method {args.method}, {', '.join(sky.stokes)}; "
         "the true sky in the holes is unknown",
-        facts=_facts(args, sky, fitter, polarcards.cards_of(args, sky, fitter), spread.count),
+        facts=_facts(
+            args,
+            sky,
+            fitter,
+            polarcards.cards_of(args, sky, fitter),
+            filling.drawn(args, spread.count),
+        ),
         plates=plates,
         findings=found,
         allowed=report.uses(kind)[0],
@@ -132,7 +139,7 @@ def validation_page(
         ~copies.held_out, before[-2:], filled[-2:], None, truth=truth[-2:]
     )
     plates |= {
-        f"The sky: {name}": report.skies(old, new, None, name=name)
+        f"The sky: {name}": report.skies(old, new, None, name=name, frame=sky.skies[0].coord or "")
         for name, old, new in zip(sky.stokes, before, filled, strict=True)
     }
     share = f"{len(copies.sizes)} copies of holes, the same of {', '.join(sky.stokes)}"
@@ -230,7 +237,7 @@ def _comparison(
 def _skies(
     sky: StokesMap, fitter: PolarizedInpainter, filled: Map, spread: PolarizedSpread
 ) -> dict[str, Sequence[Plate]]:
-    """Draw the maps and the hardest holes of T, and of Q and U."""
+    """Draw the maps and the deepest places of T, and of Q and U."""
     import numpy as np
 
     report = skyfill.report
@@ -241,19 +248,20 @@ def _skies(
     std = spread.maps() if spread.count > 1 else None
     spreads: Sequence[Map | None] = std or [None] * len(before)
     maps = dict(zip(sky.stokes, zip(before, filled, spreads, strict=True), strict=True))
+    said: dict[str, Any] = {"frame": sky.skies[0].coord or "", "draws": spread.count}
     plates: dict[str, Sequence[Plate]] = {}
     if "T" in maps:
-        plates["The sky: T"] = report.skies(*maps["T"], name="T")
+        plates["The sky: T"] = report.skies(*maps["T"], name="T", **said)
     plates["The sky: Q and U"] = [
-        plate for name in "QU" for plate in report.skies(*maps[name], name=name)
+        plate for name in "QU" for plate in report.skies(*maps[name], name=name, **said)
     ]
     if "T" in maps and not fitter.observed[0].all():
         images = {"before": before[0], "filled": filled[0]}
         if std is not None:
             images["uncertainty"] = std[0]
-        plates["The hardest holes: T"] = report.close_ups(fitter.observed[0], images)
+        plates["The deepest places: T"] = report.close_ups(fitter.observed[0], images)
     if not fitter.observed[-1].all():
-        plates["The hardest holes: Q and U"] = report.close_ups_pol(
+        plates["The deepest places: Q and U"] = report.close_ups_pol(
             fitter.observed[-1], before[-2:], filled[-2:], None if std is None else std[-2:]
         )
     return plates
@@ -278,7 +286,7 @@ def _facts(
     sky: StokesMap,
     fitter: PolarizedInpainter,
     cards: Mapping[str, tuple[object, str]],
-    draws: int = 0,
+    drawn: str = "",
 ) -> dict[str, dict[str, str]]:
     """List the command, the files, the prior and the accuracy."""
     first = sky.skies[0]
@@ -293,8 +301,8 @@ def _facts(
         **({} if args.mask_pol is None else {"mask of Q and U": args.mask_pol.name}),
         "seed": str(args.seed),
     }
-    if draws > 1:
-        run["uncertainty"] = f"from {draws} realizations"
+    if drawn:
+        run["uncertainty"] = drawn
     found = {"theory": "none: this method has no prior; the spectra are compared with a fitted one"}
     if sky.stokes == "QU":
         found = {"theory": "none: this method has no prior"}
@@ -313,7 +321,7 @@ def _facts(
     if fitter.power_pol is not None:
         found["check of P"] = f"{fitter.power_pol:.3f} times the power of its prior"
     accuracy = {name: str(each) for name, each in fitter.certificates.items()}
-    recorded = {comment or name: str(value) for name, (value, comment) in cards.items()}
+    recorded = records.as_rows(cards)
     return {
         "Run": run,
         "Prior": found,

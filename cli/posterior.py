@@ -123,16 +123,21 @@ def run(args: argparse.Namespace) -> int:
 def _lines(args: argparse.Namespace, found: skyfill.posterior.Posterior) -> list[str]:
     """Write the bins as a table."""
     columns = found.columns()
+    theory_dl = (columns["theory"] - columns["noise"]) * found.dl_per_cl
     lines = [
-        "   ell range    median C_ell [µK²]         16%          84%           theory    ESS  R-hat"
+        "   ell range    median D_ell [µK²]         16%          84%           theory    ESS  R-hat"
     ]
     for b in range(found.theory.size):
-        cells = [columns[name][b] for name in ("cl_median", "cl_16", "cl_84", "theory")]
+        cells = [columns[name][b] for name in ("dl_median", "dl_16", "dl_84")]
         lines.append(
             f"{columns['ell_min'][b]:6d} – {columns['ell_max'][b]:<6d}"
-            f"{cells[0]:16.4e}   {cells[1]:12.4e} {cells[2]:12.4e} {cells[3]:16.4e}"
+            f"{cells[0]:16.2f}   {cells[1]:12.2f} {cells[2]:12.2f} {theory_dl[b]:16.2f}"
             f" {columns['ess'][b]:6.0f} {columns['rhat'][b]:6.3f}"
         )
+    lines.append(
+        "D_ell of the sky: noise subtracted, beam and pixel window divided out; median and 68%"
+        " interval, with the cut in them"
+    )
     chains, samples = found.draws.shape[:2]
     state = "converged" if found.converged else "too short"
     lines.append(

@@ -30,6 +30,7 @@ __all__ = [
     "add_missing",
     "add_noise_map",
     "assumed",
+    "beside",
     "beside_of",
     "frame_of",
     "known_of",
@@ -39,6 +40,7 @@ __all__ = [
     "noise_of",
     "refuse_without_mask",
     "refuse_without_noise_map",
+    "said_of_mask",
     "weights_of",
 ]
 
@@ -111,6 +113,12 @@ def add_mask(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     )
     parser.add_argument("--invert", action="store_true", help="in the mask, 1 means masked")
     add_bits(parser)
+    parser.add_argument(
+        "--reproject-mask",
+        action="store_true",
+        help="bring a mask of another frame or Nside, or an image (CAR, ...), to the map's pixels: "
+        "a pixel is observed if all of it is",
+    )
 
 
 def add_bits(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
@@ -175,6 +183,8 @@ def map_of(
         Refuse columns of polarization, because the map will be compared with a temperature prior.
 
     """
+    if isinstance(like, Path):
+        like = beside(args, like)
     with _rotating(like if isinstance(like, Path) else None):
         sky = skyfill.read_map(
             path,
@@ -192,6 +202,11 @@ def map_of(
     return sky
 
 
+def beside(args: argparse.Namespace, mask: Path) -> Path | None:
+    """Give the mask if the map must have its Nside and frame; None with --reproject-mask."""
+    return None if vars(args).get("reproject_mask") else mask
+
+
 def beside_of(
     args: argparse.Namespace, path: Path, sky: skyfill.SkyMap, *, field: int | str = 0
 ) -> skyfill.SkyMap:
@@ -204,6 +219,10 @@ def mask_of(
 ) -> NDArray[np.bool_]:
     """Read a mask with the options of `add_mask`: ``(npix,)``, true where observed."""
     own = "mask_field" in args  # `skyfill mask` calls it --field
+    reproject = bool(vars(args).get("reproject_mask"))
+    goal: skyfill.SkyMap | Path | None = like
+    if reproject and like is None:
+        goal = args.map if "map" in args else args.maps[0]
     nside = None
     if not own and skyfill.maps.place_of(path, hdu=args.hdu).nside is None:
         nside = args.nside
@@ -217,7 +236,8 @@ def mask_of(
             hdu=None if own else args.hdu,
             nside=nside,
             frame=args.frame,
-            like=like,
+            like=goal,
+            reproject=reproject,
         )
 
 
@@ -242,6 +262,12 @@ def weights_of(
     args: argparse.Namespace, path: Path, *, like: skyfill.SkyMap | None = None
 ) -> NDArray[np.float64]:
     """Read the weights of an apodised mask, ``(npix,)``, with the options of `add_mask`."""
+    if vars(args).get("reproject_mask"):
+        raise ValueError(
+            f"--reproject-mask makes a mask of 0 and 1, and {path} is apodised; pass --threshold X,"
+            f" or rotate its weights: skyfill mask {shlex.quote(str(path))} --as-weights --rotate"
+            " FRAME -o OUT"
+        )
     with _rotating(path), wording.naming(field="--mask-field"):
         return skyfill.read_weights(
             path, field=args.mask_field, invert=args.invert, frame=args.frame, like=like
@@ -259,6 +285,8 @@ def _check_among(
 ) -> list[skyfill.maps.Place]:
     """Locate the files beside a map; if the map names no frame, refuse files in two frames."""
     masks = (args.mask, vars(args).get("footprint"))
+    if vars(args).get("reproject_mask"):  # they may be in any frame
+        paths = tuple(path for path in paths if path not in masks)
     places = [skyfill.maps.place_of(path, mask=path in masks) for path in paths if path is not None]
     said = [place for place in places if place.frame.named]
     if not sky.frame.named:
@@ -273,13 +301,31 @@ def assumed(args: argparse.Namespace, sky: skyfill.SkyMap, *paths: Path | None) 
     If the map names no frame, the files beside it must share one frame.
     """
     places = _check_among(args, sky, *paths)
+    brought = said_of_mask(args, sky)
     said = [place.frame for place in places if place.frame.named]
     silent = [place.path.name for place in places if not place.frame.named]
     if sky.coord and silent:
-        return f", frame {sky.coord}, also assumed for {' and '.join(silent)}"
+        return f", frame {sky.coord}, also assumed for {' and '.join(silent)}{brought}"
     if not sky.frame.named and said:
-        return f", frame assumed to be that of the other file: {said[0]}"
-    return ""
+        return f", frame assumed to be that of the other file: {said[0]}{brought}"
+    return brought
+
+
+def said_of_mask(args: argparse.Namespace, sky: skyfill.SkyMap) -> str:
+    """Say from where --reproject-mask brings the mask; an empty string if it lies there already."""
+    if not vars(args).get("reproject_mask") or args.mask is None:
+        return ""
+    rule = "a pixel is observed if all of it is"
+    if skyfill.maps.is_image(args.mask):
+        return f", mask reprojected from the image {args.mask.name}: {rule}"
+    place = skyfill.maps.place_of(args.mask, frame=args.frame)
+    words = [] if place.nside in (None, sky.nside) else [f"Nside {place.nside}"]
+    if place.frame.coord != sky.coord:
+        if place.frame.coord and sky.coord:
+            words.insert(0, f"frame {place.frame.coord}")
+        elif place.frame.coord or sky.coord:
+            words.append(f"frame {place.frame.coord or sky.coord} assumed for both")
+    return f", mask reprojected from {' and '.join(words)}: {rule}" if words else ""
 
 
 def frame_of(sky: skyfill.SkyMap) -> str:
@@ -296,6 +342,7 @@ def refuse_without_mask(args: argparse.Namespace) -> None:
         "--threshold": args.threshold is not None,
         "--invert": args.invert,
         "--bits": args.bits is not None,
+        "--reproject-mask": args.reproject_mask,
     }
     for name, value in given.items():
         if value and args.mask is None:

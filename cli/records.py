@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import skyfill
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["accuracy_cards", "command_cards", "method_cards", "write_mask"]
+__all__ = ["accuracy_cards", "as_rows", "command_cards", "method_cards", "write_mask"]
 
 
 def command_cards(args: argparse.Namespace) -> dict[str, tuple[str | int, str]]:
@@ -33,6 +34,14 @@ def method_cards(args: argparse.Namespace) -> dict[str, tuple[str | int, str]]:
     if args.why is not None:
         cards["SFAUTO"] = (args.why, "")
     return cards
+
+
+def as_rows(cards: Mapping[str, tuple[object, str]]) -> dict[str, str]:
+    """Give cards as the rows of a report: keyword and comment, and the value."""
+    return {
+        f"{name}: {comment}" if comment else name: str(value)
+        for name, (value, comment) in cards.items()
+    }
 
 
 def write_mask(

@@ -87,7 +87,7 @@ def run(args: argparse.Namespace, stokes: str) -> int:
     """Measure the spectra of --stokes."""
     with progress(quiet=args.quiet) as listener:
         listener.stage("read")
-        sky = _read(args, args.maps[0], stokes, like=args.mask)
+        sky = _read(args, args.maps[0], stokes, like=reading.beside(args, args.mask))
         first = sky.skies[0]
         said = "assumed, the file does not say" if sky.assumed else "given"
         columns = ", ".join(each.column for each in sky.skies)
@@ -266,16 +266,16 @@ def _text(comparison: skyfill.spectra.StokesComparison) -> list[str]:
         full = comparison.full[name]
         share = full.prior_share
         cut = None if comparison.cut is None else comparison.cut[name]
-        head = f"{name}  ell range       C_ell [µK²]         theory   residual [σ]"
+        head = f"{name}  ell range     D_ell [µK²]     σ [µK²]      theory   residual [σ]"
         head += "" if share is None else "   prior's share"
-        head += "" if cut is None else "     cut sky: C_ell          error   residual [σ]"
+        head += "" if cut is None else "   cut sky: D_ell     σ [µK²]   residual [σ]"
         lines += ["", head]
         for at, (low, high) in enumerate(zip(comparison.ell_min, comparison.ell_max, strict=True)):
-            line = f"{low:7d} – {high:<6d} {full.cl[at]:14.4e} {full.theory[at]:14.4e}"
-            line += f" {full.residual[at]:+14.2f}"
+            line = f"{low:6d} – {high:<6d} {full.dl[at]:13.5g} {full.dl_sigma[at]:11.3g}"
+            line += f" {full.dl_theory[at]:11.5g} {full.residual[at]:+14.2f}"
             line += "" if share is None else f" {share[at]:15.1%}"
             if cut is not None:
-                line += f"     {cut.cl[at]:14.4e} {cut.sigma[at]:14.4e} {cut.residual[at]:+14.2f}"
+                line += f" {cut.dl[at]:16.5g} {cut.dl_sigma[at]:11.3g} {cut.residual[at]:+14.2f}"
             lines.append(line)
         for sky, tests in (
             ("whole sky", comparison.full_tests[name]),
@@ -287,6 +287,13 @@ def _text(comparison: skyfill.spectra.StokesComparison) -> list[str]:
                 for test in tests
             ]
     lines.append("")
+    lines.append("note     D_ell of the sky: noise subtracted, beam and pixel window divided out")
+    lines.append(
+        "note     σ is the scatter of skies drawn from the theory: cosmic variance and noise, of a"
+        " whole sky or of the cut sky"
+    )
+    if comparison.cut is not None:
+        lines.append("note     cut sky: pseudo-C_ell, coupling corrected (MASTER for spin 0 and 2)")
     lines += [f"note     {line}" for line in comparison.as_dict()["about_bb"]]
     if comparison.full["BB"].prior_share is None:
         lines.append(

@@ -1,9 +1,10 @@
 """Measure the power spectrum of filled skies and compare it with a theory.
 
-Prints the binned C_ell, its ratio to the theory, residuals in units of the error, and chi² for
-ranges of ell; optionally writes a table and a plot. Several realizations are averaged. With --mask,
-the spectrum of the observed sky alone, corrected for the mask (MASTER), is printed beside, and the
-share of the filled sky's power that follows from the prior, with the error that remains.
+Prints the binned D_ell beside the theory's, residuals in units of the error, and chi² for ranges of
+ell; optionally writes a table, with C_ell as well, and a plot. Several realizations are averaged.
+With --mask, the spectrum of the observed sky alone, corrected for the mask (MASTER), is printed
+beside, and the share of the filled sky's power that follows from the prior, with the error that
+remains.
 
 With --stokes, or if the map was filled or simulated with Q and U, the spectra are TT, EE, BB, TE,
 EB and TB, in this order.
@@ -272,31 +273,29 @@ def _skies(args: argparse.Namespace, sky: skyfill.SkyMap) -> Iterator[NDArray[np
 
 
 def _as_text(comparison: skyfill.SpectrumComparison) -> str:
-    """Write the bins and the tests as a table."""
-    lines = ["   ell range        C_ell [µK²]   sky/theory   residual [σ]"]
-    bands = [comparison.full]
-    share, error = comparison.full.prior_share, comparison.full.error
+    """Write the bins, as D_ell of the sky, and the tests as a table."""
+    full, cut, undone = comparison.full, comparison.cut, comparison.debiased
+    share = full.prior_share
+    head = "   ell range      D_ell [µK²]     σ [µK²]      theory   residual [σ]"
     if share is not None:
-        lines[0] += "   prior's share     error [µK²]"
-    if comparison.debiased is not None:
-        lines[0] += "    debiased [µK²]       σ [µK²]"
-    if comparison.cut is not None:
-        lines[0] += "     cut sky: C_ell   sky/theory   residual [σ]"
-        bands.append(comparison.cut)
-    for index, (low, high) in enumerate(
-        zip(comparison.ell_min, comparison.ell_max, strict=True),
-    ):
-        cells = [
-            f"{band.cl[index]:14.4e} {band.ratio[index]:12.4f} {band.residual[index]:+14.2f}"
-            for band in bands
-        ]
+        head += "   prior's share   error [µK²]"
+    if undone is not None:
+        head += "   debiased [µK²]     σ [µK²]"
+    if cut is not None:
+        head += "   cut sky: D_ell     σ [µK²]   residual [σ]"
+    lines = ["D_ell of the sky: noise subtracted, beam and pixel window divided out", head]
+    for at, (low, high) in enumerate(zip(comparison.ell_min, comparison.ell_max, strict=True)):
+        line = f"{low:6d} – {high:<6d} {full.dl[at]:13.2f} {full.dl_sigma[at]:11.2f}"
+        line += f" {full.dl_theory[at]:11.2f} {full.residual[at]:+14.2f}"
         if share is not None:
-            cells[0] += f" {share[index]:15.1%} {error[index]:15.4e}"
-        if comparison.debiased is not None:
-            found = comparison.debiased
-            cells[0] += f" {found.cl[index]:17.4e} {found.sigma[index]:13.4e}"
-        lines.append(f"{low:6d} – {high:<6d} " + "     ".join(cells))
-    lines.append(_about_errors(comparison))
+            line += f" {share[at]:15.1%} {full.dl_error[at]:13.2f}"
+        if undone is not None:
+            found = (undone.cl[at] - full.noise[at]) * full.dl_per_cl[at]
+            line += f" {found:16.2f} {undone.sigma[at] * full.dl_per_cl[at]:11.2f}"
+        if cut is not None:
+            line += f" {cut.dl[at]:16.2f} {cut.dl_sigma[at]:11.2f} {cut.residual[at]:+14.2f}"
+        lines.append(line)
+    lines += _about_errors(comparison)
     for name, tests in (("whole sky", comparison.full_tests), ("cut sky", comparison.cut_tests)):
         lines += [
             f"{name}, ell {test.ell_min} – {test.ell_max}: chi² {test.chi2:.1f} of {test.bins} "
@@ -306,18 +305,23 @@ def _as_text(comparison: skyfill.SpectrumComparison) -> str:
     return "\n".join(lines)
 
 
-def _about_errors(comparison: skyfill.SpectrumComparison) -> str:
-    """Say what the errors of the whole sky are."""
+def _about_errors(comparison: skyfill.SpectrumComparison) -> list[str]:
+    """Say what the errors of the whole sky and of the cut sky are."""
+    first = "σ is the scatter of whole skies drawn from the theory: cosmic variance and noise. "
     if comparison.full.prior_share is None:
-        return (
-            "σ is the cosmic variance of a whole sky. How much of a filled sky follows from the "
-            "prior is not known here: pass its mask (--mask), and beyond Nside "
-            f"{SHARE_NSIDE} two realizations of it"
+        first += (
+            "How much of a filled sky follows from the prior is not known here: pass its mask "
+            f"(--mask), and beyond Nside {SHARE_NSIDE} two realizations of it"
         )
-    return (
-        "σ is the cosmic variance of a whole sky. The error of the filled sky as a measurement is "
-        "σ / (1 - prior's share)"
-    )
+    else:
+        first += "The error of the filled sky as a measurement is σ / (1 - prior's share)"
+    lines = [first]
+    if comparison.cut is not None:
+        lines.append(
+            "cut sky: pseudo-C_ell, coupling corrected (MASTER); its σ is the error of a "
+            "measurement"
+        )
+    return lines
 
 
 def _as_json(

@@ -177,7 +177,7 @@ def _refuse_of_diffuse(args: argparse.Namespace) -> None:
 
 def _both_masks(args: argparse.Namespace) -> tuple[str, str] | None:
     """Name the masks of T and of P that one file holds; None if that is not asked for."""
-    if args.mask_pol is not None or args.mask_field != 0:
+    if args.mask_pol is not None or args.mask_field != 0 or skyfill.maps.is_image(args.mask):
         return None
     return skyfill.maps.mask_columns(args.mask)
 
@@ -223,7 +223,7 @@ def sky_of(args: argparse.Namespace) -> skyfill.maps.StokesMap:
         hdu=args.hdu,
         missing=args.missing,
         frame=args.frame,
-        like=args.mask,
+        like=reading.beside(args, args.mask),
     )
 
 
@@ -264,6 +264,6 @@ def read(
     said = "assumed, the file does not say" if sky.assumed else "given"
     listener.done(
         f"nside {first.nside}, {', '.join(each.column for each in sky.skies)}, {first.unit},"
-        f" {sky.polcconv} ({said}){masks}"
+        f" {sky.polcconv} ({said}){masks}{reading.said_of_mask(args, first)}"
     )
     return sky, observed, observed_pol, noise

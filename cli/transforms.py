@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from typing import Any
 
 import skyfill
 
 from . import theory
 
-__all__ = ["add_transform", "cards_of", "lines", "refuse", "words_of"]
+__all__ = ["Own", "add_transform", "as_json", "cards_of", "lines", "own_unit", "refuse", "words_of"]
 
 
 def add_transform(parser: argparse.ArgumentParser) -> None:
@@ -30,8 +31,27 @@ def add_transform(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def refuse(args: argparse.Namespace) -> None:
-    """Refuse options that contradict --transform, before any file is read."""
+@dataclass(frozen=True)
+class Own:
+    """The unit in which a field is shown: its name, and its size in µK."""
+
+    name: str = "µK"
+    uk: float = 1.0
+
+
+def own_unit(args: argparse.Namespace, sky: skyfill.SkyMap) -> Own:
+    """Give the unit in which the report shows a map: µK, or that of a transformed field."""
+    if getattr(args, "transform", None) is None:
+        return Own()
+    # a unit from the command line may only stand for one that skyfill does not know
+    return Own("the map's unit" if args.unit else sky.unit, sky.unit_to_uk)
+
+
+def refuse(args: argparse.Namespace, *, report: bool = False) -> None:
+    """Refuse options that contradict --transform, before any file is read.
+
+    `report` says whether the verb shows transformed fields in its report.
+    """
     if args.transform is None:
         if args.shift is not None:
             raise ValueError("--shift is an option of --transform log and asinh; pass one of them")
@@ -42,8 +62,8 @@ def refuse(args: argparse.Namespace) -> None:
             " map (the CMB is Gaussian, and needs no transform)"
         )
     for name in ("stokes", "report", "save_prior"):
-        if getattr(args, name, None):
-            mend = "; `skyfill validate --transform` has figures" if name == "report" else ""
+        if getattr(args, name, None) and not (report and name == "report"):
+            mend = "; it prints the figures" if name == "report" else ""
             raise ValueError(
                 f"--transform {args.transform} does not take --{name.replace('_', '-')}; drop"
                 f" it{mend}"
@@ -66,6 +86,11 @@ def lines(fitter: skyfill.inpaint.TransformedInpainter) -> list[str]:
         said.append(f"         fit      {prior.quality}")
     share = f"{fitter.noise_share:.2g} of the variance"
     return [*said, f"         noise {fitter.noise_std:.4g} µK in a pixel, {share}"]
+
+
+def as_json(fitter: skyfill.inpaint.TransformedInpainter) -> dict[str, Any]:
+    """Describe the prior of a transformed field for the manifest of a batch."""
+    return {"text": f"spectrum fitted to g = {fitter.transform}, x in µK"}
 
 
 def cards_of(

@@ -31,6 +31,7 @@ OTHER_NAMES = {
     "observed_pol": "--mask-pol",
     "radii": "--radius-arcmin",
     "radius": "--radius-arcmin",
+    "reproject": "--reproject-mask",
     "squared": "--beam-squared",
     "test_values": "--test-map",
     "variance": "--noise-variance",

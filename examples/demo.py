@@ -17,10 +17,9 @@ from pathlib import Path
 import healpy
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle
 
 import skyfill
-from skyfill.pictures import close_up, mollweide, show
+from skyfill.pictures import close_up, show, show_sky
 
 BEAM_ARCMIN = 10.0
 NOISE_UK_ARCMIN = 40.0
@@ -76,8 +75,7 @@ def draw(sky: Path, mask: Path, filled: Path, picture: Path) -> None:
         (whole[1], "mask", observed.astype(float), black_and_white),
         (whole[2], "after", after, {}),
     ]:
-        image = show(axes, mollweide(values, height=600), style)
-        image.set_clip_path(Circle((0.5, 0.5), 0.5, transform=axes.transAxes))  # an ellipse there
+        image = show_sky(axes, values, style, height=600)
         axes.set_title(title)
     top.colorbar(image, ax=list(whole), label="µK", shrink=0.75, pad=0.01)
 
@@ -88,8 +86,8 @@ def draw(sky: Path, mask: Path, filled: Path, picture: Path) -> None:
         show(axes, look[80:-80])
         axes.set_title(f"{title}, 25° of it")
     upper, lower = right.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    skyfill.spectra.compare(after, theory.total_cl()).draw(upper, lower)
-    upper.set_title("spectrum of the filled sky")
+    skyfill.spectra.compare(after, theory).draw(upper, lower)
+    upper.set_title(f"spectrum of the filled sky\n{upper.get_title()}", fontsize=10)
     figure.savefig(picture, dpi=130)
 
 

@@ -34,7 +34,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import skyfill
-from skyfill.pictures import close_up, mollweide, show
+from skyfill.pictures import close_up, show, show_sky
 
 folder = Path(tempfile.mkdtemp())
 nside = 128
@@ -89,9 +89,10 @@ filled = skyfill.read_map(folder / "filled.fits").values
 holed = np.where(observed, sky, np.nan)
 figure, axes = plt.subplots(2, 2, figsize=(10, 7.5), height_ratios=[1, 1.3], layout="constrained")
 for column, (title, values) in enumerate([("before", holed), ("after", filled)]):
-    show(axes[0, column], mollweide(values))
-    show(axes[1, column], close_up(values, 40.0, 5.0, width=np.radians(40)))
+    show_sky(axes[0, column], values)
+    image = show(axes[1, column], close_up(values, 40.0, 5.0, width=np.radians(40)))
     axes[0, column].set_title(title)
+figure.colorbar(image, ax=axes, label="µK", orientation="horizontal", shrink=0.4, aspect=30)
 
 # %%
 # No edge is visible. This is a weak test; the

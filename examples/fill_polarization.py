@@ -21,7 +21,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import skyfill
-from skyfill.pictures import mollweide, show
+from skyfill.pictures import show_sky
 
 begun = time.perf_counter()
 nside, lmax = 64, 128
@@ -86,8 +86,8 @@ for row, (name, values) in zip(axes, fills.items(), strict=True):
     alm = skyfill.harmonics.adjoint(values * weights, lmax=lmax) * 4 * np.pi / npix
     powers[name] = hp.alm2cl(alm)
     for each, letter, mode, scale in zip(row, "EB", alm[1:], (1.2, 0.3), strict=True):
-        picture = mollweide(skyfill.harmonics.synthesis(mode, nside))
-        show(each, picture, {"vmin": -scale, "vmax": scale})
+        picture = skyfill.harmonics.synthesis(mode, nside)
+        show_sky(each, picture, {"vmin": -scale, "vmax": scale})
         each.set_title(f"{letter}, {name}")
 
 # %%

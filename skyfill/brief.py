@@ -16,15 +16,16 @@ _LONG = 60
 
 
 def brief(one: object) -> str:
-    """Write a dataclass in less than 200 characters; arrays by their shape and type.
+    """Write a dataclass or a named tuple in less than 200 characters; arrays by shape and type.
 
     Use it as ``__repr__ = brief`` in the class.
     """
     name = type(one).__qualname__
-    words: list[str] = []
     if is_dataclass(one):
         shown = [each.name for each in fields(one) if each.repr]
-        words = [f"{each}={_short(getattr(one, each, None))}" for each in shown]
+    else:
+        shown = list(getattr(one, "_fields", ()))
+    words = [f"{each}={_short(getattr(one, each, None))}" for each in shown]
     text = f"{name}({', '.join(words)})"
     while len(text) > _MOST:
         words.pop()

@@ -17,6 +17,9 @@ _EXTRAS = {
     "zarr": ("tiles", "stores of tiles"),
     "jinja2": ("report", "reports"),
     "matplotlib": ("plot", "pictures and plots"),
+    "reproject": ("images", "images that are pasted onto HEALPix"),
+    "healsparse": ("healsparse", "HealSparse maps"),
+    "h5py": ("hdf5", "maps in HDF5"),
 }
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, optimize, special
 
-__all__ = ["TRANSFORMS", "Transform", "fitted_transform", "signal_sample"]
+__all__ = ["TRANSFORMS", "Transform", "fitted_transform", "in_unit", "signal_sample"]
 
 Map = NDArray[np.float64]
 
@@ -245,6 +245,23 @@ def fitted_transform(name: str, sample: Map, *, shift: float | None = None) -> T
             " `transform='asinh'` or `transform='rank'`, which take every value"
         )
     return Log(shift)
+
+
+def in_unit(transform: Transform, size: float) -> str:
+    """Return the formula of a transform for a field in another unit.
+
+    Parameters
+    ----------
+    transform
+        Of the field in its own unit.
+    size
+        Size of the other unit in the own one.
+    """
+    if isinstance(transform, Log):
+        return str(Log(transform.shift / size))
+    if isinstance(transform, Asinh):
+        return str(Asinh(transform.shift / size, transform.width / size))
+    return str(transform)
 
 
 def _ranked(sample: Map, shift: float | None) -> Rank:

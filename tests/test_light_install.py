@@ -15,7 +15,10 @@ EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["p
     "optional-dependencies"
 ]
 #: What `pip install skyfill` leaves out.
-OPTIONAL = ("torch", "zarr", "jinja2", "matplotlib", "distributed")
+OPTIONAL = (
+    *("torch", "zarr", "jinja2", "matplotlib", "distributed"),
+    *("reproject", "healsparse", "h5py"),
+)
 PROGRAM = f"""
 import sys
 from importlib.machinery import PathFinder

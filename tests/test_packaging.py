@@ -5,10 +5,13 @@ import tomllib
 from importlib.metadata import entry_points, version
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+#: Extras that add a library for users.
+_ADDED = ("vae", "tiles", "plot", "report", "cluster", "images", "healsparse", "hdf5")
 
 
 def test_every_package_is_listed():
@@ -74,11 +77,22 @@ def test_the_conda_recipe_asks_for_what_pip_asks_for():
     project = PROJECT["project"]
     assert asked(recipe["requirements"]["run"]) == set(project["dependencies"])
     extras = project["optional-dependencies"]
-    wanted = {one for name in ("vae", "tiles", "plot", "report", "cluster") for one in extras[name]}
+    wanted = {one for name in _ADDED for one in extras[name]}
     assert asked(recipe["requirements"]["run_constraints"]) == wanted
     (entry,) = recipe["build"]["python"]["entry_points"]
     assert entry == f"skyfill = {project['scripts']['skyfill']}"
     assert recipe["context"]["python_min"] == project["requires-python"].removeprefix(">=")
+
+
+def test_the_conda_recipe_renders():
+    rattler_build = pytest.importorskip("rattler_build")
+    recipe = rattler_build.Stage0Recipe.from_file(ROOT / ".github" / "conda" / "recipe.yaml")
+    (rendered,) = recipe.render(rattler_build.VariantConfig())
+    found = rendered.recipe.to_dict()
+    version = PROJECT["project"]["version"]
+    assert found["package"] == {"name": "skyfill", "version": version}
+    assert found["source"][0]["url"].endswith(f"/skyfill-{version}.tar.gz")
+    assert "python 3.11.*" in found["requirements"]["host"]
 
 
 def test_read_the_docs_builds_what_make_docs_builds():

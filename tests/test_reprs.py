@@ -10,8 +10,10 @@ from enum import Enum
 
 import numpy as np
 import pytest
+import torch
 
 import skyfill
+from skyfill.prior import LCDM
 
 NSIDE = 16
 MOST = 200
@@ -26,7 +28,7 @@ def public_classes():
 
 RECORDS = [one for one in public_classes() if dataclasses.is_dataclass(one)]
 #: Those whose own words are tried on real objects below.
-REAL = ("Prior", "SkyMap", "SpectrumComparison")
+REAL = ("Prior", "SkyMap", "SpectrumComparison", "StokesComparison")
 
 
 def test_there_are_many():
@@ -70,11 +72,14 @@ def objects(filler, tmp_path_factory):
     whole = filler.whole(filler.mean())
     skyfill.write_map(path, np.where(filler.observed, whole, np.nan))
     compared = skyfill.spectra.compare(whole, filler.prior.cl, observed=filler.observed)
+    prior = skyfill.prior.PolarizedPrior.of(dataclasses.replace(filler.prior, theory=LCDM), 3.0)
+    sky = skyfill.simulate.simulate_stokes(prior, seed=1)
     return {
         "Inpainter": filler,
         "Prior": filler.prior,
         "SkyMap": skyfill.read_map(path),
         "SpectrumComparison": compared,
+        "StokesComparison": skyfill.spectra.compare_stokes(sky, prior, observed=filler.observed),
     }
 
 
@@ -90,6 +95,41 @@ def test_the_central_objects_are_short_and_have_a_picture(objects, name):
     assert len(data) < 100_000
     assert html.count("<tr>") >= 3
     assert "array(" not in html + repr(one)
+
+
+@pytest.fixture(scope="module")
+def others(filler):
+    """Objects that have words of their own and are neither records nor among `objects`."""
+    size = skyfill.baselines.Size(16, 0.1)
+    arch = skyfill.cosmovae.CosmoArchitecture((4, 5, 6, 7, 8, 9), 12)
+    kinds = (skyfill.baselines.PConvNet, skyfill.baselines.VAEAC, skyfill.baselines.ContextEncoder)
+    sky = skyfill.prior.draw(filler.prior, seed=1, index=0)
+    return [
+        *(kind(size) for kind in kinds),
+        skyfill.baselines.PartialConv(1, 4, 3),
+        skyfill.cosmovae.CosmoVAE(arch, torch.ones(12)),
+        skyfill.cosmovae.Encoding(torch.zeros(99, 12), torch.zeros(99, 12), [torch.zeros(9)] * 9),
+        skyfill.vae.TileVAE(skyfill.vae.Architecture(warm=0, steps=2)),
+        skyfill.inpaint.LinearFill(filler.observed, filler.prior, method="gaussian"),
+        skyfill.inpaint.TransformedInpainter(
+            np.exp(sky / 200),
+            filler.observed,
+            transform="log",
+            shift=0.0,
+            prior=skyfill.prior.Given(cl="map", noise_uk_arcmin=0.0),
+            threads=1,
+        ),
+    ]
+
+
+def test_every_class_with_words_of_its_own_is_tried(others, objects):
+    kinds = {type(one) for one in (*others, *objects.values())} | set(RECORDS)
+    wordy = {one for one in public_classes() if "__repr__" in one.__dict__}
+    assert {one.__name__ for one in wordy - kinds if not issubclass(one, Enum)} == set()
+    for one in others:
+        assert repr(one).startswith(type(one).__name__)
+        assert len(repr(one)) < MOST
+        assert "\n" not in repr(one)
 
 
 def test_long_names_are_cut(objects):

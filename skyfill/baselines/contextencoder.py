@@ -83,7 +83,20 @@ class ContextEncoder(BaselineNet):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, tile: Tensor, observed: Tensor) -> Tensor:
-        """Give whole tiles, ``(batch, 1, ny, nx)``."""
+        """Give whole tiles, ``(batch, 1, ny, nx)``.
+
+        Raises
+        ------
+        ValueError
+            The tiles have another side than the network.
+        """
+        side = self.arch.side
+        if tile.shape[-2:] != (side, side):
+            ny, nx = tile.shape[-2:]
+            raise ValueError(
+                f"this context encoder fills tiles of {side} by {side} pixels, got {ny} by {nx};"
+                " cut tiles of its size"
+            )
         tiles: Tensor = self.layers(torch.where(observed > 0, tile, 0.0))
         return tiles
 

@@ -4,8 +4,8 @@ A partial convolution sees only valid pixels, weights their sum by the share of 
 its kernel, and passes on a mask: valid is where one pixel below the kernel was. So holes shrink
 from layer to layer.
 
-Tiles of 512 pixels have the paper's eight levels down to 2 pixels; others have as many as halve
-them to 2 pixels.
+Tiles of 512 pixels have the paper's eight levels down to 2 pixels; smaller ones have as many as
+halve them to 2, 3 or 4 pixels, larger ones have eight.
 """
 
 from __future__ import annotations

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from skyfill.baselines.card import MODELS
 from skyfill.brief import brief
-from skyfill.cosmovae.recipe import PERCEPTUAL
+from skyfill.cosmovae.recipe import PERCEPTUAL, Schedule
 
 __all__ = ["BaselineConfig"]
 
 
 @dataclass(frozen=True)
-class BaselineConfig:
+class BaselineConfig(Schedule):
     """Network and schedule of a training; stored in the model card.
 
     Schedule and optimiser are those of `skyfill.cosmovae.CosmoConfig`, for a fair comparison. The
@@ -22,44 +22,39 @@ class BaselineConfig:
     ----------
     model
         ``pconv``, ``vaeac`` or ``context-encoder``.
-    width_factor
-        Factor by which the network's widths are multiplied.
     perceptual
         Of ``pconv``. ``imagenet``: the terms of features of VGG-16, perceptual and style; ``none``:
         without them.
-    batch, epochs, max_steps, learning_rate, beta1, clip, patience, held_out, save_every
+    seed, width_factor, batch, epochs, max_steps, learning_rate, beta1, clip
+        As for `skyfill.cosmovae.CosmoConfig`.
+    patience, held_out, save_every
         As for `skyfill.cosmovae.CosmoConfig`.
 
     Raises
     ------
     ValueError
-        A name is unknown; the perceptual terms are of another network; or a batch of one tile has
-        no variance to normalise with.
+        A word is unknown, or a number is out of range; the perceptual terms are of another network;
+        or a batch of one tile has no variance to normalise with.
     """
 
     __repr__ = brief
 
     model: str
-    seed: int = 0
-    width_factor: float = 1.0
-    batch: int = 4
-    epochs: int = 1000
-    max_steps: int | None = None
-    learning_rate: float = 2e-4
-    beta1: float = 0.5
-    clip: float = 1.0
-    perceptual: str = "none"
-    patience: int = 20
-    held_out: tuple[float, int] = (0.1, 64)
-    save_every: int = 100
+    seed: int = Schedule.seed
+    width_factor: float = Schedule.width_factor
+    batch: int = Schedule.batch
+    epochs: int = Schedule.epochs
+    max_steps: int | None = Schedule.max_steps
+    learning_rate: float = Schedule.learning_rate
+    beta1: float = Schedule.beta1
+    clip: float = Schedule.clip
+    perceptual: str = Schedule.perceptual
+    patience: int = Schedule.patience
+    held_out: tuple[float, int] = Schedule.held_out
+    save_every: int = Schedule.save_every
 
     def __post_init__(self) -> None:
-        for name, value, known in (
-            ("model", self.model, MODELS),
-            ("perceptual", self.perceptual, PERCEPTUAL),
-        ):
-            if value not in known:
-                raise ValueError(f"{name} {value!r} is unknown; choose one of {', '.join(known)}")
+        self.check(model=MODELS, perceptual=PERCEPTUAL)
         if self.perceptual != "none" and self.model != "pconv":
             raise ValueError(
                 f"{self.model} has no perceptual term; pass `perceptual='none'`, or drop it"

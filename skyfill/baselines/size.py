@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from torch import Tensor, nn
-
 from skyfill.brief import brief
+from skyfill.cosmovae.filler import TileNet
 
 __all__ = ["BaselineNet", "Size"]
 
@@ -60,34 +58,13 @@ class Size:
         return cls(int(fields["side"]), float(fields["factor"]))
 
 
-class BaselineNet(nn.Module, ABC):
-    """A network for tiles in units of a fixed rms, with their observed mean subtracted.
+class BaselineNet(TileNet):
+    """A network for tiles with the size of a baseline.
 
     Attributes
     ----------
     arch
         Size of the network.
-    latent
-        Components of the latent vector; 0 if the network draws none.
     """
 
     arch: Size
-    latent: int = 0
-
-    def __repr__(self) -> str:
-        count = sum(each.numel() for each in self.parameters())
-        return f"{type(self).__name__}({count} parameters)"
-
-    @abstractmethod
-    def fill(self, tile: Tensor, observed: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Give whole tiles, ``(batch, 1, ny, nx)``.
-
-        Parameters
-        ----------
-        tile
-            ``(batch, 1, ny, nx)``; values in the holes are not read.
-        observed
-            The same shape, 1 where observed, else 0.
-        noise
-            White ``(batch, latent)``, of which a latent vector is drawn; its mean if None.
-        """

@@ -1,4 +1,8 @@
-"""Train a baseline on the tiles of a data set, as `skyfill.cosmovae` is trained."""
+"""Train a baseline on the tiles of a data set, as `skyfill.cosmovae` is trained.
+
+Under `torchrun` each process normalises over its own part of a batch, so that the loss curve is not
+quite that of a single process.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -59,22 +62,17 @@ def train(
     ValueError
         As for `skyfill.cosmovae.train`, or the tiles have a side that the network cannot fill.
     """
-    if (vgg is None) != (config.perceptual == "none"):
-        raise ValueError("the perceptual term needs VGG-16's weights, and nothing else does")
-    kind = _SESSIONS[config.model]
-    network, about = trained(
-        lambda where, ranks: kind(config, dataset, out, vgg, where, ranks),
-        config.batch,
+    return trained(
+        lambda where, ranks: _SESSIONS[config.model](config, dataset, out, vgg, where, ranks),
+        config,
+        vgg=vgg,
         device=device,
         minutes=minutes,
         progress=progress,
     )
-    if not isinstance(network, BaselineNet):
-        raise TypeError(type(network).__name__)
-    return network.eval(), about
 
 
-class _Baseline(Session):
+class _Baseline(Session[BaselineNet]):
     """What the trainings of all baselines share."""
 
     def __init__(
@@ -86,20 +84,17 @@ class _Baseline(Session):
         device: torch.device,
         ranks: Ranks,
     ) -> None:
-        self.vgg = None if vgg is None else vgg.to(device)
-        torch.manual_seed(config.seed)
-        arch = Size(dataset.geometry.size, config.width_factor)
-        self.network = network_of(config.model, arch).to(device)
-        modules: list[nn.Module] = [self.network, *self._others(arch)]
-        digest = dataset.fingerprint
-        super().__init__(config, dataset, out, device, ranks, modules=modules, digest=digest)
+        if config.batch // ranks.number < 2:
+            raise ValueError(
+                f"{config.model} normalises over the tiles of each process, which needs 2 or more;"
+                f" train on fewer processes, or pass `batch_size={2 * ranks.number}`"
+            )
+        self.model = config.model
+        self.arch = Size(dataset.geometry.size, config.width_factor)
+        super().__init__(config, dataset, out, vgg, device, ranks)
 
-    def _others(self, arch: Size) -> list[nn.Module]:  # noqa: ARG002
-        """Make the modules that are trained beside the network."""
-        return []
-
-    def _mean(self, truth: Tensor, observed: Tensor) -> Tensor:
-        return self.network.fill(truth, observed)
+    def _made(self) -> BaselineNet:
+        return network_of(self.model, self.arch)
 
 
 class _PConv(_Baseline):
@@ -141,11 +136,7 @@ class _Vaeac(_Baseline):
     terms = ("likelihood", "divergence", "regularisation")
 
     def _descended(self, truth: Tensor, observed: Tensor) -> dict[str, Tensor]:
-        shape = (self.schedule.batch, self.network.latent)
-        random = self.batches.random(LATENT, self.step)
-        white = torch.from_numpy(random.standard_normal(shape, dtype=np.float32))
-        noise = self.ranks.part(white).to(self.device)
-        found = self._shared[0](truth, observed, noise)
+        found = self._shared[0](truth, observed, self._white(LATENT))
         pixels = truth[0].numel()  # the loss is that of a pixel, as the authors scale it
         terms = {
             "likelihood": log_likelihood(found.pixels, truth, observed) / pixels,
@@ -163,16 +154,18 @@ class _ContextEncoder(_Baseline):
 
     terms = ("reconstruction", "adversarial")
 
-    def _others(self, arch: Size) -> list[nn.Module]:
-        self.judge = Discriminator(arch)
+    def _others(self) -> list[nn.Module]:
+        self.judge = Discriminator(self.arch)
         return [self.judge]
 
     def _descended(self, truth: Tensor, observed: Tensor) -> dict[str, Tensor]:
         output = self._shared[0](truth, observed)
         filled = torch.where(observed > 0, truth, output)
         self.judge.requires_grad_(requires_grad=False)
+        hole = (1 - observed).sum()  # the mean over the holes of all processes
+        share = hole / self.ranks.mean(hole.clone()).clamp(min=1)
         terms = {
-            "reconstruction": squared(output, truth, observed),
+            "reconstruction": squared(output, truth, observed) * share,
             "adversarial": Discriminator.fooled(self.judge(filled)),
         }
         self.judge.requires_grad_(requires_grad=True)

@@ -5,8 +5,8 @@ mask; each gives a Gaussian of the latent vector. A generative network turns a l
 Gaussian of every pixel. Skip connections lead from the prior network to it (section 4.3 and
 appendix).
 
-Tiles of 128 pixels have the authors' seven levels down to 1 pixel; others have as many as halve
-them to 1 pixel.
+Tiles of 128 pixels have the authors' seven levels down to 1 pixel; smaller ones have as many as
+halve them to 1 pixel, larger ones have seven. Where pixels are left, their mean is taken.
 """
 
 from __future__ import annotations

@@ -36,9 +36,16 @@ def save(
     ------
     FileExistsError
         The file exists and ``overwrite`` is not set.
+    ValueError
+        The description is that of a training of another kind of network.
     """
     card = ModelCard(Path(path).stem, "", about["training"], about["measured"])
     model = about["training"]["model"]
+    if type(network) is not _CLASSES.get(model):
+        raise ValueError(
+            f"the description is of a {model}, the network is a {type(network).__name__}; pass the"
+            " description that came with this network"
+        )
     return write(network, path, card, network.arch.as_dict(), model=model, overwrite=overwrite)
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from skyfill.cosmovae.recipe import Schedule
 from skyfill.dataset import TileDataset
 
-__all__ = ["BETWEEN", "LATENT", "PRIOR", "Batches", "Settings", "normalised", "tile_rms"]
+__all__ = ["BETWEEN", "LATENT", "PRIOR", "Batches", "normalised", "tile_rms"]
 
 #: Number of tiles from which the rms of the field is computed.
 _SOME = 64
@@ -56,22 +56,6 @@ def tile_rms(tiles: NDArray[np.float32]) -> float:
     return float(np.sqrt(tiles.var(axis=(1, 2), dtype=np.float64).mean()))
 
 
-class Settings(Protocol):
-    """What batches read of a configuration."""
-
-    @property
-    def seed(self) -> int:
-        """Seed of the training."""
-
-    @property
-    def batch(self) -> int:
-        """Tiles of a step."""
-
-    @property
-    def held_out(self) -> tuple[float, int]:
-        """Share of the tiles that are held out, and their largest number."""
-
-
 class Batches:
     """Batches as a function of seed and step.
 
@@ -85,7 +69,7 @@ class Batches:
         Number of steps in which every tile is used once.
     """
 
-    def __init__(self, dataset: TileDataset, config: Settings) -> None:
+    def __init__(self, dataset: TileDataset, config: Schedule) -> None:
         self._dataset, self._config = dataset, config
         order = self.random(_SPLIT).permutation(dataset.train)
         share, most = config.held_out

@@ -1,4 +1,4 @@
-"""Fill tiles with a CosmoVAE."""
+"""Fill tiles with a network: what a network for tiles does, and how it is applied to many."""
 
 from __future__ import annotations
 
@@ -8,31 +8,75 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from skyfill.cosmovae.batches import normalised
-from skyfill.cosmovae.network import CosmoVAE
 from skyfill.cosmovae.tilefill import USUAL_BATCH
 from skyfill.vae.card import ModelCard
 from skyfill.vae.filler import fewer, pick_device
 
-__all__ = ["CosmoFiller", "TileNetFiller"]
+__all__ = ["CosmoFiller", "TileNet", "TileNetFiller"]
 
 
-class TileNetFiller(ABC):
+class TileNet(nn.Module, ABC):
+    """A network for tiles in units of a fixed rms, with their observed mean subtracted.
+
+    Attributes
+    ----------
+    latent
+        Components of the latent vector; 0 if the network draws none.
+    """
+
+    latent: int = 0
+
+    def __repr__(self) -> str:
+        count = sum(each.numel() for each in self.parameters())
+        return f"{type(self).__name__}({count} parameters)"
+
+    @abstractmethod
+    def fill(self, tile: Tensor, observed: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Give whole tiles, ``(batch, 1, ny, nx)``.
+
+        Parameters
+        ----------
+        tile
+            ``(batch, 1, ny, nx)``; values in the holes are not read.
+        observed
+            The same shape, 1 where observed, else 0.
+        noise
+            White ``(batch, latent)``, of which a latent vector is drawn; its mean if None.
+        """
+
+
+class TileNetFiller:
     """Fill the holes of tiles with the output of a network, batch by batch.
 
     Parameters
     ----------
-    card
-        Model card of the network.
-    device, batch_size
-        As for `CosmoFiller`.
+    network, card
+        From `skyfill.cosmovae.load` or `skyfill.baselines.load`.
+    device
+        ``auto``, ``cpu``, ``cuda`` or another device of torch.
+    batch_size
+        Number of tiles filled at once. It changes the result only by rounding.
+
+    Raises
+    ------
+    ValueError
+        The device is not available.
     """
 
-    def __init__(self, card: ModelCard, *, device: str, batch_size: int) -> None:
+    def __init__(
+        self,
+        network: TileNet,
+        card: ModelCard,
+        *,
+        device: str = "auto",
+        batch_size: int = USUAL_BATCH,
+    ) -> None:
         self.card = card
         self._device = pick_device(device)
+        self._network = network.to(self._device)
         self._rms = float(card.training["rms_uk"])
         self._batch = batch_size
 
@@ -59,10 +103,14 @@ class TileNetFiller(ABC):
 
         Raises
         ------
+        ValueError
+            A seed is given, and the network draws nothing.
         MemoryError
             The device lacks memory for a single tile. If it lacks memory for a batch, smaller
             batches are used, with a warning.
         """
+        if seed is not None and not self._network.latent:
+            raise ValueError(f"{self.card.training['model']} draws nothing; fill without `sample`")
         out = np.empty(tiles.shape, dtype=np.float32)
         begin = 0
         while begin < len(tiles):
@@ -94,59 +142,17 @@ class TileNetFiller(ABC):
         if seed is not None:
             noise = self._white(seed, range(first, first + len(tiles)))
         with torch.inference_mode():
-            made = self._filled(scaled, seen, noise) * self._rms + mean
+            made = self._network.fill(scaled, seen, noise) * self._rms + mean
         return np.asarray(made[:, 0].cpu().numpy())
 
     def _white(self, seed: tuple[int, ...], numbers: range) -> torch.Tensor:
-        size = self._white_size()
+        size = self._network.latent
         rows = [
             np.random.default_rng((*seed, k)).standard_normal(size, dtype=np.float32)
             for k in numbers
         ]
         return torch.from_numpy(np.stack(rows)).to(self._device)
 
-    @abstractmethod
-    def _white_size(self) -> int:
-        """Give the number of random numbers of a tile."""
-
-    @abstractmethod
-    def _filled(self, scaled: Tensor, seen: Tensor, noise: Tensor | None) -> Tensor:
-        """Give whole tiles of the network, ``(batch, 1, ny, nx)``, without chance if no noise."""
-
 
 class CosmoFiller(TileNetFiller):
-    """Fill the holes of tiles with the output of the network.
-
-    Parameters
-    ----------
-    network, card
-        From `skyfill.cosmovae.load`.
-    device
-        ``auto``, ``cpu``, ``cuda`` or another device of torch.
-    batch_size
-        Number of tiles filled at once. It changes the result only by rounding.
-
-    Raises
-    ------
-    ValueError
-        The device is not available.
-    """
-
-    def __init__(
-        self,
-        network: CosmoVAE,
-        card: ModelCard,
-        *,
-        device: str = "auto",
-        batch_size: int = USUAL_BATCH,
-    ) -> None:
-        super().__init__(card, device=device, batch_size=batch_size)
-        self._network = network.to(self._device)
-
-    def _white_size(self) -> int:
-        return self._network.arch.latent
-
-    def _filled(self, scaled: Tensor, seen: Tensor, noise: Tensor | None) -> Tensor:
-        encoding = self._network.encode(scaled, seen)
-        latent = encoding.mean if noise is None else encoding.sample(noise)
-        return self._network.decode(latent, encoding)
+    """Fill the holes of tiles with the output of a CosmoVAE, as `TileNetFiller`."""

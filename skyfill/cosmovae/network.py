@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from skyfill.brief import brief
+from skyfill.cosmovae.filler import TileNet
 
 __all__ = ["CosmoArchitecture", "CosmoVAE", "Encoding"]
 
@@ -94,12 +95,15 @@ class Encoding(NamedTuple):
     log_variance: Tensor
     skips: list[Tensor]
 
+    def __repr__(self) -> str:
+        return brief(self)
+
     def sample(self, noise: Tensor) -> Tensor:
         """Draw z in units of √C_l by reparameterisation, from white ``(batch, latent)``."""
         return self.mean + torch.exp(0.5 * self.log_variance) * noise
 
 
-class CosmoVAE(nn.Module):
+class CosmoVAE(TileNet):
     """The network. Its tiles are in units of a fixed rms, with their observed mean subtracted.
 
     Parameters
@@ -117,9 +121,7 @@ class CosmoVAE(nn.Module):
 
     prior_variance: Tensor
 
-    def __repr__(self) -> str:
-        count = sum(each.numel() for each in self.parameters())
-        return f"CosmoVAE({count} parameters)"
+    __repr__ = TileNet.__repr__
 
     def __init__(self, arch: CosmoArchitecture, prior_variance: Tensor) -> None:
         super().__init__()
@@ -128,7 +130,7 @@ class CosmoVAE(nn.Module):
             raise ValueError(
                 f"the latent prior needs C_l above zero for l = {arch.first_ell} to {last}"
             )
-        self.arch = arch
+        self.arch, self.latent = arch, arch.latent
         self.register_buffer("prior_variance", prior_variance.to(torch.float32))
         widths = arch.widths
         inputs = (2, *widths[:-1])
@@ -183,6 +185,11 @@ class CosmoVAE(nn.Module):
         """Encode, sample and decode; give whole tiles and q(z | tile)."""
         encoding = self.encode(tile, observed)
         return self.decode(encoding.sample(noise), encoding), encoding
+
+    def fill(self, tile: Tensor, observed: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Give whole tiles, as `TileNet.fill`."""
+        encoding = self.encode(tile, observed)
+        return self.decode(encoding.mean if noise is None else encoding.sample(noise), encoding)
 
     def latent_sample(self, encoding: Encoding, noise: Tensor) -> Tensor:
         """Give a sample of z in µK, ``(batch, latent)``."""

@@ -14,76 +14,69 @@ import json
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Generic, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from skyfill.cosmovae.batches import Batches, Settings
+from skyfill.cosmovae.batches import Batches
+from skyfill.cosmovae.filler import TileNet
+from skyfill.cosmovae.recipe import Schedule
+from skyfill.cosmovae.vgg import VGGFeatures
 from skyfill.dataset import TileDataset
 from skyfill.progress import Progress, listening
 from skyfill.vae.ranks import Ranks, joined
 
-__all__ = ["Schedule", "Session", "trained"]
+__all__ = ["Session", "trained"]
+
+Net = TypeVar("Net", bound=TileNet)
+
 
 #: Settings that end a training; they may change when a run continues.
 _ENDS = frozenset({"epochs", "max_steps", "patience", "save_every"})
 
 
-class Schedule(Settings, Protocol):
-    """What a session reads of a configuration, which is a dataclass."""
-
-    @property
-    def epochs(self) -> int:
-        """Largest number of epochs."""
-
-    @property
-    def max_steps(self) -> int | None:
-        """Largest number of steps; None for no limit."""
-
-    @property
-    def learning_rate(self) -> float:
-        """Rate of Adam."""
-
-    @property
-    def beta1(self) -> float:
-        """First decay of Adam."""
-
-    @property
-    def clip(self) -> float:
-        """Largest norm of a gradient."""
-
-    @property
-    def patience(self) -> int:
-        """Epochs without a better held-out error, after which training stops."""
-
-    @property
-    def save_every(self) -> int:
-        """Steps between checkpoints."""
-
-
 def trained(
-    make: Callable[[torch.device, Ranks], Session],
-    batch: int,
+    make: Callable[[torch.device, Ranks], Session[Net]],
+    config: Schedule,
     *,
+    vgg: VGGFeatures | None,
     device: str,
     minutes: float,
     progress: Progress | None,
-) -> tuple[nn.Module, dict[str, Any]]:
+) -> tuple[Net, dict[str, Any]]:
     """Run a session, or go on with it, until it is finished or the minutes are over.
+
+    Parameters
+    ----------
+    make
+        Makes the session on a device, as one of several processes.
+    config
+        Its configuration.
+    vgg, device, minutes, progress
+        As for `skyfill.cosmovae.train`.
 
     Returns
     -------
-    The network with the best held-out error, and the model card's description of the training.
+    The network with the best held-out error, ready to fill, and the model card's description of the
+    training. If the minutes are over before a held-out error is measured, it is the last network.
+
+    Raises
+    ------
+    ValueError
+        ``vgg`` is missing or of no use, the processes cannot share the batch, or the training has
+        diverged; or as for the session.
     """
+    if (vgg is None) != (config.perceptual == "none"):
+        raise ValueError("the perceptual term needs VGG-16's weights, and nothing else does")
     told = listening(progress)
     with joined(device) as (ranks, where):
-        if batch % ranks.number:
-            raise ValueError(f"{ranks.number} processes cannot share a batch of {batch}")
+        if config.batch % ranks.number:
+            raise ValueError(f"{ranks.number} processes cannot share a batch of {config.batch}")
         session = make(where, ranks)
         begun, stopped = time.monotonic(), False
         while not (session.finished or stopped):
@@ -96,72 +89,91 @@ def trained(
                 told.advance()
                 stopped = ranks.agree(time.monotonic() - begun >= 60 * minutes, where)
             told.done(session.close())
+        session.settle()
+        session.best.eval()
         return session.best, session.about()
 
 
-class Session(ABC):
+class Session(ABC, Generic[Net]):
     """The state of a training, and its steps.
 
     Parameters
     ----------
     config
         Schedule and network.
-    dataset, out, device, ranks
+    dataset, out, vgg, device, ranks
         As for `skyfill.cosmovae.train`.
-    modules
-        The network, and other modules that have an optimiser of their own, such as an adversary.
-    digest
-        Digest of tiles and everything else besides the configuration that decides the training.
 
     Attributes
     ----------
     terms
         Names of the terms of the loss, columns of the log.
+    network, best
+        The network, and its state with the best held-out error.
     """
 
     terms: ClassVar[tuple[str, ...]]
 
     def __init__(
         self,
-        config: Any,  # noqa: ANN401 - a dataclass and a Schedule
+        config: Schedule,
         dataset: TileDataset,
         out: Path,
+        vgg: VGGFeatures | None,
         device: torch.device,
         ranks: Ranks,
-        *,
-        modules: Sequence[nn.Module],
-        digest: str,
     ) -> None:
-        schedule: Schedule = config
+        schedule = config
         self.schedule, self.dataset, self.out = schedule, dataset, out
-        self._settings = asdict(config)
+        self._settings = dict(vars(config))
         self.device, self.ranks = device, ranks
+        self.vgg = None if vgg is None else vgg.to(device)
         self.batches = Batches(dataset, schedule)
-        self._modules = [module.to(device) for module in modules]
+        torch.manual_seed(schedule.seed)
+        self.network = self._made().to(device)
+        self._modules: list[nn.Module] = [
+            self.network,
+            *(module.to(device) for module in self._others()),
+        ]
         self._optimizers = [
             torch.optim.Adam(
                 m.parameters(), lr=schedule.learning_rate, betas=(schedule.beta1, 0.999)
             )
             for m in self._modules
         ]
-        self.best = copy.deepcopy(self._modules[0]).requires_grad_(requires_grad=False)
+        self.best = copy.deepcopy(self.network).requires_grad_(requires_grad=False)
         self.step, self._spent = 0, 0.0
         self._error, self._rms_error, self._best_step, self._stale = math.inf, math.inf, 0, 0
         told = {key: value for key, value in self._settings.items() if key not in _ENDS}
-        self._told = json.dumps({**told, "data": digest}, sort_keys=True)
+        self._told = json.dumps({**told, "data": self._digest()}, sort_keys=True)
         self._read()
-        self._shared = self._modules
+        self._shared: list[nn.Module] = self._modules
         if ranks.number > 1:
             self._shared = [DistributedDataParallel(module) for module in self._modules]
         self._begun = time.monotonic()
 
     @abstractmethod
+    def _made(self) -> Net:
+        """Make the network; the random numbers of torch are those of the seed."""
+
+    def _others(self) -> list[nn.Module]:
+        """Make modules that have an optimiser of their own, such as an adversary."""
+        return []
+
+    def _digest(self) -> str:
+        """Give a digest of all that decides the training besides the configuration."""
+        return self.dataset.fingerprint
+
+    @abstractmethod
     def _descended(self, truth: Tensor, observed: Tensor) -> dict[str, Tensor]:
         """Take a step of every optimiser; give the terms of the loss before it, and the total."""
 
-    @abstractmethod
-    def _mean(self, truth: Tensor, observed: Tensor) -> Tensor:
-        """Fill tiles without chance, ``(batch, 1, ny, nx)``; pixels in holes are not read."""
+    def _white(self, what: int) -> Tensor:
+        """Draw white latent vectors for this process's part of the batch of this step."""
+        shape = (self.schedule.batch, self.network.latent)
+        random = self.batches.random(what, self.step)
+        white = torch.from_numpy(random.standard_normal(shape, dtype=np.float32))
+        return self.ranks.part(white).to(self.device)
 
     @property
     def last(self) -> int:
@@ -219,26 +231,48 @@ class Session(ABC):
             mae, rms = self._held_out_error()
             self._stale += 1
             if mae < self._error:
-                self._error, self._rms_error = mae, rms
-                self._best_step, self._stale = self.step, 0
-                self.best.load_state_dict(self._modules[0].state_dict())
+                self._choose(mae, rms)
             self._log({"held_out_mae": mae, "held_out_rms": rms})
             note += f", error in held-out holes {rms * self.batches.rms:.1f} uK"
         self._save()
         return note
 
+    def settle(self) -> None:
+        """Choose the last network if no held-out error has been measured, not in the checkpoint.
+
+        Raises
+        ------
+        ValueError
+            No held-out error is a number.
+        """
+        if self._best_step:
+            return
+        mae, rms = self._held_out_error()
+        if not math.isfinite(mae):
+            raise ValueError(
+                f"the training has diverged: after {self.step} steps the held-out error is {mae};"
+                " train in another folder with a lower `learning_rate` or `clip`"
+            )
+        self._choose(mae, rms)
+
+    def _choose(self, mae: float, rms: float) -> None:
+        """Take the network of this step, with these held-out errors, for the best."""
+        self._error, self._rms_error = mae, rms
+        self._best_step, self._stale = self.step, 0
+        self.best.load_state_dict(self.network.state_dict())
+
     @torch.no_grad()
     def _held_out_error(self) -> tuple[float, float]:
-        """Give mean absolute and rms error in the holes of held-out tiles, for fills by `_mean`."""
+        """Give mean absolute and rms error in the holes of held-out tiles, without chance."""
         absolute = squared = count = 0.0
-        self._modules[0].eval()
+        self.network.eval()
         for batch in self.batches.held_out():
             truth, observed = (each.to(self.device) for each in batch)
-            away = (self._mean(truth, observed) - truth) * (1 - observed)
+            away = (self.network.fill(truth, observed) - truth) * (1 - observed)
             absolute += float(away.abs().sum())
             squared += float((away**2).sum())
             count += float((1 - observed).sum())
-        self._modules[0].train()
+        self.network.train()
         return absolute / count, math.sqrt(squared / count)
 
     @property

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import time  # noqa: F401 - the clock of a training, which tests replace
 from pathlib import Path
 from typing import Any
 
@@ -76,35 +75,33 @@ def train(
     device
         ``auto``, ``cpu`` or ``cuda``.
     minutes
-        Stop after this time, with a checkpoint; None for no limit.
+        Stop after this time, with a checkpoint; infinite for no limit.
     progress
         Listener, informed of every step and of the terms of the loss.
 
     Returns
     -------
-    The network with the best held-out error, and the model card's description of the training.
+    The network with the best held-out error, and the model card's description of the training. If
+    the minutes are over before a held-out error is measured, it is the last network.
 
     Raises
     ------
     ValueError
         The checkpoint has another configuration or other tiles, there are too few tiles or no
-        masks, the spectrum is too short, or the processes cannot share the batch.
+        masks, the spectrum is too short, the processes cannot share the batch, or the training has
+        diverged.
     """
-    if (vgg is None) != (config.perceptual == "none"):
-        raise ValueError("the perceptual term needs VGG-16's weights, and nothing else does")
-    network, about = trained(
-        lambda where, ranks: _Session(config, dataset, out, cl, vgg, where, ranks),
-        config.batch,
+    return trained(
+        lambda where, ranks: _Session(config, dataset, out, vgg, where, ranks, cl=cl),
+        config,
+        vgg=vgg,
         device=device,
         minutes=minutes,
         progress=progress,
     )
-    if not isinstance(network, CosmoVAE):
-        raise TypeError(type(network).__name__)
-    return network, about
 
 
-class _Session(Session):
+class _Session(Session[CosmoVAE]):
     """The steps of a CosmoVAE."""
 
     terms = TERMS
@@ -114,30 +111,38 @@ class _Session(Session):
         config: CosmoConfig,
         dataset: TileDataset,
         out: Path,
-        cl: NDArray[np.float64] | None,
         vgg: VGGFeatures | None,
         device: torch.device,
         ranks: Ranks,
+        *,
+        cl: NDArray[np.float64] | None,
     ) -> None:
         self.config = config
-        self.vgg = None if vgg is None else vgg.to(device)
-        arch = CosmoArchitecture.scaled(config.width_factor)
-        prior = latent_prior(arch, dataset.prior.cl if cl is None else cl)
-        torch.manual_seed(config.seed)
-        self.network = CosmoVAE(arch, prior).to(device)
+        self.arch = CosmoArchitecture.scaled(config.width_factor)
+        self.prior = latent_prior(self.arch, dataset.prior.cl if cl is None else cl)
         self.adversary: Adversary | None = None
-        modules: list[nn.Module] = [self.network]
-        if config.regulariser != "kl":
-            wasserstein = config.regulariser == "wgan"
-            self.adversary = Adversary(arch.latent, wasserstein=wasserstein).to(device)
-            modules.append(self.adversary)
-        digest = _digest(dataset, prior)
-        super().__init__(config, dataset, out, device, ranks, modules=modules, digest=digest)
+        super().__init__(config, dataset, out, vgg, device, ranks)
+
+    def _made(self) -> CosmoVAE:
+        return CosmoVAE(self.arch, self.prior)
+
+    def _others(self) -> list[nn.Module]:
+        if self.config.regulariser == "kl":
+            return []
+        wasserstein = self.config.regulariser == "wgan"
+        self.adversary = Adversary(self.arch.latent, wasserstein=wasserstein)
+        return [self.adversary]
+
+    def _digest(self) -> str:
+        """Give a digest of tiles and latent prior, to recognise other sources."""
+        digest = hashlib.sha256(self.dataset.fingerprint.encode())
+        digest.update(self.prior.numpy().tobytes())
+        return digest.hexdigest()
 
     def _descended(self, truth: Tensor, observed: Tensor) -> dict[str, Tensor]:
         """Take a step of the network, and of the adversary if there is one."""
         config, ranks = self.config, self.ranks
-        noise = ranks.part(self._white(LATENT)).to(self.device)
+        noise = self._white(LATENT)
         output, encoding = self._shared[0](truth, observed, noise)
         latent = encoding.sample(noise)
         pixels = truth[0].numel()
@@ -158,7 +163,7 @@ class _Session(Session):
             terms["perceptual"] = perceptual(self.vgg(output), self.vgg(truth))
         pull = divergence
         if self.adversary is not None:
-            scale = self.network.arch.latent / pixels
+            scale = self.arch.latent / pixels
             self.adversary.requires_grad_(requires_grad=False)
             pull = scale * self.adversary.fooled(self.adversary(latent))
             self.adversary.requires_grad_(requires_grad=True)
@@ -174,20 +179,9 @@ class _Session(Session):
             terms["adversary"] = self._teach(latent.detach())
         return terms
 
-    def _mean(self, truth: Tensor, observed: Tensor) -> Tensor:
-        """Fill tiles with the mean of z."""
-        encoding = self.network.encode(truth, observed)
-        return self.network.decode(encoding.mean, encoding)
-
-    def _white(self, what: int) -> Tensor:
-        """Draw white latent vectors for the whole batch of this step."""
-        shape = (self.config.batch, self.network.arch.latent)
-        random = self.batches.random(what, self.step)
-        return torch.from_numpy(random.standard_normal(shape, dtype=np.float32))
-
     def _teach(self, latent: Tensor) -> Tensor:
         """Take a step of the adversary."""
-        prior = self.ranks.part(self._white(PRIOR)).to(self.device)
+        prior = self._white(PRIOR)
         random = self.batches.random(BETWEEN, self.step)
         share = random.random((self.config.batch, 1), dtype=np.float32)
         mix = self.ranks.part(torch.from_numpy(share)).to(self.device)
@@ -199,10 +193,3 @@ class _Session(Session):
         loss = loss + adversary.penalty(mix * prior + (1 - mix) * latent)
         self._descend(1, loss)
         return loss
-
-
-def _digest(dataset: TileDataset, prior: Tensor) -> str:
-    """Give a digest of tiles and latent prior, to recognise other sources."""
-    digest = hashlib.sha256(dataset.fingerprint.encode())
-    digest.update(prior.numpy().tobytes())
-    return digest.hexdigest()

@@ -9,6 +9,7 @@ from skyfill.fidelity.calibration import Calibration, calibrate
 from skyfill.fidelity.figures import THRESHOLDS, Figure, Threshold, judge
 from skyfill.fidelity.heldout import HeldOut, held_out_holes
 from skyfill.fidelity.isotropy import LowMultipoles, asymmetries, asymmetry_scatter, multipoles
+from skyfill.fidelity.meanings import Meaning, meaning, readable
 from skyfill.fidelity.onepoint import OnePoint, one_point
 from skyfill.fidelity.priorshare import prior_share
 from skyfill.fidelity.seams import NoEdgeError, border_seams, seams
@@ -26,6 +27,7 @@ __all__ = [
     "Figure",
     "HeldOut",
     "LowMultipoles",
+    "Meaning",
     "NoEdgeError",
     "OnePoint",
     "SkyScores",
@@ -44,9 +46,11 @@ __all__ = [
     "held_out_holes",
     "hole_power",
     "judge",
+    "meaning",
     "multipoles",
     "one_point",
     "prior_share",
+    "readable",
     "score_sky",
     "score_stokes",
     "score_tiles",

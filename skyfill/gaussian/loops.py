@@ -24,16 +24,21 @@ _INNER = 0.5
 _SHARE = 0.1
 #: Accuracy of the inner loop in a correction, in units of the correction.
 _RELATIVE = 0.1
-#: It is tightened if the residual shrinks by a factor closer to one than this.
+#: It is tightened, by the factor below, if a larger share of a correction than this is to come.
 _SLOW = 0.8
+_QUICKER = 0.3
 #: Iterations of the first solve beyond which corrections are solved more accurately from the start,
 #: by the factor below: what they leave there would bring the outer loop to a halt.
 _MANY = 100
 _ACCURATE = 0.3
 #: Smallest number of iterations from which the remaining distance is estimated.
 _FEWEST = 3
-#: Growth of the residual above which corrections stop, because they diverge.
-_WORSE = 10.0
+#: Most accurate inner loop of a correction, in units of it, and least share: more changes nothing.
+_FINEST = 3e-3
+_LEAST_SHARE = 0.03
+#: Growth of the residual above which corrections stop, because they diverge. It need not fall at
+#: every correction, and was seen to grow tenfold.
+_WORSE = 1e3
 #: Square of the residual, in units of the first, below which only rounding is left.
 _ROUNDING = 1e-24
 
@@ -235,6 +240,9 @@ class Outer:
         self.model = model
         self.course = course
         self._filled = filled
+        # What the inner loop left in y is an error of y: with it, steps are not those of conjugate
+        # gradients, and the outer loop can halt far from the mean.
+        y[model.at] = 0
         self._y = y
         self.whitened, image = model.covariance(y)
         self._rest = filled - image
@@ -271,16 +279,17 @@ class Outer:
         """
         s = self.model
         z = s.sky.inverse(self._rest)
-        step, left = inner.solve(-(z + self._y)[s.at], allowed=allowed, relative=relative)
+        step, left = inner.solve(-z[s.at], allowed=allowed, relative=relative)
         return step, z, left
 
     def advance(self, step: Vector, z: Vector) -> float:
-        """Apply a correction; return the factor by which the residual shrank, 0 to stop."""
+        """Apply a correction; return the share of it that is still to come, 0 to stop."""
         s = self.model
         before = self.residual
         padded = zeros_like(z)
         padded[s.at] = step
         z += s.sky.inverse(padded)
+        z[s.at] = 0
         if self._step is not None:
             conjugate = self.course.take(-dot(z, self._image), self._curvature)
             z += conjugate * self._direction
@@ -302,7 +311,9 @@ class Outer:
         self._least = min(self._least, before, self.residual)
         if self.course.take(self.residual > _WORSE * self._least):
             return 0.0
-        return min(self.residual / before, 1.0) if before else 0.0
+        # The residual rises and falls where much is left, so the length has a say, too.
+        left = max(self.residual / before, abs(1 - length)) if before else 0.0
+        return min(float(left), 1.0)
 
 
 def solve(
@@ -375,12 +386,13 @@ def go_on(
     far = inner.left > 0 and (outer.steps == 0 or bool(np.any(distance > allowed)))
     while take(far):
         step, z, left = outer.correction(inner, share * allowed, relative)
-        shrunk = outer.advance(step, z)
-        if shrunk > _SLOW:  # the inner loop may be too inaccurate
-            relative, share = max(0.3 * relative, 1e-5), max(0.3 * share, 1e-3)
-        if take(not shrunk):
+        ahead = outer.advance(step, z)
+        if ahead > _SLOW:  # the inner loop may be too inaccurate
+            relative = max(_QUICKER * relative, min(_FINEST, relative))
+            share = max(_QUICKER * share, min(_LEAST_SHARE, share))
+        if take(not ahead):
             break
-        distance = left + lengths(model, step) * shrunk
+        distance = left + lengths(model, step) * ahead
         far = inner.left > 0 and bool(np.any(distance > allowed))
     return distance
 

@@ -27,7 +27,7 @@ _DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 _DEVICE = re.compile(r"(?P<kind>[a-z]+)(?P<number>:\d+)?")
 
 
-def check_nside(nside: SupportsIndex | float, *, what: str = "nside") -> int:
+def check_nside(nside: SupportsIndex | float, *, what: str = "nside", of_map: bool = False) -> int:
     """Return `nside`, or raise ValueError if it is not a power of two from 1 to 8192.
 
     Parameters
@@ -36,12 +36,22 @@ def check_nside(nside: SupportsIndex | float, *, what: str = "nside") -> int:
         HEALPix resolution. A float such as 64.0 is accepted, since headers and divisions give it.
     what
         Name of the argument or file, for the error message.
+    of_map
+        Whether it is that of a map which is there, so that the message says how to convert it.
 
     """
     whole = _whole(nside, floats=True)
     if whole is None or not 1 <= whole <= MAX_NSIDE or whole & (whole - 1):
+        mend = ""
+        if of_map and whole is not None and 1 < whole < MAX_NSIDE:
+            near = 1 << whole.bit_length()
+            mend = (
+                f"; the methods divide pixels by four, which Nside {whole} does not allow:"
+                f" interpolate map (NaN where missing) and mask to Nside {near}, in Python:"
+                f" healpy.get_interp_val(m, *healpy.pix2ang({near}, range({12 * near**2})))"
+            )
         raise ValueError(
-            f"{what}: Nside must be a power of two from 1 to {MAX_NSIDE}, got {_shown(nside)}"
+            f"{what}: Nside must be a power of two from 1 to {MAX_NSIDE}, got {_shown(nside)}{mend}"
         )
     return whole
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["mollweide", "planck_colours", "thumbnail"]
 
-#: The colours of Planck's own maps, from cold to hot.
-_PLANCK = ("#0000ff", "#00ddff", "#ffedd9", "#ffb400", "#ff4b00", "#640000")
+#: The colours of Planck's own maps, from cold to hot in equal steps; the middle one is zero.
+_PLANCK = ("#0000ff", "#0070ff", "#00ddff", "#ffedd9", "#ffb400", "#ff4b00", "#640000")
 #: Rows of a thumbnail.
 _HEIGHT = 120
 #: Percentile of the absolute values at which the colours of a thumbnail end.

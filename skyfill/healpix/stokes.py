@@ -126,7 +126,7 @@ def nside_of_length(npix: int, what: str) -> int:
     nside = isqrt(max(npix, 0) // 12)
     if nside == 0 or 12 * nside * nside != npix:
         raise ValueError(f"{what}: a full sky has 12 Nside² pixels, got {npix}")
-    return check_nside(nside, what=what)
+    return check_nside(nside, what=what, of_map=True)
 
 
 def sky_shape(values: NDArray[Any], what: str) -> SkyShape:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from skyfill.holes.masks import read_weights as read_weights
     from skyfill.holes.masks import regions_with as regions_with
     from skyfill.holes.masks import regrade_mask as regrade_mask
+    from skyfill.holes.masks import reproject_mask as reproject_mask
     from skyfill.holes.masks import rotate_mask as rotate_mask
 
 # name -> the module that defines it
@@ -61,6 +62,7 @@ _HOMES = {
     "read_weights": "masks",
     "regions_with": "masks",
     "regrade_mask": "masks",
+    "reproject_mask": "masks",
     "rotate_mask": "masks",
 }
 

@@ -21,6 +21,7 @@ from skyfill.healpix.checks import check_angle, check_nside, check_whole
 from skyfill.healpix.stokes import by_component, nside_of, one_component, same_sky, sky_shape
 from skyfill.holes.catalogue import Sources, pole_of_galaxy, read_catalogue, read_sources
 from skyfill.holes.reading import ApodisedMaskError, read_mask, read_weights
+from skyfill.holes.reprojection import reproject_mask
 from skyfill.holes.runs import Runs
 from skyfill.holes.spread import spread
 from skyfill.holes.weights import frame_letter, regrade_mask, rotate_mask
@@ -50,6 +51,7 @@ __all__ = [
     "read_weights",
     "regions_with",
     "regrade_mask",
+    "reproject_mask",
     "rotate_mask",
 ]
 

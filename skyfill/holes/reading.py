@@ -16,8 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill.healpix.arrays import MASK_ROUNDING
+from skyfill.holes.reprojection import reproject_mask
+from skyfill.maps.frames import frame_of_word
 from skyfill.maps.hdu import open_fits
-from skyfill.maps.reading import Placed, Read, read_file
+from skyfill.maps.image import is_image, read_image
+from skyfill.maps.reading import Frame, Placed, Read, place_of, read_file
 
 __all__ = ["ApodisedMaskError", "read_mask", "read_weights"]
 
@@ -69,8 +72,9 @@ def read_mask(
     bits: int | Sequence[int] | None = None,
     frame: str | None = None,
     like: Placed | str | os.PathLike[str] | None = None,
+    reproject: bool = False,
 ) -> NDArray[np.bool_]:
-    """Read a mask from a HEALPix FITS file.
+    """Read a mask from a HEALPix FITS file, or bring one to the pixels of a map.
 
     Parameters
     ----------
@@ -95,7 +99,11 @@ def read_mask(
     frame
         Frame of a file that names none or an unknown one: G, E, C or a word for it.
     like
-        A `SkyMap` that must have the same Nside and frame.
+        A `SkyMap`, or the path of a map, that must have the same Nside and frame.
+    reproject
+        Bring the mask to Nside and frame of `like` instead, by `skyfill.masks.reproject_mask`: a
+        pixel is observed if all of it is. The file may then also be an image with a WCS, such as a
+        mask in CAR.
 
     Returns
     -------
@@ -123,8 +131,20 @@ def read_mask(
     """
     if bits is not None and threshold is not None:
         raise ValueError("`bits` and `threshold` are two ways to read a mask; drop one of them")
+    goal = _goal(like, frame) if reproject else None
+    if goal is not None and is_image(path, hdu=hdu):
+        if bits is not None or field != 0:
+            raise ValueError(f"{path} is an image, which has neither `field` nor `bits`; drop them")
+        return _of_image(Path(path), goal, hdu=hdu, threshold=threshold, invert=invert)
     read = read_file(
-        Path(path), field, hdu=hdu, nside=nside, single=True, frame=frame, like=like, mask=True
+        Path(path),
+        field,
+        hdu=hdu,
+        nside=nside,
+        single=True,
+        frame=frame,
+        like=None if reproject else like,
+        mask=True,
     )
     values = read.values
     chosen = None if bits is None else _bit_code(read, bits)
@@ -145,7 +165,55 @@ def read_mask(
             seen = (part <= limit) if invert else (part > limit)
         observed[start : start + _PART] = known & seen
     ring: NDArray[np.bool_] = read.ring(observed)
-    return ring
+    return ring if goal is None else _brought(ring, read, goal)
+
+
+def _goal(like: Placed | str | os.PathLike[str] | None, frame: str | None) -> tuple[int, Frame]:
+    """Return the Nside and the frame to which a mask is brought."""
+    if like is None:
+        raise ValueError("`reproject` brings a mask to the pixels of a map; pass it as like")
+    place = place_of(like) if isinstance(like, str | os.PathLike) else like
+    if place.nside is None:
+        raise ValueError(
+            f"{place.path} is a multi-order map; read it first with `nside`, and pass the SkyMap"
+        )
+    given = None if frame is None else frame_of_word(frame)
+    return place.nside, place.frame if place.frame.coord else Frame(given, place.frame.unknown)
+
+
+def _brought(observed: NDArray[np.bool_], read: Read, goal: tuple[int, Frame]) -> NDArray[np.bool_]:
+    """Bring a HEALPix mask to the pixels of a map; one that names no frame has the map's."""
+    nside, frame = goal
+    for each in (frame, read.frame):
+        if each.named and not each.coord:
+            raise ValueError(f"{read}: mask and map, one is in {each}; pass `frame` G, E or C")
+    theirs = read.frame.coord or frame.coord or "G"
+    return reproject_mask(observed, nside, frame.coord or theirs, frame=theirs)
+
+
+def _of_image(
+    path: Path,
+    goal: tuple[int, Frame],
+    *,
+    hdu: int | str | None,
+    threshold: float | None,
+    invert: bool,
+) -> NDArray[np.bool_]:
+    """Read a mask in the pixels of an image, and bring it to those of a map."""
+    nside, frame = goal
+    if frame.coord is None:
+        raise ValueError(
+            f"{path} is an image, whose frame is known, and the map is in {frame}; pass `frame` G,"
+            " E or C"
+        )
+    image = read_image(path, hdu=hdu, what="mask")
+    values = np.asarray(image.values, np.float64)
+    known = np.isfinite(values)
+    if threshold is None and not (_is_binary(values[known]) and (values[known] > 0.5).any()):
+        raise ApodisedMaskError(f"{path} {_not_binary(values[known])}")
+    limit = 0.5 if threshold is None else threshold
+    seen = (values <= limit) if invert else (values > limit)
+    return reproject_mask(known & seen, nside, frame.coord, wcs=image.header)
 
 
 def _is_binary(values: NDArray[np.floating]) -> bool:

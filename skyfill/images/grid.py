@@ -11,6 +11,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from skyfill.brief import brief
+from skyfill.maps.wcs import sky_wcs
 
 __all__ = ["Grid"]
 
@@ -59,21 +60,7 @@ class Grid:
         ValueError
             It has no axes of the sky.
         """
-        with warnings.catch_warnings():  # old headers are tidied
-            warnings.simplefilter("ignore")
-            own = wcs if isinstance(wcs, WCS) else WCS(wcs)
-            sky = own.celestial
-        if sky.naxis != 2:
-            raise ValueError(
-                "the WCS has no two axes of the sky (CTYPE of RA and DEC, GLON and GLAT)"
-            )
-        if own.has_distortion:
-            raise ValueError(
-                "the WCS has distortions (SIP, lookup tables), which are not read; reproject"
-                " the image to a WCS without"
-            )
-        # CAR beyond 180 degrees from CRVAL1 is sky all the same
-        sky.wcs.bounds_check(False, False)
+        sky = sky_wcs(wcs)
         return cls(sky, (int(shape[0]), int(shape[1])))
 
     def directions(self, rows: NDArray[Any], columns: NDArray[Any]) -> Map:

@@ -17,18 +17,23 @@ from skyfill.prior import (
     Plausibility,
     PolarizedPrior,
     Prior,
+    Quality,
     UnlikelyPriorError,
+    assess_polarization,
     judge,
     wrong_order,
 )
+from skyfill.prior.dipole import Dipole
 
-__all__ = ["describe_prior", "judged", "judged_pol"]
+__all__ = ["describe_prior", "judged", "judged_pol", "judged_quality", "judged_t"]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 #: Frames from a warning to the line that made the `Inpainter`.
 _CALLER = 4
+#: The same for a `PolarizedInpainter`.
+_CALLER_POL = 5
 #: Standard errors by which the power of the observed Q and U may differ from the prior's.
 _ERRORS = 5.0
 #: Ratio of the two beyond which, besides, there is a warning.
@@ -134,8 +139,80 @@ def judged_pol(
     if away > _REFUSED + _ERRORS * error and not trust_prior:
         raise UnlikelyPriorError(f"{words}, or pass `trust_prior=True`")
     if away > _DOUBTFUL + _ERRORS * error:
-        warnings.warn(words, stacklevel=_CALLER)
+        warnings.warn(words, stacklevel=_CALLER_POL)
     return ratio
+
+
+def judged_t(
+    sky: Map,
+    bare: Map,
+    seen: Mask,
+    prior: Prior,
+    noise_variance: Map | None,
+    *,
+    dipole: Dipole | None,
+    trust_prior: bool,
+) -> Plausibility:
+    """Compare the observed T of a map with Q and U with its prior; raise or warn if they disagree.
+
+    Parameters
+    ----------
+    sky, bare
+        ``(npix,)``, µK, RING: T, and T without its fitted monopole and dipole, 0 where missing.
+    seen
+        ``(npix,)``, RING, True where observed.
+    prior
+        Prior of T.
+    noise_variance
+        ``(npix,)``, µK², in place of the prior's white noise.
+    dipole
+        Its fit, to be compared with C_0 and C_1 of the prior; None if it is set aside.
+    trust_prior
+        Whether the prior is used, with a warning, if they disagree.
+
+    Raises
+    ------
+    UnlikelyPriorError
+        They disagree, and ``trust_prior`` is False.
+    """
+    found = judge(bare, seen, prior, noise_variance=noise_variance)
+    words = f"the prior of T does not describe the observed sky: {found}"
+    if found.verdict == "refused" and not trust_prior:
+        raise UnlikelyPriorError(f"{words}. To fill it nevertheless, pass `trust_prior=True`")
+    if found.verdict in ("doubtful", "refused"):
+        warnings.warn(words, stacklevel=_CALLER_POL)
+    if dipole is None:
+        return found
+    low = dipole.contradiction(sky, prior, noise_variance=noise_variance)
+    if low is not None and not trust_prior:
+        raise UnlikelyPriorError(f"{low}; pass `dipole='marginalise'`")
+    if low is not None:
+        warnings.warn(low, stacklevel=_CALLER_POL)
+    return found
+
+
+def judged_quality(
+    skies: Sequence[Map], seen: Mask, prior: PolarizedPrior, *, threads: int
+) -> dict[str, Quality]:
+    """Compare EE and BB of the observed sky with the prior, by name; warn if it is far off.
+
+    Parameters
+    ----------
+    skies, seen, prior
+        As for `power_over_prior`.
+    threads
+        Number of threads.
+    """
+    found = dict(prior.quality_pol)
+    if not found:
+        _, found = assess_polarization(np.array(skies), seen, prior, threads=threads)
+    for name, quality in found.items():
+        if quality.verdict == "bad":
+            warnings.warn(
+                f"the prior of P does not describe {name} of the observed sky: {quality}",
+                stacklevel=_CALLER_POL,
+            )
+    return found
 
 
 def describe_prior(prior: Prior) -> str:

@@ -8,6 +8,7 @@ To add a method, write two classes like those of `skyfill.inpaint.diffusing`: a 
 from __future__ import annotations
 
 import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from skyfill.brief import brief
 from skyfill.files.cache import Kept
-from skyfill.gaussian import Certificate, Solver
+from skyfill.gaussian import Certificate, ConvergenceWarning, Solver
 from skyfill.harmonics import device_for
 from skyfill.healpix.arrays import as_map
 from skyfill.healpix.stokes import nside_of
@@ -44,6 +45,8 @@ __all__ = [
     "held_to_noise",
     "noise_variance",
     "refuse_flat",
+    "slow",
+    "unconverged",
 ]
 
 Map = NDArray[np.float64]
@@ -54,6 +57,10 @@ AUTO = "auto"
 """In place of a noise map: the noise is estimated from the observed sky."""
 #: Memory of the program and its libraries without torch, bytes.
 PROGRAM = 0.30e9
+#: Noise variance as a share of the signal's, below which noise hardly helps convergence.
+_NOISE_FREE = 2e-3
+#: The share with which every fill that was tried has converged.
+_SOME_NOISE = 0.01
 
 
 class ConvergenceError(ValueError):
@@ -357,3 +364,58 @@ def refuse_flat(values: Map, seen: Mask) -> None:
             "the observed sky is constant, so beam and noise cannot be fitted to it; give both"
             " (`fwhm`, `noise_uk_arcmin`), or pass `method='diffuse'`"
         )
+
+
+def unconverged(trouble: str, *, accept: bool, frames: int = 4) -> None:
+    """Refuse a fill that has not converged, or warn of it.
+
+    Parameters
+    ----------
+    trouble
+        What has not converged, why, and what to change.
+    accept
+        Whether the fill is accepted.
+    frames
+        Frames from the warning to the line that asked for the fill.
+
+    Raises
+    ------
+    ConvergenceError
+        It is not.
+    """
+    message = f"the fill has not converged: {trouble}"
+    if not accept:
+        raise ConvergenceError(f"{message}; to accept it nevertheless, pass `accept=True`")
+    warnings.warn(message, ConvergenceWarning, stacklevel=frames)
+
+
+def slow(prior: Prior | None, variance: Map | None, pixels: int, *, solved: bool) -> str:
+    """Explain why a fill may not converge, and what to change, in words that follow the trouble.
+
+    Parameters
+    ----------
+    prior
+        Prior of the map; None for a method without one.
+    variance
+        ``(npix,)``, µK²: noise variance in each pixel, in place of the prior's white noise.
+    pixels
+        Number of pixels of the map.
+    solved
+        Whether the fill is solved to a tolerance.
+    """
+    words = "; pass a larger `tolerance`" if solved else ""
+    if prior is None:
+        return words
+    cl, area = prior.signal_cl(), 4 * math.pi / pixels
+    signal = float(np.sum((2 * np.arange(cl.size) + 1) * cl)) / (4 * math.pi)
+    noise = prior.white_cl / area
+    if variance is not None:
+        noise = float(np.median(variance))
+    if noise > _NOISE_FREE * signal:
+        return words
+    some = math.sqrt(_SOME_NOISE * signal * area) / ARCMIN
+    return (
+        f"; the prior is nearly free of noise, which slows convergence: give the map's noise"
+        f" (`noise_uk_arcmin={some:.2g}` is {_SOME_NOISE:.0%} of its variance)"
+        f"{words.replace('; pass', ', or')}"
+    )

@@ -39,12 +39,14 @@ from skyfill.inpaint.fills import (
     held_to_noise,
     noise_variance,
     refuse_flat,
+    slow,
+    unconverged,
 )
 from skyfill.inpaint.methods import Ensemble, Exact, Surrounded, method_of
 from skyfill.inpaint.observed import ObservedMap
 from skyfill.inpaint.options import AUTO, DIPOLES, FILLS, METHODS, FillOptions
 from skyfill.mosaic import Mosaic, MosaicConfig
-from skyfill.prior import ARCMIN, Given, NoiseEstimate, Prior, as_given
+from skyfill.prior import Given, NoiseEstimate, Prior, as_given
 from skyfill.prior.dipole import Dipole
 from skyfill.prior.latent import latent_seed, latent_sky
 from skyfill.progress import Progress, listening
@@ -62,11 +64,6 @@ __all__ = [
     "Inpainter",
     "describe_prior",
 ]
-
-#: Noise variance as a share of the signal's, below which noise hardly helps convergence.
-_NOISE_FREE = 2e-3
-#: The share with which every fill that was tried has converged.
-_SOME_NOISE = 0.01
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -446,30 +443,10 @@ class Inpainter:
         self.converged = trouble is None
         self.unconverged += not self.converged
         if trouble is not None:
-            message = f"the fill has not converged: {trouble}{self._cause()}"
-            if not self.options.accept:
-                raise ConvergenceError(f"{message}; to accept it nevertheless, pass `accept=True`")
-            warnings.warn(message, ConvergenceWarning, stacklevel=3)
+            solved = isinstance(self._fill, Exact)
+            cause = slow(self.prior, self._noise_variance, self.holes.size, solved=solved)
+            unconverged(f"{trouble}{cause}", accept=self.options.accept)
         return fill
-
-    def _cause(self) -> str:
-        """Explain why a fill may not converge, and what to change."""
-        words = "; pass a larger `tolerance`" if isinstance(self._fill, Exact) else ""
-        if self.prior is None:
-            return words
-        cl, area = self.prior.signal_cl(), 4 * math.pi / self.holes.size
-        signal = float(np.sum((2 * np.arange(cl.size) + 1) * cl)) / (4 * math.pi)
-        noise = self.prior.white_cl / area
-        if self._noise_variance is not None:
-            noise = float(np.median(self._noise_variance))
-        if noise > _NOISE_FREE * signal:
-            return words
-        some = math.sqrt(_SOME_NOISE * signal * area) / ARCMIN
-        return (
-            f"; the prior is nearly free of noise, which slows convergence: give the map's noise"
-            f" (`noise_uk_arcmin={some:.2g}` is {_SOME_NOISE:.0%} of its variance)"
-            f"{words.replace('; pass', ', or')}"
-        )
 
     @property
     def stochastic(self) -> bool:

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skyfill.files.cache import Kept
+from skyfill.gaussian.vectors import finite
 from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.stokes import nside_of
-from skyfill.inpaint.fills import ConvergenceError, Setup
+from skyfill.inpaint.fills import Setup, unconverged
 from skyfill.inpaint.methods import method_of
 from skyfill.inpaint.observed import ObservedMap
 from skyfill.inpaint.options import FillOptions
@@ -43,11 +44,14 @@ class LinearFill:
     ----------
     deciding
         All that decides the fill, for the key of a cache.
+    unconverged
+        Number of fills that have not converged; there is a warning of the first that is accepted.
 
     Raises
     ------
     ValueError
-        The method is not linear, or has no prior and needs one; or as for `skyfill.Inpainter`.
+        The method or its network is not linear, or it has no prior and needs one; only some holes
+        are to be filled (``holes``); or as for `skyfill.Inpainter`.
 
     Examples
     --------
@@ -71,6 +75,11 @@ class LinearFill:
                 f"the fill of {chosen.method} is not linear, or not known to be; choose one of"
                 f" {', '.join(_LINEAR)} (`method`)"
             )
+        if chosen.holes not in (None, "all"):
+            raise ValueError(
+                "a linear fill fills every unobserved pixel; drop `holes`, or make the pixels that"
+                " are not to be filled observed"
+            )
         nside = nside_of(seen, "observed")
         method = method_of(chosen, nside)
         if method.informed and prior is None:
@@ -82,7 +91,12 @@ class LinearFill:
             Setup(seen, None, used, None, chosen, Kept(chosen.cache), Silent())
         )
         what = chosen.method, chosen.dipole, chosen.polish, chosen.tolerance, chosen.refine
+        if card is not None and not card.training.get("architecture", {}).get("linear", True):
+            raise ValueError(
+                f"{card.name} is not linear in the data; pass other `weights`, or `network=False`"
+            )
         model = None if card is None else card.sha256
+        self.unconverged = 0
         self.deciding: tuple[object, ...] = (*what, chosen.mosaic, model, seen, used)
 
     def __repr__(self) -> str:
@@ -114,11 +128,13 @@ class LinearFill:
             single=False,
         )
         fill = self._fill.mean(sky.data(), overwrite=True)
-        if self._fill.trouble is not None and not self.options.accept:
-            raise ConvergenceError(
-                f"the fill has not converged: {self._fill.trouble}; to accept it nevertheless, pass"
-                " `accept=True`"
-            )
+        trouble = self._fill.trouble
+        if trouble is None and not finite(fill):
+            trouble = "its numbers have overflowed"
+        if trouble is not None:
+            self.unconverged += 1
+            if self.unconverged == 1 or not self.options.accept:  # one warning is enough
+                unconverged(trouble, accept=self.options.accept, frames=3)
         filled = whole.copy()
         filled[self._holes] = sky.restored(fill)
         return filled

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache as once
@@ -21,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from skyfill.diffuse import diffuse_polarization
 from skyfill.files.cache import Kept
-from skyfill.gaussian import ConvergenceWarning, freed
+from skyfill.gaussian import freed
 from skyfill.gaussian.jointsolver import JointSolution, JointSolver
 from skyfill.gaussian.solution import Certificate
 from skyfill.harmonics import device_for
@@ -29,8 +28,8 @@ from skyfill.healpix.arrays import as_mask
 from skyfill.healpix.checks import check_seed
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes import UnusableSkyError
-from skyfill.inpaint.agreement import judged_pol
-from skyfill.inpaint.fills import ConvergenceError, held_to_noise, refuse_flat
+from skyfill.inpaint.agreement import judged_pol, judged_quality, judged_t
+from skyfill.inpaint.fills import held_to_noise, refuse_flat, unconverged
 from skyfill.inpaint.inpainter import Inpainter
 from skyfill.inpaint.options import FillOptions
 from skyfill.inpaint.polarnoise import aliased, coloured, noise_of_fields
@@ -48,12 +47,9 @@ from skyfill.prior import (
     Prior,
     Quality,
     SkySpectra,
-    UnlikelyPriorError,
     as_given,
-    assess_polarization,
     draw_polarization,
     fit_polarization,
-    judge,
 )
 from skyfill.prior.dipole import Dipole
 from skyfill.prior.latent import latent_seed, latent_sky
@@ -324,12 +320,23 @@ class PolarizedInpainter:
     def _judge_sky(self, prior: PolarizedPrior) -> None:
         """Compare the observed sky with the prior; raise or warn if they disagree."""
         trust_prior = self._options[0]
-        self.plausibility = self._judge(prior.temperature, trust_prior=trust_prior)
+        if self._dipole is not None:
+            self.plausibility = judged_t(
+                self._skies[0],
+                self._bare(),
+                self._seen[0],
+                prior.temperature,
+                self._noise[0],
+                dipole=None if self._marginal else self._dipole,
+                trust_prior=trust_prior,
+            )
         own = self._with_aliases(prior)[-1]
         self.power_pol = judged_pol(
             self._skies[-2:], self._seen[-1], prior, own, trust_prior=trust_prior
         )
-        self.quality_pol = self._quality_pol(prior)
+        self.quality_pol = judged_quality(
+            self._skies[-2:], self._seen[-1], prior, threads=self._options[4]
+        )
 
     def with_map(self, values: ArrayLike, *, seed: int = 0) -> PolarizedInpainter:
         """Return an inpainter for another map; its fills are bit-identical to those of a new one.
@@ -436,42 +443,9 @@ class PolarizedInpainter:
             noise = math.sqrt(float(power) * 4 * math.pi / self._seen[-1].size) / ARCMIN
         return given, noise
 
-    def _quality_pol(self, prior: PolarizedPrior) -> dict[str, Quality]:
-        """Compare EE and BB of the observed sky with the prior; warn if it is far off."""
-        found = dict(prior.quality_pol)
-        if not found:
-            skies, threads = np.array(self._skies[-2:]), self._options[4]
-            _, found = assess_polarization(skies, self._seen[-1], prior, threads=threads)
-        for name, quality in found.items():
-            if quality.verdict == "bad":
-                warnings.warn(
-                    f"the prior of P does not describe {name} of the observed sky: {quality}",
-                    stacklevel=4,
-                )
-        return found
-
     def _bare(self) -> Map:
         """Return T without its fitted monopole and dipole, 0 where missing."""
         return np.where(self._seen[0], self._skies[0] - self._low, 0.0)
-
-    def _judge(self, prior: Prior, *, trust_prior: bool) -> Plausibility | None:
-        """Compare the observed T with its prior; raise or warn if they disagree."""
-        if not self._has_t or self._dipole is None:
-            return None
-        found = judge(self._bare(), self._seen[0], prior, noise_variance=self._noise[0])
-        words = f"the prior of T does not describe the observed sky: {found}"
-        if found.verdict == "refused" and not trust_prior:
-            raise UnlikelyPriorError(f"{words}. To fill it nevertheless, pass `trust_prior=True`")
-        if found.verdict in ("doubtful", "refused"):
-            warnings.warn(words, stacklevel=3)
-        low = None
-        if not self._marginal:
-            low = self._dipole.contradiction(self._skies[0], prior, noise_variance=self._noise[0])
-        if low is not None and not trust_prior:
-            raise UnlikelyPriorError(f"{low}; pass `dipole='marginalise'`")
-        if low is not None:
-            warnings.warn(low, stacklevel=3)
-        return found
 
     def mean(self) -> list[Map]:
         """Compute the posterior mean, or the single fill of ``diffuse``.
@@ -589,10 +563,7 @@ class PolarizedInpainter:
         if not found.converged or not all(np.all(np.isfinite(each)) for each in out):
             self.converged = False
             self.unconverged += 1
-            message = f"the fill has not converged: {words}; pass a larger `tolerance`"
-            if not accept:
-                raise ConvergenceError(f"{message}; to accept it nevertheless, pass `accept=True`")
-            warnings.warn(message, ConvergenceWarning, stacklevel=3)
+            unconverged(f"{words}; pass a larger `tolerance`", accept=accept)
         if self._has_t and self._marginal:
             out[0] = out[0] + self._low[self.holes[0]]
         return out

@@ -119,5 +119,7 @@ def power_over_prior(
         white = float(noise[[0, 2]][:, seen].mean())
     expected = float(modes @ (cl[1, 1] + cl[2, 2])) + 2 * white
     spread = float((modes**2 / np.maximum(4 * np.pi * modes, 1)) @ (cl[1, 1] ** 2 + cl[2, 2] ** 2))
+    if expected <= 0:
+        return math.inf, 0.0  # a prior without power and noise describes no sky
     error = math.sqrt(2 * (spread + 2 * white**2 / seen.size) / seen.mean()) / expected
-    return (power / expected if expected else math.inf), error
+    return power / expected, error

@@ -117,7 +117,8 @@ def fill(
             holes = [filler.holes]
         single = not filler.stochastic
         if single and n > 1:
-            raise ValueError("diffuse has one fill and no realizations: drop `n`")
+            method = filler.options.method if isinstance(filler, Inpainter) else filler.method
+            raise ValueError(f"{method} has one fill and no realizations: drop `n`")
         places = [np.flatnonzero(each) for each in holes]
         if nest:
             places = [ring_to_nest(nside_of(holes[0], "map"), each) for each in places]

@@ -30,11 +30,17 @@ from skyfill.healpix.picture import thumbnail
 from skyfill.holes import find_holes
 from skyfill.inpaint.fills import ConvergenceError, noise_variance
 from skyfill.inpaint.inpainter import Inpainter
-from skyfill.inpaint.options import FILLS
+from skyfill.inpaint.options import FILLS, NETWORKS
 from skyfill.prior import ARCMIN, Given, NoiseEstimate, Prior
 from skyfill.prior.dipole import Dipole
 from skyfill.progress import Progress, listening
-from skyfill.transforms import TRANSFORMS, Transform, fitted_transform, signal_sample
+from skyfill.transforms import (
+    TRANSFORMS,
+    Transform,
+    fitted_transform,
+    in_unit,
+    signal_sample,
+)
 
 __all__ = ["TransformedInpainter"]
 
@@ -310,6 +316,10 @@ class TransformedInpainter(Inpainter):
         whole[self.holes] = fill
         return whole
 
+    def formula(self, unit: float = 1.0) -> str:
+        """Return the formula of the transform, g of x, for a map in a unit of this size in µK."""
+        return in_unit(self.transform, unit)
+
     def _moments(self) -> tuple[Map, Map]:
         """Compute mean and variance of g in the holes, ``(nhole,)``."""
         mean = self._of_inner(None)
@@ -380,7 +390,7 @@ def _refuse(
             " none, or a noise map (`noise_rms`); a field that is not Gaussian has power of its own"
             " at small scales, which a fit would take for noise"
         )
-    if options.get("method") in ("diffuse", "cosmovae"):
+    if options.get("method") in ("diffuse", *NETWORKS):
         raise ValueError(
             f"{options['method']} has no spectrum of the transformed field: use `method='gaussian'`"
             " or `method='vae'`, or drop `transform`"

@@ -15,7 +15,7 @@ from skyfill.maps.image import (
     refuse_integers,
     write_filled_image,
 )
-from skyfill.maps.reading import Place, check_alike, place_of
+from skyfill.maps.reading import Frame, Place, check_alike, place_of
 from skyfill.maps.skymap import SkyMap, known_pixels, read_map, refuse_flattened
 from skyfill.maps.stokesmap import (
     StokesMap,
@@ -33,6 +33,7 @@ __all__ = [
     "FILL_PRIOR",
     "Checksums",
     "ColumnInfo",
+    "Frame",
     "ImageFile",
     "MapInfo",
     "Place",

@@ -15,7 +15,7 @@ import re
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from skyfill.files.packing import expanded, is_packed, kind_of, most_packed
 from skyfill.maps.column import DTYPES, WIDTHS, Column
+from skyfill.maps.translation import translated
 
 __all__ = ["PIECE", "Hdu", "finish", "is_packed", "open_fits", "padded", "pieces", "walk"]
 
@@ -233,7 +234,10 @@ def padded(size: int) -> int:
 
 @contextmanager
 def open_fits(path: str | Path) -> Iterator[BinaryIO]:
-    """Open a FITS file, plain, gzip or bzip2, for reading, with clear errors."""
+    """Open a FITS file, plain, gzip or bzip2, for reading, with clear errors.
+
+    HealSparse and HDF5 maps are read as the FITS tables to which `translated` brings them.
+    """
     path = Path(path)
     try:
         plain = path.open("rb")
@@ -241,8 +245,9 @@ def open_fits(path: str | Path) -> Iterator[BinaryIO]:
         raise FileNotFoundError(f"{path}: no such file") from error
     except OSError as error:
         raise OSError(f"{path}: cannot be read: {error.strerror}") from error
-    with plain:
-        stream = expanded(plain)
+    with plain, ExitStack() as stack:
+        other = translated(path, plain)
+        stream = expanded(plain) if other is None else stack.enter_context(other.open("rb"))
         kind = "bzip2" if isinstance(stream, bz2.BZ2File) else "gzip"
         try:
             yield stream

@@ -61,6 +61,12 @@ class ImageFile:
     header: fits.Header = field(repr=False)
 
     @property
+    def coord(self) -> str:
+        """Frame of its axes, by CTYPE: G (Galactic), E (ecliptic), C (equatorial and others)."""
+        kinds = {str(self.header.get(f"CTYPE{n}", ""))[:4].upper() for n in (1, 2)}
+        return "G" if "GLON" in kinds else "E" if "ELON" in kinds else "C"
+
+    @property
     def unit_to_uk(self) -> float:
         """Size of the unit in µK.
 

@@ -217,9 +217,11 @@ def check_alike(one: Placed, other: Placed) -> None:
 
     """
     if None not in (one.nside, other.nside) and one.nside != other.nside:
+        masks = any(getattr(each, "mask", False) for each in (one, other))
+        mend = ", or pass `reproject=True` to bring the mask to the map's" if masks else ""
         raise ValueError(
             f"{one.path} has Nside {one.nside}, {other.path} has Nside {other.nside}; give files"
-            " of one Nside"
+            f" of one Nside{mend}"
         )
     ours, theirs = one.frame, other.frame
     if not (ours.named and theirs.named) or ours == theirs:
@@ -236,5 +238,8 @@ def _mend(one: Placed, other: Placed) -> str:
     for mask, sky in ((one, other), (other, one)):
         if getattr(mask, "mask", False):
             frames = f"{mask.frame.coord!r}, {sky.frame.coord!r}"
-            return f"rotate the mask with `skyfill.rotate_mask(observed, {frames})`"
+            return (
+                f"rotate the mask with `skyfill.rotate_mask(observed, {frames})`, or pass"
+                " `reproject=True`"
+            )
     return "give files of one frame"

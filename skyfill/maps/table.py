@@ -389,12 +389,6 @@ def sky_tables(stream: BinaryIO, path: Path, wanted: int | str | None = None) ->
     primary = None
     for hdu in walk(stream, path):
         primary = primary or hdu
-        if hdu.text("PIXTYPE").upper() == "HEALSPARSE":
-            raise ValueError(
-                f"{path}: a HealSparse map; write it as a HEALPix table first, in Python:"
-                " healpy.write_map(name, healsparse.HealSparseMap.read("
-                f"{str(path)!r}).generate_healpix_map(), nest=True)"
-            )
         if (wanted is None or _is(hdu, wanted)) and hdu.is_table and hdu.columns:
             table = _sky_table(stream, hdu, primary)
             if table is not None:
@@ -435,7 +429,7 @@ def _nside(hdu: Hdu, primary: Hdu, count: int, pixel: Column | None) -> int:
     own = any(hdu.text(key) for key in ("NSIDE", "ORDERING", "PIXTYPE"))
     for key, source in ((key, source) for key in _NSIDE_KEYS for source in (hdu, primary)):
         if source.text(key):
-            nside = check_nside(source.integer(key), what=f"{hdu.path}: keyword {key}")
+            nside = check_nside(source.integer(key), what=f"{hdu.path}: keyword {key}", of_map=True)
             # NSIDE of the first HDU or of a catalogue may not belong to this table.
             fits = own or pixel is not None or count == 12 * nside**2
             return nside if fits else 0
@@ -499,8 +493,9 @@ def _kind(hdu: Hdu) -> str:
     said = f"an image of {' x '.join(map(str, axes))} pixels"
     if len(axes) > 1 and re.match(r"(RA|GLON|ELON|SLON)-", hdu.text("CTYPE1").upper()):
         return (
-            f"{said} on a flat projection (skyfill inpaint fills it as it is; for the rest bring it"
-            " onto HEALPix, by reproject or pixell)"
+            f"{said} on a flat projection (skyfill inpaint fills it as it is; a mask of a HEALPix"
+            " map is brought to its pixels by `reproject=True`, other images by"
+            " skyfill.tiling.paste_image)"
         )
     # A single row with a HEALPix number of pixels is a map.
     as_map = len(axes) == 1 and _is_sky(axes[0])

@@ -81,7 +81,8 @@ def draw_fit(measured: Pseudo, prior: Prior, upper: Axes, lower: Axes) -> None:
         (scale * measured.data)[told],
         (scale * error)[told],
         bars[:, told],
-        label="observed sky",
+        label="observed sky: pseudo-$C_\\ell$ over the mean square of the mask\n"
+        "bars: scatter of skies drawn from the prior",
         **_POINTS,
     )
     upper.plot(ell, scale * expected, color=_MODEL, lw=1.4, label="prior")
@@ -97,10 +98,18 @@ def draw_fit(measured: Pseudo, prior: Prior, upper: Axes, lower: Axes) -> None:
     low = float(np.min(scale * np.minimum(measured.data, expected)))
     upper.set(yscale="log", ylim=(max(low / 2, 1e-6 * high), 2 * high))
     upper.set_ylabel(r"$D_\ell$ on the map $[\mu\mathrm{K}^2]$")
-    upper.legend(frameon=False)
+    upper.legend(frameon=False, fontsize=8)
+    if prior.quality is not None:
+        fit = prior.quality
+        upper.set_title(
+            rf"$\chi^2$ {fit.chi2:.1f} / {fit.freedom} degrees of freedom, PTE {fit.pte:.2g}",
+            fontsize=9,
+        )
     reach = max(3.5, 1.1 * float(np.max(np.abs(residual))))
-    lower.set(ylim=(-reach, reach), xlabel=r"multipole $\ell$", ylabel=r"residual / $\sigma$")
+    lower.set(ylim=(-reach, reach), xlabel=r"multipole $\ell$")
+    lower.set_ylabel(r"(sky - prior) / $\sigma$", fontsize=8)
     for axes in (upper, lower):
         axes.set_xscale("log")
         axes.set_xlim(1.8, 1.05 * last[-1])
         axes.xaxis.set_major_formatter("{x:.0f}")
+        axes.xaxis.set_minor_formatter("")

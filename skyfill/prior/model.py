@@ -274,7 +274,7 @@ class Prior:
             "spectrum": f"{self.theory}, l up to {self.cl.size - 1} ({origins['cl']})",
             "Nside": self.nside,
             "beam": f"{self.beam_fwhm / ARCMIN:.4g} arcmin, {beam} ({origins['fwhm']})",
-            "pixel window": f"{self.pixel_window} ({origins['pixel_window']})",
+            "pixel window": f"{'yes' if self.pixel_window else 'no'} ({origins['pixel_window']})",
             "noise": f"{self.noise_uk_arcmin:.4g} µK·arcmin ({origins['noise_uk_arcmin']})",
             "calibration": f"{self.calibration:.4g} of the power ({origins['calibration']})",
         }

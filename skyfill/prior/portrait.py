@@ -42,6 +42,8 @@ def draw_spectra(spectra: Mapping[str, NDArray[np.float64]]) -> bytes:
     if top > 0:
         axes.set(xscale="log", yscale="log", ylim=(_LEAST * top, 3 * top))
         axes.legend(frameon=False, fontsize=7)
+        axes.xaxis.set_major_formatter("{x:.0f}")
+        axes.xaxis.set_minor_formatter("")
     axes.set_xlabel(r"$\ell$", fontsize=8)
     axes.set_ylabel(r"$D_\ell\ [\mu\mathrm{K}^2]$", fontsize=8)
     axes.tick_params(labelsize=7)

@@ -6,8 +6,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from skyfill.brief import brief
-from skyfill.fidelity import THRESHOLDS, Figure
+from skyfill.fidelity import THRESHOLDS, Figure, meaning, readable
 from skyfill.fidelity.figures import VERDICTS
 from skyfill.gaussian import Certificate
 from skyfill.gaussian.leakage import allowed_leakage
@@ -33,37 +36,6 @@ _WRONG = 1e-4
 
 #: B that may be still to come, over BB of the prior: a hundredth of BB is lost in its error.
 _LEAK = 1e-2
-
-_WORDS = {
-    "rms_uk": "rms error of the mean, µK",
-    "expected_rms_uk": "rms error expected from the realizations, µK",
-    "rms_over_expected": "ratio of the two",
-    "z_mean": "mean of the z-scores",
-    "z_width": "width of the z-scores",
-    "coverage_68": "truth within the 68% band",
-    "coverage_95": "truth within the 95% band",
-    "hole_power": "power in the holes over the power of the truth",
-    "mse_over_optimum": "squared error over the best possible",
-    "excess_over_optimum": "squared distance from the best, over its error",
-    "optimum_distance_uk": "distance from the best possible, µK",
-    "seam_step": "steps across the edges of holes, over those elsewhere",
-    "seam_slope": "kinks across the edges of holes, over those elsewhere",
-    "border_step": "steps across the borders of tiles in holes, over those elsewhere in holes",
-    "border_slope": "kinks across the borders of tiles in holes, over those elsewhere in holes",
-    "exact_rms_uk": "distance from the exact fill, rms, µK",
-    "exact_99_uk": "distance from the exact fill, 99th percentile, µK",
-    "exact_999_uk": "distance from the exact fill, 99.9th percentile, µK",
-    "exact_worst_uk": "distance from the exact fill, worst pixel, µK",
-    "exact_border_step": "steps of that distance across the borders of tiles, over those elsewhere",
-    "onepoint_ks": "distribution in the holes against outside, KS distance",
-    "onepoint_variance": "variance in the holes over that outside",
-    "onepoint_skewness": "skewness in the holes minus that outside",
-    "onepoint_kurtosis": "kurtosis in the holes minus that outside",
-    "asymmetry_ns_large": "power, north against south, l below 30",
-    "asymmetry_ew_large": "power, east against west, l below 30",
-    "asymmetry_ns_small": "power, north against south, l from 30",
-    "asymmetry_ew_small": "power, east against west, l from 30",
-}
 
 
 @dataclass(frozen=True)
@@ -98,7 +70,13 @@ class Finding:
             raise ValueError(f"verdict {self.verdict!r} is unknown; give one of {known}")
 
 
-def findings(figures: Mapping[str, Figure], *, judged: bool = True, of: str = "") -> list[Finding]:
+def findings(
+    figures: Mapping[str, Figure],
+    *,
+    judged: bool = True,
+    of: str = "",
+    theory_cl: ArrayLike | None = None,
+) -> list[Finding]:
     """Describe figures in words.
 
     Parameters
@@ -109,26 +87,49 @@ def findings(figures: Mapping[str, Figure], *, judged: bool = True, of: str = ""
         Whether to show verdicts. They do not apply to a mean, which is not a possible sky.
     of
         Stokes parameter that the figures belong to, if there are several.
+    theory_cl
+        ``(>= 6,)``: C_ell of the theory from ell = 0, µK², to show beside low multipoles that have
+        no truth; none if not given.
     """
-    found = [_finding(name, each, judged=judged) for name, each in figures.items()]
+    theory = None if theory_cl is None else np.asarray(theory_cl, dtype=np.float64)
+    found = [_finding(name, each, theory, judged=judged) for name, each in figures.items()]
     return [replace(each, name=f"{of}: {each.name}") for each in found] if of else found
 
 
-def _finding(name: str, figure: Figure, *, judged: bool) -> Finding:
-    family, _, ell = name.partition("_")
-    words = f"C_{ell}, mean of the fills, µK²" if family == "multipole" else _WORDS.get(name, name)
-    value = f"{figure.value:.4g}"
+def _finding(
+    name: str, figure: Figure, theory: NDArray[np.float64] | None, *, judged: bool
+) -> Finding:
+    family, _, rest = name.partition("_")
+    words, figure = str(meaning(name)), readable(name, figure)
     if figure.expected is None:
-        return Finding(words, value if figure.error is None else f"{value} ± {figure.error:.2g}")
-    expected = f"{figure.expected:.4g}"
+        value = _rounded(figure.value, figure.error)
+        value += "" if figure.error is None else f" ± {_rounded(figure.error, figure.error)}"
+        if theory is None or family != "multipole":
+            return Finding(words, value)
+        return Finding(words, value, "", _of_theory(int(rest), theory))
+    value, expected = (_rounded(each, figure.error) for each in (figure.value, figure.expected))
     if figure.error is not None:
-        expected += f" ± {figure.error:.2g} by chance"
+        expected += f" ± {_rounded(figure.error, figure.error)} by chance"
     threshold = THRESHOLDS.get(name) or THRESHOLDS[family]
     if threshold.slack:
         expected += f", and {threshold.slack:g} does no harm: {threshold.reason}"
     else:
         expected += f": {threshold.reason}"
     return Finding(words, value, (figure.verdict or "") if judged else "", expected)
+
+
+def _of_theory(ell: int, theory: NDArray[np.float64]) -> str:
+    """Give D_ell of the theory with its cosmic variance."""
+    dl = ell * (ell + 1) / (2 * math.pi) * float(theory[ell])
+    spread = math.sqrt(2 / (2 * ell + 1)) * dl
+    return f"theory: {dl:.0f}, cosmic variance ± {spread:.0f}; the χ² below judge it"
+
+
+def _rounded(value: float, error: float | None) -> str:
+    """Write a number to the second digit of its error; to four digits if that is unknown."""
+    if error is None or not 0 < error < math.inf or not math.isfinite(value):
+        return f"{value:.4g}"
+    return f"{value:.{min(max(1 - math.floor(math.log10(error)), 0), 6)}f}"
 
 
 def chi2_findings(comparison: SpectrumComparison, *, judged: bool = True) -> list[Finding]:
@@ -160,7 +161,7 @@ def _chi2(of: str, test: RangeTest, looks: int, *, judged: bool) -> Finding:
     rare = looks * test.pte
     verdict = "bad" if rare < _WRONG else "doubtful" if rare < _UNLIKELY else "good"
     return Finding(
-        f"χ² of the {of}, l = {test.low}–{test.high}",
+        f"χ² of the {of}, l = {test.ell_min}–{test.ell_max}",
         f"{test.chi2:.1f}, {test.bins} bins, PTE {test.pte:.2g}",
         verdict if judged else "",
         "the theory of the prior, within cosmic variance and noise",

@@ -75,6 +75,8 @@ class Report:
         Uses for which the fill is suited, and for which it is not.
     notes
         Further remarks on uses, by heading.
+    unjudged
+        The headline of a page without verdicts, if the fill is a sample of possible skies.
     """
 
     __repr__ = brief
@@ -87,6 +89,7 @@ class Report:
     allowed: Sequence[str]
     forbidden: Sequence[str]
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    unjudged: str = ""
 
     @property
     def verdict(self) -> str:
@@ -101,9 +104,8 @@ class Report:
 
         environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
         template = resources.files("skyfill.report").joinpath("page.html").read_text("utf-8")
-        return environment.from_string(template).render(
-            report=self, headline=_HEADLINES[self.verdict]
-        )
+        headline = (not self.verdict and self.unjudged) or _HEADLINES[self.verdict]
+        return environment.from_string(template).render(report=self, headline=headline)
 
     def write(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
         """Write the page.

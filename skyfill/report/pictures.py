@@ -15,13 +15,22 @@ from skyfill.healpix.arrays import as_map
 from skyfill.healpix.checks import check_angle
 from skyfill.healpix.picture import mollweide, planck_colours
 from skyfill.healpix.stokes import nside_of
+from skyfill.lazy import needs
 from skyfill.tiling import Layout
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.image import AxesImage
 
-__all__ = ["close_up", "close_up_pol", "graticule", "mollweide", "planck_colours", "show"]
+__all__ = [
+    "close_up",
+    "close_up_pol",
+    "graticule",
+    "mollweide",
+    "planck_colours",
+    "show",
+    "show_sky",
+]
 
 #: Product of four projected separations below which two directions are one.
 _SAME = 1e-60
@@ -140,3 +149,35 @@ def show(
     usual = {"cmap": planck_colours(), "vmin": -300, "vmax": 300, "origin": "lower"}
     axes.axis("off")
     return axes.imshow(image, **{**usual, **(style or {})})
+
+
+def show_sky(
+    axes: Axes, values: ArrayLike, style: Mapping[str, Any] | None = None, *, height: int = 400
+) -> AxesImage:
+    """Show a map of the whole sky in Mollweide projection, with frame and graticule.
+
+    Parameters
+    ----------
+    axes
+        Matplotlib axes.
+    values
+        ``(npix,)``, RING; missing pixels are grey.
+    style
+        As for `show`.
+    height
+        Rows of the image.
+
+    Returns
+    -------
+        The image, for a colour bar.
+    """
+    needs("matplotlib")
+    from matplotlib.patches import Ellipse
+
+    image = show(axes, mollweide(values, height=height), style)
+    edge: dict[str, Any] = {"transform": axes.transAxes, "fill": False, "ec": "black", "lw": 0.8}
+    image.set_clip_path(Ellipse((0.5, 0.5), 1, 1, transform=axes.transAxes))
+    axes.add_patch(Ellipse((0.5, 0.5), 1, 1, clip_on=False, **edge))
+    for line in graticule(height=height):
+        axes.plot(*line, color="black", lw=0.4, alpha=0.3)
+    return image

@@ -1,4 +1,4 @@
-"""Draw the pictures of the page: the sky, its hardest holes, the spectrum, distributions."""
+"""Draw the pictures of the page: the sky, its deepest holes, the spectrum, distributions."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skyfill.brief import brief
 from skyfill.healpix import pixel_directions
 from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.stokes import nside_of
-from skyfill.holes import distance_to_edge
+from skyfill.holes import distance_to_edge, label_holes
 from skyfill.lazy import needs
 from skyfill.report.page import Plate
-from skyfill.report.pictures import close_up, graticule, mollweide, show
+from skyfill.report.pictures import close_up, mollweide, show, show_sky
 from skyfill.spectra import SpectrumComparison
 
 if TYPE_CHECKING:
@@ -27,8 +28,10 @@ __all__ = [
     "Place",
     "canvas",
     "close_ups",
+    "edge_of",
     "hardest",
     "histogram",
+    "of_draws",
     "places",
     "png_of",
     "reach_of",
@@ -49,6 +52,8 @@ _NARROWEST = math.radians(2)
 _WIDEST = math.radians(40)
 #: Titles of the maps of the whole sky.
 _SKIES = ("Before", "Filled", "Uncertainty")
+#: Names of the frames of coordinates.
+_FRAMES = {"G": "Galactic", "E": "Ecliptic", "C": "Equatorial"}
 
 
 def skies(
@@ -58,6 +63,8 @@ def skies(
     *,
     unit: str = "µK",
     name: str = "",
+    frame: str = "",
+    draws: int = 0,
 ) -> list[Plate]:
     """Draw the whole sky before and after, and the uncertainty.
 
@@ -73,6 +80,10 @@ def skies(
         Unit of the maps.
     name
         Stokes parameter of the maps, for the titles.
+    frame
+        Letter of the frame, ``G``, ``E`` or ``C``, for the captions; empty if it is not known.
+    draws
+        Number of realizations that ``std`` was computed from; 0 if it is not known, or exact.
     """
     before, filled = (
         as_map(before, "before", taker="report"),
@@ -83,21 +94,38 @@ def skies(
     part = not np.all(np.isfinite(filled))
     after = "Holes outside of the patch stay as they are, grey." if part else "The whole sky."
     titles = [f"{name}, {word.lower()}" if name else word for word in _SKIES]
+    seen = f"As observed; holes are grey. {_lines_of(frame)}"
     plates = [
-        whole_sky(titles[0], "As observed; holes are grey.", before, unit, vmin=-reach, vmax=reach),
+        whole_sky(titles[0], seen, before, unit, vmin=-reach, vmax=reach),
         whole_sky(titles[1], after, filled, unit, vmin=-reach, vmax=reach),
     ]
     if std is not None:
-        caption = "Standard deviation in the holes; nothing where observed."
+        caption = "Standard deviation in the holes; nothing where observed." + of_draws(draws)
         shown = np.where(std > 0, std, np.nan)
         plates.append(whole_sky(titles[2], caption, shown, unit, **_of_spread(shown)))
     return plates
 
 
+def _lines_of(frame: str) -> str:
+    """Say what the lines of a map are."""
+    named = f"{_FRAMES[frame]} coordinates: l" if frame in _FRAMES else "L"
+    return f"{named}ongitude 0 in the middle, growing to the left; a line every 30°."
+
+
+def of_draws(draws: int) -> str:
+    """Say how many realizations a standard deviation is from, and how well they tell it."""
+    if draws < 2:
+        return ""
+    return (
+        f" From {draws} realizations, so that a pixel's value is known to"
+        f" {1 / math.sqrt(2 * (draws - 1)):.0%}."
+    )
+
+
 def close_ups(
     observed: ArrayLike, images: Mapping[str, ArrayLike], *, count: int = 4, unit: str = "µK"
 ) -> list[Plate]:
-    """Draw the hardest holes: those whose centres are farthest from observed pixels.
+    """Draw the deepest places: the pixel of each hole that is farthest from observed ones.
 
     Parameters
     ----------
@@ -106,7 +134,7 @@ def close_ups(
     images
         Maps to show, ``(npix,)`` each; one called ``uncertainty`` is shown as in `skies`.
     count
-        Largest number of holes.
+        Largest number of places. If there are fewer holes, wide holes are shown in several places.
     unit
         Unit of the images.
     """
@@ -119,33 +147,60 @@ def close_ups(
             name: close_up(values, place.lon, place.lat, width=place.width)
             for name, values in shown.items()
         }
-        plates.append(zoom(place, [views], reach, unit))
+        plates.append(zoom(place, [views], reach, unit, edge=edge_of(observed, place)))
     return plates
+
+
+def edge_of(observed: Mask, place: Place) -> Map:
+    """Give the mask around a place, as an image whose contour at one half is the edge of holes."""
+    seen = observed.astype(np.float64)
+    return close_up(seen, place.lon, place.lat, width=place.width)
 
 
 @dataclass(frozen=True)
 class Place:
-    """A hole to look at: longitude and latitude, degrees; depth and width of view, radians."""
+    """A place in a hole to look at.
+
+    Attributes
+    ----------
+    lon, lat
+        Longitude and latitude, degrees.
+    depth, width
+        Distance to the nearest observed pixel, and width of view, radians.
+    pixels
+        Number of pixels of its hole.
+    """
+
+    __repr__ = brief
 
     lon: float
     lat: float
     depth: float
     width: float
+    pixels: int
 
 
 def places(observed: Mask, count: int) -> list[Place]:
     """Give the deepest places in holes, with the width of a picture of each."""
     nside = nside_of(observed, "observed")
+    holes = label_holes(observed)
     found = []
     for pixel, depth in hardest(observed, count):
         x, y, z = pixel_directions(nside, [pixel])[0]
         lon, lat = math.degrees(math.atan2(y, x)) % 360, math.degrees(math.asin(z))
-        found.append(Place(lon, lat, depth, min(max(_WIDTH * depth, _NARROWEST), _WIDEST)))
+        width = min(max(_WIDTH * depth, _NARROWEST), _WIDEST)
+        found.append(Place(lon, lat, depth, width, int(holes.sizes[holes.labels[pixel]])))
     return found
 
 
 def zoom(
-    place: Place, rows: Sequence[Mapping[str, Map]], reach: float, unit: str, more: str = ""
+    place: Place,
+    rows: Sequence[Mapping[str, Map]],
+    reach: float,
+    unit: str,
+    more: str = "",
+    *,
+    edge: Map | None = None,
 ) -> Plate:
     """Draw images of one place, ``(n, n)`` each, a row below the other.
 
@@ -162,46 +217,66 @@ def zoom(
         Unit of the images.
     more
         End of the caption.
+    edge
+        Image whose contour at one half is drawn, see `edge_of`.
     """
-    figure = canvas(3.2 * len(rows[0]), 3.1 * len(rows))
+    figure = canvas(3.2 * len(rows[0]), 3.5 * len(rows))
     every = figure.subplots(len(rows), len(rows[0]), squeeze=False)
+    half = math.degrees(place.width) / 2
     for line, views in zip(every, rows, strict=True):
         for axes, (name, look) in zip(line, views.items(), strict=True):
             style: dict[str, Any] = {"vmin": -reach, "vmax": reach}
             if name.endswith("uncertainty"):
                 look = np.where(look > 0, look, np.nan)
                 style = _of_spread(look)
-            image = show(axes, look, style)
+            image = show(axes, look, style | {"extent": (half, -half, -half, half)})
+            axes.set_axis_on()
+            axes.tick_params(labelsize=7, length=2)
+            if edge is not None and 0 < edge.mean() < 1:
+                at = np.linspace(half, -half, edge.shape[1])
+                axes.contour(at, -at, edge, [0.5], colors="black", linewidths=0.6)
             axes.set_title(name, fontsize=11)
-            figure.colorbar(image, ax=axes, orientation="horizontal", pad=0.02, shrink=0.8)
+            figure.colorbar(
+                image, ax=axes, orientation="horizontal", label=unit, pad=0.02, shrink=0.8
+            )
     caption = (
-        f"{math.degrees(place.width):.1f}° across; the middle is {math.degrees(place.depth):.2f}° "
-        f"from the nearest observed pixel; {unit}.{more}"
+        f"A hole of {place.pixels} pixels, black its edge; the middle is"
+        f" {math.degrees(place.depth):.2f}° from the nearest observed pixel. Axes: degrees from the"
+        f" middle, on a flat (gnomonic) sky, north up, longitude growing to the left.{more}"
     )
-    title = f"Hole at longitude {place.lon:.1f}°, latitude {place.lat:+.1f}°"
+    title = f"Longitude {place.lon:.1f}°, latitude {place.lat:+.1f}°"
     return Plate(title, caption, png_of(figure), wide=True)
 
 
 def hardest(observed: ArrayLike, count: int) -> list[tuple[int, float]]:
-    """Find the pixels deepest in holes, at least the width of a picture apart.
+    """Find the deepest pixel of each hole; further ones of wide holes if there are few holes.
+
+    Pixels of one hole are at least the width of a picture apart.
 
     Returns
     -------
-    Pixels in RING order, and their distances from the nearest observed one, radians.
+    Pixels in RING order, the deepest first, and their distances from the nearest observed one,
+    radians.
     """
     observed = as_mask(observed, taker="report")
     nside = nside_of(observed, "observed")
-    depth = distance_to_edge(observed)
     holes = np.flatnonzero(~observed)
+    depth = np.asarray(distance_to_edge(observed))[holes]
     where = pixel_directions(nside, holes)
-    left = np.array(depth[holes])
+    falling = np.argsort(-depth, kind="stable")
+    _, first = np.unique(label_holes(observed).labels[holes[falling]], return_index=True)
+    deepest = falling[np.sort(first)]  # of every hole, the deepest hole first
     found: list[tuple[int, float]] = []
-    while left.size and left.max() > 0 and len(found) < count:
-        k = int(left.argmax())
-        found.append((int(holes[k]), float(left[k])))
-        apart = min(max(_WIDTH * found[-1][1], _NARROWEST), _WIDEST)
-        left[where @ where[k] > math.cos(apart)] = 0
-    return found
+    far = np.ones(holes.size, dtype=bool)
+    for left in (deepest, falling):
+        left = left[far[left] & (depth[left] > 0)]
+        while left.size and len(found) < count:
+            k = left[0]
+            found.append((int(holes[k]), float(depth[k])))
+            apart = min(max(_WIDTH * depth[k], _NARROWEST), _WIDEST)
+            far &= where @ where[k] <= math.cos(apart)
+            left = left[far[left]]
+    return sorted(found, key=lambda one: -one[1])
 
 
 #: What the error bars of the filled sky are: without and with the prior's share.
@@ -212,17 +287,37 @@ _ERRORS = (
     ),
     "The filled sky's error bars allow for the part that follows from the prior.",
 )
+#: What the points and error bars of the cut sky are.
+_CUT = (
+    " The cut sky has pseudo-C_l with the coupling by the mask corrected (MASTER); its error bars, "
+    "cosmic variance and noise of the cut sky, are errors of a measurement."
+)
 
 
-def spectrum(comparison: SpectrumComparison) -> Plate:
-    """Draw the spectrum with the theory."""
-    figure = canvas(7.2, 5.2)
+def spectrum(comparison: SpectrumComparison, *, unit: str = "µK", more: str = "") -> Plate:
+    """Draw the spectrum with the theory.
+
+    Parameters
+    ----------
+    comparison
+        The spectra.
+    unit
+        Unit of the map, if the numbers are not in µK.
+    more
+        End of the caption.
+    """
+    figure = canvas(7.2, 5.6)
     upper, lower = figure.subplots(2, sharex=True, height_ratios=[3, 1])
     comparison.draw(upper, lower)
+    if unit != "µK":
+        upper.set_ylabel(f"$D_\\ell$ [({unit})²]" if " " in unit else f"$D_\\ell$ [{unit}²]")
     return Plate(
         "Spectrum of the filled sky",
-        "Noise and beam are removed; below, the difference to the theory in units of the cosmic "
-        f"variance and noise of one sky. {_ERRORS[comparison.full.prior_share is not None]}",
+        "D_l of the sky: noise is subtracted, beam and pixel window are divided out; below, the "
+        "distance from the theory in units of the cosmic variance and noise of one sky. "
+        f"{_ERRORS[comparison.full.prior_share is not None]}"
+        + (_CUT if comparison.cut is not None else "")
+        + more,
         png_of(figure),
         wide=True,
     )
@@ -283,16 +378,7 @@ def whole_sky(
     """Draw a map of the whole sky; ``edge`` is a mask, ``(npix,)``, whose border is drawn."""
     figure = canvas(6.4, 3.7)
     axes = figure.subplots()
-    image = show(axes, mollweide(values), style)
-    needs("matplotlib")
-    from matplotlib.patches import Ellipse
-
-    image.set_clip_path(Ellipse((0.5, 0.5), 1, 1, transform=axes.transAxes))
-    axes.add_patch(
-        Ellipse((0.5, 0.5), 1, 1, transform=axes.transAxes, fill=False, ec="black", clip_on=False)
-    )
-    for line in graticule():
-        axes.plot(*line, color="black", lw=0.4, alpha=0.3)
+    image = show_sky(axes, values, style)
     if edge is not None:
         axes.contour(mollweide(edge.astype(float)), [0.5], colors="black", linewidths=0.6)
     figure.colorbar(image, ax=axes, orientation="horizontal", label=unit, shrink=0.6, pad=0.03)

@@ -14,7 +14,15 @@ from skyfill.healpix.stokes import nside_of
 from skyfill.prior import PolarizedPrior
 from skyfill.report.page import Plate
 from skyfill.report.pictures import close_up, close_up_pol
-from skyfill.report.plates import canvas, places, png_of, reach_of, whole_sky, zoom
+from skyfill.report.plates import (
+    canvas,
+    edge_of,
+    places,
+    png_of,
+    reach_of,
+    whole_sky,
+    zoom,
+)
 from skyfill.spectra import StokesComparison
 
 __all__ = ["close_ups_pol", "eb_skies", "prior_share_of_bb", "six_spectra"]
@@ -111,7 +119,7 @@ def close_ups_pol(
     count: int = 4,
     unit: str = "µK",
 ) -> list[Plate]:
-    """Draw Q and U of the hardest holes, before and after, as `close_ups` does a single map.
+    """Draw Q and U at the deepest places, before and after, as `close_ups` does a single map.
 
     Q and U are turned into the axes of the middle of each picture, see `close_up_pol`. The
     uncertainty is the rms of those of Q and U, which is the same in all axes.
@@ -140,7 +148,8 @@ def close_ups_pol(
         spread = np.sqrt((squares[0] + squares[1]) / 2)
     reach = reach_of(np.array(old))
     plates = []
-    for place in places(as_mask(observed, taker="report"), count):
+    seen = as_mask(observed, taker="report")
+    for place in places(seen, count):
         was, now = (
             close_up_pol(q, u, place.lon, place.lat, width=place.width) for q, u in (old, new)
         )
@@ -155,7 +164,8 @@ def close_ups_pol(
             look = close_up(spread, place.lon, place.lat, width=place.width)
             for views, name in zip(rows, "QU", strict=True):
                 views[f"{name}, uncertainty"] = look
-        plates.append(zoom(place, rows, reach, unit, _AXES if spread is None else _AXES + _SPREAD))
+        more = _AXES if spread is None else _AXES + _SPREAD
+        plates.append(zoom(place, rows, reach, unit, more, edge=edge_of(seen, place)))
     return plates
 
 

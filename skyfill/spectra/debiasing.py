@@ -238,8 +238,9 @@ def response_of(
     Raises
     ------
     ValueError
-        As for `skyfill.spectra.compare`; nothing is observed; the holes leave too little for these
-        bins; or ``cache`` is set, and the fill does not say what decides it (``deciding``).
+        As for `skyfill.spectra.compare`; nothing is observed; the fill leaves pixels missing; the
+        holes leave too little for these bins; or ``cache`` is set, and the fill does not say what
+        decides it (``deciding``).
     """
     observed = as_mask(observed, taker="spectra.response_of")
     if not observed.any():
@@ -396,7 +397,7 @@ class _Drawn:
     def _both(self, sky: Map, rms: float) -> NDArray[np.float64]:
         """Measure a sky filled, scaled to an rms for that, and masked: ``(2, nbin)``."""
         scale = rms / np.sqrt(np.mean(sky**2))
-        filled = self._fill(np.where(self._observed, sky, 0.0) * scale)
+        filled = self._whole_of(np.where(self._observed, sky, 0.0) * scale)
         masked = self._area * harmonics.adjoint(
             np.where(self._observed, sky, 0.0),
             lmax=self._expected.ell_max,
@@ -404,6 +405,16 @@ class _Drawn:
         )
         plain = averaged(harmonics.cl_of(masked), self._edges)
         return np.array([self._whole.powers(filled) / scale**2, plain])
+
+    def _whole_of(self, sky: Map) -> Map:
+        """Fill a sky; refuse what is not a whole sky."""
+        filled = np.asarray(self._fill(sky))
+        if filled.shape != sky.shape or not np.isfinite(filled).all():
+            raise ValueError(
+                f"the fill must give whole skies of {sky.shape}, without missing pixels; it gave"
+                f" {filled.shape} with {np.count_nonzero(~np.isfinite(filled))} missing"
+            )
+        return filled
 
     def white(self, kept: Kept, listener: Progress) -> tuple[Bins, Bins]:
         """Give the mean bins of filled white noise of C_ell = 1, and their standard errors."""
@@ -438,7 +449,7 @@ class _Drawn:
             sky = harmonics.synthesis(alm, self._nside, threads=self._threads)
             rms = np.sqrt(expected.white_cl / self._area)
             sky += rms * random.standard_normal(sky.size)
-            alms.append(self._whole.alm(self._fill(np.where(self._observed, sky, 0.0))))
+            alms.append(self._whole.alm(self._whole_of(np.where(self._observed, sky, 0.0))))
             listener.advance()
         pairs = [
             averaged(harmonics.cl_of(one + two) - harmonics.cl_of(one - two), self._edges) / 4

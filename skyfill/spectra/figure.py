@@ -22,6 +22,14 @@ DARK = "#1f3b57"
 FULL: dict[str, Any] = {"fmt": "o", "ms": 3.5, "lw": 1.0, "color": "#c1440e"}
 CUT: dict[str, Any] = {"fmt": "s", "ms": 3.5, "lw": 1.0, "color": "#2a7f9e", "mfc": "white"}
 
+#: Most ranges of ell with their χ² in the title: the width of the plot.
+_TITLED = 3
+#: What the error bars are: of a whole sky, of a filled one whose prior's share is known, of a cut
+#: sky.
+_BARS = "bars: cosmic variance and noise of a whole sky"
+_BARS_FILLED = f"{_BARS},\nover 1 - prior's share"
+_BARS_CUT = "bars: cosmic variance and noise of the cut sky"
+
 
 def save(
     comparison: ComparedSpectra, path: str | PathLike[str], *, overwrite: bool = False
@@ -32,7 +40,7 @@ def save(
     from matplotlib.figure import Figure
 
     kind = "pdf" if fspath(path).lower().endswith(".pdf") else "png"
-    picture = Figure(figsize=(7.2, 5.2), layout="constrained")
+    picture = Figure(figsize=(7.2, 5.6), layout="constrained")
     upper, lower = picture.subplots(2, sharex=True, height_ratios=[3, 1])
     draw(comparison, upper, lower)
     with atomic_write(path, overwrite) as temporary:
@@ -46,29 +54,38 @@ def thumbnail(comparison: ComparedSpectra) -> bytes:
 
     picture = Figure(figsize=(4.4, 3.2), layout="constrained")
     upper, lower = picture.subplots(2, sharex=True, height_ratios=[3, 1])
-    draw(comparison, upper, lower)
+    draw(comparison, upper, lower, words=False)
     stream = BytesIO()
     picture.savefig(stream, format="png", dpi=90)
     return stream.getvalue()
 
 
-def draw(comparison: ComparedSpectra, upper: Axes, lower: Axes) -> None:
+def draw(comparison: ComparedSpectra, upper: Axes, lower: Axes, *, words: bool = True) -> None:
     """Plot D_ell with error bars on one pair of axes and residuals on the other.
 
     Error bars are those of a measurement: of the filled sky, they allow for the part that follows
     from the prior, if it is known.
 
     Bins whose error exceeds the whole theory appear in the residuals only.
+
+    Parameters
+    ----------
+    comparison
+        The spectra.
+    upper, lower
+        The axes.
+    words
+        Whether the legend says what the error bars are, and the title gives the χ².
     """
     every = np.arange(2, comparison.lmax + 1)
     theory = comparison.theory_dl[2:]
     count = comparison.realizations
     name = "filled sky" if count == 1 else f"filled sky, mean of {count}"
-    if comparison.full.prior_share is not None:
-        name += ", errors without the prior's share"
-    shown = [(comparison.full, FULL, name, -1 if comparison.cut else 0)]
+    bars_of = _BARS if comparison.full.prior_share is None else _BARS_FILLED
+    shown = [(comparison.full, FULL, f"{name}\n{bars_of}", -1 if comparison.cut else 0)]
     if comparison.cut is not None:
-        shown.append((comparison.cut, CUT, r"cut sky: pseudo-$C_\ell$, coupling corrected", 1))
+        label = r"cut sky: pseudo-$C_\ell$, coupling corrected"
+        shown.append((comparison.cut, CUT, f"{label}\n{_BARS_CUT}", 1))
     width = np.array([comparison.ell - comparison.ell_min, comparison.ell_max - comparison.ell])
     lower.axhspan(-1, 1, color=DARK, alpha=0.12, lw=0)
     lower.axhline(0, color=DARK, lw=1.2)
@@ -80,20 +97,38 @@ def draw(comparison: ComparedSpectra, upper: Axes, lower: Axes) -> None:
         ell = comparison.ell + aside
         bars = np.maximum(width + np.array([[1], [-1]]) * aside, 0.0)
         told = _told(band, float(theory.max()))
+        said = label if words else label.partition("\n")[0]
         upper.errorbar(
-            ell[told], band.dl[told], band.dl_error[told], bars[:, told], label=label, **style
+            ell[told], band.dl[told], band.dl_error[told], bars[:, told], label=said, **style
         )
         lower.errorbar(ell, band.residual, 1.0, bars, **style)
         top = max(top, float(np.max(band.dl[told], initial=0.0)))
         reach = max(reach, 1.1 * float(np.max(np.abs(band.residual))) + 1)
     upper.set_ylim(0, 1.15 * top)
     upper.set_ylabel(r"$D_\ell\ [\mu\mathrm{K}^2]$")
-    upper.legend(frameon=False)
-    lower.set(ylim=(-reach, reach), xlabel=r"multipole $\ell$", ylabel=r"residual / $\sigma$")
+    upper.legend(frameon=False, fontsize=8)
+    if words:
+        upper.set_title(_title(comparison), fontsize=8)
+    lower.set(ylim=(-reach, reach), xlabel=r"multipole $\ell$")
+    lower.set_ylabel(r"(sky - theory) / $\sigma$" if words else r"$/\ \sigma$", fontsize=8)
     for axes in (upper, lower):
         axes.set_xscale("log")
         axes.set_xlim(1.8, 1.05 * comparison.lmax)
         axes.xaxis.set_major_formatter("{x:.0f}")
+        axes.xaxis.set_minor_formatter("")
+
+
+def _title(comparison: ComparedSpectra) -> str:
+    """Give the χ² of the ranges of ell with their probabilities to exceed, a line a sky."""
+    lines = []
+    for sky, tests in (("filled", comparison.full_tests), ("cut", comparison.cut_tests)):
+        said = [
+            rf"$\ell$ {test.ell_min}–{test.ell_max}: {test.chi2:.1f} / {test.bins} ({test.pte:.2g})"
+            for test in tests[-_TITLED:]
+        ]
+        if said:
+            lines.append(rf"{sky}, $\chi^2$ / bins (PTE): " + ",  ".join(said))
+    return "\n".join(lines)
 
 
 def _told(band: BandPowers, largest: float) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

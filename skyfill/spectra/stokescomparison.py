@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skyfill import harmonics
-from skyfill.brief import brief
+from skyfill.brief import card
 from skyfill.healpix.checks import check_whole
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes.windows import window_of
@@ -70,8 +70,6 @@ class StokesComparison:
 
     """
 
-    __repr__ = brief
-
     ell_min: NDArray[np.int64]
     ell_max: NDArray[np.int64]
     ell: NDArray[np.float64]
@@ -84,6 +82,25 @@ class StokesComparison:
     nside: int
     realizations: int
     settings: Mapping[str, str | float] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        skies = "1 sky" if self.realizations == 1 else f"{self.realizations} skies"
+        kinds = "whole" if self.cut is None else "whole and cut"
+        return (
+            f"StokesComparison({skies}, {kinds}, {' '.join(self.names)}, Nside {self.nside},"
+            f" {self.ell.size} bins of l {self.ell_min[0]} to {self.ell_max[-1]})"
+        )
+
+    def _repr_html_(self) -> str:
+        """Show the comparison in a notebook."""
+        rows: dict[str, object] = {
+            "skies": self.realizations,
+            "Nside": self.nside,
+            "bins": f"{self.ell.size}, l = {self.ell_min[0]} to {self.ell_max[-1]}",
+        }
+        panels = self._panels(self.names)
+        drawn = panels, self.ell, self.ell_min, self.ell_max
+        return card("Spectra beside a theory", rows, lambda: stokesfigure.thumbnail(*drawn))
 
     @property
     def names(self) -> tuple[str, ...]:

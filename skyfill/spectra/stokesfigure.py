@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from os import PathLike, fspath
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill.files.atomic import atomic_write
+from skyfill.lazy import needs
 from skyfill.spectra.bandpowers import RangeTest
 from skyfill.spectra.figure import CUT, DARK, FULL
 from skyfill.spectra.stokes import StokesPowers
@@ -18,8 +20,11 @@ from skyfill.spectra.stokes import StokesPowers
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Panel", "draw", "save"]
+__all__ = ["Panel", "draw", "save", "thumbnail"]
 
+#: What the error bars are.
+_BARS = "bars: cosmic variance and noise, of a whole sky and of the cut sky"
+_BARS_BB = "; those of the filled sky's BB over 1 - prior's share"
 #: Bins are left out if their error is this many times the height of what else is shown.
 _LOST = 3.0
 
@@ -60,8 +65,28 @@ def save(
     rows = len(panels) // 3
     picture = Figure(figsize=(11.0, 3.1 * rows + 0.3), layout="constrained")
     draw(panels, ell, ell_min, ell_max, np.ravel(picture.subplots(rows, 3, sharex=True)).tolist())
+    shared = any(panel.full.prior_share is not None for panel in panels)
+    picture.suptitle(_BARS + (_BARS_BB if shared else ""), fontsize=8)
     with atomic_write(path, overwrite) as temporary:
         picture.savefig(temporary, format=kind, dpi=160)
+
+
+def thumbnail(
+    panels: Sequence[Panel],
+    ell: NDArray[np.float64],
+    ell_min: NDArray[np.int64],
+    ell_max: NDArray[np.int64],
+) -> bytes:
+    """Draw small panels, three in a row, PNG."""
+    needs("matplotlib")
+    from matplotlib.figure import Figure
+
+    rows = len(panels) // 3
+    picture = Figure(figsize=(9.0, 2.6 * rows), layout="constrained")
+    draw(panels, ell, ell_min, ell_max, np.ravel(picture.subplots(rows, 3, sharex=True)).tolist())
+    stream = BytesIO()
+    picture.savefig(stream, format="png", dpi=70)
+    return stream.getvalue()
 
 
 def draw(

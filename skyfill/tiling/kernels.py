@@ -109,6 +109,29 @@ def cut_nearest(
 
 
 @compiled
+def meets(
+    cells: Floats,
+    c: int,
+    t: int,
+    near: Floats,
+    slack: Floats,
+    axes: Floats,
+    step: Floats,
+    origin: Floats,
+    car: Flags,
+    centres: Floats,
+    ny: int,
+    nx: int,
+) -> bool:
+    """Tell whether cell c of pixels can lie under tile t; arguments as for `add_tiles`."""
+    i, j, k = cells[c, 0], cells[c, 1], cells[c, 2]
+    if i * centres[t, 0] + j * centres[t, 1] + k * centres[t, 2] < near[t]:
+        return False
+    x, y = project(axes[t], step[t], origin[t], car[t], nx, i, j, k)
+    return not max(-x, x - (nx - 1), -y, y - (ny - 1)) > slack[t]
+
+
+@compiled
 def add_tile(
     tile: Floats,
     window: Floats,
@@ -172,13 +195,9 @@ def add_tiles(
         for c in range(b * ncell // nblock, (b + 1) * ncell // nblock):
             first = bounds[c]
             count = bounds[c + 1] - first
-            i, j, k = cells[c, 0], cells[c, 1], cells[c, 2]
             ready = False
             for t in range(ntile):
-                if i * centres[t, 0] + j * centres[t, 1] + k * centres[t, 2] < near[t]:
-                    continue
-                x, y = project(axes[t], step[t], origin[t], car[t], nx, i, j, k)
-                if max(-x, x - (nx - 1), -y, y - (ny - 1)) > slack[t]:
+                if not meets(cells, c, t, near, slack, axes, step, origin, car, centres, ny, nx):
                     continue
                 if not ready:
                     for p in range(count):
@@ -227,27 +246,17 @@ def heaviest_tiles(
     ny, nx = window.shape
     for cell in prange(cells.shape[0]):
         c = int(np.int64(cell))
-        i, j, k = cells[c, 0], cells[c, 1], cells[c, 2]
         for t in range(centres.shape[0]):
-            if i * centres[t, 0] + j * centres[t, 1] + k * centres[t, 2] < near[t]:
-                continue
-            x, y = project(axes[t], step[t], origin[t], car[t], nx, i, j, k)
-            if max(-x, x - (nx - 1), -y, y - (ny - 1)) > slack[t]:
+            if not meets(cells, c, t, near, slack, axes, step, origin, car, centres, ny, nx):
                 continue
             for p in range(bounds[c], bounds[c + 1]):
+                # inline in both walks: as a function of its own it costs a tenth of the time
                 z, s, phi = pix2zsphi_nest(nside, pixels[p])
-                x, y = project(
-                    axes[t],
-                    step[t],
-                    origin[t],
-                    car[t],
-                    nx,
-                    s * math.cos(phi),
-                    s * math.sin(phi),
-                    z,
-                )
-                if 0.0 <= x <= nx - 1 and 0.0 <= y <= ny - 1:
-                    weight = bilinear_value(window, x, y)
-                    if weight > heaviest[p]:
-                        heaviest[p] = weight
-                        owners[p] = t
+                i, j = s * math.cos(phi), s * math.sin(phi)
+                x, y = project(axes[t], step[t], origin[t], car[t], nx, i, j, z)
+                if not (0.0 <= x <= nx - 1 and 0.0 <= y <= ny - 1):
+                    continue
+                weight = bilinear_value(window, x, y)
+                if weight > heaviest[p]:
+                    heaviest[p] = weight
+                    owners[p] = t

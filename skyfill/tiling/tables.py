@@ -6,7 +6,7 @@ The numbers are those of `skyfill.tiling.kernels`, computed by the same function
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numba import prange
@@ -15,6 +15,7 @@ from skyfill.healpix import pixel_directions, pixel_radius, ring_table, ring_to_
 from skyfill.healpix.jit import parallel
 from skyfill.healpix.pixel import interpolate_ring, pix2zsphi_nest
 from skyfill.tiling.cutting import BLOCKS
+from skyfill.tiling.kernels import meets
 from skyfill.tiling.layout import Layout, frames
 from skyfill.tiling.pasting import CELL, reach
 from skyfill.tiling.projections import project, row_angles
@@ -33,6 +34,13 @@ PADDED = (1, 2)
 """Mirrored columns and rows before and after a tile: cubic splines reach so far beyond it."""
 #: Number of map pixels of a `PasteTable`.
 _PIXELS = 2**23
+#: What `_walk` writes where it only counts.
+_NOTHING: tuple[Any, ...] = (
+    np.empty((0, 0), np.int32),
+    *(np.empty(0, np.int32) for _ in range(2)),
+    np.empty((2, 0), np.float32),
+    np.empty(0, np.float32),
+)
 
 
 class CutTable(NamedTuple):
@@ -161,7 +169,7 @@ def paste_tables(
         cells = pixel_directions(cell_nside, cell[first], nest=True)
         geometry = (nside, nest, bounds, cells, near, slack, *where.grid, where.centre, slots)
         counts, totals = np.zeros(nest.size, np.int64), np.zeros(nest.size)
-        _count(*geometry, window, counts, totals)
+        _walk(*geometry, window, False, counts, totals, *_NOTHING)
         # Entry r of a pixel goes to layer r; a layer holds its pixels in their order.
         sizes = [int(np.count_nonzero(counts > r)) for r in range(int(counts.max(initial=0)))]
         layers = np.cumsum([0, *sizes]).astype(np.int64)
@@ -178,7 +186,7 @@ def paste_tables(
             np.empty(entries, np.float32),
             layers,
         )
-        _write_pastes(*geometry, window, totals, places, *table[1:5])
+        _walk(*geometry, window, True, counts, totals, places, *table[1:5])
         yield table
 
 
@@ -231,7 +239,7 @@ def _write_cuts(
 
 
 @parallel
-def _count(
+def _walk(
     nside: int,
     pixels: Integers,
     bounds: Integers,
@@ -245,52 +253,8 @@ def _count(
     centres: Floats,
     slots: Integers,
     window: Floats,
+    writing: bool,
     counts: Integers,
-    totals: Floats,
-) -> None:
-    """Count the tiles over each pixel that have a slot, and add the weights of all.
-
-    The arguments are as for `skyfill.tiling.kernels.add_tiles`.
-    """
-    ny, nx = window.shape
-    for cell in prange(cells.shape[0]):
-        c = int(np.int64(cell))
-        i, j, k = cells[c, 0], cells[c, 1], cells[c, 2]
-        for t in range(centres.shape[0]):
-            if i * centres[t, 0] + j * centres[t, 1] + k * centres[t, 2] < near[t]:
-                continue
-            x, y = project(axes[t], step[t], origin[t], car[t], nx, i, j, k)
-            if max(-x, x - (nx - 1), -y, y - (ny - 1)) > slack[t]:
-                continue
-            for p in range(bounds[c], bounds[c + 1]):
-                z, s, phi = pix2zsphi_nest(nside, pixels[p])
-                x, y = project(
-                    *(axes[t], step[t], origin[t], car[t], nx),
-                    *(s * np.cos(phi), s * np.sin(phi), z),
-                )
-                if 0.0 <= x <= nx - 1 and 0.0 <= y <= ny - 1:
-                    w = bilinear_value(window, x, y)
-                    if w > 0.0:
-                        totals[p] += w
-                        if slots[t] >= 0:
-                            counts[p] += 1
-
-
-@parallel
-def _write_pastes(
-    nside: int,
-    pixels: Integers,
-    bounds: Integers,
-    cells: Floats,
-    near: Floats,
-    slack: Floats,
-    axes: Floats,
-    step: Floats,
-    origin: Floats,
-    car: Flags,
-    centres: Floats,
-    slots: Integers,
-    window: Floats,
     totals: Floats,
     places: NDArray[np.int32],
     place: NDArray[np.int32],
@@ -298,38 +262,41 @@ def _write_pastes(
     along: NDArray[np.float32],
     share: NDArray[np.float32],
 ) -> None:
-    """Fill a `PasteTable`: ``places[r, p]`` is the place of entry r of pixel p, and is used up."""
+    """Count the tiles over each pixel that have a slot, and add the weights of all; or write them.
+
+    Writing fills a `PasteTable`: ``places[r, p]`` is the place of entry r of pixel p, and is used
+    up. The arguments before ``slots`` are as for `skyfill.tiling.kernels.add_tiles`.
+    """
     ny, nx = window.shape
     wide, high = nx + PADDED[0] + PADDED[1], ny + PADDED[0] + PADDED[1]
     for cell in prange(cells.shape[0]):
         c = int(np.int64(cell))
-        i, j, k = cells[c, 0], cells[c, 1], cells[c, 2]
         for t in range(centres.shape[0]):
-            if slots[t] < 0:
+            if writing and slots[t] < 0:
                 continue
-            if i * centres[t, 0] + j * centres[t, 1] + k * centres[t, 2] < near[t]:
-                continue
-            x, y = project(axes[t], step[t], origin[t], car[t], nx, i, j, k)
-            if max(-x, x - (nx - 1), -y, y - (ny - 1)) > slack[t]:
+            if not meets(cells, c, t, near, slack, axes, step, origin, car, centres, ny, nx):
                 continue
             for p in range(bounds[c], bounds[c + 1]):
                 z, s, phi = pix2zsphi_nest(nside, pixels[p])
-                x, y = project(
-                    *(axes[t], step[t], origin[t], car[t], nx),
-                    *(s * np.cos(phi), s * np.sin(phi), z),
-                )
+                i, j = s * np.cos(phi), s * np.sin(phi)
+                x, y = project(axes[t], step[t], origin[t], car[t], nx, i, j, z)
                 if not (0.0 <= x <= nx - 1 and 0.0 <= y <= ny - 1):
                     continue
                 w = bilinear_value(window, x, y)
-                if w > 0.0:
-                    r = 0
-                    while places[r, p] < 0:
-                        r += 1
-                    e = places[r, p]
-                    places[r, p] = -1
-                    column, row = int(x), int(y)
-                    place[e] = p
-                    base[e] = (slots[t] * high + row) * wide + column
-                    along[0, e] = x - column
-                    along[1, e] = y - row
-                    share[e] = w / totals[p]
+                if not w > 0.0:
+                    continue
+                if not writing:
+                    totals[p] += w
+                    counts[p] += slots[t] >= 0
+                    continue
+                r = 0
+                while places[r, p] < 0:
+                    r += 1
+                e = places[r, p]
+                places[r, p] = -1
+                column, row = int(x), int(y)
+                place[e] = p
+                base[e] = (slots[t] * high + row) * wide + column
+                along[0, e] = x - column
+                along[1, e] = y - row
+                share[e] = w / totals[p]

@@ -201,3 +201,17 @@ def test_style_is_that_of_gram_matrices(tiles):
 def test_sizes_that_make_no_network_are_refused(model, size, said):
     with pytest.raises(ValueError, match=said):
         NETWORKS[model](size)
+
+
+def test_a_context_encoder_fills_tiles_of_its_own_side_only(tiles):
+    """A larger tile would come back with the right shape, from a vector it was not trained for."""
+    truth, observed = (torch.nn.functional.pad(each, (4, 4, 4, 4)) for each in tiles)
+    with pytest.raises(ValueError, match=r"tiles of 24 by 24 pixels, got 32 by 32; cut tiles of"):
+        made("context-encoder").eval().fill(truth, observed)
+
+
+def test_weights_are_not_saved_under_the_name_of_another_network(tmp_path):
+    about = {"training": {"model": "pconv", "rms_uk": 50.0}, "measured": {}}
+    with pytest.raises(ValueError, match="description is of a pconv, the network is a VAEAC"):
+        baselines.save(made("vaeac"), tmp_path / "w.safetensors", about=about)
+    assert not list(tmp_path.iterdir())

@@ -9,12 +9,13 @@ import pytest
 import torch
 from vgg_file import vgg_state
 
-from skyfill.baselines import MODELS, BaselineConfig, load, save, train
+from skyfill.baselines import MODELS, BaselineConfig, load, save, train, training
 from skyfill.cosmovae import session
 from skyfill.cosmovae.vgg import VGGFeatures
 from skyfill.dataset import TileGeometry, write_tiles
 from skyfill.holes import discs
 from skyfill.prior import ARCMIN, Prior, draw, lcdm
+from skyfill.vae.ranks import Ranks
 
 NSIDE = 32
 TINY = BaselineConfig("pconv", width_factor=0.1, max_steps=5, save_every=2, seed=5)
@@ -105,3 +106,11 @@ def test_the_terms_of_features_count(dataset, tmp_path):
 def test_bad_words_are_refused(changes, said):
     with pytest.raises(ValueError, match=said):
         replace(TINY, **changes)
+
+
+def test_each_process_needs_two_tiles_to_normalise(dataset, tmp_path):
+    config = replace(TINY, batch=4)
+    kind = training._SESSIONS["pconv"]
+    with pytest.raises(ValueError, match=r"needs 2 or more; train on fewer.*`batch_size=8`"):
+        kind(config, dataset, tmp_path, None, torch.device("cpu"), Ranks(0, 4))
+    assert not list(tmp_path.iterdir())

@@ -137,7 +137,7 @@ PRIOR = (
 )
 COMMON = "-o --output --overwrite --threads --json -q --quiet"
 MAP = "--field --unit --hdu --missing --nside --frame"
-MASK = "--mask-field --threshold --invert --bits"
+MASK = "--mask-field --threshold --invert --bits --reproject-mask"
 NOISE = "--noise-map --noise-field --noise-unit --noise-variance"
 OPTIONS = {
     "inpaint": f"map mask {COMMON} {PRIOR} {MAP} {MASK} --seed "
@@ -148,7 +148,7 @@ OPTIONS = {
     "batch": f"maps mask {COMMON} {PRIOR} {MAP} {MASK} --seed "
     f"--method --polish --mean --realizations --fill --dipole {NOISE} --tolerance --weights "
     "--device --batch-size --memory-limit --cache --workers --scheduler --holes --footprint "
-    "--accept --no-fit --trust-prior "
+    "--accept --no-fit --trust-prior --transform --shift "
     "--stokes --mask-pol --noise-pol-uk-arcmin --r --polcconv",
     "spectrum": f"maps {COMMON} {PRIOR} {MAP} --mask {MASK} --no-fit --debias "
     "--plot --lmax --bins --binning --apodize-deg --range "

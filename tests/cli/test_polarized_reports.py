@@ -39,8 +39,12 @@ def test_the_page_of_t_q_and_u_has_all_maps_spectra_and_verdicts(fill):
     for said in (
         "tqu.fits, filled",
         *("T, before", "Q, filled", "U, uncertainty", "E of the filled sky", "B of the filled sky"),
-        *("filled share of T", "filled share of Q and U", "T: steps across the edges of holes"),
-        *("U: steps across the edges of holes", "P: distance from the exact fill"),
+        *(
+            "filled share of T",
+            "filled share of Q and U",
+            "T: squared steps across the edges of holes",
+        ),
+        *("U: squared steps across the edges of holes", "P: distance from the exact fill"),
         *("B still to come over the prior's BB", "SFBLEAK"),
         *("filled sky's TB", "cut sky's BB", "observed sky's EE"),
         *("What the B modes may be used for", "(1 - α) BB of the sky + α BB of the prior"),

@@ -81,7 +81,7 @@ def test_what_is_printed(skyfill_main, folder):
         "spectrum", folder / "sky_0.fits", "--mask", folder / "mask.fits", *PRIOR, "-q"
     )
     assert outcome.status == 0
-    assert "cut sky: C_ell" in outcome.out
+    assert "cut sky: D_ell" in outcome.out
     assert "whole sky, ell 2 – 32: chi²" in outcome.out
     assert "cut sky, ell 2 – 32: chi²" in outcome.out
 
@@ -192,7 +192,7 @@ def test_the_priors_share_stands_beside_each_bin(skyfill_main, folder, tmp_path)
     words = ("spectrum", folder / "sky_0.fits", *PRIOR, "--bins", 8, "-q")
     known = skyfill_main(*words, "--mask", folder / "mask.fits")
     assert known.status == 0, known.err
-    assert "prior's share" in known.out.splitlines()[1]
+    assert "prior's share" in known.out.splitlines()[2]
     assert "σ / (1 - prior's share)" in known.out
     outcome = skyfill_main(
         *words, "--mask", folder / "mask.fits", "--json", "-o", tmp_path / "a.npz"
@@ -240,7 +240,8 @@ def test_a_mean_fill_is_debiased(skyfill_main, filled, tmp_path, name, prior):
         np.testing.assert_allclose(np.sqrt(variance), bins["debiased_sigma"])
     text = skyfill_main("spectrum", filled / f"{name}.fits", *words, "-q")
     assert "debiased [µK²]" in text.out
-    assert f"{ours[0]:.4e}" in text.out
+    per_cl = bins["dl_sigma"][0] / bins["sigma"][0]
+    assert f" {(ours[0] - bins['noise'][0]) * per_cl:.2f} " in text.out
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """Fields that are not Gaussian on the command line: --transform and --shift."""
 
 import json
+import re
 
+import healpy as hp
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -60,7 +62,6 @@ def test_what_was_filled_is_said(skyfill_main, files, tmp_path):
     [
         (("--shift", "1"), "--shift is an option of --transform log and asinh"),
         (("--transform", "log"), "pass --cl map"),
-        (("--transform", "log", "--cl", "map", "--report", "p.html"), "does not take --report"),
         (("--transform", "log", "--cl", "map", "--save-prior", "p.json"), "--save-prior; drop it"),
         (("--transform", "log", "--cl", "map", "--stokes", "TQU"), "does not take --stokes"),
         (("--transform", "log", "--cl", "map"), "--noise-uk-arcmin, 0 if it has none, or a noise"),
@@ -76,3 +77,65 @@ def test_what_does_not_fit_is_refused_in_a_line(skyfill_main, files, tmp_path, w
     assert said in outcome.err
     assert outcome.err.splitlines()[-1].startswith("skyfill: error: ")
     assert not output.exists()
+
+
+def test_validate_says_that_its_page_does_not_show_transforms(skyfill_main, files, tmp_path):
+    words = ["validate", files / "map.fits", files / "mask.fits", *FIELD]
+    outcome = skyfill_main(*words, "--report", tmp_path / "p.html")
+    assert outcome.status == 2
+    assert "--transform log does not take --report; drop it; it prints the figures" in outcome.err
+
+
+def test_a_batch_fills_each_map_as_inpaint_does_with_the_shift_in_its_unit(
+    skyfill_main, files, tmp_path
+):
+    """One map in mK and one in µK have the same bound, 1, in their own units."""
+    (tmp_path / "maps").mkdir()
+    milli = skyfill.read_map(files / "map.fits").values
+    skyfill.write_map(tmp_path / "maps" / "a.fits", milli, unit="mK", dtype=np.float64)
+    skyfill.write_map(tmp_path / "maps" / "b.fits", milli / 1e3, unit="uK", dtype=np.float64)
+    words = ["batch", tmp_path / "maps" / "*.fits", files / "mask.fits", "-o", tmp_path / "out"]
+    outcome = skyfill_main(*words, *FIELD, "--shift", "1", "--json", "-q")
+    assert outcome.status == 0, outcome.err
+    lines = (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()
+    texts = [json.loads(line).get("about", {}).get("prior", {}).get("text") for line in lines]
+    formulas = [re.search(r"g = (.*), x", text)[1] for text in texts if text]
+    assert formulas == ["log(x + 1000)", "log(x + 1)"]
+    for name in ("a.fits", "b.fits"):
+        batch = skyfill.read_map(tmp_path / "out" / name)
+        header = fits.getheader(batch.path, 1)
+        alone = tmp_path / f"alone_{name}"
+        words = ["inpaint", tmp_path / "maps" / name, files / "mask.fits", "-o", alone]
+        words += [*FIELD, "--shift", "1", "-q", "--seed", header["SFSEED"]]
+        assert skyfill_main(*words).status == 0
+        np.testing.assert_array_equal(batch.values, skyfill.read_map(alone).values)
+        assert "--transform log" in " ".join(header["HISTORY"])
+
+
+def test_a_batch_needs_what_a_transform_needs(skyfill_main, files, tmp_path):
+    words = ["batch", files / "map.fits", files / "mask.fits", "-o", tmp_path / "out"]
+    outcome = skyfill_main(*words, "--transform", "log")
+    assert outcome.status == 2
+    assert "pass --cl map" in outcome.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_report_shows_the_field_in_its_unit_and_names_the_transform(
+    skyfill_main, files, tmp_path
+):
+    page = tmp_path / "page.html"
+    words = ["inpaint", files / "map.fits", files / "mask.fits", "-o", tmp_path / "out.fits"]
+    words += [*FIELD, "--shift", "1", "--std-draws", "2", "-q"]
+    outcome = skyfill_main(*words, "--report", page)
+    assert outcome.status == 0, outcome.err
+    text = re.sub(r"data:image/png;base64,[^\"]+", "", page.read_text())
+    assert "g = log(x + 1) with x in mK" in text
+    assert "observed pixel; mK." in text
+    assert "C_2, mean of the fills, mK²" in text
+    assert "This fill has no verdicts, because they are for Gaussian fields" in text
+    assert "fitted to the observed field" in text
+    power = float(
+        re.search(r"C_2, mean of the fills, mK².*?<td[^>]*>([\d.e-]+)", text, re.DOTALL)[1]
+    )
+    sky = skyfill.read_map(tmp_path / "out.fits").values / 1e3
+    assert power == pytest.approx(hp.anafast(sky, lmax=2)[2], rel=0.02)

@@ -74,7 +74,8 @@ def test_words_for_people(evaluate):
     assert lines[0].startswith("prior    Planck 2018 LCDM (header), beam 600.00 arcmin (header")
     assert lines[1].startswith("5 filled maps, ")
     (width,) = (line for line in lines if line.startswith("z_width"))
-    assert width.split()[-1] in ("good", "doubtful", "bad")
+    assert width.split()[4] in ("good", "doubtful", "bad")
+    assert width.endswith("width of the z-scores: above 1, the error bars are too small")
     alone = evaluate(FILLS[0], "--mask", "mask.fits")
     assert alone.status == 0, alone.err
     assert "without a truth" in alone.out

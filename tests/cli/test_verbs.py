@@ -31,7 +31,12 @@ def test_the_whole_chain_as_a_program(skyfill_program, tmp_path):
     assert "sky: a.fits, Nside 16" in made.err
     seen = skyfill_program("spectrum", "a.fits", "-o", "a.ecsv", "--plot", "a.png", cwd=tmp_path)
     assert seen.status == 0, seen.err
-    assert "sky/theory" in seen.out
+    assert "D_ell [µK²]     σ [µK²]      theory" in seen.out
+    row = next(line for line in seen.out.splitlines() if line.startswith("     4 –"))
+    table = QTable.read(tmp_path / "a.ecsv")
+    (at,) = np.flatnonzero(table["ell_min"] == 4)
+    expected = [table[name][at].value for name in ("dl", "dl_sigma", "dl_theory")]
+    np.testing.assert_allclose(np.array(row.split()[3:6], float), expected, atol=0.006)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.ecsv", "a.fits", "a.png"]
 
 

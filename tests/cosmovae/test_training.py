@@ -15,7 +15,7 @@ import pytest
 import torch
 from vgg_file import vgg_state
 
-from skyfill.cosmovae import CosmoConfig, load, train, training
+from skyfill.cosmovae import CosmoConfig, load, session, train, training
 from skyfill.cosmovae.batches import Batches
 from skyfill.cosmovae.vgg import VGGFeatures
 from skyfill.dataset import TileGeometry, write_tiles
@@ -74,7 +74,7 @@ def test_a_run_goes_on_as_if_never_stopped(dataset, tmp_path, monkeypatch):
     train(TINY, dataset, tmp_path / "whole", device="cpu")
     ticks = count(step=30)
     with monkeypatch.context() as patched:
-        patched.setattr(training.time, "monotonic", lambda: next(ticks))
+        patched.setattr(session.time, "monotonic", lambda: next(ticks))
         train(TINY, dataset, tmp_path / "parts", device="cpu", minutes=1.2)
     stopped = torch.load(tmp_path / "parts" / "checkpoint.pt", weights_only=True)["step"]
     assert 0 < stopped < TINY.max_steps
@@ -82,6 +82,53 @@ def test_a_run_goes_on_as_if_never_stopped(dataset, tmp_path, monkeypatch):
     for key, value in weights_of(tmp_path / "whole").items():
         assert torch.equal(value, weights_of(tmp_path / "parts")[key]), key
     assert log_of(tmp_path / "whole") == log_of(tmp_path / "parts")
+
+
+def test_a_run_stopped_within_its_first_epoch_gives_the_last_network(
+    dataset, tmp_path, monkeypatch
+):
+    """The best network is that before the first step, until a held-out error is measured."""
+    config = replace(TINY, max_steps=7, save_every=100)
+    ticks = count(step=30)
+    with monkeypatch.context() as patched:
+        patched.setattr(session.time, "monotonic", lambda: next(ticks))
+        network, about = train(config, dataset, tmp_path / "parts", device="cpu", minutes=1.2)
+    steps = about["training"]["trained_steps"]
+    assert 0 < steps < Batches(dataset, config).epoch_steps
+    assert about["training"]["best_step"] == steps
+    assert 0 < about["measured"]["held_out_rms_uk"] < 3 * about["training"]["rms_uk"]
+    for key, value in weights_of(tmp_path / "parts").items():
+        assert torch.equal(value, network.state_dict()[key]), key
+    # The run that goes on knows nothing of that.
+    _, again = train(config, dataset, tmp_path / "parts", device="cpu")
+    _, whole = train(config, dataset, tmp_path / "whole", device="cpu")
+    assert again["measured"] == whole["measured"]
+    text = (tmp_path / "whole" / "log.csv").read_text(encoding="utf-8")
+    assert (tmp_path / "parts" / "log.csv").read_text(encoding="utf-8") == text
+
+
+def test_a_training_that_has_diverged_gives_no_network(dataset, tmp_path):
+    config = replace(TINY, max_steps=3, learning_rate=1e30)
+    with pytest.raises(ValueError, match=r"has diverged: after 3 steps .*a lower `learning_rate`"):
+        train(config, dataset, tmp_path, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"batch": 0}, "batch must be an integer, 1 or more"),
+        ({"epochs": 0}, "epochs must be an integer, 1 or more"),
+        ({"max_steps": 0}, "max_steps must be an integer, 1 or more"),
+        ({"patience": 0}, "patience must be an integer, 1 or more"),
+        ({"save_every": 0}, "save_every must be an integer, 1 or more"),
+        ({"held_out": (0.1, 0)}, r"held_out\[1\] must be an integer, 1 or more"),
+        ({"held_out": (1.0, 64)}, "share of the tiles, must be between 0 and 1"),
+        ({"regulariser": "none"}, "regulariser 'none' is unknown; choose one of kl, gan, wgan"),
+    ],
+)
+def test_schedules_that_train_nothing_are_refused(changes, said):
+    with pytest.raises(ValueError, match=said):
+        replace(TINY, **changes)
 
 
 def test_a_run_goes_on_beyond_its_end(dataset, tmp_path):

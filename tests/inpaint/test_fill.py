@@ -147,6 +147,13 @@ def test_the_mean_is_one(sky, observed):
         skyfill.fill(sky, observed, n=2, **diffuse)
 
 
+def test_a_method_of_one_fill_is_named(sky, observed, monkeypatch):
+    """`pconv` and `context-encoder` have one fill, too, and are not diffuse."""
+    monkeypatch.setattr(skyfill.Inpainter, "stochastic", False)
+    with pytest.raises(ValueError, match="gaussian has one fill and no realizations: drop `n`"):
+        skyfill.fill(sky, observed, n=2, **OPTIONS | {"method": "gaussian"})
+
+
 def test_the_callers_arrays_are_not_changed(sky, observed):
     given, mask = np.where(observed, sky, hp.UNSEEN), observed.astype(float)
     before = given.copy(), mask.copy()

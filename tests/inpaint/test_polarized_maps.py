@@ -8,6 +8,7 @@ import pytest
 
 import skyfill
 from skyfill.inpaint import PolarizedInpainter
+from skyfill.inpaint.polarobserved import power_over_prior
 from skyfill.prior import (
     LCDM,
     Given,
@@ -92,3 +93,18 @@ def test_every_map_is_judged():
         first.with_map(sky(2) * np.array([[3], [1], [1]]))
     with pytest.raises(ValueError, match="Nside"):
         first.with_map(np.zeros((3, 48)))
+
+
+def test_a_prior_without_power_and_noise_is_refused_not_divided_by():
+    of_t = Prior(NSIDE, np.ones(30), fwhm=0.1, noise_uk_arcmin=0.0)
+    none = PolarizedPrior(of_t, np.zeros(30), np.zeros(30), np.zeros(30), 0.0)
+    ratio, error = power_over_prior(np.ones((2, NPIX)), np.ones(NPIX, bool), none, None)
+    assert (ratio, error) == (np.inf, 0.0)
+
+
+def test_warnings_of_a_prior_point_to_the_line_that_made_the_inpainter():
+    with pytest.warns(UserWarning, match=r"prior of|times the power") as told:
+        inpainter(sky(1) * np.array([[1], [3], [3]]), 5, trust_prior=True)
+    about_prior = [each for each in told if "prior" in str(each.message)]
+    assert about_prior
+    assert {each.filename for each in about_prior} == {__file__}

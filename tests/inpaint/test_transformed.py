@@ -181,6 +181,7 @@ def test_the_repr_is_short(made):
         ({"prior": Given(cl="map")}, "needs the noise of the map"),
         ({"shift": 0.2}, "needs x \\+ shift above 0"),
         ({"method": "diffuse"}, "diffuse has no spectrum"),
+        ({"method": "vaeac"}, "vaeac has no spectrum"),
         ({"dipole": "prior"}, "are fitted: drop `dipole`"),
         ({"noise_rms": "auto"}, "is not estimated from the sky"),
         ({"transform": "rank", "noise_rms": np.ones(12 * NSIDE**2)}, "takes white noise"),

@@ -343,7 +343,7 @@ def test_what_is_no_table_of_pixels_is_named(tmp_path: Path) -> None:
         read_map(path)
     image.header["PIXTYPE"] = "HEALSPARSE"
     image.writeto(path, overwrite=True)
-    with pytest.raises(ValueError, match="a HealSparse map"):
+    with pytest.raises(ValueError, match=r"damaged HealSparse file|need healsparse, which is not"):
         read_map(path)
     path = listed_file(path, [list_column("PIXEL", "J", np.arange(9))])
     with pytest.raises(ValueError, match="a table of 9 rows that lists pixels and has no values"):

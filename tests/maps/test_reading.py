@@ -2,6 +2,7 @@
 
 import re
 
+import healpy as hp
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -126,3 +127,25 @@ def test_a_place_is_read_from_headers_alone(tmp_path):
     place = place_of(path)
     assert (place.nside, place.frame.coord, place.path) == (4, "E", path)
     assert place_of(a_map(tmp_path / "bare.fits", None), frame="G").frame.coord == "G"
+
+
+def test_another_nside_in_ring_order_is_refused_with_a_mend_that_works(tmp_path):
+    """12 is no power of two; the line of Python that the message gives makes a map that is read."""
+    theta, _ = hp.pix2ang(12, np.arange(12 * 12**2))
+    sky = 100 * np.cos(theta)
+    sky[700:720] = np.nan
+    skyfill_map = tmp_path / "map.fits"
+    hp.write_map(skyfill_map, sky, column_units="uK", dtype=np.float64, fits_IDL=False)
+    with pytest.raises(ValueError, match="Nside 12 does not allow: interpolate map") as caught:
+        read_map(skyfill_map)
+    command = str(caught.value).rpartition("in Python: ")[2]
+    whole = eval(command, {"healpy": hp, "m": sky, "range": range})
+    assert whole.size == 12 * 16**2
+    hp.write_map(skyfill_map, whole, column_units="uK", dtype=np.float64, overwrite=True)
+    found = read_map(skyfill_map)
+    seen = np.isfinite(found.values)
+    assert 20 < (~seen).sum() < 120
+    truth = 100 * np.cos(hp.pix2ang(16, np.arange(whole.size))[0])
+    np.testing.assert_allclose(found.values[seen], truth[seen], atol=1.5)
+    with pytest.raises(ValueError, match="interpolate map") as caught:
+        skyfill.fill(sky, np.ones(sky.size))

@@ -1,10 +1,19 @@
 """Images of maps show the right places the right way round."""
 
+from pathlib import Path
+
 import healpy as hp
 import numpy as np
 import pytest
 
-from skyfill.report.pictures import close_up, graticule, mollweide, planck_colours, show
+from skyfill.report.pictures import (
+    close_up,
+    graticule,
+    mollweide,
+    planck_colours,
+    show,
+    show_sky,
+)
 
 NSIDE = 64
 LON, LAT = hp.pix2ang(NSIDE, np.arange(hp.nside2npix(NSIDE)), lonlat=True)
@@ -64,3 +73,28 @@ def test_graticule_follows_the_map():
             assert np.nanmax(np.abs(away)) < 4
         else:
             assert lat[y, 200] == pytest.approx(np.full(y.size, -45 + 45 * (number - 7)), abs=2)
+
+
+def test_a_sky_is_shown_in_its_frame():
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Ellipse
+
+    axes = Figure().subplots()
+    values = np.where(LAT > 80, np.nan, LON)
+    image = show_sky(axes, values, {"vmin": 0, "vmax": 360}, height=101)
+    np.testing.assert_array_equal(
+        np.ma.filled(image.get_array(), np.nan), mollweide(values, height=101)
+    )
+    assert image.get_clim() == (0, 360)
+    assert image.get_clip_path() is not None
+    assert [type(patch) for patch in axes.patches] == [Ellipse]
+    assert len(axes.lines) == len(graticule(height=101))
+
+
+def test_the_colours_are_planck_s_and_zero_is_the_middle_one():
+    from healpy.pixelfunc import __file__ as healpy_file
+
+    theirs = np.loadtxt(Path(healpy_file).parent / "data" / "planck_cmap.dat")
+    ours = 255 * planck_colours()(np.linspace(0, 1, 256))[:, :3]
+    assert np.abs(ours - theirs).max() < 5
+    assert 255 * np.array(planck_colours()(0.5)[:3]) == pytest.approx([255, 237, 217], abs=6)

@@ -12,7 +12,7 @@ import pytest
 
 from skyfill import report
 from skyfill.fidelity import judge, score_sky
-from skyfill.holes import discs
+from skyfill.holes import discs, galactic_cut, label_holes
 from skyfill.prior import Prior, draw, lcdm
 from skyfill.report.plates import hardest
 from skyfill.spectra import compare
@@ -98,6 +98,32 @@ def test_the_hardest_holes_are_the_deepest():
     assert hardest(np.ones(12, dtype=bool), 3) == []
 
 
+def test_a_wide_hole_is_shown_once_while_there_are_others():
+    observed = galactic_cut(64, np.radians(12)) & discs(
+        64, *np.radians([[0, 90], [60, -50], [4, 3]])
+    )
+    holes = label_holes(observed)
+    pixels = [pixel for pixel, _ in hardest(observed, 3)]
+    assert np.unique(holes.labels[pixels]).size == 3
+    more = hardest(observed, 5)
+    assert len(more) == 5
+    assert np.unique(holes.labels[[pixel for pixel, _ in more]]).size == 3
+    assert np.all(np.diff([depth for _, depth in more]) <= 0)
+
+
+def test_captions_say_the_frame_the_draws_and_the_hole():
+    sky = draw(PRIOR, seed=1, index=0)
+    observed = discs(NSIDE, *np.radians([[30], [10], [20]]))
+    std = np.where(observed, 0, 10.0)
+    before, _, spread = report.skies(np.where(observed, sky, np.nan), sky, std, frame="G", draws=9)
+    assert "Galactic coordinates: longitude 0 in the middle" in before.caption
+    assert "9 realizations" in spread.caption
+    assert "25%" in spread.caption  # 1 / sqrt(2 (9 - 1))
+    assert "coordinates" not in report.skies(sky, sky, None)[0].caption
+    (hole,) = report.close_ups(observed, {"filled": sky})
+    assert f"A hole of {int((~observed).sum())} pixels" in hole.caption
+
+
 def test_writing(page, tmp_path):
     path = tmp_path / "report.html"
     page.write(path)
@@ -162,10 +188,11 @@ def test_figures_in_words():
     }
     width, rms, octupole, seam = report.findings(figures)
     assert (width.verdict, octupole.verdict, seam.verdict) == ("bad", "good", "good")
-    assert width.value == "1.2"
-    assert "1 ± 0.01 by chance" in width.reason
-    assert (rms.value, rms.verdict) == ("51.23 ± 0.7", "")
-    assert octupole.name.startswith("C_3")
+    assert width.value == "1.200"
+    assert "1.000 ± 0.010 by chance" in width.reason
+    assert (rms.value, rms.verdict) == ("51.23 ± 0.70", "")
+    assert octupole.name.startswith("D_3")
+    assert float(octupole.value) == pytest.approx(6 / np.pi * 1100, rel=1e-3)
     assert {each.verdict for each in report.findings(figures, judged=False)} == {""}
 
 
@@ -175,7 +202,17 @@ def test_every_figure_has_words():
     skies = [np.where(observed, sky, draw(PRIOR, seed=2, index=k)) for k in (1, 2, 3)]
     figures = score_sky(skies, observed, truth=sky, optimum=skies[0]).figures
     for finding in report.findings(figures):
-        assert "_" not in finding.name or finding.name.startswith("C_")
+        assert "_" not in finding.name or finding.name.startswith("D_")
+
+
+def test_a_low_multipole_without_a_truth_stands_beside_the_theory():
+    figures = {"multipole_2": judge("multipole_2", 1000.0), "rms_uk": judge("rms_uk", 5.0)}
+    multipole, rms = report.findings(figures, theory_cl=np.full(6, 900.0))
+    assert float(multipole.value) == pytest.approx(3 / np.pi * 1000, rel=1e-3)
+    assert f"theory: {3 / np.pi * 900:.0f}" in multipole.reason
+    assert f"± {np.sqrt(2 / 5) * 3 / np.pi * 900:.0f}" in multipole.reason
+    assert rms.reason == ""
+    assert report.findings(figures)[0].reason == ""
 
 
 def test_chi2_in_words():

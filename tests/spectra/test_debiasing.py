@@ -112,6 +112,12 @@ def test_what_has_no_response_is_refused_by_name():
         response(lambda sky: sky, draws=3)
     with pytest.raises(ValueError, match="no pixel is observed"):
         response(lambda sky: sky, np.zeros(12 * NSIDE**2, bool))
+    for fill, said in (
+        (lambda sky: np.where(OBSERVED, sky, np.nan), "must give whole skies of .* missing"),
+        (lambda sky: sky[~OBSERVED], "must give whole skies"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            response(fill, draws=4, skies=2)
     few = np.arange(12 * NSIDE**2) < 4
     with pytest.raises(ValueError, match="too little for bins this narrow"):
         response(lambda sky: np.where(few, sky, 0.0), few, draws=4, skies=2)

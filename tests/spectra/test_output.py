@@ -129,9 +129,15 @@ def test_the_picture_shows_what_was_measured(result):
     result.draw(upper, lower)
     assert [text.get_text() for text in upper.get_legend().get_texts()] == [
         "theory",
-        "filled sky, mean of 3",
-        r"cut sky: pseudo-$C_\ell$, coupling corrected",
+        "filled sky, mean of 3\nbars: cosmic variance and noise of a whole sky",
+        (
+            "cut sky: pseudo-$C_\\ell$, coupling corrected\n"
+            "bars: cosmic variance and noise of the cut sky"
+        ),
     ]
+    title = upper.get_title()
+    for test in (*result.full_tests, *result.cut_tests):
+        assert f"{test.chi2:.1f} / {test.bins} ({test.pte:.2g})" in title
     shown = [bars.lines[0].get_ydata() for bars in lower.containers]
     np.testing.assert_allclose(shown, [result.full.residual, result.cut.residual])
 
@@ -209,3 +215,13 @@ def test_windows_are_the_response_of_the_bins(mask):
     error = np.hypot(pairs[0].scatter, pairs[1].scatter) / 200**0.5
     assert np.all(np.abs(change - expected) < 4 * error)
     assert expected.max() > 10 * error.max()
+
+
+def test_the_plot_says_that_the_prior_s_share_is_allowed_for(skies, mask):
+    from matplotlib.figure import Figure
+
+    known = compare(skies[0], THEORY, observed=mask, prior_share=np.full(10, 0.2))
+    upper, lower = Figure().subplots(2)
+    known.draw(upper, lower)
+    label = upper.get_legend().get_texts()[1].get_text()
+    assert label.endswith("of a whole sky,\nover 1 - prior's share")
