@@ -110,6 +110,7 @@ def others(filler):
         skyfill.cosmovae.CosmoVAE(arch, torch.ones(12)),
         skyfill.cosmovae.Encoding(torch.zeros(99, 12), torch.zeros(99, 12), [torch.zeros(9)] * 9),
         skyfill.vae.TileVAE(skyfill.vae.Architecture(warm=0, steps=2)),
+        skyfill.maps.Frame("G"),
         skyfill.inpaint.LinearFill(filler.observed, filler.prior, method="gaussian"),
         skyfill.inpaint.TransformedInpainter(
             np.exp(sky / 200),

@@ -8,8 +8,18 @@ that is to begin after --until seconds is left out, and says so.
     python docs/scripts/devices.py --sections vae-512 agree-512 vae-2048 writing-2048
 
 Sections: METHOD-NSIDE for solver, gaussian, vae, stokes (T, Q and U by gaussian), each on the
-device and, without --no-cpu, on the CPU; agree-NSIDE, how fills of vae change with batches, threads
-and the 12th digit of the map; writing-NSIDE, realizations with writing of their files.
+device and, without --no-cpu, on the CPU (METHOD-NSIDE-device: only there); agree-NSIDE, how fills
+of vae change with batches, threads and the 12th digit of the map; writing-NSIDE, realizations with
+writing of their files; threads-NSIDE, fills of vae and gaussian on 2 cores and on all; jaxht-NSIDE,
+docs/scripts/jaxht_peer.py on the device; tests, pytest -m gpu.
+
+Everything that the page on measurements does not have yet, in under 10 minutes on a lent GPU:
+
+    python docs/scripts/devices.py --rest --until 480 --out devices.jsonl
+
+The same, small, to see that it runs:
+
+    python docs/scripts/devices.py --rest --small --device cpu
 """
 
 from __future__ import annotations
@@ -17,6 +27,9 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import re
+import subprocess
+import sys
 import tempfile
 import time
 import traceback
@@ -36,6 +49,10 @@ from skyfill.progress import Silent
 BEGUN = time.perf_counter()
 #: Realizations by method and Nside, and by device: a later section compares with them.
 FILLS: dict[tuple[str, str], np.ndarray] = {}
+#: Seconds of T alone by Nside, device and map: those of T, Q and U are compared with them.
+OF_T: dict[tuple[int, str, str], float] = {}
+#: Seconds after which a program of its own is stopped.
+PATIENCE = 150
 
 
 class Stages(Silent):
@@ -162,14 +179,17 @@ def tiled(
         names = ("first", "further", "again") if where == device or nside < 1024 else ("first",)
         for name in names:
             filled = inpainter.realization(0)
+            seconds = time.perf_counter() - start
             write(
                 what,
                 where=where,
                 map=name,
-                seconds=time.perf_counter() - start,
+                seconds=seconds,
                 stages=dict(stages.seconds),
                 **memory(),
             )
+            if method == "gaussian":
+                OF_T[nside, where, name] = seconds
             FILLS.setdefault((what, where), filled)
             stages.seconds.clear()
             start = time.perf_counter()
@@ -277,11 +297,14 @@ def stokes(write, nside: int, device: str, *, cpu: bool) -> None:  # noqa: ANN00
         )
         for name in ("first", "further") if where == device else ("first",):
             filled = inpainter.realization(0)
+            seconds = time.perf_counter() - start
+            of_t_alone = OF_T.get((nside, where, name))
             write(
                 f"stokes {nside}",
                 where=where,
                 map=name,
-                seconds=time.perf_counter() - start,
+                seconds=seconds,
+                times_of_t=seconds / of_t_alone if of_t_alone else None,
                 stages=dict(stages.seconds),
                 certificates={k: str(v) for k, v in inpainter.certificates.items()},
                 **memory(),
@@ -296,6 +319,64 @@ def stokes(write, nside: int, device: str, *, cpu: bool) -> None:  # noqa: ANN00
             write(f"stokes {nside}", of=name, **away)
 
 
+def cores(write, nside: int) -> None:  # noqa: ANN001
+    """Fill on the CPU with 2 threads and with all: a first and a further realization."""
+    import numba
+
+    prior, observed, sky = problem(nside)
+    every = numba.get_num_threads()
+    for method in ("vae", "gaussian"):
+        further = {}
+        for threads in (every, 2):
+            start = time.perf_counter()
+            inpainter = Inpainter(
+                *(sky, observed),
+                method=method,
+                prior=prior,
+                seed=7,
+                device="cpu",
+                threads=threads,
+                trust_prior=True,
+            )
+            for name in ("first", "further"):
+                inpainter.realization(0)
+                seconds = time.perf_counter() - start
+                write(f"{method} {nside}", where="cpu", threads=threads, map=name, seconds=seconds)
+                start = time.perf_counter()
+            further[threads] = seconds
+            del inpainter
+        write(f"{method} {nside}", threads=every, times_faster_than_2=further[2] / further[every])
+
+
+def program(write, what: str, *words: str) -> None:  # noqa: ANN001
+    """Run a program of its own, and write the end of what it says."""
+    start = time.perf_counter()
+    try:
+        done = subprocess.run(  # noqa: S603 (the words are those above)
+            [sys.executable, *words],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        said, status = done.stdout + done.stderr * bool(done.returncode), done.returncode
+    except subprocess.TimeoutExpired as stopped:
+        said, status = (stopped.stdout or b"").decode(), "stopped"
+    seconds = time.perf_counter() - start
+    write(what, status=status, seconds=seconds, said=said.strip().splitlines()[-12:])
+
+
+#: What the page on measurements does not have yet, in the order of its worth.
+REST = (
+    "tests",
+    "gaussian-2048-device",
+    "stokes-2048-device",
+    "vae-2048",
+    "gaussian-2048-cpu",
+    "jaxht-64",
+    "threads-1024",
+    "jaxht-256",
+)
 #: What is asked of a lent GPU, in the order of its worth.
 SECTIONS = (
     "vae-512",
@@ -317,6 +398,8 @@ def main() -> None:
     parser.add_argument("--nsides", nargs="+", type=int, default=[512, 2048])
     parser.add_argument("--methods", nargs="+", help="sections of these methods and --nsides")
     parser.add_argument("--sections", nargs="+", help="sections, in this order")
+    parser.add_argument("--rest", action="store_true", help="what has not been measured yet")
+    parser.add_argument("--small", action="store_true", help="with --rest: at Nside 64")
     parser.add_argument("--no-cpu", action="store_true", help="leave out the fills on the CPU")
     parser.add_argument("--until", type=float, default=1e9, help="no section begins later, seconds")
     parser.add_argument("--writing", type=float, default=180.0, help="seconds of writing-NSIDE")
@@ -332,7 +415,9 @@ def main() -> None:
             with args.out.open("a") as file:
                 file.write(line + "\n")
 
-    sections = args.sections or list(SECTIONS)
+    sections = args.sections or list(REST if args.rest else SECTIONS)
+    if args.small:
+        sections = list(dict.fromkeys(re.sub(r"-\d+", "-64", section) for section in sections))
     if args.methods:
         sections = [f"{method}-{nside}" for nside in args.nsides for method in args.methods]
     for section in sections:
@@ -350,9 +435,21 @@ def main() -> None:
 
 def run(write, section: str, args: argparse.Namespace) -> None:  # noqa: ANN001
     """Run one section."""
+    if section == "tests":
+        program(
+            write, "tests", "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "tests"
+        )
+        return
     kind, nside, *more = section.split("-")
     cpu = not args.no_cpu and more != ["device"]
-    if kind == "solver":
+    if kind == "jaxht":
+        peer = str(Path(__file__).with_name("jaxht_peer.py"))
+        device = args.device.split(":", maxsplit=1)[0]
+        split = "32" if int(nside) < 128 else "8"  # its set-up is a solve for each harmonic
+        program(write, section, peer, "--nside", nside, "--device", device, "--split", split)
+    elif kind == "threads":
+        cores(write, int(nside))
+    elif kind == "solver":
         exact(write, int(nside), args.device, cpu=cpu)
     elif kind == "agree":
         agreeing(write, int(nside), args.device, cpu=cpu)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from skyfill.harmonics.sphere import lmax_of, rings
 from skyfill.healpix.checks import check_nside
-from skyfill.healpix.jit import compiled, parallel, parallel_beyond
+from skyfill.healpix.jit import by_parts, compiled, parallel, parallel_beyond
 
 __all__ = [
     "Rings",
@@ -43,6 +43,8 @@ _PIXELS = 2**24
 #: Number of pixels above which loops are parallel. For fewer, one thread is faster: waiting threads
 #: spin for milliseconds and occupy the cores that the threads of transforms need.
 _LONG = 2_000_000
+#: Angles at which a sum over multipoles takes less time than starting a thread.
+_FEW = 64
 
 
 def filtered(alm: Alm, fl: Map) -> Alm:
@@ -260,10 +262,9 @@ def cl_of(alm: Alm) -> NDArray[np.float64]:
     return np.asarray(cl / (2 * np.arange(lmax + 1) + 1))
 
 
-@parallel
-def _legendre(x: Map, out: Map) -> None:
-    """Fill out[i, l] = P_l(x[i])."""
-    for i in prange(x.size):
+@compiled
+def _legendre_rows(x: Map, out: Map) -> None:
+    for i in range(x.size):
         out[i, 0] = 1.0
         if out.shape[1] > 1:
             out[i, 1] = x[i]
@@ -273,9 +274,14 @@ def _legendre(x: Map, out: Map) -> None:
             ) / ell
 
 
-@parallel
+def _legendre(x: Map, out: Map) -> None:
+    """Fill out[i, l] = P_l(x[i])."""
+    by_parts(x.size, lambda part: _legendre_rows(x[part], out[part]), least=_FEW)
+
+
+@compiled
 def _correlation(cl: Map, x: Map, out: Map) -> None:
-    for i in prange(x.size):
+    for i in range(x.size):
         before, last = 1.0, x[i]
         total = cl[0] + (3.0 * cl[1] * last if cl.size > 1 else 0.0)
         for ell in range(2, cl.size):
@@ -294,8 +300,9 @@ def correlation(cl: Map, cosine: Map) -> Map:
     cosine
         ``(n,)`` cosines of the angles.
     """
-    out = np.empty(cosine.size)
-    _correlation(np.ascontiguousarray(cl), np.ascontiguousarray(cosine), out)
+    cl, x = np.ascontiguousarray(cl), np.ascontiguousarray(cosine)
+    out = np.empty(x.size)
+    by_parts(x.size, lambda part: _correlation(cl, x[part], out[part]), least=_FEW)
     return out
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numba import prange
 
 from skyfill.healpix.checks import check_nside
-from skyfill.healpix.jit import compiled, parallel, parallel_beyond
+from skyfill.healpix.jit import by_parts, compiled, parallel, parallel_beyond
 from skyfill.healpix.pixel import (
     ang2pix_ring,
     neighbours_nest,
@@ -44,8 +44,11 @@ __all__ = [
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
-# Starting threads costs more than computing some thousand pixels.
-@parallel_beyond(100_000)
+#: Pixels that take less time than starting a thread.
+_FEW = 50_000
+
+
+@parallel_beyond(2 * _FEW)
 def _directions(nside: int, ipix: NDArray[np.int64], nest: bool, out: NDArray[np.float64]) -> None:
     for i in prange(ipix.size):
         z, s, phi = pix2zsphi_nest(nside, ipix[i]) if nest else pix2zsphi_ring(nside, ipix[i])
@@ -82,9 +85,9 @@ def _reorder_to_ring(nside: int, values: NDArray[Any], out: NDArray[Any]) -> Non
         out[i] = values[ring2nest(nside, int(np.int64(i)))]
 
 
-@parallel
+@compiled
 def _convert(nside: int, ipix: NDArray[np.int64], nest: bool, out: NDArray[np.int64]) -> None:
-    for i in prange(ipix.size):
+    for i in range(ipix.size):
         out[i] = nest2ring(nside, ipix[i]) if nest else ring2nest(nside, ipix[i])
 
 
@@ -183,7 +186,7 @@ def nest_to_ring(nside: int, ipix: ArrayLike) -> NDArray[np.int64]:
     """Convert NESTED to RING indices, (n,) to (n,); ValueError if one is out of range."""
     pixels = check_pixels(check_nside(nside), ipix)
     out = np.empty_like(pixels)
-    _convert(nside, pixels, True, out)
+    by_parts(pixels.size, lambda part: _convert(nside, pixels[part], True, out[part]), least=_FEW)
     return out
 
 
@@ -191,7 +194,7 @@ def ring_to_nest(nside: int, ipix: ArrayLike) -> NDArray[np.int64]:
     """Convert RING to NESTED indices, (n,) to (n,); ValueError if one is out of range."""
     pixels = check_pixels(check_nside(nside), ipix)
     out = np.empty_like(pixels)
-    _convert(nside, pixels, False, out)
+    by_parts(pixels.size, lambda part: _convert(nside, pixels[part], False, out[part]), least=_FEW)
     return out
 
 

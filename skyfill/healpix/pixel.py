@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skyfill.healpix.jit import compiled
+from skyfill.healpix.jit import compiled, inner
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,7 +67,7 @@ _TURN_BEYOND = np.array(
 # --- (face, x, y) <-> NESTED ------------------------------------------------------------------
 
 
-@compiled
+@inner
 def _spread(v: int) -> int:
     """Move bit i to bit 2i."""
     v = (v | (v << 16)) & 0x0000FFFF0000FFFF
@@ -77,7 +77,7 @@ def _spread(v: int) -> int:
     return (v | (v << 1)) & 0x5555555555555555
 
 
-@compiled
+@inner
 def _collect(v: int) -> int:
     """Move bit 2i to bit i, dropping the odd bits: the inverse of ``_spread``."""
     v = v & 0x5555555555555555
@@ -88,7 +88,7 @@ def _collect(v: int) -> int:
     return (v | (v >> 16)) & 0x00000000FFFFFFFF
 
 
-@compiled
+@inner
 def nest2xyf(nside: int, ipix: int) -> tuple[int, int, int]:
     """Split a NESTED index into (face, x, y)."""
     face = ipix // (nside * nside)
@@ -96,7 +96,7 @@ def nest2xyf(nside: int, ipix: int) -> tuple[int, int, int]:
     return face, _collect(inner), _collect(inner >> 1)
 
 
-@compiled
+@inner
 def xyf2nest(nside: int, face: int, x: int, y: int) -> int:
     """Join (face, x, y) to a NESTED index; inverse of ``nest2xyf``."""
     return face * nside * nside + _spread(x) + (_spread(y) << 1)
@@ -117,7 +117,7 @@ def ring_start(nside: int, ring: int) -> tuple[int, int, int]:
     return 12 * nside * nside - 2 * south * (south + 1), 4 * south, 1
 
 
-@compiled
+@inner
 def pixel_ring(nside: int, ipix: int) -> int:
     """Give the ring, 1 to 4 nside - 1 from the north, of a RING index."""
     npix = 12 * nside * nside
@@ -129,7 +129,7 @@ def pixel_ring(nside: int, ipix: int) -> int:
     return 4 * nside - ((1 + int(math.sqrt(2 * (npix - ipix) - 0.5))) >> 1)
 
 
-@compiled
+@inner
 def ring2xyf(nside: int, ipix: int) -> tuple[int, int, int]:
     """Split a RING index into (face, x, y)."""
     ring = pixel_ring(nside, ipix)
@@ -152,7 +152,7 @@ def ring2xyf(nside: int, ipix: int) -> tuple[int, int, int]:
     return face, (along - down_ring) >> 1, (-along - down_ring) >> 1
 
 
-@compiled
+@inner
 def xyf2ring(nside: int, face: int, x: int, y: int) -> int:
     """Join (face, x, y) to a RING index; inverse of ``ring2xyf``."""
     ring = _FACE_RING[face] * nside - x - y - 1
@@ -178,7 +178,7 @@ def nest2ring(nside: int, ipix: int) -> int:
 # --- directions -------------------------------------------------------------------------------
 
 
-@compiled
+@inner
 def xyf2zsphi(nside: int, face: int, x: int, y: int) -> tuple[float, float, float]:
     """Give the direction (z, s, phi) of a pixel's centre."""
     ring = _FACE_RING[face] * nside - x - y - 1
@@ -209,7 +209,7 @@ def pix2zsphi_nest(nside: int, ipix: int) -> tuple[float, float, float]:
     return xyf2zsphi(nside, face, x, y)
 
 
-@compiled
+@inner
 def zsphi2xyf(nside: int, z: float, s: float, phi: float) -> tuple[int, int, int]:
     """Find the pixel (face, x, y) that holds a direction."""
     quadrants = phi / HALF_PI
@@ -254,7 +254,7 @@ def ang2pix_nest(nside: int, z: float, s: float, phi: float) -> int:
 # --- neighbours -------------------------------------------------------------------------------
 
 
-@compiled
+@inner
 def neighbour_xyf(nside: int, face: int, x: int, y: int, which: int) -> tuple[int, int, int]:
     """Step to one of the eight neighbours; face -1 where it does not exist."""
     x += _STEP_X[which]
@@ -334,7 +334,7 @@ def longitude(x: float, y: float) -> float:
     return phi if y >= 0.0 else TWO_PI - phi
 
 
-@compiled
+@inner
 def _between(start: int, length: int, t: float) -> tuple[int, int, float]:
     """Give the pixels of a ring around t, in pixels from its first one, and the second's weight."""
     i = math.floor(t)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skyfill.healpix import neighbours
-from skyfill.healpix.jit import compiled
+from skyfill.healpix.jit import compiled, inner
 from skyfill.healpix.pixel import (
     TWO_PI,
     neighbours_ring,
@@ -193,7 +193,7 @@ def _cut_at_rings(
     begin[4 * nside] = n
 
 
-@compiled
+@inner
 def _root(parent: Indices, i: int) -> int:
     """Find the representative of a run's set, halving the path to it."""
     while parent[i] != i:
@@ -202,7 +202,7 @@ def _root(parent: Indices, i: int) -> int:
     return i
 
 
-@compiled
+@inner
 def _meet(
     i: int,
     pixels: tuple[int, int],
@@ -258,7 +258,7 @@ def _label(
     return count
 
 
-@compiled
+@inner
 def _join_above(
     nside: int,
     ring: int,

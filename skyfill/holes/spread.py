@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill.healpix.jit import compiled
+from skyfill.healpix.jit import compiled, inner
 from skyfill.healpix.pixel import (
     neighbour_xyf,
     neighbours_ring,
@@ -24,7 +24,7 @@ from skyfill.healpix.pixel import (
 __all__ = ["spread"]
 
 
-@compiled
+@inner
 def _begin(
     nside: int,
     inside: NDArray[np.bool_],

@@ -135,11 +135,16 @@ class ObservedMap:
     def _less(self, low_alm: NDArray[np.complex128] | None, latent: Map | None = None) -> Map:
         """Return the map minus a monopole and dipole and a latent sky; 0 where missing."""
         kind = self.values.dtype if self.single else np.float64
-        out = np.zeros(self.values.size, kind) if latent is None else latent
-        if low_alm is None:
+        out = np.empty(self.values.size, kind) if latent is None else latent
+        if low_alm is None and latent is None:
+            out[:] = self.values
+        elif low_alm is None:
             np.subtract(self.values, out, out=out)
         else:
             for part, low in self.dipole.parts(low_alm):
+                if latent is None:
+                    np.subtract(self.values[part], low, out=out[part], casting="same_kind")
+                    continue
                 np.subtract(low, self.values[part], out=low)
                 out[part] += low
                 np.negative(out[part], out=out[part])

@@ -12,7 +12,7 @@ from skyfill.healpix.jit import compiled
 from skyfill.healpix.pixel import nest2ring
 from skyfill.healpix.stokes import nside_of
 
-__all__ = ["WRONG_ORDER", "wrong_order"]
+__all__ = ["WRONG_ORDER", "reordered", "wrong_order"]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -42,7 +42,11 @@ def wrong_order(values: ArrayLike, observed: ArrayLike) -> bool:
     observed
         ``(npix,)``.
     """
-    values, observed = pair_of(values, observed, taker="prior.wrong_order")
+    return reordered(*pair_of(values, observed, taker="prior.wrong_order"))
+
+
+def reordered(values: NDArray[np.floating], observed: Mask) -> bool:
+    """Do as `wrong_order` for a map and a mask that are known to be such."""
     nside = nside_of(values, "values")
     if nside < 8:
         return False
@@ -68,17 +72,17 @@ def _orders(
     Row 0 is of the map as it was read; row 1 of NESTED numbers that were taken for RING; row 2 of
     RING numbers that were taken for NESTED. The sums are of means, and of squares, of row 0.
     """
-    block = np.empty(16)
+    block, pixels = np.empty(16), np.empty((3, 16), np.int64)
     for parent in range(0, 12 * (nside // 4) ** 2, step):
+        for child in range(16):
+            pixels[1, child] = 16 * parent + child
+            pixels[0, child] = nest2ring(nside, pixels[1, child])
+            pixels[2, child] = nest2ring(nside, pixels[0, child])
         for order in range(3):
             mean = 0.0
             whole = True
             for child in range(16):
-                pixel = 16 * parent + child
-                if order != 1:
-                    pixel = nest2ring(nside, pixel)
-                if order == 2:
-                    pixel = nest2ring(nside, pixel)
+                pixel = pixels[order, child]
                 whole = whole and observed[pixel]
                 block[child] = values[pixel] if observed[pixel] else 0.0
                 mean += block[child] / 16

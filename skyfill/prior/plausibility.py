@@ -18,7 +18,7 @@ from skyfill.healpix.arrays import pair_of
 from skyfill.healpix.stokes import nside_of
 from skyfill.prior.mistakes import likely_mistakes
 from skyfill.prior.model import Prior
-from skyfill.prior.pixelorder import WRONG_ORDER, wrong_order
+from skyfill.prior.pixelorder import WRONG_ORDER, reordered
 from skyfill.prior.scatter import FAR, MINOR, OFF, OFF_SIGMA, Band, any_off, compare, measure
 
 __all__ = ["Plausibility", "UnlikelyPriorError", "judge"]
@@ -131,7 +131,7 @@ def judge(
     if noise_variance is not None:
         noise = float(np.mean(noise_variance[observed]))
     bands, total = compare(measured, prior, noise)
-    if wrong_order(values, observed):
+    if reordered(values, observed):
         return Plausibility(total, tuple(bands), "refused", (WRONG_ORDER,))
     power = prior.calibration if "calibration" in prior.fitted else 1.0
     foreign = "extra_cl" in prior.fitted and prior.extra_share > _MOST_FREE

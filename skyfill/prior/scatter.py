@@ -9,16 +9,18 @@ C_l with the pixel windows of both resolutions.
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
+import numba
 import numpy as np
-from numba import prange
 from numpy.typing import NDArray
 
 from skyfill.brief import brief
+from skyfill.harmonics import correlation
 from skyfill.healpix import pixel_directions
-from skyfill.healpix.jit import compiled, parallel
+from skyfill.healpix.jit import compiled, inner
 from skyfill.healpix.pixel import nest2ring
 from skyfill.prior.model import Prior, pixel_window
 
@@ -35,6 +37,8 @@ OFF_SIGMA = 6.0
 """Errors by which a variance must be off, too, to be worth a warning."""
 MINOR = 0.02
 """Bands with a smaller share of the variance, observed and predicted, are ignored."""
+#: Base pixels of the sphere.
+_FACES = 12
 #: Groups of four pixels that a band needs.
 _FEWEST = 40
 #: Share of a coarse pixel that must be observed.
@@ -102,22 +106,10 @@ def measure(values: Map, observed: Mask, nside: int) -> list[Scatter]:
     """Measure the scatter of siblings at all resolutions, from coarse to fine."""
     if nside < 2:
         return []
-    steps = int(math.log2(nside))
-    power, parents = np.zeros(steps), np.zeros(steps, np.int64)
-    for face in range(12):  # one base pixel at a time, to save memory
-        count = (nside // 2) ** 2
-        means, found, shares = np.empty(count), np.empty(count), np.empty(count)
-        _finest(nside, face * count, values, observed, means, found, shares)
-        for step in range(steps):
-            if step:
-                count //= 4
-                least = 1.0 if 4**step < _ALL_BELOW else _SHARE
-                finer = means, shares
-                means, found, shares = np.empty(count), np.empty(count), np.empty(count)
-                _coarser(*finer, least, means, found, shares)
-            known = found >= 0
-            power[step] += np.sum(found, where=known)
-            parents[step] += np.count_nonzero(known)
+    with ThreadPoolExecutor(min(numba.get_num_threads(), _FACES)) as pool:
+        faces = list(pool.map(partial(_measured, values, observed, nside), range(_FACES)))
+    power, parents = (np.array(every).sum(axis=0) for every in zip(*faces, strict=True))
+    steps = power.size
     return [
         Scatter(nside >> (step + 1), float(power[step] / parents[step]), int(parents[step]))
         for step in reversed(range(steps))
@@ -125,25 +117,39 @@ def measure(values: Map, observed: Mask, nside: int) -> list[Scatter]:
     ]
 
 
-@compiled
+def _measured(values: Map, observed: Mask, nside: int, face: int) -> tuple[Map, NDArray[np.int64]]:
+    """Measure one base pixel, to save memory: sums of the scatter and numbers, from fine on."""
+    steps = int(math.log2(nside))
+    power, parents = np.zeros(steps), np.zeros(steps, np.int64)
+    count = (nside // 2) ** 2
+    means, shares = np.empty(count), np.empty(count)
+    power[0], parents[0] = _finest(nside, face * count, values, observed, means, shares)
+    for step in range(1, steps):
+        count //= 4
+        least = 1.0 if 4**step < _ALL_BELOW else _SHARE
+        power[step], parents[step] = _coarser(means, shares, least, count)
+    return power, parents
+
+
+@inner
 def _siblings(a: float, b: float, c: float, d: float) -> float:
     """Give the mean square of four numbers about their mean."""
     mean = (a + b + c + d) / 4
     return ((a - mean) ** 2 + (b - mean) ** 2 + (c - mean) ** 2 + (d - mean) ** 2) / 4
 
 
-@parallel
+@compiled
 def _finest(
     nside: int,
     start: int,
     values: NDArray[np.floating],
     observed: Mask,
     means: Map,
-    power: Map,
     shares: Map,
-) -> None:
-    """Average the observed of four sibling pixels; give their scatter, -1 unless all are."""
-    for parent in prange(means.size):
+) -> tuple[float, int]:
+    """Average the observed of four sibling pixels; sum and count the scatter where all are."""
+    power, parents = 0.0, 0
+    for parent in range(means.size):
         first = 4 * (start + parent)
         i, j = nest2ring(nside, first), nest2ring(nside, first + 1)
         k, m = nest2ring(nside, first + 2), nest2ring(nside, first + 3)
@@ -153,35 +159,40 @@ def _finest(
         d = values[m] if observed[m] else 0.0
         count = int(observed[i]) + int(observed[j]) + int(observed[k]) + int(observed[m])
         means[parent] = (a + b + c + d) / max(count, 1)
-        power[parent] = _siblings(a, b, c, d) if count == 4 else -1.0
         shares[parent] = count / 4
+        if count == 4:
+            power += _siblings(a, b, c, d)
+            parents += 1
+    return power, parents
 
 
-@parallel
-def _coarser(
-    means: Map, shares: Map, least: float, coarse: Map, power: Map, coarse_shares: Map
-) -> None:
-    """Average four means by observed share; give their scatter, -1 if a share is too small."""
-    for parent in prange(coarse.size):
+@compiled
+def _coarser(means: Map, shares: Map, least: float, count: int) -> tuple[float, int]:
+    """Average four means by observed share, in place; sum and count the scatter of large shares."""
+    power, parents = 0.0, 0
+    for parent in range(count):
         i = 4 * parent
         total, seen, lowest = 0.0, 0.0, 1.0
         for child in range(i, i + 4):
             total += means[child] * shares[child]
             seen += shares[child]
             lowest = min(lowest, shares[child])
-        coarse[parent] = total / max(seen, 1e-30)
-        scatter = _siblings(means[i], means[i + 1], means[i + 2], means[i + 3])
-        power[parent] = scatter if lowest >= least else -1.0
-        coarse_shares[parent] = seen / 4
+        if lowest >= least:
+            power += _siblings(means[i], means[i + 1], means[i + 2], means[i + 3])
+            parents += 1
+        means[parent] = total / max(seen, 1e-30)
+        shares[parent] = seen / 4
+    return power, parents
 
 
 def compare(measured: list[Scatter], prior: Prior, noise: float) -> tuple[list[Band], Band]:
     """Compare measurements with the prior (noise in µK² a pixel); give bands and their sum."""
     ell = np.arange(prior.cl.size)
-    modes = (2 * ell + 1) / (4 * math.pi) * prior.signal_cl(ell[-1])
-    modes[:2] = 0.0
+    cl = np.array(prior.signal_cl(ell[-1]))
+    cl[:2] = 0.0
+    modes = (2 * ell + 1) / (4 * math.pi) * cl
     finest = prior.nside
-    variances = _block_variances(modes, finest, measured[0].nside)
+    variances = _block_variances(cl.tobytes(), finest, measured[0].nside)
     fine = pixel_window(finest, ell[-1])
     bands: list[Band] = []
     squares = np.zeros(ell.size)
@@ -229,25 +240,27 @@ def _window(nside: int, finest: int, fine: Map) -> Map:
     return np.asarray((pixel_window(nside, fine.size - 1) / fine) ** 2)
 
 
-def _block_variances(modes: Map, finest: int, coarsest: int) -> list[float]:
+@lru_cache(maxsize=8)
+def _block_variances(packed: bytes, finest: int, coarsest: int) -> list[float]:
     """Give the signal's variance in blocks of 1, 4, 16 ... pixels, down to a coarse resolution.
 
     A block is the mean of up to 8 x 8 points, whose correlations are summed over all pairs. The
     points are the pixels of the block, or coarser pixels in a large block, with the signal smoothed
-    accordingly.
+    accordingly. ``packed`` has the spectrum, as bytes: many maps share one prior.
     """
-    fine = pixel_window(finest, modes.size - 1)
+    cl = np.frombuffer(packed).copy()  # writable, as all others: else compiled twice
+    fine = pixel_window(finest, cl.size - 1)
     variances: list[float] = []
     nside = finest
     while not variances or finest >> (len(variances) - 1) > coarsest:
         like = min(nside, _ALIKE)
         distances, shares = _separations(like)
         distances = distances * like / nside
-        window = 1.0 if nside == finest else pixel_window(nside, modes.size - 1) / fine
+        window = 1.0 if nside == finest else pixel_window(nside, cl.size - 1) / fine
         # Averaged over directions, the squared window of a square falls with the third power of l.
-        tail = np.minimum(1.0, 4 * nside / np.maximum(np.arange(modes.size), 1))
-        seen = modes if nside == finest else modes * window**2 * tail
-        found = shares @ _correlation(seen, distances)
+        tail = np.minimum(1.0, 4 * nside / np.maximum(np.arange(cl.size), 1))
+        seen = cl if nside == finest else cl * window**2 * tail
+        found = shares @ correlation(seen, np.cos(distances))
         variances += found.tolist() if nside == finest else [float(found[-1])]
         nside //= 2
     return variances
@@ -277,23 +290,6 @@ def _separations(nside: int) -> tuple[Map, Map]:
     middle = 0.5 * (edges[1:] + edges[:-1])
     middle[0] = 0.0
     return middle, shares
-
-
-def _correlation(modes: Map, distances: Map) -> Map:
-    """Sum modes times Legendre polynomials at angular distances."""
-    total = np.empty_like(distances)
-    _legendre(modes, np.cos(distances), total)
-    return total
-
-
-@parallel
-def _legendre(modes: Map, x: Map, total: Map) -> None:
-    for i in prange(x.size):
-        before, now = 1.0, x[i]
-        total[i] = modes[0] + modes[1] * now
-        for ell in range(1, modes.size - 1):
-            before, now = now, ((2 * ell + 1) * x[i] * now - ell * before) / (ell + 1)
-            total[i] += modes[ell + 1] * now
 
 
 def any_off(bands: list[Band], total: Band, factor: float, sigma: float) -> bool:
