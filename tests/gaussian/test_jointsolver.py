@@ -282,7 +282,7 @@ def test_t_and_p_may_be_overwritten_together():
 
 
 @pytest.mark.parametrize("sigma", [0.05, 1.0])
-def test_the_b_modes_that_are_still_to_come_are_estimated_within_a_factor_of_six(sigma):
+def test_the_estimate_of_the_b_modes_to_come_is_above_the_truth_but_not_far(sigma):
     """Above all where many corrections are made, and nothing is left by the inner loop."""
     cl, (_, p) = spectra(), masks("band")
     covariance = dense(cl, (1.0, sigma))[NPIX:, NPIX:]
@@ -294,7 +294,7 @@ def test_the_b_modes_that_are_still_to_come_are_estimated_within_a_factor_of_six
         found = solver.mean([sky], tolerance=tolerance, leak=1e6)
         b = solver.analysed(found.fills[0] - best, LMAX)[1]
         true = leakage(b, cl[2, 2], AREA * sigma**2)[0][0]
-        assert 1 / 2 < found.certificates["P"].leakage[0] / true < 6
+        assert 1 < found.certificates["P"].leakage[0] / true < 15
 
 
 def test_t_whole_and_p_whole_are_no_special_cases():
