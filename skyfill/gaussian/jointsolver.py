@@ -354,9 +354,10 @@ class JointSolver:
             found.append(_Parted(blocks, apply, at).apply)
         return found
 
-    def _scaled(self, values: Sequence[Map] | list[Map], *, overwrite: bool) -> Map:
+    def _scaled(self, given: Sequence[Map], *, overwrite: bool) -> Map:
         """Give the maps of all fields as one vector, 0 in the holes, in units of their rms."""
         fields = zip(self._seen, self.rms, self.sky.parts, strict=True)
+        values = given if isinstance(given, list) else list(given)
         if overwrite and len(values) == 1:
             ((seen, scale, _),) = fields
             alone: Map = values.pop()
@@ -413,8 +414,12 @@ class JointSolver:
             return JointSolution(self._fields(work[self.at]), dict.fromkeys(self.names, nothing))
         course, allowed = Course(), tolerance
         inner = self._inner_of(progress or Silent(), max_iterations, course)
-        options = {"share": _SHARE, "conjugate": not self._sparing}
-        outer, away = solve(self, work, None, inner, course, allowed=allowed, **options)
+        outer, away = solve(
+            *(self, work, None, inner, course),
+            allowed=allowed,
+            share=_SHARE,
+            conjugate=not self._sparing,
+        )
         leaks, excess = self._leakage(inner, float(away[-1]), outer)
         for _ in range(_TRIES):
             over = max(excess, of_one_percent(leaks)) if clean else excess

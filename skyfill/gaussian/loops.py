@@ -83,12 +83,15 @@ class Course:
 class Inverse(Protocol):
     """The part of a covariance that the inner loop uses."""
 
+    def inverse(self, values: Vector) -> Vector:
+        """Give Σ⁻¹ v."""
+
+
+class Precision(Protocol):
+    """The part of a covariance that the loops use."""
+
     def inverse(self, values: Vector, *, overwrite: bool = False) -> Vector:
         """Give Σ⁻¹ v, for which v may be overwritten."""
-
-
-class Precision(Inverse, Protocol):
-    """The part of a covariance that the loops use."""
 
     def inverse_of(self, other: Any, values: Vector) -> Vector:  # noqa: ANN401 (of its own kind)
         """Give Σ⁻¹ v at these pixels, for a v at the pixels of another covariance."""
