@@ -79,10 +79,10 @@ def test_joint_means_are_the_same_on_a_device(device, kind, noise, monkeypatch):
     """With both kinds, T has a block, and P, whose band takes in its discs, has none."""
     from skyfill.gaussian import jointsolver
 
-    if kind == "both":
-        monkeypatch.setattr(jointsolver, "affordable", lambda sizes, **_: sizes < 300)
-    if kind == "band":
-        monkeypatch.setattr(jointsolver, "affordable", lambda sizes, **_: sizes < 0)
+    most = {"both": 300, "band": 0}.get(kind)
+    if most is not None:
+        for name in ("affordable", "affordable_pol"):
+            monkeypatch.setattr(jointsolver, name, lambda sizes, **_: sizes < most)
     t, q, u = sky()
     seen = masks(kind)
     found = []
