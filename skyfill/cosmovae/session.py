@@ -251,7 +251,8 @@ class Session(ABC, Generic[Net]):
         if not math.isfinite(mae):
             raise ValueError(
                 f"the training has diverged: after {self.step} steps the held-out error is {mae};"
-                " train in another folder with a lower `learning_rate` or `clip`"
+                " train in another folder with another `seed`, or from Python with a lower"
+                " learning rate or clip"
             )
         self._choose(mae, rms)
 

@@ -42,6 +42,9 @@ _MANY = 100
 _ACCURATE = 0.3
 #: Smallest number of iterations from which the remaining distance is estimated.
 _FEWEST = 3
+#: Number of corrections from which on the distance also follows from their lengths: each of many
+#: may be small, and all that are still to come large.
+_LONG = 9
 #: Most accurate inner loop of a correction, in units of it, and least share: more changes nothing.
 _FINEST = 3e-3
 _LEAST_SHARE = 0.03
@@ -136,7 +139,7 @@ class Model(InHoles, Protocol):
         """Compute the rms of a residual from those of its fields."""
 
 
-def _ahead(moves: Sequence[float]) -> float:
+def _ahead(moves: Sequence[float] | Map) -> float:
     """Estimate the remaining distance from the lengths of the steps so far.
 
     Let q be the length of the last third of the steps over that of the third before. If the steps
@@ -269,6 +272,8 @@ class Outer:
         r, on the whole sphere.
     sizes
         The rms of each field of d + x before the corrections.
+    moves
+        Length of each correction so far, of each part.
     coming
         What the last correction left: the distance to its own solution, of each part, and the
         factor of that correction that later ones would add, with it. None before the first.
@@ -293,9 +298,14 @@ class Outer:
         self._direction: Vector = None
         self._image: Vector = None
         self._curvature = 1.0
-        self.steps = 0
+        self.moves: list[Map] = []
         self.coming: tuple[Map, float, Vector] | None = None
         self._least = np.inf
+
+    @property
+    def steps(self) -> int:
+        """Number of corrections so far."""
+        return len(self.moves)
 
     @cached_property
     def residual(self) -> float:
@@ -343,7 +353,7 @@ class Outer:
         if self._conjugate:
             self._step, self._direction, self._image = step, z, image
         self._curvature = curvature
-        self.steps += 1
+        self.moves.append(abs(length) * lengths(s, step))
         del self.residual  # it is another one
         self._least = min(self._least, before, self.residual)
         if self.course.take(self.residual > _WORSE * self._least):
@@ -433,6 +443,8 @@ def go_on(
         if take(not ahead):
             break
         distance = left + lengths(model, step) * ahead
+        if outer.steps >= _LONG:
+            distance = np.maximum(distance, [_ahead(each) for each in np.transpose(outer.moves)])
         outer.coming = left, ahead, step
         far = inner.left > 0 and bool(np.any(distance > allowed))
     return distance

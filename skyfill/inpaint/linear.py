@@ -93,7 +93,8 @@ class LinearFill:
         what = chosen.method, chosen.dipole, chosen.polish, chosen.tolerance, chosen.refine
         if card is not None and not card.training.get("architecture", {}).get("linear", True):
             raise ValueError(
-                f"{card.name} is not linear in the data; pass other `weights`, or `network=False`"
+                f"{card.name} is not linear in the data; pass other `weights`, or none"
+                " (network=False)"
             )
         model = None if card is None else card.sha256
         self.unconverged = 0

@@ -130,12 +130,11 @@ def test_the_report_shows_the_field_in_its_unit_and_names_the_transform(
     assert outcome.status == 0, outcome.err
     text = re.sub(r"data:image/png;base64,[^\"]+", "", page.read_text())
     assert "g = log(x + 1) with x in mK" in text
-    assert "observed pixel; mK." in text
-    assert "C_2, mean of the fills, mK²" in text
+    assert "D_2 of the filled sky, mean of the fills, mK²" in text
     assert "This fill has no verdicts, because they are for Gaussian fields" in text
     assert "fitted to the observed field" in text
     power = float(
-        re.search(r"C_2, mean of the fills, mK².*?<td[^>]*>([\d.e-]+)", text, re.DOTALL)[1]
+        re.search(r"D_2 of the filled sky, mean.*?<td[^>]*>([\d.e-]+)", text, re.DOTALL)[1]
     )
     sky = skyfill.read_map(tmp_path / "out.fits").values / 1e3
-    assert power == pytest.approx(hp.anafast(sky, lmax=2)[2], rel=0.02)
+    assert power == pytest.approx(6 / (2 * np.pi) * hp.anafast(sky, lmax=2)[2], rel=0.02)
