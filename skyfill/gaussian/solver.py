@@ -345,7 +345,7 @@ class Solver:
         *,
         start: Map | None = None,
         tolerance: float = 3e-3,
-        max_iterations: int = 1000,
+        max_iterations: int = 2000,
         course: Course | None = None,
         progress: Progress | None = None,
     ) -> Solution:

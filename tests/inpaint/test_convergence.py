@@ -33,6 +33,13 @@ def hard(observed):
     return np.where(observed, draw(HARD, seed=1, threads=1), np.nan)
 
 
+@pytest.fixture
+def hasty(monkeypatch):
+    """Fewer iterations than a map without noise needs."""
+    mean = gaussian.Solver.mean
+    monkeypatch.setattr(gaussian.Solver, "mean", partialmethod(mean, max_iterations=300))
+
+
 @pytest.fixture(scope="module")
 def values():
     return draw(KNOWN, seed=1, threads=1)
@@ -40,6 +47,7 @@ def values():
 
 @pytest.mark.parametrize("method", ["vae", "gaussian"])
 @pytest.mark.parametrize("way", ["mean", "realization"])
+@pytest.mark.usefixtures("hasty")
 def test_a_fill_that_has_not_converged_is_refused_and_the_cause_named(observed, hard, method, way):
     fitter = Inpainter(hard, observed, method=method, prior=HARD, threads=1)
     with pytest.raises(ConvergenceError) as caught:
@@ -54,6 +62,7 @@ def test_a_fill_that_has_not_converged_is_refused_and_the_cause_named(observed, 
     assert not fitter.certificate.converged
 
 
+@pytest.mark.usefixtures("hasty")
 def test_the_noise_that_is_named_lets_it_converge(observed, hard):
     with pytest.raises(ConvergenceError) as caught:
         Inpainter(hard, observed, prior=HARD, threads=1).mean()
@@ -67,6 +76,7 @@ def test_the_noise_that_is_named_lets_it_converge(observed, hard):
 
 
 @pytest.mark.parametrize("method", ["vae", "gaussian"])
+@pytest.mark.usefixtures("hasty")
 def test_it_can_be_accepted_with_a_warning(observed, hard, method):
     options = {"method": method, "prior": HARD, "threads": 1, "accept": True}
     fitter = Inpainter(hard, observed, **options)
