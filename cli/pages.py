@@ -63,7 +63,7 @@ def fill_page(
     scores: SkyScores,
     cards: Mapping[str, tuple[object, str]],
 ) -> Report:
-    """Make the page of a fill; maps are ``(npix,)``, µK, RING; ``std`` is from so many draws.
+    """Make the page of a fill; maps are ``(npix,)``, µK, RING; ``std`` is that of ``draws`` fills.
 
     The scores, and the page, are in the unit of `transforms.own_unit`.
     """

@@ -42,10 +42,11 @@ _MANY = 100
 _ACCURATE = 0.3
 #: Smallest number of iterations from which the remaining distance is estimated.
 _FEWEST = 3
-#: Number of corrections from which on the distance also follows from their lengths: each of many
-#: may be small, and all that are still to come large.
+#: From so many corrections on, the distance is estimated from their lengths, too: each may be
+#: small, and the sum of those to come large.
 _LONG = 9
-#: Most accurate inner loop of a correction, in units of it, and least share: more changes nothing.
+#: Ends of that tightening: accuracy in units of the correction, and share. Beyond them the outer
+#: loop takes as many corrections.
 _FINEST = 3e-3
 _LEAST_SHARE = 0.03
 #: Growth of the residual above which corrections stop, because they diverge. It need not fall at
@@ -249,7 +250,7 @@ class Inner:
 class Outer:
     """Solve d + x = Σ y on the whole sphere, with x zero outside the holes and y zero inside.
 
-    Conjugate gradients reduce the residual r = d + x - Σ y; x and y are updated together, in place.
+    Conjugate gradients reduce the residual r = d + x - Σ y; x and r are updated, y is not kept.
     The preconditioner is the inner loop, which differs slightly from step to step, so each step is
     explicitly made conjugate to the one before.
 
