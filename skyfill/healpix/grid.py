@@ -16,6 +16,8 @@ from numba import prange
 from skyfill.healpix.checks import check_nside
 from skyfill.healpix.jit import by_parts, compiled, parallel, parallel_beyond
 from skyfill.healpix.pixel import (
+    _FACE_PHI,
+    _FACE_RING,
     ang2pix_ring,
     neighbours_nest,
     neighbours_ring,
@@ -31,12 +33,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check_pixels",
+    "face_rings",
     "neighbours",
     "nest_to_ring",
     "pixel_directions",
     "pixel_radius",
     "pixels_towards",
     "reorder",
+    "ring_pixels",
     "ring_table",
     "ring_to_nest",
 ]
@@ -237,6 +241,40 @@ def pixel_radius(nside: int) -> float:
     edge = 1.0 - (1.0 - 1.0 / nside) ** 2 / 3.0
     sines = math.sqrt((1.0 - 4.0 / 9.0) * (1.0 - edge * edge))
     return math.acos(2.0 / 3.0 * edge + sines * math.cos(equator))
+
+
+@lru_cache(maxsize=8)
+def ring_pixels(nside: int) -> NDArray[np.int64]:
+    """Tabulate the pixels of the rings, as `pixel.ring_start` gives them.
+
+    (3, 4 nside): first pixel, number of pixels, and 1 if these start half a pixel in. Column 0 is
+    no ring, and has zeros.
+    """
+    ring = np.arange(4 * nside)
+    quarter = np.minimum(np.minimum(ring, 4 * nside - ring), nside)
+    length = 4 * quarter
+    first = np.cumsum(length) - length
+    shifted = (quarter < nside) | ((ring - nside) % 2 == 0)
+    table = np.stack([first, length, shifted & (ring > 0)]).astype(np.int64)
+    table.setflags(write=False)
+    return table
+
+
+def face_rings(nside: int, face: int) -> tuple[NDArray[np.int64], int]:
+    """Tabulate where the pixels of a base pixel lie on the rings.
+
+    Returns
+    -------
+    table
+        (3, 4 nside): first pixel of the ring, number of its pixels, and a sum. To this add x - y of
+        a pixel of the base pixel, and halve it: that is its RING index, or, if it is before the
+        ring's first pixel, lacks the number of its pixels.
+    ring
+        The ring of x = y = 0. That of any pixel is this minus x + y.
+    """
+    first, length, shifted = ring_pixels(nside)
+    total = 2 * first + int(_FACE_PHI[face]) * (length >> 2) - shifted
+    return np.stack([first, length, total]), int(_FACE_RING[face]) * nside - 1
 
 
 @lru_cache(maxsize=8)

@@ -89,6 +89,12 @@ def _collect(v: int) -> int:
 
 
 @inner
+def nest2xy(inner: int) -> tuple[int, int]:
+    """Split a NESTED index within a base pixel into (x, y)."""
+    return _collect(inner), _collect(inner >> 1)
+
+
+@inner
 def nest2xyf(nside: int, ipix: int) -> tuple[int, int, int]:
     """Split a NESTED index into (face, x, y)."""
     face = ipix // (nside * nside)

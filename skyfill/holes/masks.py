@@ -43,6 +43,7 @@ __all__ = [
     "frame_letter",
     "galactic_cut",
     "grow",
+    "holes_of",
     "holes_to_fill",
     "label_holes",
     "read_catalogue",
@@ -111,6 +112,13 @@ def find_holes(values: ArrayLike, observed: ArrayLike) -> NDArray[np.bool_]:
         observed = same_sky(values, observed)
     except ValueError as error:
         raise UnusableSkyError(str(error)) from None
+    return holes_of(values, observed, stacklevel=3)
+
+
+def holes_of(
+    values: NDArray[np.floating], observed: NDArray[np.bool_], *, stacklevel: int = 2
+) -> NDArray[np.bool_]:
+    """Do as `find_holes` for a map and a mask of one shape that are known to be such."""
     if not observed.any(axis=-1).all():
         raise UnusableSkyError(
             "the mask leaves no pixel observed; if its 1 means masked, read it with `invert=True`"
@@ -135,15 +143,17 @@ def find_holes(values: ArrayLike, observed: ArrayLike) -> NDArray[np.bool_]:
         warnings.warn(
             f"{forgotten} pixels that the mask calls observed are missing in the map;"
             " they are holes, too",
-            stacklevel=2,
+            stacklevel=stacklevel,
         )
     known = ~holes
     for sky, seen in zip(np.atleast_2d(values), np.atleast_2d(known), strict=True):
-        _warn_of_repeats(sky, seen)
+        _warn_of_repeats(sky, seen, stacklevel=stacklevel + 1)
     return holes
 
 
-def _warn_of_repeats(values: NDArray[np.float64], observed: NDArray[np.bool_]) -> None:
+def _warn_of_repeats(
+    values: NDArray[np.floating], observed: NDArray[np.bool_], *, stacklevel: int
+) -> None:
     """Warn if many observed pixels share one value, for example 0 for "no data"."""
     found = repeated_value(values, observed)
     if found is not None:
@@ -152,7 +162,7 @@ def _warn_of_repeats(values: NDArray[np.float64], observed: NDArray[np.bool_]) -
             f"{count} pixels that the mask calls observed hold exactly {value:.9g} µK, and no other"
             " value is nearly as frequent; if that means no data, pass `missing` with this value in"
             " the file's unit, or mask these pixels",
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
 
 

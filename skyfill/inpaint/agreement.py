@@ -24,6 +24,7 @@ from skyfill.prior import (
     wrong_order,
 )
 from skyfill.prior.dipole import Dipole
+from skyfill.prior.plausibility import judged_sky
 
 __all__ = ["describe_prior", "judged", "judged_pol", "judged_quality", "judged_t"]
 
@@ -81,7 +82,7 @@ def judged(
                 )
             warnings.warn(WRONG_ORDER, stacklevel=_CALLER)
         return None
-    found = judge(sky.bare(), seen, prior, noise_variance=noise_variance)
+    found = judged_sky(sky.bare(), seen, prior, noise_variance=noise_variance)
     if found.verdict == "refused" and not options.trust_prior:
         raise UnlikelyPriorError(
             f"the prior does not describe the observed sky: {found}. To fill it nevertheless,"

@@ -28,6 +28,7 @@ from skyfill.healpix.checks import check_seed
 from skyfill.healpix.picture import thumbnail
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes import MOST_MISSING, find_holes, holes_to_fill
+from skyfill.holes.masks import holes_of
 from skyfill.inpaint.agreement import describe_prior, judged
 from skyfill.inpaint.choice import Choice, choose_method
 from skyfill.inpaint.fills import (
@@ -418,7 +419,7 @@ class Inpainter:
         alike = alike and np.array_equal(self._mask & ~np.isnan(values), self.observed)
         if fitted or self._estimates or not alike:
             return self._anew(values, seed=seed)
-        find_holes(values, self._mask)  # warns of pixels missing in the map
+        holes_of(values, self._mask)  # warns of pixels missing in the map
         other = copy.copy(self)
         other.certificate = other.converged = None
         other.unconverged = 0

@@ -64,8 +64,12 @@ class Dipole:
 
     def alm(self, values: NDArray[np.floating]) -> NDArray[np.complex128]:
         """Fit monopole and dipole as `of` does; give their harmonics, ``(3,)``."""
+
+        def seen(part: slice) -> NDArray[np.floating]:
+            return np.where(self._observed[part], values[part], 0.0)
+
         return self._fitted(
-            harmonics.adjoint(values, lmax=1, observed=self._observed, threads=self._threads)
+            harmonics.adjoint_of(seen, self._nside, lmax=1, threads=self._threads)
         )
 
     def alm_on(self, sphere: DeviceSphere, values: Vector) -> Vector:

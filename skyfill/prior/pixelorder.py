@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skyfill.healpix import nest_to_ring
 from skyfill.healpix.arrays import pair_of
-from skyfill.healpix.jit import compiled
-from skyfill.healpix.pixel import nest2ring
 from skyfill.healpix.stokes import nside_of
 
 __all__ = ["WRONG_ORDER", "reordered", "wrong_order"]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Pixels = NDArray[np.int64]
 
 WRONG_ORDER = (
     "the numbers are smooth in the other pixel order, so the file's keyword ORDERING (RING or"
@@ -50,9 +50,15 @@ def reordered(values: NDArray[np.floating], observed: Mask) -> bool:
     nside = nside_of(values, "values")
     if nside < 8:
         return False
-    blocks = 12 * (nside // 4) ** 2
     scatter, sums = np.zeros((3, 2)), np.zeros(2)
-    _orders(nside, values, observed, max(1, blocks // _SAMPLE), scatter, sums)
+    for order, pixels in enumerate(_blocks(nside)):
+        whole = observed[pixels].all(axis=1)
+        block = values[pixels[whole]].astype(np.float64)
+        mean = block.mean(axis=1)
+        power = 1e-300 + np.mean((block - mean[:, None]) ** 2, axis=1)
+        if order == 0:
+            sums[:] = mean.sum(), (mean**2 + power).sum()
+        scatter[order] = np.log(power).sum(), mean.size
     logs, count = scatter.T
     if count.min() < _FEWEST:
         return False
@@ -63,35 +69,15 @@ def reordered(values: NDArray[np.floating], observed: Mask) -> bool:
     return bool((rough and nested < _SMOOTHER * own) or ring < _SMOOTHER * own)
 
 
-@compiled
-def _orders(
-    nside: int, values: NDArray[np.floating], observed: Mask, step: int, scatter: Map, sums: Map
-) -> None:
-    """Sum the logarithm of the scatter in blocks of 4 x 4 pixels: as read, and reordered.
+@lru_cache(maxsize=1)
+def _blocks(nside: int) -> tuple[Pixels, Pixels, Pixels]:
+    """List the pixels of some blocks of 4 x 4, ``(n, 16)`` each, RING.
 
-    Row 0 is of the map as it was read; row 1 of NESTED numbers that were taken for RING; row 2 of
-    RING numbers that were taken for NESTED. The sums are of means, and of squares, of row 0.
+    First as they are; then of NESTED numbers that were taken for RING; then of RING numbers that
+    were taken for NESTED.
     """
-    block, pixels = np.empty(16), np.empty((3, 16), np.int64)
-    for parent in range(0, 12 * (nside // 4) ** 2, step):
-        for child in range(16):
-            pixels[1, child] = 16 * parent + child
-            pixels[0, child] = nest2ring(nside, pixels[1, child])
-            pixels[2, child] = nest2ring(nside, pixels[0, child])
-        for order in range(3):
-            mean = 0.0
-            whole = True
-            for child in range(16):
-                pixel = pixels[order, child]
-                whole = whole and observed[pixel]
-                block[child] = values[pixel] if observed[pixel] else 0.0
-                mean += block[child] / 16
-            if whole:
-                power = 1e-300
-                for child in range(16):
-                    power += (block[child] - mean) ** 2 / 16
-                if order == 0:
-                    sums[0] += mean
-                    sums[1] += mean**2 + power
-                scatter[order, 0] += math.log(power)
-                scatter[order, 1] += 1
+    count = 12 * (nside // 4) ** 2
+    chosen = np.arange(0, count, max(1, count // _SAMPLE))
+    nested = 16 * chosen[:, None] + np.arange(16)
+    ring = nest_to_ring(nside, nested.ravel())
+    return ring.reshape(nested.shape), nested, nest_to_ring(nside, ring).reshape(nested.shape)

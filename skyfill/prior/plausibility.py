@@ -21,7 +21,7 @@ from skyfill.prior.model import Prior
 from skyfill.prior.pixelorder import WRONG_ORDER, reordered
 from skyfill.prior.scatter import FAR, MINOR, OFF, OFF_SIGMA, Band, any_off, compare, measure
 
-__all__ = ["Plausibility", "UnlikelyPriorError", "judge"]
+__all__ = ["Plausibility", "UnlikelyPriorError", "judge", "judged_sky"]
 
 Map = NDArray[np.float64]
 
@@ -120,6 +120,17 @@ def judge(
         Map, mask and prior have different Nside, or are not a map, a mask and a prior.
     """
     values, observed = pair_of(values, observed, taker="prior.judge")
+    return judged_sky(values, observed, prior, noise_variance=noise_variance)
+
+
+def judged_sky(
+    values: NDArray[np.floating],
+    observed: NDArray[np.bool_],
+    prior: Prior,
+    *,
+    noise_variance: Map | None = None,
+) -> Plausibility:
+    """Do as `judge` for a map and a mask that are known to be such."""
     nside = nside_of(values, "values")
     if prior.nside != nside:
         raise ValueError(f"the prior has Nside {prior.nside}, the map has Nside {nside}")

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from skyfill.brief import brief
 from skyfill.harmonics import correlation
 from skyfill.healpix import pixel_directions
+from skyfill.healpix.grid import face_rings
 from skyfill.healpix.jit import compiled, inner
-from skyfill.healpix.pixel import nest2ring
+from skyfill.healpix.pixel import nest2xy
 from skyfill.prior.model import Prior, pixel_window
 
 __all__ = ["FAR", "MINOR", "OFF", "OFF_SIGMA", "Band", "Scatter", "any_off", "compare", "measure"]
@@ -122,13 +123,21 @@ def _measured(values: Map, observed: Mask, nside: int, face: int) -> tuple[Map, 
     steps = int(math.log2(nside))
     power, parents = np.zeros(steps), np.zeros(steps, np.int64)
     count = (nside // 2) ** 2
+    rows, top = face_rings(nside, face)
     means, shares = np.empty(count), np.empty(count)
-    power[0], parents[0] = _finest(nside, face * count, values, observed, means, shares)
+    power[0], parents[0] = _finest(rows, top, values, observed, means, shares)
     for step in range(1, steps):
         count //= 4
         least = 1.0 if 4**step < _ALL_BELOW else _SHARE
         power[step], parents[step] = _coarser(means, shares, least, count)
     return power, parents
+
+
+@inner
+def _pixel(rows: NDArray[np.int64], ring: int, along: int) -> int:
+    """Find a pixel by its ring and its steps from the meridian of the base pixel."""
+    pixel = (rows[2, ring] + along) >> 1
+    return pixel if pixel >= rows[0, ring] else pixel + rows[1, ring]
 
 
 @inner
@@ -140,19 +149,32 @@ def _siblings(a: float, b: float, c: float, d: float) -> float:
 
 @compiled
 def _finest(
-    nside: int,
-    start: int,
+    rows: NDArray[np.int64],
+    top: int,
     values: NDArray[np.floating],
     observed: Mask,
     means: Map,
     shares: Map,
 ) -> tuple[float, int]:
-    """Average the observed of four sibling pixels; sum and count the scatter where all are."""
+    """Average the observed of four sibling pixels; sum and count the scatter where all are.
+
+    ``rows`` has the rings of the base pixel, see `face_rings`, of which ``top`` is that of its
+    southern corner.
+    """
     power, parents = 0.0, 0
     for parent in range(means.size):
-        first = 4 * (start + parent)
-        i, j = nest2ring(nside, first), nest2ring(nside, first + 1)
-        k, m = nest2ring(nside, first + 2), nest2ring(nside, first + 3)
+        x, y = nest2xy(parent)
+        # The four lie on three rings: two of them beside each other on the middle one.
+        ring, along = top - 2 * (x + y), 2 * (x - y)
+        i, m = _pixel(rows, ring, along), _pixel(rows, ring - 2, along)
+        j, k = _pixel(rows, ring - 1, along + 1), _pixel(rows, ring - 1, along - 1)
+        if observed[i] and observed[j] and observed[k] and observed[m]:
+            a, b, c, d = values[i], values[j], values[k], values[m]
+            means[parent] = (a + b + c + d) / 4
+            shares[parent] = 1.0
+            power += _siblings(a, b, c, d)
+            parents += 1
+            continue
         a = values[i] if observed[i] else 0.0
         b = values[j] if observed[j] else 0.0
         c = values[k] if observed[k] else 0.0
@@ -160,9 +182,6 @@ def _finest(
         count = int(observed[i]) + int(observed[j]) + int(observed[k]) + int(observed[m])
         means[parent] = (a + b + c + d) / max(count, 1)
         shares[parent] = count / 4
-        if count == 4:
-            power += _siblings(a, b, c, d)
-            parents += 1
     return power, parents
 
 
