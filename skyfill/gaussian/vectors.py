@@ -106,7 +106,7 @@ def turn(direction: Vector, z: Vector, factor: float) -> None:
 def project_out(out: Vector, values: Vector, modes: Vector, inverse: Vector) -> None:
     """Subtract modesᵀ (inverse (modes values)), in place."""
     if _is_array(out):
-        _project_out(out, values, modes, inverse)
+        _project_out(out, values, modes, inverse, np.zeros((2, len(inverse))))
     else:
         out.sub_((inverse @ (modes @ values)) @ modes)
 
@@ -140,13 +140,12 @@ def _turn(direction: Map, z: Map, factor: float) -> None:
 
 
 @compiled
-def _project_out(out: Map, values: Map, modes: Map, inverse: Map) -> None:
-    count = inverse.shape[0]
-    products = np.zeros(count)
+def _project_out(out: Map, values: Map, modes: Map, inverse: Map, zeros: Map) -> None:
+    products, factors = zeros[0], zeros[1]
+    count = products.size
     for i in range(values.size):
         for k in range(count):
             products[k] += modes[k, i] * values[i]
-    factors = np.zeros(count)
     for k in range(count):
         for j in range(count):
             factors[k] += inverse[k, j] * products[j]

@@ -49,7 +49,8 @@ _FEW = 64
 
 def filtered(alm: Alm, fl: Map) -> Alm:
     """Multiply a_lm by f_l in place; ``fl`` is ``(lmax + 1,)``."""
-    _almxfl(alm, fl, alm)
+    parts = alm.view(np.float64).reshape(-1, 2)
+    _almxfl(parts, fl, parts)
     return alm
 
 
@@ -118,7 +119,7 @@ class Rings:
             for part in parts:
                 spread = _spread(part.stop - part.start)
                 for row, padded in zip(rows, planes, strict=True):
-                    spread(row[part], factor[part], self._index[part], padded)
+                    spread(row[part], _double(factor[part]), self._index[part], padded)
             size = int(geometry["ringstart"][-1] + geometry["nphi"][-1])
             alm = ducc0.sht.adjoint_synthesis(
                 map=planes[:, :size], lmax=lmax, mmax=lmax, **geometry
@@ -143,7 +144,7 @@ class Rings:
             for part in parts:
                 collect = _collect(part.stop - part.start)
                 for plane, row in zip(sky, out, strict=True):
-                    collect(plane, factor[part], self._index[part], row[part])
+                    collect(plane, _double(factor[part]), self._index[part], row[part])
         return self._shaped(out)
 
     def _shaped(self, rows: NDArray[Any]) -> NDArray[Any]:
@@ -158,8 +159,14 @@ def almxfl(alm: Alm, fl: NDArray[np.float64]) -> Alm:
     n = min(lmax + 1, fl.size)
     factor[:n] = fl[:n]
     out = np.empty(alm.shape, dtype=np.complex128)
-    _almxfl(np.ascontiguousarray(alm, dtype=np.complex128), factor, out)
+    alm = np.ascontiguousarray(alm, dtype=np.complex128)
+    _almxfl(alm.view(np.float64).reshape(-1, 2), factor, out.view(np.float64).reshape(-1, 2))
     return out
+
+
+def _double(factor: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Give few factors in float64, as most are: the kernels for few are then compiled once."""
+    return factor if factor.size > _LONG else factor.astype(np.float64, copy=False)
 
 
 @parallel_beyond(_LONG)
@@ -175,12 +182,14 @@ def _collect(values: Map, factor: Map, index: NDArray[np.int32], out: Map) -> No
 
 
 @compiled
-def _almxfl(alm: Alm, factor: Map, out: Alm) -> None:
+def _almxfl(alm: Map, factor: Map, out: Map) -> None:
+    """Multiply real and imaginary parts, ``(nalm, 2)``: quicker than complex numbers."""
     lmax = factor.size - 1
     for m in range(lmax + 1):
         start = m * (2 * lmax + 1 - m) // 2
         for ell in range(m, lmax + 1):
-            out[start + ell] = alm[start + ell] * factor[ell]
+            out[start + ell, 0] = alm[start + ell, 0] * factor[ell]
+            out[start + ell, 1] = alm[start + ell, 1] * factor[ell]
 
 
 def mixed(

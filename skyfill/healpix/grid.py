@@ -14,7 +14,7 @@ import numpy as np
 from numba import prange
 
 from skyfill.healpix.checks import check_nside
-from skyfill.healpix.jit import by_parts, compiled, parallel, parallel_beyond
+from skyfill.healpix.jit import by_parts, compiled, parallel
 from skyfill.healpix.pixel import (
     _FACE_PHI,
     _FACE_RING,
@@ -52,9 +52,9 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 _FEW = 50_000
 
 
-@parallel_beyond(2 * _FEW)
+@compiled
 def _directions(nside: int, ipix: NDArray[np.int64], nest: bool, out: NDArray[np.float64]) -> None:
-    for i in prange(ipix.size):
+    for i in range(ipix.size):
         z, s, phi = pix2zsphi_nest(nside, ipix[i]) if nest else pix2zsphi_ring(nside, ipix[i])
         out[i, 0] = s * math.cos(phi)
         out[i, 1] = s * math.sin(phi)
@@ -127,7 +127,9 @@ def pixel_directions(nside: int, ipix: ArrayLike, nest: bool = False) -> NDArray
     """
     pixels = check_pixels(check_nside(nside), ipix)
     out = np.empty((pixels.size, 3))
-    _directions(pixels.size)(nside, pixels, nest, out)
+    by_parts(
+        pixels.size, lambda part: _directions(nside, pixels[part], nest, out[part]), least=_FEW
+    )
     return out
 
 

@@ -432,15 +432,9 @@ def _distance(nside: int, inside: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 def _chords(nside: int, inside: NDArray[np.bool_], *, limit: float) -> NDArray[np.float64]:
     """Give the squared chord to the nearest pixel outside; infinite beyond an angle, `limit`."""
-    chord = np.empty(inside.size)
-    source = np.empty(inside.size, np.int32)
-    queue = np.empty(inside.size, np.int32)
     # Slightly above the limit, so that rounding loses no pixel at the edge.
     longest = (2.0 * math.sin(0.5 * min(limit, math.pi)) * (1.0 + 1e-9)) ** 2
-    spread(
-        nside, inside, longest, chord, source, queue, np.empty_like(inside), np.empty(8, np.int64)
-    )
-    return chord
+    return spread(nside, inside, longest)
 
 
 def galactic_cut(nside: int, latitude: float, *, coord: str | None = "G") -> NDArray[np.bool_]:

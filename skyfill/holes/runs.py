@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skyfill.healpix import neighbours
+from skyfill.healpix.grid import ring_pixels
 from skyfill.healpix.jit import compiled, inner
 from skyfill.healpix.pixel import (
     TWO_PI,
@@ -74,11 +75,17 @@ class Runs:
             edges.append(np.flatnonzero(part[1:] != part[:-1]) + (max(start - 1, 0) + 1))
         edges.append(np.full(int(bool(flags[-1]) == value), flags.size))
         bounds = np.concatenate(edges)
-        most = bounds.size // 2 + 4 * nside
-        first, stop = np.empty(most, np.int32), np.empty(most, np.int32)
-        begin = np.zeros(4 * nside + 1, np.int64)
-        _cut_at_rings(nside, bounds, first, stop, begin)
-        return cls(nside, first[: begin[-1]].copy(), stop[: begin[-1]].copy(), begin)
+        rings = np.append(ring_pixels(nside)[0, 1:], flags.size)
+        # Rings that begin within a run cut it.
+        before = np.searchsorted(bounds, rings, side="right")
+        within = before % 2 == 1
+        within[within] = bounds[before[within] - 1] < rings[within]
+        cuts = rings[within]
+        place = np.searchsorted(bounds[::2], cuts)
+        first = np.insert(bounds[::2], place, cuts)
+        stop = np.insert(bounds[1::2], place - 1, cuts)
+        begin = np.append(0, np.searchsorted(first, rings))
+        return cls(nside, first.astype(np.int32), stop.astype(np.int32), begin)
 
     @property
     def sizes(self) -> Integers:
@@ -170,27 +177,6 @@ class Runs:
             _halve(runs.nside, runs.first, runs.stop, runs.begin, flags)
             runs = Runs.of(flags)
         return runs
-
-
-@compiled
-def _cut_at_rings(
-    nside: int, edges: Integers, first: Indices, stop: Indices, begin: Integers
-) -> None:
-    """Split runs, given by pairs of edges, at the ends of rings."""
-    n = 0
-    k = 0
-    for ring in range(1, 4 * nside):
-        start, length, _ = ring_start(nside, ring)
-        end = start + length
-        begin[ring] = n
-        while k < edges.size and edges[k] < end:
-            first[n] = max(edges[k], start)
-            stop[n] = min(edges[k + 1], end)
-            n += 1
-            if edges[k + 1] > end:
-                break
-            k += 2
-    begin[4 * nside] = n
 
 
 @inner

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill.healpix.jit import compiled, inner
+from skyfill.healpix.jit import compiled
 from skyfill.healpix.pixel import (
     neighbour_xyf,
     neighbours_ring,
@@ -24,27 +24,46 @@ from skyfill.healpix.pixel import (
 __all__ = ["spread"]
 
 
-@inner
-def _begin(
+def spread(nside: int, inside: NDArray[np.bool_], limit: float) -> NDArray[np.float64]:
+    """Give every pixel inside its nearest pixel outside, from neighbour to neighbour.
+
+    Parameters
+    ----------
+    nside
+        Resolution.
+    inside
+        ``(npix,)``, RING.
+    limit
+        Largest squared chord.
+
+    Returns
+    -------
+    ``(npix,)``, squared chord to the nearest pixel outside; infinite beyond the limit, 0 outside.
+    """
+    chord = np.where(inside, np.inf, 0.0)
+    source = np.arange(inside.size, dtype=np.int32)
+    source[inside] = -1
+    queued = np.zeros(inside.size, np.bool_)
+    around = np.empty(8, np.int64)
+    # Neighbours are searched from the side that has fewer pixels; the queue is the same.
+    fewer = bool(2 * np.count_nonzero(inside) <= inside.size)
+    _mark(nside, inside, fewer, queued, around)
+    first = np.flatnonzero(queued)
+    queue = np.empty(inside.size, np.int32)
+    queue[: first.size] = first
+    _spread(nside, inside, limit, chord, source, queue, queued, first.size)
+    return chord
+
+
+@compiled
+def _mark(
     nside: int,
     inside: NDArray[np.bool_],
-    chord: NDArray[np.float64],
-    source: NDArray[np.int32],
-    queue: NDArray[np.int32],
+    fewer: bool,
     queued: NDArray[np.bool_],
     around: NDArray[np.int64],
-) -> int:
-    """Make every pixel outside its own source, and queue those with neighbours inside.
-
-    Neighbours are searched from the side that has fewer pixels; the queue is the same.
-    """
-    within = 0
-    for p in range(inside.size):
-        queued[p] = False
-        source[p] = -1 if inside[p] else p
-        chord[p] = np.inf if inside[p] else 0.0
-        within += inside[p]
-    fewer = 2 * within <= inside.size
+) -> None:
+    """Mark the pixels outside with neighbours inside; ``fewer`` says which side is searched."""
     for p in range(inside.size):
         if inside[p] != fewer:
             continue
@@ -53,16 +72,10 @@ def _begin(
             q = around[k]
             if q >= 0 and inside[q] != fewer:
                 queued[q if fewer else p] = True
-    waiting = 0
-    for p in range(inside.size):
-        if queued[p]:
-            queue[waiting] = p
-            waiting += 1
-    return waiting
 
 
 @compiled
-def spread(
+def _spread(
     nside: int,
     inside: NDArray[np.bool_],
     limit: float,
@@ -70,19 +83,15 @@ def spread(
     source: NDArray[np.int32],
     queue: NDArray[np.int32],
     queued: NDArray[np.bool_],
-    around: NDArray[np.int64],
+    waiting: int,
 ) -> None:
-    """Give every pixel inside its nearest pixel outside, from neighbour to neighbour.
+    """Pass sources on, in the order of the queue, until no pixel changes.
 
-    A pixel that gets a nearer source passes it on, in the order of the queue, until no pixel
-    changes.
-
-    ``chord`` gets squared chords, up to ``limit`` (infinite beyond, 0 outside); ``source`` the
-    pixels at their other ends; ``queue`` is a ring buffer with one place for each pixel inside or
-    touching the inside, ``queued`` marks the pixels in it.
+    A pixel that gets a nearer source passes it on. ``chord`` has squared chords, ``source`` the
+    pixels at their other ends; ``queue`` is a ring buffer with one place for each pixel, of which
+    the first ``waiting`` are in use, and ``queued`` marks the pixels in it.
     """
     head = 0
-    waiting = _begin(nside, inside, chord, source, queue, queued, around)
     while waiting:
         p = int(np.int64(queue[head]))  # int64: kernels for pixels are compiled once
         head = head + 1 if head + 1 < queue.size else 0
