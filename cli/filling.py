@@ -203,11 +203,15 @@ def footprint_of(
         )
 
 
-def request_of(args: argparse.Namespace, *, maps: int = 1) -> skyfill.plan.Request:
-    """Describe the requested fill for the planner."""
+def request_of(
+    args: argparse.Namespace, *, maps: int = 1, prior: skyfill.Prior | None = None
+) -> skyfill.plan.Request:
+    """Describe the requested fill, and the prior if it is known, for the planner."""
     known = not theory.given(args).fits
     mapped = args.noise_map is not None
-    return skyfill.plan.Request.of(options_of(args), known=known, maps=maps, mapped=mapped)
+    return skyfill.plan.Request.of(
+        options_of(args), known=known, maps=maps, mapped=mapped, prior=prior
+    )
 
 
 def settled(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import skyfill
 
-from . import filling
+from . import filling, theory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +40,8 @@ def tell(
     if chosen.sum() + seen.sum() < seen.size:
         holes = chosen
     del chosen
-    plan = skyfill.plan.make_plan(seen, filling.request_of(args, maps=maps), holes=holes)
+    request = filling.request_of(args, maps=maps, prior=_prior(args, sky, seen))
+    plan = skyfill.plan.make_plan(seen, request, holes=holes)
     sizes = _sizes(args, sky, outputs)
     if args.json:
         told = asdict(plan) | {"maps": maps, "memory": int(plan.memory), "outputs": sizes}
@@ -95,6 +96,15 @@ def tell_polarized(
     print(f"time     {_time(plan.seconds, plan.maps, len(outputs))}")
     for path, size in sizes.items():
         print(f"output   {path}{f', {size / 1e6:.1f} MB' if size else ''}")
+
+
+def _prior(
+    args: argparse.Namespace, sky: skyfill.SkyMap, seen: NDArray[np.bool_]
+) -> skyfill.Prior | None:
+    """Give, or fit, the prior of a map for `gaussian`, whose time depends on the map's depth."""
+    if args.method != "gaussian" or args.transform is not None:
+        return None
+    return theory.given(args).of_map(sky.values, seen, threads=args.threads or 0)
 
 
 def _sizes(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from skyfill.gaussian import Certificate, Solver
 from skyfill.gaussian.blocks import affordable
+from skyfill.gaussian.conditioning import USUAL, expected
 from skyfill.gaussian.local import Local, NotLocalError, local_bytes, local_work, worthwhile
 from skyfill.gaussian.memory import solve_bytes
 from skyfill.gaussian.solver import NOISE_FLOOR
@@ -22,6 +23,7 @@ from skyfill.harmonics import DeviceSphere
 from skyfill.holes.runs import Runs
 from skyfill.inpaint.fills import PROGRAM, Fill, Method, Pace, Setup
 from skyfill.inpaint.options import FillOptions
+from skyfill.prior import Prior
 from skyfill.prior.drawing import streams
 from skyfill.progress import Progress
 
@@ -40,6 +42,10 @@ _MAPS = 40.0
 _SPEED = 2e10
 #: Run time of a fill from surroundings, without the work on the holes.
 _LOCAL = Pace(2.0, 0.25), Pace(0.1, 0.1)
+#: Run time of one iteration of a solve.
+_ITERATION = Pace(0.0, 0.03, 0.025)
+#: Run time of a correction, in iterations.
+_CORRECTION = 2.0
 
 
 class Exact:
@@ -255,11 +261,27 @@ class ExactMethod(Method):
         return exact_bytes(self.nside, sizes)
 
     def seconds(
-        self, maps: int, tiles: Mapping[str, int], polish: int, sizes: Sizes | None = None
+        self,
+        maps: int,
+        tiles: Mapping[str, int],
+        polish: int,
+        sizes: Sizes | None = None,
+        prior: Prior | None = None,
     ) -> float:
-        """Estimate the run time of this number of maps, seconds."""
+        """Estimate the run time of this number of maps, seconds.
+
+        With a prior the number of iterations follows its depth; else it is the usual one.
+        """
         if sizes is None or not self.local(sizes):
-            return super().seconds(maps, tiles, polish)
+            usual = super().seconds(maps, tiles, polish)
+            if sizes is None or prior is None:
+                return usual
+            wide = not affordable(sizes, nside=self.nside).all()
+            iterations, corrections = expected(
+                prior.signal_cl(), prior.white_cl, self.nside, wide=wide
+            )
+            more = max(iterations + _CORRECTION * corrections - USUAL, 0.0)
+            return usual + maps * more * _ITERATION.seconds(self.nside, 0)
         first, further = (pace.seconds(self.nside, 0) for pace in _LOCAL)
         return first + local_work(sizes) / _SPEED + (maps - 1) * further
 

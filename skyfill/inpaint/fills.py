@@ -278,10 +278,11 @@ class Method(ABC):
         tiles: Mapping[str, int],
         polish: int,  # noqa: ARG002
         sizes: Sizes | None = None,  # noqa: ARG002
+        prior: Prior | None = None,  # noqa: ARG002
     ) -> float:
         """Estimate the run time of this number of maps, seconds, without fitting the prior.
 
-        ``sizes`` are those of `stages`, where they are known.
+        ``sizes`` are those of `stages`, where they are known, and ``prior`` is that of the map.
         """
         number = sum(tiles.values())
         first, further = (pace.seconds(self.nside, number) for pace in self.paces)

@@ -1,7 +1,8 @@
 """Estimate the cost of a fill before it starts: tiles, memory, time.
 
 Memory and run time are fits to runs on two CPU cores (docs/measured.md, "Memory"). Memory is within
-25% of the measured values, run time within a factor of two. They are estimates, not bounds: another
+25% of the measured values, run time within a factor of two, of ``gaussian`` only where the prior is
+known: the number of iterations grows with the depth of the map. They are estimates, not bounds: another
 machine may be slower, and another mask may need more.
 """
 
@@ -27,6 +28,7 @@ from skyfill.inpaint.methods import method_of
 from skyfill.inpaint.options import AUTO, FillOptions
 from skyfill.inpaint.turns import turns_bytes
 from skyfill.mosaic import MosaicConfig
+from skyfill.prior import Prior
 from skyfill.vae.memory import batch_bytes
 
 __all__ = ["FieldPlan", "JointPlan", "Plan", "Request", "make_joint_plan", "make_plan", "within"]
@@ -59,6 +61,9 @@ class Request:
         Number of fills: realizations, or the fills from which a spread is computed.
     mapped
         Whether a noise map is given.
+    prior
+        Prior of the map, given or fitted. ``gaussian`` takes more time the deeper the map is; if no
+        prior is given, it is planned for the noise of Planck.
     """
 
     __repr__ = brief
@@ -70,10 +75,17 @@ class Request:
     maps: int = 1
     config: MosaicConfig | None = None
     mapped: bool = False
+    prior: Prior | None = None
 
     @classmethod
     def of(
-        cls, options: FillOptions, *, known: bool, maps: int = 1, mapped: bool = False
+        cls,
+        options: FillOptions,
+        *,
+        known: bool,
+        maps: int = 1,
+        mapped: bool = False,
+        prior: Prior | None = None,
     ) -> Request:
         """Build a request from the options of a fill."""
         return cls(
@@ -84,6 +96,7 @@ class Request:
             maps=maps,
             config=options.config,
             mapped=mapped,
+            prior=prior,
         )
 
     def at(self, nside: int) -> Method:
@@ -271,7 +284,7 @@ def make_plan(observed: ArrayLike, request: Request, *, holes: Mask | None = Non
         tiles=tiles,
         polish=polish,
         memory=method.memory(worked, tiles),
-        seconds=method.seconds(request.maps, tiles, polish, worked)
+        seconds=method.seconds(request.maps, tiles, polish, worked, request.prior)
         + (_FIT * observed.size / 1e6 if fitted else 0.0),
     )
 

@@ -151,11 +151,13 @@ class TileMethod(Method):
         maps: int,
         tiles: Mapping[str, int],
         polish: int,
-        sizes: Sizes | None = None,  # noqa: ARG002
+        sizes: Sizes | None = None,
+        prior: Prior | None = None,
     ) -> float:
         """Estimate the run time of this number of maps, seconds."""
         if self._whole:
-            return ExactMethod(self.options, self.nside).seconds(maps, tiles, polish)
+            exact = ExactMethod(self.options, self.nside)
+            return exact.seconds(maps, tiles, polish, sizes, prior)
         total = super().seconds(maps, tiles, polish)
         if polish and self._solves:
             return total + ExactMethod(self.options, self.nside).seconds(maps, tiles, polish)

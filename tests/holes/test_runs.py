@@ -117,6 +117,7 @@ def test_kernels_for_pixels_are_compiled_once(tmp_path):
     """A second specialisation, for int32, would lengthen the first run on a machine."""
     code = """
 import numpy as np
+from skyfill.holes import distance_to_edge
 from skyfill.holes.runs import Runs
 observed = np.arange(12 * 16**2) % 50 > 3
 Runs.of(observed, False).discs()

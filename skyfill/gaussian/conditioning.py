@@ -1,0 +1,82 @@
+"""Estimate in advance how many iterations a solve takes, from the depth of the map.
+
+Two things slow a solve. Signal that the inner loop leaves out, beyond 2 Nside or by the bound of
+`skyfill.harmonics.excess`, is left to corrections, whose number grows with the root of the
+condition number, as for any conjugate gradients. And a sky that is smooth and nearly free of noise
+is determined deep into a wide hole, farther than the bands of the preconditioner reach.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skyfill.harmonics.covariance import excess
+
+__all__ = ["USUAL", "expected"]
+
+Map = NDArray[np.float64]
+
+#: Harmonics up to this l over Nside are as many as there are pixels.
+_MODES = math.sqrt(12.0)
+#: Corrections for the root of the condition number. This and the numbers below are fits to 138
+#: solves at Nside 64 to 256, of beams of 0 to 2.9 pixels, by docs/scripts/iterations.py --grid.
+_CORRECTIONS = 2.4
+#: Iterations for each correction, and at the start, of blocks alone.
+_BLOCKS = 3.0
+#: Iterations for each correction of wide holes in a sky that is rough or noisy.
+_ROUGH = 8.0
+#: More of them where the sky is smooth, for a signal over noise of one at 1.5 Nside.
+_SMOOTH = 13.0
+#: Power of the signal over noise at 1.5 Nside with which they grow.
+_POWER = 0.35
+#: Fall of the signal from Nside to 2 Nside below which the sky is rough, and the scale of the
+#: logarithm beyond.
+_FALL = (8.0, 40.0)
+#: Largest number of iterations, the default of `Solver.mean`.
+_MOST = 2000.0
+
+USUAL = 25.0
+"""Iterations of a map that its pixels resolve, with the noise of Planck and wide holes."""
+
+
+def expected(
+    signal_cl: Map, noise_cl: float, nside: int, *, wide: bool
+) -> tuple[float, float]:
+    """Estimate the iterations and the corrections of a solve with the default tolerance.
+
+    They are within a factor of two where `docs/exact.md` measures them.
+
+    Parameters
+    ----------
+    signal_cl
+        ``(lmax + 1,)``, µK², with beam and pixel window.
+    noise_cl
+        White noise, µK², with the signal that is added to it.
+    nside
+        Nside of the map.
+    wide
+        Whether a hole is too large for a block.
+    """
+    ell = np.arange(signal_cl.size)
+    # More harmonics than pixels: the others are like noise.
+    beyond = ell > _MODES * nside
+    folded = float(np.sum((2 * ell[beyond] + 1) * signal_cl[beyond])) / (12 * nside**2)
+    loud = signal_cl / max(noise_cl + folded, 1e-12 * float(signal_cl.max()) + 1e-300)
+    inner, outer = loud[: 2 * nside + 1], loud[2 * nside + 1 :]
+    left = max(float(np.max(excess(inner, nside) * inner)), float(outer.max(initial=0.0)))
+    corrections = max(1.0, _CORRECTIONS * math.sqrt(1 + left) - (_CORRECTIONS - 1))
+    if not wide:
+        return min(_BLOCKS * (corrections + 1), _MOST), corrections
+    first, middle, last = (_at(loud, k * nside // 2) for k in (2, 3, 4))
+    fall, scale = _FALL
+    steep = math.log(max(first / max(last, 1e-300), fall) / fall) / math.log(scale)
+    each = _ROUGH + _SMOOTH * min(steep, 1.0) ** 1.5 * middle**_POWER
+    return min(each * corrections, _MOST), corrections
+
+
+def _at(loud: Map, ell: int) -> float:
+    """Give signal over noise at a multipole; zero beyond the last."""
+    return float(loud[ell]) if ell < loud.size else 0.0
