@@ -35,12 +35,9 @@ def grid(threads: int) -> None:
     """Compare the estimated number of iterations with that of many solves."""
     factors = []
     for nside in (64, 128):
-        masks = [
-            skyfill.simulate_mask(
-                nside, seed=3, half_width=math.radians(10), n_holes=250, radii=np.radians((0.3, 1.5))
-            ),
-            skyfill.simulate_mask(nside, kind="holes", seed=3, n_holes=60, radii=np.radians((1, 4))),
-        ]
+        wide = {"half_width": math.radians(10), "n_holes": 250, "radii": np.radians((0.3, 1.5))}
+        small = {"kind": "holes", "n_holes": 60, "radii": np.radians((1, 4))}
+        masks = [skyfill.simulate_mask(nside, seed=3, **shape) for shape in (wide, small)]
         for fwhm, noise in ((each[0] * 64 / nside, each[1] * 64 / nside) for each in GRID):
             prior = Prior(nside, lcdm(), fwhm=fwhm * ARCMIN, noise_uk_arcmin=noise)
             sky = synthesised(prior, 5)

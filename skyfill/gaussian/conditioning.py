@@ -42,9 +42,7 @@ USUAL = 25.0
 """Iterations of a map that its pixels resolve, with the noise of Planck and wide holes."""
 
 
-def expected(
-    signal_cl: Map, noise_cl: float, nside: int, *, wide: bool
-) -> tuple[float, float]:
+def expected(signal_cl: Map, noise_cl: float, nside: int, *, wide: bool) -> tuple[float, float]:
     """Estimate the iterations and the corrections of a solve with the default tolerance.
 
     They are within a factor of two where `docs/exact.md` measures them.

@@ -26,6 +26,7 @@ from skyfill.mosaic import (
     tiles_bytes,
     usual_polish,
 )
+from skyfill.prior import Prior
 from skyfill.vae.memory import LEFT, MOST_CPU, TORCH, batch_bytes
 
 if TYPE_CHECKING:

@@ -68,9 +68,7 @@ class Dipole:
         def seen(part: slice) -> NDArray[np.floating]:
             return np.where(self._observed[part], values[part], 0.0)
 
-        return self._fitted(
-            harmonics.adjoint_of(seen, self._nside, lmax=1, threads=self._threads)
-        )
+        return self._fitted(harmonics.adjoint_of(seen, self._nside, lmax=1, threads=self._threads))
 
     def alm_on(self, sphere: DeviceSphere, values: Vector) -> Vector:
         """Fit as `alm` does on a device; ``values`` are finite there, and the result is, too."""
