@@ -2,8 +2,8 @@
 
 Memory and run time are fits to runs on two CPU cores (docs/measured.md, "Memory"). Memory is within
 25% of the measured values, run time within a factor of two; of ``gaussian`` only if the prior is
-known, since a deep map takes more iterations. They are estimates, not bounds: another machine may be
-slower, and another mask may need more.
+known, since a deep map takes more iterations. They are estimates, not bounds: another machine may
+be slower, and another mask may need more.
 """
 
 from __future__ import annotations
