@@ -21,8 +21,8 @@ Map = NDArray[np.float64]
 
 #: Harmonics up to this l over Nside are as many as there are pixels.
 _MODES = math.sqrt(12.0)
-#: Corrections for the root of the condition number. This and the numbers below are fits to 138
-#: solves at Nside 64 to 256, of beams of 0 to 2.9 pixels, by docs/scripts/iterations.py --grid.
+#: Corrections for the root of the condition number. This and the numbers below are fits to 120
+#: solves at Nside 64 and 128, of beams of 0 to 2.9 pixels: docs/scripts/iterations.py --grid.
 _CORRECTIONS = 2.4
 #: Iterations for each correction, and at the start, of blocks alone.
 _BLOCKS = 3.0
@@ -45,7 +45,7 @@ USUAL = 25.0
 def expected(signal_cl: Map, noise_cl: float, nside: int, *, wide: bool) -> tuple[float, float]:
     """Estimate the iterations and the corrections of a solve with the default tolerance.
 
-    They are within a factor of two where `docs/exact.md` measures them.
+    The iterations are within a factor of 2.3 where `docs/exact.md` measures them.
 
     Parameters
     ----------

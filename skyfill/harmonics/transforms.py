@@ -164,7 +164,7 @@ def almxfl(alm: Alm, fl: NDArray[np.float64]) -> Alm:
     return out
 
 
-def _double(factor: NDArray[np.floating]) -> NDArray[np.floating]:
+def _double(factor: NDArray[Any]) -> NDArray[Any]:
     """Give few factors in float64, as most are: the kernels for few are then compiled once."""
     return factor if factor.size > _LONG else factor.astype(np.float64, copy=False)
 

@@ -124,7 +124,7 @@ def judge(
 
 
 def judged_sky(
-    values: NDArray[np.floating],
+    values: Map,
     observed: NDArray[np.bool_],
     prior: Prior,
     *,

@@ -136,8 +136,10 @@ def _measured(values: Map, observed: Mask, nside: int, face: int) -> tuple[Map, 
 @inner
 def _pixel(rows: NDArray[np.int64], ring: int, along: int) -> int:
     """Find a pixel by its ring and its steps from the meridian of the base pixel."""
-    pixel = (rows[2, ring] + along) >> 1
-    return pixel if pixel >= rows[0, ring] else pixel + rows[1, ring]
+    pixel: int = (rows[2, ring] + along) >> 1
+    if pixel < rows[0, ring]:
+        pixel += rows[1, ring]
+    return pixel
 
 
 @inner
