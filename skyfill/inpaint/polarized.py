@@ -23,6 +23,7 @@ from skyfill.diffuse import diffuse_polarization
 from skyfill.files.cache import Kept
 from skyfill.gaussian import freed
 from skyfill.gaussian.jointsolver import JointSolver
+from skyfill.gaussian.memory import check_joint_memory
 from skyfill.gaussian.solution import Certificate
 from skyfill.harmonics import DeviceSphere
 from skyfill.harmonics.spheres import Vector
@@ -174,6 +175,8 @@ class PolarizedInpainter:
         Map, masks and prior do not fit together, or a field has no observed pixel.
     UnlikelyPriorError
         A ValueError: the observed sky contradicts the prior.
+    MemoryError
+        The machine has too little memory.
     """
 
     def __init__(
@@ -239,14 +242,18 @@ class PolarizedInpainter:
         self.card: ModelCard | None = None
         self._engine: FillOptions | None = None
         if method == "vae":
-            refuse_of_turns(self._seen, self._noise)
             own = engine_of(engine)
+            refuse_of_turns(self._seen, self._noise, own)
             where = device if device != FillOptions.device else own.device
             self._engine = replace(
                 own, fill=fill, dipole=dipole, threads=threads, cache=cache, device=where
             )
         elif engine is not None:
             raise ValueError(f"only `method='vae'` takes options of an engine, got {method}")
+        elif method == "gaussian" and self._device is None:  # before the prior takes memory
+            count = sum(int(np.count_nonzero(each)) for each in self.holes)
+            nothing = np.empty(0, np.int64)
+            check_joint_memory(nside_of(masks[0], "observed"), len(self._skies), count, nothing)
         self._options = (trust_prior, fill, tolerance, accept, threads)
         self._marginal = dipole == "marginalise"
         self._progress = listening(progress)
