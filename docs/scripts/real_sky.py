@@ -1,4 +1,4 @@
-"""Hold a filled real sky against Planck's spectrum, and against what was observed in held-out discs.
+"""Hold a filled real sky against Planck's spectrum, and against what held-out discs hold.
 
     python docs/scripts/real_sky.py map.fits mask.fits --planck planck2018_TT_binned_R3.01.txt
     python docs/scripts/real_sky.py map.fits mask.fits --discs 120
