@@ -249,7 +249,8 @@ def _skies(
     ]
     std = spread.maps() if spread.count > 1 else None
     spreads: Sequence[Map | None] = std or [None] * len(before)
-    apart = dict(zip(sky.stokes, spread.difference() or [None] * len(before), strict=True))
+    differences: Sequence[Map | None] = spread.difference() or [None] * len(before)
+    apart = dict(zip(sky.stokes, differences, strict=True))
     maps = dict(zip(sky.stokes, zip(before, filled, spreads, strict=True), strict=True))
     said: dict[str, Any] = {"frame": sky.skies[0].coord or "", "draws": spread.count}
     plates: dict[str, Sequence[Plate]] = {}

@@ -209,8 +209,8 @@ def paste_image_pol(
         )
     both = one.values + 1j * iau * other.values  # Q + iU with the sign of IAU
     if axes == "sky":
-        y, x = np.indices(both.shape)
-        north = _up(one.wcs, x.ravel(), y.ravel(), np.eye(3)).reshape(both.shape)
+        rows, columns = np.indices(both.shape)
+        north = _up(one.wcs, columns.ravel(), rows.ravel(), np.eye(3)).reshape(both.shape)
         both = both * north.conj()
     gaps = np.isnan(both)
     found = 1j * _pasted(
@@ -277,9 +277,7 @@ def _pixels_of(
     return x, y
 
 
-def _up(
-    wcs: WCS, x: NDArray[np.float64], y: NDArray[np.float64], turn: NDArray[np.float64]
-) -> NDArray[np.complex128]:
+def _up(wcs: WCS, x: ArrayLike, y: ArrayLike, turn: NDArray[np.float64]) -> NDArray[np.complex128]:
     """Return exp 2iψ, ψ the angle of an image's columns, upwards, from a map's north through east.
 
     It turns Q + iU (IAU) of the image's columns into the map's axes; NaN where the projection shows
