@@ -45,6 +45,7 @@ def draw_multipoles(axes: Axes, lmax: int, *, label: bool = True) -> None:
     if lmax < _SHORT * _TURN:
         axes.set_xscale("log")
         axes.set_xlim(_FIRST, last)
+        axes.set_xticks([ell for ell in (*_LOW, 50) if ell < last])
         axes.xaxis.set_major_formatter("{x:.0f}")
         axes.xaxis.set_minor_formatter("")
         if label:
