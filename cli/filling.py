@@ -23,6 +23,7 @@ __all__ = [
     "add_partial",
     "cards_of",
     "drawn",
+    "draws_cards",
     "footprint_of",
     "has_scalar_prior",
     "inpainter_of",
@@ -144,21 +145,41 @@ def refuse(args: argparse.Namespace) -> None:
         raise NotADirectoryError(f"{args.cache} is a file; --cache takes a folder")
 
 
-def said_of_spread(args: argparse.Namespace, count: int) -> list[str]:
-    """Say how many realizations --std and --report made, and how many are not written."""
-    said = drawn(args, count)
+def said_of_spread(args: argparse.Namespace, count: int, *, exact: bool = False) -> list[str]:
+    """Say how many realizations --std and --report made, and how many are not written.
+
+    ``exact``: the standard deviation is known without realizations.
+    """
+    said = drawn(args, count, exact=exact)
     if not said:
         return []
-    return [f"spread   {said}" + ("; --std-draws N sets the number" if "," in said else "")]
+    more = "" if exact or " not written" not in said else "; --std-draws N sets the number"
+    return [f"spread   {said}{more}"]
 
 
-def drawn(args: argparse.Namespace, count: int) -> str:
-    """Say how many realizations an uncertainty is from, and how many are not written."""
-    if not (args.std or args.report) or count < 2:
+def drawn(args: argparse.Namespace, count: int, *, exact: bool = False) -> str:
+    """Say how many realizations an uncertainty is from, its error, and how many are not written."""
+    if not (args.std or args.report):
         return ""
+    if exact:
+        return "exact, without realizations"
+    if count < 2:
+        return ""
+    said = f"from {count} realizations, known to {skyfill.inpaint.relative_error(count):.0%}"
+    said += " in a pixel"
     more = count - (0 if args.mean else args.realizations)
-    said = f"from {count} realizations"
     return f"{said}, {more} of them not written" if more > 0 else said
+
+
+def draws_cards(count: int, *, exact: bool = False) -> dict[str, tuple[int | float, str]]:
+    """Record how many realizations a map of standard deviations is from, and its error."""
+    cards: dict[str, tuple[int | float, str]] = {"SFDRAWS": (count, "number of realizations used")}
+    if exact:
+        cards["SFSTDERR"] = (0.0, "relative error of a pixel: exact, without realizations")
+    elif count > 1:
+        error = round(skyfill.inpaint.relative_error(count), 4)
+        cards["SFSTDERR"] = (error, "relative error of a pixel, 1/sqrt(2(n-1))")
+    return cards
 
 
 def refuse_same_files(args: argparse.Namespace, outputs: list[Path]) -> None:

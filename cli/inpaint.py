@@ -106,9 +106,10 @@ def _fill_column(args: argparse.Namespace) -> int:
         if args.save_prior is not None and fitter.prior is None:
             theory.save(args, None)  # raises: this method has no prior to save
         spread = skyfill.inpaint.Spread(fitter)
-        skies = _fills(args, sky, fitter, outputs, spread, listener)
-        if args.report:
-            _report(args, sky, fitter, skies, spread, listener)
+        apart = pages.differences_of(args, sky, fitter) if args.report else None
+        skies = _fills(args, sky, fitter, outputs, spread, apart, listener)
+        if args.report and apart is not None:
+            _report(args, sky, fitter, skies, spread, apart, listener)
         for _ in skies:  # the generator writes each file
             pass
         if args.std:
@@ -137,7 +138,8 @@ def _lines(
         lines.append(f"check    {fitter.plausibility.verdict}: {fitter.plausibility}")
     lines += filling.method_lines(args)
     share = f"{fitter.holes.mean():.2%} of the sky, {int(fitter.holes.sum())} pixels"
-    lines += [f"filled   {share}", *filling.said_of_spread(args, spread.count)]
+    exact = _is_exact(args, spread)
+    lines += [f"filled   {share}", *filling.said_of_spread(args, spread.count, exact=exact)]
     return [*lines, *[f"output   {path}" for path in outputs]]
 
 
@@ -147,6 +149,7 @@ def _fills(
     fitter: skyfill.Inpainter,
     outputs: list[Path],
     spread: skyfill.inpaint.Spread,
+    apart: skyfill.fidelity.Differences | None,
     listener: skyfill.Progress,
 ) -> Iterator[NDArray[np.float64]]:
     """Fill, write the requested fills, add up the spread, and yield whole skies for the report."""
@@ -157,18 +160,31 @@ def _fills(
         yield fitter.whole(fill) if args.report else fill
     for index in range(max(written, _draws_for_spread(args, spread))):
         fill = fitter.realization(index)
-        if args.std or args.report:
+        if (args.std or args.report) and (index < written or not spread.known):
             spread.add(fill)
+        if apart is not None:
+            apart.add(fitter.whole(fill))
         if index < written:
             filling.write(args, sky, fitter, outputs[index], fill, index, listener)
             yield fitter.whole(fill) if args.report else fill
 
 
 def _draws_for_spread(args: argparse.Namespace, spread: skyfill.inpaint.Spread) -> int:
-    """Give the number of realizations for the spread: 0 if it is known exactly everywhere."""
+    """Give the number of realizations for the spread: 0 if it is known exactly everywhere.
+
+    A report shows what two realizations differ by.
+    """
     if args.method in filling.SINGLE or not (args.std or args.report):
         return 0
-    return 0 if spread.known else args.std_draws or filling.STD_DRAWS
+    if _is_exact(args, spread):
+        return 2 if args.report else 0
+    return int(args.std_draws or filling.STD_DRAWS)
+
+
+def _is_exact(args: argparse.Namespace, spread: skyfill.inpaint.Spread) -> bool:
+    """Tell whether an uncertainty is asked for, and known without realizations."""
+    asked = args.method not in filling.SINGLE and bool(args.std or args.report)
+    return asked and spread.known
 
 
 def _report(
@@ -177,6 +193,7 @@ def _report(
     fitter: skyfill.Inpainter,
     skies: Iterator[NDArray[np.float64]],
     spread: skyfill.inpaint.Spread,
+    apart: skyfill.fidelity.Differences,
     listener: skyfill.Progress,
 ) -> None:
     """Evaluate the fills one by one and write the page."""
@@ -193,9 +210,9 @@ def _report(
     )
     listener.stage("report")
     std = None if args.method in filling.SINGLE else spread.map()
-    page = pages.fill_page(
-        args, sky, fitter, first, std, spread.count, scores, filling.cards_of(args, fitter)
-    )
+    draws = 0 if _is_exact(args, spread) else spread.count
+    made = pages.Made(first, std, draws, apart)
+    page = pages.fill_page(args, sky, fitter, made, scores, filling.cards_of(args, fitter))
     page.write(args.report, overwrite=args.overwrite)
     listener.done(f"{args.report}, {page.verdict or 'not judged'}")
 
@@ -229,11 +246,12 @@ def _write_std(
         coord=sky.coord,
         provenance=filling.cards_of(args, fitter)
         | _converged(fitter)
-        | {"SFDRAWS": (spread.count, "number of realizations used")},
+        | filling.draws_cards(spread.count, exact=_is_exact(args, spread)),
         history=[args.command],
         overwrite=args.overwrite,
     )
-    listener.done(f"{args.std}, from {spread.count} realizations")
+    said = filling.drawn(args, spread.count, exact=_is_exact(args, spread))
+    listener.done(f"{args.std}, {said}")
 
 
 def _summary(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import skyfill
 
@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from skyfill.fidelity import SkyScores, Validation
     from skyfill.report import Plate, Report
 
-__all__ = ["add_report", "check_report", "fill_page", "validation_page"]
+__all__ = [
+    "Made",
+    "add_report",
+    "check_report",
+    "differences_of",
+    "fill_page",
+    "validation_page",
+]
 
 #: Headline of the page on such a field.
 _UNJUDGED = (
@@ -32,6 +39,9 @@ _OF_X = (
     " The theory is a spectrum of free form fitted to the observed field. The scatter of a field "
     "that is not Gaussian is larger than that of the error bars."
 )
+#: Differences of realizations whose spectra are measured for the prior's share: they tell a share
+#: of a half, in a bin of 20 modes, to 0.08.
+_DIFFERENCES = 8
 #: Largest Nside at which the report has a cut-sky spectrum: beyond, it takes 30 s, 1 GiB or more.
 CUT_NSIDE = 512
 
@@ -53,27 +63,45 @@ def check_report(args: argparse.Namespace) -> None:
         skyfill.check_writable(args.report, overwrite=args.overwrite, kind="page")
 
 
+@dataclass(frozen=True)
+class Made:
+    """The fills that a page shows; maps are ``(npix,)``, µK, RING.
+
+    ``std`` is that of ``draws`` realizations, 0 if it is exact; ``apart`` has their differences.
+    """
+
+    filled: NDArray[np.float64]
+    std: NDArray[np.float64] | None
+    draws: int
+    apart: skyfill.fidelity.Differences
+
+
+def differences_of(
+    args: argparse.Namespace, sky: skyfill.SkyMap, fitter: skyfill.Inpainter
+) -> skyfill.fidelity.Differences:
+    """Make what collects the differences of realizations, with the bins of the page's spectrum."""
+    bent = isinstance(fitter, skyfill.inpaint.TransformedInpainter)
+    prior = None if bent or args.method in filling.NETWORKS else fitter.prior
+    lmax = None if prior is None else _lmax(sky, prior)
+    return skyfill.fidelity.Differences(fitter.observed, prior, lmax=lmax, most=_DIFFERENCES)
+
+
 def fill_page(
     args: argparse.Namespace,
     sky: skyfill.SkyMap,
     fitter: skyfill.Inpainter,
-    filled: NDArray[np.float64],
-    std: NDArray[np.float64] | None,
-    draws: int,
+    made: Made,
     scores: SkyScores,
     cards: Mapping[str, tuple[object, str]],
 ) -> Report:
-    """Make the page of a fill; maps are ``(npix,)``, µK, RING; ``std`` is that of ``draws`` fills.
-
-    The scores, and the page, are in the unit of `transforms.own_unit`.
-    """
+    """Make the page of a fill, in the unit of `transforms.own_unit`, as the scores are."""
     import numpy as np
 
     report, unit = skyfill.report, transforms.own_unit(args, sky)
     bent = isinstance(fitter, skyfill.inpaint.TransformedInpainter)
     before = np.where(fitter.observed, sky.values, np.nan) / unit.uk
-    filled = filled / unit.uk
-    std = None if std is None else std / unit.uk
+    filled, draws = made.filled / unit.uk, made.draws
+    std, apart = (None if x is None else x / unit.uk for x in (made.std, made.apart.first))
     part = not np.all(np.isfinite(filled))  # a partial sky has no full-sky spectrum
     kind = "mean" if args.mean else "realization"
     if args.method in ("diffuse", *filling.NETWORKS):
@@ -82,20 +110,25 @@ def fill_page(
     if std is not None:
         images["uncertainty"] = std
     judged = kind == "realization" and not bent
-    comparison = None if part else _spectrum(args, sky, fitter, filled, unit)
+    of_prior = made.apart.share if kind == "realization" else None
+    comparison = None if part else _spectrum(args, sky, fitter, filled, unit, of_prior)
     theory_cl = None if comparison is None else comparison.theory_cl
     found = report.findings(scores.figures, judged=judged, theory_cl=theory_cl)
     statistics = _one_point(scores, unit.name)
     if comparison is not None:
         if not bent:  # χ² is that of a Gaussian field
             found += report.chi2_findings(comparison, judged=judged)
+            found += report.share_findings(comparison)
         more = _OF_X if bent else ""
-        statistics = [report.spectrum(comparison, unit=unit.name, more=more), *statistics]
+        shares = report.prior_share_of_bins(comparison)
+        drawn = [report.spectrum(comparison, unit=unit.name, more=more)]
+        statistics = drawn + ([] if shares is None else [shares]) + statistics
     found = [replace(each, name=each.name.replace("µK", unit.name)) for each in found]
     share = f"{fitter.holes.mean():.2%}, {int(fitter.holes.sum())} pixels"
     frame = sky.coord or ""
+    said: dict[str, Any] = {"unit": unit.name, "frame": frame, "draws": draws}
     plates = {
-        "The sky": report.skies(before, filled, std, unit=unit.name, frame=frame, draws=draws),
+        "The sky": report.skies(before, filled, std, difference=apart, **said),
         "The deepest places": report.close_ups(~fitter.holes, images, unit=unit.name),
         **({"Statistics": statistics} if statistics else {}),
     }
@@ -103,13 +136,20 @@ def fill_page(
         title=f"{args.map.name}, filled",
         subtitle=f"skyfill {skyfill.__version__}, method {args.method}{_space(fitter, unit)}; the "
         "true sky in the holes is unknown: `skyfill validate` tests the fill where it is known",
-        facts=_facts(args, sky, fitter, cards, filling.drawn(args, draws)),
+        facts=_facts(args, sky, fitter, cards, _drawn(args, made)),
         plates=plates,
         findings=[report.Finding("filled share of the sky", share), *found],
         allowed=report.uses(kind)[0],
         forbidden=report.uses(kind)[1],
         unjudged=_UNJUDGED if bent else "",
     )
+
+
+def _drawn(args: argparse.Namespace, made: Made) -> str:
+    """Say where the uncertainty is from."""
+    if made.std is None:
+        return ""
+    return filling.drawn(args, made.draws, exact=made.draws == 0)
 
 
 def validation_page(args: argparse.Namespace, sky: skyfill.SkyMap, found: Validation) -> Report:
@@ -164,10 +204,12 @@ def _spectrum(
     fitter: skyfill.Inpainter,
     filled: NDArray[np.float64],
     unit: transforms.Own | None = None,
+    share: NDArray[np.float64] | None = None,
 ) -> skyfill.SpectrumComparison:
     """Compare the C_l of the filled sky with the prior, or with a fitted one if it has none.
 
-    That of a transformed field is fitted to the field itself, in free form.
+    That of a transformed field is fitted to the field itself, in free form. ``share`` is that of
+    the prior, if it is known.
     """
     threads = args.threads or 0
     given: skyfill.Prior | skyfill.prior.Given | None = fitter.prior
@@ -177,13 +219,21 @@ def _spectrum(
         side = math.degrees(math.sqrt(4 * math.pi / values.size)) * 60
         given = skyfill.prior.Given(cl="map", noise_uk_arcmin=fitter.noise_std / unit.uk * side)
     prior = skyfill.prior.for_map(given, values, fitter.observed, threads=threads)
+    masked = sky.nside <= CUT_NSIDE
     return skyfill.spectra.compare(
         filled,
         prior,
-        lmax=min(2 * sky.nside, prior.cl.size - 1),
-        observed=fitter.observed if sky.nside <= CUT_NSIDE else None,
+        lmax=_lmax(sky, prior),
+        observed=fitter.observed if masked else None,
+        apodize=skyfill.spectra.apodization_width(fitter.observed) if masked else 0.0,
+        prior_share=share,
         threads=threads,
     )
+
+
+def _lmax(sky: skyfill.SkyMap, prior: skyfill.Prior) -> int:
+    """Give the last ell of the page's spectrum."""
+    return min(2 * sky.nside, prior.cl.size - 1)
 
 
 def _space(fitter: skyfill.Inpainter, unit: transforms.Own) -> str:

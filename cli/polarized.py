@@ -260,11 +260,11 @@ def _write_std(
         coord=first.coord,
         provenance=polarcards.cards_of(args, sky, fitter)
         | {"SFCONV": (fitter.unconverged == 0, "have all fills converged?")}
-        | {"SFDRAWS": (spread.count, "number of realizations used")},
+        | filling.draws_cards(spread.count),
         history=[args.command],
         overwrite=args.overwrite,
     )
-    listener.done(f"{args.std}, from {spread.count} realizations")
+    listener.done(f"{args.std}, {filling.drawn(args, spread.count)}")
 
 
 def prior_as_json(

@@ -222,11 +222,13 @@ def _comparison(
         listener.done(f"{share.min():.0%} to {share.max():.0%}")
     listener.stage("spectra")
     masked = nside <= CUT_NSIDE
+    seen = (fitter.observed[0], fitter.observed[-1]) if masked else ()
     found = skyfill.spectra.compare_stokes(
         filled,
         prior,
         observed=fitter.observed[0] if masked else None,
         observed_pol=fitter.observed[-1] if masked else None,
+        apodize=min((skyfill.spectra.apodization_width(x) for x in seen), default=0.0),
         bb_share=share,
         threads=threads,
     )
@@ -247,13 +249,17 @@ def _skies(
     ]
     std = spread.maps() if spread.count > 1 else None
     spreads: Sequence[Map | None] = std or [None] * len(before)
+    differences: Sequence[Map | None] = spread.difference() or [None] * len(before)
+    apart = dict(zip(sky.stokes, differences, strict=True))
     maps = dict(zip(sky.stokes, zip(before, filled, spreads, strict=True), strict=True))
     said: dict[str, Any] = {"frame": sky.skies[0].coord or "", "draws": spread.count}
     plates: dict[str, Sequence[Plate]] = {}
     if "T" in maps:
-        plates["The sky: T"] = report.skies(*maps["T"], name="T", **said)
+        plates["The sky: T"] = report.skies(*maps["T"], name="T", difference=apart["T"], **said)
     plates["The sky: Q and U"] = [
-        plate for name in "QU" for plate in report.skies(*maps[name], name=name, **said)
+        plate
+        for name in "QU"
+        for plate in report.skies(*maps[name], name=name, difference=apart[name], **said)
     ]
     if "T" in maps and not fitter.observed[0].all():
         images = {"before": before[0], "filled": filled[0]}

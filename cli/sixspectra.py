@@ -278,8 +278,8 @@ def _text(comparison: skyfill.spectra.StokesComparison) -> list[str]:
                 line += f" {cut.dl[at]:16.5g} {cut.dl_sigma[at]:11.3g} {cut.residual[at]:+14.2f}"
             lines.append(line)
         for sky, tests in (
-            ("whole sky", comparison.full_tests[name]),
             ("cut sky", comparison.cut_tests.get(name, ())),
+            ("whole sky", comparison.full_tests[name]),
         ):
             lines += [
                 f"{sky}, {name}, ell {test.ell_min} – {test.ell_max}: chi² {test.chi2:.1f} of "
@@ -294,6 +294,10 @@ def _text(comparison: skyfill.spectra.StokesComparison) -> list[str]:
     )
     if comparison.cut is not None:
         lines.append("note     cut sky: pseudo-C_ell, coupling corrected (MASTER for spin 0 and 2)")
+    lines.append(
+        "note     chi² of the cut sky (--mask) tests the theory; that of a filled sky counts what"
+        " follows from the prior as data"
+    )
     lines += [f"note     {line}" for line in comparison.as_dict()["about_bb"]]
     if comparison.full["BB"].prior_share is None:
         lines.append(

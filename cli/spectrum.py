@@ -296,7 +296,7 @@ def _as_text(comparison: skyfill.SpectrumComparison) -> str:
             line += f" {cut.dl[at]:16.2f} {cut.dl_sigma[at]:11.2f} {cut.residual[at]:+14.2f}"
         lines.append(line)
     lines += _about_errors(comparison)
-    for name, tests in (("whole sky", comparison.full_tests), ("cut sky", comparison.cut_tests)):
+    for name, tests in (("cut sky", comparison.cut_tests), ("whole sky", comparison.full_tests)):
         lines += [
             f"{name}, ell {test.ell_min} – {test.ell_max}: chi² {test.chi2:.1f} of {test.bins} "
             f"bins, PTE {test.pte:.3g}"
@@ -319,7 +319,13 @@ def _about_errors(comparison: skyfill.SpectrumComparison) -> list[str]:
     if comparison.cut is not None:
         lines.append(
             "cut sky: pseudo-C_ell, coupling corrected (MASTER); its σ is the error of a "
-            "measurement"
+            "measurement, and its chi² tests the theory; chi² of a filled sky counts what follows "
+            "from the prior as data"
+        )
+    else:
+        lines.append(
+            "chi² of a filled sky counts what follows from the prior as data: that of the observed"
+            " part, which --mask adds, tests the theory"
         )
     return lines
 

@@ -11,7 +11,7 @@ from skyfill.fidelity.heldout import HeldOut, held_out_holes
 from skyfill.fidelity.isotropy import LowMultipoles, asymmetries, asymmetry_scatter, multipoles
 from skyfill.fidelity.meanings import Meaning, meaning, readable
 from skyfill.fidelity.onepoint import OnePoint, one_point
-from skyfill.fidelity.priorshare import prior_share
+from skyfill.fidelity.priorshare import Differences, prior_share
 from skyfill.fidelity.seams import NoEdgeError, border_seams, seams
 from skyfill.fidelity.sky import SkyScores, score_sky
 from skyfill.fidelity.stokescalibration import StokesCalibration, calibrate_stokes
@@ -24,6 +24,7 @@ from skyfill.fidelity.validation import Validation, validate
 __all__ = [
     "THRESHOLDS",
     "Calibration",
+    "Differences",
     "Figure",
     "HeldOut",
     "LowMultipoles",

@@ -12,12 +12,12 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skyfill.healpix.arrays import as_mask
+from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.checks import check_whole
 from skyfill.healpix.stokes import nside_of
 from skyfill.inpaint import Inpainter
@@ -25,10 +25,97 @@ from skyfill.prior import Prior, draw
 from skyfill.spectra import FullSky, bin_edges, expectation
 from skyfill.spectra.binning import Binning, averaged
 
-__all__ = ["prior_share"]
+__all__ = ["Differences", "prior_share"]
 
 #: Seed of the drawn sky and of its realizations.
 _SEED = 0x5FA1
+
+
+class Differences:
+    """Differences of realizations of one map: what the observed pixels do not decide.
+
+    Parameters
+    ----------
+    observed
+        ``(npix,)``, RING, True where observed.
+    prior
+        Prior of the fill; None if no share is asked for.
+    lmax, bins
+        As for `skyfill.spectra.compare`.
+    most
+        Number of differences whose spectra are measured; all if None.
+
+    Attributes
+    ----------
+    first
+        ``(npix,)``, RING: the second realization minus the first, zero where observed, NaN where
+        neither observed nor filled; None before there are two.
+
+    Raises
+    ------
+    ValueError
+        As for `skyfill.spectra.compare`.
+
+    Examples
+    --------
+    >>> import skyfill
+    >>> prior = skyfill.Prior(16, skyfill.lcdm(), fwhm=0.1, noise_uk_arcmin=300.0)
+    >>> observed = skyfill.simulate_mask(16, kind="band", seed=1, half_width=0.2)
+    >>> sky = skyfill.prior.draw(prior, seed=1)
+    >>> fitter = skyfill.Inpainter(sky, observed, method="gaussian", prior=prior)
+    >>> apart = skyfill.fidelity.Differences(observed, prior)
+    >>> for index in range(3):
+    ...     apart.add(fitter.whole(fitter.realization(index)))
+    >>> apart.first[observed].any(), apart.share.min() >= 0
+    (np.False_, np.True_)
+    """
+
+    def __init__(
+        self,
+        observed: ArrayLike,
+        prior: Prior | None,
+        *,
+        lmax: int | None = None,
+        bins: int | Binning | Sequence[int] | NDArray[np.int64] | None = None,
+        most: int | None = None,
+    ) -> None:
+        self._observed = as_mask(observed, taker="fidelity.Differences")
+        self._most = most
+        self._estimator: FullSky | None = None
+        if prior is not None:
+            nside = nside_of(self._observed, "observed")
+            lmax = 2 * nside if lmax is None else check_whole(lmax, "lmax")
+            edges = bin_edges(bins, lmax)
+            self._estimator = FullSky(expectation(prior, nside, lmax), edges)
+            self._theory = averaged(prior.total_cl(lmax), edges)
+        self._last: NDArray[np.float64] | None = None
+        self._powers: list[NDArray[np.float64]] = []
+        self.first: NDArray[np.float64] | None = None
+
+    def add(self, sky: ArrayLike) -> None:
+        """Add a realization, ``(npix,)``, µK, RING, NaN where neither observed nor filled."""
+        values = as_map(sky, "sky", taker="fidelity.Differences")
+        if values.shape != self._observed.shape:
+            raise ValueError("the sky must have the Nside of the mask")
+        last, self._last = self._last, values
+        wanted = self._estimator is not None and len(self._powers) != self._most
+        if last is None or not (wanted or self.first is None):
+            return
+        apart = np.where(self._observed, 0.0, values - last)
+        if self.first is None:
+            self.first = apart
+        if self._estimator is not None and wanted and np.all(np.isfinite(apart)):
+            self._powers.append(self._estimator.powers(apart / math.sqrt(2)))
+
+    @property
+    def share(self) -> NDArray[np.float64] | None:
+        """``(nbin,)``, 0 to 1: the share of each bin that follows from the prior (`prior_share`).
+
+        None before there are two realizations, without a prior, and for a part of the sky.
+        """
+        if not self._powers:
+            return None
+        return np.asarray(np.clip(np.mean(self._powers, axis=0) / self._theory, 0.0, 1.0))
 
 
 def prior_share(
@@ -98,17 +185,7 @@ def prior_share(
             **options,
         )
 
-    nside = nside_of(observed, "observed")
-    lmax = 2 * nside if lmax is None else check_whole(lmax, "lmax")
-    edges = bin_edges(bins, lmax)
-    estimator = FullSky(expectation(prior, nside, lmax), edges)
-    powers = []
-    last = filler.realization(0)
-    for index in range(1, number):
-        fill = filler.realization(index)
-        apart = np.zeros(observed.size)
-        apart[filler.holes] = (fill - last) / math.sqrt(2)
-        powers.append(estimator.powers(apart))
-        last = fill
-    theory = averaged(prior.total_cl(lmax), edges)
-    return np.asarray(np.clip(np.mean(powers, axis=0) / theory, 0.0, 1.0))
+    found = Differences(observed, prior, lmax=lmax, bins=bins)
+    for index in range(number):
+        found.add(filler.whole(filler.realization(index)))
+    return cast("NDArray[np.float64]", found.share)  # there are two or more

@@ -10,7 +10,58 @@ from numpy.typing import ArrayLike, NDArray
 from skyfill.holes import distance_to_edge
 from skyfill.holes.weights import mask_or_weights
 
-__all__ = ["apodized", "rising", "window_of"]
+__all__ = ["apodization_width", "apodized", "rising", "window_of"]
+
+#: Widths of apodisation to choose from, degrees: beyond the first, a band at the Galaxy loses sky
+#: and gains little.
+_WIDTHS = (4.0, 3.0, 2.0, 1.5, 1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1)
+#: Least part of the observed sky's weight that an apodisation leaves. Of a Planck-like mask with
+#: holes at sources, 2 degrees leave 0.57, and errors grow by half.
+_LEAST = 0.9
+#: Least width in units of the side of a pixel: below, nearly all weights are one.
+_NARROWEST = 1.5
+
+
+def apodization_width(observed: NDArray[np.bool_]) -> float:
+    """Give the width of an apodisation that suits a mask.
+
+    A soft edge couples fewer multipoles, and a narrow one loses less sky. This is the widest of 4,
+    3, 2, 1.5, 1, ... 0.1 degrees that leaves nine tenths of the weight of the observed pixels, and
+    is at least one and a half pixels wide.
+
+    Parameters
+    ----------
+    observed
+        ``(npix,)``, RING, True where observed.
+
+    Returns
+    -------
+        Radians; 0 if no such width is left: holes are too close to each other.
+
+    Raises
+    ------
+    ValueError
+        Nothing is observed.
+
+    Examples
+    --------
+    >>> import numpy as np, skyfill
+    >>> band = skyfill.simulate_mask(64, kind="band", seed=1)
+    >>> float(np.degrees(skyfill.spectra.apodization_width(band)).round(1))
+    4.0
+
+    """
+    seen = np.asarray(observed, np.bool_)
+    if not np.any(seen):
+        raise ValueError("the mask leaves no pixel observed")
+    if np.all(seen):
+        return 0.0
+    distance = distance_to_edge(seen, of_observed=True)[seen]
+    narrowest = _NARROWEST * np.sqrt(4 * np.pi / seen.size)
+    for width in np.radians(_WIDTHS):
+        if width >= narrowest and float(np.mean(rising(distance, width))) >= _LEAST:
+            return float(width)
+    return 0.0
 
 
 def window_of(

@@ -31,7 +31,7 @@ from skyfill.inpaint.linear import LinearFill
 from skyfill.inpaint.options import FillOptions
 from skyfill.inpaint.polarized import POLARIZED_METHODS, PolarizedInpainter
 from skyfill.inpaint.skies import fill
-from skyfill.inpaint.spread import PolarizedSpread, Spread
+from skyfill.inpaint.spread import PolarizedSpread, Spread, relative_error
 from skyfill.inpaint.transformed import TransformedInpainter
 
 __all__ = [
@@ -53,4 +53,5 @@ __all__ = [
     "choose_method",
     "describe_prior",
     "fill",
+    "relative_error",
 ]

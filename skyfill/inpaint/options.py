@@ -13,7 +13,7 @@ from skyfill.healpix.checks import check_whole, device_name
 from skyfill.holes.masks import check_holes
 from skyfill.mosaic import MosaicConfig
 
-__all__ = ["AUTO", "DIPOLES", "FILLS", "METHODS", "NETWORKS", "FillOptions"]
+__all__ = ["AUTO", "DIPOLES", "FILLS", "METHODS", "NETWORKS", "FillOptions", "check_tolerance"]
 
 AUTO = "auto"
 """In place of a method: ``gaussian`` or ``vae``, see `skyfill.inpaint.choose_method`."""
@@ -76,6 +76,10 @@ class FillOptions:
             raise ValueError(
                 f"{self.method} has no prior to polish with; use vae, or drop `polish`"
             )
+        if self.method == "gaussian" and self.polish:
+            raise ValueError(
+                "gaussian is exact already; drop `polish`, or give a smaller `tolerance`"
+            )
         uninformed = self.method in NETWORKS or (self.method == "diffuse" and not self.polish)
         if self.dipole == "prior" and uninformed:
             raise ValueError(
@@ -87,7 +91,7 @@ class FillOptions:
             if count is not None:
                 check_whole(count, name, least=least)
         check_holes(self.holes)
-        _check_tolerance(self.tolerance)
+        check_tolerance(self.tolerance)
         if not isinstance(self.config, MosaicConfig | None):
             raise ValueError(  # noqa: TRY004 (as for all options)
                 f"config must be a skyfill.mosaic.MosaicConfig, got {type(self.config).__name__}"
@@ -125,8 +129,8 @@ class FillOptions:
         return config if self.polish is None else replace(config, polish=self.polish)
 
 
-def _check_tolerance(tolerance: object) -> None:
-    """Refuse a tolerance that is not a number in (0, 1]."""
+def check_tolerance(tolerance: object) -> None:
+    """Refuse a tolerance that is not a number above 0 and at most 1."""
     real = isinstance(tolerance, float | int | np.number) and not isinstance(tolerance, bool)
     if not (real and 0 < float(tolerance) <= 1):  # type: ignore[arg-type]
         raise ValueError(f"tolerance must be a number above 0 and at most 1, got {tolerance!r}")

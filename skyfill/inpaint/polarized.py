@@ -28,13 +28,13 @@ from skyfill.gaussian.solution import Certificate
 from skyfill.harmonics import DeviceSphere
 from skyfill.harmonics.spheres import Vector
 from skyfill.healpix.arrays import as_mask
-from skyfill.healpix.checks import check_seed
+from skyfill.healpix.checks import check_seed, check_whole
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes import UnusableSkyError
 from skyfill.inpaint.agreement import judged_pol, judged_quality, judged_t
 from skyfill.inpaint.fills import held_to_noise, refuse_flat, unconverged
 from skyfill.inpaint.inpainter import Inpainter
-from skyfill.inpaint.options import FillOptions
+from skyfill.inpaint.options import FillOptions, check_tolerance
 from skyfill.inpaint.polarnoise import aliased, latent_polarization, noise_of_fields
 from skyfill.inpaint.polarobserved import (
     components_of,
@@ -110,11 +110,12 @@ class PolarizedInpainter:
     noise_pol_uk_arcmin
         White noise of Q, and of U, µK·arcmin. If None, it is the mean of ``noise_variance``;
         without that it is fitted to the observed Q and U with their calibration; where too little
-        is observed, or nothing is to be fitted, it is √2 times that of T.
+        is observed, or nothing is to be fitted, it is √2 times that of T. ``diffuse`` refuses it.
     noise_variance
         Noise of each pixel, µK², RING, in place of the white noise of the prior: ``(4, npix)``, II,
         QQ, QU and UU; ``(3, npix)``, QQ, QU and UU; ``(npix,)``, II alone, or, for a map of Q and
         U, that of both. Missing numbers are allowed in holes and replaced by the median.
+        ``diffuse`` refuses it.
     way
         ``joint``: T and P are solved together; ``alternate``: in turn, each given the other, which
         has the same result (`skyfill.gaussian.jointsolver.JointSolver`). ``vae`` alternates.
@@ -204,6 +205,13 @@ class PolarizedInpainter:
         progress: Progress | None = None,
     ) -> None:
         _check(method, fill, dipole, way)
+        check_whole(threads, "threads")
+        check_tolerance(tolerance)
+        if method == "diffuse" and (noise_variance is not None or noise_pol_uk_arcmin is not None):
+            name = "noise_pol_uk_arcmin" if noise_variance is None else "noise_variance"
+            raise ValueError(
+                f"diffuse does not use the noise; drop `{name}`, or use `method='gaussian'`"
+            )
         self.method = method
         self._skies = components_of(values, single=method == "diffuse")
         self._has_t = len(self._skies) == 3

@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from skyfill.healpix.checks import check_whole
 from skyfill.inpaint.inpainter import Inpainter
 from skyfill.inpaint.polarized import PolarizedInpainter
 
-__all__ = ["PolarizedSpread", "Spread"]
+__all__ = ["PolarizedSpread", "Spread", "relative_error"]
 
 Map = NDArray[np.float64]
+
+
+def relative_error(count: int) -> float:
+    """Give the relative error of a standard deviation from so many realizations, in a pixel.
+
+    It is 1 / √(2 (n - 1)), of Gaussian numbers.
+
+    Parameters
+    ----------
+    count
+        Number n of realizations.
+
+    Raises
+    ------
+    ValueError
+        There are fewer than two.
+
+    Examples
+    --------
+    >>> from skyfill.inpaint import relative_error
+    >>> round(relative_error(16), 3)
+    0.183
+    """
+    return 1 / math.sqrt(2 * (check_whole(count, "count", least=2) - 1))
 
 
 class _Moments:
@@ -50,6 +76,8 @@ class PolarizedSpread:
     def __init__(self, fitter: PolarizedInpainter) -> None:
         self._fitter = fitter
         self._moments = [_Moments() for _ in fitter.holes]
+        self._first: list[Map] = []
+        self._apart: list[Map] | None = None
 
     @property
     def count(self) -> int:
@@ -58,6 +86,11 @@ class PolarizedSpread:
 
     def add(self, fills: Sequence[Map]) -> None:
         """Add a realization: for each component ``(nhole,)``, µK."""
+        if self.count == 0:
+            self._first = [np.array(fill) for fill in fills]
+        elif self._apart is None:
+            pairs = zip(fills, self._first, strict=True)
+            self._apart, self._first = [fill - first for fill, first in pairs], []
         for moments, fill in zip(self._moments, fills, strict=True):
             moments.add(fill)
 
@@ -73,6 +106,21 @@ class PolarizedSpread:
         for moments, hole in zip(self._moments, self._fitter.holes, strict=True):
             out.append(np.zeros(hole.size))
             out[-1][hole] = moments.std()
+        return out
+
+    def difference(self) -> list[Map] | None:
+        """Return the second realization minus the first: what the observed sky does not decide.
+
+        Returns
+        -------
+        For each component ``(npix,)``, µK, RING, zero where observed; None for fewer than two
+        realizations.
+        """
+        if self._apart is None:
+            return None
+        out = [np.zeros(hole.size) for hole in self._fitter.holes]
+        for values, apart, hole in zip(out, self._apart, self._fitter.holes, strict=True):
+            values[hole] = apart
         return out
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from skyfill.files.atomic import atomic_write
 from skyfill.lazy import needs
 from skyfill.prior.model import Prior
+from skyfill.prior.multipoles import draw_multipoles
 from skyfill.prior.pseudospectrum import Pseudo
 
 if TYPE_CHECKING:
@@ -106,10 +107,7 @@ def draw_fit(measured: Pseudo, prior: Prior, upper: Axes, lower: Axes) -> None:
             fontsize=9,
         )
     reach = max(3.5, 1.1 * float(np.max(np.abs(residual))))
-    lower.set(ylim=(-reach, reach), xlabel=r"multipole $\ell$")
+    lower.set(ylim=(-reach, reach))
     lower.set_ylabel(r"(sky - prior) / $\sigma$", fontsize=8)
     for axes in (upper, lower):
-        axes.set_xscale("log")
-        axes.set_xlim(1.8, 1.05 * last[-1])
-        axes.xaxis.set_major_formatter("{x:.0f}")
-        axes.xaxis.set_minor_formatter("")
+        draw_multipoles(axes, int(last[-1]), label=axes is lower)

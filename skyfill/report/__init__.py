@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from skyfill.report.findings import chi2_findings as chi2_findings
     from skyfill.report.findings import findings as findings
     from skyfill.report.findings import quality_findings as quality_findings
+    from skyfill.report.findings import share_findings as share_findings
     from skyfill.report.findings import stokes_chi2_findings as stokes_chi2_findings
     from skyfill.report.page import Plate as Plate
     from skyfill.report.page import Report as Report
     from skyfill.report.page import check_libraries as check_libraries
     from skyfill.report.plates import close_ups as close_ups
     from skyfill.report.plates import histogram as histogram
+    from skyfill.report.plates import prior_share_of_bins as prior_share_of_bins
     from skyfill.report.plates import skies as skies
     from skyfill.report.plates import spectrum as spectrum
     from skyfill.report.stokesplates import close_ups_pol as close_ups_pol
@@ -42,7 +44,9 @@ _HOMES = {
     "findings": "findings",
     "histogram": "plates",
     "prior_share_of_bb": "stokesplates",
+    "prior_share_of_bins": "plates",
     "quality_findings": "findings",
+    "share_findings": "findings",
     "six_spectra": "stokesplates",
     "skies": "plates",
     "spectrum": "plates",

@@ -25,6 +25,7 @@ __all__ = [
     "chi2_findings",
     "findings",
     "quality_findings",
+    "share_findings",
     "stokes_chi2_findings",
 ]
 
@@ -133,39 +134,82 @@ def _rounded(value: float, error: float | None) -> str:
 
 
 def chi2_findings(comparison: SpectrumComparison, *, judged: bool = True) -> list[Finding]:
-    """Describe the χ² of a spectrum in words; arguments as for `findings`."""
-    found = []
-    both = {"filled sky": comparison.full_tests, "cut sky": comparison.cut_tests}
-    looks = sum(map(len, both.values()))
-    for sky, tests in both.items():
-        found += [_chi2(f"{sky}'s C_l", test, looks, judged=judged) for test in tests]
-    return found
+    """Describe the χ² of a spectrum in words; arguments as for `findings`.
+
+    Those of the cut sky test the prior. Those of the filled sky count what follows from the prior
+    as data: beside a cut sky they are information, and only mark a fill that is unlikely.
+    """
+    listed = [("C_l", "cut", each) for each in comparison.cut_tests]
+    listed += [("C_l", _kind(comparison), each) for each in comparison.full_tests]
+    return [_chi2(*each, len(listed), judged=judged) for each in listed]
 
 
 def stokes_chi2_findings(comparison: StokesComparison, *, judged: bool = True) -> list[Finding]:
-    """Describe the χ² of the spectra of T, E and B over all ell; arguments as for `findings`.
+    """Describe the χ² of the spectra of T, E and B over all ell; see `chi2_findings`.
 
     BB has its smaller ranges as well.
     """
     listed = []
-    both = {"filled sky": comparison.full_tests, "cut sky": comparison.cut_tests}
-    for name in comparison.names:
-        for sky, tests in both.items():
+    both = {"cut": comparison.cut_tests, _kind(comparison): comparison.full_tests}
+    for sky, tests in both.items():
+        for name in comparison.names:
             own = tests.get(name, ())
-            listed += [(f"{sky}'s {name}", each) for each in (own if name == "BB" else own[-1:])]
-    return [_chi2(of, test, len(listed), judged=judged) for of, test in listed]
+            listed += [(name, sky, each) for each in (own if name == "BB" else own[-1:])]
+    return [_chi2(*each, len(listed), judged=judged) for each in listed]
 
 
-def _chi2(of: str, test: RangeTest, looks: int, *, judged: bool) -> Finding:
+def _kind(comparison: SpectrumComparison | StokesComparison) -> str:
+    """Tell whether the filled sky's spectrum stands alone."""
+    return "alone" if comparison.cut is None else "filled"
+
+
+#: What is expected of the χ² of a sky.
+_EXPECTED = {
+    "cut": "test of the prior: its theory, within cosmic variance and noise",
+    "filled": "for information: the filled part follows from the prior and counts as data, so that"
+    " a high PTE says nothing for the prior",
+    "alone": "the theory of the prior, within cosmic variance and noise; the filled part follows"
+    " from the prior and counts as data",
+}
+
+
+def _chi2(name: str, sky: str, test: RangeTest, looks: int, *, judged: bool) -> Finding:
     """Describe one of so many χ²."""
     rare = looks * test.pte
     verdict = "bad" if rare < _WRONG else "doubtful" if rare < _UNLIKELY else "good"
+    if sky == "filled" and verdict == "good":
+        verdict = ""
+    limit = f"a PTE of {_UNLIKELY / looks:.1g}"
+    allowed = (
+        f"; marked below {limit}"
+        if sky == "filled"
+        else f". Good from {limit}: this allows for the {looks} χ² on this page, of which one is"
+        f" lower by chance on one page in {round(1 / _UNLIKELY)}"
+    )
+    part = "cut sky's {}, the observed part" if sky == "cut" else "filled sky's {}"
     return Finding(
-        f"χ² of the {of}, l = {test.ell_min}–{test.ell_max}",
+        f"χ² of the {part.format(name)}, l = {test.ell_min}–{test.ell_max}",
         f"{test.chi2:.1f}, {test.bins} bins, PTE {test.pte:.2g}",
         verdict if judged else "",
-        "the theory of the prior, within cosmic variance and noise",
+        _EXPECTED[sky] + (allowed if judged else ""),
     )
+
+
+def share_findings(comparison: SpectrumComparison) -> list[Finding]:
+    """Describe how much of the filled sky's spectrum follows from the prior, where it is known."""
+    share = comparison.full.prior_share
+    if share is None:
+        return []
+    low, high = np.round(100 * np.array([share.min(), share.max()])).astype(int)
+    return [
+        Finding(
+            "share of a bin's power that follows from the prior, α",
+            f"{low}% to {high}%",
+            "",
+            "from masks, noise and realizations alone; the filled sky's error bars are divided by"
+            " 1 - α",
+        )
+    ]
 
 
 def quality_findings(found: Mapping[str, Quality]) -> list[Finding]:
@@ -175,9 +219,8 @@ def quality_findings(found: Mapping[str, Quality]) -> list[Finding]:
             f"χ² of the observed sky's {name}, against the prior of the fill",
             f"{each.chi2:.1f}, {each.freedom} degrees of freedom, PTE {each.pte:.2g}",
             each.verdict,
-            "worst bin: l = {}–{}, {:.3g} times the expected power, {:+.1f} σ".format(
-                *each.worst[0]
-            ),
+            f"doubtful below a PTE of {Quality.DOUBTFUL:g}; worst bin: l = "
+            + "{}–{}, {:.3g} times the expected power, {:+.1f} σ".format(*each.worst[0]),
         )
         for name, each in found.items()
     ]

@@ -16,12 +16,15 @@ from skyfill.healpix import pixel_directions
 from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes import distance_to_edge, label_holes
+from skyfill.inpaint import relative_error
 from skyfill.lazy import needs
+from skyfill.prior.multipoles import draw_multipoles
 from skyfill.report.page import Plate
 from skyfill.report.pictures import close_up, mollweide, show, show_sky
 from skyfill.spectra import SpectrumComparison
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = [
@@ -29,12 +32,15 @@ __all__ = [
     "canvas",
     "close_ups",
     "edge_of",
+    "edge_words",
     "hardest",
     "histogram",
     "of_draws",
     "places",
     "png_of",
+    "prior_share_of_bins",
     "reach_of",
+    "share_stairs",
     "skies",
     "spectrum",
     "whole_sky",
@@ -51,7 +57,7 @@ _NARROWEST = math.radians(2)
 #: Width of the widest close-up, radians: a flat picture of more would be distorted.
 _WIDEST = math.radians(40)
 #: Titles of the maps of the whole sky.
-_SKIES = ("Before", "Filled", "Uncertainty")
+_SKIES = ("Before", "Filled", "Uncertainty", "Difference of two realizations")
 #: Names of the frames of coordinates.
 _FRAMES = {"G": "Galactic", "E": "Ecliptic", "C": "Equatorial"}
 
@@ -65,8 +71,9 @@ def skies(
     name: str = "",
     frame: str = "",
     draws: int = 0,
+    difference: ArrayLike | None = None,
 ) -> list[Plate]:
-    """Draw the whole sky before and after, and the uncertainty.
+    """Draw the whole sky before and after, the uncertainty, and what two realizations differ by.
 
     Parameters
     ----------
@@ -84,6 +91,8 @@ def skies(
         Letter of the frame, ``G``, ``E`` or ``C``, for the captions; empty if it is not known.
     draws
         Number of realizations that ``std`` was computed from; 0 if it is not known, or exact.
+    difference
+        ``(npix,)``, one realization minus another, zero where observed; None if there are none.
     """
     before, filled = (
         as_map(before, "before", taker="report"),
@@ -103,7 +112,21 @@ def skies(
         caption = "Standard deviation in the holes; nothing where observed." + of_draws(draws)
         shown = np.where(std > 0, std, np.nan)
         plates.append(whole_sky(titles[2], caption, shown, unit, **_of_spread(shown)))
+    if difference is not None:
+        apart = as_map(difference, "difference", taker="report")
+        apart = np.where(apart == 0, np.nan, apart)
+        reach = reach_of(apart)
+        plates.append(
+            whole_sky(titles[3], _APART, apart, unit, cmap="PuOr_r", vmin=-reach, vmax=reach)
+        )
     return plates
+
+
+#: What the difference of two realizations is.
+_APART = (
+    "The second realization minus the first: what the observed sky does not decide. It has √2 times"
+    " the uncertainty, and a colour scale of its own."
+)
 
 
 def _lines_of(frame: str) -> str:
@@ -118,7 +141,7 @@ def of_draws(draws: int) -> str:
         return ""
     return (
         f" From {draws} realizations, so that a pixel's value is known to"
-        f" {1 / math.sqrt(2 * (draws - 1)):.0%}."
+        f" {relative_error(draws):.0%}."
     )
 
 
@@ -290,8 +313,14 @@ _ERRORS = (
 #: What the points and error bars of the cut sky are.
 _CUT = (
     " The cut sky has pseudo-C_l with the coupling by the mask corrected (MASTER); its error bars, "
-    "cosmic variance and noise of the cut sky, are errors of a measurement."
+    "cosmic variance and noise of the cut sky, are errors of a measurement. {edge}"
 )
+
+
+def edge_words(settings: Mapping[str, str | float]) -> str:
+    """Say how the mask of a cut sky was apodised, from the settings of a comparison."""
+    edge = str(settings.get("apodization", "none"))
+    return "Its mask is not apodised." if edge == "none" else f"Its mask is apodised: {edge}."
 
 
 def spectrum(comparison: SpectrumComparison, *, unit: str = "µK", more: str = "") -> Plate:
@@ -316,11 +345,43 @@ def spectrum(comparison: SpectrumComparison, *, unit: str = "µK", more: str = "
         "D_l of the sky: noise is subtracted, beam and pixel window are divided out; below, the "
         "distance from the theory in units of the cosmic variance and noise of one sky. "
         f"{_ERRORS[comparison.full.prior_share is not None]}"
-        + (_CUT if comparison.cut is not None else "")
+        + (_CUT.format(edge=edge_words(comparison.settings)) if comparison.cut is not None else "")
         + more,
         png_of(figure),
         wide=True,
     )
+
+
+def prior_share_of_bins(comparison: SpectrumComparison) -> Plate | None:
+    """Draw α, the share of each bin that follows from the prior; None if it is not known."""
+    share = comparison.full.prior_share
+    if share is None:
+        return None
+    figure = canvas(7.2, 3.2)
+    axes = figure.subplots()
+    share_stairs(axes, share, comparison.ell_min, comparison.ell_max)
+    return Plate(
+        "How much of the filled sky's spectrum follows from the prior",
+        "C_l of the filled sky is on average (1 - α) C_l of the sky + α C_l of the prior; α is "
+        f"{share.min():.0%} to {share.max():.0%}, from what realizations differ by. The filled "
+        "sky's error bars are divided by 1 - α.",
+        png_of(figure),
+        wide=True,
+    )
+
+
+def share_stairs(
+    axes: Axes,
+    share: NDArray[np.float64],
+    ell_min: NDArray[np.int64],
+    ell_max: NDArray[np.int64],
+) -> None:
+    """Draw the prior's share of each bin, ``(nbin,)``, between its first and last ell."""
+    edges = np.append(ell_min, ell_max[-1] + 1)
+    axes.stairs(share, edges, fill=True, color="#c1440e", alpha=0.35)
+    axes.stairs(share, edges, color="#c1440e", lw=1.4)
+    draw_multipoles(axes, int(ell_max[-1]))
+    axes.set(ylim=(0, 1), ylabel=r"$\alpha$")
 
 
 def histogram(

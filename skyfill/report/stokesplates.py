@@ -17,9 +17,11 @@ from skyfill.report.pictures import close_up, close_up_pol
 from skyfill.report.plates import (
     canvas,
     edge_of,
+    edge_words,
     places,
     png_of,
     reach_of,
+    share_stairs,
     whole_sky,
     zoom,
 )
@@ -39,7 +41,7 @@ _ERRORS = (
 _CUT = (
     " The cut sky has pseudo-C_l with the coupling by the masks corrected (MASTER): errors of this "
     "are errors of a measurement. Below l = 50 those of BB are the scatter of the E that the mask "
-    "turns into B."
+    "turns into B. {edge}"
 )
 
 
@@ -184,7 +186,7 @@ def six_spectra(comparison: StokesComparison) -> Plate:
     errors = _ERRORS.format(bb="; those of BB are divided by 1 - α" if known else "")
     return Plate(
         "Spectra of the filled sky" + (", and of the cut sky" if comparison.cut else ""),
-        errors + (_CUT if comparison.cut else ""),
+        errors + (_CUT.format(edge=edge_words(comparison.settings)) if comparison.cut else ""),
         png_of(figure),
         wide=True,
     )
@@ -206,10 +208,7 @@ def prior_share_of_bb(comparison: StokesComparison, *, mapped: bool = False) -> 
     upper, lower = figure.subplots(2, sharex=True, height_ratios=[2, 1])
     comparison.draw([upper], ["BB"])
     upper.set_xlabel("")
-    edges = np.append(comparison.ell_min, comparison.ell_max[-1] + 1)
-    lower.stairs(share, edges, fill=True, color="#c1440e", alpha=0.35)
-    lower.stairs(share, edges, color="#c1440e", lw=1.4)
-    lower.set(ylim=(0, 1), ylabel=r"$\alpha$", xlabel=r"multipole $\ell$")
+    share_stairs(lower, share, comparison.ell_min, comparison.ell_max)
     return Plate(
         "BB, and how much of it follows from the prior",
         "BB of the filled sky is (1 - α) BB of the sky + α BB of the prior; here α is "

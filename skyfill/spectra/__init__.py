@@ -4,7 +4,7 @@ C_ell is in µK², without ell(ell+1)/2π; D_ell = ell(ell+1)/2π C_ell. Bins we
 2 ell + 1 modes, which has the least variance for a flat C_ell.
 """
 
-from skyfill.holes.windows import apodized
+from skyfill.holes.windows import apodization_width, apodized
 from skyfill.spectra.bandpowers import BandPowers, RangeTest
 from skyfill.spectra.binning import (
     BINNINGS,
@@ -34,6 +34,7 @@ __all__ = [
     "Response",
     "SpectrumComparison",
     "StokesComparison",
+    "apodization_width",
     "apodized",
     "bin_edges",
     "compare",

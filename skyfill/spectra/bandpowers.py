@@ -14,6 +14,10 @@ from skyfill.brief import brief
 __all__ = ["BandPowers", "RangeTest"]
 
 Bins = NDArray[np.float64]
+COUNTED = (
+    "chi2 of the cut sky tests the theory; that of a filled sky counts the prior's part as data"
+)
+"""What the chi2 of the cut sky and of a filled sky are."""
 LOW = 30
 """The ell at which Planck's low-ell and high-ell likelihoods meet."""
 

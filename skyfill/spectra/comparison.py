@@ -64,7 +64,7 @@ class SpectrumComparison(ComparedSpectra):
             "Nside": self.nside,
             "bins": f"{self.ell.size}, l = {self.ell_min[0]} to {self.ell_max[-1]}",
         }
-        for name, tests in (("whole sky", self.full_tests), ("cut sky", self.cut_tests or ())):
+        for name, tests in (("cut sky", self.cut_tests or ()), ("whole sky", self.full_tests)):
             for test in tests:
                 ells = f"l {test.ell_min} to {test.ell_max}"
                 rows[f"{name}, {ells}"] = f"χ² {test.chi2:.1f} for {test.bins}, PTE {test.pte:.2g}"

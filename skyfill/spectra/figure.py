@@ -10,7 +10,8 @@ import numpy as np
 
 from skyfill.files.atomic import atomic_write
 from skyfill.lazy import needs
-from skyfill.spectra.bandpowers import BandPowers
+from skyfill.prior.multipoles import draw_multipoles
+from skyfill.spectra.bandpowers import COUNTED, BandPowers
 from skyfill.spectra.compared import ComparedSpectra
 
 if TYPE_CHECKING:
@@ -109,25 +110,24 @@ def draw(comparison: ComparedSpectra, upper: Axes, lower: Axes, *, words: bool =
     upper.legend(frameon=False, fontsize=8)
     if words:
         upper.set_title(_title(comparison), fontsize=8)
-    lower.set(ylim=(-reach, reach), xlabel=r"multipole $\ell$")
+    lower.set(ylim=(-reach, reach))
     lower.set_ylabel(r"(sky - theory) / $\sigma$" if words else r"$/\ \sigma$", fontsize=8)
     for axes in (upper, lower):
-        axes.set_xscale("log")
-        axes.set_xlim(1.8, 1.05 * comparison.lmax)
-        axes.xaxis.set_major_formatter("{x:.0f}")
-        axes.xaxis.set_minor_formatter("")
+        draw_multipoles(axes, comparison.lmax, label=axes is lower)
 
 
 def _title(comparison: ComparedSpectra) -> str:
     """Give the χ² of the ranges of ell with their probabilities to exceed, a line a sky."""
     lines = []
-    for sky, tests in (("filled", comparison.full_tests), ("cut", comparison.cut_tests)):
+    for sky, tests in (("cut", comparison.cut_tests), ("filled", comparison.full_tests)):
         said = [
             rf"$\ell$ {test.ell_min}–{test.ell_max}: {test.chi2:.1f} / {test.bins} ({test.pte:.2g})"
             for test in tests[-_TITLED:]
         ]
         if said:
             lines.append(rf"{sky}, $\chi^2$ / bins (PTE): " + ",  ".join(said))
+    if comparison.cut_tests:
+        lines.append(COUNTED.replace("chi2", r"$\chi^2$"))
     return "\n".join(lines)
 
 

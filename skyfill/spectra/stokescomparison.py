@@ -18,7 +18,7 @@ from skyfill.healpix.stokes import nside_of
 from skyfill.holes.windows import window_of
 from skyfill.prior import PolarizedPrior
 from skyfill.spectra import stokesfigure, tables
-from skyfill.spectra.bandpowers import RangeTest, checked_ranges, range_test
+from skyfill.spectra.bandpowers import COUNTED, RangeTest, checked_ranges, range_test
 from skyfill.spectra.binning import Binning, averaged, bin_edges
 from skyfill.spectra.measure import checked_share
 from skyfill.spectra.stokes import FullStokes, StokesExpectation, StokesPowers, skies_of
@@ -128,6 +128,7 @@ class StokesComparison:
             "sigma": "of one sky: cosmic variance of the binned theory, noise included",
             "residual": "(cl - theory) / sigma",
             "dl": "ell(ell+1)/2pi C_ell of the sky: noise subtracted, beam and window divided out",
+            "about_chi2": COUNTED,
             "estimator": "pixel weights that make the quadrature exact to ell = 1.5 Nside",
             "filled": SHARED,
             "lmax": self.lmax,
@@ -226,7 +227,7 @@ class StokesComparison:
                 None if self.cut is None else self.cut[name],
                 {
                     sky: tests[name][-1]
-                    for sky, tests in (("filled", self.full_tests), ("cut", self.cut_tests))
+                    for sky, tests in (("cut", self.cut_tests), ("filled", self.full_tests))
                     if tests.get(name)
                 },
             )

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from skyfill.files.atomic import atomic_write
 from skyfill.lazy import needs
-from skyfill.spectra.bandpowers import RangeTest
+from skyfill.prior.multipoles import draw_multipoles
+from skyfill.spectra.bandpowers import COUNTED, RangeTest
 from skyfill.spectra.figure import CUT, DARK, FULL
 from skyfill.spectra.stokes import StokesPowers
 
@@ -66,7 +67,11 @@ def save(
     picture = Figure(figsize=(11.0, 3.1 * rows + 0.3), layout="constrained")
     draw(panels, ell, ell_min, ell_max, np.ravel(picture.subplots(rows, 3, sharex=True)).tolist())
     shared = any(panel.full.prior_share is not None for panel in panels)
-    picture.suptitle(_BARS + (_BARS_BB if shared else ""), fontsize=8)
+    said = _BARS + (_BARS_BB if shared else "")
+    counted = any(len(panel.tests) > 1 for panel in panels)
+    picture.suptitle(
+        said + ("\n" + COUNTED.replace("chi2", r"$\chi^2$") if counted else ""), fontsize=8
+    )
     with atomic_write(path, overwrite) as temporary:
         picture.savefig(temporary, format=kind, dpi=160)
 
@@ -100,9 +105,7 @@ def draw(
     width = np.array([ell - ell_min, ell_max - ell])
     for number, (panel, own) in enumerate(zip(panels, axes, strict=True)):
         _draw(panel, ell, width, own)
-        own.set_xlim(1.8, 1.05 * ell_max[-1])
-        if number >= len(panels) - 3:
-            own.set_xlabel(r"multipole $\ell$")
+        draw_multipoles(own, int(ell_max[-1]), label=number >= len(panels) - 3)
     axes[0].legend(frameon=False, fontsize=8)
 
 
@@ -133,8 +136,6 @@ def _draw(panel: Panel, ell: NDArray[np.float64], width: NDArray[np.float64], ax
         low = min(low, float(np.min((band.dl - band.dl_error)[told], initial=0.0)))
         high = max(high, float(np.max((band.dl + band.dl_error)[told], initial=0.0)))
     room = 0.05 * (high - low) or 1.0
-    axes.set(ylim=(low - room, high + room), xscale="log")
+    axes.set_ylim(low - room, high + room)
     axes.set_title(panel.title, fontsize=9)
     axes.set_ylabel(r"$D_\ell\ [\mu\mathrm{K}^2]$")
-    axes.xaxis.set_major_formatter("{x:.0f}")
-    axes.xaxis.set_minor_formatter("")

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill.files.atomic import atomic_write
+from skyfill.spectra.bandpowers import COUNTED
 from skyfill.spectra.compared import ComparedSpectra
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def about(comparison: ComparedSpectra) -> dict[str, Any]:
     }
     return {
         "content": "binned C_ell without ell(ell+1)/2pi; bins weighted by 2 ell + 1",
+        "about_chi2": COUNTED,
         "sigma": "of one sky: cosmic variance of the binned theory, noise included",
         "residual": "(cl - theory) / sigma",
         **_about_share(comparison),

@@ -7,6 +7,7 @@ from skyfill.tiling.cutting import sees as sees
 from skyfill.tiling.files import read_tile as read_tile
 from skyfill.tiling.files import write_tile as write_tile
 from skyfill.tiling.images import paste_image as paste_image
+from skyfill.tiling.images import paste_image_pol as paste_image_pol
 from skyfill.tiling.layout import Layout as Layout
 from skyfill.tiling.owning import owners as owners
 from skyfill.tiling.pasting import Paster as Paster

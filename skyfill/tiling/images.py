@@ -12,19 +12,22 @@ from astropy.coordinates import SkyCoord
 from astropy.wcs import WCS
 from numpy.typing import ArrayLike, NDArray
 
+from skyfill.healpix import pixel_directions
 from skyfill.healpix.checks import check_nside
 from skyfill.holes.weights import frame_letter
 from skyfill.lazy import needs
 from skyfill.maps.table import missing
-from skyfill.maps.wcs import FRAMES, columns_of_a_turn, frame_of_axes, sky_wcs
+from skyfill.maps.wcs import FRAMES, columns_of_a_turn, frame_of_axes, sky_wcs, turn_to_sky
 
-__all__ = ["paste_image"]
+__all__ = ["paste_image", "paste_image_pol"]
 
 #: Columns beyond either end of a sphere, and rows beyond a pole, that are copied from the other
 #: side: the weights of a cubic spline fall by 3.7 a pixel, here to 1e-7.
 _PAD = 12
 #: Largest difference of a turn from a whole number of columns that counts as rounding of CDELT.
 _WHOLE = 0.01
+#: Half the step along a column that gives its direction on the sky, pixels.
+_STEP = 0.05
 #: Side of HEALPix pixels in units of the image's beyond which centres miss much of the image.
 _COARSE = 2.0
 
@@ -54,8 +57,8 @@ def paste_image(
 
     The value is that at the centre, not the mean over the pixel: an image with structure smaller
     than the pixel is to be smoothed before. Interpolation averages the noise of neighbouring
-    pixels and correlates it. The values are taken as they are, so Q and U keep the axes of the
-    image, and are not rotated to those of HEALPix.
+    pixels and correlates it. Q and U are for `paste_image_pol`, which turns them into the axes of
+    the map.
 
     Parameters
     ----------
@@ -86,7 +89,7 @@ def paste_image(
     ------
     ValueError
         The image has no two axes of the sky, or no finite value; Nside, frame or order is not
-        valid.
+        valid; or the header says that it is Q or U.
     MissingExtraError
         reproject is not installed.
 
@@ -103,12 +106,23 @@ def paste_image(
     (True, 88.5)
 
     """
-    nside = check_nside(nside)
+    nside, placed = check_nside(nside), _placed(image, wcs)
+    letter = _stokes_of(image if wcs is None else wcs)
+    if letter in ("Q", "U"):
+        raise ValueError(
+            f"the header says that the image is Stokes {letter}, whose axes turn with the map's;"
+            " paste Q and U together with paste_image_pol"
+        )
+    values = _pasted(placed, nside, nest, coord, order)
+    return values, ~np.isnan(values)
+
+
+def _pasted(placed: _Placed, nside: int, nest: bool, coord: str, order: int) -> NDArray[np.float64]:
+    """Interpolate an image at the centres of HEALPix pixels, with what lies around its ends."""
     frame = FRAMES[frame_letter(coord)]
     if order not in {0, 1, 3}:
         raise ValueError(f"order must be 3 (cubic), 1 (bilinear) or 0 (nearest), got {order}")
-    placed = _placed(image, wcs)
-    if placed.wcs.wcs.ctype[placed.wcs.wcs.lng].startswith("ELON"):
+    if _is_ecliptic(placed):
         placed, frame = _renamed(placed, coord), FRAMES["C"]
     needs("reproject")
     _warn_of_coarse(placed, nside)
@@ -116,7 +130,170 @@ def paste_image(
     for part in _around(placed):
         found = _reprojected(_framed(part), nside, nest, frame, order)
         values = np.where(np.isnan(values), found, values)
-    return values, ~np.isnan(values)
+    return values
+
+
+def paste_image_pol(
+    q: Any,  # noqa: ANN401 (an HDU of astropy, or an array)
+    u: Any,  # noqa: ANN401
+    wcs: Any = None,  # noqa: ANN401 (a WCS or a header of astropy)
+    *,
+    nside: int,
+    polcconv: str | None = None,
+    axes: str = "sky",
+    nest: bool = False,
+    coord: str = "G",
+    order: int = 3,
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Paste images of Q and U with a WCS onto HEALPix, in the axes of the HEALPix map.
+
+    Q + iU of the image is turned into the axes along its columns, where it is as smooth as the
+    sky, interpolated as by `paste_image`, and turned into the meridians of the map's frame.
+
+    Parameters
+    ----------
+    q, u
+        Image HDUs of astropy, or ``(ny, nx)`` each in any unit; NaN, inf and UNSEEN are missing. A
+        pixel without Q or without U is missing in both.
+    wcs
+        As for `paste_image`.
+    nside, nest, coord, order
+        As for `paste_image`.
+    polcconv
+        Sign of U in the image: ``IAU`` (angles from north through east) or ``COSMO``; that of the
+        header card POLCCONV if None.
+    axes
+        What Q and U of the image refer to: ``sky``, the meridian of the image's frame at each
+        pixel, as in files of ACT and SO; ``image``, its columns, upwards, as in flat maps. Angles
+        grow to the east in both.
+
+    Returns
+    -------
+    values
+        ``(2, npix)``, Q and U in the unit of the image, U with the sign of HEALPix (COSMO); NaN as
+        for `paste_image`.
+    footprint
+        ``(npix,)``, true where there is a value.
+
+    Raises
+    ------
+    ValueError
+        As for `paste_image`; or Q and U have two shapes, or neither ``polcconv`` nor the header
+        says the sign of U.
+    MissingExtraError
+        reproject is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np, skyfill
+    >>> from astropy.wcs import WCS
+    >>> wcs = WCS(naxis=2)
+    >>> wcs.wcs.ctype, wcs.wcs.cdelt = ["RA---CAR", "DEC--CAR"], [-1.0, 1.0]
+    >>> wcs.wcs.crpix = [180.5, 90.5]
+    >>> q = np.cos(np.radians(np.arange(-89.5, 90)))[:, np.newaxis] ** 2 * np.ones(360)
+    >>> both, _ = skyfill.tiling.paste_image_pol(
+    ...     q, 0 * q, wcs, nside=32, polcconv="COSMO", coord="G"
+    ... )
+    >>> bool(np.abs(both[1]).max() > 0.9)  # Q of one frame is U of another
+    True
+
+    """
+    nside, coord = check_nside(nside), frame_letter(coord)
+    if axes not in ("sky", "image"):
+        raise ValueError(f"axes must be sky or image, got {axes!r}")
+    iau = _sign_of_u(q if wcs is None else wcs, polcconv)
+    one, other = _placed(q, wcs), _placed(u, wcs if wcs is not None or hasattr(u, "header") else q)
+    if one.values.shape != other.values.shape:
+        raise ValueError(
+            f"Q and U must have one shape, got {one.values.shape} and {other.values.shape}"
+        )
+    both = one.values + 1j * iau * other.values  # Q + iU with the sign of IAU
+    if axes == "sky":
+        rows, columns = np.indices(both.shape)
+        north = _up(one.wcs, columns.ravel(), rows.ravel(), np.eye(3)).reshape(both.shape)
+        both = both * north.conj()
+    gaps = np.isnan(both)
+    found = 1j * _pasted(
+        _Placed(np.where(gaps, np.nan, both.imag), one.wcs), nside, nest, coord, order
+    )
+    found += _pasted(_Placed(np.where(gaps, np.nan, both.real), one.wcs), nside, nest, coord, order)
+    there = np.flatnonzero(~np.isnan(found))
+    turn = np.eye(3) if _is_ecliptic(one) else turn_to_sky(one.wcs, coord)
+    x, y = _pixels_of(one.wcs, pixel_directions(nside, there, nest=nest) @ turn.T)
+    found[there] *= _up(one.wcs, x, y, turn)
+    return np.stack([found.real, -found.imag]), ~np.isnan(found)
+
+
+def _stokes_of(header: Any) -> str | None:  # noqa: ANN401 (an HDU, a header or a WCS of astropy)
+    """Return the Stokes parameter of an image of one plane, by the axis STOKES of its header."""
+    header = getattr(header, "header", header)
+    if isinstance(header, WCS):
+        return None
+    for axis in range(3, int(header.get("NAXIS", 0)) + 1):
+        if str(header.get(f"CTYPE{axis}", "")).strip() == "STOKES":
+            step = (1 - header.get(f"CRPIX{axis}", 1)) * header.get(f"CDELT{axis}", 1)
+            return {2: "Q", 3: "U"}.get(round(header.get(f"CRVAL{axis}", 0) + step))
+    return None
+
+
+def _sign_of_u(header: Any, given: str | None) -> int:  # noqa: ANN401
+    """Return the factor that gives U the sign of IAU, from what is given or in a header."""
+    header = getattr(header, "header", header)
+    said = given
+    if said is None and not isinstance(header, WCS) and hasattr(header, "get"):
+        said = header.get("POLCCONV")
+    convention = str(said or "").strip().upper()
+    if convention not in ("IAU", "COSMO"):
+        missing_card = "the header has no card POLCCONV" if said is None else f"it is {said!r}"
+        raise ValueError(
+            f"the sign of U is not known ({missing_card}); pass `polcconv='IAU'` or"
+            " `polcconv='COSMO'`"
+        )
+    return 1 if convention == "IAU" else -1
+
+
+def _is_ecliptic(placed: _Placed) -> bool:
+    """Tell whether an image has ecliptic axes."""
+    return str(placed.wcs.wcs.ctype[placed.wcs.wcs.lng]).startswith("ELON")
+
+
+def _directions(wcs: WCS, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
+    """Return the directions of pixels in the frame of the image, ``(n, 3)``."""
+    own = wcs.deepcopy()
+    own.wcs.bounds_check(False, False)  # a step beyond a pole is wanted
+    world = own.wcs_pix2world(np.ravel(x), np.ravel(y), 0)
+    lon, lat = (np.radians(world[axis]) for axis in (wcs.wcs.lng, wcs.wcs.lat))
+    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
+
+
+def _pixels_of(
+    wcs: WCS, directions: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the columns and rows of directions, ``(n, 3)`` in the frame of the image."""
+    lon = np.degrees(np.arctan2(directions[:, 1], directions[:, 0]))
+    lat = np.degrees(np.arcsin(np.clip(directions[:, 2], -1, 1)))
+    world = [lon, lat] if wcs.wcs.lng == 0 else [lat, lon]
+    x, y = wcs.wcs_world2pix(*world, 0)
+    return x, y
+
+
+def _up(wcs: WCS, x: ArrayLike, y: ArrayLike, turn: NDArray[np.float64]) -> NDArray[np.complex128]:
+    """Return exp 2iψ, ψ the angle of an image's columns, upwards, from a map's north through east.
+
+    It turns Q + iU (IAU) of the image's columns into the map's axes; NaN where the projection shows
+    no sky. ``turn`` is that of `turn_to_sky`.
+    """
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    ahead = (_directions(wcs, x, y + _STEP) - _directions(wcs, x, y - _STEP)) @ turn
+    n = _directions(wcs, x, y) @ turn
+    # East and north at n, times the sine of its distance from the pole.
+    east = ahead[:, 1] * n[:, 0] - ahead[:, 0] * n[:, 1]
+    north = ahead[:, 2] * (n[:, 0] ** 2 + n[:, 1] ** 2) - n[:, 2] * (
+        ahead[:, 0] * n[:, 0] + ahead[:, 1] * n[:, 1]
+    )
+    along = north + 1j * east
+    size = np.abs(along)
+    return np.asarray(np.where(size > 0, along / np.where(size > 0, size, 1.0), 1.0) ** 2)
 
 
 def _placed(image: Any, wcs: Any) -> _Placed:  # noqa: ANN401 (see `paste_image`)
@@ -170,7 +347,7 @@ def _warn_of_coarse(placed: _Placed, nside: int) -> None:
             f"the pixels of Nside {nside} are {side / step:.3g} times as wide as those of the"
             " image, whose values are taken at their centres only; smooth the image before, or"
             " take a larger `nside`",
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

@@ -52,7 +52,10 @@ def test_the_page_of_t_q_and_u_has_all_maps_spectra_and_verdicts(fill):
         *("Certificates", "from 2 realizations"),
     ):
         assert said in text, said
-    assert "spread   from 2 realizations, 1 of them not written" in outcome.out
+    assert (
+        "spread   from 2 realizations, known to 71% in a pixel, 1 of them not written"
+        in outcome.out
+    )
     # T, Q, U: three maps each; E and B; six spectra; BB with alpha; three distributions; holes.
     assert pictures(page) >= 9 + 2 + 1 + 1 + 3 + 2
 

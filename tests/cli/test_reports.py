@@ -5,8 +5,10 @@ import re
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 import skyfill
+from skyfill.holes import discs
 
 PRIOR = ("--beam-arcmin", 600, "--noise-uk-arcmin", 600)
 
@@ -76,3 +78,30 @@ def test_validate(skyfill_main, files, tmp_path):
         assert said in text
     assert skyfill_main("validate", *files, *words).status == 2
     assert skyfill_main("validate", *files, *words, "--overwrite").status == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "noise", "error", "said"), [("holes", 3000, 0.0, "exact"), ("band", 600, 0.5, "50%")]
+)
+def test_an_uncertainty_says_how_well_it_is_known(skyfill_main, tmp_path, kind, noise, error, said):
+    """The page has the difference of two realizations and α, also where the spread is exact."""
+    sky, mask = tmp_path / "noisy.fits", tmp_path / "mask.fits"  # the exact spread needs noise
+    prior = skyfill.Prior(16, skyfill.lcdm(), fwhm=np.radians(10), noise_uk_arcmin=noise)
+    skyfill.write_map(sky, skyfill.prior.draw(prior, seed=5, index=0), column="T", unit="uK_CMB")
+    seen = discs(16, [1.0, 4.0], [0.3, -0.8], [0.1, 0.15])
+    if kind == "band":
+        seen = skyfill.simulate_mask(16, kind="band", seed=1, half_width=0.3)
+    skyfill.write_map(mask, seen, column="M", unit="", dtype="uint8")
+    std, page = tmp_path / "std.fits", tmp_path / "page.html"
+    words = ("--method", "gaussian", "--std", std, "--std-draws", 3, "--report", page)
+    words += ("--beam-arcmin", 600, "--noise-uk-arcmin", noise)
+    outcome = skyfill_main("inpaint", sky, mask, "-o", tmp_path / "f.fits", *words, "-q")
+    assert outcome.status == 0, outcome.err
+    assert fits.getheader(std, 1)["SFSTDERR"] == error
+    (line,) = [each for each in outcome.out.splitlines() if each.startswith("spread ")]
+    assert said in line
+    text = text_of(page)
+    assert "Difference of two realizations" in text
+    assert "share of a bin's power that follows from the prior, α" in text
+    assert "Its mask is " in text
+    assert ("known to 50%" in text) == (kind == "band")

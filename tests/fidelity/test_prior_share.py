@@ -10,7 +10,7 @@ from numpy.polynomial.legendre import legval
 
 import skyfill
 from skyfill import harmonics
-from skyfill.fidelity import prior_share
+from skyfill.fidelity import Differences, prior_share
 from skyfill.prior import Prior, draw, lcdm
 from skyfill.spectra import compare
 
@@ -127,3 +127,40 @@ def test_a_truth_with_more_power_shows_by_one_minus_the_share(observed):
 def test_fewer_than_two_realizations_are_refused(observed):
     with pytest.raises(ValueError, match="realizations must be"):
         prior_share(PRIOR, observed, realizations=1, method="gaussian")
+
+
+def test_differences_of_realizations_tell_the_share_and_what_is_unknown(
+    observed, fitter, dense_share
+):
+    apart = Differences(observed, PRIOR, bins=EDGES)
+    skies = [fitter.whole(fitter.realization(index)) for index in range(30)]
+    apart.add(skies[0])
+    assert apart.share is None
+    assert apart.first is None
+    for sky in skies[1:]:
+        apart.add(sky)
+    np.testing.assert_array_equal(apart.first, skies[1] - skies[0])
+    assert not apart.first[observed].any()
+    modes = np.diff(np.square(EDGES))
+    error = dense_share * np.sqrt(2 / (29 * modes)) / np.sqrt(dense_share)
+    assert np.all(np.abs(apart.share - dense_share) < 4 * error + 0.05 * dense_share)
+    few = Differences(observed, PRIOR, bins=EDGES, most=2)
+    for sky in skies[:5]:
+        few.add(sky)
+    alone = Differences(observed, PRIOR, bins=EDGES)
+    for sky in skies[:3]:
+        alone.add(sky)
+    np.testing.assert_array_equal(few.share, alone.share)
+
+
+def test_without_a_prior_or_a_whole_sky_there_is_a_difference_and_no_share(observed):
+    skies = [np.where(observed, 1.0, value) for value in (2.0, 5.0)]
+    plain, part = Differences(observed, None), Differences(observed, PRIOR)
+    for sky in skies:
+        plain.add(sky)
+        part.add(np.where(np.arange(sky.size) > 9, sky, np.nan))
+    seen = observed.copy()
+    np.testing.assert_array_equal(plain.first, np.where(seen, 0.0, 3.0))
+    assert plain.share is None
+    with pytest.raises(ValueError, match="Nside of the mask"):
+        plain.add(np.ones(12))

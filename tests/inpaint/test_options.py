@@ -9,7 +9,7 @@ import pytest
 
 import skyfill
 from skyfill.holes import discs
-from skyfill.inpaint import FillOptions, Inpainter, Spread
+from skyfill.inpaint import FillOptions, Inpainter, PolarizedInpainter, Spread
 
 NSIDE = 32
 PRIOR = skyfill.Prior(NSIDE, skyfill.lcdm(), fwhm=np.radians(6), noise_uk_arcmin=3000.0)
@@ -130,3 +130,26 @@ def test_a_record_of_another_kind_is_refused_by_name(options):
     sky = np.random.default_rng(0).standard_normal(768)
     with pytest.raises(ValueError, match=r"options must be a skyfill\.inpaint\.FillOptions"):
         Inpainter.of(sky, sky > -1, options)
+
+
+def test_the_exact_method_has_nothing_to_polish():
+    with pytest.raises(ValueError, match="gaussian is exact already; drop `polish`"):
+        FillOptions(method="gaussian", polish=3)
+    assert FillOptions(method="gaussian", polish=0).polish == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"tolerance": 0}, "tolerance must be a number above 0"),
+        ({"tolerance": "1e-3"}, "tolerance must be a number above 0"),
+        ({"threads": -1}, "threads must be an integer, 0 or more"),
+        ({"threads": 1.5}, "threads must be an integer, 0 or more"),
+        ({"method": "diffuse", "noise_variance": np.ones(3072)}, "drop `noise_variance`"),
+        ({"method": "diffuse", "noise_pol_uk_arcmin": 3.0}, "drop `noise_pol_uk_arcmin`"),
+    ],
+)
+def test_a_fill_of_polarization_refuses_what_a_fill_of_t_refuses(options, named):
+    whole, observed = np.ones((3, 3072)), np.arange(3072) > 9
+    with pytest.raises(ValueError, match=named):
+        PolarizedInpainter(whole, observed, **options)

@@ -222,3 +222,54 @@ def test_chi2_in_words():
     assert (good.verdict, bad.verdict) == ("good", "bad")
     assert f"PTE {right.full_tests[0].pte:.2g}" in good.value
     assert report.chi2_findings(wrong, judged=False)[0].verdict == ""
+
+
+def test_the_cut_sky_tests_the_prior_and_the_filled_sky_informs():
+    observed = discs(NSIDE, *np.radians([[30, 200], [10, -50], [20, 8]]))
+    sky = draw(PRIOR, seed=3, index=0)
+    found = report.chi2_findings(compare(sky, PRIOR, observed=observed, ranges=[(2, 9), (10, 32)]))
+    cut, filled = found[:2], found[2:]
+    assert [each.verdict for each in cut] == ["good", "good"]
+    assert [each.verdict for each in filled] == ["", ""]
+    assert all("the observed part" in each.name for each in cut)
+    for each in cut:
+        assert "test of the prior" in each.reason
+        assert "Good from a PTE of 0.003: this allows for the 4 χ² on this page" in each.reason
+    for each in filled:
+        assert "the filled part follows from the prior and counts as data" in each.reason
+    # a fill that is wrong in the holes is marked, though the observed part is right
+    wrong = np.where(observed, sky, 9 * sky)
+    wrong_found = report.chi2_findings(compare(wrong, PRIOR, observed=observed))
+    assert {each.verdict for each in wrong_found if "observed part" in each.name} == {"good"}
+    assert "bad" in {each.verdict for each in wrong_found if "filled sky" in each.name}
+
+
+def test_the_difference_of_realizations_has_its_own_scale():
+    sky = draw(PRIOR, seed=1, index=0)
+    observed = discs(NSIDE, *np.radians([[30], [10], [20]]))
+    apart = np.where(observed, 0, sky)
+    *_, last = report.skies(np.where(observed, sky, np.nan), sky, None, difference=apart)
+    assert last.title == "Difference of two realizations"
+    assert "the observed sky does not decide" in last.caption
+    assert "colour scale of its own" in last.caption
+
+
+def test_the_share_of_the_prior_is_drawn_where_it_is_known():
+    observed = discs(NSIDE, *np.radians([[30], [10], [20]]))
+    sky = draw(PRIOR, seed=1, index=0)
+    known = compare(sky, PRIOR, observed=observed, bins=8, prior_share=[0.1, 0.25, 0.3, 0.2])
+    (finding,) = report.share_findings(known)
+    assert finding.value == "10% to 30%"
+    assert "10% to 30%" in report.prior_share_of_bins(known).caption
+    blank = compare(sky, PRIOR, bins=8)
+    assert report.share_findings(blank) == []
+    assert report.prior_share_of_bins(blank) is None
+
+
+def test_the_caption_says_how_the_mask_is_apodised():
+    observed = discs(NSIDE, *np.radians([[30], [10], [20]]))
+    sky = draw(PRIOR, seed=1, index=0)
+    soft = compare(sky, PRIOR, observed=observed, apodize=np.radians(10))
+    assert "Its mask is apodised: C2, 10 deg." in report.spectrum(soft).caption
+    hard = compare(sky, PRIOR, observed=observed)
+    assert "Its mask is not apodised." in report.spectrum(hard).caption

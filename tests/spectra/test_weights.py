@@ -132,3 +132,27 @@ def test_wrong_weights_are_refused(change, message):
     arguments = {"theory": prior_of(16), "observed": np.linspace(0, 1, 3072)}
     with pytest.raises(ValueError, match=message):
         compare(np.ones(3072), **(arguments | change))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("band", 4.0), ("holes", 3.0), ("dust", 0.0)],
+)
+def test_the_width_of_an_apodisation_suits_the_mask(name, expected):
+    """Wide where holes are wide and few; narrow between many; none where they are too close."""
+    masks = {
+        "band": skyfill.simulate_mask(64, kind="band", seed=1),
+        "holes": skyfill.simulate_mask(64, seed=2, n_holes=150, radii=np.radians((1, 2))),
+        "dust": np.random.default_rng(1).random(12 * 64**2) > 0.2,
+    }
+    width = skyfill.spectra.apodization_width(masks[name])
+    assert np.degrees(width) == pytest.approx(expected)
+    if width:
+        kept = skyfill.spectra.apodized(masks[name], width).mean() / masks[name].mean()
+        assert 0.9 <= kept < 1
+    if expected == 3.0:  # the next wider one leaves too little
+        wider = skyfill.spectra.apodized(masks[name], np.radians(4))
+        assert wider.mean() < 0.9 * masks[name].mean()
+    assert skyfill.spectra.apodization_width(np.ones(768, bool)) == 0
+    with pytest.raises(ValueError, match="no pixel observed"):
+        skyfill.spectra.apodization_width(np.zeros(768, bool))
