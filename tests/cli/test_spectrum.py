@@ -24,6 +24,7 @@ def folder(tmp_path_factory):
     masks = {
         "mask": observed,
         "inverted": ~observed,
+        "turned": observed[::-1],
         "tiny": np.arange(observed.size) < 5,
         "nothing": np.zeros(observed.size, bool),
         "small": np.ones(12 * 8**2, bool),
@@ -254,7 +255,7 @@ def test_a_mean_fill_is_debiased(skyfill_main, filled, tmp_path, name, prior):
         ("mean", ("--mask", "inverted.fits"), "of the sky was filled (SFFILLED), but"),
         ("mean", ("--mask", "mask.fits", "--apodize-deg", 5), "exclude each other"),
         ("mean", ("smooth.fits", "--mask", "mask.fits"), "takes one mean fill, got 2 maps"),
-        ("mean", ("--mask", "mask.fits", "--stokes", "TQU"), "pass --stokes T"),
+        ("mean", ("--mask", "turned.fits"), "do not hold the fill that its header describes"),
     ],
 )
 def test_what_cannot_be_debiased_is_refused_by_name(
