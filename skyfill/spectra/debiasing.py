@@ -196,7 +196,7 @@ def debias(values: ArrayLike, response: Response) -> Debiased:
     if nside != response.nside:
         raise ValueError(
             f"the response is of Nside {response.nside}, the sky has Nside {nside}; measure the"
-            " response of its own fill (`response_of`)"
+            " response of its own fill"
         )
     power = FullSky(response.expected, response.edges).powers(sky)
     return debiased(power, response)
@@ -241,7 +241,8 @@ def refuse_another(
     for ours, theirs, what in zip(*theory, ("signal (spectrum or beam)", "noise"), strict=True):
         if ours.shape != theirs.shape or not np.allclose(ours, theirs, rtol=_SAME, atol=0.0):
             raise ValueError(
-                f"the response is of a theory with another {what}; measure it with this `theory`"
+                f"the response is of a theory with another {what}; measure it for the theory of"
+                " the sky"
             )
 
 

@@ -188,13 +188,13 @@ def debias_stokes(values: ArrayLike, response: StokesResponse) -> StokesDebiased
     if len(skies) != len(response.expected.white_cl):
         raise ValueError(
             f"the response is of {len(response.expected.white_cl)} components, the sky has"
-            f" {len(skies)}; measure the response of its own fill (`response_of_stokes`)"
+            f" {len(skies)}; measure the response of its own fill"
         )
     nside = nside_of(skies[0], "values")
     if nside != response.nside:
         raise ValueError(
             f"the response is of Nside {response.nside}, the sky has Nside {nside}; measure the"
-            " response of its own fill (`response_of_stokes`)"
+            " response of its own fill"
         )
     return debiased_stokes(FullStokes(response.expected, response.edges).powers(skies), response)
 
@@ -365,7 +365,7 @@ def _sure(response: StokesResponse) -> bool:
         for name, (i, j) in pairs.items()
         if i == j
     }
-    unit = np.concatenate([np.sqrt(auto[first] * auto[second]) for first, second in pairs])
+    unit = np.concatenate([np.sqrt(auto[name[0]] * auto[name[1]]) for name in pairs])
     if not np.all(unit > 0):
         return False
     scaled, error = (

@@ -320,7 +320,7 @@ class StokesDraws:
                 for index in range(self._number):
                     random = np.random.default_rng((SEED, 1, row, index))
                     sky = np.zeros(self._seen.shape)
-                    unit = random.standard_normal((len(planes), sky.shape[1]))
+                    unit = random.standard_normal((len(planes), self._seen[0].size))
                     sky[planes] = unit / np.sqrt(self._area)
                     both = self._measured(sky, rms, row)
                     rows.append([self._joined(each, each, same=True) for each in both])
