@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import errno
 import os
 import shlex
@@ -11,7 +12,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -46,6 +47,9 @@ _UNCONFIGURED = ("completion", "info", "models")
 WRONG_INPUT = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 TERMINATED = 143  # 128 + SIGTERM, which batch systems send before they kill
+#: Options of mallopt, bytes: free memory at the top that is kept (M_TRIM_THRESHOLD), steps in which
+#: it grows (M_TOP_PAD), and the smallest array that is the system's own (M_MMAP_THRESHOLD).
+_ALLOCATION = {-1: 2**31 - 1, -2: 2**26, -3: 2**30}
 _NO_ROOM = {errno.ENOSPC, errno.EROFS, errno.EACCES}
 
 
@@ -115,6 +119,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             return INTERRUPTED
 
 
+def _keep_memory() -> None:
+    """Let arrays be made in the memory of freed ones, where the C library is glibc.
+
+    It gives whole maps back to the system by default, and fresh pages for the next ones cost 6 to
+    9% of the time of a fill. A map has up to 0.8 GB below Nside 4096.
+    """
+    with suppress(AttributeError, OSError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        for option, size in _ALLOCATION.items():
+            mallopt(option, size)
+
+
 def _run(parser: argparse.ArgumentParser, argv: Sequence[str], args: argparse.Namespace) -> int:
     """Run the verb, without the options of configuration, and write those of the run if asked."""
     options = vars(args)
@@ -122,6 +138,7 @@ def _run(parser: argparse.ArgumentParser, argv: Sequence[str], args: argparse.Na
     file: Path | None = options.pop("write_config", None)
     if file is not None:
         skyfill.check_writable(file, overwrite=bool(options.get("overwrite")))
+    _keep_memory()
     status = int(args.run(args))
     if file is not None and not status:
         write(parser, argv, file)

@@ -7,11 +7,11 @@ that is to begin after --until seconds is left out, and says so.
     python docs/scripts/devices.py --device cpu --nsides 64 --methods solver
     python docs/scripts/devices.py --sections vae-512 agree-512 vae-2048 writing-2048
 
-Sections: METHOD-NSIDE for solver, gaussian, vae, stokes (T, Q and U by gaussian), each on the
-device and, without --no-cpu, on the CPU (METHOD-NSIDE-device: only there); agree-NSIDE, how fills
-of vae change with batches, threads and the 12th digit of the map; writing-NSIDE, realizations with
-writing of their files; threads-NSIDE, fills of vae and gaussian on 2 cores and on all; jaxht-NSIDE,
-docs/scripts/jaxht_peer.py on the device; tests, pytest -m gpu.
+Sections: METHOD-NSIDE for solver, gaussian, vae, stokes and turns (T, Q and U by gaussian and by
+vae), each on the device and, without --no-cpu, on the CPU (METHOD-NSIDE-device: only there);
+agree-NSIDE, how fills of vae change with batches, threads and the 12th digit of the map;
+writing-NSIDE, realizations with writing of their files; threads-NSIDE, fills of vae and gaussian on
+2 cores and on all; jaxht-NSIDE, docs/scripts/jaxht_peer.py on the device; tests, pytest -m gpu.
 
 Everything that the page on measurements does not have yet, in under 10 minutes on a lent GPU:
 
@@ -49,8 +49,8 @@ from skyfill.progress import Silent
 BEGUN = time.perf_counter()
 #: Realizations by method and Nside, and by device: a later section compares with them.
 FILLS: dict[tuple[str, str], np.ndarray] = {}
-#: Seconds of T alone by Nside, device and map: those of T, Q and U are compared with them.
-OF_T: dict[tuple[int, str, str], float] = {}
+#: Seconds of T alone by method, Nside, device and map: those of T, Q and U are compared with them.
+OF_T: dict[tuple[str, int, str, str], float] = {}
 #: Seconds after which a program of its own is stopped.
 PATIENCE = 150
 
@@ -188,8 +188,7 @@ def tiled(
                 stages=dict(stages.seconds),
                 **memory(),
             )
-            if method == "gaussian":
-                OF_T[nside, where, name] = seconds
+            OF_T[method, nside, where, name] = seconds
             FILLS.setdefault((what, where), filled)
             stages.seconds.clear()
             start = time.perf_counter()
@@ -263,6 +262,14 @@ def agreeing(write, nside: int, device: str, *, cpu: bool) -> None:  # noqa: ANN
         "threads 16": (sky, {"threads": 16}),
         "12th digit": (sky * (1 + digits), {}),
     }
+    if nside >= 1024:  # a first map takes half a minute: all changes in two
+        changes = {
+            "batch_size 2, threads 1": (sky, {"batch_size": 2, "threads": 1}),
+            "batch_size 64, threads 2, 12th digit": (
+                sky * (1 + digits),
+                {"batch_size": 64, "threads": 2},
+            ),
+        }
     for name, (values, options) in changes.items():
         start = time.perf_counter()
         away = apart(filled(values, **options), known)
@@ -271,7 +278,7 @@ def agreeing(write, nside: int, device: str, *, cpu: bool) -> None:  # noqa: ANN
         write(f"agree {nside}", changed=name, **away, good=good, seconds=seconds)
 
 
-def stokes(write, nside: int, device: str, *, cpu: bool) -> None:  # noqa: ANN001
+def stokes(write, nside: int, device: str, *, method: str, cpu: bool) -> None:  # noqa: ANN001
     """Draw realizations of T, Q and U together."""
     from skyfill.inpaint import PolarizedInpainter
     from skyfill.prior import LCDM, PolarizedPrior
@@ -283,12 +290,14 @@ def stokes(write, nside: int, device: str, *, cpu: bool) -> None:  # noqa: ANN00
     sky, white = draw_polarization(prior, seed=72, index=0)
     area = 4 * np.pi / t.size
     sky = np.stack([t, *(sky + white * np.sqrt(prior.white_cl[1] / area))])
+    what = f"T, Q, U by {method} {nside}"
     found = {}
     for where in [device, "cpu"] if cpu and device != "cpu" else [device]:
         stages = Stages()
         start = time.perf_counter()
         inpainter = PolarizedInpainter(
             *(sky, observed),
+            method=method,
             prior=prior,
             seed=7,
             trust_prior=True,
@@ -298,9 +307,9 @@ def stokes(write, nside: int, device: str, *, cpu: bool) -> None:  # noqa: ANN00
         for name in ("first", "further") if where == device else ("first",):
             filled = inpainter.realization(0)
             seconds = time.perf_counter() - start
-            of_t_alone = OF_T.get((nside, where, name))
+            of_t_alone = OF_T.get((method, nside, where, name))
             write(
-                f"stokes {nside}",
+                what,
                 where=where,
                 map=name,
                 seconds=seconds,
@@ -316,7 +325,7 @@ def stokes(write, nside: int, device: str, *, cpu: bool) -> None:  # noqa: ANN00
     if cpu and device != "cpu":
         for number, name in enumerate("TQU"):
             away = apart(found[device][number], found["cpu"][number])
-            write(f"stokes {nside}", of=name, **away)
+            write(what, of=name, **away)
 
 
 def cores(write, nside: int) -> None:  # noqa: ANN001
@@ -368,14 +377,19 @@ def program(write, what: str, *words: str) -> None:  # noqa: ANN001
 
 #: What the page on measurements does not have yet, in the order of its worth.
 REST = (
-    "tests",
     "gaussian-2048-device",
     "stokes-2048-device",
-    "vae-2048",
+    "vae-2048-device",
+    "turns-2048-device",
+    "threads-1024",
+    "tests",
+    "vae-2048-cpu",
     "gaussian-2048-cpu",
     "jaxht-64",
-    "threads-1024",
     "jaxht-256",
+    "turns-512",
+    "stokes-512",
+    "agree-2048",
 )
 #: What is asked of a lent GPU, in the order of its worth.
 SECTIONS = (
@@ -436,9 +450,10 @@ def main() -> None:
 def run(write, section: str, args: argparse.Namespace) -> None:  # noqa: ANN001
     """Run one section."""
     if section == "tests":
-        program(
-            write, "tests", "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "tests"
-        )
+        # A warning of another version of a library is no fault of a kernel.
+        words = ["-m", "pytest", "-q", "-m", "gpu", "-W", "default", "-p", "no:cacheprovider"]
+        files = sorted(map(str, Path("tests").rglob("test_*.py")))
+        program(write, "tests", *words, *(f for f in files if "mark.gpu" in Path(f).read_text()))
         return
     kind, nside, *more = section.split("-")
     cpu = not args.no_cpu and more != ["device"]
@@ -453,8 +468,9 @@ def run(write, section: str, args: argparse.Namespace) -> None:  # noqa: ANN001
         exact(write, int(nside), args.device, cpu=cpu)
     elif kind == "agree":
         agreeing(write, int(nside), args.device, cpu=cpu)
-    elif kind == "stokes":
-        stokes(write, int(nside), args.device, cpu=cpu)
+    elif kind in ("stokes", "turns"):
+        method = "gaussian" if kind == "stokes" else "vae"
+        stokes(write, int(nside), args.device, method=method, cpu=cpu)
     elif kind == "writing":
         seconds = args.writing
         tiled(write, int(nside), args.device, method="vae", cpu=False, writing=seconds)

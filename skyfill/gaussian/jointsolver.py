@@ -354,10 +354,16 @@ class JointSolver:
             found.append(_Parted(blocks, apply, at).apply)
         return found
 
-    def _scaled(self, given: Sequence[Map], *, overwrite: bool) -> Map:
+    def _scaled(self, given: Sequence[Vector], *, overwrite: bool) -> Vector:
         """Give the maps of all fields as one vector, 0 in the holes, in units of their rms."""
-        fields = zip(self._seen, self.rms, self.sky.parts, strict=True)
         values = given if isinstance(given, list) else list(given)
+        if isinstance(self.inner.sphere, DeviceSphere):
+            there = self.inner.sphere.joined(values, self.rms)
+            there[self.at] = 0.0
+            if overwrite:
+                values.clear()
+            return there
+        fields = zip(self._seen, self.rms, self.sky.parts, strict=True)
         if overwrite and len(values) == 1:
             ((seen, scale, _),) = fields
             alone: Map = values.pop()
@@ -387,7 +393,7 @@ class JointSolver:
         ----------
         values
             For each field its map, µK, RING: of T, ``(npix,)``; of P, Q and U, ``(2, npix)``.
-            Unobserved pixels are not read.
+            Unobserved pixels are not read. Where the solver is on a device, tensors may be given.
         tolerance
             Estimated rms distance to the exact mean at which to stop, of each field in units of
             the rms of its own map.
@@ -408,8 +414,7 @@ class JointSolver:
         The solution; ``converged`` is True if every field met the tolerance.
         """
         work = self._scaled(values, overwrite=overwrite)
-        empty, work = not work.any(), self.inner.sphere.vector(work)
-        if not self.inner.size or empty:
+        if not self.inner.size or not work.any():
             nothing = Certificate(0, 0, 0.0, 0.0, converged=True)
             return JointSolution(self._fields(work[self.at]), dict.fromkeys(self.names, nothing))
         course, allowed = Course(), tolerance

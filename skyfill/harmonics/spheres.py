@@ -229,6 +229,13 @@ class DeviceSphere:
             start += part.size
         return out
 
+    def joined(self, maps: Sequence[Vector], scales: Sequence[float]) -> Vector:
+        """Divide maps, arrays or tensors of any shape, by a number each; give one vector of all."""
+        import torch
+
+        pairs = zip(maps, scales, strict=True)
+        return torch.cat([(self.vector(each) / scale).reshape(-1) for each, scale in pairs])
+
     def coloured(self, numbers: Vector, cl: Map) -> Vector:
         """Make alm of a spectrum, ``(lmax + 1,)``, from normal numbers, ``((lmax + 1)²,)``.
 
@@ -239,7 +246,7 @@ class DeviceSphere:
         return coloured(numbers, self.vector(np.sqrt(cl)))
 
     def synthesis(self, alm: Vector) -> Vector:
-        """Give Y a, ``(npix,)``."""
+        """Give Y a, ``(npix,)``; of E and B, ``(2, nalm)``, Q and U, ``(2, npix)``."""
         return self._transforms.synthesis(alm)
 
     def adjoint(self, values: Vector, lmax: int) -> Vector:

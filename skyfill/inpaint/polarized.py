@@ -22,7 +22,10 @@ from skyfill import harmonics
 from skyfill.diffuse import diffuse_polarization
 from skyfill.files.cache import Kept
 from skyfill.gaussian.jointsolver import JointSolver
+from skyfill.gaussian.memory import check_joint_memory
 from skyfill.gaussian.solution import Certificate
+from skyfill.harmonics import DeviceSphere
+from skyfill.harmonics.spheres import Vector
 from skyfill.healpix.arrays import as_mask
 from skyfill.healpix.checks import check_seed
 from skyfill.healpix.stokes import nside_of
@@ -130,13 +133,14 @@ class PolarizedInpainter:
     seed
         Seed of the realizations. T is the same sky as without polarization.
     threads, device
-        Number of threads, 0 for all there are; device of the exact solver (`harmonics.device_for`).
+        Number of threads, 0 for all there are; where the exact solver, and for ``vae`` T's engine,
+        work (`harmonics.device_for`).
     cache
         Folder of a cache for arrays that depend only on masks and prior.
     engine
         Options of T's engine for ``vae``: weights, device and others, `skyfill.inpaint.FillOptions`
-        of that method; those by which it fills T alone if None. ``fill``, ``dipole``, ``threads``
-        and ``cache`` are those of this inpainter.
+        of that method; those by which it fills T alone if None. ``fill``, ``dipole``, ``threads``,
+        ``cache`` and, unless it is ``auto``, ``device`` are those of this inpainter.
     progress
         Receives the stages.
 
@@ -171,6 +175,8 @@ class PolarizedInpainter:
         Map, masks and prior do not fit together, or a field has no observed pixel.
     UnlikelyPriorError
         A ValueError: the observed sky contradicts the prior.
+    MemoryError
+        The machine has too little memory.
     """
 
     def __init__(
@@ -236,12 +242,18 @@ class PolarizedInpainter:
         self.card: ModelCard | None = None
         self._engine: FillOptions | None = None
         if method == "vae":
-            refuse_of_turns(self._seen, self._noise)
+            own = engine_of(engine)
+            refuse_of_turns(self._seen, self._noise, own)
+            where = device if device != FillOptions.device else own.device
             self._engine = replace(
-                engine_of(engine), fill=fill, dipole=dipole, threads=threads, cache=cache
+                own, fill=fill, dipole=dipole, threads=threads, cache=cache, device=where
             )
         elif engine is not None:
             raise ValueError(f"only `method='vae'` takes options of an engine, got {method}")
+        elif method == "gaussian" and self._device is None:  # before the prior takes memory
+            count = sum(int(np.count_nonzero(each)) for each in self.holes)
+            nothing = np.empty(0, np.int64)
+            check_joint_memory(nside_of(masks[0], "observed"), len(self._skies), count, nothing)
         self._options = (trust_prior, fill, tolerance, accept, threads)
         self._marginal = dipole == "marginalise"
         self._progress = listening(progress)
@@ -260,6 +272,8 @@ class PolarizedInpainter:
         #: Harmonics of monopole and dipole of T, where there is T and a prior.
         self._low = np.zeros(3, np.complex128)
         self._dipole: Dipole | None = None
+        #: The maps of `_fields`, on the device of the solver.
+        self._there: list[Vector] | None = None
         self._of_t: Inpainter | None = None
         if method == "diffuse":
             if self._has_t and not self._seen[0].all():
@@ -490,6 +504,7 @@ class PolarizedInpainter:
         _, fill, _, _, threads = self._options
         self._progress.stage("latent sky")
         prior, seed = self.prior, (self._seed, index)
+        sphere = self._on_device()
         latent, own = latent_polarization(
             prior,
             self.holes[-1],
@@ -497,8 +512,9 @@ class PolarizedInpainter:
             noise_variance=self._with_aliases(prior)[-1],
             data_like=fill == "data",
             threads=threads,
+            sphere=sphere,
         )
-        drawn = list(latent)
+        drawn = [latent]
         if self._has_t:
             t, t_holes = latent_sky(
                 prior.temperature,
@@ -507,14 +523,17 @@ class PolarizedInpainter:
                 noise_variance=self._noise[0],
                 data_like=fill == "data",
                 threads=threads,
+                sphere=sphere,
             )
-            drawn, own = [t, *drawn], [t_holes, *own]
+            drawn, own = [t, latent], [t_holes, *own]
         self._progress.done(f"index {index}")
         data = self._data(drawn)
         del drawn, latent  # several maps, which the solve may need
         if self._has_t:
             del t
         found = self._solved(data)
+        if sphere is not None:
+            own = [sphere.array(each) for each in own]
         return [mine + more for mine, more in zip(found, own, strict=True)]
 
     def _diffused(self) -> list[Map]:
@@ -528,16 +547,31 @@ class PolarizedInpainter:
         self.converged = all(bool(np.all(np.isfinite(each))) for each in out)
         return out
 
-    def _data(self, latent: Sequence[Map] | None = None) -> list[Map]:
+    def _on_device(self) -> DeviceSphere | None:
+        """Give the transforms of the exact solver if they are a device's; maps stay there, too."""
+        solver = None if self._device is None else self._solver()
+        sphere = solver.sky.sphere if isinstance(solver, JointSolver) else None
+        return sphere if isinstance(sphere, DeviceSphere) else None
+
+    def _data(self, latent: Sequence[Vector] = ()) -> list[Vector]:
         """Return T, and Q with U, without a monopole and dipole set aside, and without z."""
+        if (sphere := self._on_device()) is not None:
+            self._there = self._there or [sphere.vector(each) for each in self._fields()]
+            none = [0.0] * len(self._there)
+            return [sky - z for sky, z in zip(self._there, latent or none, strict=True)]
+        fields = self._fields()
+        for sky, z in zip(fields, latent, strict=False):
+            sky -= z
+        return fields
+
+    def _fields(self) -> list[Map]:
+        """Copy T, and Q with U, without a monopole and dipole set aside."""
         t, p = [sky.copy() for sky in self._skies[:-2]], np.array(self._skies[-2:])
         if t and self._marginal:
             t[0] -= self._low_map()
-        for sky, z in zip([*t, *p], latent or (), strict=False):
-            sky -= z
         return [*t, p]
 
-    def _solved(self, fields: list[Map]) -> list[Map]:
+    def _solved(self, fields: list[Vector]) -> list[Map]:
         """Solve for the mean, add monopole and dipole back, and record whether it converged.
 
         The list of the data is emptied, since the solver needs their memory.

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skyfill.gaussian.pixelnoise import checked_variance
+from skyfill.harmonics import DeviceSphere
+from skyfill.harmonics.spheres import Vector
 from skyfill.prior import PolarizedPrior, draw_polarization
 
 __all__ = ["aliased", "coloured", "latent_polarization", "noise_of_fields"]
@@ -113,7 +115,8 @@ def latent_polarization(
     noise_variance: Map | None,
     data_like: bool,
     threads: int,
-) -> tuple[Map, list[Map]]:
+    sphere: DeviceSphere | None = None,
+) -> tuple[Vector, list[Vector]]:
     """Draw Q and U from the prior, and give what of them a realization has in the holes.
 
     Parameters
@@ -129,22 +132,28 @@ def latent_polarization(
     data_like
         Whether the holes get noise.
     threads
-        Threads of the transforms.
+        Threads of the random numbers and of the transforms.
+    sphere
+        Transforms on a device, if the sky is drawn there.
 
     Returns
     -------
     ``(2, npix)``, RING, with noise everywhere; and Q and U in the holes, with noise if
-    ``data_like``. µK.
+    ``data_like``. µK. With ``sphere`` all are tensors on its device, else arrays.
     """
-    sky, white = draw_polarization(prior, seed=seed[0], index=seed[1], threads=threads)
+    first, index = seed
+    sky, white = draw_polarization(prior, seed=first, index=index, threads=threads, sphere=sphere)
+    where: Vector = holes if sphere is None else sphere.vector(holes)
     area = 4 * math.pi / holes.size
     own: list[Map] = []
     if not data_like:
         rest = math.sqrt(prior.aliased_pol_cl / area)
-        own = [a[holes] + b[holes] * rest for a, b in zip(sky, white, strict=True)]
+        own = [a[where] + b[where] * rest for a, b in zip(sky, white, strict=True)]
     if noise_variance is None:
         white *= math.sqrt(prior.white_cl[1] / area)
-    else:
+    elif sphere is None:
         white = coloured(white, noise_variance)
+    else:  # on the host, since few maps have such noise
+        white = sphere.vector(coloured(sphere.array(white), noise_variance))
     white += sky  # in place, since these are whole maps
-    return white, own or [each[holes] for each in white]
+    return white, own or [each[where] for each in white]

@@ -140,8 +140,6 @@ class Turns:
     ------
     ValueError
         As for `skyfill.Inpainter`.
-    MemoryError
-        The machine has too little memory.
     """
 
     def __init__(
@@ -155,12 +153,6 @@ class Turns:
     ) -> None:
         self._seen, self._progress = list(seen), progress
         self._nside = nside = prior.temperature.nside
-        need, holes = turns_bytes(seen[0], seen[1], options)
-        check_bytes(
-            *(need, nside, holes),
-            fill="a fill by vae, with the exact solver for Q and U,",
-            instead="lower the resolution",
-        )
         self.way: Literal["alternate"] = "alternate"
         self._threads = options.threads
         self._weights = shared_weights(nside, threads=options.threads)
@@ -429,7 +421,9 @@ def turns_bytes(observed: Mask, observed_pol: Mask, options: FillOptions) -> tup
     return max(turn_of_t, turn_of_p), int(sizes.sum() + polar.sum())
 
 
-def refuse_of_turns(seen: Sequence[Mask], noise: Sequence[Map | None]) -> None:
+def refuse_of_turns(
+    seen: Sequence[Mask], noise: Sequence[Map | None], options: FillOptions
+) -> None:
     """Refuse maps that ``vae`` does not fill with polarization.
 
     Parameters
@@ -438,11 +432,15 @@ def refuse_of_turns(seen: Sequence[Mask], noise: Sequence[Map | None]) -> None:
         Masks of T and of P, or of P, ``(npix,)``.
     noise
         For each the noise of its pixels, or None.
+    options
+        How T is filled, a `FillOptions` of ``vae``.
 
     Raises
     ------
     ValueError
         There is no T, or a noise of each pixel is given.
+    MemoryError
+        The machine has too little memory.
     """
     if len(seen) == 1:
         raise ValueError(
@@ -454,6 +452,12 @@ def refuse_of_turns(seen: Sequence[Mask], noise: Sequence[Map | None]) -> None:
             "vae fills T, Q and U with white noise only; drop `noise_variance`, or pass"
             " `method='gaussian'`"
         )
+    need, holes = turns_bytes(seen[0], seen[1], options)
+    check_bytes(
+        *(need, nside_of(seen[0], "observed"), holes),
+        fill="a fill by vae, with the exact solver for Q and U,",
+        instead="lower the resolution",
+    )
 
 
 def engine_of(given: FillOptions | None) -> FillOptions:

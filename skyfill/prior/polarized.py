@@ -10,16 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skyfill import harmonics
 from skyfill.brief import brief
+from skyfill.harmonics.spheres import Vector
 from skyfill.prior.drawing import alm_of_cl, streams
 from skyfill.prior.model import ARCMIN, LCDM, MOST, Prior, pixel_window
-from skyfill.prior.normals import normal_array
+from skyfill.prior.normals import normal_array, normal_numbers
 from skyfill.prior.quality import Quality
 from skyfill.prior.skyspectra import SkySpectra
 
@@ -252,8 +253,11 @@ def draw_polarization(
     index: int = 0,
     lmax: int | None = None,
     threads: int = 0,
-) -> tuple[Map, Map]:
+    sphere: harmonics.DeviceSphere | None = None,
+) -> tuple[Vector, Vector]:
     """Draw Q and U that belong to the sky of T that `draw` gives for the same seed and index.
+
+    The random numbers are the same on every device; the sky differs by rounding only.
 
     Parameters
     ----------
@@ -264,27 +268,52 @@ def draw_polarization(
     lmax
         Largest multipole; those of `PolarizedPrior.signal_cl` if None.
     threads
-        Threads of the transforms.
+        Threads of the random numbers and of the transforms.
+    sphere
+        Transforms on a device, if the sky is drawn there.
 
     Returns
     -------
-    Signal, and white noise of unit variance, both ``(2, npix)``, RING; the signal in µK.
+    Signal, and white noise of unit variance, both ``(2, npix)``, RING; the signal in µK. With
+    ``sphere`` both are tensors on its device, else arrays.
     """
     own = streams(seed, index, count=4)
-    random = [np.random.default_rng(each) for each in (own[0], own[2], own[3])]
     cl = prior.signal_cl(lmax)
     last = prior.temperature.lmax if lmax is None else lmax
     lmax = cl.shape[2] - 1
     # Multipoles are drawn in order, so T's are those of `draw` up to the end of its spectrum.
-    unit = [alm_of_cl(np.ones(lmax + 1), each) for each in random[:2]]
+    ones, bb = np.ones(lmax + 1), cl[2, 2]
     tt, te = cl[0, 0], cl[0, 1]
     seen = np.divide(te, np.sqrt(tt), out=np.zeros(lmax + 1), where=tt > 0)
     seen[last + 1 :] = 0
     rest = np.sqrt(np.maximum(cl[1, 1] - seen**2, 0))
-    e = harmonics.almxfl(unit[0], seen) + harmonics.almxfl(unit[1], rest)
-    b = alm_of_cl(cl[2, 2], random[2])
+    shape = (2, 12 * prior.temperature.nside**2)
+    if sphere is not None:
+        alm = partial(_alm_on, sphere, threads=threads)
+        e = sphere.almxfl(alm(ones, own[0]), seen) + sphere.almxfl(alm(ones, own[2]), rest)
+        modes = sphere.joined([e, alm(bb, own[3])], [1.0, 1.0]).reshape(2, -1)
+        white = _numbers_on(sphere, own[3].spawn(1)[0], math.prod(shape), threads=threads)
+        return sphere.synthesis(modes), white.reshape(shape)
+    of_t, of_e, of_b = (np.random.default_rng(each) for each in (own[0], own[2], own[3]))
+    e = harmonics.almxfl(alm_of_cl(ones, of_t), seen)
+    e = e + harmonics.almxfl(alm_of_cl(ones, of_e), rest)
     sky = harmonics.synthesis(
-        np.stack([np.zeros_like(e), e, b]), prior.temperature.nside, threads=threads
+        np.stack([np.zeros_like(e), e, alm_of_cl(bb, of_b)]),
+        prior.temperature.nside,
+        threads=threads,
     )
-    white = normal_array(own[3].spawn(1)[0], (2, sky.shape[1]), threads=threads)
-    return sky[1:], white
+    return sky[1:], normal_array(own[3].spawn(1)[0], shape, threads=threads)
+
+
+def _numbers_on(
+    sphere: harmonics.DeviceSphere, stream: np.random.SeedSequence, count: int, *, threads: int
+) -> Vector:
+    """Draw normal numbers on the host, and give them on a device."""
+    return sphere.gathered(normal_numbers(stream, count, threads=threads), count)
+
+
+def _alm_on(
+    sphere: harmonics.DeviceSphere, cl: Map, stream: np.random.SeedSequence, *, threads: int
+) -> Vector:
+    """Draw as `alm_of_cl` does: the numbers on the host, all else on a device."""
+    return sphere.coloured(_numbers_on(sphere, stream, cl.size**2, threads=threads), cl)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from skyfill import Inpainter, harmonics
-from skyfill.inpaint import fills, tiled
+from skyfill.inpaint import PolarizedInpainter, fills, tiled
 from skyfill.mosaic import MosaicConfig, tileset
-from skyfill.prior import ARCMIN, Prior, draw, lcdm
+from skyfill.prior import ARCMIN, LCDM, PolarizedPrior, Prior, draw, draw_polarization, lcdm
 from skyfill.prior.dipole import Dipole
 from skyfill.prior.latent import latent_sky
 from skyfill.prior.simulate import simulate_mask
@@ -103,3 +103,51 @@ def test_latent_skies_are_the_same_on_a_device(device, options):
     for one, other in zip(found, known, strict=True):
         assert one.device.type == device
         np.testing.assert_allclose(one.cpu().numpy(), other, atol=1e-9 * np.std(other))
+
+
+OF_T = Prior(16, lcdm(), fwhm=400 * ARCMIN, noise_uk_arcmin=3000.0, theory=LCDM)
+OF_TQU = PolarizedPrior.of(OF_T, 1500.0)
+
+
+def polarized():
+    """T, Q and U at Nside 16, with holes of P that T does not have."""
+    t = draw(OF_T, seed=4, aliased=True) + 30.0
+    p, white = draw_polarization(OF_TQU, seed=4)
+    p += white * np.sqrt(OF_TQU.white_cl[1] * t.size / (4 * np.pi))
+    seen = simulate_mask(16, kind="both", seed=3, half_width=0.2, n_holes=9, radii=(0.1, 0.2))
+    return np.stack([np.where(seen, t, np.nan), *np.where(np.roll(seen, 70), p, np.nan)])
+
+
+@pytest.mark.parametrize("fill", ["data", "signal"])
+def test_t_q_and_u_drawn_and_solved_on_a_device_are_those_of_the_cpu(device, monkeypatch, fill):
+    sky = polarized()
+    seen, seen_p, _ = np.isfinite(sky)
+
+    def inpainter(where):
+        monkeypatch.setattr(harmonics, "device_for", lambda name: where)
+        return PolarizedInpainter(
+            *(sky, seen), observed_pol=seen_p, prior=OF_TQU, seed=7, fill=fill, threads=1
+        )
+
+    known, there = inpainter(None), inpainter(device)
+    for ours, theirs in (
+        (there.realization(1), known.realization(1)),
+        (there.mean(), known.mean()),
+        (there.realization(0), known.realization(0)),  # the maps that stay there are as before
+    ):
+        assert isinstance(there._solver().sky.sphere, harmonics.DeviceSphere)
+        for one, other in zip(ours, theirs, strict=True):
+            assert isinstance(one, np.ndarray)
+            assert np.abs(one - other).max() < 1e-5
+
+
+def test_the_device_of_an_inpainter_of_t_q_and_u_is_that_of_t_s_engine(monkeypatch):
+    asked = []
+    for module in (fills, tiled, harmonics):
+        monkeypatch.setattr(module, "device_for", asked.append)
+    sky = polarized()
+    seen, seen_p, _ = np.isfinite(sky)
+    PolarizedInpainter(
+        *(sky, seen), observed_pol=seen_p, prior=OF_TQU, method="vae", device="cpu"
+    ).mean()
+    assert set(asked) == {"cpu"}

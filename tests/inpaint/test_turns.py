@@ -120,9 +120,15 @@ def test_what_turns_cannot_do_is_refused_by_name():
 
 
 def test_too_little_memory_is_refused_before_any_work(monkeypatch):
-    monkeypatch.setattr(memory, "_machine_memory", lambda: 3e8)
+    def nothing(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr(memory, "_machine_memory", lambda: 5e7)
+    monkeypatch.setattr(PolarizedInpainter, "_prepare", nothing)  # the prior takes memory, too
     with pytest.raises(MemoryError, match=r"exact solver for Q and U.*this machine has 0"):
         fitter("vae")
+    with pytest.raises(MemoryError, match=r"an exact fill.*this machine has 0"):
+        fitter("gaussian")
 
 
 def test_the_plan_counts_p_beside_the_mosaic_of_t():
