@@ -59,7 +59,12 @@ def main() -> None:
     args = parser.parse_args()
     if args.stokes == "TQU":
         polarized(args)
-        return
+    else:
+        of_temperature(args)
+
+
+def of_temperature(args: argparse.Namespace) -> None:
+    """Measure the spectrum of T."""
     nside = args.nside
     noise = args.noise_uk_arcmin or 9600 / nside
     pixel = math.sqrt(4 * math.pi / 12) / nside
