@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import skyfill
 
-from . import options, reading, theory
+from . import debiasing, options, reading, theory
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -94,10 +94,11 @@ def run(args: argparse.Namespace, stokes: str) -> int:
         listener.done(f"{args.maps[0]}, Nside {first.nside}, {columns}, {sky.polcconv} ({said})")
         masks = _masks(args, first)
         listener.stage("theory")
-        prior, origin = _prior(args, sky)
+        prior, origin = _prior(args, sky, masks)
         words = skyfill.inpaint.describe_prior(prior.temperature)
         words += f", {prior.noise_pol:.1f} uK.arcmin in Q and U ({origin})"
         listener.done(words)
+        response = debiasing.response_of_stokes(args, sky, masks, prior, listener)
         share = _share(args, stokes, masks, prior, listener)
         listener.stage("spectra")
         comparison = skyfill.spectra.compare_stokes(
@@ -110,6 +111,7 @@ def run(args: argparse.Namespace, stokes: str) -> int:
             apodize=math.radians(args.apodize_deg),
             ranges=args.range,
             bb_share=share,
+            response=response,
             settings={
                 "map": ", ".join(path.name for path in args.maps),
                 "columns": columns,
@@ -199,7 +201,7 @@ def _masks(args: argparse.Namespace, like: skyfill.SkyMap) -> list[Mask]:
 
 
 def _prior(
-    args: argparse.Namespace, sky: skyfill.maps.StokesMap
+    args: argparse.Namespace, sky: skyfill.maps.StokesMap, masks: list[Mask]
 ) -> tuple[skyfill.prior.PolarizedPrior, str]:
     """Find the prior of T, given, recorded or fitted, and the noise of P with its origin."""
     import numpy as np
@@ -214,7 +216,10 @@ def _prior(
             " and --noise-uk-arcmin of T with --noise-pol-uk-arcmin"
         )
     if t is None:
-        t = known.of_map(first.values, np.isfinite(first.values), threads=args.threads or 0)
+        there = np.isfinite(first.values)
+        if args.debias and masks:  # the holes of a mean fill have too little power
+            there &= masks[0] > 0
+        t = known.of_map(first.values, there, threads=args.threads or 0)
     whole = None
     if args.prior is not None:
         whole = skyfill.prior.read_polarization(args.prior)
@@ -266,14 +271,19 @@ def _text(comparison: skyfill.spectra.StokesComparison) -> list[str]:
         full = comparison.full[name]
         share = full.prior_share
         cut = None if comparison.cut is None else comparison.cut[name]
+        undone = None if comparison.debiased is None else comparison.debiased[name]
         head = f"{name}  ell range     D_ell [µK²]     σ [µK²]      theory   residual [σ]"
         head += "" if share is None else "   prior's share"
+        head += "" if undone is None else "   debiased [µK²]     σ [µK²]"
         head += "" if cut is None else "   cut sky: D_ell     σ [µK²]   residual [σ]"
         lines += ["", head]
         for at, (low, high) in enumerate(zip(comparison.ell_min, comparison.ell_max, strict=True)):
             line = f"{low:6d} – {high:<6d} {full.dl[at]:13.5g} {full.dl_sigma[at]:11.3g}"
             line += f" {full.dl_theory[at]:11.5g} {full.residual[at]:+14.2f}"
             line += "" if share is None else f" {share[at]:15.1%}"
+            if undone is not None:
+                there = full.dl_sky[at] + (undone.cl[at] - full.theory[at]) * full.dl_per_cl[at]
+                line += f" {there:16.5g} {undone.sigma[at] * full.dl_per_cl[at]:11.3g}"
             if cut is not None:
                 line += f" {cut.dl[at]:16.5g} {cut.dl_sigma[at]:11.3g} {cut.residual[at]:+14.2f}"
             lines.append(line)

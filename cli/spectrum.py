@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
     options.set_threads(args.threads)
     _check(args)
     stokes = sixspectra.chosen(args)
-    debiasing.refuse(args, stokes)
+    debiasing.refuse(args)
     if stokes != "T":
         return sixspectra.run(args, stokes)
     with progress(quiet=args.quiet) as listener:

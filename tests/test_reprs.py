@@ -112,6 +112,7 @@ def others(filler):
         skyfill.vae.TileVAE(skyfill.vae.Architecture(warm=0, steps=2)),
         skyfill.maps.Frame("G"),
         skyfill.inpaint.LinearFill(filler.observed, filler.prior, method="gaussian"),
+        skyfill.inpaint.LinearStokesFill(filler.observed, None, method="diffuse"),
         skyfill.inpaint.TransformedInpainter(
             np.exp(sky / 200),
             filler.observed,

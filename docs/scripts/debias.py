@@ -9,6 +9,10 @@ apodised and not, and the optimum: the least error that any estimator can have o
     python docs/scripts/debias.py                                 # Nside 64, 20 skies
     python docs/scripts/debias.py --nside 128 --skies 100 --draws 40
 
+    python docs/scripts/debias.py --stokes TQU --nside 32         # TT, EE, BB, TE, EB, TB
+
+With --stokes TQU the masks of T and of P differ, and MASTER is that for spin 0 and 2.
+
 All skies share the error of the response. `from_response` in the JSON is this error over the
 standard error of the mean of all skies: with many skies, more draws are needed to keep it small.
 """
@@ -22,14 +26,18 @@ import time
 from itertools import pairwise
 
 import numpy as np
+from polar_skies import synthesised as synthesised_stokes
 from skies import synthesised
 
 import skyfill
-from skyfill.inpaint import LinearFill
-from skyfill.prior import ARCMIN, Prior, lcdm
+from skyfill.inpaint import LinearFill, LinearStokesFill
+from skyfill.prior import ARCMIN, LCDM, PolarizedPrior, Prior, lcdm
 from skyfill.spectra import CutSky, FullSky, apodized, bin_edges, expectation
 from skyfill.spectra.binning import averaged
 from skyfill.spectra.debiasing import debiased
+from skyfill.spectra.stokes import FullStokes, StokesExpectation
+from skyfill.spectra.stokescut import CutStokes
+from skyfill.spectra.stokesdebiasing import debiased_stokes
 
 
 def main() -> None:
@@ -46,7 +54,17 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=skyfill.spectra.debiasing.DRAWS)
     parser.add_argument("--covariance-skies", type=int, default=skyfill.spectra.debiasing.SKIES)
     parser.add_argument("--truth", type=float, default=1.0, help="its power over the prior's")
+    parser.add_argument("--stokes", choices=("T", "TQU"), default="T")
+    parser.add_argument("--noise-pol-uk-arcmin", type=float, default=5.0)
     args = parser.parse_args()
+    if args.stokes == "TQU":
+        polarized(args)
+    else:
+        of_temperature(args)
+
+
+def of_temperature(args: argparse.Namespace) -> None:
+    """Measure the spectrum of T."""
     nside = args.nside
     noise = args.noise_uk_arcmin or 9600 / nside
     pixel = math.sqrt(4 * math.pi / 12) / nside
@@ -154,7 +172,92 @@ def main() -> None:
     )
 
 
-def shared_error(response: skyfill.spectra.Response) -> np.ndarray:
+def polarized(args: argparse.Namespace) -> None:
+    """Measure the six spectra."""
+    nside = args.nside
+    noise = args.noise_uk_arcmin or 9600 / nside
+    pixel = math.sqrt(4 * math.pi / 12) / nside
+    of_t = Prior(nside, lcdm(), args.beam_pixels * pixel, noise, theory=LCDM)
+    prior = PolarizedPrior.of(of_t, args.noise_pol_uk_arcmin)
+    masks = [
+        skyfill.simulate_mask(nside, kind="both", seed=seed, half_width=width, n_holes=args.holes)
+        for seed, width in ((1, 0.7 * args.half_width), (2, args.half_width))
+    ]
+    lmax = skyfill.harmonics.quadrature_lmax(nside)
+    edges = bin_edges(None, lmax)
+    expected = StokesExpectation.of(prior, lmax, 3)
+    known = np.array([averaged(expected.total_cl[pair], edges) for pair in expected.pairs.values()])
+    print(
+        f"Nside {nside}, fsky {masks[0].mean():.3f} and {masks[1].mean():.3f}, beam"
+        f" {of_t.fwhm / ARCMIN:.0f}', {args.skies} skies",
+        flush=True,
+    )
+    seconds: dict[str, float] = {}
+    fills, responses = {}, {}
+    for method in args.methods:
+        begun = time.process_time()
+        fills[method] = LinearStokesFill(
+            masks[0], prior, observed_pol=masks[1], method=method, threads=1
+        )
+        responses[method] = skyfill.spectra.response_of_stokes(
+            fills[method],
+            masks[0],
+            prior,
+            observed_pol=masks[1],
+            draws=args.draws,
+            skies=args.covariance_skies,
+            cache=True,
+            threads=1,
+        )
+        seconds[f"response, {method}"] = time.process_time() - begun
+        print(f"response of {method}: {seconds[f'response, {method}']:.0f} s of CPU", flush=True)
+    soft = [apodized(mask, math.radians(args.apodize_deg), kind="C2") for mask in masks]
+    cut = {
+        "MASTER": CutStokes(
+            [mask.astype(np.float64) for mask in masks], expected, edges, threads=1
+        ),
+        "MASTER, apodised": CutStokes(soft, expected, edges, threads=1),
+    }
+    whole = FullStokes(expected, edges, threads=1)
+    found: dict[str, list[np.ndarray]] = {name: [] for name in (*cut, *fills)}
+    begun = time.process_time()
+    for index in range(args.skies):
+        sky = synthesised_stokes(nside, prior, 3000 + index)
+        for name, estimator in cut.items():
+            found[name].append(estimator.powers(sky))
+        for method, fill in fills.items():
+            found[method].append(debiased_stokes(whole.powers(fill(sky)), responses[method]).cl)
+    seconds["skies"] = time.process_time() - begun
+    truth = dict.fromkeys(found, known)
+    for name, estimator in cut.items():  # its bins are flat, and its theory is binned alike
+        bands = estimator.band_powers(found[name])
+        truth[name] = np.array([each.theory for each in bands.values()])
+    scatter = {name: np.std(values, axis=0, ddof=1) for name, values in found.items()}
+    rows: dict[str, dict[str, object]] = {}
+    for name, values in found.items():
+        off = (np.mean(values, axis=0) - truth[name]) / scatter[name] * math.sqrt(args.skies)
+        rows[name] = {}
+        for at, spectrum in enumerate(expected.pairs):
+            ratio = scatter[name][at] / scatter["MASTER"][at]
+            row = {"bias": off[at].tolist(), "over_master": ratio.tolist()}
+            words = f"{name:18s} {spectrum}: worst {np.abs(off[at]).max():4.1f}, over MASTER"
+            words += "".join(f" {each:.2f}" for each in ratio)
+            if name in responses:
+                response = responses[name]
+                said = debiased_stokes(0 * known, response).sigma[at]
+                chance = shared_error(response).reshape(known.shape)[at]
+                row["scatter_over_sigma"] = (scatter[name][at] / said).tolist()
+                row["from_response"] = (chance / scatter[name][at] * args.skies**0.5).tolist()
+                words += f"; over its sigma {np.mean(row['scatter_over_sigma']):.2f}, error of the"
+                words += f" response {max(row['from_response']):.2f}"
+            rows[name][spectrum] = row
+            print(words)
+    print(json.dumps({"edges": edges.tolist(), "skies": args.skies, "seconds": seconds, **rows}))
+
+
+def shared_error(
+    response: skyfill.spectra.Response | skyfill.spectra.StokesResponse,
+) -> np.ndarray:
     """Give the standard error of the debiased bins that comes from the draws of the response."""
     undo = np.linalg.inv(response.matrix)
     variance = response.matrix_sigma**2 @ response.signal**2

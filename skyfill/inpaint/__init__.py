@@ -28,6 +28,7 @@ from skyfill.inpaint.inpainter import (
     describe_prior,
 )
 from skyfill.inpaint.linear import LinearFill
+from skyfill.inpaint.linearstokes import LinearStokesFill
 from skyfill.inpaint.options import FillOptions
 from skyfill.inpaint.polarized import POLARIZED_METHODS, PolarizedInpainter
 from skyfill.inpaint.skies import fill
@@ -46,6 +47,7 @@ __all__ = [
     "FillOptions",
     "Inpainter",
     "LinearFill",
+    "LinearStokesFill",
     "PolarizedInpainter",
     "PolarizedSpread",
     "Spread",

@@ -21,7 +21,6 @@ from numpy.typing import ArrayLike, NDArray
 from skyfill import harmonics
 from skyfill.diffuse import diffuse_polarization
 from skyfill.files.cache import Kept
-from skyfill.gaussian import freed
 from skyfill.gaussian.jointsolver import JointSolver
 from skyfill.gaussian.memory import check_joint_memory
 from skyfill.gaussian.solution import Certificate
@@ -34,6 +33,7 @@ from skyfill.holes import UnusableSkyError
 from skyfill.inpaint.agreement import judged_pol, judged_quality, judged_t
 from skyfill.inpaint.fills import held_to_noise, refuse_flat, unconverged
 from skyfill.inpaint.inpainter import Inpainter
+from skyfill.inpaint.jointmean import joint_solver
 from skyfill.inpaint.options import FillOptions, check_tolerance
 from skyfill.inpaint.polarnoise import aliased, latent_polarization, noise_of_fields
 from skyfill.inpaint.polarobserved import (
@@ -311,11 +311,6 @@ class PolarizedInpainter:
             self._low = self._dipole.alm(self._skies[0])
         self.prior = prior = self._prior_of(given, noise, spectra)
         self._judge_sky(prior)
-        cl = prior.signal_cl()
-        if self._marginal:
-            cl[0, 0] = freed(cl[0, 0])
-        if not self._has_t:
-            cl = cl[1:, 1:]
         kept = Kept(cache, passing=["prior"] if self._fits else [])
         self._solver: Callable[[], JointSolver | Turns]
         if self._engine is not None:
@@ -327,11 +322,11 @@ class PolarizedInpainter:
         # Prepared by the first fill; maps with the same masks and prior share it (`with_map`).
         self._solver = once(
             partial(
-                JointSolver,
+                joint_solver,
                 self._seen,
-                signal_cl=cl,
-                noise_cl=prior.white_cl[-len(self._seen) :],
+                prior,
                 noise_variance=self._with_aliases(prior),
+                marginal=self._marginal,
                 way=self._way,
                 threads=threads,
                 kept=kept,

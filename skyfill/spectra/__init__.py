@@ -21,6 +21,12 @@ from skyfill.spectra.expectation import Expectation, expectation
 from skyfill.spectra.measure import compare
 from skyfill.spectra.stokes import SPECTRA, whole_spectra
 from skyfill.spectra.stokescomparison import StokesComparison, compare_stokes
+from skyfill.spectra.stokesdebiasing import (
+    StokesDebiased,
+    StokesResponse,
+    debias_stokes,
+    response_of_stokes,
+)
 
 __all__ = [
     "BINNINGS",
@@ -34,17 +40,21 @@ __all__ = [
     "Response",
     "SpectrumComparison",
     "StokesComparison",
+    "StokesDebiased",
+    "StokesResponse",
     "apodization_width",
     "apodized",
     "bin_edges",
     "compare",
     "compare_stokes",
     "debias",
+    "debias_stokes",
     "default_edges",
     "expectation",
     "linear_edges",
     "log_edges",
     "planck_edges",
     "response_of",
+    "response_of_stokes",
     "whole_spectra",
 ]

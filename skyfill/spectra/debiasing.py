@@ -34,7 +34,21 @@ from skyfill.spectra.binning import Binning, Edges, averaged, bin_edges, summed
 from skyfill.spectra.estimators import SINGULAR, FullSky
 from skyfill.spectra.expectation import Expectation, expectation
 
-__all__ = ["DRAWS", "SKIES", "Debiased", "Response", "debias", "response_of"]
+__all__ = [
+    "CHANCE",
+    "DRAWS",
+    "FAINT",
+    "FEWEST",
+    "SEED",
+    "SKIES",
+    "Debiased",
+    "Response",
+    "debias",
+    "mode_of",
+    "refuse_another",
+    "response_of",
+    "steadied",
+]
 
 Map = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -44,13 +58,15 @@ DRAWS = 12
 SKIES = 24
 """Number of skies of the theory that are filled for the covariance."""
 #: Seed of the draws: the response of a fill is the same each time.
-_SEED = 0xDEB1A5
+SEED = 0xDEB1A5
 #: Largest error of the response, in units of its least singular value, with which it is inverted.
-_CHANCE = 0.5
+CHANCE = 0.5
 #: Least rms of a draw, in units of the theory's.
-_FAINT = 0.1
+FAINT = 0.1
+#: Relative difference below which two theories are the same: rounding of a fit.
+_SAME = 1e-9
 #: Fewest draws: the factor of the masked draw is fitted to all others, and its scatter is measured.
-_FEWEST = 4
+FEWEST = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +89,8 @@ class Response:
         ``(nbin, nbin)``, µK⁴: of the bins of a filled sky, over skies of the theory.
     expected
         The theory.
+    nside
+        Resolution of the filled sky.
     """
 
     __repr__ = brief
@@ -84,6 +102,7 @@ class Response:
     noise: Bins
     covariance: Matrix
     expected: Expectation
+    nside: int
 
     @property
     def signal(self) -> Bins:
@@ -152,7 +171,7 @@ def debias(values: ArrayLike, response: Response) -> Debiased:
     Raises
     ------
     ValueError
-        Pixels are missing.
+        Pixels are missing, or the response is of another Nside.
 
     Examples
     --------
@@ -173,6 +192,12 @@ def debias(values: ArrayLike, response: Response) -> Debiased:
     missing = int(sky.size - np.count_nonzero(np.isfinite(sky)))
     if missing:
         raise ValueError(f"debias needs a whole sky, {missing} pixels are missing; fill them first")
+    nside = nside_of(sky, "values")
+    if nside != response.nside:
+        raise ValueError(
+            f"the response is of Nside {response.nside}, the sky has Nside {nside}; measure the"
+            " response of its own fill"
+        )
     power = FullSky(response.expected, response.edges).powers(sky)
     return debiased(power, response)
 
@@ -188,6 +213,37 @@ def debiased(power: Bins, response: Response) -> Debiased:
     drawn = response.matrix_sigma**2 @ response.signal**2
     covariance = undo @ (response.covariance + np.diag(drawn)) @ undo.T
     return Debiased(np.asarray(cl), np.asarray(covariance))
+
+
+def refuse_another(
+    edges: tuple[Edges, Edges], nside: tuple[int, int], theory: tuple[Sequence[Map], Sequence[Map]]
+) -> None:
+    """Refuse a response that is not of these bins, this Nside and this theory.
+
+    Parameters
+    ----------
+    edges, nside, theory
+        Of the response, and of the sky: the bins, the resolution, and the spectra on the map with
+        the white noise.
+
+    Raises
+    ------
+    ValueError
+        One of them differs.
+    """
+    if nside[0] != nside[1]:
+        raise ValueError(
+            f"the response is of Nside {nside[0]}, the sky has Nside {nside[1]}; measure it for"
+            " this Nside"
+        )
+    if not np.array_equal(*edges):
+        raise ValueError("the response is of other bins; measure it with the same lmax and bins")
+    for ours, theirs, what in zip(*theory, ("signal (spectrum or beam)", "noise"), strict=True):
+        if ours.shape != theirs.shape or not np.allclose(ours, theirs, rtol=_SAME, atol=0.0):
+            raise ValueError(
+                f"the response is of a theory with another {what}; measure it for the theory of"
+                " the sky"
+            )
 
 
 def response_of(
@@ -245,7 +301,7 @@ def response_of(
     observed = as_mask(observed, taker="spectra.response_of")
     if not observed.any():
         raise ValueError("no pixel is observed, so no spectrum follows from the fill")
-    number = check_whole(draws, "draws", least=_FEWEST)
+    number = check_whole(draws, "draws", least=FEWEST)
     count = check_whole(skies, "skies", least=2)
     nside = nside_of(observed, "observed")
     lmax = 2 * nside if lmax is None else check_whole(lmax, "lmax")
@@ -262,7 +318,7 @@ def response_of(
     drawn = _Drawn(fill, observed, expected, edges, number, threads)
     cl = expected.signal_cl
     kept = Kept(cache_folder() if cache else None)
-    keyed = kept.of(*(deciding or ()), observed, cl, expected.white_cl, lmax, edges, number, _SEED)
+    keyed = kept.of(*(deciding or ()), observed, cl, expected.white_cl, lmax, edges, number, SEED)
     listener = listening(progress)
     ranges = [(int(first), int(end)) for first, end in pairwise([*edges, cl.size])]
     listener.stage("response", total=sum(map(drawn.fills, ranges)) + number + count)
@@ -285,7 +341,7 @@ def response_of(
     covariance = 2 * cross.T @ cross / len(cross)
     covariance += np.diag(tail_sigma**2 + (white_sigma * noise) ** 2)
     listener.done(f"{edges.size - 1} bins, {number} draws of each")
-    return Response(edges, matrix, sigma, tail, white * noise, covariance, expected)
+    return Response(edges, matrix, sigma, tail, white * noise, covariance, expected, nside)
 
 
 def _sure(matrix: Matrix, sigma: Matrix, total: Bins) -> bool:
@@ -293,7 +349,7 @@ def _sure(matrix: Matrix, sigma: Matrix, total: Bins) -> bool:
     scaled, error = (each * total / total[:, None] for each in (matrix, sigma))
     if not np.linalg.cond(scaled) < SINGULAR:
         return False
-    return bool(np.linalg.norm(np.linalg.inv(scaled), 2) * np.linalg.norm(error, 2) < _CHANCE)
+    return bool(np.linalg.norm(np.linalg.inv(scaled), 2) * np.linalg.norm(error, 2) < CHANCE)
 
 
 class _Drawn:
@@ -364,7 +420,7 @@ class _Drawn:
         )
         if self._exact(ends):
             return np.asarray(found[:, 0].sum(axis=0)), np.zeros(self._edges.size - 1)
-        return _steadied(found[:, 0], found[:, 1], self._coupling @ cl)
+        return steadied(found[:, 0], found[:, 1], self._coupling @ cl)
 
     def _filled(
         self, ends: tuple[int, int], cl: NDArray[np.float64], listener: Progress
@@ -373,9 +429,9 @@ class _Drawn:
         rows = []
         for index in range(self.fills(ends)):
             if self._exact(ends):
-                alm = _mode(ends, index, cl)
+                alm = mode_of(ends, index, cl)
             else:
-                random = np.random.default_rng((_SEED, *ends, index))
+                random = np.random.default_rng((SEED, *ends, index))
                 alm = alm_of_cl(np.where(cl > 0, 1.0, 0.0), random)
                 power = harmonics.cl_of(alm)
                 alm = harmonics.almxfl(alm, np.sqrt(cl / np.where(cl > 0, power, 1.0)))
@@ -392,7 +448,7 @@ class _Drawn:
         """
         ell = np.arange(*ends)
         variance = float((2 * ell + 1) @ self._expected.signal_cl[ell]) / (4 * np.pi)
-        return max(math.sqrt(variance), _FAINT * self._rms)
+        return max(math.sqrt(variance), FAINT * self._rms)
 
     def _both(self, sky: Map, rms: float) -> NDArray[np.float64]:
         """Measure a sky filled, scaled to an rms for that, and masked: ``(2, nbin)``."""
@@ -424,9 +480,9 @@ class _Drawn:
 
         def make() -> NDArray[np.float64]:
             rows = []
-            rms = max(math.sqrt(self._expected.white_cl / self._area), _FAINT * self._rms)
+            rms = max(math.sqrt(self._expected.white_cl / self._area), FAINT * self._rms)
             for index in range(self._number):
-                random = np.random.default_rng((_SEED, index))
+                random = np.random.default_rng((SEED, index))
                 unit = random.standard_normal(self._observed.size) / np.sqrt(self._area)
                 rows.append(self._both(unit, rms))
                 listener.advance()
@@ -434,7 +490,7 @@ class _Drawn:
 
         found = kept.array("debias-white", make, dtype=np.float64, shape=(self._number, 2, bins))
         # White noise has the same pseudo-spectrum at every multipole: the mean of the mask.
-        return _steadied(found[:, 0], found[:, 1], np.full(bins, self._observed.mean()))
+        return steadied(found[:, 0], found[:, 1], np.full(bins, self._observed.mean()))
 
     def crossed(self, count: int, listener: Progress) -> NDArray[np.float64]:
         """Fill skies of the theory; give the bins of the cross-spectrum of each pair.
@@ -444,7 +500,7 @@ class _Drawn:
         """
         expected, alms = self._expected, []
         for index in range(count):
-            random = np.random.default_rng((_SEED, count, index))
+            random = np.random.default_rng((SEED, count, index))
             alm = alm_of_cl(expected.signal_cl, random)
             sky = harmonics.synthesis(alm, self._nside, threads=self._threads)
             rms = np.sqrt(expected.white_cl / self._area)
@@ -459,7 +515,7 @@ class _Drawn:
         return np.array(pairs)
 
 
-def _mode(ends: tuple[int, int], index: int, cl: NDArray[np.float64]) -> NDArray[np.complex128]:
+def mode_of(ends: tuple[int, int], index: int, cl: NDArray[np.float64]) -> NDArray[np.complex128]:
     """Give the alm of one real mode of a bin, with its variance as power."""
     place = ends[0] ** 2 + index
     ell = int(np.sqrt(place))
@@ -472,7 +528,7 @@ def _mode(ends: tuple[int, int], index: int, cl: NDArray[np.float64]) -> NDArray
     return alm
 
 
-def _steadied(measured: Matrix, beside: Matrix, known: Bins) -> tuple[Bins, Bins]:
+def steadied(measured: Matrix, beside: Matrix, known: Bins) -> tuple[Bins, Bins]:
     """Average measurements, ``(n, nbin)``, with the help of others whose mean is known.
 
     The factor of the others is fitted, for each measurement to all but itself, so that it adds no

@@ -17,7 +17,7 @@ from skyfill.prior import Prior
 from skyfill.spectra.bandpowers import checked_ranges, range_test
 from skyfill.spectra.binning import Binning, averaged, bin_edges
 from skyfill.spectra.comparison import SpectrumComparison
-from skyfill.spectra.debiasing import Response, debiased
+from skyfill.spectra.debiasing import Response, debiased, refuse_another
 from skyfill.spectra.estimators import CutSky, Estimator, FullSky
 from skyfill.spectra.expectation import expectation
 
@@ -90,7 +90,7 @@ def compare(
         positive and finite from ell = 2; bins or ranges are out of order or outside 2 ... lmax; the
         mask has another Nside, leaves nothing, or too little for these bins; or weights are
         negative or apodised again; or ``prior_share`` has another number of bins; or ``response``
-        is of other bins, or given for several skies.
+        is of other bins, another Nside or another theory, or given for several skies.
 
     Examples
     --------
@@ -117,8 +117,16 @@ def compare(
     edges = bin_edges(bins, lmax)
     ell = averaged(np.arange(lmax + 1), edges)
     wanted = checked_ranges(ranges, ell, lmax)
-    if response is not None and not np.array_equal(response.edges, edges):
-        raise ValueError("the response is of other bins; measure it with the same lmax and bins")
+    if response is not None:
+        of_response = response.expected
+        refuse_another(
+            (response.edges, edges),
+            (response.nside, nside),
+            (
+                (of_response.signal_cl, np.array(of_response.white_cl)),
+                (expected.signal_cl, np.array(expected.white_cl)),
+            ),
+        )
     estimators: list[Estimator] = [FullSky(expected, edges)]
     about = dict(settings or {})
     if observed is not None:

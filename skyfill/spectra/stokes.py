@@ -27,6 +27,7 @@ __all__ = [
     "StokesExpectation",
     "StokesPowers",
     "adjoint_pol",
+    "analysed",
     "pairs_of",
     "skies_of",
     "spectra_of",
@@ -111,10 +112,10 @@ def whole_spectra(
     lmax = harmonics.quadrature_lmax(nside) if lmax is None else check_whole(lmax, "lmax")
     if not 2 <= lmax < 3 * nside:
         raise ValueError(f"`lmax` must be from 2 to 3 Nside - 1 = {3 * nside - 1}, got {lmax}")
-    return spectra_of(_analysed(skies, nside, lmax, threads))
+    return spectra_of(analysed(skies, nside, lmax, threads))
 
 
-def _analysed(skies: Map, nside: int, lmax: int, threads: int) -> Alm:
+def analysed(skies: Map, nside: int, lmax: int, threads: int) -> Alm:
     """Give T, E and B, or E and B, ``(k, nalm)``."""
     weights = harmonics.pixel_weights(nside, threads=threads) * (4 * np.pi / skies.shape[1])
     bare = skies.copy()

@@ -23,6 +23,12 @@ from skyfill.spectra.binning import Binning, averaged, bin_edges
 from skyfill.spectra.measure import checked_share
 from skyfill.spectra.stokes import FullStokes, StokesExpectation, StokesPowers, skies_of
 from skyfill.spectra.stokescut import CutStokes
+from skyfill.spectra.stokesdebiasing import (
+    StokesDebiased,
+    StokesResponse,
+    debiased_stokes,
+    refuse_another_stokes,
+)
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -67,6 +73,9 @@ class StokesComparison:
         Number of skies that were averaged.
     settings
         Further information to write with the table.
+    debiased
+        Bins of the whole sky without what its fill did to them, see `debias_stokes`; None if this
+        is not asked for.
 
     """
 
@@ -82,6 +91,7 @@ class StokesComparison:
     nside: int
     realizations: int
     settings: Mapping[str, str | float] = field(default_factory=dict)
+    debiased: StokesDebiased | None = None
 
     def __repr__(self) -> str:
         skies = "1 sky" if self.realizations == 1 else f"{self.realizations} skies"
@@ -108,7 +118,10 @@ class StokesComparison:
         return tuple(self.full)
 
     def columns(self) -> dict[str, NDArray[Any]]:
-        """Give the columns by name: ``TE_cl`` of the whole sky, ``cut_TE_cl`` of the cut sky."""
+        """Give the columns by name: ``TE_cl`` of the whole sky, ``cut_TE_cl`` of the cut sky.
+
+        And ``TE_debiased_cl``, with its error, if that is asked for.
+        """
         named: dict[str, NDArray[Any]] = {
             "ell_min": self.ell_min,
             "ell_max": self.ell_max,
@@ -117,6 +130,10 @@ class StokesComparison:
         for prefix, bands in (("", self.full), ("cut_", self.cut or {})):
             for name, band in bands.items():
                 named |= {f"{prefix}{name}_{key}": each for key, each in band.columns().items()}
+        if self.debiased is not None:
+            for name in self.debiased.names:
+                own = self.debiased[name]
+                named |= {f"{name}_debiased_cl": own.cl, f"{name}_debiased_sigma": own.sigma}
         return named
 
     def about(self) -> dict[str, Any]:
@@ -146,6 +163,8 @@ class StokesComparison:
             said["cut_BB"] = LEAKED
             for name, tests in self.cut_tests.items():
                 said[f"cut_{name}_chi2"] = [asdict(each) for each in tests]
+        if self.debiased is not None:
+            said["debiased"] = tables.DEBIASED
         return said | dict(self.settings)
 
     def table(self) -> QTable:
@@ -175,7 +194,8 @@ class StokesComparison:
         """Write the table: FITS if the name ends in .fits or .fits.gz, .npz, else ECSV (text).
 
         FITS and npz also hold covariances and windows of each spectrum: ``TE_covariance``,
-        ``cut_TE_windows``. Windows are the response of a spectrum to itself.
+        ``cut_TE_windows``. Windows are the response of a spectrum to itself. The covariance of the
+        debiased bins, ``debiased_covariance``, is that of all spectra, one after another.
 
         Raises
         ------
@@ -189,6 +209,8 @@ class StokesComparison:
                 arrays[f"{prefix}{name}_covariance"] = band.covariance
                 if band.windows is not None:
                     arrays[f"{prefix}{name}_windows"] = band.windows
+        if self.debiased is not None:
+            arrays["debiased_covariance"] = self.debiased.covariance
         tables.write_columns(path, self.columns(), self.about(), arrays, overwrite=overwrite)
 
     def plot(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
@@ -247,6 +269,7 @@ def compare_stokes(
     apodization: Literal["C1", "C2"] = "C2",
     ranges: Iterable[Sequence[int]] | None = None,
     bb_share: ArrayLike | None = None,
+    response: StokesResponse | None = None,
     settings: Mapping[str, str | float] | None = None,
     threads: int = 0,
 ) -> StokesComparison:
@@ -273,6 +296,9 @@ def compare_stokes(
     bb_share
         ``(nbin,)``: share of BB of the filled sky that follows from the prior, see
         `skyfill.fidelity.bb_share`.
+    response
+        Response of the fill of one sky, in these bins, from `response_of_stokes`; the result then
+        has its debiased bins, see `debias_stokes`.
     settings
         Further information to keep in the result.
     threads
@@ -286,7 +312,8 @@ def compare_stokes(
     ------
     ValueError
         Pixels are missing; lmax is beyond 3 nside - 1 or the theory; a mask of P is given without
-        one of T; or as for `compare`.
+        one of T; ``response`` is of other bins, components, another Nside or another theory, or
+        given for several skies; or as for `compare`.
 
     Examples
     --------
@@ -313,6 +340,8 @@ def compare_stokes(
     ell = averaged(np.arange(lmax + 1), edges)
     wanted = checked_ranges(ranges, ell, lmax)
     share = None if bb_share is None else checked_share(bb_share, ell.size, "bb_share")
+    if response is not None:
+        refuse_another_stokes(response, edges, nside, expected)
     full = FullStokes(expected, edges, threads=threads)
     cut: CutStokes | None = None
     about = dict(settings or {})
@@ -331,6 +360,10 @@ def compare_stokes(
         if cut is not None:
             behind.append(cut.powers(sky))
 
+    if response is not None and len(measured) > 1:
+        raise ValueError(
+            f"a response is of one filled sky, got {len(measured)}; debias each (`debias_stokes`)"
+        )
     bands = full.band_powers(measured)
     bands["BB"] = replace(bands["BB"], prior_share=share)
     masked = None if cut is None else cut.band_powers(behind)
@@ -356,6 +389,7 @@ def compare_stokes(
         nside=nside,
         realizations=len(measured),
         settings=about,
+        debiased=None if response is None else debiased_stokes(measured[0], response),
     )
 
 

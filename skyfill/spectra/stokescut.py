@@ -22,7 +22,7 @@ from skyfill.spectra.expectation import Expectation
 from skyfill.spectra.scatter import COARSE, SEED, degraded, skies_at, smoothed
 from skyfill.spectra.stokes import StokesExpectation, StokesPowers, adjoint_pol, spectra_of
 
-__all__ = ["CutStokes"]
+__all__ = ["GROUPS", "CutStokes", "blocks_of", "drawn_alm", "root_of"]
 
 Map = NDArray[np.float64]
 Alm = NDArray[np.complex128]
@@ -31,8 +31,8 @@ Alm = NDArray[np.complex128]
 _SINGULAR = 1e8
 #: Largest number of skies from which errors are calibrated: 300 leave 4%, and take some seconds.
 _MOST = 300
-#: Groups of spectra that a mask mixes, and that are undone together.
-_GROUPS = (("TE",), ("TB",), ("EE", "BB"), ("EB",))
+GROUPS = (("TE",), ("TB",), ("EE", "BB"), ("EB",))
+"""Groups of spectra that a mask mixes, and that are undone together."""
 
 
 class CutStokes:
@@ -87,11 +87,11 @@ class CutStokes:
             self._t = CutSky(windows[0], t, edges, threads=threads)
         lmax, end = expected.ell_max, edges[-1]
         matrices = self._coupling(self._windows, lmax, expected.signal_cl.shape[2] - 1)
-        self._groups = [group for group in _GROUPS if group[0] in self._names]
+        self._groups = [group for group in GROUPS if group[0] in self._names]
         self._undo: dict[tuple[str, ...], Map] = {}
         self._responses: dict[str, Map] = {}
         for group in self._groups:
-            blocks = _blocks(group, matrices)
+            blocks = blocks_of(group, matrices)
             binned = np.block(
                 [
                     [summed(averaged(each[:, :end], edges), edges, axis=1) for each in row]
@@ -139,7 +139,7 @@ class CutStokes:
         pairs = self._expected.pairs
         found = {}
         for group in self._groups:
-            for name, row in zip(group, _blocks(group, matrices), strict=True):
+            for name, row in zip(group, blocks_of(group, matrices), strict=True):
                 inputs = (cl[pairs[each]] for each in group)
                 found[name] = sum(
                     (matrix @ each for matrix, each in zip(row, inputs, strict=True)),
@@ -333,17 +333,12 @@ class CutStokes:
     def scatter_over_errors(self, skies: int) -> dict[str, Bins]:
         """Simulate skies of the theory; give the scatter of their bins over the errors."""
         cl, white = self._expected.signal_cl, self._expected.white_cl
-        root = _root(cl)
+        root = root_of(cl)
         rms = np.sqrt(white / self._area)[:, None]
         rng = np.random.default_rng(SEED)
-        lmax, k = cl.shape[2] - 1, len(cl)
-        found = []
+        k, found = len(cl), []
         for _ in range(skies):
-            unit = rng.standard_normal((k, (lmax + 1) * (lmax + 2))).view(np.complex128) * 0.5**0.5
-            unit[:, : lmax + 1] = unit[:, : lmax + 1].real * 2**0.5
-            alm = [
-                sum((harmonics.almxfl(unit[j], root[i, j]) for j in range(k)), 0j) for i in range(k)
-            ]
+            alm = drawn_alm(root, rng)
             sky = np.empty((k, self._windows[-1].size))
             sky[-2:] = self._synthesised(np.array(alm[-2:]))
             if k == 3:
@@ -357,7 +352,7 @@ class CutStokes:
         }
 
 
-def _blocks(group: tuple[str, ...], matrices: Map) -> list[list[Map]]:
+def blocks_of(group: tuple[str, ...], matrices: Map) -> list[list[Map]]:
     """Give the coupling of the pseudo-spectra of a group to the spectra of the same group."""
     _, mixed, plus, minus = matrices
     if group == ("EB",):
@@ -383,8 +378,19 @@ def _means(windows: Sequence[Map]) -> dict[str, float]:
     return means
 
 
-def _root(cl: Map) -> NDArray[np.float64]:
+def root_of(cl: Map) -> NDArray[np.float64]:
     """Give the symmetric root of the matrix of spectra at each ell, ``(k, k, lmax + 1)``."""
     values, vectors = np.linalg.eigh(np.moveaxis(cl, 2, 0))
     scaled = vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
     return np.asarray(np.moveaxis(scaled @ vectors.swapaxes(1, 2), 0, 2))
+
+
+def drawn_alm(root: Map, rng: np.random.Generator) -> list[Alm]:
+    """Draw alm of each component, with the spectra whose root is given, from `root_of`."""
+    k, lmax = len(root), root.shape[2] - 1
+    unit = rng.standard_normal((k, (lmax + 1) * (lmax + 2))).view(np.complex128) * 0.5**0.5
+    unit[:, : lmax + 1] = unit[:, : lmax + 1].real * 2**0.5
+    return [
+        np.asarray(sum((harmonics.almxfl(unit[j], root[i, j]) for j in range(k)), 0j))
+        for i in range(k)
+    ]

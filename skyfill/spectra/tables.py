@@ -20,18 +20,18 @@ from skyfill.spectra.compared import ComparedSpectra
 if TYPE_CHECKING:
     from astropy.table import QTable
 
-__all__ = ["dict_of", "listed", "table_of", "with_units", "write", "write_columns"]
+__all__ = ["DEBIASED", "dict_of", "listed", "table_of", "with_units", "write", "write_columns"]
 
 #: What the images of a FITS file hold.
 _IMAGES = {
     "covariance": "of the bins of cl over skies drawn from the theory",
     "windows": "response of each bin (a row) to the signal's C_ell from ell = 0",
 }
-#: What a debiased spectrum is.
-_DEBIASED = (
+DEBIASED = (
     "of the filled sky, the response of the fill undone (Gruetjen et al. 2015), with beam, window "
     "and noise as cl; debiased_sigma over skies drawn from the theory"
 )
+"""What a debiased spectrum is."""
 FITS = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz")
 #: What precedes the name of a quantity: of the cut sky, of a spectrum of T, E and B.
 _PREFIX = re.compile(r"^(cut_)?([TEB]{2}_)?")
@@ -73,7 +73,7 @@ def about(comparison: ComparedSpectra) -> dict[str, Any]:
         "realizations": comparison.realizations,
         "chi2": [asdict(test) for test in comparison.full_tests],
         **(cut if comparison.cut is not None else {}),
-        **({} if comparison.debiased is None else {"debiased": _DEBIASED}),
+        **({} if comparison.debiased is None else {"debiased": DEBIASED}),
         **comparison.settings,
     }
 

@@ -164,3 +164,102 @@ def test_what_does_not_fit_is_refused_in_one_line(skyfill_main, folder, name, wo
     assert outcome.status == 2
     assert said in outcome.err
     assert len(outcome.err.strip().splitlines()) == 1
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory, entry):
+    """Mean fills of a small sky, and what is none."""
+    path = tmp_path_factory.mktemp("debias")
+    t = Prior(8, skyfill.lcdm(), math.radians(25), 1000.0, theory=LCDM)
+    sky = simulate_stokes(PolarizedPrior.of(t, 5.0), seed=3)
+    names = ("TEMPERATURE", "Q_POLARISATION", "U_POLARISATION")
+    columns = dict(zip(names, sky, strict=True))
+    skyfill.write_map(path / "sky.fits", columns, dtype="float64")
+    theta, phi = hp.pix2ang(8, np.arange(768))
+    masks = {
+        "mask": np.abs(theta - math.pi / 2) > 0.2,
+        "maskp": np.abs(theta - math.pi / 2 + 0.1 * np.sin(phi)) > 0.3,
+        "turned": np.abs(theta - math.pi / 2 - 0.1 * np.sin(phi)) > 0.3,
+    }
+    for name, mask in masks.items():
+        skyfill.write_map(path / f"{name}.fits", mask, column="M", unit="", dtype="uint8")
+    assert masks["maskp"].sum() == masks["turned"].sum()
+    pair = (path / "mask.fits", "--mask-pol", path / "maskp.fits")
+    for name, words in {
+        "mean": ("--stokes", "TQU", "--method", "gaussian", "--mean", *SMALL),
+        "smooth": ("--stokes", "TQU", "--method", "diffuse"),
+        "drawn": ("--stokes", "TQU", "--method", "gaussian", *SMALL),
+    }.items():
+        arguments = ["inpaint", path / "sky.fits", *pair, *words, "-o", path / f"{name}.fits", "-q"]
+        assert entry([str(each) for each in arguments]) == 0
+    arguments = ["inpaint", path / "sky.fits", pair[0], "--method", "diffuse", "-q"]
+    assert entry([str(each) for each in [*arguments, "-o", path / "t.fits"]]) == 0
+    return path
+
+
+SMALL = ("--beam-arcmin", 1500, "--noise-uk-arcmin", 1000, "--noise-pol-uk-arcmin", 5)
+FEW = ("--lmax", 8, "--bins", 4, "--threads", 1)
+
+
+@pytest.mark.parametrize("name", ["mean", "smooth"])
+def test_a_mean_fill_of_t_q_and_u_is_debiased(skyfill_main, filled, tmp_path, name):
+    table = tmp_path / "s.npz"
+    words = ("--mask", filled / "mask.fits", "--mask-pol", filled / "maskp.fits", *SMALL, *FEW)
+    map_ = filled / f"{name}.fits"
+    outcome = skyfill_main("spectrum", map_, *words, "--debias", "-o", table, "--json", "-q")
+    assert outcome.status == 0, outcome.err
+    bins = json.loads(outcome.out)["bins"]
+    for each in ("TT", "EE", "BB", "TE", "EB", "TB"):
+        ours, sigma = (np.array(bins[f"{each}_debiased_{key}"]) for key in ("cl", "sigma"))
+        cut, error = (np.array(bins[f"cut_{each}_{key}"]) for key in ("cl", "sigma"))
+        assert np.abs((ours - cut) / np.hypot(sigma, error)).max() < 4, each
+        assert (sigma > 0.7 * np.array(bins[f"{each}_sigma"])).all(), each
+    share = np.array(bins["BB_debiased_sigma"]) / np.array(bins["cut_BB_sigma"])
+    assert (share < 0.7).all()  # a fill tells E from B that a mask mixes
+    with np.load(table) as found:
+        sigma = np.sqrt(np.diagonal(found["debiased_covariance"])).reshape(6, -1)
+        np.testing.assert_allclose(sigma[4], bins["EB_debiased_sigma"])
+    text = skyfill_main("spectrum", map_, *words, "--debias", "-q")
+    assert "debiased [µK²]" in text.out
+    plain = skyfill_main("spectrum", map_, *words, "--json", "-q")
+    known = json.loads(plain.out)["bins"]
+    assert known == {key: value for key, value in bins.items() if "debiased" not in key}
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "said"),
+    [
+        ("drawn", (), "holds realization 0, and --debias undoes mean fills"),
+        ("sky", ("--stokes", "TQU"), "does not say how it was filled (no SFMETHOD)"),
+        ("t", ("--stokes", "TQU"), "TQU"),
+        ("mean", ("--stokes", "QU"), "TQU were filled together, and --debias undoes the fill of Q"),
+        ("mean", ("--apodize-deg", 5), "exclude each other"),
+        ("mean", ("smooth.fits",), "takes one mean fill, got 2 maps"),
+        ("mean", ("--mask-pol", "mask.fits"), "of the sky was filled (SFFILLED), but"),
+        ("mean", ("--mask-pol", "turned.fits"), "do not hold the fill that its header describes"),
+    ],
+)
+def test_what_of_t_q_and_u_cannot_be_debiased_is_refused_by_name(
+    skyfill_main, filled, monkeypatch, name, words, said
+):
+    monkeypatch.chdir(filled)
+    if "--mask-pol" not in words:
+        words = (*words, "--mask-pol", "maskp.fits")
+    maps = (f"{name}.fits", *(each for each in words if str(each) == "smooth.fits"))
+    rest = tuple(each for each in words if str(each) != "smooth.fits")
+    outcome = skyfill_main(
+        "spectrum", *maps, "--mask", "mask.fits", *rest, *SMALL, *FEW, "--debias", "-q"
+    )
+    assert outcome.status == 2
+    assert said in outcome.err
+    assert len(outcome.err.splitlines()) == 1
+
+
+def test_t_of_a_joint_fill_is_not_debiased_alone(skyfill_main, filled):
+    outcome = skyfill_main(
+        *("spectrum", filled / "mean.fits", "--stokes", "T", "--mask", filled / "mask.fits"),
+        *("--beam-arcmin", 1500, "--noise-uk-arcmin", 1000, *FEW, "--debias", "-q"),
+    )
+    assert outcome.status == 2
+    assert "TQU were filled together (SFSTOKES)" in outcome.err
+    assert "pass --stokes TQU" in outcome.err

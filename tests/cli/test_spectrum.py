@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.table import QTable
 
 import skyfill
@@ -24,6 +25,7 @@ def folder(tmp_path_factory):
     masks = {
         "mask": observed,
         "inverted": ~observed,
+        "turned": observed[::-1],
         "tiny": np.arange(observed.size) < 5,
         "nothing": np.zeros(observed.size, bool),
         "small": np.ones(12 * 8**2, bool),
@@ -254,7 +256,7 @@ def test_a_mean_fill_is_debiased(skyfill_main, filled, tmp_path, name, prior):
         ("mean", ("--mask", "inverted.fits"), "of the sky was filled (SFFILLED), but"),
         ("mean", ("--mask", "mask.fits", "--apodize-deg", 5), "exclude each other"),
         ("mean", ("smooth.fits", "--mask", "mask.fits"), "takes one mean fill, got 2 maps"),
-        ("mean", ("--mask", "mask.fits", "--stokes", "TQU"), "pass --stokes T"),
+        ("mean", ("--mask", "turned.fits"), "do not hold the fill that its header describes"),
     ],
 )
 def test_what_cannot_be_debiased_is_refused_by_name(
@@ -262,6 +264,29 @@ def test_what_cannot_be_debiased_is_refused_by_name(
 ):
     monkeypatch.chdir(filled)
     outcome = skyfill_main("spectrum", f"{name}.fits", *words, *PRIOR, "--debias", "-q")
+    assert outcome.status == 2
+    assert said in outcome.err
+    assert len(outcome.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"nside": 32}, "has Nside 16, and the prior in its header is of Nside 32"),
+        ({"fwhm_radians": 0.4, "fwhm_arcmin": 0.4 * 10800 / np.pi}, "do not hold the fill that"),
+        ({"noise_uk_arcmin": 30000.0}, "do not hold the fill that its header describes"),
+    ],
+)
+def test_a_prior_that_is_not_that_of_the_fill_is_refused(
+    skyfill_main, filled, tmp_path, changed, said
+):
+    other = tmp_path / "other.fits"
+    with fits.open(filled / "mean.fits") as hdus:
+        header = hdus[skyfill.prior.PRIOR_HDU].header
+        header["SFPRIOR"] = json.dumps(json.loads(header["SFPRIOR"]) | changed)
+        hdus.writeto(other)
+    words = ("--mask", filled / "mask.fits", *PRIOR, "--no-fit", "--debias", "-q")
+    outcome = skyfill_main("spectrum", other, *words)
     assert outcome.status == 2
     assert said in outcome.err
     assert len(outcome.err.splitlines()) == 1

@@ -129,3 +129,21 @@ def test_what_has_no_response_is_refused_by_name():
         skyfill.spectra.compare(sky, PRIOR, bins=10, response=good)
     with pytest.raises(ValueError, match="one filled sky, got 2"):
         skyfill.spectra.compare([sky, sky], PRIOR, bins=EDGES, response=good)
+
+
+def test_a_response_of_another_sky_or_theory_is_refused_by_name():
+    found = response(lambda sky: sky, np.ones(12 * NSIDE**2, bool), draws=4, skies=2)
+    sky = draw(PRIOR, seed=1)
+    assert skyfill.spectra.compare(sky, PRIOR, bins=EDGES, response=found).debiased is not None
+    with pytest.raises(ValueError, match="is of Nside 16, the sky has Nside 32"):
+        debias(np.zeros(12 * 32**2), found)
+    for other, said in (
+        (Prior(NSIDE, lcdm(), fwhm=0.12, noise_uk_arcmin=300.0), "signal .spectrum or beam."),
+        (Prior(NSIDE, 1.1 * lcdm(), fwhm=0.1, noise_uk_arcmin=300.0), "signal .spectrum or beam."),
+        (Prior(NSIDE, lcdm(), fwhm=0.1, noise_uk_arcmin=310.0), "another noise"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            skyfill.spectra.compare(sky, other, bins=EDGES, response=found)
+    large = Prior(32, lcdm(), fwhm=0.1, noise_uk_arcmin=300.0)
+    with pytest.raises(ValueError, match="Nside 16, the sky has Nside 32"):
+        skyfill.spectra.compare(draw(large, seed=1), large, bins=EDGES, lmax=32, response=found)

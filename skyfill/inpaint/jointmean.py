@@ -1,0 +1,60 @@
+"""Make the solver of the joint posterior mean of T, Q and U."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skyfill.files.cache import Kept
+from skyfill.gaussian import freed
+from skyfill.gaussian.jointsolver import JointSolver
+from skyfill.prior import PolarizedPrior
+
+__all__ = ["joint_solver"]
+
+Map = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+def joint_solver(
+    seen: Sequence[Mask],
+    prior: PolarizedPrior,
+    *,
+    noise_variance: Sequence[Map | None] | None = None,
+    marginal: bool = True,
+    way: Literal["joint", "alternate"] = "joint",
+    threads: int = 0,
+    kept: Kept | None = None,
+    device: str | None = None,
+) -> JointSolver:
+    """Make the solver for masks of T and of P, or of P alone, and a prior.
+
+    Parameters
+    ----------
+    seen
+        Of T and of P, or of P, ``(npix,)``, RING, True where observed.
+    prior
+        The prior.
+    noise_variance, way, threads, kept, device
+        As for `skyfill.gaussian.jointsolver.JointSolver`.
+    marginal
+        Whether monopole and dipole of T are free; else they have the C_0 and C_1 of the prior.
+    """
+    cl = prior.signal_cl()
+    if marginal:
+        cl[0, 0] = freed(cl[0, 0])
+    if len(seen) == 1:
+        cl = cl[1:, 1:]
+    return JointSolver(
+        seen,
+        signal_cl=cl,
+        noise_cl=prior.white_cl[-len(seen) :],
+        noise_variance=noise_variance,
+        way=way,
+        threads=threads,
+        kept=kept,
+        device=device,
+    )
