@@ -147,7 +147,7 @@ class LinearStokesFill:
         card = turns.card
         if card is not None and not card.training.get("architecture", {}).get("linear", True):
             raise ValueError(
-                f"{card.name} is not linear in the data; pass an `engine` with other weights, or"
+                f"{card.name} is not linear in the data; pass an engine with other weights, or"
                 " without (network=False)"
             )
         of_t = chosen.tolerance, chosen.refine, chosen.mosaic
@@ -176,7 +176,7 @@ class LinearStokesFill:
         count = len(self.stokes)
         if np.shape(values)[:-1] != (count,):
             raise ValueError(
-                f"`values` must be ({count}, npix), {', '.join(self.stokes)}, got"
+                f"values must be ({count}, npix), {', '.join(self.stokes)}, got"
                 f" {np.shape(values)}"
             )
         seen = [*self._seen[:-1], self._seen[-1], self._seen[-1]]

@@ -362,7 +362,7 @@ def compare_stokes(
 
     if response is not None and len(measured) > 1:
         raise ValueError(
-            f"a response is of one filled sky, got {len(measured)}; debias each (`debias_stokes`)"
+            f"a response is of one filled sky, got {len(measured)}; debias each with debias_stokes"
         )
     bands = full.band_powers(measured)
     bands["BB"] = replace(bands["BB"], prior_share=share)

@@ -102,13 +102,13 @@ def test_a_limit_raises_no_batch_beyond_the_usual(observed):
 def test_no_polish_is_planned_where_none_is_done(observed):
     """gaussian has none, nor vae where the sphere is solved as a whole."""
     coarse = skyfill.simulate_mask(64, seed=3, half_width=0.15)
-    for method, mask in (("gaussian", observed), ("vae", coarse)):
-        plan = make_plan(mask, Request(method, known=True, polish=3))
+    for method, mask, polish in (("gaussian", observed, None), ("vae", coarse, 3)):
+        plan = make_plan(mask, Request(method, known=True, polish=polish))
         assert plan.polish == 0
         assert "polish" not in plan.stages
         sky = skyfill.simulate_sky(plan.nside, seed=1, fwhm=0.02, noise_uk_arcmin=300)
         prior = skyfill.Prior(plan.nside, skyfill.lcdm(), fwhm=0.02, noise_uk_arcmin=300)
-        fitter = skyfill.Inpainter(sky, mask, method=method, prior=prior, polish=3)
+        fitter = skyfill.Inpainter(sky, mask, method=method, prior=prior, polish=polish)
         assert fitter.polish == 0
 
 
