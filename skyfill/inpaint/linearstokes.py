@@ -176,8 +176,7 @@ class LinearStokesFill:
         count = len(self.stokes)
         if np.shape(values)[:-1] != (count,):
             raise ValueError(
-                f"values must be ({count}, npix), {', '.join(self.stokes)}, got"
-                f" {np.shape(values)}"
+                f"values must be ({count}, npix), {', '.join(self.stokes)}, got {np.shape(values)}"
             )
         seen = [*self._seen[:-1], self._seen[-1], self._seen[-1]]
         skies = np.asanyarray(values)

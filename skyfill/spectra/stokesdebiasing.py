@@ -286,8 +286,7 @@ def response_of_stokes(
         raise ValueError(f"`stokes` must be TQU or QU, got {stokes!r}")
     if not isinstance(theory, PolarizedPrior):
         raise ValueError(  # noqa: TRY004 (as all that does not fit)
-            f"theory must be a PolarizedPrior, which has EE, BB and TE, got"
-            f" {type(theory).__name__}"
+            f"theory must be a PolarizedPrior, which has EE, BB and TE, got {type(theory).__name__}"
         )
     masks = [as_mask(observed, taker="spectra.response_of_stokes")]
     if observed_pol is not None:
