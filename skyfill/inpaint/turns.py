@@ -271,13 +271,16 @@ class Turns:
                 if np.all(ahead <= allowed / 2) and excess <= _LEFT_TO_TURNS**2:
                     break
         settled = ahead <= allowed / 2
+        # What an error of T does to P is in no other figure, so T must be near by its own. The
+        # distance of a T without polish is not known.
+        far = np.isfinite(of_t.distance) and of_t.distance + float(ahead[0]) > allowed[0]
         found = {
             "T": Certificate(
                 of_t.iterations,
                 sweep,
                 of_t.residual,
                 of_t.distance + float(ahead[0]),
-                converged=of_t.converged and bool(settled[0]),
+                converged=of_t.converged and bool(settled[0]) and not far,
             ),
             "P": self._of_turns(turns, sweep, float(ahead[1]), more, settled=bool(settled[1])),
         }

@@ -14,7 +14,7 @@ from skyfill.gaussian.leakage import allowed_leakage
 from skyfill.gaussian.solution import Certificate
 from skyfill.inpaint import FillOptions, PolarizedInpainter
 from skyfill.inpaint.plan import Request, make_joint_plan
-from skyfill.inpaint.turns import _TurnsOfP, turns_bytes
+from skyfill.inpaint.turns import Turns, _TurnsOfP, turns_bytes
 from skyfill.prior import PolarizedPrior, Prior, draw_polarization
 from skyfill.prior.latent import latent_sky
 
@@ -182,3 +182,18 @@ def test_another_map_shares_the_engines_and_has_the_fill_of_its_own():
     for one, two in zip(mine, own, strict=True):
         np.testing.assert_array_equal(one, two)
     assert first.with_map(other)._solver() is first._solver()
+
+
+def test_a_t_that_is_far_from_its_mean_is_told_since_what_it_does_to_b_is_not(monkeypatch):
+    usual = Turns._turn_of_t
+
+    def far(self, *given):
+        moved, known = usual(self, *given)
+        return moved, replace(known, distance=0.1 * float(np.std(SKY[0][OF_T])))
+
+    monkeypatch.setattr(Turns, "_turn_of_t", far)
+    turns = fitter("vae", accept=True)
+    with pytest.warns(UserWarning, match="NOT CONVERGED"):
+        turns.mean()
+    assert not turns.certificates["T"].converged
+    assert turns.certificates["P"].converged
