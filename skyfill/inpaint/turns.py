@@ -271,9 +271,9 @@ class Turns:
                 if np.all(ahead <= allowed / 2) and excess <= _LEFT_TO_TURNS**2:
                     break
         settled = ahead <= allowed / 2
-        # What an error of T does to P is in no other figure, so T must be near by its own. The
-        # distance of a T without polish is not known.
+        # The distance of a T without polish is not known.
         far = np.isfinite(of_t.distance) and of_t.distance + float(ahead[0]) > allowed[0]
+        more = _together(more, self._following(of_t.distance, float(moved[0]), step))
         found = {
             "T": Certificate(
                 of_t.iterations,
@@ -379,6 +379,15 @@ class Turns:
         )
         turns.add(found.certificates["P"], size, within * engine.rms[-1])
         step += found.fills[0]
+
+    def _following(self, distance: float, moved: float, step: Map) -> tuple[float, ...]:
+        """Compare with the prior the B modes by which P follows an error of T.
+
+        P follows it as it followed, by ``step``, the last move of T.
+        """
+        if self._of_p is None or not np.isfinite(distance) or not moved:
+            return ()
+        return self._still(self._of_p, (distance / moved) * step)[0]
 
     def _still(self, engine: JointSolver, step: Map) -> tuple[tuple[float, ...], float]:
         """Compare with the prior the B modes of later turns, which look like a step of P."""
