@@ -83,7 +83,7 @@ class Solution:
         ``(nhole,)``, the posterior mean in the holes, µK, RING order.
     whitened
         ``(nalm,)``, Yᵀ y with y = Σ⁻¹ d on the observed pixels; S times it is the mean of the
-        signal's alm.
+        signal's alm. None unless asked for.
     certificate
         Accuracy of both.
 

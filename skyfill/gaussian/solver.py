@@ -28,7 +28,7 @@ from skyfill import harmonics
 from skyfill.files.cache import Kept
 from skyfill.gaussian.bands import TaperedBands
 from skyfill.gaussian.blocks import DeviceBlocks, HoleBlocks, Kernel, affordable
-from skyfill.gaussian.loops import Course, Inner, improve, solve
+from skyfill.gaussian.loops import Course, Inner, Outer, improve, solve
 from skyfill.gaussian.memory import check_memory, has_device_memory
 from skyfill.gaussian.pinned import Pinned, freed, unpinned
 from skyfill.gaussian.solution import Certificate, Solution
@@ -346,6 +346,7 @@ class Solver:
         start: Map | None = None,
         tolerance: float = 3e-3,
         max_iterations: int = 2000,
+        whitened: bool = False,
         course: Course | None = None,
         progress: Progress | None = None,
     ) -> Solution:
@@ -362,6 +363,8 @@ class Solver:
             Estimated rms distance to the exact mean at which to stop, in units of the map's rms.
         max_iterations
             Limit on the total number of inner iterations.
+        whitened
+            Whether the solution has `Solution.whitened`, which takes three more transforms.
         course
             Scalars to record or to follow. If followed, the fill is linear in the map, and the
             tolerance only decides whether the fill counts as converged.
@@ -380,10 +383,10 @@ class Solver:
             work = copied(self._sphere.vector(values))
             work[self.at] = 0.0
         if not self.holes.size or not bool((work != 0).any()):
-            nalm = self.signal_cl.size * (self.signal_cl.size + 1) // 2
             fill = like(values, np.zeros(self.holes.size))
-            whitened = like(values, np.zeros(nalm, dtype=np.complex128))
-            return Solution(fill, whitened, Certificate(0, 0, 0.0, 0.0, converged=True))
+            known = Certificate(0, 0, 0.0, 0.0, converged=True)
+            modes = like(values, self._whitened(Outer(self, work, course))) if whitened else None
+            return Solution(fill, modes, known)
         allowed, inner = tolerance * self.rms, Inner(self, progress, max_iterations, course)
         outer, away = solve(
             self,
@@ -397,7 +400,17 @@ class Solver:
         certificate = Certificate(
             inner.taken, outer.steps, outer.residual, distance, converged=distance <= allowed
         )
-        return Solution(like(values, outer.fill), like(values, outer.whitened), certificate)
+        modes = like(values, self._whitened(outer)) if whitened else None
+        return Solution(like(values, outer.fill), modes, certificate)
+
+    def _whitened(self, outer: Outer) -> Vector:
+        """Compute Yᵀ y after the corrections, from y and from what the residual says it lacks.
+
+        Without that part, y = 0 in the holes leaves a free monopole far from the map's, because its
+        prior magnifies the errors of y.
+        """
+        lacks = self._sphere.adjoint(self.sky.inverse(outer.rest), self.signal_cl.size - 1)
+        return outer.whitened + lacks
 
     @property
     def sphere(self) -> Sphere:

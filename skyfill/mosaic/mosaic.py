@@ -400,12 +400,15 @@ class Mosaic:
         solution = self._coarse.mean(
             coarse,
             tolerance=_SLACK * bright * tolerance,
+            whitened=True,
             course=Course(self._course),
             progress=self._progress,
         )
         told = ""
         if not solution.certificate.converged:  # the map is too unlike the prior
-            solution = self._coarse.mean(coarse, tolerance=tolerance, progress=self._progress)
+            solution = self._coarse.mean(
+                coarse, tolerance=tolerance, whitened=True, progress=self._progress
+            )
             told = ", computed again without the prior's course, which did not converge"
         lmax = model.window.size - 1
         tile = self._config.side * self._config.pixel * pixel_size(self._nside)

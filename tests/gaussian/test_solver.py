@@ -11,7 +11,7 @@ from numpy.polynomial.legendre import legval
 from scipy.linalg import solve
 
 from skyfill import harmonics
-from skyfill.gaussian import Solver, loops
+from skyfill.gaussian import Solver, freed, loops
 from skyfill.gaussian.blocks import affordable
 from skyfill.gaussian.pinned import Pinned, unpinned
 from skyfill.harmonics import Covariance
@@ -213,11 +213,32 @@ def test_the_mean_is_linear(band):
 def test_whitened_is_the_signals_alm(band):
     """S times it is the mean everywhere: near the data where the noise is small."""
     values = draw(KNOWN, seed=2, threads=1)
-    found = solver_of(band).mean(values, tolerance=1e-5)
+    found = solver_of(band).mean(values, tolerance=1e-5, whitened=True)
     sky = harmonics.synthesis(harmonics.almxfl(found.whitened, KNOWN.signal_cl()), NSIDE)
     np.testing.assert_allclose(sky[~band], found.fill, atol=1e-3 * values.std())
     noise = math.sqrt(KNOWN.noise_cl * NPIX / (4 * np.pi))
     assert np.std((sky - values)[band]) < 1.1 * noise
+
+
+@pytest.mark.parametrize("tolerance", [0.3, 0.1, 0.03])
+def test_whitened_is_as_near_as_the_fill(band, tolerance):
+    """A free monopole magnifies the errors of y, which must not show in S Yᵀ y."""
+    cl = freed(KNOWN.signal_cl())
+    values = draw(KNOWN, seed=2, threads=1) + 50.0
+    solver = solver_of(band, signal_cl=cl)
+    rough, fine = (solver.mean(values, tolerance=x, whitened=True) for x in (tolerance, 1e-6))
+    away = harmonics.synthesis(harmonics.almxfl(rough.whitened - fine.whitened, cl), NSIDE)
+    assert np.std(rough.fill - fine.fill) < tolerance * solver.rms
+    assert math.sqrt(np.mean(away**2)) < tolerance * solver.rms
+
+
+def test_whitened_of_a_whole_sky():
+    """Without holes it is that of the map, too."""
+    values = draw(KNOWN, seed=2, threads=1)
+    found = solver_of(np.ones(NPIX, bool)).mean(values, whitened=True)
+    sky = harmonics.synthesis(harmonics.almxfl(found.whitened, KNOWN.signal_cl()), NSIDE)
+    noise = math.sqrt(KNOWN.noise_cl * NPIX / (4 * np.pi))
+    assert np.std(sky - values) < noise
 
 
 def test_progress_is_told_of_every_step(band):

@@ -74,6 +74,16 @@ def test_mean_is_nearly_the_exact_one(observed, truth, exact):
     assert np.mean((mean - exact) ** 2) < 0.08 * least
 
 
+def test_tiles_are_near_the_exact_mean_before_polish():
+    """A quarter of the sky is masked, a wide band with it, and the monopole is free."""
+    prior = Prior(NSIDE, lcdm(), fwhm=80 * ARCMIN, noise_uk_arcmin=480.0)
+    seen = simulate_mask(NSIDE, kind="both", seed=61, half_width=math.radians(12.5), n_holes=20)
+    sky = draw(prior, seed=1, threads=1)
+    exact = Solver.for_prior(seen, prior, threads=1).mean(sky, tolerance=1e-3).fill
+    away = mosaic_of(seen, prior=prior, config={"polish": 0}).mean(sky) - exact
+    assert math.sqrt(np.mean(away**2)) < 0.2 * np.std(exact)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("shipped", [False, True])
 def test_mean_is_nearly_the_exact_one_as_it_is_used(shipped):
