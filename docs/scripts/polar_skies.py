@@ -5,6 +5,7 @@ noise. Masks of T and P differ. For each spectrum and bin: the mean over skies l
 standard errors of the mean, asked to be within 3. The last line is JSON.
 
     python docs/scripts/polar_skies.py --skies 100
+    python docs/scripts/polar_skies.py --skies 50 --nside 256 --method vae
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import argparse
 import json
 import time
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from functools import cache, partial
 
 import healpy as hp
 import numpy as np
@@ -33,6 +34,7 @@ def main() -> None:
     parser.add_argument("--skies", type=int, default=100)
     parser.add_argument("--noise-uk-arcmin", type=float, default=60)
     parser.add_argument("--noise-pol-uk-arcmin", type=float, default=5)
+    parser.add_argument("--method", default="gaussian", choices=("gaussian", "vae"))
     parser.add_argument("--first", type=int, default=0, help="number of the first sky")
     parser.add_argument("--workers", type=int, default=1, help="skies at once, a thread each")
     args = parser.parse_args()
@@ -56,17 +58,24 @@ def main() -> None:
 
 def filled(args: argparse.Namespace, prior: PolarizedPrior, seed: int) -> np.ndarray:
     """Give a filled sky."""
-    masks = [
-        skyfill.simulate_mask(args.nside, seed=number, half_width=width, n_holes=60)
-        for number, width in ((1, 0.15), (2, 0.22))
-    ]
     sky = synthesised(args.nside, prior, seed)
-    filler = PolarizedInpainter(
-        sky, masks[0], observed_pol=masks[1], prior=prior, seed=seed, threads=1
-    )
+    filler = prepared(args.nside, args.method, prior).with_map(sky, seed=seed)
     for plane, hole, fill in zip(sky, filler.holes, filler.realization(), strict=True):
         plane[hole] = fill
     return sky
+
+
+@cache
+def prepared(nside: int, method: str, prior: PolarizedPrior) -> PolarizedInpainter:
+    """Prepare what the skies of a process share."""
+    masks = [
+        skyfill.simulate_mask(nside, seed=number, half_width=width, n_holes=60)
+        for number, width in ((1, 0.15), (2, 0.22))
+    ]
+    first = synthesised(nside, prior, 0)
+    return PolarizedInpainter(
+        first, masks[0], observed_pol=masks[1], method=method, prior=prior, threads=1
+    )
 
 
 def synthesised(nside: int, prior: PolarizedPrior, seed: int) -> np.ndarray:
