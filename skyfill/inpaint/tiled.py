@@ -15,7 +15,7 @@ from skyfill.gaussian.memory import block_bytes, fits, polish_bytes, solve_bytes
 from skyfill.harmonics import device_for
 from skyfill.holes.runs import Runs
 from skyfill.inpaint.exact import ExactMethod, exact_bytes
-from skyfill.inpaint.fills import PROGRAM, Fill, Method, Pace, Setup
+from skyfill.inpaint.fills import PROGRAM, Method, Pace, Setup
 from skyfill.inpaint.options import FillOptions
 from skyfill.mosaic import (
     FlatEngine,
@@ -100,7 +100,7 @@ class TileMethod(Method):
         both = np.intersect1d(holes.degraded(cell).pixels(), data.pixels(), assume_unique=True)
         return {"wide": math.ceil(_A_CELL * both.size)}
 
-    def prepare(self, setup: Setup) -> tuple[Fill, ModelCard | None]:
+    def prepare(self, setup: Setup) -> tuple[Mosaic, ModelCard | None]:
         """Prepare the mosaic and the engine that fills its tiles."""
         engine, card = tile_engine(self.options)
         mosaic = Mosaic(

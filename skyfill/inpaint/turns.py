@@ -39,7 +39,7 @@ from skyfill.gaussian.vectors import rms
 from skyfill.harmonics.quadrature import shared_weights
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes.runs import Runs
-from skyfill.inpaint.fills import PROGRAM, Fill, Setup
+from skyfill.inpaint.fills import PROGRAM, Setup
 from skyfill.inpaint.options import FillOptions
 from skyfill.inpaint.tiled import TileMethod
 from skyfill.mosaic import Mosaic
@@ -181,7 +181,7 @@ class Turns:
                 device=harmonics.device_for(options.device),
                 sparing=True,
             )
-        self._of_t: Fill | None = None
+        self._of_t: Mosaic | None = None
         if not seen[0].all():
             given_p = _scaled(prior, 1 - _over(from_p * te, tt))
             setup = Setup(
@@ -309,25 +309,26 @@ class Turns:
         )
 
     def _turn_of_t(
-        self, engine: Fill, t: Map, modes: NDArray[np.complex128], before: int
+        self, engine: Mosaic, t: Map, modes: NDArray[np.complex128], before: int
     ) -> tuple[Map, Certificate]:
         """Fill T given P, in place; give its move, ``(nhole,)``, and its accuracy given P.
 
-        ``modes`` are those of E of the whole P, which is all that T needs of it.
+        ``modes`` are those of E of the whole P, which is all that T needs of it. A later turn,
+        after ``before`` iterations, goes on from the fill of the last one.
         """
         holes = ~self._seen[0]
         work = t.copy()
-        work[holes] = 0.0
         tells = harmonics.almxfl(modes, self._from[0])
         for part, told in harmonics.parts_of(tells, self._nside, threads=self._threads):
             work[part] -= told
-        told = -work[holes]
-        fill = engine.mean(work, overwrite=True) + told
+        told = t[holes] - work[holes]
+        fill = engine.again(work) if before else engine.mean(work, overwrite=True)
+        fill += told
         moved = fill - t[holes]
         t[holes] = fill
         known = engine.certificate or Certificate(
             *(engine.polish, 0, np.inf),
-            engine.distance if isinstance(engine, Mosaic) else np.inf,
+            engine.distance,
             converged=True,
         )
         good = engine.trouble is None

@@ -264,6 +264,7 @@ class Mosaic:
         if self._polisher is not None:
             self._polisher.rehearse()  # before the copy is made, to keep the peak memory low
         work = self._begun(values, overwrite=overwrite)
+        work[self._at(~self._observed)] = 0.0
         if self.whole:
             return self._solve(work)
         if self._polisher is not None and self._polisher.small.size:
@@ -282,21 +283,43 @@ class Mosaic:
             self._add(work, large, 1)
         if self._polisher is not None:
             self._note(self._polisher.finish(work))
-        fill = work[self._at(~self._observed if self._holes is None else self._holes)]
-        return like(values, fill)
+        return like(values, work[self._filled])
+
+    def again(self, values: Vector) -> Vector:
+        """Compute the posterior mean in the holes from one that is near, by polish alone.
+
+        Parameters
+        ----------
+        values
+            As for `mean`, with the near fill in the holes; may be changed.
+
+        Returns
+        -------
+        As for `mean`. `trouble` remains what it was, with what polish adds to it. Where maps are
+        not polished, this is `mean`.
+        """
+        work = self._begun(values, overwrite=True)
+        if self.whole:
+            self.trouble = None
+            return self._solve(work, start=work[self._at(~self._observed)])
+        if self._polisher is None:
+            return self.mean(work, overwrite=True)
+        self._note(self._polisher.finish(work))
+        return like(values, work[self._filled])
+
+    @property
+    def _filled(self) -> Vector:
+        """Index of the pixels that are filled."""
+        return self._at(~self._observed if self._holes is None else self._holes)
 
     def _begun(self, values: Vector, *, overwrite: bool) -> Vector:
-        """Return the map with zeros in the holes, on the device if there is one."""
+        """Return the map, on the device if there is one."""
         if self.sphere is None:
-            work = values if overwrite else values.copy()
-        elif isinstance(values, np.ndarray):
+            return values if overwrite else values.copy()
+        work = values
+        if isinstance(values, np.ndarray):
             work = self.sphere.vector(np.asarray(values, dtype=np.float64))
-            if not overwrite:
-                work = copied(work)
-        else:
-            work = values if overwrite else copied(values)
-        work[self._at(~self._observed)] = 0.0
-        return work
+        return work if overwrite else copied(work)
 
     def _at(self, mask: Mask) -> Vector:
         """Return a mask as what indexes the map: an array, or a tensor."""
@@ -337,7 +360,7 @@ class Mosaic:
             count = int(regions.max(initial=count - 1)) + 1
         return regions
 
-    def _solve(self, values: Vector) -> Vector:
+    def _solve(self, values: Vector, start: Vector | None = None) -> Vector:
         """Compute the exact mean in the holes."""
         self._progress.stage("whole sky")
         if self._coarse is None:
@@ -350,7 +373,7 @@ class Mosaic:
                 device=self._device,
             )
         solution = self._coarse.mean(
-            values, tolerance=0.1 * self._config.tolerance, progress=self._progress
+            values, start=start, tolerance=0.1 * self._config.tolerance, progress=self._progress
         )
         self.certificate = solution.certificate
         self._progress.done(str(solution.certificate))

@@ -84,6 +84,26 @@ def test_tiles_are_near_the_exact_mean_before_polish():
     assert math.sqrt(np.mean(away**2)) < 0.2 * np.std(exact)
 
 
+@pytest.mark.parametrize("config", [{}, {"polished_nside": 0}, {"whole_nside": NSIDE}])
+def test_again_goes_on_from_a_near_fill(config):
+    """With polish of all holes, with that of each kind, and without tiles."""
+    prior = Prior(NSIDE, lcdm(), fwhm=80 * ARCMIN, noise_uk_arcmin=100.0)
+    seen = simulate_mask(NSIDE, kind="both", seed=61, half_width=math.radians(12.5), n_holes=20)
+    sky = np.where(seen, draw(prior, seed=1, threads=1), 0.0)
+    exact = Solver.for_prior(seen, prior, threads=1).mean(sky, tolerance=1e-5).fill
+    fill = mosaic_of(seen, prior=prior, config=config)
+    near = sky.copy()
+    near[~seen] = 0.95 * fill.mean(sky)
+    before = np.std(near[~seen] - exact)
+    assert np.std(fill.again(near) - exact) < 0.1 * before
+    assert fill.trouble is None
+
+
+def test_again_without_polish_is_the_mean(observed, truth):
+    fill = mosaic_of(observed, config={"polish": 0})
+    np.testing.assert_array_equal(fill.again(truth.copy()), fill.mean(truth))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("shipped", [False, True])
 def test_mean_is_nearly_the_exact_one_as_it_is_used(shipped):
