@@ -16,6 +16,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -35,7 +36,6 @@ from skyfill.spectra.estimators import SINGULAR, FullSky
 from skyfill.spectra.expectation import Expectation, expectation
 
 __all__ = [
-    "CHANCE",
     "DRAWS",
     "FAINT",
     "FEWEST",
@@ -44,10 +44,13 @@ __all__ = [
     "Debiased",
     "Response",
     "debias",
+    "deciding_of",
+    "invertible",
     "mode_of",
     "refuse_another",
     "response_of",
     "steadied",
+    "undone",
 ]
 
 Map = NDArray[np.float64]
@@ -60,7 +63,7 @@ SKIES = 24
 #: Seed of the draws: the response of a fill is the same each time.
 SEED = 0xDEB1A5
 #: Largest error of the response, in units of its least singular value, with which it is inverted.
-CHANCE = 0.5
+_CHANCE = 0.5
 #: Least rms of a draw, in units of the theory's.
 FAINT = 0.1
 #: Relative difference below which two theories are the same: rounding of a fit.
@@ -204,15 +207,67 @@ def debias(values: ArrayLike, response: Response) -> Debiased:
 
 def debiased(power: Bins, response: Response) -> Debiased:
     """Undo the response of a fill on the bins of a filled sky, from `FullSky.powers`."""
-    undo = np.linalg.inv(response.matrix)
     expected = response.expected
-    ends = slice(expected.ell_max + 1)
-    # What a whole sky shows beside the signal: its noise, and aliases.
-    beside = averaged(expected.total_cl - expected.signal_cl[ends], response.edges)
+    beside = expected.total_cl - expected.signal_cl[: expected.ell_max + 1]
+    return Debiased(*undone(power, response, averaged(beside, response.edges)))
+
+
+class Measured(Protocol):
+    """What undoing takes of a response, see `Response`."""
+
+    @property
+    def matrix(self) -> Matrix:
+        """K."""
+
+    @property
+    def matrix_sigma(self) -> Matrix:
+        """Its standard error."""
+
+    @property
+    def beyond(self) -> Bins:
+        """What comes from beyond the last ell, µK²."""
+
+    @property
+    def noise(self) -> Bins:
+        """What comes from the noise, µK²."""
+
+    @property
+    def covariance(self) -> Matrix:
+        """Of the bins of a filled sky, µK⁴."""
+
+    @property
+    def signal(self) -> Bins:
+        """The theory's signal in the bins, µK²."""
+
+
+def undone(power: Bins, response: Measured, beside: Bins) -> tuple[Bins, Matrix]:
+    """Undo a response; give the bins and their covariance.
+
+    ``beside`` is what a whole sky shows beside the signal, its noise and aliases, in the bins.
+    """
+    undo = np.linalg.inv(response.matrix)
     cl = undo @ (power - response.beyond - response.noise) + beside
     drawn = response.matrix_sigma**2 @ response.signal**2
     covariance = undo @ (response.covariance + np.diag(drawn)) @ undo.T
-    return Debiased(np.asarray(cl), np.asarray(covariance))
+    return np.asarray(cl), np.asarray(covariance)
+
+
+def deciding_of(fill: Callable[[Map], Map], *, cache: bool) -> tuple[Any, ...]:
+    """Give what decides a fill, by which its response is kept; refuse a fill that does not say."""
+    deciding = getattr(fill, "deciding", None)
+    if cache and deciding is None:
+        raise ValueError(
+            "the fill has no attribute named deciding, so its response cannot be kept; switch the"
+            " cache off"
+        )
+    return tuple(deciding or ())
+
+
+def invertible(matrix: Matrix, sigma: Matrix) -> bool:
+    """Tell whether a matrix, in units of the theory, can be inverted in spite of its errors."""
+    if not np.linalg.cond(matrix) < SINGULAR:
+        return False
+    return bool(np.linalg.norm(np.linalg.inv(matrix), 2) * np.linalg.norm(sigma, 2) < _CHANCE)
 
 
 def refuse_another(
@@ -309,16 +364,11 @@ def response_of(
         raise ValueError(f"lmax must be from 2 to 3 Nside - 1 = {3 * nside - 1}, got {lmax}")
     expected = expectation(theory, nside, lmax)
     edges = bin_edges(bins, lmax)
-    deciding = getattr(fill, "deciding", None)
-    if cache and deciding is None:
-        raise ValueError(
-            "the fill has no attribute named deciding, so its response cannot be kept; switch the"
-            " cache off"
-        )
+    deciding = deciding_of(fill, cache=cache)
     drawn = _Drawn(fill, observed, expected, edges, number, threads)
     cl = expected.signal_cl
     kept = Kept(cache_folder() if cache else None)
-    keyed = kept.of(*(deciding or ()), observed, cl, expected.white_cl, lmax, edges, number, SEED)
+    keyed = kept.of(*deciding, observed, cl, expected.white_cl, lmax, edges, number, SEED)
     listener = listening(progress)
     ranges = [(int(first), int(end)) for first, end in pairwise([*edges, cl.size])]
     listener.stage("response", total=sum(map(drawn.fills, ranges)) + number + count)
@@ -331,7 +381,8 @@ def response_of(
         shape=(count * (count - 1) // 2, edges.size - 1),
     )
     matrix, sigma = (np.stack(each, axis=1) for each in zip(*columns[:-1], strict=True))
-    if not _sure(matrix, sigma, averaged(expected.total_cl, edges)):
+    total = averaged(expected.total_cl, edges)
+    if not invertible(*(each * total / total[:, None] for each in (matrix, sigma))):
         raise ValueError(
             f"the holes leave {observed.mean():.2%} of the sky, too little for bins this narrow;"
             " widen the bins (`bins`), or fill more draws"
@@ -342,14 +393,6 @@ def response_of(
     covariance += np.diag(tail_sigma**2 + (white_sigma * noise) ** 2)
     listener.done(f"{edges.size - 1} bins, {number} draws of each")
     return Response(edges, matrix, sigma, tail, white * noise, covariance, expected, nside)
-
-
-def _sure(matrix: Matrix, sigma: Matrix, total: Bins) -> bool:
-    """Tell whether a matrix can be inverted in spite of its errors, in units of the theory."""
-    scaled, error = (each * total / total[:, None] for each in (matrix, sigma))
-    if not np.linalg.cond(scaled) < SINGULAR:
-        return False
-    return bool(np.linalg.norm(np.linalg.inv(scaled), 2) * np.linalg.norm(error, 2) < CHANCE)
 
 
 class _Drawn:

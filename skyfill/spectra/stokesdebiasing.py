@@ -31,15 +31,16 @@ from skyfill.progress import Progress, listening
 from skyfill.spectra.bandpowers import Bins
 from skyfill.spectra.binning import Binning, Edges, averaged, bin_edges
 from skyfill.spectra.debiasing import (
-    CHANCE,
     DRAWS,
     FEWEST,
     SEED,
     SKIES,
     Debiased,
+    deciding_of,
+    invertible,
     refuse_another,
+    undone,
 )
-from skyfill.spectra.estimators import SINGULAR
 from skyfill.spectra.stokes import FullStokes, StokesExpectation, skies_of
 from skyfill.spectra.stokesdraws import StokesDraws
 
@@ -201,15 +202,10 @@ def debias_stokes(values: ArrayLike, response: StokesResponse) -> StokesDebiased
 
 def debiased_stokes(power: Matrix, response: StokesResponse) -> StokesDebiased:
     """Undo the response of a fill on the bins of a filled sky, from `FullStokes.powers`."""
-    undo = np.linalg.inv(response.matrix)
     expected = response.expected
-    ends = slice(expected.ell_max + 1)
-    # What a whole sky shows beside the signal: its noise, and aliases.
-    beside = _listed(expected.total_cl - expected.signal_cl[:, :, ends], expected, response.edges)
-    cl = undo @ (np.ravel(power) - response.beyond - response.noise) + beside
-    drawn = response.matrix_sigma**2 @ response.signal**2
-    covariance = undo @ (response.covariance + np.diag(drawn)) @ undo.T
-    return StokesDebiased(response.names, cl.reshape(np.shape(power)), np.asarray(covariance))
+    beside = expected.total_cl - expected.signal_cl[:, :, : expected.ell_max + 1]
+    cl, covariance = undone(np.ravel(power), response, _listed(beside, expected, response.edges))
+    return StokesDebiased(response.names, cl.reshape(np.shape(power)), covariance)
 
 
 def refuse_another_stokes(
@@ -304,17 +300,12 @@ def response_of_stokes(
         raise ValueError(f"`lmax` must be from 2 to 3 Nside - 1 = {3 * nside - 1}, got {lmax}")
     expected = StokesExpectation.of(theory, lmax, len(stokes))
     edges = bin_edges(bins, lmax)
-    deciding = getattr(fill, "deciding", None)
-    if cache and deciding is None:
-        raise ValueError(
-            "the fill has no attribute named deciding, so its response cannot be kept; switch the"
-            " cache off"
-        )
+    deciding = deciding_of(fill, cache=cache)
     drawn = StokesDraws(fill, seen, expected, edges, number, threads)
     cl = expected.signal_cl
     kept = Kept(cache_folder() if cache else None)
     key = *seen, cl, expected.white_cl, lmax, edges, number, SEED
-    keyed = kept.of(*(deciding or ()), stokes, *key)
+    keyed = kept.of(*deciding, stokes, *key)
     listener = listening(progress)
     ranges = [(int(first), int(end)) for first, end in pairwise([*edges, cl.shape[2]])]
     listener.stage("response", total=drawn.fills(ranges) + count)
@@ -367,9 +358,5 @@ def _sure(response: StokesResponse) -> bool:
     unit = np.concatenate([np.sqrt(auto[name[0]] * auto[name[1]]) for name in pairs])
     if not np.all(unit > 0):
         return False
-    scaled, error = (
-        each * unit / unit[:, None] for each in (response.matrix, response.matrix_sigma)
-    )
-    if not np.linalg.cond(scaled) < SINGULAR:
-        return False
-    return bool(np.linalg.norm(np.linalg.inv(scaled), 2) * np.linalg.norm(error, 2) < CHANCE)
+    both = response.matrix, response.matrix_sigma
+    return invertible(*(each * unit / unit[:, None] for each in both))
