@@ -22,6 +22,7 @@ from skyfill.gaussian.vectors import Vector, zeros_like
 from skyfill.harmonics import Covariance, DeviceSphere, correlation
 from skyfill.healpix import pixel_directions
 from skyfill.healpix.jit import compiled
+from skyfill.holes import grow, label_holes
 
 __all__ = [
     "Blocks",
@@ -33,6 +34,7 @@ __all__ = [
     "affordable",
     "angles_within",
     "interpolated",
+    "labels_of",
     "spacing",
     "steps_of",
 ]
@@ -40,6 +42,8 @@ __all__ = [
 Map = NDArray[np.float64]
 Filler = Callable[[Map, tuple[int, int]], None]
 
+#: Holes closer to each other than twice this over lmax, about seven pixels, share a block.
+_APART = 2 * np.pi
 #: Points of the kernel's table per pixel; cubic interpolation between them is accurate to 1e-7.
 _FINE = 32
 #: Relative increase of the diagonal if a block is not positive definite; ten times as much at each
@@ -58,6 +62,36 @@ _BANDS = 4000.0
 _ALWAYS = 1e10
 #: Columns of a large hole that one thread fills in one call, long and short ones alike.
 _FILLED = 500
+
+
+def labels_of(
+    observed: NDArray[np.bool_], pixels: NDArray[np.int64], lmax: int, kept: Kept
+) -> NDArray[np.int32]:
+    """Label hole pixels by their hole, from 1; holes that are close to each other have one label.
+
+    Parameters
+    ----------
+    observed
+        ``(npix,)``, RING, True where observed.
+    pixels
+        ``(nhole,)``, RING: those that are not.
+    lmax
+        Largest multipole of the signal, which says what is close.
+    kept
+        Cache for what depends only on the mask.
+
+    Returns
+    -------
+    ``(nhole,)``.
+    """
+    apart = _APART / (lmax + 1)
+    labels: NDArray[np.int32] = kept.of(apart).array(
+        "labels",
+        lambda: label_holes(grow(observed, apart)).labels[pixels],
+        dtype=np.int32,
+        shape=pixels.shape,
+    )
+    return labels
 
 
 def affordable(

@@ -21,7 +21,14 @@ from skyfill import harmonics
 from skyfill.files.cache import Kept
 from skyfill.gaussian.alternation import Alternation
 from skyfill.gaussian.bands import TaperedBands
-from skyfill.gaussian.blocks import DeviceBlocks, Gained, HoleBlocks, Kernel, affordable
+from skyfill.gaussian.blocks import (
+    DeviceBlocks,
+    Gained,
+    HoleBlocks,
+    Kernel,
+    affordable,
+    labels_of,
+)
 from skyfill.gaussian.hybrid import Hybrid
 from skyfill.gaussian.leakage import leakage, of_one_percent
 from skyfill.gaussian.loops import Course, Inner, Outer, go_on, solve
@@ -30,7 +37,7 @@ from skyfill.gaussian.pinned import Pinned, unpinned
 from skyfill.gaussian.pixelnoise import PixelNoise, checked_variance
 from skyfill.gaussian.polarblocks import MEMORY, PolarKernel, affordable_pol
 from skyfill.gaussian.solution import LEAKAGE_BINS, Certificate
-from skyfill.gaussian.solver import APART, NOISE_FLOOR, inner_lmax, labels_of
+from skyfill.gaussian.solver import NOISE_FLOOR, inner_lmax
 from skyfill.gaussian.vectors import Vector, rms, zeros_like
 from skyfill.harmonics import Covariance, DeviceSphere, JointCovariance
 from skyfill.harmonics.jointcovariance import SPINS
@@ -274,10 +281,10 @@ class JointSolver:
 
     def _labels(self, number: int) -> NDArray[np.int32]:
         """Label the hole pixels of a field by their hole."""
-        pixels, reach = self.holes[number], APART / (self.inner.lmax[number] + 1)
+        pixels, lmax = self.holes[number], self.inner.lmax[number]
         if not pixels.size:
             return np.zeros(0, np.int32)
-        return labels_of(self._seen[number], pixels, reach, self._kept[number])
+        return labels_of(self._seen[number], pixels, lmax, self._kept[number])
 
     def _small(self, number: int, labels: NDArray[np.int32]) -> Mask:
         """Mark the pixels of a field that are in holes with a block."""

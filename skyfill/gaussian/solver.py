@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 from skyfill import harmonics
 from skyfill.files.cache import Kept
 from skyfill.gaussian.bands import TaperedBands
-from skyfill.gaussian.blocks import DeviceBlocks, HoleBlocks, Kernel, affordable
+from skyfill.gaussian.blocks import DeviceBlocks, HoleBlocks, Kernel, affordable, labels_of
 from skyfill.gaussian.loops import Course, Inner, Outer, improve, solve
 from skyfill.gaussian.memory import check_memory, has_device_memory
 from skyfill.gaussian.pinned import Pinned, freed, unpinned
@@ -37,11 +37,11 @@ from skyfill.harmonics import Covariance, DeviceSphere, Sphere
 from skyfill.harmonics.quadrature import shared_weights
 from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.stokes import nside_of
-from skyfill.holes import distance_to_edge, grow, label_holes
+from skyfill.holes import distance_to_edge
 from skyfill.prior import Prior
 from skyfill.progress import Progress, Silent
 
-__all__ = ["APART", "NOISE_FLOOR", "Solver", "inner_lmax", "labels_of"]
+__all__ = ["NOISE_FLOOR", "Solver", "inner_lmax"]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -74,8 +74,6 @@ _FAR = 0.3
 #: Largest number of bands of wide holes: in a solve of all holes, and in polish of wide holes only.
 #: In the few iterations of polish, further bands (the lowest multipoles) cost more than they gain.
 _BANDS = (9, 3)
-APART = 2 * np.pi
-"""Holes closer to each other than twice this over lmax, about seven pixels, are merged."""
 
 
 class Solver:
@@ -189,7 +187,7 @@ class Solver:
         labels = np.zeros(pixels.size, np.int32)
         small = labels > 0
         if only != "wide":
-            labels = labels_of(observed, pixels, APART / (lmax + 1), kept)
+            labels = labels_of(observed, pixels, lmax, kept)
             small = _affordable(self.nside, labels, None if among is None else among[pixels])
         if only == "small" and not small.all():
             observed = observed.copy()
@@ -572,17 +570,6 @@ class Solver:
         if self._bands is not None:
             out[self._wide] = self._bands.apply(values[self._wide])
         return out
-
-
-def labels_of(observed: Mask, pixels: NDArray[np.int64], apart: float, kept: Kept) -> Labels:
-    """Label hole pixels by their hole; holes closer than twice ``apart`` are merged."""
-    labels: Labels = kept.of(apart).array(
-        "labels",
-        lambda: label_holes(grow(observed, apart)).labels[pixels],
-        dtype=np.int32,
-        shape=pixels.shape,
-    )
-    return labels
 
 
 def _check_variance(seen: Map) -> None:

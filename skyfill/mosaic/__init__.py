@@ -1,14 +1,8 @@
 """Compute the posterior mean of a map from tiles and a coarse solve of the whole sphere."""
 
 from skyfill.mosaic.config import MosaicConfig
-from skyfill.mosaic.mosaic import (
-    Mosaic,
-    count_tiles,
-    planned_regions,
-    polishes_wide,
-    usual_polish,
-    wide_holes,
-)
+from skyfill.mosaic.division import count_tiles, polishes_wide, usual_polish, wide_holes
+from skyfill.mosaic.mosaic import Mosaic, planned_regions
 from skyfill.mosaic.tileset import (
     AT_ONCE,
     FlatEngine,
