@@ -98,7 +98,8 @@ def run(args: argparse.Namespace) -> int:
     theory.given(args)
     args = _on_its_own(args)
     crew = _crew(args)
-    for line in [] if args.json else filling.method_lines(args):
+    said = [*filling.method_lines(args), *stokes.left_lines(args, inputs[0])]
+    for line in [] if args.json else said:
         print(line)
     with (
         skyfill.batch.Manifest(args.output, settings, overwrite=args.overwrite) as manifest,

@@ -139,7 +139,8 @@ def _lines(
     lines += filling.method_lines(args)
     share = f"{fitter.holes.mean():.2%} of the sky, {int(fitter.holes.sum())} pixels"
     exact = _is_exact(args, spread)
-    lines += [f"filled   {share}", *filling.said_of_spread(args, spread.count, exact=exact)]
+    lines += [f"filled   {share}", *stokes.left_lines(args, args.map)]
+    lines += filling.said_of_spread(args, spread.count, exact=exact)
     return [*lines, *[f"output   {path}" for path in outputs]]
 
 
@@ -270,6 +271,7 @@ def _summary(
         "spread_draws": spread.count,
         "nside": sky.nside,
         "filled_pixels": int(fitter.holes.sum()),
+        "left_columns": stokes.left(args, args.map),
         "fsky": 1 - float((~fitter.observed).mean()),
         "prior": theory.as_json(args, fitter.prior, fitter.noise),
         "check": None if fitter.plausibility is None else fitter.plausibility.as_dict(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,6 +113,22 @@ def _add_mask_and_sign(group: argparse._ArgumentGroup) -> None:
 def is_polarized(args: argparse.Namespace) -> bool:
     """Say whether --stokes asks for Q and U."""
     return args.stokes in ("TQU", "QU")
+
+
+def left(args: argparse.Namespace, path: Path) -> list[str]:
+    """Name the columns of Q and U that a map keeps as they are, because --stokes is not given."""
+    if args.stokes is None and not skyfill.maps.is_image(path):
+        with suppress(ValueError, OSError):  # it has none, or is no FITS file
+            return skyfill.maps.stokes_columns(path, "QU", hdu=args.hdu)
+    return []
+
+
+def left_lines(args: argparse.Namespace, path: Path) -> list[str]:
+    """Say which columns are left as they are; nothing if there are none."""
+    names = left(args, path)
+    if not names:
+        return []
+    return [f"left     {' and '.join(names)}, whose holes remain; --stokes TQU fills them, too"]
 
 
 def of_one_column(args: argparse.Namespace) -> argparse.Namespace:

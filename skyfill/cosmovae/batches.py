@@ -78,7 +78,7 @@ class Batches:
         if self.kept.size < config.batch:
             raise ValueError(
                 f"{dataset.path}: {order.size} clean tiles are too few for batches of "
-                f"{config.batch}; cut more"
+                f"{config.batch}; cut more or smaller ones, or mask less"
             )
         if not dataset.masks.size:
             raise ValueError(f"{dataset.path}: no tile provides a mask; cut more, or mask more")

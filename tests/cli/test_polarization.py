@@ -147,6 +147,26 @@ def test_q_and_u_alone_are_filled(fill):
     assert found["Q_POLARISATION"].min() > -100
 
 
+@pytest.mark.parametrize(
+    ("name", "words", "left"),
+    [
+        ("tqu", (), ["Q_POLARISATION", "U_POLARISATION"]),
+        ("planck", ("--field", "I_STOKES"), ["Q_STOKES", "U_STOKES"]),
+        ("tqu", ("--stokes", "T"), []),
+    ],
+)
+def test_columns_that_keep_their_holes_are_said(skies, tmp_path, skyfill_main, name, words, left):
+    """Without --stokes one column is filled, and Q and U are as they were."""
+    fill = ("inpaint", skies / f"{name}.fits", skies / "t.fits", *HOW, *PRIOR[:4], *words)
+    outcome = skyfill_main(*fill, "-o", tmp_path / "a.fits")
+    assert outcome.status == 0, outcome.err
+    lines = [line for line in outcome.out.splitlines() if line.startswith("left ")]
+    assert len(lines) == bool(left)
+    assert all(column in line for column in left for line in lines)
+    said = json.loads(skyfill_main(*fill, "-o", tmp_path / "b.fits", "--json").out)
+    assert said["left_columns"] == left
+
+
 def test_stokes_t_is_the_fill_of_its_column_alone(fill, skies, tmp_path, skyfill_main):
     words = ("--method", "gaussian", "--threads", 1, "-q", *PRIOR[:4])
     outs = []

@@ -180,3 +180,10 @@ def test_what_does_not_fit_is_refused_before_any_map(
     assert said in outcome.err
     assert outcome.err.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_columns_that_keep_their_holes_are_said(folder, tmp_path, skyfill_main):
+    words = (folder / "t.fits", "--method", "gaussian", "--threads", 1, *PRIOR[:4], "-q")
+    outcome = skyfill_main("batch", folder / "sims" / "a.fits", *words, "-o", tmp_path / "out")
+    assert outcome.status == 0, outcome.err
+    assert "left     Q_POLARISATION and U_POLARISATION, whose holes remain" in outcome.out
