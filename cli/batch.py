@@ -39,8 +39,6 @@ SOME_FAILED = 1
 #: Methods whose results change by up to 0.1 µK with the number of torch threads. A batch gives them
 #: one torch thread, so that no fill depends on workers or threads. Other libraries may use more.
 _NETWORKS = ("vae", *filling.NETWORKS)
-#: Methods that fill Q and U in a batch: others share nothing between maps.
-_OF_P = ("gaussian", "diffuse")
 #: Options that do not change a fill: they say where, when and by which process it is made.
 _ASIDE = {
     *("maps", "output", "overwrite", "workers", "scheduler", "threads", "device", "batch_size"),
@@ -126,7 +124,7 @@ def _checked(args: argparse.Namespace, first: Path) -> argparse.Namespace:
     """Read the masks, and give options that keep to the memory limit; refuse what cannot be."""
     if stokes.is_polarized(args):
         args = stokes.settled(args)
-        stokes.refuse(args, _OF_P)
+        stokes.refuse(args)
         theory.sky_spectra(args)
         observed, observed_pol, _ = stokes.masks_of(_with_map(args, first))
         seen = {"P": observed if observed_pol is None else observed_pol}
@@ -310,6 +308,8 @@ class _Job:
             _LAST[self.settings] = last  # kept in case this map cannot be read
             fitter = last.with_map(sky.components, seed=task.seed)
         _LAST[self.settings] = fitter
+        if args.method in _NETWORKS:
+            skyfill.vae.pick_device(args.device, threads=1)
         mean = args.mean or not fitter.stochastic
         for index, path in enumerate(task.outputs):
             fills = fitter.mean() if mean else fitter.realization(index)

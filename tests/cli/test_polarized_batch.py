@@ -73,7 +73,12 @@ def columns_of(path):
 @pytest.mark.filterwarnings("default")  # b.fits misses a pixel
 @pytest.mark.parametrize(
     ("stokes", "more"),
-    [("TQU", ("--realizations", 2)), ("QU", ()), ("TQU", ("--method", "diffuse"))],
+    [
+        ("TQU", ("--realizations", 2)),
+        ("QU", ()),
+        ("TQU", ("--method", "diffuse")),
+        ("TQU", ("--method", "vae")),
+    ],
 )
 def test_each_map_is_what_inpaint_makes_of_it(skyfill_main, folder, tmp_path, words, stokes, more):
     given = words(*more, stokes=stokes)
@@ -124,7 +129,10 @@ def test_stokes_t_fills_the_column_of_t(skyfill_main, folder, tmp_path):
     assert np.array_equal(*found)
 
 
-@pytest.mark.parametrize("method", ["diffuse", pytest.param("gaussian", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "method",
+    ["diffuse", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gaussian", "vae"))],
+)
 def test_killed_at_any_moment_it_goes_on(skyfill_main, folder, tmp_path, words, method):
     pattern = folder / "sims" / "[acd].fits"
     given = words("--method", method)
@@ -164,7 +172,7 @@ def test_neither_workers_nor_order_matter(skyfill_main, folder, tmp_path, words)
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (("--method", "vae"), "is not filled by --method vae"),
+        (("--method", "cosmovae"), "is not filled by --method cosmovae"),
         (("--holes", "enclosed"), "does not take --holes"),
         (("--memory-limit", "1M"), "--memory-limit is"),
         (("--mask-pol", "nowhere.fits"), "nowhere.fits"),
