@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["fitter_of", "prior_as_json", "prior_of", "run", "within_limit", "write"]
+__all__ = ["engine_of", "fitter_of", "prior_as_json", "prior_of", "run", "within_limit", "write"]
 
 
 def _refuse(args: argparse.Namespace, outputs: list[Path]) -> None:
@@ -71,8 +71,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _engine(args: argparse.Namespace) -> skyfill.inpaint.FillOptions | None:
-    """Collect the options of the network of T; None for a method without one."""
+def engine_of(args: argparse.Namespace) -> skyfill.inpaint.FillOptions | None:
+    """Collect the options by which T is filled; None for a method that has none."""
     if args.method != "vae":
         return None
     return skyfill.inpaint.FillOptions(
@@ -160,7 +160,7 @@ def fitter_of(
             threads=args.threads or 0,
             device=args.device,
             cache=args.cache,
-            engine=_engine(args),
+            engine=engine_of(args),
             progress=listener,
         )
     except (skyfill.masks.UnusableSkyError, skyfill.prior.UnlikelyPriorError) as error:

@@ -162,7 +162,7 @@ def _polarized(args: argparse.Namespace, begun: float) -> int:
     """Validate fills of T, Q and U, or of Q and U."""
     pages.check_report(args)
     # Here --holes is the number of copies.
-    stokes.refuse(argparse.Namespace(**vars(args) | {"holes": None}), ("gaussian",))
+    stokes.refuse(argparse.Namespace(**vars(args) | {"holes": None}), ("gaussian", "vae"))
     with progress(quiet=args.quiet) as listener:
         sky, observed, observed_pol, noise = stokes.read(args, listener)
         spectra = theory.sky_spectra(args)
@@ -185,6 +185,9 @@ def _polarized(args: argparse.Namespace, begun: float) -> int:
                 trust_prior=args.trust_prior,
                 dipole=args.dipole,
                 tolerance=args.tolerance,
+                method=args.method,
+                device=args.device,
+                engine=polarized.engine_of(args),
             )
         except (skyfill.masks.UnusableSkyError, skyfill.prior.UnlikelyPriorError) as error:
             raise ValueError(f"{args.map} and {args.mask}: {error}") from None
@@ -227,7 +230,7 @@ def _summary_of_stokes(
         "prior": theory.as_json(args, None if prior is None else prior.temperature),
         "prior_pol": None if prior is None else polarized.prior_as_json(filler, prior),
         "check": None if checked is None else checked.as_dict(),
-        "weights": None,
+        "weights": None if filler.card is None else filler.card.name,
         "seconds": round(seconds, 2),
     }
 

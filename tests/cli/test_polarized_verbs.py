@@ -60,9 +60,10 @@ def evaluate(folder, skyfill_main):
     return call
 
 
-def test_validate_hides_the_same_holes_in_t_q_and_u(folder, skyfill_main):
+@pytest.mark.parametrize("method", ["gaussian", "vae"])
+def test_validate_hides_the_same_holes_in_t_q_and_u(folder, skyfill_main, method):
     given = ("validate", folder / "truth.fits", folder / "masks.fits", "--stokes", "TQU", *PRIOR)
-    how = ("--method", "gaussian", "--realizations", 3, "--share", 0.1, "--threads", 1, "-q")
+    how = ("--method", method, "--realizations", 3, "--share", 0.1, "--threads", 1, "-q")
     outcome = skyfill_main(*given, *how, "--json")
     assert outcome.status == 0, outcome.err
     said = json.loads(outcome.out)
@@ -72,6 +73,7 @@ def test_validate_hides_the_same_holes_in_t_q_and_u(folder, skyfill_main):
         assert said[name] == said["stokes"]["T"][name]
         assert math.isfinite(said["stokes"]["Q"][name])
     assert said["sfconv"]
+    assert said["method"] == method
     assert said["prior_pol"]["noise_uk_arcmin"] == 60
 
 
@@ -170,7 +172,7 @@ def test_what_evaluate_cannot_do_is_refused(folder, evaluate, words, said):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--method", "vae"), "is not filled by --method vae"),
+        (("--method", "cosmovae"), "is not filled by --method cosmovae"),
         (("--footprint", "masks.fits"), "does not take --footprint"),
         (("--report", "nowhere/page.html"), "there is no folder"),
     ],
