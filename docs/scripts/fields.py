@@ -154,11 +154,11 @@ def main() -> None:
             for seed in range(1, args.skies + 1):
                 truth, noise = field(case, seed, args.nside)
                 rows.append(scores(truth, mask(seed, args.nside), noise, words, args.draws))
+                if args.json:  # after each sky, so that a run that is stopped leaves its numbers
+                    args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
             told = {name: np.mean([row[name] for row in rows]) for name in rows[0]}
             said = "  ".join(f"{name} {value:.3g}" for name, value in told.items())
             print(f"{case:10s}{way:7s}{said}", flush=True)
-            if args.json:
-                args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
