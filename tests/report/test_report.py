@@ -327,7 +327,9 @@ def test_the_deepest_places_show_what_two_realizations_differ_by():
     assert plate.full
     assert not plain.full
     # Of Q and U as well, on one scale.
-    (polarized,) = report.close_ups_pol(observed, [sky] * 2, [sky] * 2, None, difference=[apart] * 2)
+    (polarized,) = report.close_ups_pol(
+        observed, [sky] * 2, [sky] * 2, None, difference=[apart] * 2
+    )
     assert "the second realization minus the first" in polarized.caption
     assert reach_apart([apart]) == pytest.approx(3 * np.std(0.5 * sky[~observed]))
 
