@@ -148,9 +148,9 @@ def validation_page(
         f"The sky: {name}": report.skies(old, new, None, name=name, frame=sky.skies[0].coord or "")
         for name, old, new in zip(sky.stokes, before, filled, strict=True)
     }
-    share = f"{len(copies.sizes)} copies of holes, the same of {', '.join(sky.stokes)}"
-    share += f", {int(copies.sizes.sum())} pixels, {args.realizations} realizations"
-    findings = [report.Finding("held out", share)]
+    held = f"{len(copies.sizes)} copies of holes, the same of {', '.join(sky.stokes)}"
+    held += f", {int(copies.sizes.sum())} pixels, {args.realizations} realizations"
+    findings = [report.Finding("held out", held)]
     if fitter.prior is not None:
         findings += report.accuracy_findings(fitter.certificates, fitter.prior)
     findings += report.quality_findings(fitter.quality_pol)
@@ -224,7 +224,7 @@ def _share(
         why = "the prior has no BB"
     elif nside > SHARE_NSIDE:
         why = f"it takes long beyond Nside {SHARE_NSIDE}, and is left out"
-    named = {"kind": "mean" if kind == "mean" else "realization", "of": "BB"}
+    named: dict[str, Any] = {"kind": "mean" if kind == "mean" else "realization", "of": "BB"}
     if prior is None or why:
         return skyfill.report.PriorShare(why=why, **named)
     listener.stage("prior's share of BB")
@@ -303,7 +303,7 @@ def _skies(
             images[report.DIFFERENCE] = apart["T"]
         plates["The deepest places: T"] = report.close_ups(fitter.observed[0], images)
     if not fitter.observed[-1].all():
-        both = None if apart["Q"] is None else [apart[name] for name in "QU"]
+        both = [x for x in (apart["Q"], apart["U"]) if x is not None] or None
         plates["The deepest places: Q and U"] = report.close_ups_pol(
             fitter.observed[-1],
             before[-2:],

@@ -123,7 +123,7 @@ def skies(
         apart = as_map(difference, "difference", taker="report")
         apart = np.where(apart == 0, np.nan, apart)
         reach = reach_of(apart)
-        style = {"cmap": _OF_DIFFERENCE, "vmin": -reach, "vmax": reach}
+        style: dict[str, Any] = {"cmap": _OF_DIFFERENCE, "vmin": -reach, "vmax": reach}
         plates.append(whole_sky(titles[3], _APART, apart, unit, **style))
     return plates
 
