@@ -153,6 +153,8 @@ def fill_page(
     share = _share(args, fitter, made, kind)
     of_prior = share.values if kind == "realization" else None
     comparison = None if part else _spectrum(args, sky, fitter, filled, unit, of_prior)
+    if comparison is not None and kind != "realization":  # no possible sky: χ² says nothing of it
+        comparison = replace(comparison, full_tests=())
     theory_cl = None if comparison is None else comparison.theory_cl
     said: dict[str, Any]
     found = report.findings(scores.figures, judged=judged, theory_cl=theory_cl)

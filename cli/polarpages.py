@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +95,8 @@ def _page(
     )
     statistics: list[Plate] = []
     if comparison is not None:
-        found += report.stokes_chi2_findings(comparison, judged=judged)
+        tested = comparison if judged else replace(comparison, full_tests={})
+        found += report.stokes_chi2_findings(tested, judged=judged)
         plates["Spectra"] = [report.six_spectra(comparison, kind=kind)]
         drawn = report.prior_share_of_bb(comparison, share)
         statistics = [] if drawn is None else [drawn]

@@ -86,8 +86,8 @@ def test_validate(skyfill_main, files, tmp_path):
         (
             ("--method", "gaussian", "--mean", "--std-draws", 3, *PRIOR),
             ("share of a bin's power that the mean lacks, α", "How much power the mean lacks"),
-            ("Dashed: (1 - α)", "skyfill spectrum --debias gives these"),
-            ("are divided by 1 - α", "the prior's power"),
+            ("Dashed: (1 - α)", "--debias gives these", "χ² of the cut sky"),
+            ("are divided by 1 - α", "the prior's power", "χ² of the filled sky"),
         ),
         (
             ("--method", "gaussian", "--std-draws", 3, *PRIOR, "--footprint"),
