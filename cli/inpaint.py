@@ -106,10 +106,10 @@ def _fill_column(args: argparse.Namespace) -> int:
         if args.save_prior is not None and fitter.prior is None:
             theory.save(args, None)  # raises: this method has no prior to save
         spread = skyfill.inpaint.Spread(fitter)
-        apart = pages.differences_of(args, sky, fitter) if args.report else None
+        apart, why = pages.differences_of(args, sky, fitter) if args.report else (None, "")
         skies = _fills(args, sky, fitter, outputs, spread, apart, listener)
         if args.report and apart is not None:
-            _report(args, sky, fitter, skies, spread, apart, listener)
+            _report(args, sky, fitter, skies, spread, apart, why, listener)
         for _ in skies:  # the generator writes each file
             pass
         if args.std:
@@ -195,6 +195,7 @@ def _report(
     skies: Iterator[NDArray[np.float64]],
     spread: skyfill.inpaint.Spread,
     apart: skyfill.fidelity.Differences,
+    why: str,
     listener: skyfill.Progress,
 ) -> None:
     """Evaluate the fills one by one and write the page."""
@@ -212,7 +213,7 @@ def _report(
     listener.stage("report")
     std = None if args.method in filling.SINGLE else spread.map()
     draws = 0 if _is_exact(args, spread) else spread.count
-    made = pages.Made(first, std, draws, apart)
+    made = pages.Made(first, std, draws, apart, why)
     page = pages.fill_page(args, sky, fitter, made, scores, filling.cards_of(args, fitter))
     page.write(args.report, overwrite=args.overwrite)
     listener.done(f"{args.report}, {page.verdict or 'not judged'}")

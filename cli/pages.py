@@ -39,6 +39,8 @@ _OF_X = (
     " The theory is a spectrum of free form fitted to the observed field. The scatter of a field "
     "that is not Gaussian is larger than that of the error bars."
 )
+#: What α of a fill without noise does not count.
+_OF_SIGNAL = "Noise in the holes, which --fill signal leaves out, is not counted."
 #: Differences of realizations whose spectra are measured for the prior's share: they tell a share
 #: of a half, in a bin of 20 modes, to 0.08.
 _DIFFERENCES = 8
@@ -67,23 +69,59 @@ def check_report(args: argparse.Namespace) -> None:
 class Made:
     """The fills that a page shows; maps are ``(npix,)``, µK, RING.
 
-    ``std`` is that of ``draws`` realizations, 0 if it is exact; ``apart`` has their differences.
+    ``std`` is that of ``draws`` realizations, 0 if it is exact; ``apart`` has their differences,
+    and ``why`` says why they do not tell the prior's share.
     """
 
     filled: NDArray[np.float64]
     std: NDArray[np.float64] | None
     draws: int
     apart: skyfill.fidelity.Differences
+    why: str
 
 
 def differences_of(
     args: argparse.Namespace, sky: skyfill.SkyMap, fitter: skyfill.Inpainter
-) -> skyfill.fidelity.Differences:
-    """Make what collects the differences of realizations, with the bins of the page's spectrum."""
-    bent = isinstance(fitter, skyfill.inpaint.TransformedInpainter)
-    prior = None if bent or args.method in filling.NETWORKS else fitter.prior
-    lmax = None if prior is None else _lmax(sky, prior)
-    return skyfill.fidelity.Differences(fitter.observed, prior, lmax=lmax, most=_DIFFERENCES)
+) -> tuple[skyfill.fidelity.Differences, str]:
+    """Make what collects the differences of realizations, with the bins of the page's spectrum.
+
+    If they cannot tell the share of the spectrum that follows from the prior, say why.
+    """
+    patch, why = fitter.outside is not None, ""
+    words: dict[str, Any] = {"most": _DIFFERENCES, "threads": args.threads or 0}
+    prior = fitter.prior
+    if isinstance(fitter, skyfill.inpaint.TransformedInpainter):
+        why = "the prior is one of g, and no spectrum of x follows from it"
+    elif prior is None or args.method in ("diffuse", *filling.NETWORKS):
+        why = "the fill has no prior"
+    elif patch and sky.nside > CUT_NSIDE:
+        why = f"it takes long for a part of the sky beyond Nside {CUT_NSIDE}, and is left out"
+    elif patch:
+        there = fitter.observed | fitter.holes
+        width = skyfill.spectra.apodization_width(there)
+        words["patch"] = skyfill.spectra.apodized(there, width)
+    if prior is not None and not why:
+        words["lmax"] = _lmax(sky, prior)
+        return skyfill.fidelity.Differences(fitter.observed, prior, **words), ""
+    return skyfill.fidelity.Differences(fitter.observed, None, most=_DIFFERENCES), why
+
+
+def _share(
+    args: argparse.Namespace, fitter: skyfill.Inpainter, made: Made, kind: str
+) -> skyfill.report.PriorShare:
+    """Give the prior's share of the spectrum, or why it is not known."""
+    why = made.why
+    if made.apart.share is None and not why:
+        why = "it takes two realizations"
+    patch = 0.0 if fitter.outside is None else 1 - float(fitter.outside.mean())
+    return skyfill.report.PriorShare(
+        values=made.apart.share,
+        edges=made.apart.edges,
+        kind="mean" if kind == "mean" else "realization",
+        patch=patch,
+        more=_OF_SIGNAL if args.fill == "signal" else "",
+        why=why,
+    )
 
 
 def fill_page(
@@ -109,24 +147,32 @@ def fill_page(
     images = {"before": before, "filled": filled}
     if std is not None:
         images["uncertainty"] = std
+    if apart is not None:
+        images[report.DIFFERENCE] = apart
     judged = kind == "realization" and not bent
-    of_prior = made.apart.share if kind == "realization" else None
+    share = _share(args, fitter, made, kind)
+    of_prior = share.values if kind == "realization" else None
     comparison = None if part else _spectrum(args, sky, fitter, filled, unit, of_prior)
+    if comparison is not None and kind != "realization":  # no possible sky: χ² says nothing of it
+        comparison = replace(comparison, full_tests=())
     theory_cl = None if comparison is None else comparison.theory_cl
+    said: dict[str, Any]
     found = report.findings(scores.figures, judged=judged, theory_cl=theory_cl)
     statistics = _one_point(scores, unit.name)
     if comparison is not None:
         if not bent:  # χ² is that of a Gaussian field
             found += report.chi2_findings(comparison, judged=judged)
-            found += report.share_findings(comparison)
-        more = _OF_X if bent else ""
-        shares = report.prior_share_of_bins(comparison)
-        drawn = [report.spectrum(comparison, unit=unit.name, more=more)]
-        statistics = drawn + ([] if shares is None else [shares]) + statistics
+        lacking = share.values if kind == "mean" and not share.more else None
+        said = {"unit": unit.name, "more": _OF_X if bent else "", "kind": kind}
+        statistics = [report.spectrum(comparison, lacking=lacking, **said), *statistics]
+    found += report.share_findings(share)
+    shares = report.prior_share_of_bins(share)
+    if shares is not None:
+        statistics.insert(0 if comparison is None else 1, shares)
     found = [replace(each, name=each.name.replace("µK", unit.name)) for each in found]
-    share = f"{fitter.holes.mean():.2%}, {int(fitter.holes.sum())} pixels"
+    filled_share = f"{fitter.holes.mean():.2%}, {int(fitter.holes.sum())} pixels"
     frame = sky.coord or ""
-    said: dict[str, Any] = {"unit": unit.name, "frame": frame, "draws": draws}
+    said = {"unit": unit.name, "frame": frame, "draws": draws}
     plates = {
         "The sky": report.skies(before, filled, std, difference=apart, **said),
         "The deepest places": report.close_ups(~fitter.holes, images, unit=unit.name),
@@ -138,7 +184,7 @@ def fill_page(
         "true sky in the holes is unknown: `skyfill validate` tests the fill where it is known",
         facts=_facts(args, sky, fitter, cards, _drawn(args, made)),
         plates=plates,
-        findings=[report.Finding("filled share of the sky", share), *found],
+        findings=[report.Finding("filled share of the sky", filled_share), *found],
         allowed=report.uses(kind)[0],
         forbidden=report.uses(kind)[1],
         unjudged=_UNJUDGED if bent else "",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +23,15 @@ if TYPE_CHECKING:
     from skyfill.inpaint import PolarizedInpainter, PolarizedSpread
     from skyfill.maps import StokesMap
     from skyfill.prior import PolarizedPrior
-    from skyfill.report import Plate, Report
+    from skyfill.report import Plate, PriorShare, Report
     from skyfill.spectra import StokesComparison
 
     Map = NDArray[np.float64]
 
 __all__ = ["validation_page", "write"]
+
+#: What α does not know.
+_WHITE = "α is that of white noise of the same mean, not of the noise map."
 
 
 def write(
@@ -69,10 +73,11 @@ def _page(
     for _ in skies:  # those that the figures do not need
         pass
     prior = _theory(args, sky, fitter)
-    comparison = _comparison(args, sky, fitter, first, prior, listener)
-    listener.stage("report")
     kind = "guess" if not fitter.stochastic else "mean" if args.mean else "realization"
     judged = kind == "realization"
+    share = _share(args, sky, fitter, kind, listener)
+    comparison = _comparison(args, sky, fitter, first, prior, share, listener)
+    listener.stage("report")
     holes = dict(zip(sky.stokes, fitter.holes, strict=True))
     found = [
         report.Finding(f"filled share of {name}", f"{hole.mean():.2%}, {int(hole.sum())} pixels")
@@ -90,10 +95,12 @@ def _page(
     )
     statistics: list[Plate] = []
     if comparison is not None:
-        found += report.stokes_chi2_findings(comparison, judged=judged)
-        plates["Spectra"] = [report.six_spectra(comparison)]
-        share = report.prior_share_of_bb(comparison, mapped=args.noise_map is not None)
-        statistics = [] if share is None else [share]
+        tested = comparison if judged else replace(comparison, full_tests={})
+        found += report.stokes_chi2_findings(tested, judged=judged)
+        plates["Spectra"] = [report.six_spectra(comparison, kind=kind)]
+        drawn = report.prior_share_of_bb(comparison, share)
+        statistics = [] if drawn is None else [drawn]
+    found += report.share_findings(share)
     statistics += _one_points(scores.one_points)
     if statistics:
         plates["Statistics"] = statistics
@@ -124,7 +131,8 @@ def validation_page(
 
     report, copies, fitter = skyfill.report, found.holes, found.filler
     filled = fitter.whole(fitter.realization(0))
-    comparison = _comparison(args, sky, fitter, filled, fitter.prior, listener)
+    share = _share(args, sky, fitter, "realization", listener)
+    comparison = _comparison(args, sky, fitter, filled, fitter.prior, share, listener)
     listener.stage("report")
     before = [
         np.where(seen, own, np.nan)
@@ -142,9 +150,9 @@ def validation_page(
         f"The sky: {name}": report.skies(old, new, None, name=name, frame=sky.skies[0].coord or "")
         for name, old, new in zip(sky.stokes, before, filled, strict=True)
     }
-    share = f"{len(copies.sizes)} copies of holes, the same of {', '.join(sky.stokes)}"
-    share += f", {int(copies.sizes.sum())} pixels, {args.realizations} realizations"
-    findings = [report.Finding("held out", share)]
+    held = f"{len(copies.sizes)} copies of holes, the same of {', '.join(sky.stokes)}"
+    held += f", {int(copies.sizes.sum())} pixels, {args.realizations} realizations"
+    findings = [report.Finding("held out", held)]
     if fitter.prior is not None:
         findings += report.accuracy_findings(fitter.certificates, fitter.prior)
     findings += report.quality_findings(fitter.quality_pol)
@@ -202,24 +210,52 @@ def _theory(
     return found if fitted is None else fitted
 
 
+def _share(
+    args: argparse.Namespace,
+    sky: StokesMap,
+    fitter: PolarizedInpainter,
+    kind: str,
+    listener: skyfill.Progress,
+) -> PriorShare:
+    """Measure the prior's share of BB, or say why it is not known."""
+    prior, nside, threads = fitter.prior, sky.skies[0].nside, args.threads or 0
+    why = ""
+    if prior is None:
+        why = "the fill has no prior"
+    elif not prior.bb.any():
+        why = "the prior has no BB"
+    elif nside > SHARE_NSIDE:
+        why = f"it takes long beyond Nside {SHARE_NSIDE}, and is left out"
+    named: dict[str, Any] = {"kind": "mean" if kind == "mean" else "realization", "of": "BB"}
+    if prior is None or why:
+        return skyfill.report.PriorShare(why=why, **named)
+    listener.stage("prior's share of BB")
+    lmax = skyfill.harmonics.quadrature_lmax(nside)
+    found = skyfill.report.PriorShare(
+        values=skyfill.fidelity.bb_share(
+            *(prior, fitter.observed[0], fitter.observed[-1]), stokes=sky.stokes, threads=threads
+        ),
+        edges=skyfill.spectra.bin_edges(None, lmax),
+        more=_WHITE if args.noise_map is not None else "",
+        **named,
+    )
+    listener.done(found.span)
+    return found
+
+
 def _comparison(
     args: argparse.Namespace,
     sky: StokesMap,
     fitter: PolarizedInpainter,
     filled: Map,
     prior: PolarizedPrior | None,
+    share: PriorShare,
     listener: skyfill.Progress,
 ) -> StokesComparison | None:
-    """Compare the spectra of the filled sky with the prior; α is measured where there is one."""
+    """Compare the spectra of the filled sky with the prior."""
     if prior is None:
         return None
-    nside, threads, share = sky.skies[0].nside, args.threads or 0, None
-    if fitter.prior is not None and nside <= SHARE_NSIDE and prior.bb.any():
-        listener.stage("prior's share of BB")
-        share = skyfill.fidelity.bb_share(
-            prior, fitter.observed[0], fitter.observed[-1], stokes=sky.stokes, threads=threads
-        )
-        listener.done(f"{share.min():.0%} to {share.max():.0%}")
+    nside, threads = sky.skies[0].nside, args.threads or 0
     listener.stage("spectra")
     masked = nside <= CUT_NSIDE
     seen = (fitter.observed[0], fitter.observed[-1]) if masked else ()
@@ -229,7 +265,7 @@ def _comparison(
         observed=fitter.observed[0] if masked else None,
         observed_pol=fitter.observed[-1] if masked else None,
         apodize=min((skyfill.spectra.apodization_width(x) for x in seen), default=0.0),
-        bb_share=share,
+        bb_share=share.values if share.kind == "realization" else None,
         threads=threads,
     )
     listener.done(f"{found.ell.size} bins up to ell = {found.lmax}")
@@ -265,10 +301,17 @@ def _skies(
         images = {"before": before[0], "filled": filled[0]}
         if std is not None:
             images["uncertainty"] = std[0]
+        if apart["T"] is not None:
+            images[report.DIFFERENCE] = apart["T"]
         plates["The deepest places: T"] = report.close_ups(fitter.observed[0], images)
     if not fitter.observed[-1].all():
+        both = [x for x in (apart["Q"], apart["U"]) if x is not None] or None
         plates["The deepest places: Q and U"] = report.close_ups_pol(
-            fitter.observed[-1], before[-2:], filled[-2:], None if std is None else std[-2:]
+            fitter.observed[-1],
+            before[-2:],
+            filled[-2:],
+            None if std is None else std[-2:],
+            difference=both,
         )
     return plates
 

@@ -9,6 +9,9 @@ smoothed with a beam of 110' at Nside 128, and of as many pixels at others.
     dust        exp(G) of a steep spectrum, times a profile that falls with latitude
 
     python docs/scripts/fields.py --skies 10 --json fields.json
+
+Spectrum and mask may be set otherwise (--slope, --knee, --sigma, --band, --discs, --radii), to
+compare with a table of other skies.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import argparse
 import json
 import time
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import healpy
@@ -35,8 +38,24 @@ BANDS = {"P low": (50 / 128, 100 / 128), "P high": (180 / 128, 2.0)}
 CLEAN = 10.0
 
 
-def gaussian(slope: float, knee: float, sigma: float, seed: int, nside: int) -> np.ndarray:
+@dataclass(frozen=True)
+class Setting:
+    """What may be set otherwise: the spectrum of the Gaussian fields, and the mask."""
+
+    slope: float | None
+    knee: float | None
+    sigma: float
+    band: float
+    discs: int
+    radii: tuple[float, float]
+
+
+def gaussian(
+    slope: float, knee: float, sigma: float, seed: int, nside: int, set_to: Setting
+) -> np.ndarray:
     """Draw a smooth Gaussian field of a standard deviation."""
+    slope = slope if set_to.slope is None else set_to.slope
+    knee = knee if set_to.knee is None else set_to.knee
     ell = np.arange(3 * nside + 1)
     beam = BEAM * NSIDE / nside
     cl = np.where(ell > 0, (ell + knee) ** slope, 0.0)
@@ -46,18 +65,19 @@ def gaussian(slope: float, knee: float, sigma: float, seed: int, nside: int) -> 
     return np.asarray(healpy.synfast(cl, nside, lmax=3 * nside))
 
 
-def field(case: str, seed: int, nside: int) -> tuple[np.ndarray, float]:
+def field(case: str, seed: int, nside: int, set_to: Setting) -> tuple[np.ndarray, float]:
     """Draw a field of mean zero; also give the standard deviation of its noise."""
     noise = 0.0
     if case in ("lognormal", "noisy"):
-        x = np.exp(gaussian(-1.2, 10.0, 0.7, seed, nside)) / np.exp(0.7**2 / 2) - 1
+        sigma = set_to.sigma
+        x = np.exp(gaussian(-1.2, 10.0, sigma, seed, nside, set_to)) / np.exp(sigma**2 / 2) - 1
     elif case == "shells":
-        near = np.exp(gaussian(-0.8, 5.0, 0.9, seed, nside)) / np.exp(0.9**2 / 2)
-        far = np.exp(gaussian(-1.5, 30.0, 0.5, seed + 10_000, nside)) / np.exp(0.5**2 / 2)
+        near = np.exp(gaussian(-0.8, 5.0, 0.9, seed, nside, set_to)) / np.exp(0.9**2 / 2)
+        far = np.exp(gaussian(-1.5, 30.0, 0.5, seed + 10_000, nside, set_to)) / np.exp(0.5**2 / 2)
         x = (near + far) / 2 - 1
     else:
         sine = np.abs(np.cos(healpy.pix2ang(nside, np.arange(12 * nside**2))[0]))
-        x = np.exp(gaussian(-2.6, 1.0, 1.0, seed, nside)) / (sine + 0.5)
+        x = np.exp(gaussian(-2.6, 1.0, 1.0, seed, nside, set_to)) / (sine + 0.5)
         x = x / x.mean() - 1
     if case == "noisy":
         noise = float(x.std()) / CLEAN
@@ -65,11 +85,15 @@ def field(case: str, seed: int, nside: int) -> tuple[np.ndarray, float]:
     return x, noise
 
 
-def mask(seed: int, nside: int) -> np.ndarray:
-    """Mask a band, and discs until a fifth of the sky is missing."""
-    observed = skyfill.simulate_mask(nside, kind="band", seed=seed, half_width=np.radians(7))
+def mask(seed: int, nside: int, set_to: Setting) -> np.ndarray:
+    """Mask a band, and discs; by default a fifth of the sky."""
+    observed = skyfill.simulate_mask(
+        nside, seed=seed, n_holes=set_to.discs, radii=np.radians(set_to.radii)
+    )
+    if set_to.band == 0:
+        return observed
     return observed & skyfill.simulate_mask(
-        nside, seed=seed, n_holes=90, radii=np.radians((1.0, 5.0))
+        nside, kind="band", seed=seed, half_width=np.radians(set_to.band)
     )
 
 
@@ -130,6 +154,7 @@ def scores(
         "true least": float(truth[holes].min()),
         "rms": float(np.std(mean - truth[holes]) / np.std(truth)),
         "bias": float(np.mean(mean - truth[holes]) / np.std(truth)),
+        "filled": float(holes.mean()),
         "seconds": seconds,
     }
 
@@ -142,8 +167,15 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=39, help="realizations for the coverage")
     parser.add_argument("--cases", nargs="+", default=["lognormal", "noisy", "shells", "dust"])
     parser.add_argument("--ways", nargs="+", default=["linear", "log", "rank", "asinh"])
+    parser.add_argument("--slope", type=float, help="of every Gaussian field: (l + knee)^slope")
+    parser.add_argument("--knee", type=float, help="of every Gaussian field")
+    parser.add_argument("--sigma", type=float, default=0.7, help="of the lognormal fields")
+    parser.add_argument("--band", type=float, default=7.0, help="half its width, deg; 0 for none")
+    parser.add_argument("--discs", type=int, default=90, help="their number")
+    parser.add_argument("--radii", type=float, nargs=2, default=(1.0, 5.0), help="of discs, deg")
     parser.add_argument("--json", type=Path, help="also write every number there")
     args = parser.parse_args()
+    set_to = Setting(args.slope, args.knee, args.sigma, args.band, args.discs, tuple(args.radii))
     warnings.simplefilter("ignore")
     found: dict[str, dict[str, list[dict[str, float]]]] = {}
     for case in args.cases:
@@ -152,13 +184,14 @@ def main() -> None:
                 continue
             rows = found.setdefault(case, {}).setdefault(way, [])
             for seed in range(1, args.skies + 1):
-                truth, noise = field(case, seed, args.nside)
-                rows.append(scores(truth, mask(seed, args.nside), noise, words, args.draws))
+                truth, noise = field(case, seed, args.nside, set_to)
+                observed = mask(seed, args.nside, set_to)
+                rows.append(scores(truth, observed, noise, words, args.draws))
+                if args.json:  # after each sky, so that a run that is stopped leaves its numbers
+                    args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
             told = {name: np.mean([row[name] for row in rows]) for name in rows[0]}
             said = "  ".join(f"{name} {value:.3g}" for name, value in told.items())
             print(f"{case:10s}{way:7s}{said}", flush=True)
-            if args.json:
-                args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

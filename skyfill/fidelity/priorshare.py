@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -20,10 +20,12 @@ from numpy.typing import ArrayLike, NDArray
 from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.checks import check_whole
 from skyfill.healpix.stokes import nside_of
+from skyfill.holes.windows import window_of
 from skyfill.inpaint import Inpainter
 from skyfill.prior import Prior, draw
 from skyfill.spectra import FullSky, bin_edges, expectation
 from skyfill.spectra.binning import Binning, averaged
+from skyfill.spectra.estimators import PseudoSky
 
 __all__ = ["Differences", "prior_share"]
 
@@ -44,12 +46,19 @@ class Differences:
         As for `skyfill.spectra.compare`.
     most
         Number of differences whose spectra are measured; all if None.
+    patch
+        ``(npix,)``, RING, True where observed or filled, if that is a part of the sky. The share is
+        then that of its pseudo-spectrum: of the patch times a mask of 0 and 1, or weights.
+    threads
+        Threads of the transforms of a patch; 0 for all cores.
 
     Attributes
     ----------
     first
         ``(npix,)``, RING: the second realization minus the first, zero where observed, NaN where
         neither observed nor filled; None before there are two.
+    edges
+        ``(nbin + 1,)``: the first ell of each bin, then one past the last; None without a prior.
 
     Raises
     ------
@@ -78,18 +87,29 @@ class Differences:
         lmax: int | None = None,
         bins: int | Binning | Sequence[int] | NDArray[np.int64] | None = None,
         most: int | None = None,
+        patch: ArrayLike | None = None,
+        threads: int = 0,
     ) -> None:
         self._observed = as_mask(observed, taker="fidelity.Differences")
         self._most = most
-        self._estimator: FullSky | None = None
+        self._measure: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None
+        self._there = np.ones(self._observed.size, dtype=bool)
+        self.edges: NDArray[np.int64] | None = None
         if prior is not None:
             nside = nside_of(self._observed, "observed")
             lmax = 2 * nside if lmax is None else check_whole(lmax, "lmax")
-            edges = bin_edges(bins, lmax)
-            self._estimator = FullSky(expectation(prior, nside, lmax), edges)
-            self._theory = averaged(prior.total_cl(lmax), edges)
+            self.edges = bin_edges(bins, lmax)
+            expected = expectation(prior, nside, lmax)
+            if patch is None:
+                theory = averaged(prior.total_cl(lmax), self.edges)
+                whole = FullSky(expected, self.edges)
+                self._measure = lambda apart: whole.powers(apart) / theory
+            else:
+                window = window_of(patch)[0]
+                self._there = window > 0
+                self._measure = PseudoSky(window, expected, self.edges, threads=threads).share
         self._last: NDArray[np.float64] | None = None
-        self._powers: list[NDArray[np.float64]] = []
+        self._shares: list[NDArray[np.float64]] = []
         self.first: NDArray[np.float64] | None = None
 
     def add(self, sky: ArrayLike) -> None:
@@ -98,24 +118,26 @@ class Differences:
         if values.shape != self._observed.shape:
             raise ValueError("the sky must have the Nside of the mask")
         last, self._last = self._last, values
-        wanted = self._estimator is not None and len(self._powers) != self._most
+        wanted = self._measure is not None and len(self._shares) != self._most
         if last is None or not (wanted or self.first is None):
             return
         apart = np.where(self._observed, 0.0, values - last)
         if self.first is None:
             self.first = apart
-        if self._estimator is not None and wanted and np.all(np.isfinite(apart)):
-            self._powers.append(self._estimator.powers(apart / math.sqrt(2)))
+        known = np.all(np.isfinite(apart[self._there]))
+        if self._measure is not None and wanted and known:
+            self._shares.append(self._measure(np.where(self._there, apart, 0.0) / math.sqrt(2)))
 
     @property
     def share(self) -> NDArray[np.float64] | None:
         """``(nbin,)``, 0 to 1: the share of each bin that follows from the prior (`prior_share`).
 
-        None before there are two realizations, without a prior, and for a part of the sky.
+        A posterior mean lacks it. None before there are two realizations, without a prior, and for
+        a part of the sky whose ``patch`` was not given.
         """
-        if not self._powers:
+        if not self._shares:
             return None
-        return np.asarray(np.clip(np.mean(self._powers, axis=0) / self._theory, 0.0, 1.0))
+        return np.asarray(np.clip(np.mean(self._shares, axis=0), 0.0, 1.0))
 
 
 def prior_share(

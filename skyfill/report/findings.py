@@ -25,7 +25,6 @@ __all__ = [
     "chi2_findings",
     "findings",
     "quality_findings",
-    "share_findings",
     "stokes_chi2_findings",
 ]
 
@@ -193,23 +192,6 @@ def _chi2(name: str, sky: str, test: RangeTest, looks: int, *, judged: bool) -> 
         verdict if judged else "",
         _EXPECTED[sky] + (allowed if judged else ""),
     )
-
-
-def share_findings(comparison: SpectrumComparison) -> list[Finding]:
-    """Describe how much of the filled sky's spectrum follows from the prior, where it is known."""
-    share = comparison.full.prior_share
-    if share is None:
-        return []
-    low, high = np.round(100 * np.array([share.min(), share.max()])).astype(int)
-    return [
-        Finding(
-            "share of a bin's power that follows from the prior, α",
-            f"{low}% to {high}%",
-            "",
-            "from masks, noise and realizations alone; the filled sky's error bars are divided by"
-            " 1 - α",
-        )
-    ]
 
 
 def quality_findings(found: Mapping[str, Quality]) -> list[Finding]:

@@ -41,7 +41,7 @@ def check_libraries() -> None:
 class Plate:
     """A picture with title and caption; the bytes are PNG.
 
-    Not more than two ``wide`` pictures stand side by side.
+    Not more than two ``wide`` pictures stand side by side; a ``full`` one stands alone.
     """
 
     __repr__ = brief
@@ -50,6 +50,7 @@ class Plate:
     caption: str
     png: bytes = field(repr=False)
     wide: bool = False
+    full: bool = False
 
     @property
     def uri(self) -> str:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "DIFFERENCE",
     "Place",
     "canvas",
     "close_ups",
@@ -38,7 +39,7 @@ __all__ = [
     "of_draws",
     "places",
     "png_of",
-    "prior_share_of_bins",
+    "reach_apart",
     "reach_of",
     "share_stairs",
     "skies",
@@ -56,6 +57,12 @@ _WIDTH = 6.0
 _NARROWEST = math.radians(2)
 #: Width of the widest close-up, radians: a flat picture of more would be distorted.
 _WIDEST = math.radians(40)
+#: Images in a row of a close-up beyond which it takes the whole width of the page.
+_BESIDE = 3
+DIFFERENCE = "difference of two"
+"""Name of the image of what two realizations differ by, in a close-up."""
+#: Colours of such differences, unlike those of the sky and of uncertainties.
+_OF_DIFFERENCE = "PuOr_r"
 #: Titles of the maps of the whole sky.
 _SKIES = ("Before", "Filled", "Uncertainty", "Difference of two realizations")
 #: Names of the frames of coordinates.
@@ -116,9 +123,8 @@ def skies(
         apart = as_map(difference, "difference", taker="report")
         apart = np.where(apart == 0, np.nan, apart)
         reach = reach_of(apart)
-        plates.append(
-            whole_sky(titles[3], _APART, apart, unit, cmap="PuOr_r", vmin=-reach, vmax=reach)
-        )
+        style: dict[str, Any] = {"cmap": _OF_DIFFERENCE, "vmin": -reach, "vmax": reach}
+        plates.append(whole_sky(titles[3], _APART, apart, unit, **style))
     return plates
 
 
@@ -126,6 +132,13 @@ def skies(
 _APART = (
     "The second realization minus the first: what the observed sky does not decide. It has √2 times"
     " the uncertainty, and a colour scale of its own."
+)
+
+
+#: The same of a close-up.
+_APART_HERE = (
+    " The difference is the second realization minus the first, with the colours of the whole sky's"
+    " difference."
 )
 
 
@@ -155,7 +168,8 @@ def close_ups(
     observed
         ``(npix,)``, RING, False in the holes.
     images
-        Maps to show, ``(npix,)`` each; one called ``uncertainty`` is shown as in `skies`.
+        Maps to show, ``(npix,)`` each; those called ``uncertainty`` and `DIFFERENCE` are shown as
+        in `skies`.
     count
         Largest number of places. If there are fewer holes, wide holes are shown in several places.
     unit
@@ -164,14 +178,22 @@ def close_ups(
     observed = as_mask(observed, taker="report")
     shown = {name: as_map(values, name, taker="report") for name, values in images.items()}
     reach = reach_of(next(iter(shown.values())))
+    apart = reach_apart([shown[DIFFERENCE]]) if DIFFERENCE in shown else None
     plates = []
     for place in places(observed, count):
         views = {
             name: close_up(values, place.lon, place.lat, width=place.width)
             for name, values in shown.items()
         }
-        plates.append(zoom(place, [views], reach, unit, edge=edge_of(observed, place)))
+        edge = edge_of(observed, place)
+        plates.append(zoom(place, [views], reach, unit, edge=edge, apart=apart))
     return plates
+
+
+def reach_apart(differences: Sequence[Map]) -> float:
+    """Give the end of the colour scale of differences of realizations, zero where observed."""
+    every = np.array(differences)
+    return reach_of(np.where(every == 0, np.nan, every))
 
 
 def edge_of(observed: Mask, place: Place) -> Map:
@@ -224,6 +246,7 @@ def zoom(
     more: str = "",
     *,
     edge: Map | None = None,
+    apart: float | None = None,
 ) -> Plate:
     """Draw images of one place, ``(n, n)`` each, a row below the other.
 
@@ -232,8 +255,8 @@ def zoom(
     place
         The place.
     rows
-        For each row the images by their titles; one that ends in ``uncertainty`` is shown as in
-        `skies`.
+        For each row the images by their titles; those that end in ``uncertainty`` and in
+        `DIFFERENCE` are shown as in `skies`.
     reach
         End of the colour scale.
     unit
@@ -242,6 +265,8 @@ def zoom(
         End of the caption.
     edge
         Image whose contour at one half is drawn, see `edge_of`.
+    apart
+        End of the colour scale of differences; None if there are none.
     """
     figure = canvas(3.2 * len(rows[0]), 3.5 * len(rows))
     every = figure.subplots(len(rows), len(rows[0]), squeeze=False)
@@ -252,6 +277,9 @@ def zoom(
             if name.endswith("uncertainty"):
                 look = np.where(look > 0, look, np.nan)
                 style = _of_spread(look)
+            elif apart is not None and name.endswith(DIFFERENCE):
+                look = np.where(look == 0, np.nan, look)
+                style = {"cmap": _OF_DIFFERENCE, "vmin": -apart, "vmax": apart}
             image = show(axes, look, style | {"extent": (half, -half, -half, half)})
             axes.set_axis_on()
             axes.tick_params(labelsize=7, length=2)
@@ -267,8 +295,10 @@ def zoom(
         f" {math.degrees(place.depth):.2f}° from the nearest observed pixel. Axes: degrees from the"
         f" middle, on a flat (gnomonic) sky, north up, longitude growing to the left.{more}"
     )
+    if apart is not None:
+        caption += _APART_HERE
     title = f"Longitude {place.lon:.1f}°, latitude {place.lat:+.1f}°"
-    return Plate(title, caption, png_of(figure), wide=True)
+    return Plate(title, caption, png_of(figure), wide=True, full=len(rows[0]) > _BESIDE)
 
 
 def hardest(observed: ArrayLike, count: int) -> list[tuple[int, float]]:
@@ -302,14 +332,25 @@ def hardest(observed: ArrayLike, count: int) -> list[tuple[int, float]]:
     return sorted(found, key=lambda one: -one[1])
 
 
-#: What the error bars of the filled sky are: without and with the prior's share.
-_ERRORS = (
-    (
+#: What the error bars of the filled sky are, by the kind of the fill.
+_ERRORS = {
+    "realization": (
         "The filled sky's error bars are those of a whole sky that was observed: its holes hold "
         "the prior's power, so they are no errors of a measurement. skyfill spectrum gives these."
     ),
-    "The filled sky's error bars allow for the part that follows from the prior.",
-)
+    "mean": (
+        "The filled sky is a mean and lacks power in its holes. Its error bars are those of a whole"
+        " sky that was observed, no errors of a measurement: skyfill spectrum --debias gives these."
+    ),
+    "guess": (
+        "The filled sky has not the right power in its holes. Its error bars are those of a whole "
+        "sky that was observed, no errors of a measurement."
+    ),
+}
+#: What they are where the share of the prior is known.
+_SHARED = "The filled sky's error bars allow for the part that follows from the prior."
+#: What the dashed line is.
+_LACKING = " Dashed: (1 - α) of the power of signal and noise, which a mean has on average."
 #: What the points and error bars of the cut sky are.
 _CUT = (
     " The cut sky has pseudo-C_l with the coupling by the mask corrected (MASTER); its error bars, "
@@ -323,7 +364,14 @@ def edge_words(settings: Mapping[str, str | float]) -> str:
     return "Its mask is not apodised." if edge == "none" else f"Its mask is apodised: {edge}."
 
 
-def spectrum(comparison: SpectrumComparison, *, unit: str = "µK", more: str = "") -> Plate:
+def spectrum(
+    comparison: SpectrumComparison,
+    *,
+    unit: str = "µK",
+    more: str = "",
+    kind: str = "realization",
+    lacking: NDArray[np.float64] | None = None,
+) -> Plate:
     """Draw the spectrum with the theory.
 
     Parameters
@@ -334,17 +382,25 @@ def spectrum(comparison: SpectrumComparison, *, unit: str = "µK", more: str = "
         Unit of the map, if the numbers are not in µK.
     more
         End of the caption.
+    kind
+        Kind of the fill, as for `uses`.
+    lacking
+        ``(nbin,)``: the share α of each bin that a mean lacks, to draw what is left of the theory;
+        None if it is not known.
     """
     figure = canvas(7.2, 5.6)
     upper, lower = figure.subplots(2, sharex=True, height_ratios=[3, 1])
     comparison.draw(upper, lower)
+    if lacking is not None:
+        _draw_left(upper, lower, comparison, lacking)
     if unit != "µK":
         upper.set_ylabel(f"$D_\\ell$ [({unit})²]" if " " in unit else f"$D_\\ell$ [{unit}²]")
     return Plate(
         "Spectrum of the filled sky",
         "D_l of the sky: noise is subtracted, beam and pixel window are divided out; below, the "
         "distance from the theory in units of the cosmic variance and noise of one sky. "
-        f"{_ERRORS[comparison.full.prior_share is not None]}"
+        f"{_ERRORS[kind] if comparison.full.prior_share is None else _SHARED}"
+        + ("" if lacking is None else _LACKING)
         + (_CUT.format(edge=edge_words(comparison.settings)) if comparison.cut is not None else "")
         + more,
         png_of(figure),
@@ -352,22 +408,17 @@ def spectrum(comparison: SpectrumComparison, *, unit: str = "µK", more: str = "
     )
 
 
-def prior_share_of_bins(comparison: SpectrumComparison) -> Plate | None:
-    """Draw α, the share of each bin that follows from the prior; None if it is not known."""
-    share = comparison.full.prior_share
-    if share is None:
-        return None
-    figure = canvas(7.2, 3.2)
-    axes = figure.subplots()
-    share_stairs(axes, share, comparison.ell_min, comparison.ell_max)
-    return Plate(
-        "How much of the filled sky's spectrum follows from the prior",
-        "C_l of the filled sky is on average (1 - α) C_l of the sky + α C_l of the prior; α is "
-        f"{share.min():.0%} to {share.max():.0%}, from what realizations differ by. The filled "
-        "sky's error bars are divided by 1 - α.",
-        png_of(figure),
-        wide=True,
-    )
+def _draw_left(
+    upper: Axes, lower: Axes, comparison: SpectrumComparison, lacking: NDArray[np.float64]
+) -> None:
+    """Draw what a mean has of the theory, a dashed step in each bin."""
+    full, low, high = comparison.full, comparison.ell_min - 0.5, comparison.ell_max + 0.5
+    style: dict[str, Any] = {"color": "#c1440e", "lw": 1.2, "linestyle": "dashed"}
+    left = ((1 - lacking) * full.theory - full.noise) * full.dl_per_cl
+    known = np.isfinite(left)
+    upper.hlines(left[known], low[known], high[known], label="theory, less α", **style)
+    lower.hlines(-lacking * full.theory / full.sigma, low, high, **style)
+    upper.legend(frameon=False, fontsize=8)
 
 
 def share_stairs(

@@ -1,4 +1,4 @@
-"""Draw the pictures of a fill of T, Q and U: maps of E and B, views of holes, six spectra, α."""
+"""Draw the pictures of a fill of T, Q and U: maps of E and B, views of holes, six spectra."""
 
 from __future__ import annotations
 
@@ -15,28 +15,35 @@ from skyfill.prior import PolarizedPrior
 from skyfill.report.page import Plate
 from skyfill.report.pictures import close_up, close_up_pol
 from skyfill.report.plates import (
+    DIFFERENCE,
     canvas,
     edge_of,
     edge_words,
     places,
     png_of,
+    reach_apart,
     reach_of,
-    share_stairs,
     whole_sky,
     zoom,
 )
 from skyfill.spectra import StokesComparison
 
-__all__ = ["close_ups_pol", "eb_skies", "prior_share_of_bb", "six_spectra"]
+__all__ = ["close_ups_pol", "eb_skies", "six_spectra"]
 
 Map = NDArray[np.float64]
 
 #: What the errors in the plots of spectra are.
 _ERRORS = (
     "D_l of the sky: noise is subtracted, beam and pixel window are divided out. The filled sky's "
-    "error bars are those of a whole sky that was observed; its holes hold the prior's power, so "
-    "they are no errors of a measurement{bb}."
+    "error bars are those of a whole sky that was observed; {holes}, so they are no errors of a "
+    "measurement{bb}."
 )
+#: What the holes hold, by the kind of the fill.
+_HOLES = {
+    "realization": "its holes hold the prior's power",
+    "mean": "a mean lacks power in its holes",
+    "guess": "its holes have not the right power",
+}
 #: What the cut sky is.
 _CUT = (
     " The cut sky has pseudo-C_l with the coupling by the masks corrected (MASTER): errors of this "
@@ -118,6 +125,7 @@ def close_ups_pol(
     std: Sequence[ArrayLike] | None,
     *,
     truth: Sequence[ArrayLike] | Map | None = None,
+    difference: Sequence[ArrayLike] | None = None,
     count: int = 4,
     unit: str = "µK",
 ) -> list[Plate]:
@@ -136,19 +144,24 @@ def close_ups_pol(
         Standard deviations of Q and U, ``(npix,)`` each, zero where observed; None if unknown.
     truth
         The observed Q and U of holes that were held out, ``(npix,)`` each, RING; None for others.
+    difference
+        One realization of Q and U minus another, ``(npix,)`` each, RING, zero where observed; None
+        if there are none.
     count
         Largest number of holes.
     unit
         Unit of the maps.
     """
-    old, new, known = (
-        [as_map(sky, taker="report") for sky in skies] for skies in (before, filled, truth or ())
+    old, new, known, apart = (
+        [as_map(sky, taker="report") for sky in skies]
+        for skies in (before, filled, () if truth is None else truth, difference or ())
     )
     spread: Map | None = None
     if std is not None:
         squares = [np.square(as_map(each, "std", taker="report")) for each in std]
         spread = np.sqrt((squares[0] + squares[1]) / 2)
     reach = reach_of(np.array(old))
+    scale = reach_apart(apart) if apart else None
     plates = []
     seen = as_mask(observed, taker="report")
     for place in places(seen, count):
@@ -166,8 +179,13 @@ def close_ups_pol(
             look = close_up(spread, place.lon, place.lat, width=place.width)
             for views, name in zip(rows, "QU", strict=True):
                 views[f"{name}, uncertainty"] = look
+        if apart:
+            other = close_up_pol(apart[0], apart[1], place.lon, place.lat, width=place.width)
+            for at, name in enumerate("QU"):
+                rows[at][f"{name}, {DIFFERENCE}"] = other[at]
         more = _AXES if spread is None else _AXES + _SPREAD
-        plates.append(zoom(place, rows, reach, unit, more, edge=edge_of(seen, place)))
+        edge = edge_of(seen, place)
+        plates.append(zoom(place, rows, reach, unit, more, edge=edge, apart=scale))
     return plates
 
 
@@ -177,44 +195,17 @@ _AXES = " Q and U are in the axes of the middle: each pixel is carried there alo
 _SPREAD = " The uncertainty is the rms of those of Q and U."
 
 
-def six_spectra(comparison: StokesComparison) -> Plate:
-    """Draw all spectra of T, E and B with the theory."""
+def six_spectra(comparison: StokesComparison, *, kind: str = "realization") -> Plate:
+    """Draw all spectra of T, E and B with the theory; the kinds of fills are those of `uses`."""
     rows = math.ceil(len(comparison.names) / 3)
     figure = canvas(11.0, 3.1 * rows + 0.3)
     comparison.draw(np.ravel(figure.subplots(rows, 3, sharex=True)).tolist())
     known = comparison.full["BB"].prior_share is not None
-    errors = _ERRORS.format(bb="; those of BB are divided by 1 - α" if known else "")
+    bb = "; those of BB are divided by 1 - α" if known else ""
+    errors = _ERRORS.format(holes=_HOLES[kind], bb=bb)
     return Plate(
         "Spectra of the filled sky" + (", and of the cut sky" if comparison.cut else ""),
         errors + (_CUT.format(edge=edge_words(comparison.settings)) if comparison.cut else ""),
-        png_of(figure),
-        wide=True,
-    )
-
-
-#: What α does not know.
-_WHITE = " α is that of white noise of the same mean, not of the noise map."
-
-
-def prior_share_of_bb(comparison: StokesComparison, *, mapped: bool = False) -> Plate | None:
-    """Draw BB, and below it α, the share that follows from the prior; None if α is not known.
-
-    ``mapped``: the fill knew the noise of each pixel, and α does not.
-    """
-    share = comparison.full["BB"].prior_share
-    if share is None:
-        return None
-    figure = canvas(7.2, 5.2)
-    upper, lower = figure.subplots(2, sharex=True, height_ratios=[2, 1])
-    comparison.draw([upper], ["BB"])
-    upper.set_xlabel("")
-    share_stairs(lower, share, comparison.ell_min, comparison.ell_max)
-    return Plate(
-        "BB, and how much of it follows from the prior",
-        "BB of the filled sky is (1 - α) BB of the sky + α BB of the prior; here α is "
-        f"{share.min():.0%} to {share.max():.0%}, from masks and noise alone. The filled sky's "
-        "error bars are divided by 1 - α. Divide nothing by α: measure r on the cut sky, or "
-        "forward-model the fill." + (_WHITE if mapped else ""),
         png_of(figure),
         wide=True,
     )

@@ -20,7 +20,7 @@ from skyfill.spectra.binning import Edges, averaged, summed
 from skyfill.spectra.expectation import Cl, Expectation
 from skyfill.spectra.scatter import COARSE, SEED, degraded, skies_at, smoothed
 
-__all__ = ["SINGULAR", "CutSky", "Estimator", "FullSky", "crossed", "scatter_of"]
+__all__ = ["SINGULAR", "CutSky", "Estimator", "FullSky", "PseudoSky", "crossed", "scatter_of"]
 
 Map = NDArray[np.float64]
 SINGULAR = 1e8
@@ -96,18 +96,14 @@ class FullSky:
         )
 
 
-class CutSky:
-    """Spectrum of a masked sky, corrected for the mask (MASTER; Hivon et al. 2002).
+class PseudoSky:
+    """Pseudo-spectrum of a masked sky: that of the sky times a window, beside its expectation.
 
-    The pseudo-spectrum C̃ of the masked sky has the mean M C. Binned with P (weights 2l + 1) and
-    flat within bins (Q), it is inverted with K = P M Q: Ĉ = K⁻¹ P (F C̃ - L).
-
-    F corrects for the monopole and dipole, which are fitted to the masked sky and subtracted: the
-    fit also removes power of other multipoles. For four modes this is computed exactly from the
-    theory. L is the power that the mask brings into the bins from beyond lmax, from the theory.
+    Monopole and dipole are fitted to the masked sky and subtracted. The fit also removes power of
+    other multipoles, which for four modes is computed exactly from the theory.
 
     A pixel mask is a sum of delta functions. With unweighted sums over pixels, both for the map and
-    for the spectrum of the mask, M is exact, pixelisation included.
+    for the spectrum of the mask, the coupling matrix M is exact, pixelisation included.
 
     Parameters
     ----------
@@ -124,11 +120,6 @@ class CutSky:
     ----------
     library
         The library that summed the 3j symbols.
-
-    Raises
-    ------
-    ValueError
-        The mask leaves too little of the sky for these bins.
     """
 
     def __init__(
@@ -142,7 +133,6 @@ class CutSky:
         self._window = window
         self._area = 4 * np.pi / window.size
         self._mean2 = float(np.mean(window**2))
-        self._mean4 = float(np.mean(window**4))
         lmax, sky_lmax = expected.ell_max, expected.signal_cl.size - 1
         self._normal = np.linalg.pinv(
             [self._moments(window * self._template(unit)) for unit in np.eye(4)], hermitian=True
@@ -154,21 +144,15 @@ class CutSky:
             library=self.library,
             threads=threads,
         )
-        first, end = edges[0], edges[-1]
-        coupling = summed(averaged(matrix[:, :end], edges), edges, axis=1)
-        if not np.linalg.cond(coupling) < SINGULAR:
-            raise ValueError(
-                f"the mask leaves {np.mean(window > 0):.2%} of the sky, too little for bins this "
-                "narrow; widen the bins (`bins`), or apodise less"
-            )
-        self._undo = np.linalg.inv(coupling)
-        self._windows = np.asarray(self._undo @ averaged(matrix, edges))
         # White noise is white at every multipole, so its pseudo-spectrum needs no sum over them.
         self._pseudo_signal = matrix @ expected.signal_cl
         self._pseudo = self._pseudo_signal + expected.white_cl * self._mean2
-        self._leak = self._pseudo - matrix[:, first:end] @ expected.total_cl[first:end]
+        self._couple(matrix)
         self._kept = np.ones(lmax + 1)
         self._kept[2:] = (1 - self._lost() / self._pseudo)[2:]
+
+    def _couple(self, matrix: NDArray[np.float64]) -> None:
+        """Keep what is needed of the coupling, ``(lmax + 1, sky_lmax + 1)``: here nothing."""
 
     def _transform(self, values: Map, lmax: int) -> NDArray[np.complex128]:
         return self._area * harmonics.adjoint(values, lmax=lmax, threads=self._threads)
@@ -209,6 +193,80 @@ class CutSky:
         ]
         return np.asarray(np.sum(taken, axis=0))
 
+    def masked(self, values: Map) -> NDArray[np.complex128]:
+        """Give the alm of a masked sky, ``(nalm,)``, without its fitted monopole and dipole.
+
+        Raises
+        ------
+        ValueError
+            Pixels with a weight above 0 are missing.
+        """
+        sky = np.where(self._window > 0, values, 0.0)
+        missing = int(sky.size - np.count_nonzero(np.isfinite(sky)))
+        if missing:
+            raise ValueError(
+                f"{missing} pixels are missing where the mask has a weight; set it to 0 there"
+            )
+        sky -= self._template(self._normal @ self._moments(self._window * sky))
+        sky *= self._window
+        return self._transform(sky, self._expected.ell_max)
+
+    def share(self, values: Map) -> Bins:
+        """Give the power of a part of the masked sky over that expected of all of it.
+
+        Both are pseudo-spectra, averaged in each bin, ``(nbin,)``: a share has no need of the
+        inverted coupling, which would make it noisy.
+
+        Raises
+        ------
+        ValueError
+            As for `masked`.
+        """
+        pseudo = harmonics.cl_of(self.masked(values))
+        whole = averaged(self._pseudo * self._kept, self._edges)
+        return np.asarray(averaged(pseudo, self._edges) / whole)
+
+
+class CutSky(PseudoSky):
+    """Spectrum of a masked sky, corrected for the mask (MASTER; Hivon et al. 2002).
+
+    The pseudo-spectrum C̃ of the masked sky has the mean M C. Binned with P (weights 2l + 1) and
+    flat within bins (Q), it is inverted with K = P M Q: Ĉ = K⁻¹ P (F C̃ - L).
+
+    F corrects for the fit of monopole and dipole. L is the power that the mask brings into the bins
+    from beyond lmax, from the theory.
+
+    Parameters
+    ----------
+    window, expected, edges, threads
+        As for `PseudoSky`.
+
+    Attributes
+    ----------
+    library
+        The library that summed the 3j symbols.
+
+    Raises
+    ------
+    ValueError
+        The mask leaves too little of the sky for these bins.
+    """
+
+    def _couple(self, matrix: NDArray[np.float64]) -> None:
+        """Invert the coupling of the bins."""
+        edges, expected, window = self._edges, self._expected, self._window
+        self._mean4 = float(np.mean(window**4))
+        first, end = edges[0], edges[-1]
+        coupling = summed(averaged(matrix[:, :end], edges), edges, axis=1)
+        if not np.linalg.cond(coupling) < SINGULAR:
+            raise ValueError(
+                f"the mask leaves {np.mean(window > 0):.2%} of the sky, too little for bins this "
+                "narrow; widen the bins (`bins`), or apodise less"
+            )
+        self._undo = np.linalg.inv(coupling)
+        self._windows = np.asarray(self._undo @ averaged(matrix, edges))
+        self._leak = self._pseudo - matrix[:, first:end] @ expected.total_cl[first:end]
+
     def powers(self, values: Map) -> Bins:
         """Measure one sky, ``(npix,)``, in µK²; masked pixels are not read.
 
@@ -223,24 +281,6 @@ class CutSky:
         """Measure a sky of which the alm of `masked` are given."""
         pseudo = harmonics.cl_of(masked)
         return np.asarray(self._undo @ averaged(pseudo / self._kept - self._leak, self._edges))
-
-    def masked(self, values: Map) -> NDArray[np.complex128]:
-        """Give the alm of a masked sky, ``(nalm,)``, without its fitted monopole and dipole.
-
-        Raises
-        ------
-        ValueError
-            As for `powers`.
-        """
-        sky = np.where(self._window > 0, values, 0.0)
-        missing = int(sky.size - np.count_nonzero(np.isfinite(sky)))
-        if missing:
-            raise ValueError(
-                f"{missing} pixels are missing where the mask has a weight; set it to 0 there"
-            )
-        sky -= self._template(self._normal @ self._moments(self._window * sky))
-        sky *= self._window
-        return self._transform(sky, self._expected.ell_max)
 
     def level(self, *, white: bool) -> Cl:
         """Give the mean pseudo-spectrum over the mean of W², ``(lmax + 1,)``, µK²."""

@@ -81,6 +81,49 @@ def test_validate(skyfill_main, files, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("words", "said", "drawn", "unsaid"),
+    [
+        (
+            ("--method", "gaussian", "--mean", "--std-draws", 3, *PRIOR),
+            ("share of a bin's power that the mean lacks, α", "How much power the mean lacks"),
+            ("Dashed: (1 - α)", "--debias gives these", "χ² of the cut sky"),
+            ("are divided by 1 - α", "the prior's power", "χ² of the filled sky"),
+        ),
+        (
+            ("--method", "gaussian", "--std-draws", 3, *PRIOR, "--footprint"),
+            ("follows from the prior, α", "of the patch of ", "pseudo-C_l"),
+            ("How much of the filled patch's spectrum follows from the prior",),
+            ("Spectrum of the filled sky", "not known"),
+        ),
+        (
+            ("--method", "diffuse"),
+            ("follows from the prior, α", "not known", "the fill has no prior"),
+            ("has not the right power in its holes",),
+            ("How much of the filled", "Dashed"),
+        ),
+    ],
+)
+def test_alpha_is_shown_where_it_is_defined_and_else_the_reason(
+    skyfill_main, files, tmp_path, words, said, drawn, unsaid
+):
+    page = tmp_path / "page.html"
+    if words[-1] == "--footprint":
+        footprint = ~discs(16, [1.0], [0.4], 0.9)
+        skyfill.write_map(tmp_path / "foot.fits", footprint, unit="", column="M", dtype="uint8")
+        words = (*words, tmp_path / "foot.fits")
+    outcome = skyfill_main(
+        *("inpaint", *files, "-o", tmp_path / "f.fits", "--report", page, *words, "-q")
+    )
+    assert outcome.status == 0, outcome.err
+    text = " ".join(text_of(page).split())
+    for each in (*said, *drawn):
+        assert each in text, each
+    assert ("second realization minus the first" in text) == ("diffuse" not in words)
+    for each in unsaid:
+        assert each not in text, each
+
+
+@pytest.mark.parametrize(
     ("kind", "noise", "error", "said"), [("holes", 3000, 0.0, "exact"), ("band", 600, 0.5, "50%")]
 )
 def test_an_uncertainty_says_how_well_it_is_known(skyfill_main, tmp_path, kind, noise, error, said):

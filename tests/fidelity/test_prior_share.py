@@ -32,33 +32,62 @@ def fitter(observed):
 
 
 @pytest.fixture(scope="module")
-def dense_share(observed):
-    """Power of the posterior's covariance in the holes, over that of the prior."""
-    directions = np.transpose(hp.pix2vec(NSIDE, np.arange(observed.size)))
+def patch():
+    """A part of the sky, 60%, of which the holes in the band are filled."""
+    _, phi = hp.pix2ang(NSIDE, np.arange(12 * NSIDE**2))
+    return phi < 1.2 * np.pi
+
+
+def posterior_power(seen, holes, power_of):
+    """Add up the powers of the modes of the posterior's covariance in the holes (dense)."""
+    directions = np.transpose(hp.pix2vec(NSIDE, np.arange(seen.size)))
     cl = PRIOR.signal_cl()
     cl[:2] += 1e6
     terms = (2 * np.arange(cl.size) + 1) / (4 * np.pi) * cl
     covariance = legval(np.clip(directions @ directions.T, -1, 1), terms)
-    covariance += np.eye(observed.size) * PRIOR.white_cl * observed.size / (4 * np.pi)
-    cross = covariance[np.ix_(~observed, observed)]
-    inside = covariance[np.ix_(~observed, ~observed)]
-    inside -= cross @ np.linalg.solve(covariance[np.ix_(observed, observed)], cross.T)
+    covariance += np.eye(seen.size) * PRIOR.white_cl * seen.size / (4 * np.pi)
+    cross = covariance[np.ix_(holes, seen)]
+    inside = covariance[np.ix_(holes, holes)]
+    inside -= cross @ np.linalg.solve(covariance[np.ix_(seen, seen)], cross.T)
     value, vector = np.linalg.eigh(inside)
     power = np.zeros(2 * NSIDE + 1)
     for size, mode in zip(value, vector.T, strict=True):
         if size < 1e-3 * value[-1]:
             continue
-        sky = np.zeros(observed.size)
-        sky[~observed] = math.sqrt(size) * mode
-        power += harmonics.cl_of(harmonics.analysis(sky, lmax=2 * NSIDE, iterations=3, threads=1))
-    modes = 2 * np.arange(2 * NSIDE + 1) + 1
-    total = PRIOR.total_cl(2 * NSIDE)
-    return np.array(
-        [
-            np.average(power[a:b], weights=modes[a:b]) / np.average(total[a:b], weights=modes[a:b])
-            for a, b in pairwise(EDGES)
-        ]
-    )
+        sky = np.zeros(seen.size)
+        sky[holes] = math.sqrt(size) * mode
+        power += power_of(sky)
+    return power
+
+
+def binned(cl):
+    modes = 2 * np.arange(cl.size) + 1
+    return np.array([np.average(cl[a:b], weights=modes[a:b]) for a, b in pairwise(EDGES)])
+
+
+@pytest.fixture(scope="module")
+def dense_share(observed):
+    """Power of the posterior's covariance in the holes, over that of the prior."""
+
+    def power_of(sky):
+        return harmonics.cl_of(harmonics.analysis(sky, lmax=2 * NSIDE, iterations=3, threads=1))
+
+    power = posterior_power(observed, ~observed, power_of)
+    return binned(power) / binned(PRIOR.total_cl(2 * NSIDE))
+
+
+def pseudo(sky, patch):
+    """Pseudo-spectrum of a patch by healpy, monopole and dipole fitted and subtracted."""
+    cleaned = hp.remove_dipole(np.where(patch, sky, hp.UNSEEN))
+    return hp.anafast(np.where(patch, cleaned, 0.0), lmax=2 * NSIDE, iter=0)
+
+
+@pytest.fixture(scope="module")
+def dense_share_of_patch(observed, patch):
+    """The same in pseudo-spectra of the patch, over that of 400 skies of the prior."""
+    power = posterior_power(observed & patch, ~observed & patch, lambda sky: pseudo(sky, patch))
+    skies = (draw(PRIOR, seed=8, index=k, aliased=True, threads=1) for k in range(400))
+    return binned(power) / binned(np.mean([pseudo(sky, patch) for sky in skies], axis=0))
 
 
 def test_the_share_is_that_of_the_posterior_covariance(observed, dense_share):
@@ -164,3 +193,34 @@ def test_without_a_prior_or_a_whole_sky_there_is_a_difference_and_no_share(obser
     assert plain.share is None
     with pytest.raises(ValueError, match="Nside of the mask"):
         plain.add(np.ones(12))
+
+
+def test_of_a_patch_it_is_that_of_its_pseudo_spectrum(observed, patch, dense_share_of_patch):
+    sky = draw(PRIOR, seed=4, aliased=True, threads=1)
+    words = {"method": "gaussian", "prior": PRIOR, "threads": 1, "footprint": patch}
+    fitter = skyfill.Inpainter(np.where(patch, sky, np.nan), observed & patch, **words)
+    apart = Differences(fitter.observed, PRIOR, bins=EDGES, patch=patch, threads=1)
+    unknown = Differences(fitter.observed, PRIOR, bins=EDGES)
+    for index in range(40):
+        whole = fitter.whole(fitter.realization(index))
+        assert not np.isfinite(whole[~patch]).any()
+        apart.add(whole)
+        unknown.add(whole)
+    assert unknown.share is None
+    np.testing.assert_array_equal(apart.edges, EDGES)
+    modes = np.diff(np.square(EDGES)) * patch.mean() * dense_share_of_patch
+    error = 4 * np.sqrt(2 / (39 * modes)) + 0.05
+    assert np.all(np.abs(apart.share / dense_share_of_patch - 1) < error)
+
+
+def test_a_mean_lacks_the_share(observed, fitter, dense_share):
+    """The power of mean fills over 40 skies of the prior, to its error."""
+    found = []
+    for index in range(40):
+        one = fitter.with_map(draw(PRIOR, seed=6, index=index, aliased=True, threads=1), seed=1)
+        found.append(compare(one.whole(one.mean()), PRIOR, bins=EDGES).cl)
+    theory = binned(PRIOR.total_cl(2 * NSIDE))
+    error = np.std(found, axis=0, ddof=1) / math.sqrt(40) / theory
+    lacking = 1 - np.mean(found, axis=0) / theory
+    assert np.all(np.abs(lacking - dense_share) < 4 * error)
+    assert np.any(dense_share > 4 * error)  # it could have been found to lack nothing

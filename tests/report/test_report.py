@@ -14,7 +14,7 @@ from skyfill import report
 from skyfill.fidelity import judge, score_sky
 from skyfill.holes import discs, galactic_cut, label_holes
 from skyfill.prior import Prior, draw, lcdm
-from skyfill.report.plates import hardest
+from skyfill.report.plates import _draw_left, canvas, hardest, reach_apart
 from skyfill.spectra import compare
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -254,16 +254,84 @@ def test_the_difference_of_realizations_has_its_own_scale():
     assert "colour scale of its own" in last.caption
 
 
-def test_the_share_of_the_prior_is_drawn_where_it_is_known():
-    observed = discs(NSIDE, *np.radians([[30], [10], [20]]))
-    sky = draw(PRIOR, seed=1, index=0)
-    known = compare(sky, PRIOR, observed=observed, bins=8, prior_share=[0.1, 0.25, 0.3, 0.2])
-    (finding,) = report.share_findings(known)
+EDGES = np.array([2, 5, 9, 17, 33])
+SHARE = np.array([0.1, 0.25, 0.3, 0.2])
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "reason", "caption"),
+    [
+        ({}, "follows from the prior", "are divided by 1 - α", "+ α C_l of the prior"),
+        ({"kind": "mean"}, "the mean lacks", "--debias undoes it", "(1 - α) of that of the theory"),
+        ({"patch": 0.17}, "follows from the prior", "patch of 17.0% of the sky", "pseudo-C_l"),
+        ({"patch": 0.17, "kind": "mean"}, "the mean lacks", "patch of 17.0%", "pseudo-C_l"),
+    ],
+)
+def test_the_share_of_the_prior_is_drawn_where_it_is_known(words, name, reason, caption):
+    share = report.PriorShare(SHARE, EDGES, more="Noise is not counted.", **words)
+    (finding,) = report.share_findings(share)
     assert finding.value == "10% to 30%"
-    assert "10% to 30%" in report.prior_share_of_bins(known).caption
-    blank = compare(sky, PRIOR, bins=8)
-    assert report.share_findings(blank) == []
+    assert name in finding.name
+    assert reason in finding.reason
+    plate = report.prior_share_of_bins(share)
+    assert "10% to 30%" in plate.caption
+    assert caption in plate.caption
+    assert plate.caption.endswith("Noise is not counted.")
+    assert ("error bars" in plate.caption) == (not words)
+
+
+def test_where_the_share_is_not_known_the_page_says_why():
+    blank = report.PriorShare(why="the fill has no prior", of="BB")
+    (finding,) = report.share_findings(blank)
+    assert finding.value == "not known"
+    assert finding.reason == "the fill has no prior"
+    assert finding.name.endswith("α, BB")
     assert report.prior_share_of_bins(blank) is None
+    for words in ({}, {"values": SHARE}, {"values": SHARE, "edges": EDGES[1:]}):
+        with pytest.raises(ValueError, match="share"):
+            report.PriorShare(**words)
+    with pytest.raises(ValueError, match="kind 'guess' is unknown"):
+        report.PriorShare(SHARE, EDGES, kind="guess")
+
+
+def test_the_spectrum_of_a_mean_shows_what_it_lacks():
+    """The dashes of a bin lie at (1 - α) of signal and noise, in D_l and in units of σ."""
+    sky = draw(PRIOR, seed=1, index=0)
+    comparison = compare(sky, PRIOR, bins=EDGES)
+    figure = canvas(7.2, 5.6)
+    upper, lower = figure.subplots(2)
+    _draw_left(upper, lower, comparison, SHARE)
+    for axes, band in ((upper, comparison.full.dl_theory), (lower, np.zeros(4))):
+        dashes = np.array([each[0] for each in axes.collections[0].get_segments()])
+        np.testing.assert_allclose(dashes[:, 0], EDGES[:-1] - 0.5)
+        if axes is upper:
+            lost = SHARE * comparison.full.theory * comparison.full.dl_per_cl
+        else:
+            lost = SHARE * comparison.full.theory / comparison.full.sigma
+        np.testing.assert_allclose(dashes[:, 1], band - lost)
+    caption = report.spectrum(comparison, kind="mean", lacking=SHARE).caption
+    assert "Dashed: (1 - α)" in caption
+    assert "lacks power in its holes" in caption
+    assert "the prior's power" not in report.spectrum(comparison, kind="guess").caption
+
+
+def test_the_deepest_places_show_what_two_realizations_differ_by():
+    sky = draw(PRIOR, seed=1, index=0)
+    observed = discs(NSIDE, *np.radians([[30], [10], [20]]))
+    apart = np.where(observed, 0, 0.5 * sky)
+    images = {"before": np.where(observed, sky, np.nan), "filled": sky}
+    (plain,) = report.close_ups(observed, images)
+    (plate,) = report.close_ups(observed, images | {"uncertainty": apart, report.DIFFERENCE: apart})
+    assert "the second realization minus the first" in plate.caption
+    assert "the second realization" not in plain.caption
+    assert plate.full
+    assert not plain.full
+    # Of Q and U as well, on one scale.
+    (polarized,) = report.close_ups_pol(
+        observed, [sky] * 2, [sky] * 2, None, difference=[apart] * 2
+    )
+    assert "the second realization minus the first" in polarized.caption
+    assert reach_apart([apart]) == pytest.approx(3 * np.std(0.5 * sky[~observed]))
 
 
 def test_the_caption_says_how_the_mask_is_apodised():
