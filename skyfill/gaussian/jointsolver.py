@@ -52,6 +52,9 @@ _SHARE = 0.05
 #: Largest multipole of P in the inner loop, in units of Nside. Where the noise is low, corrections
 #: are a third of those with 2, as long as the signal there is not far above the noise.
 _REACH_OF_P = 2.4
+#: Least number of iterations of a correction, in units of those of the first solve. Where these are
+#: many, the first few of a correction are short, and would be mistaken for convergence.
+_PATIENCE = 0.2
 #: Variance of the signal, in units of the noise's, that the covariance leaves out.
 _HIDDEN = 1e-5
 #: Least part of a correction's residual that a later one is taken to remove.
@@ -479,9 +482,10 @@ class JointSolver:
         if self.way == "alternate":
             return Alternation(self.inner, self._turns, progress, limit, course)
         if self._wide_model is None:
-            return Inner(self, progress, limit, course)
+            return Inner(self, progress, limit, course, patience=_PATIENCE)
         return WideFirst(
-            *(self, self._wide_model, self._wide, self._small_blocks, progress, limit, course)
+            *(self, self._wide_model, self._wide, self._small_blocks, progress, limit, course),
+            patience=_PATIENCE,
         )
 
     def _leakage(

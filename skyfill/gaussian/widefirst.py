@@ -87,7 +87,7 @@ class WideFirst(Inner):
         The problem of the wide holes, and the index of their elements among those of all holes.
     blocks
         Solves for the small holes by their blocks, and gives zero elsewhere.
-    progress, limit, course
+    progress, limit, course, patience
         As of `loops.Inner`.
     """
 
@@ -100,9 +100,11 @@ class WideFirst(Inner):
         progress: Progress,
         limit: int,
         course: Course,
+        *,
+        patience: float = 0.0,
     ) -> None:
-        super().__init__(model, progress, limit, course)
-        self._first: Inner | None = Inner(wide, progress, limit, course)
+        super().__init__(model, progress, limit, course, patience=patience)
+        self._first: Inner | None = Inner(wide, progress, limit, course, patience=patience)
         self._at, self._blocks, self._all = at, blocks, model
 
     def solve(
@@ -120,5 +122,6 @@ class WideFirst(Inner):
         x = self._blocks(right)
         rest = (right - self._all.inner.inverse(x))[self._at]
         x[self._at], _ = first.solve(rest, allowed=allowed, relative=relative)
-        self.taken, self.left = first.taken, first.left
+        self.taken, self.left, self.fewest = first.taken, first.left, first.fewest
+        self._patience = 0.0
         return x, np.full(len(self._all.parts), np.inf)
