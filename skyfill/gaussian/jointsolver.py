@@ -49,8 +49,6 @@ Mask = NDArray[np.bool_]
 #: Share of the tolerance that the inner loop may leave in a correction. With ten times as much the
 #: modes at the edges of holes that are E inside and B outside bring corrections to a halt (BB = 0).
 _SHARE = 0.05
-#: The same for the first correction, which is mostly the only one.
-_FIRST_SHARE = 0.3
 #: Largest multipole of P in the inner loop, in units of Nside. Where the noise is low, corrections
 #: are a third of those with 2, as long as the signal there is not far above the noise.
 _REACH_OF_P = 2.4
@@ -449,7 +447,6 @@ class JointSolver:
             *(self, work, None, inner, course),
             allowed=allowed,
             share=_SHARE,
-            first=_FIRST_SHARE,
             conjugate=not self._sparing,
         )
         leaks, excess = self._leakage(inner, float(away[-1]), outer)

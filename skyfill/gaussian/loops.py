@@ -401,7 +401,6 @@ def solve(
     *,
     allowed: float,
     share: float = _SHARE,
-    first: float | None = None,
     conjugate: bool = True,
 ) -> tuple[Outer, Map]:
     """Solve for the posterior mean by both loops.
@@ -420,8 +419,6 @@ def solve(
         Estimated rms distance of each part at which to stop, µK.
     share
         Share of it that the inner loop may leave in a correction.
-    first
-        The same for the first correction, often the only one; ``share`` if not given.
     conjugate
         As for `Outer`.
 
@@ -435,9 +432,7 @@ def solve(
     work[model.at] = fill
     outer = Outer(model, work, course, conjugate=conjugate)
     relative = (_ACCURATE if inner.taken > _MANY else 1.0) * _RELATIVE
-    return outer, go_on(
-        *(outer, inner, distance), allowed=allowed, share=share, first=first, relative=relative
-    )
+    return outer, go_on(outer, inner, distance, allowed=allowed, share=share, relative=relative)
 
 
 def go_on(
@@ -447,7 +442,6 @@ def go_on(
     *,
     allowed: float,
     share: float = _SHARE,
-    first: float | None = None,
     relative: float = _RELATIVE,
 ) -> Map:
     """Correct a fill until it is near enough.
@@ -458,7 +452,7 @@ def go_on(
         The loops.
     distance
         Estimated rms distance of each part of the fill to the mean, µK.
-    allowed, share, first
+    allowed, share
         As for `solve`.
     relative
         Accuracy of a correction, in units of it.
@@ -470,8 +464,7 @@ def go_on(
     model, take = outer.model, outer.course.take
     far = inner.left > 0 and (outer.steps == 0 or bool(np.any(distance > allowed)))
     while take(far):
-        mine, first = share if first is None else first, None
-        step, z, left = outer.correction(inner, mine * allowed, relative)
+        step, z, left = outer.correction(inner, share * allowed, relative)
         ahead = outer.advance(step, z)
         if ahead > _SLOW:  # the inner loop may be too inaccurate
             relative = max(_QUICKER * relative, min(_FINEST, relative))
