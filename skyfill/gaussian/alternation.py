@@ -16,12 +16,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from skyfill.gaussian.blocks import DeviceBlocks, HoleBlocks
 from skyfill.gaussian.loops import Course, Inner
 from skyfill.gaussian.vectors import Vector, copied, rms, zeros_like
 from skyfill.harmonics import JointCovariance
 from skyfill.progress import Progress
 
-__all__ = ["Alternation"]
+__all__ = ["Alternation", "Parted", "given_the_other"]
 
 Map = NDArray[np.float64]
 
@@ -144,3 +145,33 @@ class Alternation:
         self.taken += inner.taken - taken
         self.counts[number] = inner.taken
         return step, float(away[0])
+
+
+class Parted:
+    """The preconditioner of one field: blocks of its small holes, and another of the wide ones."""
+
+    def __init__(
+        self,
+        blocks: HoleBlocks | DeviceBlocks | None,
+        wide: Callable[[Vector], Vector] | None,
+        at: NDArray[np.int64],
+    ) -> None:
+        self._blocks, self._wide, self._at = blocks, wide, at
+
+    def apply(self, values: Vector) -> Vector:
+        """Apply it."""
+        if self._blocks is None:
+            return np.zeros_like(values) if self._wide is None else self._wide(values)
+        out = self._blocks.solve(values)
+        if self._wide is not None:
+            out[self._at] = self._wide(values[self._at])
+        return np.asarray(out)
+
+
+def given_the_other(cl: Map, area: float, variance: Sequence[float]) -> tuple[Map, Map]:
+    """Give the spectrum of T given a whole P, and those of E and B given a whole T."""
+    cross, polar = cl[0, 1:], cl[1:, 1:]
+    noisy = np.moveaxis(polar, 2, 0) + area * variance[1] * np.eye(2)
+    known = np.linalg.solve(noisy, cross.T[:, :, None])[:, :, 0]
+    tt = cl[0, 0] - np.sum(known.T * cross, axis=0)
+    return tt, polar - cross[:, None] * cross / (cl[0, 0] + area * variance[0])

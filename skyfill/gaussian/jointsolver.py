@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from skyfill import harmonics
 from skyfill.files.cache import Kept
-from skyfill.gaussian.alternation import Alternation
+from skyfill.gaussian.alternation import Alternation, Parted, given_the_other
 from skyfill.gaussian.bands import TaperedBands
 from skyfill.gaussian.blocks import (
     DeviceBlocks,
@@ -39,6 +39,7 @@ from skyfill.gaussian.polarblocks import MEMORY, PolarKernel, affordable_pol
 from skyfill.gaussian.solution import LEAKAGE_BINS, Certificate
 from skyfill.gaussian.solver import NOISE_FLOOR, inner_lmax
 from skyfill.gaussian.vectors import Vector, rms, zeros_like
+from skyfill.gaussian.widefirst import Wide, WideFirst, fewer_rings
 from skyfill.harmonics import Covariance, DeviceSphere, JointCovariance
 from skyfill.harmonics.jointcovariance import SPINS
 from skyfill.harmonics.quadrature import shared_weights
@@ -55,6 +56,12 @@ Mask = NDArray[np.bool_]
 #: Share of the tolerance that the inner loop may leave in a correction. With ten times as much the
 #: modes at the edges of holes that are E inside and B outside bring corrections to a halt (BB = 0).
 _SHARE = 0.05
+#: Largest multipole of P in the inner loop, in units of Nside. Where the noise is low, corrections
+#: are a third of those with 2, as long as the signal there is not far above the noise.
+_REACH_OF_P = 2.4
+#: Least number of iterations of a correction, in units of those of the first solve. Where these are
+#: many, the first few of a correction are short, and would be mistaken for convergence.
+_PATIENCE = 0.2
 #: Variance of the signal, in units of the noise's, that the covariance leaves out.
 _HIDDEN = 1e-5
 #: Least part of a correction's residual that a later one is taken to remove.
@@ -183,7 +190,10 @@ class JointSolver:
         loud = [np.max(signal_cl[[-2, -1], [-2, -1]], axis=0)]
         if len(spins) == 2:
             loud.insert(0, signal_cl[0, 0])
-        lmax = [inner_lmax(cl, n * area, nside) for cl, n in zip(loud, noise, strict=True)]
+        lmax = [
+            inner_lmax(cl, n * area, nside, reach=_REACH_OF_P if spin else 2.0)
+            for cl, n, spin in zip(loud, noise, spins, strict=True)
+        ]
         beyond = [float(power[end + 1 :].sum()) for power, end in zip(powers, lmax, strict=True)]
         unit = np.repeat(self.rms, planes)
         cl = signal_cl / (unit[:, None] * unit)[:, :, None]
@@ -237,6 +247,7 @@ class JointSolver:
             for number, each in enumerate(zip(labels, small, strict=True))
         ]
         self._hybrid: Hybrid | None = None
+        self._wide_model: Wide | None = None
         at = np.concatenate(
             [
                 here.start + plane * pixels.size + chosen
@@ -250,7 +261,11 @@ class JointSolver:
         self._wide: Vector = slice(None) if every else inner.sphere.vector(at)
         chosen = [pixels[each] for pixels, each in zip(self.holes, wide, strict=True)]
         if together and at.size:
-            self._hybrid = Hybrid(self._prior(chosen), depth)
+            prior = self._prior(chosen)
+            self._hybrid = Hybrid(prior, depth)
+            on_cpu = not isinstance(inner.sphere, DeviceSphere)
+            if on_cpu and fewer_rings(self.nside, self.holes, chosen, inner.planes):
+                self._wide_model = self._wide_of(prior, chosen[0], self._hybrid)
         self._pinned: Pinned | None = None
         self._turns = [] if together else self._in_turn(chosen, wide, depth)
         if self.spins[0] == 0 and self.holes[0].size:
@@ -263,6 +278,15 @@ class JointSolver:
             )
             if not together:
                 self._turns[0] = self._pinned.apply
+
+    def _wide_of(self, prior: JointCovariance, of_t: NDArray[np.int64], hybrid: Hybrid) -> Wide:
+        """Give the problem of the wide holes alone."""
+        joint = prior.with_signal(self.inner.signal_cl)
+        if self.spins[0] or not of_t.size:
+            return Wide(joint, hybrid.apply)
+        scalar = self._scalar(self.inner.signal_cl[0, 0], of_t)
+        padding = joint.size - of_t.size
+        return Wide(joint, Pinned(hybrid.apply, scalar, self.nside, of_t, padding=padding).apply)
 
     def _check_memory(self, blocks: NDArray[np.int64]) -> None:
         """Refuse a solve for which the machine has too little memory."""
@@ -340,7 +364,7 @@ class JointSolver:
     ) -> list[Callable[[Vector], Vector]]:
         """Give the preconditioners of T given P, and of P given T."""
         inner = self.inner
-        tt, polar = _given_the_other(inner.signal_cl, inner.area, inner.variance)
+        tt, polar = given_the_other(inner.signal_cl, inner.area, inner.variance)
         found: list[Callable[[Vector], Vector]] = []
         for number, (pixels, where, blocks) in enumerate(
             zip(chosen, wide, self._blocks, strict=True)
@@ -358,7 +382,7 @@ class JointSolver:
                 apply = Hybrid(alone, np.zeros(0)).apply
             count, planes = self.holes[number].size, inner.planes[number]
             at = np.concatenate([plane * count + where for plane in range(planes)])
-            found.append(_Parted(blocks, apply, at).apply)
+            found.append(Parted(blocks, apply, at).apply)
         return found
 
     def _scaled(self, given: Sequence[Vector], *, overwrite: bool) -> Vector:
@@ -464,7 +488,12 @@ class JointSolver:
         """Give what solves for the holes with the approximate Q."""
         if self.way == "alternate":
             return Alternation(self.inner, self._turns, progress, limit, course)
-        return Inner(self, progress, limit, course)
+        if self._wide_model is None:
+            return Inner(self, progress, limit, course, patience=_PATIENCE)
+        return WideFirst(
+            *(self, self._wide_model, self._wide, self._small_blocks, progress, limit, course),
+            patience=_PATIENCE,
+        )
 
     def _leakage(
         self, inner: Inner | Alternation, away: float, outer: Outer
@@ -532,45 +561,20 @@ class JointSolver:
         """Apply an approximation of (Q_hh)⁻¹."""
         return self._free(values) if self._pinned is None else self._pinned.apply(values)
 
-    def _free(self, values: Vector) -> Vector:
-        """Apply an approximation of (Q_hh)⁻¹ for the `unpinned` spectrum."""
+    def _small_blocks(self, values: Vector) -> Vector:
+        """Solve for the small holes by their blocks; zero in the others."""
         out = zeros_like(values)
         for here, blocks in zip(self.inner.parts, self._blocks, strict=True):
             if blocks is not None:
                 out[here] = blocks.solve(values[here])
+        return out
+
+    def _free(self, values: Vector) -> Vector:
+        """Apply an approximation of (Q_hh)⁻¹ for the `unpinned` spectrum."""
+        out = self._small_blocks(values)
         if self._hybrid is not None:
             out[self._wide] = self._hybrid.apply(values[self._wide])
         return out
-
-
-class _Parted:
-    """The preconditioner of one field: blocks of its small holes, and another of the wide ones."""
-
-    def __init__(
-        self,
-        blocks: HoleBlocks | DeviceBlocks | None,
-        wide: Callable[[Vector], Vector] | None,
-        at: NDArray[np.int64],
-    ) -> None:
-        self._blocks, self._wide, self._at = blocks, wide, at
-
-    def apply(self, values: Vector) -> Vector:
-        """Apply it."""
-        if self._blocks is None:
-            return np.zeros_like(values) if self._wide is None else self._wide(values)
-        out = self._blocks.solve(values)
-        if self._wide is not None:
-            out[self._at] = self._wide(values[self._at])
-        return np.asarray(out)
-
-
-def _given_the_other(cl: Map, area: float, variance: Sequence[float]) -> tuple[Map, Map]:
-    """Give the spectrum of T given a whole P, and those of E and B given a whole T."""
-    cross, polar = cl[0, 1:], cl[1:, 1:]
-    noisy = np.moveaxis(polar, 2, 0) + area * variance[1] * np.eye(2)
-    known = np.linalg.solve(noisy, cross.T[:, :, None])[:, :, 0]
-    tt = cl[0, 0] - np.sum(known.T * cross, axis=0)
-    return tt, polar - cross[:, None] * cross / (cl[0, 0] + area * variance[0])
 
 
 def _heard(power: Map, noise: float) -> int:

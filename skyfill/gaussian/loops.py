@@ -177,10 +177,36 @@ class Holes(Protocol):
 
 
 class Inner:
-    """Solve for the holes with the approximate Q, and count the iterations."""
+    """Solve for the holes with the approximate Q, and count the iterations.
 
-    def __init__(self, model: InHoles, progress: Progress, limit: int, course: Course) -> None:
+    Parameters
+    ----------
+    model, progress, limit, course
+        What is solved, what receives every step, the largest number of iterations, and the scalars
+        to record or to follow.
+    patience
+        Least number of iterations of a later solve, in units of those of the first.
+
+    Attributes
+    ----------
+    left, taken
+        Iterations that are left, and taken.
+    fewest
+        Least number of iterations of a solve.
+    """
+
+    def __init__(
+        self,
+        model: InHoles,
+        progress: Progress,
+        limit: int,
+        course: Course,
+        *,
+        patience: float = 0.0,
+    ) -> None:
         self._model = model
+        self._patience = patience
+        self.fewest = _FEWEST
         self._progress = progress
         self._course = course
         self.left = limit
@@ -235,7 +261,7 @@ class Inner:
             self.taken += 1
             self._progress.advance()
             distance = np.array([_ahead(mine) for mine in moves])
-            met = all(
+            met = len(moves[0]) >= self.fewest and all(
                 away <= max(allowed, relative * rms(x[part]))
                 for away, part in zip(distance, parts, strict=True)
             )
@@ -244,6 +270,8 @@ class Inner:
             z = precondition(rest)
             rho, last = dot(rest, z), rho
             turn(direction, z, take(rho, last))
+        self.fewest = max(self.fewest, math.ceil(self._patience * len(moves[0])))
+        self._patience = 0.0
         return x, distance
 
 

@@ -30,6 +30,8 @@ Pixels = NDArray[np.int64]
 
 #: Number of pixels whose products are in memory at a time.
 _AT_ONCE = 2**22
+#: Part of the bound on products of harmonics that noise bears, in units of noise over signal.
+_BORNE = 0.25
 
 SPINS = {1: (0,), 2: (2,), 3: (0, 2)}
 """Spins of the fields, by the number of components: T; Q and U; T, Q and U."""
@@ -136,7 +138,10 @@ class JointCovariance:
         beyond = np.ones((len(c), len(scale)))
         for here, lmax in zip(self.rows, self.lmax, strict=True):
             loud = np.max([c[:, row, row] for row in range(here.start, here.stop)], axis=0)
-            more = excess(loud[: lmax + 1], nside)[:, None]
+            loud = loud[: lmax + 1]
+            # c⁻¹ >= diag(1 / c) / 2 bears part of the bound, and without it the inverse is better.
+            borne = _BORNE / np.maximum(loud, 1e-300)
+            more = np.maximum(excess(loud, nside) - borne, 0.0)[:, None]
             beyond[: len(more), here] += more
         gain = np.linalg.solve(np.eye(len(scale)) + c * beyond[:, None, :], c)
         return np.ascontiguousarray(np.moveaxis((gain + gain.swapaxes(1, 2)) / 2, 0, 2))
