@@ -11,7 +11,6 @@ together, and by the bands of T and the prior of P if they are solved in turn (`
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -36,7 +35,7 @@ from skyfill.gaussian.memory import check_joint_memory, has_joint_device_memory
 from skyfill.gaussian.pinned import Pinned, unpinned
 from skyfill.gaussian.pixelnoise import PixelNoise, checked_variance
 from skyfill.gaussian.polarblocks import MEMORY, PolarKernel, affordable_pol
-from skyfill.gaussian.solution import LEAKAGE_BINS, Certificate
+from skyfill.gaussian.solution import LEAKAGE_BINS, Certificate, JointSolution
 from skyfill.gaussian.solver import NOISE_FLOOR, inner_lmax
 from skyfill.gaussian.vectors import Vector, rms, zeros_like
 from skyfill.gaussian.widefirst import Wide, WideFirst, fewer_rings
@@ -48,7 +47,7 @@ from skyfill.healpix.stokes import nside_of
 from skyfill.holes import distance_to_edge
 from skyfill.progress import Progress, Silent
 
-__all__ = ["JointSolution", "JointSolver"]
+__all__ = ["JointSolver"]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -70,28 +69,6 @@ _SLOWEST = 0.05
 _TRIES = 3
 #: Factor by which the tolerance is at most lowered at a time.
 _LOWER = 0.1
-
-
-@dataclass(frozen=True)
-class JointSolution:
-    """The posterior mean of a masked map of several Stokes parameters.
-
-    Attributes
-    ----------
-    fills
-        For each field its mean in the holes, µK, RING order: of T, ``(nhole,)``; of P, Q and U,
-        ``(2, nhole)``.
-    certificates
-        Accuracy, by field: ``T`` and ``P``, or ``P``. Iterations are those of the joint solve.
-    """
-
-    fills: tuple[Map, ...]
-    certificates: dict[str, Certificate]
-
-    @property
-    def converged(self) -> bool:
-        """Whether every field has converged."""
-        return all(each.converged for each in self.certificates.values())
 
 
 class JointSolver:

@@ -6,9 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from skyfill.brief import brief
 
-__all__ = ["LEAKAGE_BINS", "Certificate", "ConvergenceWarning", "Solution"]
+__all__ = ["LEAKAGE_BINS", "Certificate", "ConvergenceWarning", "JointSolution", "Solution"]
+
+Map = NDArray[np.float64]
 
 LEAKAGE_BINS = ((2, 8), (9, 49), (50, 150))
 """First and last multipoles of the bins of `Certificate.leakage`: the bump of reionization, that of
@@ -95,3 +100,25 @@ class Solution:
     fill: Any
     whitened: Any
     certificate: Certificate
+
+
+@dataclass(frozen=True)
+class JointSolution:
+    """The posterior mean of a masked map of several Stokes parameters.
+
+    Attributes
+    ----------
+    fills
+        For each field its mean in the holes, µK, RING order: of T, ``(nhole,)``; of P, Q and U,
+        ``(2, nhole)``.
+    certificates
+        Accuracy, by field: ``T`` and ``P``, or ``P``. Iterations are those of the joint solve.
+    """
+
+    fills: tuple[Map, ...]
+    certificates: dict[str, Certificate]
+
+    @property
+    def converged(self) -> bool:
+        """Whether every field has converged."""
+        return all(each.converged for each in self.certificates.values())

@@ -30,11 +30,11 @@ from skyfill import harmonics
 from skyfill.files.cache import Kept
 from skyfill.gaussian import freed
 from skyfill.gaussian.blocks import affordable
-from skyfill.gaussian.jointsolver import JointSolution, JointSolver
+from skyfill.gaussian.jointsolver import JointSolver
 from skyfill.gaussian.leakage import allowed_leakage, leakage, of_one_percent
 from skyfill.gaussian.memory import block_bytes, check_bytes
 from skyfill.gaussian.polarblocks import affordable_pol
-from skyfill.gaussian.solution import LEAKAGE_BINS, Certificate
+from skyfill.gaussian.solution import LEAKAGE_BINS, Certificate, JointSolution
 from skyfill.gaussian.vectors import rms
 from skyfill.harmonics.quadrature import shared_weights
 from skyfill.healpix.stokes import nside_of
