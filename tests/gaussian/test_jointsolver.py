@@ -6,7 +6,7 @@ import pytest
 from scipy.linalg import solve
 
 from skyfill import harmonics
-from skyfill.gaussian import memory
+from skyfill.gaussian import jointsolver, memory
 from skyfill.gaussian.blocks import Gained, HoleBlocks
 from skyfill.gaussian.jointsolver import JointSolver
 from skyfill.gaussian.leakage import leakage
@@ -96,6 +96,30 @@ def test_the_mean_is_that_of_a_dense_solve(way, kind, bb, odd, noise):
         strict=True,
     ):
         assert np.sqrt(np.mean((mine - theirs) ** 2)) < 1e-5 * rms, name
+
+
+@pytest.mark.parametrize(("bb", "noise"), [(1, 0.5), (0, 0.05), (1, 0.02)])
+def test_wide_holes_that_go_first_do_not_change_the_mean(bb, noise, monkeypatch):
+    """A band is solved on its own rings, and discs at the poles by their blocks."""
+    for name in ("affordable", "affordable_pol"):
+        monkeypatch.setattr(jointsolver, name, lambda sizes, **_: sizes < 40)
+    cl = spectra(bb=bb)
+    modes = (2 * np.arange(LMAX + 1) + 1) / (4 * np.pi)
+    sigma = 3.0, noise * float(np.sqrt(modes @ (cl[1, 1] + cl[2, 2]) / 2))
+    covariance = dense(cl, sigma)
+    sky = drawn(covariance)
+    theta, _ = hp.pix2ang(NSIDE, np.arange(NPIX))
+    poles = (theta < 0.3) | (theta > np.pi - 0.3)
+    t, p = (~poles & (np.abs(theta - np.pi / 2) > width) for width in (0.15, 0.25))
+    expected = dense_mean(covariance, sky, np.concatenate([t, p, p]))
+    noise_cl = [AREA * each**2 for each in sigma]
+    solver = JointSolver((t, p), signal_cl=cl, noise_cl=noise_cl, weights=WEIGHTS, threads=1)
+    assert solver._wide_model is not None
+    found = solver.mean((sky[:NPIX], sky[NPIX:].reshape(2, -1)), tolerance=1e-7)
+    assert found.converged
+    mine = np.concatenate([found.fills[0], *found.fills[1]])
+    scale = np.repeat(solver.rms, [(~t).sum(), 2 * (~p).sum()])
+    assert np.sqrt(np.mean(((mine - expected) / scale) ** 2)) < 1e-5
 
 
 def noise_of_pixels(sigma, seed=2):
