@@ -3,6 +3,7 @@
 import healpy as hp
 import numpy as np
 import pytest
+from scipy.sparse.linalg import LinearOperator, eigsh
 
 from skyfill import harmonics
 from skyfill.harmonics import Covariance, DeviceSphere, JointCovariance, correlations
@@ -38,6 +39,30 @@ def test_one_is_the_inverse_of_the_other_even_without_b_modes(bb, odd):
     sigma = joint(spectra(bb=bb, odd=odd))
     values = np.random.default_rng(1).standard_normal(3 * NPIX)
     np.testing.assert_allclose(sigma.apply(sigma.inverse(values)), values, atol=1e-4)
+
+
+@pytest.mark.parametrize("slope", [0.0, -2.0, -4.0, 2.0])
+@pytest.mark.parametrize("loud", [1.0, 1e2, 1e5])
+def test_the_inverse_is_positive_up_to_2_4_nside(slope, loud):
+    """There harmonics are no longer orthogonal: Yᵀ W Y has eigenvalues above one."""
+    nside, sigma2 = 16, 1.0
+    npix, lmax = 12 * nside**2, int(2.4 * nside)
+    weights = harmonics.pixel_weights(nside, cache=False)
+    shape = (np.arange(lmax + 1) / nside).clip(0.1) ** slope
+    c = loud * shape * (4 * np.pi / npix) * sigma2
+    cl = np.array([[c, 0 * c], [0 * c, 0.3 * c]])
+    sphere = harmonics.DuccSphere(nside, 1)
+    both = JointCovariance(weights, cl, (sigma2,), sphere=sphere)
+    root = np.sqrt(np.tile(weights, 2))
+
+    def taken(values):  # what the signal takes from the noise's inverse
+        return values - sigma2 * both.inverse(values / root) / root
+
+    size = 2 * npix
+    most = eigsh(
+        LinearOperator((size, size), taken, dtype=float), k=1, which="LA", tol=1e-6, v0=root
+    )[0]
+    assert 0 < most[0] < 1
 
 
 def test_of_q_and_u_alone_one_is_the_inverse_of_the_other():
