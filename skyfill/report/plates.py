@@ -340,7 +340,7 @@ _ERRORS = {
     ),
     "mean": (
         "The filled sky is a mean and lacks power in its holes. Its error bars are those of a whole"
-        " sky that was observed, no errors of a measurement: skyfill spectrum --debias gives these."
+        " sky that was observed, no errors of a measurement: debiased spectra have these."
     ),
     "guess": (
         "The filled sky has not the right power in its holes. Its error bars are those of a whole "

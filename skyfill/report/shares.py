@@ -55,7 +55,7 @@ class PriorShare:
 
     def __post_init__(self) -> None:
         if self.values is None and not self.why:
-            raise ValueError("a share that is not known needs a reason, `why`")
+            raise ValueError("a share that is not known needs a reason why")
         if self.values is not None and (
             self.edges is None or np.shape(self.edges) != (self.values.size + 1,)
         ):
@@ -108,7 +108,7 @@ def share_findings(share: PriorShare) -> list[Finding]:
     elif share.kind == "realization":
         reason += "; the filled sky's error bars are divided by 1 - α"
     else:
-        reason += "; skyfill spectrum --debias undoes it"
+        reason += "; debiasing undoes it"
     return [Finding(name, share.span, "", reason)]
 
 

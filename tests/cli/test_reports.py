@@ -86,7 +86,7 @@ def test_validate(skyfill_main, files, tmp_path):
         (
             ("--method", "gaussian", "--mean", "--std-draws", 3, *PRIOR),
             ("share of a bin's power that the mean lacks, α", "How much power the mean lacks"),
-            ("Dashed: (1 - α)", "--debias gives these", "χ² of the cut sky"),
+            ("Dashed: (1 - α)", "debiased spectra have these", "χ² of the cut sky"),
             ("are divided by 1 - α", "the prior's power", "χ² of the filled sky"),
         ),
         (

@@ -48,10 +48,10 @@ def kinds(path):
 @pytest.fixture
 def made(monkeypatch):
     """Count what is made, by the labels."""
-    from skyfill.gaussian import solver
+    from skyfill.gaussian import blocks
 
-    label, calls = solver.label_holes, []
-    monkeypatch.setattr(solver, "label_holes", lambda mask: calls.append(1) or label(mask))
+    label, calls = blocks.label_holes, []
+    monkeypatch.setattr(blocks, "label_holes", lambda mask: calls.append(1) or label(mask))
     monkeypatch.setattr(verb, "_LAST", {})
     return calls
 

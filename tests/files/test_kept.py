@@ -189,7 +189,7 @@ METHODS = {
 }
 #: What takes the time of a set-up.
 SLOW = (
-    *((solver, "label_holes"), (solver, "grow"), (solver, "distance_to_edge")),
+    *((blocks, "label_holes"), (blocks, "grow"), (solver, "distance_to_edge")),
     *((tileset, "_worth_it"), (blocks.HoleBlocks, "_factor")),
 )
 

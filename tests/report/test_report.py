@@ -262,7 +262,12 @@ SHARE = np.array([0.1, 0.25, 0.3, 0.2])
     ("words", "name", "reason", "caption"),
     [
         ({}, "follows from the prior", "are divided by 1 - α", "+ α C_l of the prior"),
-        ({"kind": "mean"}, "the mean lacks", "--debias undoes it", "(1 - α) of that of the theory"),
+        (
+            {"kind": "mean"},
+            "the mean lacks",
+            "debiasing undoes it",
+            "(1 - α) of that of the theory",
+        ),
         ({"patch": 0.17}, "follows from the prior", "patch of 17.0% of the sky", "pseudo-C_l"),
         ({"patch": 0.17, "kind": "mean"}, "the mean lacks", "patch of 17.0%", "pseudo-C_l"),
     ],
