@@ -117,10 +117,12 @@ def is_polarized(args: argparse.Namespace) -> bool:
 
 def left(args: argparse.Namespace, path: Path) -> list[str]:
     """Name the columns of Q and U that a map keeps as they are, because --stokes is not given."""
+    found: list[str] = []
     if args.stokes is None and not skyfill.maps.is_image(path):
-        with suppress(ValueError, OSError):  # it has none, or is no FITS file
-            return skyfill.maps.stokes_columns(path, "QU", hdu=args.hdu)
-    return []
+        for letter in "QU":
+            with suppress(ValueError, OSError):  # it has none, or is no FITS file
+                found += skyfill.maps.stokes_columns(path, letter, hdu=args.hdu)
+    return found
 
 
 def left_lines(args: argparse.Namespace, path: Path) -> list[str]:
@@ -128,7 +130,8 @@ def left_lines(args: argparse.Namespace, path: Path) -> list[str]:
     names = left(args, path)
     if not names:
         return []
-    return [f"left     {' and '.join(names)}, whose holes remain; --stokes TQU fills them, too"]
+    mend = "; --stokes TQU fills them, too" if len(names) == 2 else ""
+    return [f"left     {' and '.join(names)}, whose holes remain{mend}"]
 
 
 def of_one_column(args: argparse.Namespace) -> argparse.Namespace:

@@ -153,6 +153,7 @@ def test_q_and_u_alone_are_filled(fill):
         ("tqu", (), ["Q_POLARISATION", "U_POLARISATION"]),
         ("planck", ("--field", "I_STOKES"), ["Q_STOKES", "U_STOKES"]),
         ("tqu", ("--stokes", "T"), []),
+        ("q", (), ["Q_POLARISATION"]),
     ],
 )
 def test_columns_that_keep_their_holes_are_said(skies, tmp_path, skyfill_main, name, words, left):
