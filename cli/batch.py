@@ -43,7 +43,7 @@ _NETWORKS = ("vae", *filling.NETWORKS)
 _ASIDE = {
     *("maps", "output", "overwrite", "workers", "scheduler", "threads", "device", "batch_size"),
     *("memory_limit", "cache"),
-    *("json", "quiet", "run", "command", "version", "why"),
+    *("json", "quiet", "run", "command", "version", "why", "left_why"),
 }
 
 
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
         inputs, args.output, seed=args.seed, realizations=args.realizations
     )
     # Read the mask and the prior once before the maps: an error in them concerns every map.
-    args = _checked(args, inputs[0])
+    args = _checked(stokes.chosen(args, inputs[0]), inputs[0])
     settings = _settings(args)
     theory.given(args)
     args = _on_its_own(args)

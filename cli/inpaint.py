@@ -69,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
     transforms.refuse(args, report=True)
     if images.is_asked(args):
         return images.run(args)
+    args = stokes.chosen(args, args.map)
     if stokes.is_polarized(args):
         return polarized.run(args)
     return _fill_column(stokes.of_one_column(args))

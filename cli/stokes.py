@@ -20,7 +20,10 @@ __all__ = [
     "add_columns",
     "add_cut",
     "add_stokes",
+    "chosen",
     "is_polarized",
+    "left",
+    "left_lines",
     "masks_of",
     "noise_of",
     "of_one_column",
@@ -32,6 +35,7 @@ __all__ = [
 
 #: Options that a fill of polarization does not have: the value that means not given, and the mend.
 _OTHERS: dict[str, tuple[Any, str]] = {
+    "transform": (None, "it is for one column; drop it"),
     "nside": (None, "a multi-order map of polarization is not read; convert it first"),
     "polish": (None, "drop it; --method gaussian is exact"),
     "holes": (None, "it fills every hole; drop it"),
@@ -50,7 +54,8 @@ def add_stokes(parser: argparse.ArgumentParser) -> None:
         choices=("TQU", "T", "QU"),
         help="fill T, Q and U of the file together, or one of T and QU, with --method gaussian "
         "(which auto means here), diffuse or, TQU only, vae; their columns are found by name, or "
-        "named by --field T,Q,U (default: the column of --field alone)",
+        "named by --field T,Q,U (default: what the file has; T alone, which is said, with options "
+        "that only T has; the column of --field alone, if it is given)",
     )
     _add_mask_and_sign(group)
     group.add_argument(
@@ -115,8 +120,34 @@ def is_polarized(args: argparse.Namespace) -> bool:
     return args.stokes in ("TQU", "QU")
 
 
+def chosen(
+    args: argparse.Namespace, path: Path, methods: Sequence[str] | None = None
+) -> argparse.Namespace:
+    """Give --stokes: TQU or QU where the map has their columns and neither it nor --field is given.
+
+    The options may be those of T alone. Then Q and U are left, and ``left_why`` says why.
+    """
+    if args.stokes is not None or args.field != 0 or skyfill.maps.is_image(path):
+        return args
+    for letters in ("TQU", "QU"):
+        with suppress(ValueError, OSError):  # other columns, or no FITS file
+            skyfill.maps.stokes_columns(path, letters, hdu=args.hdu)
+            break
+    else:
+        return args
+    asked = argparse.Namespace(**vars(args) | {"stokes": letters})
+    try:
+        refuse(settled(asked), methods)
+        theory.sky_spectra(asked)
+    except ValueError as error:
+        if letters == "QU":
+            raise
+        return argparse.Namespace(**vars(args) | {"left_why": str(error)})
+    return asked
+
+
 def left(args: argparse.Namespace, path: Path) -> list[str]:
-    """Name the columns of Q and U that a map keeps as they are, because --stokes is not given."""
+    """Name the columns of Q and U that a map keeps as they are, though T alone is not asked for."""
     found: list[str] = []
     if args.stokes is None and not skyfill.maps.is_image(path):
         for letter in "QU":
@@ -126,11 +157,14 @@ def left(args: argparse.Namespace, path: Path) -> list[str]:
 
 
 def left_lines(args: argparse.Namespace, path: Path) -> list[str]:
-    """Say which columns are left as they are; nothing if there are none."""
+    """Say which columns are left as they are, and why; nothing if there are none."""
     names = left(args, path)
     if not names:
         return []
-    mend = "; --stokes TQU fills them, too" if len(names) == 2 else ""
+    why = vars(args).get("left_why")
+    mend = f": {wording.as_options(why)}" if why else ""
+    if not why and len(names) == 2:
+        mend = "; --stokes TQU fills them, too"
     return [f"left     {' and '.join(names)}, whose holes remain{mend}"]
 
 
@@ -140,11 +174,11 @@ def of_one_column(args: argparse.Namespace) -> argparse.Namespace:
         if vars(args).get(name) is not None:
             flag = f"--{name.replace('_', '-')}"
             raise ValueError(f"{flag} is an option of polarization; pass --stokes TQU or QU too")
-    if args.stokes is None:
+    if args.stokes is None and vars(args).get("left_why") is None:
         return args
     if args.field != 0:
         raise ValueError("--stokes T and --field both name a column; drop one of them")
-    (name,) = skyfill.maps.stokes_columns(args.map, args.stokes, hdu=args.hdu)
+    (name,) = skyfill.maps.stokes_columns(args.map, "T", hdu=args.hdu)
     both = _both_masks(args)
     mask = args.mask_field if both is None else both[0]
     return argparse.Namespace(**vars(args) | {"field": name, "mask_field": mask})
@@ -160,12 +194,7 @@ def refuse(args: argparse.Namespace, methods: Sequence[str] | None = None) -> No
         )
     if args.dipole == "fit":
         raise ValueError("--dipole fit is for T alone; pass --dipole marginalise or prior")
-    for name, (nothing, mend) in _OTHERS.items():
-        if name == "weights" and args.method == "vae":
-            continue
-        if vars(args).get(name, nothing) != nothing:
-            flag = f"--{name.replace('_', '-')}"
-            raise ValueError(f"--stokes {args.stokes} does not take {flag}: {mend}")
+    _refuse_others(args)
     if theory.fits_cl(args):
         raise ValueError(
             "--cl map fits a spectrum of T, and EE, BB and TE are not known then; drop it, or pass"
@@ -181,6 +210,19 @@ def refuse(args: argparse.Namespace, methods: Sequence[str] | None = None) -> No
             " --noise-variance"
         )
     _refuse_of_diffuse(args)
+
+
+def _refuse_others(args: argparse.Namespace) -> None:
+    """Refuse options that a fill of polarization does not have."""
+    for name, (nothing, mend) in _OTHERS.items():
+        value = vars(args).get(name, nothing)
+        if name == "weights" and args.method == "vae":
+            continue
+        if name == "holes" and isinstance(value, int):  # the number of copies of validate
+            continue
+        if value != nothing:
+            flag = f"--{name.replace('_', '-')}"
+            raise ValueError(f"--stokes {args.stokes} does not take {flag}: {mend}")
 
 
 def _refuse_of_diffuse(args: argparse.Namespace) -> None:
@@ -217,7 +259,7 @@ def masks_of(
         return t, p, f", masks {both[0]} and {both[1]} of {args.mask.name}"
     observed = reading.mask_of(args, args.mask, like=like)
     if args.mask_pol is None:
-        return observed, None, ""
+        return observed, None, ", one mask for T, Q and U" if args.stokes == "TQU" else ""
     with wording.naming(field="--mask-field"):
         return observed, reading.mask_of(args, args.mask_pol, like=like), ""
 

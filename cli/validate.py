@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = ["configure", "run"]
 
+#: Methods whose fills of Q and U have a spread.
+_STOKES_METHODS = ("gaussian", "vae")
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
@@ -102,6 +105,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("gaussian is exact already; drop --polish, or pass a smaller --tolerance")
     reading.refuse_without_noise_map(args)
     filling.refuse_same_files(args, [])
+    args = stokes.chosen(args, args.map, _STOKES_METHODS)
     if stokes.is_polarized(args):
         return _polarized(stokes.settled(args), begun)
     args = stokes.of_one_column(args)
@@ -161,8 +165,7 @@ def run(args: argparse.Namespace) -> int:
 def _polarized(args: argparse.Namespace, begun: float) -> int:
     """Validate fills of T, Q and U, or of Q and U."""
     pages.check_report(args)
-    # Here --holes is the number of copies.
-    stokes.refuse(argparse.Namespace(**vars(args) | {"holes": None}), ("gaussian", "vae"))
+    stokes.refuse(args, _STOKES_METHODS)
     with progress(quiet=args.quiet) as listener:
         sky, observed, observed_pol, noise = stokes.read(args, listener)
         spectra = theory.sky_spectra(args)

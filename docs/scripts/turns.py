@@ -102,7 +102,7 @@ def problem(
 
 
 def fill(nside: int, method: str, args: argparse.Namespace) -> tuple[dict[str, Any], list[Any]]:
-    """Fill twice; give seconds, the peak of memory and what the fill says of itself."""
+    """Fill; give seconds, the peak of memory and what the fill says of itself."""
     prior, seen, skies, noisy = problem(nside, args)
     del skies
     engine = None
@@ -133,7 +133,7 @@ def fill(nside: int, method: str, args: argparse.Namespace) -> tuple[dict[str, A
     )
     fills = filler.mean()
     spent = [round(time.perf_counter() - begun, 1)]
-    if method == "vae" or args.cost:
+    if args.cost:
         certificates = filler.certificates
         begun = time.perf_counter()
         filler.realization(0)

@@ -148,24 +148,45 @@ def test_q_and_u_alone_are_filled(fill):
 
 
 @pytest.mark.parametrize(
-    ("name", "words", "left"),
+    ("name", "words", "left", "why"),
     [
-        ("tqu", (), ["Q_POLARISATION", "U_POLARISATION"]),
-        ("planck", ("--field", "I_STOKES"), ["Q_STOKES", "U_STOKES"]),
-        ("tqu", ("--stokes", "T"), []),
-        ("q", (), ["Q_POLARISATION"]),
+        ("planck", ("--dipole", "fit"), ["Q_STOKES", "U_STOKES"], "--dipole fit is for T alone"),
+        ("tqu", ("--holes", "all"), list(NAMES[1:]), "does not take --holes"),
+        ("tqu", ("--cl", "TT"), list(NAMES[1:]), "polarization needs four spectra"),
+        ("planck", ("--field", "I_STOKES"), ["Q_STOKES", "U_STOKES"], "--stokes TQU"),
+        ("tqu", ("--stokes", "T"), [], ""),
+        ("q", (), ["Q_POLARISATION"], ""),
     ],
 )
-def test_columns_that_keep_their_holes_are_said(skies, tmp_path, skyfill_main, name, words, left):
-    """Without --stokes one column is filled, and Q and U are as they were."""
+def test_columns_that_keep_their_holes_are_said(
+    skies, tmp_path, skyfill_main, name, words, left, why
+):
+    """With an option of T alone T is filled, and Q and U are as they were."""
+    spectrum = tmp_path / "cl.txt"
+    np.savetxt(spectrum, np.transpose([np.arange(2, 2000), skyfill.lcdm()[2:2000]]))
+    words = [spectrum if word == "TT" else word for word in words]
     fill = ("inpaint", skies / f"{name}.fits", skies / "t.fits", *HOW, *PRIOR[:4], *words)
     outcome = skyfill_main(*fill, "-o", tmp_path / "a.fits")
     assert outcome.status == 0, outcome.err
     lines = [line for line in outcome.out.splitlines() if line.startswith("left ")]
     assert len(lines) == bool(left)
-    assert all(column in line for column in left for line in lines)
+    assert all(words in line for words in (*left, why) for line in lines)
     said = json.loads(skyfill_main(*fill, "-o", tmp_path / "b.fits", "--json").out)
     assert said["left_columns"] == left
+    before, after = given(skies / f"{name}.fits"), given(tmp_path / "a.fits")
+    t = "I_STOKES" if name == "planck" else "TEMPERATURE"
+    assert [each for each in before if not np.array_equal(before[each], after[each])] == [t]
+
+
+@pytest.mark.parametrize(("name", "stokes"), [("planck", "TQU"), ("nest", "TQU"), ("qu", "QU")])
+def test_what_the_file_has_is_filled(fill, skies, tmp_path, skyfill_main, name, stokes):
+    _, asked = fill(name, stokes=stokes)
+    out = tmp_path / "unasked.fits"
+    masks = (skies / "t.fits", "--mask-pol", skies / "p.fits")
+    outcome = skyfill_main("inpaint", skies / f"{name}.fits", *masks, "-o", out, *HOW, *PRIOR)
+    assert outcome.status == 0, outcome.err
+    found = given(out)
+    assert all(np.array_equal(found[each], asked[each]) for each in asked)
 
 
 def test_stokes_t_is_the_fill_of_its_column_alone(fill, skies, tmp_path, skyfill_main):
@@ -296,7 +317,7 @@ def test_leakage_and_way_are_said(fill, skies, tmp_path):
 def test_options_of_polarization_need_it(skies, skyfill_main, tmp_path):
     outcome = skyfill_main(
         *("inpaint", skies / "tqu.fits", skies / "t.fits", "-o", tmp_path / "o.fits"),
-        *("--mask-pol", skies / "p.fits"),
+        *("--mask-pol", skies / "p.fits", "--field", "TEMPERATURE"),
     )
     assert outcome.status == 2
     assert "pass --stokes TQU or QU" in outcome.err
