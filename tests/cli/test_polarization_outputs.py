@@ -156,7 +156,7 @@ def test_diffuse_fills_t_as_alone_and_q_and_u_together(run, skies, tmp_path, sky
     assert outcome.status == 0, outcome.err
     alone = tmp_path / "alone.fits"
     assert not skyfill_main(
-        *("inpaint", skies / "tqu.fits", skies / "t.fits", "-o", alone, *DIFFUSE)
+        *("inpaint", skies / "tqu.fits", skies / "t.fits", "-o", alone, *DIFFUSE, "--stokes", "T")
     ).status
     found, before = columns(path), given(skies / "tqu.fits")
     assert np.array_equal(found["TEMPERATURE"], columns(alone)["TEMPERATURE"])

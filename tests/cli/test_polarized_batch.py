@@ -192,6 +192,18 @@ def test_what_does_not_fit_is_refused_before_any_map(
 
 def test_columns_that_keep_their_holes_are_said(folder, tmp_path, skyfill_main):
     words = (folder / "t.fits", "--method", "gaussian", "--threads", 1, *PRIOR[:4], "-q")
-    outcome = skyfill_main("batch", folder / "sims" / "a.fits", *words, "-o", tmp_path / "out")
+    words = ("batch", folder / "sims" / "a.fits", *words, "--dipole", "fit")
+    outcome = skyfill_main(*words, "-o", tmp_path / "out")
     assert outcome.status == 0, outcome.err
     assert "left     Q_POLARISATION and U_POLARISATION, whose holes remain" in outcome.out
+
+
+def test_what_the_files_have_is_filled(folder, tmp_path, skyfill_main, words):
+    """Without --stokes the outputs are those with it, and the same folder goes on."""
+    asked, masks = words(), (folder / "t.fits", "--mask-pol", folder / "p.fits")
+    unasked = [*masks, *asked[len(masks) + 2 :]]
+    maps = ("batch", folder / "sims" / "a.fits")
+    for words_of, out in ((asked, "one"), (unasked, "two"), (unasked, "one")):
+        outcome = skyfill_main(*maps, *words_of, "-o", tmp_path / out)
+        assert outcome.status == 0, outcome.err
+    assert (tmp_path / "one/a.fits").read_bytes() == (tmp_path / "two/a.fits").read_bytes()
