@@ -90,7 +90,7 @@ def test_validate_prints_a_table_for_each(folder, skyfill_main):
 
 def test_validate_draws_a_page_of_t_q_and_u(folder, skyfill_main, tmp_path):
     page = tmp_path / "page.html"
-    given = ("validate", folder / "truth.fits", folder / "masks.fits", "--stokes", "TQU", *PRIOR)
+    given = ("validate", folder / "truth.fits", folder / "masks.fits", *PRIOR)
     how = ("--realizations", 2, "--share", 0.1, "--threads", 1, "-q", "--report", page, "--json")
     outcome = skyfill_main(*given, *how)
     assert outcome.status == 0, outcome.err
