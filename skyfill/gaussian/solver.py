@@ -592,9 +592,9 @@ def inner_lmax(
 ) -> int:
     """Return the largest multipole of the inner loop, where noise dominates the signal.
 
-    It is at least ``least`` nside. Beyond 1.5 nside the inverse is not exact, but up to ``reach`` nside, at most 2.4, it is better
-    than none. Below Nside 16 the limit is 1.5 nside, because the bound of its error was not
-    measured there.
+    It is at least ``least`` nside. Beyond 1.5 nside the inverse is not exact, but up to ``reach``
+    nside, at most 2.4, it is better than none. Below Nside 16 the limit is 1.5 nside, because the
+    bound of its error was not measured there.
     """
     seen = np.flatnonzero(signal_cl > _NEGLIGIBLE * noise_cl)
     last = int(seen[-1]) if seen.size else 0

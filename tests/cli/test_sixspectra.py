@@ -192,7 +192,8 @@ def filled(tmp_path_factory, entry):
     }.items():
         arguments = ["inpaint", path / "sky.fits", *pair, *words, "-o", path / f"{name}.fits", "-q"]
         assert entry([str(each) for each in arguments]) == 0
-    arguments = ["inpaint", path / "sky.fits", pair[0], "--method", "diffuse", "--stokes", "T", "-q"]
+    arguments = ["inpaint", path / "sky.fits", pair[0], "--method", "diffuse", "-q"]
+    arguments += ["--stokes", "T"]
     assert entry([str(each) for each in [*arguments, "-o", path / "t.fits"]]) == 0
     return path
 
