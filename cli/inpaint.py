@@ -69,10 +69,11 @@ def run(args: argparse.Namespace) -> int:
     transforms.refuse(args, report=True)
     if images.is_asked(args):
         return images.run(args)
-    args = stokes.chosen(args, args.map)
-    if stokes.is_polarized(args):
-        return polarized.run(args)
-    return _fill_column(stokes.of_one_column(args))
+    chosen = stokes.chosen(args, args.map)
+    if stokes.is_polarized(chosen):
+        with stokes.or_t_alone(args):
+            return polarized.run(chosen)
+    return _fill_column(stokes.of_one_column(chosen))
 
 
 def _fill_column(args: argparse.Namespace) -> int:

@@ -300,6 +300,8 @@ def _lines(
         lines.append(f"exact    {name}: {each}")
     if sky.assumed:
         lines.append("assumed  U as in COSMO, since the file has no POLCCONV")
+    if stokes.shares_mask(args):
+        lines.append("assumed  the mask of T for Q and U; --mask-pol gives them their own")
     lines += filling.method_lines(args)
     for letter, hole in zip(sky.stokes, fitter.holes, strict=True):
         lines.append(f"filled   {letter}: {hole.mean():.2%} of the sky, {int(hole.sum())} pixels")

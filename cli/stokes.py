@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +27,11 @@ __all__ = [
     "masks_of",
     "noise_of",
     "of_one_column",
+    "or_t_alone",
     "read",
     "refuse",
     "settled",
+    "shares_mask",
     "sky_of",
 ]
 
@@ -146,6 +148,17 @@ def chosen(
     return asked
 
 
+@contextmanager
+def or_t_alone(args: argparse.Namespace) -> Iterator[None]:
+    """Say in errors that T alone can be filled, unless --stokes is given."""
+    try:
+        yield
+    except ValueError as error:
+        if args.stokes is None and error.args:
+            error.args = (f"{error}; --stokes T takes T alone",)
+        raise
+
+
 def left(args: argparse.Namespace, path: Path) -> list[str]:
     """Name the columns of Q and U that a map keeps as they are, though T alone is not asked for."""
     found: list[str] = []
@@ -244,6 +257,11 @@ def _both_masks(args: argparse.Namespace) -> tuple[str, str] | None:
     return skyfill.maps.mask_columns(args.mask)
 
 
+def shares_mask(args: argparse.Namespace) -> bool:
+    """Say whether the mask of T is taken for Q and U, too."""
+    return args.stokes == "TQU" and args.mask_pol is None and _both_masks(args) is None
+
+
 def masks_of(
     args: argparse.Namespace, like: skyfill.SkyMap | None = None
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None, str]:
@@ -259,7 +277,7 @@ def masks_of(
         return t, p, f", masks {both[0]} and {both[1]} of {args.mask.name}"
     observed = reading.mask_of(args, args.mask, like=like)
     if args.mask_pol is None:
-        return observed, None, ", one mask for T, Q and U" if args.stokes == "TQU" else ""
+        return observed, None, ""
     with wording.naming(field="--mask-field"):
         return observed, reading.mask_of(args, args.mask_pol, like=like), ""
 

@@ -105,10 +105,11 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("gaussian is exact already; drop --polish, or pass a smaller --tolerance")
     reading.refuse_without_noise_map(args)
     filling.refuse_same_files(args, [])
-    args = stokes.chosen(args, args.map, _STOKES_METHODS)
-    if stokes.is_polarized(args):
-        return _polarized(stokes.settled(args), begun)
-    args = stokes.of_one_column(args)
+    chosen = stokes.chosen(args, args.map, _STOKES_METHODS)
+    if stokes.is_polarized(chosen):
+        with stokes.or_t_alone(args):
+            return _polarized(stokes.settled(chosen), begun)
+    args = stokes.of_one_column(chosen)
     pages.check_report(args)
     with progress(quiet=args.quiet) as listener:
         listener.stage("read")

@@ -123,7 +123,7 @@ def read_stokes(
     ------
     ValueError
         A column is missing or cannot be told from others by its name; the columns differ in unit;
-        POLCCONV is unknown; or as for `read_map`.
+        POLCCONV is unknown; Q and U are zero everywhere; or as for `read_map`.
     OSError
         The file cannot be read.
     """
@@ -155,6 +155,11 @@ def read_stokes(
     if len({sky.unit_to_uk for sky in skies}) > 1:
         units = ", ".join(f"{sky.column} in {sky.unit}" for sky in skies)
         raise ValueError(f"{path}: {units}; columns of one map must have one unit")
+    if stokes != "T" and all(np.all((x.values == 0) | np.isnan(x.values)) for x in skies[-2:]):
+        raise ValueError(
+            f"{path}: {skies[-2].column} and {skies[-1].column} are zero in every pixel, so they"
+            " hold no polarization; choose `stokes` by what the file has"
+        )
     return StokesMap(skies, stokes, convention, not (polcconv or said))
 
 

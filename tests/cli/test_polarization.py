@@ -66,6 +66,7 @@ def skies(tmp_path_factory):
     write(path / "qu.fits", sky[1:], names=NAMES[1:])
     write(path / "q.fits", sky[:2], names=NAMES[:2])
     write(path / "units.fits", sky, units=("uK_CMB", "uK_CMB", "K_CMB"))
+    write(path / "unpolarized.fits", [sky[0], *np.zeros((2, NPIX))])
     write(path / "blind.fits", [sky[0], *np.full((2, NPIX), hp.UNSEEN)])
     holed = sky.copy()
     holed[2, 7:10] = hp.UNSEEN
@@ -178,6 +179,19 @@ def test_columns_that_keep_their_holes_are_said(
     assert [each for each in before if not np.array_equal(before[each], after[each])] == [t]
 
 
+@pytest.mark.parametrize(
+    ("name", "said"), [("unpolarized", "are zero in every pixel"), ("blind", "no valid pixel")]
+)
+def test_a_file_without_polarization_can_be_filled_in_t(skies, tmp_path, skyfill_main, name, said):
+    fill = ("inpaint", skies / f"{name}.fits", skies / "t.fits", "-o", tmp_path / "a.fits")
+    outcome = skyfill_main(*fill, *HOW, *PRIOR[:4])
+    assert outcome.status == 2
+    assert said in outcome.err
+    assert outcome.err.strip().endswith("; --stokes T takes T alone")
+    assert outcome.err.count("\n") == 1
+    assert skyfill_main(*fill, *HOW, *PRIOR[:4], "--stokes", "T").status == 0
+
+
 @pytest.mark.parametrize(("name", "stokes"), [("planck", "TQU"), ("nest", "TQU"), ("qu", "QU")])
 def test_what_the_file_has_is_filled(fill, skies, tmp_path, skyfill_main, name, stokes):
     _, asked = fill(name, stokes=stokes)
@@ -205,6 +219,11 @@ def test_stokes_t_is_the_fill_of_its_column_alone(fill, skies, tmp_path, skyfill
 def test_it_says_what_it_assumed(fill):
     said = fill("tqu")[0].out
     assert "U as in COSMO, since the file has no POLCCONV" in said
+    assert "the mask of T for Q and U" not in said
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")  # P is missing where the mask of T is 1
+        outcome, _ = fill("tqu", "--overwrite", masks=("t", None))
+    assert "the mask of T for Q and U" in outcome.out
     assert "BB in the holes is the prior's" in said
     assert "POLCCONV" not in fill("cosmo")[0].out
 
