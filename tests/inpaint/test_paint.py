@@ -67,7 +67,7 @@ def factors(prior, nside, seen):
         t = hp.alm2map(mode, nside)
         e = np.array(hp.alm2map([zero, mode, zero], nside))[1:].ravel()
         b = np.array(hp.alm2map([zero, zero, mode], nside))[1:].ravel()
-        common = te / math.sqrt(tt)
+        common = te / math.sqrt(tt) if tt > 0 else 0.0
         for which, row in enumerate(
             (
                 np.concatenate([math.sqrt(tt) * t, common * e]),
