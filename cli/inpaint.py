@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         return images.run(args)
     chosen = stokes.chosen(args, args.map)
     if stokes.is_polarized(chosen):
-        with stokes.or_t_alone(args):
+        with stokes.or_t_alone(args, chosen):
             return polarized.run(chosen)
     return _fill_column(stokes.of_one_column(chosen))
 

@@ -149,12 +149,12 @@ def chosen(
 
 
 @contextmanager
-def or_t_alone(args: argparse.Namespace) -> Iterator[None]:
-    """Say in errors that T alone can be filled, unless --stokes is given."""
+def or_t_alone(args: argparse.Namespace, found: argparse.Namespace) -> Iterator[None]:
+    """Say in errors that T alone can be filled, if T, Q and U were `chosen` without being asked."""
     try:
         yield
     except ValueError as error:
-        if args.stokes is None and error.args:
+        if args.stokes is None and found.stokes == "TQU":
             error.args = (f"{error}; --stokes T takes T alone",)
         raise
 

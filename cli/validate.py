@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
     filling.refuse_same_files(args, [])
     chosen = stokes.chosen(args, args.map, _STOKES_METHODS)
     if stokes.is_polarized(chosen):
-        with stokes.or_t_alone(args):
+        with stokes.or_t_alone(args, chosen):
             return _polarized(stokes.settled(chosen), begun)
     args = stokes.of_one_column(chosen)
     pages.check_report(args)

@@ -171,7 +171,7 @@ def test_columns_that_keep_their_holes_are_said(
     assert outcome.status == 0, outcome.err
     lines = [line for line in outcome.out.splitlines() if line.startswith("left ")]
     assert len(lines) == bool(left)
-    assert all(words in line for words in (*left, why) for line in lines)
+    assert all(said in line for said in (*left, why) for line in lines)
     said = json.loads(skyfill_main(*fill, "-o", tmp_path / "b.fits", "--json").out)
     assert said["left_columns"] == left
     before, after = given(skies / f"{name}.fits"), given(tmp_path / "a.fits")
@@ -190,6 +190,13 @@ def test_a_file_without_polarization_can_be_filled_in_t(skies, tmp_path, skyfill
     assert outcome.err.strip().endswith("; --stokes T takes T alone")
     assert outcome.err.count("\n") == 1
     assert skyfill_main(*fill, *HOW, *PRIOR[:4], "--stokes", "T").status == 0
+
+
+def test_an_error_of_q_and_u_alone_does_not_name_t(skies, tmp_path, skyfill_main):
+    fill = ("inpaint", skies / "qu.fits", skies / "p8.fits", "-o", tmp_path / "a.fits", *HOW)
+    outcome = skyfill_main(*fill, *PRIOR)
+    assert outcome.status == 2
+    assert "--stokes T" not in outcome.err
 
 
 @pytest.mark.parametrize(("name", "stokes"), [("planck", "TQU"), ("nest", "TQU"), ("qu", "QU")])
