@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -148,13 +149,22 @@ def chosen(
     return asked
 
 
+#: What an error of polarization names.
+_OF_POLARIZATION = re.compile(
+    r"\b([QU](?![A-Za-z])|(P|EE|BB|TE|POLCCONV)\b)|pol\b|polari[sz]ation", re.IGNORECASE
+)
+
+
 @contextmanager
 def or_t_alone(args: argparse.Namespace, found: argparse.Namespace) -> Iterator[None]:
-    """Say in errors that T alone can be filled, if T, Q and U were `chosen` without being asked."""
+    """Say in errors that T alone can be filled, if T, Q and U were `chosen` without being asked.
+
+    An error that says nothing of polarization is one of T as well.
+    """
     try:
         yield
     except ValueError as error:
-        if args.stokes is None and found.stokes == "TQU":
+        if args.stokes is None and found.stokes == "TQU" and _OF_POLARIZATION.search(str(error)):
             error.args = (f"{error}; --stokes T takes T alone",)
         raise
 

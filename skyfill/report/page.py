@@ -98,6 +98,12 @@ class Report:
         given = [VERDICTS.index(each.verdict) for each in self.findings if each.verdict]
         return VERDICTS[max(given)] if given else ""
 
+    @property
+    def marked(self) -> list[Finding]:
+        """The findings that are not good, the worst first; their order is else kept."""
+        found = [each for each in self.findings if each.verdict not in ("", VERDICTS[0])]
+        return sorted(found, key=lambda each: -VERDICTS.index(each.verdict))
+
     def html(self) -> str:
         """Give the page as HTML, without scripts or external files."""
         needs("jinja2")
@@ -106,7 +112,15 @@ class Report:
         environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
         template = resources.files("skyfill.report").joinpath("page.html").read_text("utf-8")
         headline = (not self.verdict and self.unjudged) or _HEADLINES[self.verdict]
-        return environment.from_string(template).render(report=self, headline=headline)
+        return environment.from_string(template).render(
+            report=self, headline=headline, counts=self._counts()
+        )
+
+    def _counts(self) -> str:
+        """Say how many findings have which verdict."""
+        given = [each.verdict for each in self.findings]
+        parts = [f"{given.count(word)} {word}" for word in VERDICTS]
+        return f"Of {len(given)} figures, {', '.join(parts)}, {given.count('')} without a verdict."
 
     def write(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
         """Write the page.

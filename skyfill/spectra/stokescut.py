@@ -31,6 +31,9 @@ Alm = NDArray[np.complex128]
 _SINGULAR = 1e8
 #: Largest number of skies from which errors are calibrated: 300 leave 4%, and take some seconds.
 _MOST = 300
+#: Skies a bin that the correlations of the theory are worth beside those of simulated skies: of 2,
+#: 4 and 8, the tests of deep maps are right most often with 4.
+_TRUSTED = 4
 GROUPS = (("TE",), ("TB",), ("EE", "BB"), ("EB",))
 """Groups of spectra that a mask mixes, and that are undone together."""
 
@@ -215,9 +218,9 @@ class CutStokes:
         """Compare the mean of the measurements with the theory, with the errors of one sky.
 
         The pseudo-spectrum of XY has about the covariance (c_XX c_YY + c_XY²) M[W²] / (2l + 1),
-        with c the mean pseudo-spectrum over the mean of W² (Efstathiou 2004). It gives the
-        correlation of bins, those of a white spectrum, and, up to factors from simulated skies, the
-        errors. In BB, c is mostly the E that the mask turns into B.
+        with c the mean pseudo-spectrum over the mean of W² (Efstathiou 2004). It gives the errors
+        and, for a white spectrum, the correlations of bins; simulated skies correct both. In BB, c
+        is mostly the E that the mask turns into B.
         """
         expected, edges, pairs = self._expected, self._edges, self._expected.pairs
         bands: dict[str, StokesPowers] = {}
@@ -232,7 +235,8 @@ class CutStokes:
                 continue
             group = next(each for each in self._groups if name in each)
             covariance, signal = self._errors[name]
-            scale = self._factors[name]
+            scale, correlation = self._simulated[name]
+            sigma = np.sqrt(np.diagonal(covariance)) * scale
             i, j = pairs[name]
             noise = averaged(expected.alias_cl[i, j], edges)
             if i == j:
@@ -245,7 +249,7 @@ class CutStokes:
                 scatter=scatter_of(mine),
                 theory=theory[group.index(name)],
                 noise=noise,
-                covariance=covariance * np.outer(scale, scale),
+                covariance=correlation * np.outer(sigma, sigma),
                 sigma_signal=signal * scale,
                 modes=summed(2.0 * np.arange(expected.ell_max + 1) + 1, edges)
                 * squared**2
@@ -269,7 +273,7 @@ class CutStokes:
         for group in self._groups:
             matrix = squared[1] if group[0][0] == "T" else squared[2]
             plain = _binned(matrix, edges)
-            correlation = plain / np.sqrt(np.outer(np.diagonal(plain), np.diagonal(plain)))
+            correlation = _correlation(plain)
             covariances = []
             for level in levels:
                 whole = np.zeros((len(group) * count,) * 2)
@@ -298,21 +302,23 @@ class CutStokes:
         return out
 
     @cached_property
-    def _factors(self) -> dict[str, Bins]:
-        """For all but TT the factors of the errors: the scatter of simulated skies over `_errors`.
+    def _simulated(self) -> dict[str, tuple[Bins, NDArray[np.float64]]]:
+        """For all but TT the factors of the errors, and the correlations, from simulated skies.
 
-        Bins up to ell = 32 are simulated at Nside 32; of the others, neighbours are averaged.
+        Bins up to ell = 32 are simulated at Nside 32; of the others, factors are averaged over
+        neighbours.
         """
         edges, nside, expected = self._edges, self._nside, self._expected
-        names = [name for name in self._names if name != "TT"]
+        roots = {
+            name: np.linalg.cholesky(_correlation(covariance))
+            for name, (covariance, _) in self._errors.items()
+        }
         if all(np.all(each == each[0]) for each in self._windows):
-            return {name: np.ones(edges.size - 1) for name in names}
+            return {name: (np.ones(len(root)), root @ root.T) for name, root in roots.items()}
         skies = min(skies_at(nside), _MOST)
         found = self.scatter_over_errors(skies)
-        if nside <= COARSE:
-            return found
-        found = {name: smoothed(each, skies) for name, each in found.items()}
-        coarse = int(np.count_nonzero(edges[1:] <= COARSE + 1))
+        coarse = int(np.count_nonzero(edges[1:] <= COARSE + 1)) if nside > COARSE else 0
+        low: dict[str, tuple[Bins, NDArray[np.float64]]] = {}
         if coarse:
             end = edges[coarse]
             low = CutStokes(
@@ -325,13 +331,27 @@ class CutStokes:
                 ),
                 edges[: coarse + 1],
                 threads=self._threads,
-            )
-            for name, each in low.scatter_over_errors(_MOST).items():
-                found[name][:coarse] = each
-        return found
+            ).scatter_over_errors(_MOST)
+        result = {}
+        for name, (factors, white) in found.items():
+            if nside > COARSE:
+                factors = smoothed(factors, skies)
+            if coarse:
+                factors[:coarse] = low[name][0]
+                white[:coarse, coarse:] = white[coarse:, :coarse] = 0.0
+                white[:coarse, :coarse] = low[name][1]
+            result[name] = factors, _correlation(roots[name] @ white @ roots[name].T)
+        return result
 
-    def scatter_over_errors(self, skies: int) -> dict[str, Bins]:
-        """Simulate skies of the theory; give the scatter of their bins over the errors."""
+    def scatter_over_errors(self, skies: int) -> dict[str, tuple[Bins, NDArray[np.float64]]]:
+        """Simulate skies of the theory; compare the scatter of their bins with `_errors`.
+
+        Returns
+        -------
+        The standard deviations over the errors, ``(nbin,)``; and the correlation of what remains
+        of the bins if that of `_errors` is taken out, one if it is right, ``(nbin, nbin)``. Few
+        skies do not tell it: it is averaged with one, that counts as `_TRUSTED` skies a bin.
+        """
         cl, white = self._expected.signal_cl, self._expected.white_cl
         root = root_of(cl)
         rms = np.sqrt(white / self._area)[:, None]
@@ -345,11 +365,19 @@ class CutStokes:
                 sky[0] = harmonics.synthesis(np.asarray(alm[0]), self._nside, threads=self._threads)
             sky += rms * rng.standard_normal(sky.shape)
             found.append(self.powers(sky))
-        scatter = dict(zip(self._names, np.std(found, axis=0, ddof=1), strict=True))
-        return {
-            name: scatter[name] / np.sqrt(np.diagonal(covariance))
-            for name, (covariance, _) in self._errors.items()
-        }
+        result = {}
+        for name, bins in zip(self._names, np.array(found).swapaxes(0, 1), strict=True):
+            if name not in self._errors:
+                continue
+            covariance = self._errors[name][0]
+            root = np.linalg.inv(np.linalg.cholesky(_correlation(covariance)))
+            told = root @ np.corrcoef(bins.T).reshape(root.shape) @ root.T
+            share = skies / (skies + _TRUSTED * len(root))
+            result[name] = (
+                np.std(bins, axis=0, ddof=1) / np.sqrt(np.diagonal(covariance)),
+                share * told + (1 - share) * np.eye(len(root)),
+            )
+        return result
 
 
 def blocks_of(group: tuple[str, ...], matrices: Map) -> list[list[Map]]:
@@ -365,6 +393,12 @@ def blocks_of(group: tuple[str, ...], matrices: Map) -> list[list[Map]]:
 def _binned(per_ell: Map, edges: Edges) -> NDArray[np.float64]:
     """Bin a covariance of multipoles."""
     return np.asarray(averaged(averaged(per_ell, edges).T, edges))
+
+
+def _correlation(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give the correlations of a covariance."""
+    size = np.sqrt(np.diagonal(covariance))
+    return np.asarray(covariance / np.outer(size, size))
 
 
 def _means(windows: Sequence[Map]) -> dict[str, float]:

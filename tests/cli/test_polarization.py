@@ -192,6 +192,16 @@ def test_a_file_without_polarization_can_be_filled_in_t(skies, tmp_path, skyfill
     assert skyfill_main(*fill, *HOW, *PRIOR[:4], "--stokes", "T").status == 0
 
 
+def test_an_error_that_t_has_too_does_not_offer_t(skies, tmp_path, skyfill_main):
+    mask = tmp_path / "other.fits"
+    hp.write_map(mask, np.ones(12 * 4**2, np.float32), dtype=np.float32)
+    outcome = skyfill_main("inpaint", skies / "planck.fits", mask, "-o", tmp_path / "a.fits")
+    assert outcome.status == 2
+    assert outcome.err.count("\n") == 1
+    assert "--reproject-mask" in outcome.err
+    assert "--stokes" not in outcome.err
+
+
 def test_an_error_of_q_and_u_alone_does_not_name_t(skies, tmp_path, skyfill_main):
     fill = ("inpaint", skies / "qu.fits", skies / "p8.fits", "-o", tmp_path / "a.fits", *HOW)
     outcome = skyfill_main(*fill, *PRIOR)

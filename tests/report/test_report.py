@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -87,6 +88,19 @@ def test_the_headline_is_the_worst_verdict(page):
         report.Finding("a", "b", "fine")
     with pytest.raises(ValueError, match="choose one"):
         report.uses("fine")
+
+
+def test_marked_figures_stand_before_the_pictures_and_all_figures_below(page):
+    bad, doubtful = report.Finding("wrong", "9", "bad"), page.findings[0]
+    every = [replace(doubtful, verdict="good", name="right"), replace(doubtful, verdict="doubtful")]
+    text = replace(page, findings=[*every, bad]).html()
+    top, pictures, below = text.partition("<img ")
+    below = below.rpartition("<img ")[2]
+    assert top.index(">wrong<") < top.index(f">{html.escape(doubtful.name)}<")
+    assert ">right<" not in top
+    assert "Of 3 figures, 1 good, 1 doubtful, 1 bad, 0 without a verdict." in top
+    assert pictures
+    assert all(f">{html.escape(each.name)}<" in below for each in [*every, bad])
 
 
 def test_the_hardest_holes_are_the_deepest():

@@ -6,6 +6,7 @@ from dataclasses import replace
 import healpy as hp
 import numpy as np
 import pytest
+from scipy import stats
 from skyfill.simulate import simulate_stokes
 
 from skyfill.prior import LCDM, PolarizedPrior, Prior, draw_polarization, lcdm
@@ -89,9 +90,9 @@ def test_without_holes_the_cut_sky_is_the_whole_sky():
         assert np.all(np.abs(cut.cl - full.cl) < 0.3 * full.sigma), name
 
 
-def ensemble_of(nside, edges, skies, cl=None, first=0):
+def ensemble_of(nside, edges, skies, cl=None, first=0, **noise):
     """Measure skies behind masks; with a matrix of spectra, skies that have TB and EB as well."""
-    prior = prior_of(nside)
+    prior = prior_of(nside, **noise)
     expected = StokesExpectation.of(prior, int(edges[-1]) - 1, 3)
     if cl is not None:
         expected = replace(expected, signal_cl=cl(expected.signal_cl))
@@ -150,6 +151,16 @@ def test_it_is_unbiased_and_its_errors_are_the_scatter_of_skies_at_nside_32(more
     assert 0.6 < np.mean(np.square(away)) < 1.5
     assert 0.75 < np.min(ratio) < np.max(ratio) < 1.3
     assert np.mean(ratio) == pytest.approx(1, abs=0.04)
+
+
+def test_chi2_of_deep_maps_is_that_of_its_bins():
+    """Without noise E leaks far, so that the bins are correlated unlike those of a white sky."""
+    found, bands = ensemble_of(16, EDGES, 200, first=3, noise_pol=0.01)
+    for name in ("EE", "BB", "EB"):
+        off = found[:, list(bands).index(name)] - bands[name].theory
+        chi2 = np.einsum("ki,ki->k", off, np.linalg.solve(bands[name].covariance, off.T).T)
+        assert np.mean(chi2) == pytest.approx(EDGES.size - 1, rel=0.25), name
+        assert np.mean(chi2 > stats.chi2.isf(1e-3, EDGES.size - 1)) < 0.03, name
 
 
 def test_errors_of_bb_on_large_scales_are_the_leakage_of_e():
