@@ -264,11 +264,13 @@ class JointSolver:
     def _wide_of(self, prior: JointCovariance, of_t: NDArray[np.int64], hybrid: Hybrid) -> Wide:
         """Give the problem of the wide holes alone."""
         joint = prior.with_signal(self.inner.signal_cl)
+        parts = [part for part in joint.parts if part.stop > part.start]
         if self.spins[0] or not of_t.size:
-            return Wide(joint, hybrid.apply)
+            return Wide(joint, hybrid.apply, parts)
         scalar = self._scalar(self.inner.signal_cl[0, 0], of_t)
         padding = joint.size - of_t.size
-        return Wide(joint, Pinned(hybrid.apply, scalar, self.nside, of_t, padding=padding).apply)
+        pinned = Pinned(hybrid.apply, scalar, self.nside, of_t, padding=padding)
+        return Wide(joint, pinned.apply, parts)
 
     def _check_memory(self, blocks: NDArray[np.int64]) -> None:
         """Refuse a solve for which the machine has too little memory."""

@@ -33,6 +33,7 @@ from skyfill.gaussian.memory import check_memory, has_device_memory
 from skyfill.gaussian.pinned import Pinned, freed, unpinned
 from skyfill.gaussian.solution import Certificate, Solution
 from skyfill.gaussian.vectors import Vector, add, copied, like, rms, zeros_like
+from skyfill.gaussian.widefirst import Wide, WideFirst, fewer_rings
 from skyfill.harmonics import Covariance, DeviceSphere, Sphere
 from skyfill.harmonics.quadrature import shared_weights
 from skyfill.healpix.arrays import as_map, as_mask
@@ -215,6 +216,8 @@ class Solver:
         self.small = self.holes[:0]
         self._blocks: HoleBlocks | DeviceBlocks | None = None
         self._bands: TaperedBands | None = None
+        self._apart: Covariance | None = None
+        self._wide_model: Wide | None = None
         self.left = 0.0
         self._pinned: Pinned | None = None
         if not self.holes.size:
@@ -306,7 +309,7 @@ class Solver:
         other.sky = self.sky.with_signal(inner_cl)
         if self.holes.size:
             other.inner = self.inner.with_signal(inner_cl)
-            other._pinned = None  # noqa: SLF001 - it is of this class
+            other._pinned = other._wide_model = None  # noqa: SLF001 - they are of this class
         return other
 
     def __str__(self) -> str:
@@ -327,6 +330,9 @@ class Solver:
                 pixels=self.holes[wide],
                 sphere=self._sphere,
             )
+            on_cpu = not isinstance(self._sphere, DeviceSphere)
+            if on_cpu and fewer_rings(self.nside, [self.holes], [self.holes[wide]], [1]):
+                self._apart = covariance
         else:
             covariance = self.inner.with_signal(signal_cl)
         depth = kept.array(
@@ -385,7 +391,7 @@ class Solver:
             known = Certificate(0, 0, 0.0, 0.0, converged=True)
             modes = like(values, self._whitened(Outer(self, work, course))) if whitened else None
             return Solution(fill, modes, known)
-        allowed, inner = tolerance * self.rms, Inner(self, progress, max_iterations, course)
+        allowed, inner = tolerance * self.rms, self._inner_of(progress, max_iterations, course)
         outer, away = solve(
             self,
             work,
@@ -400,6 +406,18 @@ class Solver:
         )
         modes = like(values, self._whitened(outer)) if whitened else None
         return Solution(like(values, outer.fill), modes, certificate)
+
+    def _inner_of(self, progress: Progress, limit: int, course: Course) -> Inner:
+        """Give what solves for the holes with the approximate Q."""
+        if self._apart is None or self._bands is None or self._blocks is None:
+            return Inner(self, progress, limit, course)
+        if self._wide_model is None:
+            wide = self._apart.with_signal(self.inner.signal_cl)
+            pixels = self.holes[self._wide]
+            pinned = Pinned(self._bands.apply, wide, self.nside, pixels)
+            self._wide_model = Wide(wide, pinned.apply)
+        blocks = self._blocks.solve
+        return WideFirst(self, self._wide_model, self._wide, blocks, progress, limit, course)
 
     def _whitened(self, outer: Outer) -> Vector:
         """Compute Yᵀ y after the corrections, from y and from what the residual says it lacks.

@@ -1,4 +1,4 @@
-"""Solve for the wide holes of T, Q and U before all holes.
+"""Solve for the wide holes before all holes.
 
 The small holes of a map lie all over the sphere, so the transforms of all hole pixels are those of
 nearly all rings. A band along the equator has a quarter of them. Small holes take a few iterations
@@ -14,9 +14,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill.gaussian.loops import Course, InHoles, Inner
+from skyfill.gaussian.loops import Course, InHoles, Inner, Inverse
 from skyfill.gaussian.vectors import Vector
-from skyfill.harmonics import JointCovariance
 from skyfill.harmonics.sphere import rings
 from skyfill.progress import Progress
 
@@ -60,15 +59,21 @@ class Wide:
 
     Parameters
     ----------
-    joint
+    inner
         Covariance between the pixels of the wide holes.
     precondition
         Applies an approximate inverse of the precision there.
+    parts
+        Slices of vectors of these pixels whose distances are measured apart.
     """
 
-    def __init__(self, joint: JointCovariance, precondition: Callable[[Vector], Vector]) -> None:
-        self.inner = joint
-        self.parts: Sequence[slice] = [part for part in joint.parts if part.stop > part.start]
+    def __init__(
+        self,
+        inner: Inverse,
+        precondition: Callable[[Vector], Vector],
+        parts: Sequence[slice] = (slice(None),),
+    ) -> None:
+        self.inner, self.parts = inner, parts
         self._precondition = precondition
 
     def precondition(self, values: Vector) -> Vector:

@@ -319,6 +319,27 @@ def test_blocks_and_bands_solve_the_same(covariance, monkeypatch):
         assert np.std(found.fill - expected) < 1e-3 * values.std()
 
 
+def test_wide_holes_that_go_first_do_not_change_the_mean(covariance, monkeypatch):
+    """A band is solved on its own rings, and discs at the poles by their blocks."""
+    from skyfill.gaussian import solver
+
+    theta, _ = hp.pix2ang(NSIDE, np.arange(NPIX))
+    observed = (np.abs(theta - np.pi / 2) > 0.2) & (theta > 0.3) & (theta < np.pi - 0.3)
+    values = draw(KNOWN, seed=8, threads=1)
+    monkeypatch.setattr(solver, "affordable", lambda sizes, **_: sizes < 100)
+    mine = solver_of(observed)
+    assert mine._apart is not None
+    found = mine.mean(values, tolerance=1e-7)
+    assert found.certificate.converged
+    expected = dense_mean(covariance, values, observed)
+    assert np.std(found.fill - expected) < 1e-5 * values.std()
+    # The same of a solver that shares the preconditioner, for another spectrum.
+    other = mine.with_signal(0.9 * mine.signal_cl)
+    fresh = solver_of(observed, signal_cl=0.9 * mine.signal_cl)
+    ways = [each.mean(values, tolerance=1e-7).fill for each in (other, fresh)]
+    assert np.std(ways[0] - ways[1]) < 1e-5 * values.std()
+
+
 # --- the parts of the preconditioner ------------------------------------------------------------
 
 

@@ -86,8 +86,8 @@ def products(rows):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("nside", [16, 32])
-def test_mean_and_covariance_of_realizations_are_those_of_the_dense_solution(nside):
+@pytest.mark.parametrize(("nside", "number"), [(16, 200), (32, 40)])
+def test_mean_and_covariance_of_realizations_are_those_of_the_dense_solution(nside, number):
     prior, sky, seen_t, seen_p = problem(nside)
     npix = 12 * nside**2
     seen = np.concatenate([seen_t, seen_p, seen_p])
@@ -120,7 +120,7 @@ def test_mean_and_covariance_of_realizations_are_those_of_the_dense_solution(nsi
         for mine, theirs, each in zip(filler.mean(), parts, sky, strict=True)
     ]
 
-    number, n = 200, mean.size
+    n = mean.size
     draws = np.array([np.concatenate(filler.realization(k)) for k in range(number)]) - mean
     variance = np.diag(covariance).copy()
     covariance = cholesky(covariance, lower=True, overwrite_a=True, check_finite=False)
@@ -134,7 +134,7 @@ def test_mean_and_covariance_of_realizations_are_those_of_the_dense_solution(nsi
     scatter = 2 * n / number * math.sqrt(1 + 2 * n / number)
     ratio = np.std(draws, axis=0, ddof=1) / np.sqrt(variance)
     spread = [float(each.mean()) for each in np.split(ratio, np.cumsum(sizes)[:-1])]
-    print(  # noqa: T201 - the figures of docs/measured.md
+    print(  # noqa: T201 - the figures of docs/peers.md
         f"holes {sizes}; mean: distance over the map's rms {away}; chi² {chi2:.4f} ± {error:.4f};"
         f" squares of the covariance {squares / expected:.4f} ± {scatter / expected:.4f};"
         f" spread {spread}"
@@ -142,4 +142,4 @@ def test_mean_and_covariance_of_realizations_are_those_of_the_dense_solution(nsi
     assert max(away) < 1e-4
     assert abs(chi2 - 1) < 4 * error
     assert abs(squares - expected) < 5 * scatter
-    assert max(abs(each - 1) for each in spread) < 0.01
+    assert max(abs(each - 1) for each in spread) < 0.14 / math.sqrt(number)
