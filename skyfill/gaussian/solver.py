@@ -7,7 +7,7 @@ only. Q is known for an approximate sky (`harmonics.Covariance`: signal up to l 
 beyond treated as noise, noise nearly white). So there are two loops:
 
 - The inner loop solves for the holes with the approximate Q, preconditioned by blocks for small
-  holes and by tapered bands for wide ones.
+  holes and by tapered bands for wide ones. Wide holes on few rings go first.
 - The outer loop is conjugate gradients on (M Σ M) y = d with the exact Σ. Its preconditioner fills
   the holes of a residual by the inner loop, then applies Q.
 
