@@ -31,8 +31,8 @@ Alm = NDArray[np.complex128]
 _SINGULAR = 1e8
 #: Largest number of skies from which errors are calibrated: 300 leave 4%, and take some seconds.
 _MOST = 300
-#: Skies a bin that the correlations of the theory are worth beside those of simulated skies: of 2,
-#: 4 and 8, the tests of deep maps are right most often with 4.
+#: Skies a bin that the correlations of the theory are worth beside those of simulated skies: of 0,
+#: 1, 2 and 4, the tests of deep maps are right most often with 4.
 _TRUSTED = 4
 GROUPS = (("TE",), ("TB",), ("EE", "BB"), ("EB",))
 """Groups of spectra that a mask mixes, and that are undone together."""
