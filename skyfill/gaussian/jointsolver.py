@@ -58,9 +58,6 @@ _SHARE = 0.05
 #: Largest multipole of P in the inner loop, in units of Nside. Where the noise is low, corrections
 #: are a third of those with 2, as long as the signal there is not far above the noise.
 _REACH_OF_P = 2.4
-#: The least it may be. At the noise of Planck E ends below Nside, and a transform takes two thirds
-#: of the time of one to Nside, in as many iterations.
-_LEAST_OF_P = 0.25
 #: Least number of iterations of a correction, in units of those of the first solve. Where these are
 #: many, the first few of a correction are short, and would be mistaken for convergence.
 _PATIENCE = 0.2
@@ -171,7 +168,7 @@ class JointSolver:
         if len(spins) == 2:
             loud.insert(0, signal_cl[0, 0])
         lmax = [
-            inner_lmax(cl, n * area, nside, reach=_REACH_OF_P, least=_LEAST_OF_P)
+            inner_lmax(cl, n * area, nside, reach=_REACH_OF_P)
             if spin
             else inner_lmax(cl, n * area, nside)
             for cl, n, spin in zip(loud, noise, spins, strict=True)

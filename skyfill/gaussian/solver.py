@@ -605,12 +605,10 @@ def _affordable(nside: int, labels: Labels, among: Mask | None) -> Mask:
     return chosen
 
 
-def inner_lmax(
-    signal_cl: Map, noise_cl: float, nside: int, *, reach: float = 2.0, least: float = 1.0
-) -> int:
+def inner_lmax(signal_cl: Map, noise_cl: float, nside: int, *, reach: float = 2.0) -> int:
     """Return the largest multipole of the inner loop, where noise dominates the signal.
 
-    It is at least ``least`` nside. Beyond 1.5 nside the inverse is not exact, but up to ``reach``
+    It is at least nside. Beyond 1.5 nside the inverse is not exact, but up to ``reach``
     nside, at most 2.4, it is better than none. Below Nside 16 the limit is 1.5 nside, because the
     bound of its error was not measured there.
     """
@@ -618,4 +616,4 @@ def inner_lmax(
     last = int(seen[-1]) if seen.size else 0
     exact = harmonics.quadrature_lmax(nside)
     most = int(reach * nside) if nside >= 16 else exact
-    return min(max(last, int(least * nside)), most, signal_cl.size - 1)
+    return min(max(last, nside), most, signal_cl.size - 1)
