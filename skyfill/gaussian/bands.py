@@ -30,8 +30,8 @@ POWER = 0.8
 SHARE = 0.4
 """Share of the prior's power in B; with the whole power more iterations are needed."""
 FAINT = 2.0
-"""Multipoles with signal over noise below this are left out: σ² is near enough there. With 0.1 a
-fill takes as many iterations, and more time; with 10, a fifth more iterations."""
+"""Multipoles with signal over noise below this are left out: σ² is near enough there. With 0.1 most
+fills take as many iterations, and more time; with 10, up to a fifth more iterations."""
 
 
 class TaperedBands:

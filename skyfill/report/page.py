@@ -100,7 +100,7 @@ class Report:
 
     @property
     def marked(self) -> list[Finding]:
-        """The findings that are not good, the worst first; their order is else kept."""
+        """The findings that are not good, the worst first."""
         found = [each for each in self.findings if each.verdict not in ("", VERDICTS[0])]
         return sorted(found, key=lambda each: -VERDICTS.index(each.verdict))
 
@@ -119,8 +119,8 @@ class Report:
     def _counts(self) -> str:
         """Say how many findings have which verdict."""
         given = [each.verdict for each in self.findings]
-        parts = [f"{given.count(word)} {word}" for word in VERDICTS]
-        return f"Of {len(given)} figures, {', '.join(parts)}, {given.count('')} without a verdict."
+        parts = [f"{given.count(word)} are {word}" for word in VERDICTS]
+        return f"Of {len(given)} figures {', '.join(parts)}; {given.count('')} have no verdict."
 
     def write(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
         """Write the page.

@@ -333,14 +333,14 @@ class CutStokes:
                 threads=self._threads,
             ).scatter_over_errors(_MOST)
         result = {}
-        for name, (factors, white) in found.items():
+        for name, (factors, rest) in found.items():
             if nside > COARSE:
                 factors = smoothed(factors, skies)
             if coarse:
                 factors[:coarse] = low[name][0]
-                white[:coarse, coarse:] = white[coarse:, :coarse] = 0.0
-                white[:coarse, :coarse] = low[name][1]
-            result[name] = factors, _correlation(roots[name] @ white @ roots[name].T)
+                rest[:coarse, coarse:] = rest[coarse:, :coarse] = 0.0
+                rest[:coarse, :coarse] = low[name][1]
+            result[name] = factors, _correlation(roots[name] @ rest @ roots[name].T)
         return result
 
     def scatter_over_errors(self, skies: int) -> dict[str, tuple[Bins, NDArray[np.float64]]]:
@@ -348,9 +348,9 @@ class CutStokes:
 
         Returns
         -------
-        The standard deviations over the errors, ``(nbin,)``; and the correlation of what remains
-        of the bins if that of `_errors` is taken out, one if it is right, ``(nbin, nbin)``. Few
-        skies do not tell it: it is averaged with one, that counts as `_TRUSTED` skies a bin.
+        The standard deviations over the errors, ``(nbin,)``; and the correlations of the bins with
+        those of `_errors` taken out, ``(nbin, nbin)``: the identity where these are right. Few
+        skies do not tell them, so the identity counts as `_TRUSTED` skies a bin beside them.
         """
         cl, white = self._expected.signal_cl, self._expected.white_cl
         root = root_of(cl)
@@ -370,12 +370,12 @@ class CutStokes:
             if name not in self._errors:
                 continue
             covariance = self._errors[name][0]
-            root = np.linalg.inv(np.linalg.cholesky(_correlation(covariance)))
-            told = root @ np.corrcoef(bins.T).reshape(root.shape) @ root.T
-            share = skies / (skies + _TRUSTED * len(root))
+            apart = np.linalg.inv(np.linalg.cholesky(_correlation(covariance)))
+            told = apart @ np.corrcoef(bins.T).reshape(apart.shape) @ apart.T
+            share = skies / (skies + _TRUSTED * len(apart))
             result[name] = (
                 np.std(bins, axis=0, ddof=1) / np.sqrt(np.diagonal(covariance)),
-                share * told + (1 - share) * np.eye(len(root)),
+                share * told + (1 - share) * np.eye(len(apart)),
             )
         return result
 
