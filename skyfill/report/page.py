@@ -119,8 +119,8 @@ class Report:
     def _counts(self) -> str:
         """Say how many findings have which verdict."""
         given = [each.verdict for each in self.findings]
-        parts = [f"{given.count(word)} are {word}" for word in VERDICTS]
-        return f"Of {len(given)} figures {', '.join(parts)}; {given.count('')} have no verdict."
+        parts = [f"{given.count(word)} {word}" for word in VERDICTS]
+        return f"{len(given)} figures: {', '.join(parts)}, {given.count('')} without a verdict."
 
     def write(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
         """Write the page.

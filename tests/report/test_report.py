@@ -98,7 +98,7 @@ def test_marked_figures_stand_before_the_pictures_and_all_figures_below(page):
     below = below.rpartition("<img ")[2]
     assert top.index(">wrong<") < top.index(f">{html.escape(doubtful.name)}<")
     assert ">right<" not in top
-    assert "Of 3 figures 1 are good, 1 are doubtful, 1 are bad; 0 have no verdict." in top
+    assert "3 figures: 1 good, 1 doubtful, 1 bad, 0 without a verdict." in top
     assert pictures
     assert all(f">{html.escape(each.name)}<" in below for each in [*every, bad])
 
