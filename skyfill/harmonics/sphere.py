@@ -17,6 +17,7 @@ import ducc0
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skyfill.harmonics.ringmodes import adjoint_on, synthesis_on
 from skyfill.healpix.arrays import as_stokes_mask, as_sums
 from skyfill.healpix.checks import check_nside
 from skyfill.healpix.stokes import INTENSITY, POLARIZED, SkyShape, Stokes, same_sky, sky_shape
@@ -143,9 +144,7 @@ def _synthesis(alm: Alm, nside: int, spin: int, threads: int) -> Iterator[tuple[
     lmax = lmax_of(alm)
     alm = np.ascontiguousarray(alm, dtype=np.complex128)
     for block in _blocks(check_nside(nside), lmax, len(alm)):
-        values = ducc0.sht.synthesis(
-            alm=alm, spin=spin, lmax=lmax, mmax=lmax, nthreads=threads, **block.geometry
-        )
+        values = synthesis_on(block.geometry, alm, spin=spin, lmax=lmax, threads=threads)
         at = 0
         for part in block.parts:
             yield part, np.asarray(values[:, at : at + part.stop - part.start])
@@ -192,9 +191,7 @@ def _adjoint(values: Part, nside: int, planes: int, lmax: int, spin: int, thread
             for part in block.parts:
                 local[:, at : at + part.stop - part.start] = values(part)
                 at += part.stop - part.start
-        found = ducc0.sht.adjoint_synthesis(
-            map=local, spin=spin, lmax=lmax, mmax=lmax, nthreads=threads, **block.geometry
-        )
+        found = adjoint_on(block.geometry, local, spin=spin, lmax=lmax, threads=threads)
         total = found if total is None else np.add(total, found, out=total)
     return np.asarray(total)
 
@@ -247,17 +244,13 @@ def _analysis(
     for _ in range(jacobi):
         step = np.zeros_like(alm)
         for block in _blocks(sky.nside, lmax, planes):
-            rest = ducc0.sht.synthesis(
-                alm=alm, spin=spin, lmax=lmax, mmax=lmax, nthreads=threads, **block.geometry
-            )
+            rest = synthesis_on(block.geometry, alm, spin=spin, lmax=lmax, threads=threads)
             at = 0
             for part in block.parts:
                 here = rest[:, at : at + part.stop - part.start]
                 np.subtract(seen(part), here, out=here)
                 at += part.stop - part.start
-            step += ducc0.sht.adjoint_synthesis(
-                map=rest, spin=spin, lmax=lmax, mmax=lmax, nthreads=threads, **block.geometry
-            )
+            step += adjoint_on(block.geometry, rest, spin=spin, lmax=lmax, threads=threads)
         step *= area
         alm += step
     return np.asarray(alm)

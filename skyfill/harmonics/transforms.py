@@ -15,6 +15,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from skyfill.harmonics.ringmodes import adjoint_on, scratch, synthesis_on
 from skyfill.harmonics.sphere import lmax_of, rings
 from skyfill.healpix.checks import check_nside
 from skyfill.healpix.jit import by_parts, compiled, parallel, parallel_beyond
@@ -103,53 +104,62 @@ class Rings:
                 index[part] += (stop - length[mine])[where]
                 parts.append(part)
             if parts:
-                self._blocks.append((geometry | {"spin": spin, "nthreads": threads}, parts))
+                self._blocks.append((geometry, parts))
                 size = max(size, int(stop[-1]))
         self._index = index.astype(np.int32)  # positions among the pixels of some rings
         self._planes = 2 if spin else 1
         self._size = size
+        self._options = {"spin": spin, "threads": threads}
 
     def adjoint(self, values: Map, factor: Factor, lmax: int) -> Alm:
         """Give Yᵀ F v, with v ``(n,)`` zero outside the pixels and the diagonal F ``(n,)``."""
         rows = values.reshape(self._planes, -1)
         size = (lmax + 1) * (lmax + 2) // 2 if not self._blocks else 0
         total: Alm = np.zeros((self._planes, size), complex)
-        planes = np.zeros((self._planes, self._size))  # not kept: it may be as large as a map
-        for geometry, parts in self._blocks:
-            for part in parts:
-                spread = _spread(part.stop - part.start)
-                for row, padded in zip(rows, planes, strict=True):
-                    spread(row[part], _double(factor[part]), self._index[part], padded)
-            size = int(geometry["ringstart"][-1] + geometry["nphi"][-1])
-            alm = ducc0.sht.adjoint_synthesis(
-                map=planes[:, :size], lmax=lmax, mmax=lmax, **geometry
-            )
-            total = np.add(total, alm, out=total) if total.size else alm
-            for part in parts:
-                for padded in planes:
-                    padded[self._index[part]] = 0.0
+        with scratch(self._planes, self._size) as planes:
+            for geometry, parts in self._blocks:
+                sky = planes[:, : _pixels_of(geometry)]
+                _clear(sky)
+                for part in parts:
+                    spread = _spread(part.stop - part.start)
+                    for row, padded in zip(rows, sky, strict=True):
+                        spread(row[part], _double(factor[part]), self._index[part], padded)
+                alm = adjoint_on(geometry, sky, lmax=lmax, **self._options)
+                total = np.add(total, alm, out=total) if total.size else alm
         return self._shaped(total)
 
     def synthesis(self, alm: Alm, factor: Factor) -> Map:
         """Give F Y a at the pixels, ``(n,)``, with the diagonal F ``(n,)``."""
         lmax = lmax_of(alm)
+        alm = alm.reshape(self._planes, -1)
         out = np.empty((self._planes, factor.size))
-        planes = np.empty((self._planes, self._size))
-        for geometry, parts in self._blocks:
-            size = int(geometry["ringstart"][-1] + geometry["nphi"][-1])
-            sky = planes[:, :size]
-            ducc0.sht.synthesis(
-                alm=alm.reshape(self._planes, -1), map=sky, lmax=lmax, mmax=lmax, **geometry
-            )
-            for part in parts:
-                collect = _collect(part.stop - part.start)
-                for plane, row in zip(sky, out, strict=True):
-                    collect(plane, _double(factor[part]), self._index[part], row[part])
+        with scratch(self._planes, self._size) as planes:
+            for geometry, parts in self._blocks:
+                sky = planes[:, : _pixels_of(geometry)]
+                synthesis_on(geometry, alm, lmax=lmax, out=sky, **self._options)
+                for part in parts:
+                    collect = _collect(part.stop - part.start)
+                    for plane, row in zip(sky, out, strict=True):
+                        collect(plane, _double(factor[part]), self._index[part], row[part])
         return self._shaped(out)
 
     def _shaped(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Give one row without its leading axis, which vectors of spin 0 do not have."""
         return rows if self._planes == 2 else np.asarray(rows[0])
+
+
+def _pixels_of(geometry: dict[str, Any]) -> int:
+    """Count the pixels of rings that lie one after the other."""
+    return int(geometry["ringstart"][-1] + geometry["nphi"][-1])
+
+
+def _clear(planes: Map) -> None:
+    """Set pixels to zero."""
+
+    def clear(part: slice) -> None:
+        planes[:, part] = 0.0
+
+    by_parts(planes.shape[1], clear, least=_LONG)
 
 
 def almxfl(alm: Alm, fl: NDArray[np.float64]) -> Alm:
