@@ -13,6 +13,9 @@ agree-NSIDE, how fills of vae change with batches, threads and the 12th digit of
 writing-NSIDE, realizations with writing of their files; threads-NSIDE, fills of vae and gaussian on
 2 cores and on all; jaxht-NSIDE, docs/scripts/jaxht_peer.py on the device; tests, pytest -m gpu.
 
+Fills of two machines are compared by every tenth of their pixels: --keep FOLDER writes these, and
+--against FOLDER compares with what another run has kept.
+
 Everything that the page on measurements does not have yet, in under 10 minutes on a lent GPU:
 
     python docs/scripts/devices.py --rest --until 480 --out devices.jsonl
@@ -51,6 +54,10 @@ BEGUN = time.perf_counter()
 FILLS: dict[tuple[str, str], np.ndarray] = {}
 #: Seconds of T alone by method, Nside, device and map: those of T, Q and U are compared with them.
 OF_T: dict[tuple[str, int, str, str], float] = {}
+#: Folders of fills: of this run, and of another one.
+FOLDERS: dict[str, Path] = {}
+#: One of so many pixels in holes is kept.
+EVERY = 10
 #: Seconds after which a program of its own is stopped.
 PATIENCE = 150
 
@@ -97,6 +104,19 @@ def apart(one: np.ndarray, other: np.ndarray) -> dict[str, float]:
     """Give the distance of two fills, µK."""
     rest = one - other
     return {"rms_uk": float(np.sqrt(np.mean(rest**2))), "worst_uk": float(np.abs(rest).max())}
+
+
+def beside(write, what: str, filled: np.ndarray) -> None:  # noqa: ANN001
+    """Keep some pixels of a fill, and compare them with those that another run has kept."""
+    some = np.atleast_2d(filled)[:, ::EVERY].astype(np.float32)
+    name = re.sub(r"\W+", "_", what) + ".npy"
+    if "keep" in FOLDERS:
+        FOLDERS["keep"].mkdir(parents=True, exist_ok=True)
+        np.save(FOLDERS["keep"] / name, some)
+    if "against" in FOLDERS and (FOLDERS["against"] / name).exists():
+        other = np.load(FOLDERS["against"] / name)
+        for stokes, one, two in zip("TQU", some, other, strict=False):
+            write(what, of=stokes, against="the other run", **apart(one, two), pixels=one.size)
 
 
 def memory() -> dict[str, float]:
@@ -176,7 +196,7 @@ def tiled(
             progress=stages,
         )
         # At high resolution the CPU fills once: it takes a minute or two.
-        names = ("first", "further", "again") if where == device or nside < 1024 else ("first",)
+        names = ("first", "further", "again") if where != "cpu" or nside < 1024 else ("first",)
         for name in names:
             filled = inpainter.realization(0)
             seconds = time.perf_counter() - start
@@ -192,6 +212,8 @@ def tiled(
             FILLS.setdefault((what, where), filled)
             stages.seconds.clear()
             start = time.perf_counter()
+        if where == device:
+            beside(write, what, FILLS[what, where])
         if len(names) > 1:
             same = bool(np.array_equal(FILLS[what, where], filled))
             write(what, where=where, same_bits=same)
@@ -304,7 +326,7 @@ def stokes(write, nside: int, device: str, *, method: str, cpu: bool) -> None:  
             device=where,
             progress=stages,
         )
-        for name in ("first", "further") if where == device else ("first",):
+        for name in ("first", "further") if where != "cpu" or nside < 1024 else ("first",):
             filled = inpainter.realization(0)
             seconds = time.perf_counter() - start
             of_t_alone = OF_T.get((method, nside, where, name))
@@ -321,6 +343,8 @@ def stokes(write, nside: int, device: str, *, method: str, cpu: bool) -> None:  
             found.setdefault(where, filled)
             stages.seconds.clear()
             start = time.perf_counter()
+        if where == device:
+            beside(write, what, found[where])
         del inpainter
     if cpu and device != "cpu":
         for number, name in enumerate("TQU"):
@@ -417,8 +441,13 @@ def main() -> None:
     parser.add_argument("--no-cpu", action="store_true", help="leave out the fills on the CPU")
     parser.add_argument("--until", type=float, default=1e9, help="no section begins later, seconds")
     parser.add_argument("--writing", type=float, default=180.0, help="seconds of writing-NSIDE")
+    parser.add_argument("--keep", type=Path, help="a folder for some pixels of the fills")
+    parser.add_argument("--against", type=Path, help="a folder that another run has kept")
     parser.add_argument("--out", type=Path, help="a file to which the lines are appended")
     args = parser.parse_args()
+    for name in ("keep", "against"):
+        if getattr(args, name):
+            FOLDERS[name] = getattr(args, name)
     warnings.simplefilter("always")
 
     def write(what: str, **figures: object) -> None:

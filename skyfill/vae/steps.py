@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -50,17 +51,18 @@ _MARGIN = 1.3
 _ALIKE = 1e-7
 
 
-def _bands(side: int) -> list[tuple[NDArray[np.float64], float]]:
+@lru_cache(maxsize=8)
+def _bands(side: int, device: torch.device, dtype: torch.dtype) -> list[tuple[Tensor, float]]:
     """Divide a tile's modes: shares ``(side, side // 2 + 1)``, and depths of tapers in pixels."""
     modes = np.hypot(*np.meshgrid(np.fft.fftfreq(side), np.fft.rfftfreq(side), indexing="ij"))
     unit = side / (2 * np.pi)
     bands = bands_of(side // 2, math.inf, taper=_TAPER, at=modes * side)
-    return [(share, reach * unit) for share, reach in bands]
+    return [(torch.from_numpy(share).to(device, dtype), reach * unit) for share, reach in bands]
 
 
 def terms(side: int) -> int:
     """Return the number of weights of a step, for tiles of this side."""
-    return len(_bands(side)) + 2
+    return len(_bands(side, torch.device("cpu"), torch.float32)) + 2
 
 
 def depth_of(observed: Tensor, reach: float) -> Tensor:
@@ -109,14 +111,13 @@ class BandedSteps:
         holes = 1 - observed
         signal, white = split_power(spectrum)
         power = spectrum[:, None]
-        bands = _bands(observed.shape[-1])
+        bands = _bands(observed.shape[-1], signal.device, signal.dtype)
         depth = depth_of(observed, max(reach for _, reach in bands))
         self._white = white
         self._bands: list[tuple[Tensor, Tensor]] = []
         for share, reach in bands:
             taper = holes * (depth / reach).clamp(max=1.0) ** _POWER
-            part = torch.from_numpy(share).to(signal) * signal
-            self._bands.append((self._modes(part), self._tiles(taper)))
+            self._bands.append((self._modes(share * signal), self._tiles(taper)))
         self._power, self._precision = self._modes(power), self._modes(1 / power)
         self._holes = self._tiles(holes)
         self._filtered: Callable[[Tensor, Tensor], Tensor] = (
@@ -211,10 +212,7 @@ class BandedSteps:
             some = self._directions(residual)
             directions = [*some, step]
             images = [*(self._image(one) for one in some), image]
-            best = _least(
-                [[_total(one, other) for other in images] for one in directions],
-                [_total(one, residual) for one in directions],
-            )
+            best = _least(*_totals(directions, [*images, residual]))
             found.append(best)
             step, image = _mixed(best, directions), _mixed(best, images)
             residual = residual - image
@@ -223,9 +221,17 @@ class BandedSteps:
         return torch.from_numpy(weights)
 
 
-def _total(one: Tensor, other: Tensor) -> float:
-    """Compute the dot product of all tiles; a matrix product's rounding would depend on memory."""
-    return float((one * other).double().sum())
+def _totals(
+    directions: list[Tensor], others: list[Tensor]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Compute dot products of all tiles with all others but the last, and with the last.
+
+    Products are one by one, since a matrix product's rounding would depend on memory. The numbers
+    leave the device together.
+    """
+    found = [(one * other).double().sum() for one in directions for other in others]
+    table = torch.stack(found).view(len(directions), -1).cpu().numpy()
+    return table[:, :-1], table[:, -1]
 
 
 def _mixed(weights: NDArray[np.float64], tiles: list[Tensor]) -> Tensor:
@@ -236,14 +242,13 @@ def _mixed(weights: NDArray[np.float64], tiles: list[Tensor]) -> Tensor:
     return out
 
 
-def _least(normal: list[list[float]], wanted: list[float]) -> NDArray[np.float64]:
+def _least(full: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.float64]:
     """Solve a few normal equations, without linearly dependent directions."""
-    full = np.array(normal)
     size = np.sqrt(np.maximum(np.diagonal(full), 0))
     scale = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
     scaled = 0.5 * (full + full.T) * scale[:, None] * scale
     inverse = np.linalg.pinv(scaled, rcond=_ALIKE, hermitian=True)
-    return np.asarray(scale * (inverse @ (scale * np.array(wanted))))
+    return np.asarray(scale * (inverse @ (scale * wanted)))
 
 
 def fit_weights(
@@ -362,7 +367,7 @@ def conjugate_gradient(
     active = torch.ones_like(rho, dtype=torch.bool)
     for _ in range(iterations):
         active = active & (rho > enough)
-        if not active.any():
+        if tolerance and not active.any():  # which waits for the device
             break
         image = holes * filtered(direction, precision)
         curvature = _dot(direction, image, axes)

@@ -31,6 +31,7 @@ from skyfill.vae.network import TileVAE
 from skyfill.vae.objective import blending_weight, data_term
 from skyfill.vae.ranks import Ranks, first_process, joined
 from skyfill.vae.recipe import TrainConfig
+from skyfill.vae.replay import Replay
 from skyfill.vae.simulation import Simulator, Tiles
 from skyfill.vae.steps import conjugate_gradient
 from skyfill.vae.validation import HeldOut, held_out, measure
@@ -141,9 +142,16 @@ class _Session:
             network.load_state_dict(start.state_dict())
         self.network = network.to(device)
         self.averaged = copy.deepcopy(self.network).requires_grad_(requires_grad=False)
+        # A recorded step reads its rate from the device, and may not cross processes.
+        recorded = device.type == "cuda" and ranks.number == 1
+        rate = config.learning_rate
         self._optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=config.learning_rate, weight_decay=0
+            self.network.parameters(),
+            lr=torch.tensor(rate, device=device) if recorded else rate,
+            weight_decay=0,
+            capturable=recorded,
         )
+        self._update = Replay(self._updated, record=recorded)
         self._read()
         self._shared: nn.Module = self.network
         if ranks.number > 1:
@@ -166,6 +174,10 @@ class _Session:
             )
         self.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])
+        for kept, own in zip(
+            state["optimizer"]["param_groups"], self._optimizer.param_groups, strict=True
+        ):  # the checkpoint may be that of another device
+            kept.update({name: own[name] for name in ("lr", "capturable")})
         self._optimizer.load_state_dict(state["optimizer"])
         self.step, self._spent = state["step"], state["seconds"]
         self._saved = self.step
@@ -174,8 +186,18 @@ class _Session:
         """Take one step, on this process's part of the batch."""
         config = self.config
         rate = 0.5 * (1 + math.cos(math.pi * self.step / config.steps)) + _LAST_RATE
+        rate *= config.learning_rate * min(1, (self.step + 1) / _WARM_UP)
         for group in self._optimizer.param_groups:
-            group["lr"] = config.learning_rate * rate * min(1, (self.step + 1) / _WARM_UP)
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+        self._update(truth, observed, spectrum, weights)
+        self.step += 1
+
+    def _updated(self, truth: Tensor, observed: Tensor, spectrum: Tensor, weights: Tensor) -> None:
+        """Change the weights by one step."""
+        config = self.config
         data = truth * observed
         with torch.autocast(self.device.type, torch.bfloat16):
             mean = self._shared(data, observed, spectrum, weights)
@@ -198,7 +220,6 @@ class _Session:
             pairs = zip(self.averaged.parameters(), self.network.parameters(), strict=True)
             for mean_weight, new in pairs:
                 mean_weight.lerp_(new, 1 - config.ema)
-        self.step += 1
 
     def save(self) -> str:
         """Write a line of the log, then the checkpoint; return a summary of the line."""

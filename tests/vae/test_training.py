@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import traceback
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import count
@@ -13,11 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from skyfill import flatsky
-from skyfill.vae import Architecture, load, training
+from skyfill.vae import Architecture, load, replay, training
 from skyfill.vae.network import TileVAE
 from skyfill.vae.simulation import FAMILIES, Simulator
+from skyfill.vae.steps import conjugate_gradient
 from skyfill.vae.training import TrainConfig, train
 from skyfill.vae.validation import held_out, measure
 
@@ -87,6 +90,63 @@ def test_stopping_changes_nothing(tmp_path, monkeypatch):
     last = [{k: v for k, v in log_of(tmp_path / n)[-1].items() if k not in drop}
             for n in ("one", "two")]  # fmt: skip
     assert last[0] == last[1]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
+def test_recorded_steps_train_as_launched_ones(tmp_path, monkeypatch):
+    """Steps after the third are replayed; also after a stop, and from a checkpoint of the CPU.
+
+    Sums on a GPU round differently each time, and the first steps of a network that begins at zero
+    amplify that: runs of launched steps are apart, too.
+    """
+    config = replace(TINY, steps=12)
+    begin = TileVAE(TINY.architecture)
+
+    def trained(name, before, **options):
+        with monkeypatch.context() as patched:
+            patched.setattr(replay, "_BEFORE", before)
+            return train(config, tmp_path / name, device="cuda", start=begin, **options)
+
+    def apart(one, other):
+        pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+        return sum(((a.cpu() - b.cpu()) ** 2).sum().item() for a, b in pairs) ** 0.5
+
+    recorded = trained("recorded", 3)
+    launched = [trained(f"launched {k}", 1000) for k in range(3)]
+    way = apart(launched[0], begin)
+    usual = max(apart(launched[0], other) for other in launched[1:])
+    assert 0 < apart(recorded, launched[0]) < 3 * usual + 0.02 * way
+    ticks = count(step=30)
+    with monkeypatch.context() as patched:
+        patched.setattr(training.time, "monotonic", lambda: next(ticks))
+        train(config, tmp_path / "two", device="cpu", start=begin, minutes=1.2)
+    assert checkpoint_of(tmp_path / "two")["step"] == 2
+    assert apart(trained("two", 3), launched[0]) < 0.8 * way
+    states = checkpoint_of(tmp_path / "two")["optimizer"]["state"].values()
+    assert {int(state["step"]) for state in states} == {12}
+
+
+def test_steps_on_a_device_need_nothing_of_the_host(tmp_path):
+    """What a graph records may read no number of a tensor."""
+    read = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            if "local_scalar" in str(function):
+                read.append(traceback.format_stack(limit=12))
+            return function(*args, **(kwargs or {}))
+
+    session = training._Session(TINY, tmp_path, CPU, training.Ranks(), "", None)
+    batch = Simulator(TINY, device=CPU).batch(0)
+    session._updated(*batch)
+    session._optimizer.step = lambda: None  # on a CPU it counts its steps there
+    with Watch():
+        session._updated(*batch)
+    assert not read, "".join(read[0])
+    with Watch():
+        conjugate_gradient(*batch[:3], iterations=3, tolerance=1e-3)
+    assert read, "a tolerance is looked at"
 
 
 def test_another_configuration_or_other_data_is_refused(tmp_path):
@@ -183,6 +243,7 @@ def test_an_own_spectrum_is_what_is_simulated(tmp_path):
 # gradient's sign.
 SHARED = """
 import sys
+import traceback
 from contextlib import nullcontext
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
@@ -262,6 +323,7 @@ class Block:
             raise ImportError("blocked: " + name)
 
 sys.meta_path.insert(0, Block())
+from skyfill.vae.steps import conjugate_gradient
 from skyfill.vae.training import TrainConfig, train
 from skyfill.vae.simulation import Simulator, load_lcdm
 import numpy as np, torch
