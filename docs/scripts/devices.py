@@ -206,6 +206,7 @@ def tiled(
                 map=name,
                 seconds=seconds,
                 stages=dict(stages.seconds),
+                certificate=str(inpainter.certificate),
                 **memory(),
             )
             OF_T[method, nside, where, name] = seconds

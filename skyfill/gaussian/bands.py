@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill.gaussian.vectors import Vector
+from skyfill.gaussian.vectors import Vector, product
 from skyfill.harmonics import Covariance
 from skyfill.tapers import bands_of
 
@@ -63,7 +63,7 @@ class TaperedBands:
 
     def apply(self, values: Vector) -> Vector:
         """Compute B v, ``(n,)``."""
-        out = self._noise * values
+        out = product(self._noise, values)
         for cl, factor in self._bands:
-            out += self._covariance.tapered(values, cl, factor)
+            self._covariance.tapered(values, cl, factor, into=out)
         return out

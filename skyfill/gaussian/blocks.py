@@ -21,7 +21,7 @@ from skyfill.gaussian.cholesky import Each, factorise, for_each, invert
 from skyfill.gaussian.vectors import Vector, zeros_like
 from skyfill.harmonics import Covariance, DeviceSphere, correlation
 from skyfill.healpix import pixel_directions
-from skyfill.healpix.jit import compiled
+from skyfill.healpix.jit import by_parts, compiled
 from skyfill.holes import grow, label_holes
 
 __all__ = [
@@ -60,6 +60,8 @@ _BANDS = 4000.0
 #: Multiplications of blocks that are always affordable, about a second. Bands are poor on the
 #: smallest spheres, where holes are as wide as the sky, above all without noise.
 _ALWAYS = 1e10
+#: Elements of the factors that one thread solves with in one go, 8 MB.
+_RUN = 2**21
 #: Columns of a large hole that one thread fills in one call, long and short ones alike.
 _FILLED = 500
 
@@ -315,10 +317,19 @@ class HoleBlocks:
     def solve(self, values: Map) -> Map:
         """Solve each hole's block for its part of ``values``; ``(n,)``, zero outside the holes."""
         out = np.zeros_like(values)
-        for hole, factor in zip(self.kernel.holes, self._factors, strict=True):
-            right = values[hole].astype(np.float32)
-            solution, _ = linalg.lapack.spptrs(hole.size, factor, right, lower=1)
-            out[hole] = solution.ravel()
+        factors = self._factors
+        # Runs of holes whose factors take about as much memory, which is what a solve goes through.
+        count = int(self._cuts[-1]) // _RUN + 1
+        ends = np.searchsorted(self._cuts, self._cuts[-1] * np.arange(count + 1) / count)
+
+        def solve(part: slice) -> None:
+            for k in range(ends[part.start], ends[part.stop]):
+                hole = self.kernel.holes[k]
+                right = values[hole].astype(np.float32)
+                solution, _ = linalg.lapack.spptrs(hole.size, factors[k], right, lower=1)
+                out[hole] = solution.ravel()
+
+        by_parts(count, solve, least=1)
         return out
 
     def variance(self) -> Map:

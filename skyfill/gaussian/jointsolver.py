@@ -39,7 +39,7 @@ from skyfill.gaussian.solution import LEAKAGE_BINS, Certificate, JointSolution
 from skyfill.gaussian.solver import NOISE_FLOOR, inner_lmax
 from skyfill.gaussian.vectors import Vector, rms, zeros_like
 from skyfill.gaussian.widefirst import Wide, WideFirst, fewer_rings
-from skyfill.harmonics import Covariance, DeviceSphere, JointCovariance
+from skyfill.harmonics import Covariance, DeviceSphere, JointCovariance, Sphere
 from skyfill.harmonics.jointcovariance import SPINS
 from skyfill.harmonics.quadrature import shared_weights
 from skyfill.healpix.arrays import as_mask
@@ -257,6 +257,11 @@ class JointSolver:
             )
             if not together:
                 self._turns[0] = self._pinned.apply
+
+    @property
+    def sphere(self) -> Sphere:
+        """The transforms in use."""
+        return self.sky.sphere
 
     def _wide_of(self, prior: JointCovariance, of_t: NDArray[np.int64], hybrid: Hybrid) -> Wide:
         """Give the problem of the wide holes alone."""

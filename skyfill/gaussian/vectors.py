@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill.healpix.jit import compiled
+from skyfill.healpix.jit import by_pieces, compiled, total_of
 
 __all__ = [
     "Vector",
@@ -19,8 +20,10 @@ __all__ = [
     "dot",
     "finite",
     "like",
+    "product",
     "project_out",
     "rms",
+    "stack",
     "turn",
     "zeros_like",
 ]
@@ -64,6 +67,15 @@ def alike(a: Vector, b: Vector) -> bool:
     return bool(np.array_equal(a, b) if _is_array(a) else a.equal(b))
 
 
+def stack(rows: Sequence[Vector]) -> Vector:
+    """Give vectors of one kind as rows."""
+    if _is_array(rows[0]):
+        return np.stack(rows)
+    import torch
+
+    return torch.stack(list(rows))
+
+
 def finite(values: Vector) -> bool:
     """Return whether all values are finite."""
     return bool(np.all(np.isfinite(values)) if _is_array(values) else values.isfinite().all())
@@ -71,14 +83,31 @@ def finite(values: Vector) -> bool:
 
 def add(out: Vector, values: Vector, factor: Vector | float) -> None:
     """Add a number, or a vector, times a vector to another one, in place, with no map besides."""
-    for start in range(0, len(out), _AT_ONCE):
-        here = slice(start, start + _AT_ONCE)
+
+    def add_here(here: slice) -> None:
         out[here] += (factor if isinstance(factor, float) else factor[here]) * values[here]
+
+    if _is_array(out):
+        by_pieces(len(out), add_here)
+    else:
+        for start in range(0, len(out), _AT_ONCE):
+            add_here(slice(start, start + _AT_ONCE))
+
+
+def product(a: Vector, b: Vector) -> Vector:
+    """Multiply two vectors."""
+    if not _is_array(a):
+        return a * b
+    out = np.empty(len(a))
+    by_pieces(len(out), lambda here: np.multiply(a[here], b[here], out=out[here]))
+    return out
 
 
 def dot(a: Vector, b: Vector) -> float:
     """Compute a dot product."""
-    return float(_dot(a, b) if _is_array(a) else a @ b)
+    if not _is_array(a):
+        return float(a @ b)
+    return total_of(a.size, lambda here: _dot(a[here], b[here]))
 
 
 def rms(values: Vector) -> float:
@@ -89,7 +118,11 @@ def rms(values: Vector) -> float:
 def advance(x: Vector, rest: Vector, direction: Vector, image: Vector, step: float) -> float:
     """Take a step along a direction: x grows, its residual shrinks; return the direction's rms."""
     if _is_array(x):
-        return float(_advance(x, rest, direction, image, step))
+        square = total_of(
+            x.size,
+            lambda here: _advance(x[here], rest[here], direction[here], image[here], step),
+        )
+        return math.sqrt(square / x.size)
     x.add_(direction, alpha=step)
     rest.sub_(image, alpha=step)
     return rms(direction)
@@ -98,7 +131,7 @@ def advance(x: Vector, rest: Vector, direction: Vector, image: Vector, step: flo
 def turn(direction: Vector, z: Vector, factor: float) -> None:
     """Replace the direction by z + factor * direction."""
     if _is_array(z):
-        _turn(direction, z, factor)
+        by_pieces(z.size, lambda here: _turn(direction[here], z[here], factor))
     else:
         direction.mul_(factor).add_(z)
 
@@ -106,7 +139,9 @@ def turn(direction: Vector, z: Vector, factor: float) -> None:
 def project_out(out: Vector, values: Vector, modes: Vector, inverse: Vector) -> None:
     """Subtract modesᵀ (inverse (modes values)), in place."""
     if _is_array(out):
-        _project_out(out, values, modes, inverse, np.zeros((2, len(inverse))))
+        factors = inverse @ np.array([dot(mode, values) for mode in modes])
+        for factor, mode in zip(factors.tolist(), modes, strict=True):
+            add(out, mode, -factor)
     else:
         out.sub_((inverse @ (modes @ values)) @ modes)
 
@@ -124,31 +159,16 @@ def _dot(a: Map, b: Map) -> float:
 
 @compiled
 def _advance(x: Map, rest: Map, direction: Map, image: Map, step: float) -> float:
-    """Do all in one pass through memory."""
+    """Do all in one pass through memory; return the direction's sum of squares."""
     total = 0.0
     for i in range(x.size):
         x[i] += step * direction[i]
         rest[i] -= step * image[i]
         total += direction[i] * direction[i]
-    return math.sqrt(total / x.size)
+    return total
 
 
 @compiled
 def _turn(direction: Map, z: Map, factor: float) -> None:
     for i in range(z.size):
         direction[i] = z[i] + factor * direction[i]
-
-
-@compiled
-def _project_out(out: Map, values: Map, modes: Map, inverse: Map, zeros: Map) -> None:
-    products, factors = zeros[0], zeros[1]
-    count = products.size
-    for i in range(values.size):
-        for k in range(count):
-            products[k] += modes[k, i] * values[i]
-    for k in range(count):
-        for j in range(count):
-            factors[k] += inverse[k, j] * products[j]
-    for i in range(values.size):
-        for k in range(count):
-            out[i] -= factors[k] * modes[k, i]

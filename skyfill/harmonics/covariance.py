@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyfill.harmonics.spheres import DuccSphere, Sphere, Vector
+from skyfill.healpix.jit import by_pieces
 from skyfill.healpix.stokes import nside_of
 
 __all__ = ["Covariance", "excess"]
@@ -148,14 +149,26 @@ class Covariance:
 
     def _inverse(self, smooth: Vector, values: Vector) -> Vector:
         """Give Σ⁻¹ v from W Y g Yᵀ W v, which is overwritten."""
-        smooth *= -self.area
-        for start in range(0, len(values), _AT_ONCE):
-            here = slice(start, start + _AT_ONCE)
-            smooth[here] += self.weights[here] * values[here]
-        smooth /= self.variance
+
+        def less(here: slice) -> None:
+            some = smooth[here]
+            some *= -self.area
+            some += self.weights[here] * values[here]
+            some /= self.variance
+
+        if isinstance(smooth, np.ndarray):
+            by_pieces(len(smooth), less)
+        else:
+            for start in range(0, len(values), _AT_ONCE):
+                less(slice(start, start + _AT_ONCE))
         return smooth
 
-    def tapered(self, values: Vector, fl: Map, factor: Vector) -> Vector:
-        """Give F Y f Yᵀ F v, ``(n,)``, with a diagonal F, ``(n,)``, and f, ``(lmax + 1,)``."""
+    def tapered(
+        self, values: Vector, fl: Map, factor: Vector, *, into: Vector | None = None
+    ) -> Vector:
+        """Give F Y f Yᵀ F v, ``(n,)``, with a diagonal F, ``(n,)``, and f, ``(lmax + 1,)``.
+
+        It is added to ``into``, if that is given.
+        """
         alm = self._rings.adjoint(values, factor, fl.size - 1)
-        return self._rings.synthesis(self._rings.filtered(alm, fl), factor)
+        return self._rings.synthesis(self._rings.filtered(alm, fl), factor, into=into)

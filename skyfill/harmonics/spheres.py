@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from skyfill.harmonics.sphere import adjoint, adjoint_of, parts_of, synthesis
 from skyfill.harmonics.transforms import Rings, accumulate, almxfl, filtered, mixed
+from skyfill.healpix.jit import by_pieces
 from skyfill.lazy import needs
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ class Pixels(Protocol):
     def adjoint(self, values: Vector, factor: Vector, lmax: int) -> Vector:
         """Give Yᵀ F v, with v ``(n,)`` and the diagonal F ``(n,)``."""
 
-    def synthesis(self, alm: Vector, factor: Vector) -> Vector:
-        """Give F Y a at the pixels, ``(n,)``."""
+    def synthesis(self, alm: Vector, factor: Vector, *, into: Vector | None = None) -> Vector:
+        """Give F Y a at the pixels, ``(n,)``; added to ``into``, if that is given."""
 
     def filtered(self, alm: Vector, fl: Map) -> Vector:
         """Multiply a_lm by f_l; ``alm`` may be overwritten."""
@@ -102,18 +103,35 @@ class _Whole:
         self._spin = spin
 
     def adjoint(self, values: Map, factor: NDArray[Any], lmax: int) -> Alm:
+        rows = values.reshape(-1, factor.size)
+
+        def product(part: slice) -> Map:
+            out = np.empty((len(rows), part.stop - part.start))
+            some, mine = factor[part], rows[:, part]
+            by_pieces(
+                out.shape[1],
+                lambda here: np.multiply(mine[:, here], some[here], out=out[:, here]),
+            )
+            return out if self._spin else np.asarray(out[0])
+
         return adjoint_of(
-            lambda part: values[..., part] * factor[part],
+            product,
             self._nside,
             lmax=lmax,
             spin=self._spin,
             threads=self._threads,
         )
 
-    def synthesis(self, alm: Alm, factor: NDArray[Any]) -> Map:
-        out = np.empty((2, factor.size) if self._spin else factor.size)
+    def synthesis(self, alm: Alm, factor: NDArray[Any], *, into: Map | None = None) -> Map:
+        out = np.zeros((2, factor.size) if self._spin else factor.size) if into is None else into
+        rows = out.reshape(-1, factor.size)
         for part, sky in parts_of(alm, self._nside, spin=self._spin, threads=self._threads):
-            np.multiply(sky, factor[part], out=out[..., part])
+            mine, some, given = rows[:, part], factor[part], sky.reshape(len(rows), -1)
+
+            def add(here: slice, mine: Map = mine, some: Map = some, given: Map = given) -> None:
+                mine[:, here] += given[:, here] * some[here]
+
+            by_pieces(len(some), add)
         return out
 
 
@@ -184,9 +202,10 @@ class _DevicePixels:
             values = sky
         return self._sphere.adjoint(values, lmax)
 
-    def synthesis(self, alm: Vector, factor: Vector) -> Vector:
+    def synthesis(self, alm: Vector, factor: Vector, *, into: Vector | None = None) -> Vector:
         sky = self._sphere.synthesis(alm)
-        return factor * (sky if self._chosen is None else sky[..., self._chosen])
+        found = factor * (sky if self._chosen is None else sky[..., self._chosen])
+        return found if into is None else into.add_(found.view_as(into))
 
     def filtered(self, alm: Vector, fl: Map) -> Vector:
         return self._sphere.almxfl(alm, fl)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import ducc0
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from skyfill.harmonics.ringmodes import adjoint_on, scratch, synthesis_on
 from skyfill.harmonics.sphere import lmax_of, rings
 from skyfill.healpix.checks import check_nside
-from skyfill.healpix.jit import by_parts, compiled, parallel, parallel_beyond
+from skyfill.healpix.jit import by_parts, by_pieces, compiled, parallel
 
 __all__ = [
     "Rings",
@@ -41,9 +42,8 @@ Factor = NDArray[Any]  # float32 or float64
 
 #: Approximate number of pixels in the rings that `Rings` transforms at a time.
 _PIXELS = 2**24
-#: Number of pixels above which loops are parallel. For fewer, one thread is faster: waiting threads
-#: spin for milliseconds and occupy the cores that the threads of transforms need.
-_LONG = 2_000_000
+#: Number of pixels, or coefficients, for which another thread is worth while.
+_MANY = 2**18
 #: Angles at which a sum over multipoles takes less time than starting a thread.
 _FEW = 64
 
@@ -51,7 +51,7 @@ _FEW = 64
 def filtered(alm: Alm, fl: Map) -> Alm:
     """Multiply a_lm by f_l in place; ``fl`` is ``(lmax + 1,)``."""
     parts = alm.view(np.float64).reshape(-1, 2)
-    _almxfl(parts, fl, parts)
+    _striped(alm.size, lambda first, step: _almxfl(parts, fl, parts, first, step))
     return alm
 
 
@@ -119,29 +119,30 @@ class Rings:
         with scratch(self._planes, self._size) as planes:
             for geometry, parts in self._blocks:
                 sky = planes[:, : _pixels_of(geometry)]
-                _clear(sky)
-                for part in parts:
-                    spread = _spread(part.stop - part.start)
-                    for row, padded in zip(rows, sky, strict=True):
-                        spread(row[part], _double(factor[part]), self._index[part], padded)
+                by_pieces(sky.shape[1], partial(_clear, sky))
+                for row, padded in zip(rows, sky, strict=True):
+                    for part in parts:
+                        given = row[part], factor[part], self._index[part]
+                        by_pieces(len(given[0]), partial(_spread_piece, *given, padded))
                 alm = adjoint_on(geometry, sky, lmax=lmax, **self._options)
                 total = np.add(total, alm, out=total) if total.size else alm
         return self._shaped(total)
 
-    def synthesis(self, alm: Alm, factor: Factor) -> Map:
-        """Give F Y a at the pixels, ``(n,)``, with the diagonal F ``(n,)``."""
+    def synthesis(self, alm: Alm, factor: Factor, *, into: Map | None = None) -> Map:
+        """Give F Y a at the pixels, ``(n,)``, with the diagonal F ``(n,)``; add it to ``into``."""
         lmax = lmax_of(alm)
         alm = alm.reshape(self._planes, -1)
-        out = np.empty((self._planes, factor.size))
+        out = np.zeros((self._planes, factor.size)) if into is None else into
+        rows = out.reshape(self._planes, -1)
         with scratch(self._planes, self._size) as planes:
             for geometry, parts in self._blocks:
                 sky = planes[:, : _pixels_of(geometry)]
                 synthesis_on(geometry, alm, lmax=lmax, out=sky, **self._options)
-                for part in parts:
-                    collect = _collect(part.stop - part.start)
-                    for plane, row in zip(sky, out, strict=True):
-                        collect(plane, _double(factor[part]), self._index[part], row[part])
-        return self._shaped(out)
+                for plane, row in zip(sky, rows, strict=True):
+                    for part in parts:
+                        given = factor[part], self._index[part], row[part]
+                        by_pieces(len(given[0]), partial(_collect_piece, plane, *given))
+        return out if into is not None else self._shaped(out)
 
     def _shaped(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Give one row without its leading axis, which vectors of spin 0 do not have."""
@@ -153,13 +154,20 @@ def _pixels_of(geometry: dict[str, Any]) -> int:
     return int(geometry["ringstart"][-1] + geometry["nphi"][-1])
 
 
-def _clear(planes: Map) -> None:
-    """Set pixels to zero."""
+def _clear(planes: Map, here: slice) -> None:
+    planes[:, here] = 0.0
 
-    def clear(part: slice) -> None:
-        planes[:, part] = 0.0
 
-    by_parts(planes.shape[1], clear, least=_LONG)
+def _spread_piece(
+    values: Map, factor: Factor, index: NDArray[np.int32], out: Map, here: slice
+) -> None:
+    _spread(values[here], factor[here], index[here], out)
+
+
+def _collect_piece(
+    values: Map, factor: Factor, index: NDArray[np.int32], out: Map, here: slice
+) -> None:
+    _collect(values, factor[here], index[here], out[here])
 
 
 def almxfl(alm: Alm, fl: NDArray[np.float64]) -> Alm:
@@ -170,32 +178,39 @@ def almxfl(alm: Alm, fl: NDArray[np.float64]) -> Alm:
     factor[:n] = fl[:n]
     out = np.empty(alm.shape, dtype=np.complex128)
     alm = np.ascontiguousarray(alm, dtype=np.complex128)
-    _almxfl(alm.view(np.float64).reshape(-1, 2), factor, out.view(np.float64).reshape(-1, 2))
+    given, made = (each.view(np.float64).reshape(-1, 2) for each in (alm, out))
+    _striped(alm.size, lambda first, step: _almxfl(given, factor, made, first, step))
     return out
 
 
-def _double(factor: NDArray[Any]) -> NDArray[Any]:
-    """Give few factors in float64, as most are: the kernels for few are then compiled once."""
-    return factor if factor.size > _LONG else factor.astype(np.float64, copy=False)
+def _striped(size: int, work: Callable[[int, int], None]) -> None:
+    """Call ``work(first, step)`` for every step-th m from each first one, in several threads."""
+    number = max(size // _MANY, 1)
 
+    def some(part: slice) -> None:
+        for k in range(part.start, part.stop):
+            work(k, number)
 
-@parallel_beyond(_LONG)
-def _spread(values: Map, factor: Map, index: NDArray[np.int32], out: Map) -> None:
-    for i in prange(index.size):
-        out[index[i]] = factor[i] * values[i]
-
-
-@parallel_beyond(_LONG)
-def _collect(values: Map, factor: Map, index: NDArray[np.int32], out: Map) -> None:
-    for i in prange(index.size):
-        out[i] = factor[i] * values[index[i]]
+    by_parts(number, some, least=1)
 
 
 @compiled
-def _almxfl(alm: Map, factor: Map, out: Map) -> None:
+def _spread(values: Map, factor: Map, index: NDArray[np.int32], out: Map) -> None:
+    for i in range(index.size):
+        out[index[i]] = factor[i] * values[i]
+
+
+@compiled
+def _collect(values: Map, factor: Map, index: NDArray[np.int32], out: Map) -> None:
+    for i in range(index.size):
+        out[i] += factor[i] * values[index[i]]
+
+
+@compiled
+def _almxfl(alm: Map, factor: Map, out: Map, first: int, step: int) -> None:
     """Multiply real and imaginary parts, ``(nalm, 2)``: quicker than complex numbers."""
     lmax = factor.size - 1
-    for m in range(lmax + 1):
+    for m in range(first, lmax + 1, step):
         start = m * (2 * lmax + 1 - m) // 2
         for ell in range(m, lmax + 1):
             out[start + ell, 0] = alm[start + ell, 0] * factor[ell]
@@ -249,13 +264,19 @@ def accumulate(source: Alm, factor: Map, target: Alm) -> None:
         ``(n,)``, f_l.
     """
     if factor.any():
-        _accumulate(source, np.ascontiguousarray(factor), target, lmax_of(source), lmax_of(target))
+        factor, lmax, into = np.ascontiguousarray(factor), lmax_of(source), lmax_of(target)
+        _striped(
+            min(source.size, target.size),
+            lambda first, step: _accumulate(source, factor, target, lmax, into, first, step),
+        )
 
 
 @compiled
-def _accumulate(source: Alm, factor: Map, target: Alm, lmax: int, into: int) -> None:
+def _accumulate(
+    source: Alm, factor: Map, target: Alm, lmax: int, into: int, first: int, step: int
+) -> None:
     last = min(lmax, into, factor.size - 1)
-    for m in range(last + 1):
+    for m in range(first, last + 1, step):
         start, place = m * (2 * lmax + 1 - m) // 2, m * (2 * into + 1 - m) // 2
         for ell in range(m, last + 1):
             target[place + ell] += factor[ell] * source[start + ell]

@@ -557,8 +557,7 @@ class PolarizedInpainter:
 
     def _on_device(self) -> DeviceSphere | None:
         """Give the transforms of the exact solver if they are a device's; maps stay there, too."""
-        solver = None if self._device is None else self._solver()
-        sphere = solver.sky.sphere if isinstance(solver, JointSolver) else None
+        sphere = None if self._device is None else self._solver().sphere
         return sphere if isinstance(sphere, DeviceSphere) else None
 
     def _data(self, latent: Sequence[Vector] = ()) -> list[Vector]:

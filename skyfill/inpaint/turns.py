@@ -35,8 +35,9 @@ from skyfill.gaussian.leakage import allowed_leakage, leakage, of_one_percent
 from skyfill.gaussian.memory import block_bytes, check_bytes
 from skyfill.gaussian.polarblocks import affordable_pol
 from skyfill.gaussian.solution import LEAKAGE_BINS, Certificate, JointSolution
-from skyfill.gaussian.vectors import rms
+from skyfill.gaussian.vectors import Vector, copied, rms, stack
 from skyfill.harmonics.quadrature import shared_weights
+from skyfill.harmonics.spheres import Sphere
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes.runs import Runs
 from skyfill.inpaint.fills import PROGRAM, Setup
@@ -194,14 +195,25 @@ class Turns:
                 progress=progress,
             )
             self._of_t, self.card = TileMethod(options, nside).prepare(setup)
+        # Maps stay on a device where both engines work there.
+        self._sphere: Sphere = harmonics.DuccSphere(nside, options.threads)
+        if self._of_p is not None and (self._of_t is None or self._of_t.sphere is not None):
+            self._sphere = self._of_p.sky.sphere
+        self._at = [self._sphere.vector(np.flatnonzero(~each)) for each in seen]
+        self._factor = self._sphere.vector(self._weights)
         modes = (2 * np.arange(tt.size) + 1) / (4 * np.pi)
         white = np.array([noise_t, noise_p]) * self._weights.size / (4 * np.pi)
         power = modes[2:] @ tt[2:], 0.5 * modes[2:] @ (ee + cl[2, 2])[2:]
         self._rms = np.sqrt(power + white)
 
+    @property
+    def sphere(self) -> Sphere:
+        """The transforms in use, which decide what maps are: arrays, or tensors on a device."""
+        return self._sphere
+
     def mean(
         self,
-        values: list[Map],
+        values: list[Vector],
         *,
         tolerance: float = 3e-3,
         progress: Progress | None = None,
@@ -223,18 +235,18 @@ class Turns:
         what later turns would add; the residuals are those of T given P, infinite if T is solved
         in tiles, and of P given T; corrections are turns.
         """
-        listener = progress or self._progress
-        t, p = values if overwrite else (sky.copy() for sky in values)
-        t[~self._seen[0]] = 0.0
-        p[:, ~self._seen[1]] = 0.0
-        modes = np.zeros(0, np.complex128)  # of E, of P with its fill so far
+        listener, vector = progress or self._progress, self._sphere.vector
+        t, p = (vector(sky if overwrite else copied(sky)) for sky in values)
+        t[self._at[0]] = 0.0
+        p[:, self._at[1]] = 0.0
+        modes: Vector = np.zeros(0, np.complex128)  # of E, of P with its fill so far
         if self._of_t is not None:
             modes = self._analysed(p, self._from[0].size - 1)[0]
         rest = [p]
         del p
         if overwrite:
             values.clear()  # whole maps, which are not read again
-        fill = np.zeros((2, int(np.count_nonzero(~self._seen[1]))))
+        fill = vector(np.zeros((2, len(self._at[1]))))
         allowed = np.array([max(tolerance, _ALLOWED_T), tolerance]) * self._rms
         both = self._of_t is not None and self._of_p is not None
         moved, rates, ahead = np.full(2, np.nan), np.full(2, np.nan), np.zeros(2)
@@ -245,7 +257,7 @@ class Turns:
         while sweep < _SWEEPS:
             sweep += 1
             before, moved = moved, np.zeros(2)
-            new = step = np.zeros(0)
+            new = step = vector(np.zeros(0))
             if self._of_t is not None:
                 new, of_t = self._turn_of_t(self._of_t, t, modes, of_t.iterations)
                 moved[0] = _rms(new)
@@ -257,7 +269,7 @@ class Turns:
                 moved[1] = _rms(step)
                 fill += step
                 if both:
-                    modes += self._of_p.analysed(step, self._from[0].size - 1)[0]
+                    modes += vector(self._of_p.analysed(step, self._from[0].size - 1)[0])
                 listener.done(str(turns.last))
             if not both:
                 break
@@ -284,7 +296,7 @@ class Turns:
             ),
             "P": self._of_turns(turns, sweep, float(ahead[1]), more, settled=bool(settled[1])),
         }
-        return JointSolution((t[~self._seen[0]], fill), found)
+        return JointSolution(tuple(map(self._sphere.array, (t[self._at[0]], fill))), found)
 
     def _of_turns(
         self,
@@ -309,18 +321,15 @@ class Turns:
         )
 
     def _turn_of_t(
-        self, engine: Mosaic, t: Map, modes: NDArray[np.complex128], before: int
-    ) -> tuple[Map, Certificate]:
+        self, engine: Mosaic, t: Vector, modes: Vector, before: int
+    ) -> tuple[Vector, Certificate]:
         """Fill T given P, in place; give its move, ``(nhole,)``, and its accuracy given P.
 
         ``modes`` are those of E of the whole P, which is all that T needs of it. A later turn,
         after ``before`` iterations, goes on from the fill of the last one.
         """
-        holes = ~self._seen[0]
-        work = t.copy()
-        tells = harmonics.almxfl(modes, self._from[0])
-        for part, told in harmonics.parts_of(tells, self._nside, threads=self._threads):
-            work[part] -= told
+        holes, work = self._at[0], copied(t)
+        self._subtract(work, self._sphere.almxfl(modes, self._from[0]))
         told = t[holes] - work[holes]
         fill = engine.again(work) if before else engine.mean(work, overwrite=True)
         fill += told
@@ -334,7 +343,7 @@ class Turns:
         good = engine.trouble is None
         return moved, replace(known, iterations=before + known.iterations, converged=good)
 
-    def _without_told(self, t: Map, change: Map | None, rest: list[Map]) -> Map:
+    def _without_told(self, t: Vector, change: Vector | None, rest: list[Vector]) -> Vector:
         """Subtract from P, in place, what T tells; give what was subtracted in the holes of P.
 
         The fill is linear in the map. So a later turn, for which ``change`` is that of T in its
@@ -344,29 +353,36 @@ class Turns:
         if change is None:
             modes = self._modes_of_t(t)
         else:
-            moved = np.zeros_like(t)
-            moved[~self._seen[0]] = change
+            moved = 0.0 * t
+            moved[self._at[0]] = change
             modes = self._modes_of_t(moved)
             del moved
-            rest.append(np.zeros((2, t.size)))
-        e = harmonics.almxfl(modes, self._from[1])
+            rest.append(self._sphere.vector(np.zeros((2, len(t)))))
+        e = self._sphere.almxfl(modes, self._from[1])
         (data,) = rest
-        both = np.stack([e, np.zeros_like(e)])  # T tells nothing of B
-        for part, told in harmonics.parts_of(both, self._nside, spin=2, threads=self._threads):
-            data[:, part] -= told
-        return -data[:, ~self._seen[1]]
+        self._subtract(data, stack([e, 0.0 * e]))  # T tells nothing of B
+        return -data[:, self._at[1]]
+
+    def _subtract(self, sky: Vector, alm: Vector) -> None:
+        """Subtract Y a from a map in place: T, or Q and U with E and B."""
+        sphere = self._sphere
+        if not isinstance(sphere, harmonics.DuccSphere):
+            sky -= sphere.synthesis(alm)
+            return
+        for part, told in sphere.parts_of(alm, spin=2 * (alm.ndim - 1)):
+            sky[..., part] -= told
 
     def _turn_of_p(
         self,
         engine: JointSolver,
-        step: Map,
-        rest: list[Map],
+        step: Vector,
+        rest: list[Vector],
         turns: _TurnsOfP,
         tolerance: float,
         progress: Progress,
     ) -> None:
         """Fill P given T: add the fill of ``rest``, P without what T tells, to that, in place."""
-        rest[0][:, ~self._seen[1]] = 0.0
+        rest[0][:, self._at[1]] = 0.0
         size = _rms(rest[0])
         within = _NEAR * tolerance
         share = _PART * max(1 - _LEFT_TO_TURNS - of_one_percent(turns.leakage) ** 0.5, _LEAST)
@@ -379,9 +395,9 @@ class Turns:
             overwrite=True,
         )
         turns.add(found.certificates["P"], size, within * engine.rms[-1])
-        step += found.fills[0]
+        step += self._sphere.vector(found.fills[0])
 
-    def _following(self, distance: float, moved: float, step: Map) -> tuple[float, ...]:
+    def _following(self, distance: float, moved: float, step: Vector) -> tuple[float, ...]:
         """Compare with the prior the B modes by which P follows an error of T.
 
         P follows it as it followed, by ``step``, the last move of T.
@@ -390,22 +406,20 @@ class Turns:
             return ()
         return self._still(self._of_p, (distance / moved) * step)[0]
 
-    def _still(self, engine: JointSolver, step: Map) -> tuple[tuple[float, ...], float]:
+    def _still(self, engine: JointSolver, step: Vector) -> tuple[tuple[float, ...], float]:
         """Compare with the prior the B modes of later turns, which look like a step of P."""
         lmax = min(self._from[0].size - 1, LEAKAGE_BINS[-1][1])
         return leakage(engine.analysed(step, lmax)[1], self._bb, self._noise_pol)
 
-    def _analysed(self, maps: Map, lmax: int) -> NDArray[np.complex128]:
+    def _analysed(self, maps: Vector, lmax: int) -> Vector:
         """Give a Yᵀ W v of Q and U, E and B."""
-        sphere = harmonics.DuccSphere(self._nside, self._threads)
-        alm = sphere.pixels(None, spin=2).adjoint(maps, self._weights, lmax)
-        return np.asarray(alm, np.complex128) * (4 * np.pi / self._weights.size)
+        alm = self._sphere.pixels(None, spin=2).adjoint(maps, self._factor, lmax)
+        return alm * (4 * np.pi / self._weights.size)
 
-    def _modes_of_t(self, t: Map) -> NDArray[np.complex128]:
+    def _modes_of_t(self, t: Vector) -> Vector:
         """Give a Yᵀ W v of T."""
-        sphere = harmonics.DuccSphere(self._nside, self._threads)
-        alm = sphere.pixels(None).adjoint(t, self._weights, self._from[1].size - 1)
-        return np.asarray(alm, np.complex128) * (4 * np.pi / self._weights.size)
+        alm = self._sphere.pixels(None).adjoint(t, self._factor, self._from[1].size - 1)
+        return alm * (4 * np.pi / self._weights.size)
 
 
 def turns_bytes(observed: Mask, observed_pol: Mask, options: FillOptions) -> tuple[float, int]:
@@ -504,5 +518,5 @@ def _together(one: Sequence[float], other: Sequence[float]) -> tuple[float, ...]
     return tuple((a**0.5 + b**0.5) ** 2 for a, b in zip_longest(one, other, fillvalue=0.0))
 
 
-def _rms(values: Map) -> float:
-    return rms(values.reshape(-1)) if values.size else 0.0
+def _rms(values: Vector) -> float:
+    return rms(values.reshape(-1)) if values.shape[-1] else 0.0

@@ -1,10 +1,13 @@
 """Fills whose map, latent sky and tiles stay on a device are those of the CPU."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from skyfill import Inpainter, harmonics
 from skyfill.inpaint import PolarizedInpainter, fills, tiled
+from skyfill.inpaint.options import FillOptions
 from skyfill.mosaic import MosaicConfig, tileset
 from skyfill.prior import ARCMIN, LCDM, PolarizedPrior, Prior, draw, draw_polarization, lcdm
 from skyfill.prior.dipole import Dipole
@@ -109,12 +112,13 @@ OF_T = Prior(16, lcdm(), fwhm=400 * ARCMIN, noise_uk_arcmin=3000.0, theory=LCDM)
 OF_TQU = PolarizedPrior.of(OF_T, 1500.0)
 
 
-def polarized():
-    """T, Q and U at Nside 16, with holes of P that T does not have."""
-    t = draw(OF_T, seed=4, aliased=True) + 30.0
-    p, white = draw_polarization(OF_TQU, seed=4)
-    p += white * np.sqrt(OF_TQU.white_cl[1] * t.size / (4 * np.pi))
-    seen = simulate_mask(16, kind="both", seed=3, half_width=0.2, n_holes=9, radii=(0.1, 0.2))
+def polarized(prior=OF_TQU):
+    """T, Q and U, with holes of P that T does not have."""
+    nside = prior.temperature.nside
+    t = draw(prior.temperature, seed=4, aliased=True) + 30.0
+    p, white = draw_polarization(prior, seed=4)
+    p += white * np.sqrt(prior.white_cl[1] * t.size / (4 * np.pi))
+    seen = simulate_mask(nside, kind="both", seed=3, half_width=0.2, n_holes=9, radii=(0.1, 0.2))
     return np.stack([np.where(seen, t, np.nan), *np.where(np.roll(seen, 70), p, np.nan)])
 
 
@@ -139,6 +143,43 @@ def test_t_q_and_u_drawn_and_solved_on_a_device_are_those_of_the_cpu(device, mon
         for one, other in zip(ours, theirs, strict=True):
             assert isinstance(one, np.ndarray)
             assert np.abs(one - other).max() < 1e-5
+
+
+@pytest.mark.parametrize("config", [None, TILES], ids=["whole", "tiles"])
+@pytest.mark.filterwarnings("ignore::skyfill.gaussian.ConvergenceWarning")
+def test_turns_of_t_and_p_are_the_same_on_a_device(device, monkeypatch, config):
+    of_t = replace(OF_T if config is None else KNOWN, theory=LCDM)
+    prior = PolarizedPrior.of(of_t, 1.5 * of_t.noise_uk_arcmin)
+    sky = polarized(prior)
+    seen, seen_p, _ = np.isfinite(sky)
+
+    def inpainter(where):
+        for module in (fills, tiled, harmonics):
+            monkeypatch.setattr(module, "device_for", lambda name: where)
+        engine = FillOptions(method="vae", config=config, device=device)
+        return PolarizedInpainter(
+            *(sky, seen),
+            observed_pol=seen_p,
+            prior=prior,
+            method="vae",
+            seed=7,
+            threads=1,
+            trust_prior=True,
+            accept=True,
+            engine=engine,
+        )
+
+    known, there = inpainter(None), inpainter(device)
+    wanted = known.realization(1)
+    if config is not None:  # a T that is solved whole comes back to the CPU
+        monkeypatch.setattr(harmonics.DuccSphere, "pixels", None)
+        assert isinstance(there._solver().sphere, harmonics.DeviceSphere)
+    found = there.realization(1)
+    for one, other in zip(found, wanted, strict=True):
+        assert isinstance(one, np.ndarray)
+        assert np.abs(one - other).max() < (1e-5 if config is None else SAME)
+    for one, other in zip(there.realization(1), found, strict=True):
+        assert np.array_equal(one, other)
 
 
 def test_the_device_of_an_inpainter_of_t_q_and_u_is_that_of_t_s_engine(monkeypatch):
