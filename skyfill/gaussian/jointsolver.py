@@ -37,7 +37,7 @@ from skyfill.gaussian.pixelnoise import PixelNoise, checked_variance
 from skyfill.gaussian.polarblocks import MEMORY, PolarKernel, affordable_pol
 from skyfill.gaussian.solution import LEAKAGE_BINS, Certificate, JointSolution
 from skyfill.gaussian.solver import NOISE_FLOOR, inner_lmax
-from skyfill.gaussian.vectors import Vector, rms, zeros_like
+from skyfill.gaussian.vectors import Vector, add, product, rms, zeros_like
 from skyfill.gaussian.widefirst import Wide, WideFirst, fewer_rings
 from skyfill.harmonics import Covariance, DeviceSphere, JointCovariance, Sphere
 from skyfill.harmonics.jointcovariance import SPINS
@@ -242,8 +242,7 @@ class JointSolver:
         if together and at.size:
             prior = self._prior(chosen)
             self._hybrid = Hybrid(prior, depth)
-            on_cpu = not isinstance(inner.sphere, DeviceSphere)
-            if on_cpu and fewer_rings(self.nside, self.holes, chosen, inner.planes):
+            if fewer_rings(self.nside, self.holes, chosen, inner.planes):
                 self._wide_model = self._wide_of(prior, chosen[0], self._hybrid)
         self._pinned: Pinned | None = None
         self._turns = [] if together else self._in_turn(chosen, wide, depth)
@@ -538,8 +537,10 @@ class JointSolver:
         for number, here in enumerate(self.sky.parts):
             mine = rest[here]
             if self._free_dipole and not number:
-                alm = self.sky.sphere.adjoint(mine * self.sky.weights[0], 1)
-                mine = mine - self.sky.sphere.synthesis(alm * self.sky.area)
+                alm = self.sky.sphere.adjoint(product(mine, self.sky.weights[0]), 1)
+                low = self.sky.sphere.synthesis(alm * self.sky.area)
+                add(low, mine, -1.0)
+                mine = low
             found.append(rms(mine))
         return found
 

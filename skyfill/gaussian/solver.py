@@ -32,7 +32,7 @@ from skyfill.gaussian.loops import Course, Inner, Outer, improve, solve
 from skyfill.gaussian.memory import check_memory, has_device_memory
 from skyfill.gaussian.pinned import Pinned, freed, unpinned
 from skyfill.gaussian.solution import Certificate, Solution
-from skyfill.gaussian.vectors import Vector, add, copied, like, rms, zeros_like
+from skyfill.gaussian.vectors import Vector, add, copied, like, product, rms, zeros_like
 from skyfill.gaussian.widefirst import Wide, WideFirst, fewer_rings
 from skyfill.harmonics import Covariance, DeviceSphere, Sphere
 from skyfill.harmonics.quadrature import shared_weights
@@ -330,8 +330,7 @@ class Solver:
                 pixels=self.holes[wide],
                 sphere=self._sphere,
             )
-            on_cpu = not isinstance(self._sphere, DeviceSphere)
-            if on_cpu and fewer_rings(self.nside, [self.holes], [self.holes[wide]], [1]):
+            if fewer_rings(self.nside, [self.holes], [self.holes[wide]], [1]):
                 self._apart = covariance
         else:
             covariance = self.inner.with_signal(signal_cl)
@@ -571,8 +570,10 @@ class Solver:
         """
         if not self._free_dipole:
             return [rms(rest)]
-        alm = self._sphere.adjoint(rest * self.sky.weights, 1)
-        return [rms(rest - self._sphere.synthesis(alm * self.sky.area))]
+        alm = self._sphere.adjoint(product(rest, self.sky.weights), 1)
+        low = self._sphere.synthesis(alm * self.sky.area)
+        add(low, rest, -1.0)
+        return [rms(low)]
 
     def precondition(self, values: Vector) -> Vector:
         """Apply an approximation of (Q_hh)⁻¹."""

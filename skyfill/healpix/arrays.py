@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skyfill.healpix.checks import check_angle, in_radians
+from skyfill.healpix.jit import by_pieces
 from skyfill.healpix.stokes import nside_of, one_component, same_sky, sky_shape
 
 __all__ = [
@@ -340,10 +341,23 @@ def _is_unseen(part: NDArray[Any]) -> NDArray[np.bool_]:
     return found
 
 
+def _least_and_most(values: NDArray[Any]) -> tuple[float, float]:
+    """Give the smallest and the largest value that is no NaN."""
+    flat = values.reshape(-1) if values.flags.c_contiguous else values.ravel()
+    found: list[tuple[float, float]] = []
+
+    def look(here: slice) -> None:
+        part = flat[here]
+        found.append((np.fmin.reduce(part), np.fmax.reduce(part)))
+
+    by_pieces(flat.size, look)
+    return np.fmin.reduce([low for low, _ in found]), np.fmax.reduce([high for _, high in found])
+
+
 def _without_sentinels(values: NDArray[Any], *, ours: bool) -> NDArray[Any]:
     """Replace UNSEEN and inf by NaN; a caller's array is copied first if it has any."""
     # Most maps have neither. The smallest and the largest value show that without a copy.
-    low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
+    low, high = _least_and_most(values)
     if not (low <= UNSEEN * (1 - _UNSEEN_ROUNDING) or np.isinf(high)):
         return values
     result = values if ours else values.copy()
