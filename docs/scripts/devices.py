@@ -483,7 +483,8 @@ def run(write, section: str, args: argparse.Namespace) -> None:  # noqa: ANN001
         # A warning of another version of a library is no fault of a kernel.
         words = ["-m", "pytest", "-q", "-m", "gpu", "-W", "default", "-p", "no:cacheprovider"]
         files = sorted(map(str, Path("tests").rglob("test_*.py")))
-        program(write, "tests", *words, *(f for f in files if "mark.gpu" in Path(f).read_text()))
+        of_gpu = re.compile(r"mark\.gpu|def test_\w+\(device\b")
+        program(write, "tests", *words, *(f for f in files if of_gpu.search(Path(f).read_text())))
         return
     kind, nside, *more = section.split("-")
     cpu = not args.no_cpu and more != ["device"]

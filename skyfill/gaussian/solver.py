@@ -412,7 +412,7 @@ class Solver:
             return Inner(self, progress, limit, course)
         if self._wide_model is None:
             wide = self._apart.with_signal(self.inner.signal_cl)
-            pixels = self.holes[self._wide]
+            pixels = self.holes[self._sphere.array(self._wide)]
             pinned = Pinned(self._bands.apply, wide, self.nside, pixels)
             self._wide_model = Wide(wide, pinned.apply)
         blocks = self._blocks.solve

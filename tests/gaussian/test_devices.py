@@ -22,13 +22,6 @@ SKY = draw(KNOWN, seed=4)
 SAME = 1e-7
 
 
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def device(request):
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
-    return request.param
-
-
 def differ(one, other):
     return np.abs(one - other).max() / np.std(other)
 

@@ -23,13 +23,6 @@ SAME = 1e-6
 SIGMA = 3.0, 1.0
 
 
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def device(request):
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
-    return request.param
-
-
 def spectra():
     """TT, EE, BB and TE of the shipped table, stretched so that Nside 8 sees the peaks."""
     out = np.zeros((3, 3, LMAX + 1))

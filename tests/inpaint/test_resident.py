@@ -29,13 +29,6 @@ TILES = MosaicConfig(
 SAME = 0.05
 
 
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def device(request):
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
-    return request.param
-
-
 @pytest.fixture
 def solves_on(monkeypatch):
     """Let solvers work where a test says, tiles on the same device."""

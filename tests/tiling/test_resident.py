@@ -21,11 +21,9 @@ THRESHOLD = 0.9
 CLOSE = 2e-6
 
 
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def device(request):
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
-    return torch.device(request.param)
+@pytest.fixture
+def device(device):
+    return torch.device(device)
 
 
 @pytest.fixture(scope="module")
