@@ -6,7 +6,7 @@
 The checkouts take turns, each fill in a process of its own. The first round also compiles, so the
 ratios are those of the shortest times of two rounds or more. The
 sky has 5', 30 µK·arcmin and 24% masked at Nside 2048, and is scaled below. Every figure is a line
-of JSON: wall seconds, and those of all threads together (``_cpu``).
+of JSON: wall seconds, those of all threads together (``_cpu``), and the peak of memory.
 """
 
 from __future__ import annotations
@@ -20,6 +20,15 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
+
+#: What Linux tells of this process.
+STATUS = Path("/proc/self/status")
+
+
+def peak() -> float:
+    """Give the peak memory of this process, GiB."""
+    kept = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
+    return round(int(kept.split()[1]) / 2**20, 2)
 
 
 def fill(method: str, nside: int, threads: int) -> None:
@@ -43,6 +52,7 @@ def fill(method: str, nside: int, threads: int) -> None:
     )
     sky = draw(prior, seed=72, aliased=True)
     figures: dict[str, object] = {"from": skyfill.__file__, "missing": float(1 - observed.mean())}
+    STATUS.with_name("clear_refs").write_text("5")  # the peak of making the sky does not count
     wall, cpu = time.perf_counter(), time.process_time()
     inpainter = skyfill.Inpainter(
         sky, observed, method=method, prior=prior, seed=7, threads=threads, trust_prior=True
@@ -53,6 +63,7 @@ def fill(method: str, nside: int, threads: int) -> None:
         figures[f"{name}_cpu"] = round(time.process_time() - cpu, 3)
         wall, cpu = time.perf_counter(), time.process_time()
     figures["rms_uk"] = float(np.std(filled))
+    figures["GiB"] = peak()
     print(json.dumps(figures))
 
 

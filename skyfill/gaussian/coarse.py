@@ -13,6 +13,7 @@ from skyfill.harmonics import Sphere
 from skyfill.healpix import nest_to_ring, reorder, ring_to_nest
 from skyfill.healpix.arrays import pair_of
 from skyfill.healpix.checks import check_nside
+from skyfill.healpix.jit import PIECE, by_parts
 from skyfill.healpix.stokes import nside_of
 from skyfill.prior import pixel_window
 
@@ -82,14 +83,19 @@ def degrade(values: ArrayLike, observed: ArrayLike, nside: int) -> tuple[Map, Ma
     if nside > fine:
         raise ValueError(f"a map of Nside {fine} is not degraded to Nside {nside}")
     ratio = (fine // nside) ** 2
-    total, count = np.zeros(12 * nside**2), np.zeros(12 * nside**2)
-    for start in range(0, values.size, 2**22):
-        ring = np.arange(start, min(start + 2**22, values.size))
-        ring = ring[observed[ring]]
-        parent = ring_to_nest(fine, ring) // ratio
-        total += np.bincount(parent, values[ring], minlength=total.size)
-        count += np.bincount(parent, minlength=total.size)
-    mean, share = total / np.maximum(count, 1), count / ratio
+    mean, share = np.empty((2, 12 * nside**2))
+    step = max(1, PIECE // ratio)
+
+    def average(part: slice) -> None:
+        for first in range(part.start, part.stop, step):
+            here = slice(first, min(first + step, part.stop))
+            ring = nest_to_ring(fine, np.arange(here.start * ratio, here.stop * ratio))
+            seen = observed.take(ring).reshape(-1, ratio)
+            count = np.count_nonzero(seen, axis=1)
+            total = np.where(seen, values.take(ring).reshape(-1, ratio), 0.0).sum(1)
+            mean[here], share[here] = total / np.maximum(count, 1), count / ratio
+
+    by_parts(mean.size, average, least=step)
     return reorder(mean, nest_in=True, nest_out=False), reorder(share, nest_in=True, nest_out=False)
 
 

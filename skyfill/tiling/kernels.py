@@ -27,6 +27,14 @@ if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
 
 
+@compiled
+def by_cell(cell: Integers, starts: Integers, order: Integers) -> None:
+    """Order elements by their cell, ``(n,)``; ``starts``, where those of each begin, moves on."""
+    for i in range(cell.size):
+        order[starts[cell[i]]] = i
+        starts[cell[i]] += 1
+
+
 @parallel
 def cut_bilinear(  # noqa: C901 - four pixels, four branches
     nside: int,

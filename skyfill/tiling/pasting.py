@@ -61,13 +61,15 @@ class Paster:
         self._nside = check_nside(nside)
         self._cubic = order == 3
         pixels = check_pixels(nside, ipix) if nest else ring_to_nest(nside, ipix)
-        self._order = np.argsort(pixels, kind="stable").astype(np.int64)
-        self._pixels = pixels[self._order]
         cell_nside = max(1, nside // CELL)
-        cell = self._pixels // (nside // cell_nside) ** 2
-        first = np.flatnonzero(np.diff(cell, prepend=-1))
-        self._bounds = np.append(first, cell.size)
-        self._cells = pixel_directions(cell_nside, cell[first], nest=True)
+        cell = pixels // (nside // cell_nside) ** 2
+        count = np.bincount(cell, minlength=12 * cell_nside**2)
+        self._order = np.empty(cell.size, dtype=np.int64)
+        kernels.by_cell(cell, np.cumsum(count) - count, self._order)
+        self._pixels = pixels[self._order]
+        used = np.flatnonzero(count)
+        self._bounds = np.append(0, np.cumsum(count[used]))
+        self._cells = pixel_directions(cell_nside, used, nest=True)
         self._cell_radius = pixel_radius(cell_nside)
         self._total = np.zeros((*self._planes, cell.size))
         self._weight = np.zeros(cell.size)
