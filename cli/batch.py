@@ -91,7 +91,9 @@ def run(args: argparse.Namespace) -> int:
         inputs, args.output, seed=args.seed, realizations=args.realizations
     )
     # Read the mask and the prior once before the maps: an error in them concerns every map.
-    args = _checked(stokes.chosen(args, inputs[0]), inputs[0])
+    asked, chosen = args, stokes.chosen(args, inputs[0])
+    with stokes.or_t_alone(asked, chosen):
+        args = _checked(chosen, inputs[0])
     settings = _settings(args)
     theory.given(args)
     args = _on_its_own(args)
@@ -110,7 +112,8 @@ def run(args: argparse.Namespace) -> int:
             listener.done(f"{before} of {len(tasks)} maps are done")
         if left:
             manifest.begin(left)
-        failed = _fill(left, _Job(args, manifest.digest), crew, manifest, listener, quiet=args.json)
+        job = _Job(args, manifest.digest)
+        failed = _fill(left, job, crew, manifest, listener, quiet=args.json, asked=asked)
         if not failed:
             manifest.forget()
         done = manifest.done(tasks)
@@ -156,8 +159,9 @@ def _fill(
     listener: skyfill.Progress,
     *,
     quiet: bool,
+    asked: argparse.Namespace,
 ) -> int:
-    """Fill the maps; give the number of those that failed."""
+    """Fill the maps; give the number of those that failed. ``asked`` are the options as given."""
     failed = number = 0
     told = ""
     if not tasks:
@@ -173,7 +177,7 @@ def _fill(
                     print(f"skyfill: warning: {record.name}: {line}", file=sys.stderr)
                 if record.error is not None:
                     failed += 1
-                    why = wording.as_options(record.error)
+                    why = stokes.with_t_alone(wording.as_options(record.error), asked, job.args)
                     print(f"skyfill: failed: {record.name}: {why}", file=sys.stderr)
                 told = _told(record, told, quiet=quiet)
                 left = (time.perf_counter() - begun) / number * (len(tasks) - number)

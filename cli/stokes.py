@@ -34,6 +34,7 @@ __all__ = [
     "settled",
     "shares_mask",
     "sky_of",
+    "with_t_alone",
 ]
 
 #: Options that a fill of polarization does not have: the value that means not given, and the mend.
@@ -157,16 +158,24 @@ _OF_POLARIZATION = re.compile(
 
 @contextmanager
 def or_t_alone(args: argparse.Namespace, found: argparse.Namespace) -> Iterator[None]:
-    """Say in errors that T alone can be filled, if T, Q and U were `chosen` without being asked.
-
-    An error that says nothing of polarization is one of T as well.
-    """
+    """Add to errors what `with_t_alone` does."""
     try:
         yield
     except ValueError as error:
-        if args.stokes is None and found.stokes == "TQU" and _OF_POLARIZATION.search(str(error)):
-            error.args = (f"{error}; --stokes T takes T alone",)
+        text = with_t_alone(str(error), args, found)
+        if text != str(error):
+            error.args = (text,)
         raise
+
+
+def with_t_alone(text: str, args: argparse.Namespace, found: argparse.Namespace) -> str:
+    """Say in an error that T alone can be filled, if T, Q and U were `chosen` without being asked.
+
+    An error that says nothing of polarization is one of T as well.
+    """
+    if args.stokes is None and found.stokes == "TQU" and _OF_POLARIZATION.search(text):
+        return f"{text}; --stokes T takes T alone"
+    return text
 
 
 def left(args: argparse.Namespace, path: Path) -> list[str]:

@@ -190,6 +190,13 @@ def test_a_file_without_polarization_can_be_filled_in_t(skies, tmp_path, skyfill
     assert outcome.err.strip().endswith("; --stokes T takes T alone")
     assert outcome.err.count("\n") == 1
     assert skyfill_main(*fill, *HOW, *PRIOR[:4], "--stokes", "T").status == 0
+    batch = ("batch", skies / f"{name}.fits", skies / "t.fits", "-o", tmp_path / "batch")
+    failed = skyfill_main(*batch, *HOW, *PRIOR[:4], "-q")
+    assert failed.status
+    (line,) = [line for line in failed.err.splitlines() if said in line]
+    assert line.endswith("; --stokes T takes T alone")
+    again = ("--stokes", "T", "--overwrite", "-q")
+    assert skyfill_main(*batch, *HOW, *PRIOR[:4], *again).status == 0
 
 
 def test_an_error_that_t_has_too_does_not_offer_t(skies, tmp_path, skyfill_main):
