@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache, partial
 from itertools import pairwise
 from types import FunctionType
@@ -56,7 +56,10 @@ def by_parts(size: int, work: Callable[[slice], object], *, least: int) -> None:
         work(slice(0, size))
         return
     cuts = [size * k // number for k in range(number + 1)]
-    list(_workers().map(partial(_busy, work), (slice(*ends) for ends in pairwise(cuts))))
+    parts = [_workers().submit(_busy, work, slice(*ends)) for ends in pairwise(cuts)]
+    wait(parts)  # all, before an error of one comes back: what they write to may be lent again
+    for part in parts:
+        part.result()
 
 
 def by_pieces(size: int, work: Callable[[slice], object]) -> None:
