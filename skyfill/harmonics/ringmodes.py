@@ -24,6 +24,10 @@ Map = NDArray[np.float64]
 Geometry = dict[str, Any]
 
 
+#: Numbers that are kept at most, 256 MB; for more, numpy takes pages of 2 MB where there are any.
+_MOST = 2**24
+
+
 class _Memory:
     """One piece of memory for one user at a time; others take their own."""
 
@@ -34,7 +38,7 @@ class _Memory:
     @contextmanager
     def lent(self, size: int) -> Iterator[Alm]:
         """Lend ``(size,)`` numbers of any value."""
-        if not self._lock.acquire(blocking=False):
+        if size > _MOST or not self._lock.acquire(blocking=False):
             yield np.empty(size, np.complex128)
             return
         try:

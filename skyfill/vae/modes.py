@@ -81,5 +81,9 @@ def all_modes(amplitude: Tensor, side: int) -> Tensor:
 
 def colour_pairs(pairs: Tensor, amplitude: Tensor) -> Tensor:
     """Multiply the modes of pairs by an amplitude from `all_modes`."""
-    field: Tensor = torch.fft.ifft2(torch.fft.fft2(torch.view_as_complex(pairs)) * amplitude)
+    modes = torch.fft.fft2(torch.view_as_complex(pairs))
+    wide = torch.broadcast_shapes(modes.shape, amplitude.shape)  # type: ignore[no-untyped-call]
+    field: Tensor = torch.fft.ifft2(
+        modes.mul_(amplitude) if wide == modes.shape else modes * amplitude
+    )
     return torch.view_as_real(field)

@@ -133,11 +133,13 @@ class BandedSteps:
 
     def _image(self, values: Tensor) -> Tensor:
         """Compute Q_hh v for values in the holes, or (Q t)_h for a whole tile."""
-        return self._holes * self._filtered(values, self._precision.to(values.dtype))
+        return self._filtered(values, self._precision.to(values.dtype)).mul_(self._holes)
 
     def _directions(self, residual: Tensor) -> list[Tensor]:
         """Apply each term of the preconditioner to a residual."""
-        tapered = [taper * self._filtered(taper * residual, part) for part, taper in self._bands]
+        tapered = [
+            self._filtered(taper * residual, part).mul_(taper) for part, taper in self._bands
+        ]
         return [self._white * residual, *tapered]
 
     def _size(self, residual: Tensor) -> Tensor:
@@ -175,19 +177,19 @@ class BandedSteps:
         known = self._tiles(tile) * (1 - self._holes)
         residual = -self._image(known)
         mean, residual = known.to(self._holes), residual.to(self._holes)
-        first = residual
+        empty = None if left is None else self._size(residual)
         if start is not None:
             mean = mean + self._holes * self._tiles(start)
             residual = -self._image(mean)
         direction = torch.zeros_like(mean)
         for step in weights:
-            direction = step[-1] * direction
+            direction.mul_(step[-1])
             for weight, term in zip(step[:-1], self._directions(residual), strict=True):
-                direction = direction + weight * term
-            mean = mean + direction
-            residual = residual - self._image(direction)
-        if left is not None:
-            empty, end = self._size(first), self._size(residual)
+                direction.add_(term.mul_(weight))
+            mean.add_(direction)
+            residual.sub_(self._image(direction))
+        if left is not None and empty is not None:
+            end = self._size(residual)
             share = torch.where(empty == 0, empty, end / empty).clamp(min=0).sqrt()
             left.copy_((apart(share) if self._together else share).flatten())
         return apart(mean) if self._together else mean

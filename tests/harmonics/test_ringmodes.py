@@ -59,6 +59,9 @@ def test_scratch_is_lent_to_one_at_a_time():
         assert not np.shares_memory(one, other)
     with scratch(1, 99) as again:
         assert np.shares_memory(again, one)
+    with scratch(1, 2**25 + 2) as large, scratch(1, 99) as small:  # more than is kept
+        assert np.shares_memory(small, again)
+        assert not np.shares_memory(large, small)
     with pytest.raises(KeyError), scratch(1, 10):
         raise KeyError
     with scratch(1, 10) as again:
