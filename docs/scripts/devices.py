@@ -403,18 +403,11 @@ def program(write, what: str, *words: str) -> None:  # noqa: ANN001
 #: What the page on measurements does not have yet, in the order of its worth.
 REST = (
     "gaussian-2048-device",
-    "stokes-2048-device",
-    "vae-2048-device",
     "turns-2048-device",
-    "threads-1024",
     "tests",
-    "vae-2048-cpu",
-    "gaussian-2048-cpu",
-    "jaxht-64",
-    "jaxht-256",
-    "turns-512",
-    "stokes-512",
     "agree-2048",
+    "turns-512",
+    "jaxht-256",
 )
 #: What is asked of a lent GPU, in the order of its worth.
 SECTIONS = (
