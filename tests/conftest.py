@@ -16,9 +16,9 @@ os.environ["SKYFILL_CACHE"] = tempfile.mkdtemp(prefix="skyfill-tests-")
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def device(request, monkeypatch):
-    """Name a torch device whose tensors become arrays only where they are copied to the CPU.
+    """Name a torch device whose tensors refuse to become arrays unasked.
 
-    On a GPU they refuse to. Here those of the CPU do, too: a slip shows without a GPU.
+    Those of a GPU do so. Here those of the CPU do, too, so that a slip shows without a GPU.
     """
     torch = pytest.importorskip("torch")
     if request.param == "cuda" and not torch.cuda.is_available():

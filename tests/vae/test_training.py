@@ -127,6 +127,22 @@ def test_recorded_steps_train_as_launched_ones(tmp_path, monkeypatch):
     assert {int(state["step"]) for state in states} == {12}
 
 
+def test_a_checkpoint_of_a_gpu_goes_on_on_a_cpu(tmp_path, monkeypatch):
+    """There the rate is a tensor, and the optimizer counts its steps on the device."""
+    for name in ("cpu", "gpu"):
+        ticks = count(step=30)
+        with monkeypatch.context() as patched:
+            patched.setattr(training.time, "monotonic", lambda ticks=ticks: next(ticks))
+            train(TINY, tmp_path / name, device="cpu", minutes=0.8)
+    state = checkpoint_of(tmp_path / "gpu")
+    (group,) = state["optimizer"]["param_groups"]
+    group.update(lr=torch.tensor(0.5), capturable=True)
+    torch.save(state, tmp_path / "gpu" / "checkpoint.pt")
+    one, other = (train(TINY, tmp_path / name, device="cpu") for name in ("cpu", "gpu"))
+    for key, value in one.state_dict().items():
+        assert torch.equal(other.state_dict()[key], value), key
+
+
 def test_steps_on_a_device_need_nothing_of_the_host(tmp_path):
     """What a graph records may read no number of a tensor."""
     read = []
@@ -243,7 +259,6 @@ def test_an_own_spectrum_is_what_is_simulated(tmp_path):
 # gradient's sign.
 SHARED = """
 import sys
-import traceback
 from contextlib import nullcontext
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
@@ -323,7 +338,6 @@ class Block:
             raise ImportError("blocked: " + name)
 
 sys.meta_path.insert(0, Block())
-from skyfill.vae.steps import conjugate_gradient
 from skyfill.vae.training import TrainConfig, train
 from skyfill.vae.simulation import Simulator, load_lcdm
 import numpy as np, torch
