@@ -45,6 +45,7 @@ from skyfill.harmonics.quadrature import shared_weights
 from skyfill.healpix.arrays import as_mask
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes import distance_to_edge
+from skyfill.prior.model import heard_lmax
 from skyfill.progress import Progress, Silent
 
 __all__ = ["JointSolver"]
@@ -61,8 +62,6 @@ _REACH_OF_P = 2.4
 #: Least number of iterations of a correction, in units of those of the first solve. Where these are
 #: many, the first few of a correction are short, and would be mistaken for convergence.
 _PATIENCE = 0.2
-#: Variance of the signal, in units of the noise's, that the covariance leaves out.
-_HIDDEN = 1e-5
 #: Least part of a correction's residual that a later one is taken to remove.
 _SLOWEST = 0.05
 #: Tolerances that are tried in addition if too much of B is still to come, each smaller.
@@ -182,7 +181,7 @@ class JointSolver:
             device = None
         sphere = harmonics.sphere_on(device, nside, self._last, threads=threads)
         self.sky = JointCovariance(self.weights, cl, white, lmax=lmax, sphere=sphere)
-        ends = [_heard(power, n) for power, n in zip(powers, noise, strict=True)]
+        ends = [heard_lmax(power, n) for power, n in zip(powers, noise, strict=True)]
         self._exact = JointCovariance(self.weights, cl, white, lmax=ends, sphere=sphere)
         one = np.broadcast_to(1.0, npix) if device is None else sphere.vector(np.ones(1))
         self._ones: list[Vector] = [one for _ in spins]
@@ -562,12 +561,6 @@ class JointSolver:
         if self._hybrid is not None:
             out[self._wide] = self._hybrid.apply(values[self._wide])
         return out
-
-
-def _heard(power: Map, noise: float) -> int:
-    """Give the multipole beyond which all signal together is nothing beside the noise."""
-    left = np.cumsum(power[::-1])[::-1]
-    return max(int(np.flatnonzero(left > _HIDDEN * noise)[-1]) if power.any() else 0, 2)
 
 
 def _powers(signal_cl: Map, spins: Sequence[int]) -> list[Map]:

@@ -21,6 +21,9 @@ __all__ = ["Polish"]
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
+#: Difference, in units of the map's rms, that large scales leave which were taken off and put back.
+_ROUNDING = 1e-9
+
 
 class Polish:
     """Iterations towards the exact mean, for maps that share a mask and a prior.
@@ -147,7 +150,8 @@ class Polish:
     def _fill_again(self, values: Vector) -> None:
         """Fill the small holes again, after the other holes."""
         filled, small = self._filled, self._small_in(values)
-        if not self._stages or filled is None or not alike(values[small], filled):
+        rounding = _ROUNDING * self._first.rms
+        if filled is None or not self._stages or not alike(values[small], filled, rounding):
             self.fill_small(values)
             return
         ((wide, *_),) = self._stages

@@ -87,8 +87,8 @@ class Solution:
     fill
         ``(nhole,)``, the posterior mean in the holes, µK, RING order.
     whitened
-        ``(nalm,)``, Yᵀ y with y = Σ⁻¹ d on the observed pixels; S times it is the mean of the
-        signal's alm. None unless asked for.
+        ``(nalm,)``, Yᵀ y with y = Σ⁻¹ d on the observed pixels, up to the last multipole that is
+        heard in the noise; S times it is the mean of the signal's alm. None unless asked for.
     certificate
         Accuracy of both.
 

@@ -40,6 +40,7 @@ from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes import distance_to_edge
 from skyfill.prior import Prior
+from skyfill.prior.model import heard_lmax
 from skyfill.progress import Progress, Silent
 
 __all__ = ["NOISE_FLOOR", "Solver", "inner_lmax"]
@@ -169,12 +170,13 @@ class Solver:
         floor = NOISE_FLOOR * signal
         self._noise: Map | float = max(noise_cl / area, floor)
         self.noise_variance: Map | None = None
-        white = self._noise
+        white = quietest = self._noise
         if noise_variance is not None:
             _check_variance(noise_variance[observed])
             self._noise = np.where(observed, np.maximum(noise_variance, floor), white)
             self.noise_variance = self._noise
-            white = float(np.median(self._noise[observed]))
+            seen = self._noise[observed]
+            white, quietest = float(np.median(seen)), float(seen.min())
         self.rms = (signal + white) ** 0.5
         lmax = inner_lmax(signal_cl, white * area, self.nside)
         power = modes * signal_cl
@@ -199,6 +201,7 @@ class Solver:
         check_memory(self.nside, nhole, np.bincount(labels[small]), only=only, lmax=last)
         self._observed, self.holes = observed, pixels
         self.signal_cl, self.noise_cl = signal_cl, noise_cl
+        self._last = heard_lmax(modes * signal_cl, quietest)
         self._free_dipole = bool(np.all(signal_cl[:2] > signal_cl[min(2, signal_cl.size - 1)]))
         if weights is None:
             weights = shared_weights(self.nside, threads=threads)
@@ -424,7 +427,7 @@ class Solver:
         Without that part, y = 0 in the holes leaves a free monopole far from the map's, because its
         prior magnifies the errors of y.
         """
-        lacks = self._sphere.adjoint(self.sky.inverse(outer.rest), self.signal_cl.size - 1)
+        lacks = self._sphere.adjoint(self.sky.inverse(outer.rest), self._last)
         return outer.whitened + lacks
 
     @property
@@ -552,9 +555,10 @@ class Solver:
         return np.asarray(variance + self._noise * (1 - 1 / exact.weights))
 
     def covariance(self, y: Vector) -> tuple[Vector, Vector]:
-        """Compute Yᵀ y and Σ y exactly."""
-        alm = self._sphere.adjoint(y, self.signal_cl.size - 1)
-        image = self._sphere.synthesis(self._sphere.almxfl(alm, self.signal_cl))
+        """Compute Yᵀ y and Σ y, without signal that is nothing beside the noise."""
+        alm = self._sphere.adjoint(y, self._last)
+        cl = self.signal_cl[: self._last + 1]
+        image = self._sphere.synthesis(self._sphere.almxfl(alm, cl))
         add(image, y, self._noise)
         return alm, image
 

@@ -62,9 +62,9 @@ def like(given: Vector, found: Vector) -> Vector:
     return found.to(given.device)
 
 
-def alike(a: Vector, b: Vector) -> bool:
-    """Return whether two vectors of one kind are the same, bit by bit."""
-    return bool(np.array_equal(a, b) if _is_array(a) else a.equal(b))
+def alike(a: Vector, b: Vector, within: float) -> bool:
+    """Return whether two vectors of one kind differ by no more than this anywhere."""
+    return bool((abs(a - b) <= within).all())  # not where one is NaN
 
 
 def stack(rows: Sequence[Vector]) -> Vector:

@@ -18,6 +18,7 @@ from skyfill.brief import brief
 from skyfill.healpix import pixel_directions
 from skyfill.healpix.arrays import as_mask, as_stokes_map, as_stokes_mask, check_angles
 from skyfill.healpix.checks import check_angle, check_nside, check_whole
+from skyfill.healpix.jit import by_pieces
 from skyfill.healpix.stokes import by_component, nside_of, one_component, same_sky, sky_shape
 from skyfill.holes.catalogue import Sources, pole_of_galaxy, read_catalogue, read_sources
 from skyfill.holes.reading import ApodisedMaskError, read_mask, read_weights
@@ -423,11 +424,14 @@ def grow(observed: ArrayLike, radius: float) -> NDArray[np.bool_]:
 def _distance(nside: int, inside: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Give the distance of pixels inside to the nearest one outside; infinite if there is none."""
     chord = _chords(nside, inside, limit=math.pi)
-    none = np.isinf(chord)
-    np.clip(chord, 0.0, 4.0, out=chord)
-    angle: NDArray[np.float64] = 2.0 * np.arcsin(0.5 * np.sqrt(chord))
-    angle[none] = np.inf
-    return angle
+
+    def angle(here: slice) -> None:
+        some = chord[here]
+        known = np.flatnonzero((some > 0.0) & np.isfinite(some))
+        some[known] = 2.0 * np.arcsin(0.5 * np.sqrt(np.minimum(some[known], 4.0)))
+
+    by_pieces(chord.size, angle)
+    return chord
 
 
 def _chords(nside: int, inside: NDArray[np.bool_], *, limit: float) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from skyfill.gaussian.pixelnoise import checked_variance
 from skyfill.harmonics import DeviceSphere
 from skyfill.harmonics.spheres import Vector
 from skyfill.prior import PolarizedPrior, draw_polarization
+from skyfill.prior.model import heard_lmax
 
 __all__ = ["aliased", "coloured", "latent_polarization", "noise_of_fields"]
 
@@ -119,6 +120,8 @@ def latent_polarization(
 ) -> tuple[Vector, list[Vector]]:
     """Draw Q and U from the prior, and give what of them a realization has in the holes.
 
+    Signal is drawn up to the last multipole that is heard in the noise.
+
     Parameters
     ----------
     prior
@@ -142,7 +145,14 @@ def latent_polarization(
     ``data_like``. µK. With ``sphere`` all are tensors on its device, else arrays.
     """
     first, index = seed
-    sky, white = draw_polarization(prior, seed=first, index=index, threads=threads, sphere=sphere)
+    sky, white = draw_polarization(
+        prior,
+        seed=first,
+        index=index,
+        lmax=_lmax(prior, noise_variance),
+        threads=threads,
+        sphere=sphere,
+    )
     where: Vector = holes if sphere is None else sphere.vector(holes)
     area = 4 * math.pi / holes.size
     own: list[Map] = []
@@ -157,3 +167,14 @@ def latent_polarization(
         white = sphere.vector(coloured(sphere.array(white), noise_variance))
     white += sky  # in place, since these are whole maps
     return white, own or [each[where] for each in white]
+
+
+def _lmax(prior: PolarizedPrior, noise_variance: Map | None) -> int:
+    """Give the last multipole of E and B that is heard in the noise, where it is lowest."""
+    cl = prior.signal_cl()
+    power = (2 * np.arange(cl.shape[2]) + 1) / (8 * math.pi) * (cl[1, 1] + cl[2, 2])
+    noise = prior.white_cl[1] * 12 * prior.temperature.nside**2 / (4 * math.pi)
+    if noise_variance is not None:
+        qq, qu, uu = noise_variance
+        noise = float(np.min(0.5 * (qq + uu) - np.hypot(0.5 * (qq - uu), qu)))
+    return heard_lmax(power, max(noise, 0.0))

@@ -38,7 +38,7 @@ from skyfill.gaussian import (
     drawn,
     freed,
 )
-from skyfill.gaussian.vectors import Vector, copied, like
+from skyfill.gaussian.vectors import Vector, add, copied, like
 from skyfill.harmonics import DeviceSphere
 from skyfill.healpix.arrays import as_mask
 from skyfill.healpix.stokes import nside_of
@@ -322,7 +322,7 @@ class Mosaic:
             work.add_(self.sphere.synthesis(self.sphere.vector(large)), alpha=sign)
             return
         for part, sky in harmonics.parts_of(large, self._nside, threads=self._threads):
-            work[part] += sign * sky
+            add(work[part], sky, float(sign))
 
     @property
     def distance(self) -> float:
@@ -424,11 +424,11 @@ class Mosaic:
                 coarse, tolerance=tolerance, whitened=True, progress=self._progress
             )
             told = ", computed again without the prior's course, which did not converge"
-        lmax = model.window.size - 1
+        lmax = min(model.window.size - 1, harmonics.lmax_of(solution.whitened))
         tile = self._config.side * self._config.pixel * pixel_size(self._nside)
         h = coarse_share(np.arange(lmax + 1, dtype=float), tile)
         last = int(np.flatnonzero(h > 1e-9)[-1])
-        alm = harmonics.almxfl(solution.whitened, h * model.window * signal[: lmax + 1])
+        alm = harmonics.almxfl(solution.whitened, h * model.window[: lmax + 1] * signal[: lmax + 1])
         self._progress.done(f"nside {nside}, l up to {last}, {solution.certificate}{told}")
         if not solution.certificate.converged:
             self._note(f"the coarse level ({solution.certificate})")

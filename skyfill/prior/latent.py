@@ -11,6 +11,7 @@ from skyfill.harmonics.spheres import DeviceSphere, Vector
 from skyfill.prior import Prior, draw_signal, draw_white
 from skyfill.prior.dipole import Dipole
 from skyfill.prior.drawing import streams
+from skyfill.prior.model import heard_lmax
 from skyfill.prior.normals import normal_numbers
 
 __all__ = ["latent_seed", "latent_sky"]
@@ -40,7 +41,8 @@ def latent_sky(
 ) -> tuple[Vector, Vector]:
     """Draw a map from the prior, and give the part of it that a realization has in the holes.
 
-    The random numbers are the same on every device; the sky differs by rounding only.
+    The random numbers are the same on every device; the sky differs by rounding only. Signal is
+    drawn up to the last multipole that is heard in the noise.
 
     Parameters
     ----------
@@ -67,18 +69,20 @@ def latent_sky(
     With ``sphere`` both are tensors on its device, else arrays.
     """
     first, index = seed
+    lmax = _lmax(prior, noise_variance)
     if sphere is not None:
         return _latent_on(
             sphere,
             prior,
             holes,
+            lmax=lmax,
             seed=seed,
             noise_variance=noise_variance,
             data_like=data_like,
             dipole=dipole,
             threads=threads,
         )
-    latent = draw_signal(prior, seed=first, index=index, threads=threads)
+    latent = draw_signal(prior, seed=first, index=index, lmax=lmax, threads=threads)
     per_pixel = latent.size / (4 * math.pi)
     aliased = prior.aliased_cl * per_pixel
     noise: Map | float = prior.noise_cl * per_pixel
@@ -104,11 +108,21 @@ def latent_sky(
     return latent, in_holes
 
 
+def _lmax(prior: Prior, noise_variance: Map | None) -> int:
+    """Give the last multipole that is heard in the noise, where it is lowest."""
+    cl = prior.signal_cl()
+    noise = prior.white_cl * 12 * prior.nside**2 / (4 * math.pi)
+    if noise_variance is not None:
+        noise = float(noise_variance.min())
+    return heard_lmax((2 * np.arange(cl.size) + 1) / (4 * math.pi) * cl, noise)
+
+
 def _latent_on(
     sphere: DeviceSphere,
     prior: Prior,
     holes: Mask,
     *,
+    lmax: int,
     seed: tuple[int, int],
     noise_variance: Map | None,
     data_like: bool,
@@ -117,7 +131,7 @@ def _latent_on(
 ) -> tuple[Vector, Vector]:
     """Draw as `latent_sky` does: the numbers on the host, all else on a device."""
     of_signal, of_noise = streams(*seed)
-    cl = prior.signal_cl()
+    cl = prior.signal_cl(lmax)
     numbers = sphere.gathered(normal_numbers(of_signal, cl.size**2, threads=threads), cl.size**2)
     latent = sphere.synthesis(sphere.coloured(numbers, cl))
     white = sphere.gathered(normal_numbers(of_noise, holes.size, threads=threads), holes.size)

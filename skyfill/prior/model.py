@@ -23,7 +23,17 @@ from skyfill.prior.beam import Beam, as_beam
 from skyfill.prior.portrait import draw_spectra
 from skyfill.prior.quality import Quality
 
-__all__ = ["ARCMIN", "LCDM", "NUMBERS", "Prior", "gaussian_beam", "lcdm", "pixel_window", "shipped"]
+__all__ = [
+    "ARCMIN",
+    "LCDM",
+    "NUMBERS",
+    "Prior",
+    "gaussian_beam",
+    "heard_lmax",
+    "lcdm",
+    "pixel_window",
+    "shipped",
+]
 
 ARCMIN = math.pi / 180 / 60
 LCDM = "Planck 2018 LCDM"
@@ -35,6 +45,8 @@ _NAME = 60
 _TABLE = "lcdm_planck2018.npz"
 #: Largest share of the signal's variance that may be lost beyond the largest drawn multipole.
 _LOST = 1e-5
+#: Variance of all signal beyond `heard_lmax`, in units of the noise's.
+_HIDDEN = 1e-5
 MOST = 4.5
 """Largest multipole of the signal on a map, in units of its Nside."""
 
@@ -45,6 +57,25 @@ def shipped(name: str) -> dict[str, NDArray[np.float64]]:
     path = resources.files("skyfill").joinpath("data", name)
     with path.open("rb") as file, np.load(file) as table:
         return {key: table[key] for key in table.files}
+
+
+def heard_lmax(power: NDArray[np.float64], noise: float) -> int:
+    """Give the multipole beyond which all signal together is nothing beside the noise.
+
+    Parameters
+    ----------
+    power
+        ``(lmax + 1,)``, variance of the signal by multipole.
+    noise
+        Variance of the noise in a pixel, in the same units.
+
+    Returns
+    -------
+    At least 2, or lmax. Without noise it is the last multipole that has signal.
+    """
+    left = np.cumsum(power[::-1])[::-1]
+    heard = np.flatnonzero(left > _HIDDEN * noise)
+    return min(max(int(heard[-1]) if heard.size else 0, 2), power.size - 1)
 
 
 def lcdm(

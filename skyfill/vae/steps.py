@@ -76,14 +76,21 @@ def depth_of(observed: Tensor, reach: float) -> Tensor:
         Upper limit of the distances, pixels.
     """
     far = min(math.ceil(reach), observed.shape[-1] // 2)
-    square = torch.where(observed > 0, 0.0, float(reach) ** 2)
-    for axis in (-1, -2):
-        nearest = square.clone()
-        for step in range(1, far + 1):
-            for shift in (step, -step):
-                torch.minimum(nearest, square.roll(shift, axis) + step**2, out=nearest)
-        square = nearest
-    return square.sqrt()
+    along = torch.where(observed > 0, 0.0, float(reach))
+    step = 1
+    while step <= far:  # distances along a row add up, so each step doubles what is reached
+        for shift in (step, -step):
+            torch.minimum(along, along.roll(shift, -1) + step, out=along)
+        step *= 2
+    square = along.square_()
+    nearest = square.clone()
+    for step in range(1, far + 1):
+        farther = square + step**2
+        for here, there in ((slice(step, None), slice(-step)), (slice(step), slice(-step, None))):
+            for one, other in ((here, there), (there, here)):
+                out = nearest[..., one, :]
+                torch.minimum(out, farther[..., other, :], out=out)
+    return nearest.sqrt_()
 
 
 def draw_periodic(observed: Tensor, spectrum: Tensor, seed: int = 0) -> Tensor:
