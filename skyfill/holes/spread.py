@@ -23,7 +23,7 @@ from skyfill.healpix.pixel import (
 
 __all__ = ["spread"]
 
-#: Quarters of the base pixels, 0 to 47. Those that follow one another are of different latitudes, so
+#: Quarters of the base pixels, 0 to 47. Neighbours in this list are of different latitudes, so
 #: threads share a hole along the equator.
 _ORDER = [4 * (face + 4 * row) + part for part in range(4) for face in range(4) for row in range(3)]
 #: Pixels below which one thread is quicker.
@@ -140,9 +140,10 @@ def _spread(
     """Pass sources on, in the order of the queue, until no pixel changes.
 
     A source stays in its ``quarter``, and pixels from which one would leave are marked in
-    ``crossing``; with -1 it goes everywhere. A pixel that gets a nearer source passes it on. ``chord`` has squared chords, ``source`` the
-    pixels at their other ends; ``queue`` is a ring buffer with one place for each pixel, of which
-    the first ``waiting`` are in use, and ``queued`` marks the pixels in it.
+    ``crossing``; with -1 it goes everywhere. A pixel that gets a nearer source passes it on.
+    ``chord`` has squared chords, ``source`` the pixels at their other ends. ``queue`` is a ring
+    buffer with one place for each pixel, of which the first ``waiting`` are in use, and ``queued``
+    marks the pixels in it.
     """
     head = 0
     while waiting:
