@@ -56,6 +56,8 @@ Mask = NDArray[np.bool_]
 #: Share of the tolerance that the inner loop may leave in a correction. With ten times as much the
 #: modes at the edges of holes that are E inside and B outside bring corrections to a halt (BB = 0).
 _SHARE = 0.05
+#: The same in the first solve: corrections follow in any case, and treat all holes together.
+_FIRST = 4.0
 #: Largest multipole of P in the inner loop, in units of Nside. Where the noise is low, corrections
 #: are a third of those with 2, as long as the signal there is not far above the noise.
 _REACH_OF_P = 2.4
@@ -437,6 +439,7 @@ class JointSolver:
         outer, away = solve(
             *(self, work, None, inner, course),
             allowed=allowed,
+            first=_FIRST,
             share=_SHARE,
             conjugate=not self._sparing,
         )

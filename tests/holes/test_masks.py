@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import healpy as hp
+import numba
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
@@ -224,3 +225,19 @@ def test_real_masks() -> None:
     assert read_mask(Path(REAL) / "wmap7_T_mask_n32.fits").mean() == pytest.approx(0.619, abs=5e-4)
     with pytest.raises(ValueError, match=r"holds -300 to 299.048, so it is not a mask"):
         read_mask(Path(REAL) / "smica2013_raw_n256.fits")
+
+
+def test_the_number_of_threads_changes_no_distance() -> None:
+    """A band around a tilted axis crosses the borders of base pixels, and their quarters."""
+    x, y, z = hp.pix2vec(128, np.arange(12 * 128**2))
+    observed = np.abs(0.6 * x + 0.3 * y + 0.7 * z) > 0.2
+    found = []
+    for threads in (1, 2):
+        before = numba.get_num_threads()
+        numba.set_num_threads(threads)
+        try:
+            found.append(distance_to_edge(observed))
+        finally:
+            numba.set_num_threads(before)
+    np.testing.assert_array_equal(*found)
+    assert (found[0][~observed] - angles(~observed) > 1e-9).mean() < 0.02

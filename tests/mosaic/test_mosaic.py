@@ -226,6 +226,26 @@ def test_blocks_take_the_place_of_tiles(observed, truth, exact, monkeypatch):
     assert blocks < 0.05 * tiles
 
 
+def test_small_holes_take_only_what_the_wide_ones_changed(observed, monkeypatch):
+    """The large scales that tiles do not see are taken off and put back, which leaves rounding."""
+    monkeypatch.setattr(solver, "affordable", lambda sizes, **_: sizes < 200)
+    prior = Prior(NSIDE, lcdm(), fwhm=80 * ARCMIN, noise_uk_arcmin=400.0)
+    truth = draw(prior, seed=1, threads=1)
+    mosaic = mosaic_of(observed, prior=prior, config={"polished_nside": 0, "polish": 3})
+    polisher = mosaic._polisher
+    assert polisher is not None
+    assert polisher.small.size
+    fills = []
+    known = polisher.fill_small
+    monkeypatch.setattr(polisher, "fill_small", lambda values: (fills.append(1), known(values)))
+    mean = mosaic.mean(np.where(observed, truth, np.nan))
+    assert len(fills) == 1
+    monkeypatch.setattr("skyfill.gaussian.polish.alike", lambda *_: False)  # all of it again
+    afresh = mosaic.mean(np.where(observed, truth, np.nan))
+    assert len(fills) == 3
+    np.testing.assert_allclose(mean, afresh, rtol=0, atol=1e-2)  # blocks are in single precision
+
+
 def test_small_maps_are_solved_as_a_whole():
     prior = Prior(16, lcdm(), fwhm=math.radians(8), noise_uk_arcmin=2000.0)
     seen = np.arange(3072) > 500

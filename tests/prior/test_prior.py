@@ -10,6 +10,8 @@ from astropy.table import Table
 
 from skyfill import harmonics
 from skyfill.prior import ARCMIN, Prior, draw, fit, gaussian_beam, lcdm, pixel_window, read_cl
+from skyfill.prior.latent import latent_sky
+from skyfill.prior.model import heard_lmax
 from skyfill.prior.simulate import simulate_mask
 
 
@@ -416,3 +418,22 @@ def test_draws_have_the_spectrum_of_the_prior():
     assert np.abs(white[:, m == 0].imag).max() < 1e-10
     for part in (white.real, white.imag):
         assert np.mean(part[:, m > 0] ** 2) == pytest.approx(0.5, rel=0.02)
+
+
+def test_what_is_heard_is_all_but_a_hundred_thousandth_of_the_noise():
+    power = np.array([5.0, 0.0, 3.0, 1e-4, 4e-6, 5e-6, 0.0])
+    assert heard_lmax(power, 1.0) == 3
+    assert heard_lmax(power, 0.7) == 4  # 9e-6 are left beyond l = 3, and 5e-6 beyond 4
+    assert heard_lmax(power, 0.4) == 5
+    assert heard_lmax(power, 0.0) == 5
+    assert heard_lmax(power, 1e9) == 2
+    assert heard_lmax(power[:1], 1.0) == 0
+
+
+def test_a_latent_sky_is_the_drawn_one_but_for_what_noise_hides():
+    prior = Prior(64, lcdm(), fwhm=100 * ARCMIN, noise_uk_arcmin=1000.0)
+    holes = np.zeros(12 * 64**2, bool)
+    latent, _ = latent_sky(prior, holes, seed=(3, 1))
+    whole = draw(prior, seed=3, index=1, aliased=True)
+    noise = prior.white_cl * holes.size / (4 * np.pi)
+    assert 0 < np.var(latent - whole) < 1.5e-5 * noise
