@@ -1,0 +1,49 @@
+"""Conjugate gradients of the inner loop, against dense linear algebra."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from skyfill.gaussian.loops import Course, Inner, _Path
+from skyfill.progress import Silent
+
+
+def inner_of(matrix, inverse=None, *, limit=1000):
+    """Make an inner loop for a matrix, with an approximate inverse."""
+    model = SimpleNamespace(
+        inner=SimpleNamespace(inverse=lambda values: matrix @ values),
+        precondition=(lambda values: values.copy()) if inverse is None else inverse.__matmul__,
+        parts=[slice(None)],
+    )
+    return Inner(model, Silent(), limit, Course())
+
+
+def slow_matrix(size, spread, seed=0):
+    """Make a positive matrix whose eigenvalues are spread evenly in their logarithm."""
+    rng = np.random.default_rng(seed)
+    axes = np.linalg.qr(rng.standard_normal((size, size)))[0]
+    return (axes * np.geomspace(1, spread, size)) @ axes.T
+
+
+def test_the_length_of_a_path_is_that_of_its_sum(monkeypatch):
+    matrix, right = slow_matrix(40, 1e3), np.random.default_rng(1).standard_normal(40)
+    paths = []
+    monkeypatch.setattr(_Path, "ahead", lambda self: paths.append(self) or np.array([np.inf]))
+    places = [inner_of(matrix, limit=n).solve(right, allowed=0.0)[0] for n in (4, 12)]
+    path, here = paths[-1], slice(4, 12)
+    steps = np.array(path.lengths[0])[here]
+    found = path._along(steps, here)
+    assert found == pytest.approx(np.sqrt(np.mean((places[1] - places[0]) ** 2)), rel=1e-6)
+    assert found > 1.3 * np.linalg.norm(steps)  # they are not at right angles
+
+
+@pytest.mark.parametrize("spread", [10.0, 1e3, 1e5])
+@pytest.mark.parametrize("share", [1e-2, 1e-3])
+def test_the_distance_is_told_where_convergence_is_slow(spread, share):
+    matrix, right = slow_matrix(300, spread), np.random.default_rng(2).standard_normal(300)
+    exact = np.linalg.solve(matrix, right)
+    size = np.sqrt(np.mean(exact**2))
+    x, (told,) = inner_of(matrix).solve(right, allowed=share * size)
+    true = np.sqrt(np.mean((x - exact) ** 2))
+    assert true < told < 3 * true
