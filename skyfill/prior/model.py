@@ -71,10 +71,11 @@ def heard_lmax(power: NDArray[np.float64], noise: float) -> int:
 
     Returns
     -------
-    At least 2, or lmax. Without noise it is the last multipole that has signal.
+    At least 2, or lmax. Without noise it is the last multipole that has signal, and lmax if the
+    noise is NaN.
     """
     left = np.cumsum(power[::-1])[::-1]
-    heard = np.flatnonzero(left > _HIDDEN * noise)
+    heard = np.flatnonzero(~(left <= _HIDDEN * noise))  # all, if the noise is NaN
     return min(max(int(heard[-1]) if heard.size else 0, 2), power.size - 1)
 
 

@@ -428,6 +428,7 @@ def test_what_is_heard_is_all_but_a_hundred_thousandth_of_the_noise():
     assert heard_lmax(power, 0.0) == 5
     assert heard_lmax(power, 1e9) == 2
     assert heard_lmax(power[:1], 1.0) == 0
+    assert heard_lmax(power, np.nan) == 6
 
 
 def test_a_latent_sky_is_the_drawn_one_but_for_what_noise_hides():
