@@ -9,11 +9,11 @@ from skyfill.gaussian.loops import Course, Inner, _Path
 from skyfill.progress import Silent
 
 
-def inner_of(matrix, inverse=None, *, limit=1000):
-    """Make an inner loop for a matrix, with an approximate inverse."""
+def inner_of(matrix, *, limit=1000):
+    """Make an inner loop for a matrix, without a preconditioner."""
     model = SimpleNamespace(
         inner=SimpleNamespace(inverse=lambda values: matrix @ values),
-        precondition=(lambda values: values.copy()) if inverse is None else inverse.__matmul__,
+        precondition=np.copy,
         parts=[slice(None)],
     )
     return Inner(model, Silent(), limit, Course())
