@@ -8,6 +8,7 @@ coverage of 68% within 2%; "open" where twice the error is more than that; "wron
 
     python docs/scripts/stokes_calibration.py                       # Nside 32, 50 skies
     python docs/scripts/stokes_calibration.py --nside 64 --skies 10
+    python docs/scripts/stokes_calibration.py --nside 128 --method vae
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ def main() -> None:
     parser.add_argument("--realizations", type=int, default=20)
     parser.add_argument("--noise-uk-arcmin", type=float, default=300)
     parser.add_argument("--noise-pol-uk-arcmin", type=float, default=60)
+    parser.add_argument("--method", default="gaussian", choices=("gaussian", "vae"))
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     t = Prior(
@@ -60,6 +62,7 @@ def main() -> None:
                 truth,
                 seen[0],
                 observed_pol=seen[1],
+                method=args.method,
                 prior=prior,
                 seed=2000,
                 threads=args.threads,

@@ -29,7 +29,7 @@ from skyfill.gaussian.blocks import (
     labels_of,
 )
 from skyfill.gaussian.hybrid import Hybrid
-from skyfill.gaussian.leakage import leakage, of_one_percent
+from skyfill.gaussian.leakage import leakage
 from skyfill.gaussian.loops import Course, Inner, Outer, go_on, solve
 from skyfill.gaussian.memory import check_joint_memory, has_joint_device_memory
 from skyfill.gaussian.pinned import Pinned, unpinned
@@ -101,10 +101,6 @@ class JointSolver:
     device
         Torch device on which a joint solve is done; None for the CPU without torch. Turns are
         taken on the CPU.
-    sparing
-        Whether memory matters more than time: P has blocks only if all its holes have one (beside
-        wide holes, which need the prior, they save no iterations), and corrections are not made
-        conjugate.
 
     Raises
     ------
@@ -138,9 +134,7 @@ class JointSolver:
         threads: int = 0,
         kept: Kept | None = None,
         device: str | None = None,
-        sparing: bool = False,
     ) -> None:
-        self._sparing = sparing
         seen = [as_mask(each, taker="gaussian.JointSolver") for each in observed]
         _check(seen, signal_cl, noise_cl)
         self._seen, self._threads = seen, threads
@@ -302,7 +296,7 @@ class JointSolver:
             return np.zeros(0, bool)
         sizes = np.bincount(labels)
         if self.spins[number]:
-            return np.asarray(affordable_pol(sizes, every=self._sparing)[labels])
+            return np.asarray(affordable_pol(sizes)[labels])
         return np.asarray(affordable(sizes)[labels])
 
     def _blocks_of(
@@ -399,8 +393,6 @@ class JointSolver:
         *,
         tolerance: float = 3e-3,
         max_iterations: int = 2000,
-        leak: float = 1.0,
-        clean: bool = False,
         progress: Progress | None = None,
         overwrite: bool = False,
     ) -> JointSolution:
@@ -416,10 +408,6 @@ class JointSolver:
             the rms of its own map.
         max_iterations
             Limit on the total number of inner iterations.
-        leak
-            Share of the B modes that are allowed (`leakage`) that may be still to come.
-        clean
-            Whether the solve goes on, if it can, until they are below that share of 1% of BB alone.
         progress
             Receives every step.
         overwrite
@@ -441,15 +429,13 @@ class JointSolver:
             allowed=allowed,
             first=_FIRST,
             share=_SHARE,
-            conjugate=not self._sparing,
         )
         leaks, excess = self._leakage(inner, float(away[-1]), outer)
         for _ in range(_TRIES):
-            over = max(excess, of_one_percent(leaks)) if clean else excess
-            if over <= leak or not inner.left or np.any(away > allowed):
+            if excess <= 1 or not inner.left or np.any(away > allowed):
                 break
             # What is still to come is small against P, and not against B.
-            allowed *= max(_LOWER, 0.7 * leak**0.5 / over**0.5)
+            allowed *= max(_LOWER, 0.7 / excess**0.5)
             away = go_on(outer, inner, away, allowed=allowed, share=_SHARE)
             leaks, excess = self._leakage(inner, float(away[-1]), outer)
         apart = dict(zip((part.start for part in self.parts), away.tolist(), strict=True))
@@ -463,7 +449,7 @@ class JointSolver:
             strict=True,
         ):
             mine = apart[part.start] if part.stop > part.start else 0.0
-            pure = name == "T" or excess <= leak
+            pure = name == "T" or excess <= 1
             certificates[name] = Certificate(
                 *(inner.taken, outer.steps, rest / (size or 1.0), mine * scale),
                 converged=mine <= tolerance and pure,

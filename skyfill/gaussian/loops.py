@@ -334,8 +334,6 @@ class Outer:
         d + x, which is overwritten: whole maps are what takes memory.
     course
         The scalars to record or to follow.
-    conjugate
-        Whether steps are made conjugate, for which two more maps are held.
 
     Attributes
     ----------
@@ -352,12 +350,9 @@ class Outer:
         factor of that correction that later ones would add, with it. None before the first.
     """
 
-    def __init__(
-        self, model: Model, filled: Vector, course: Course, *, conjugate: bool = True
-    ) -> None:
+    def __init__(self, model: Model, filled: Vector, course: Course) -> None:
         self.model = model
         self.course = course
-        self._conjugate = conjugate
         self.fill: Vector = filled[model.at]
         self.sizes = model.sizes(filled)
         y = model.sky.inverse(filled)
@@ -423,8 +418,7 @@ class Outer:
         add(self.rest, image, -length)
         self.fill += length * step
         self.whitened += length * alm
-        if self._conjugate:
-            self._step, self._direction, self._image = step, z, image
+        self._step, self._direction, self._image = step, z, image
         self._curvature = curvature
         self.moves.append(abs(length) * lengths(s, step))
         del self.residual  # it is another one
@@ -446,7 +440,6 @@ def solve(
     allowed: float,
     first: float = _INNER,
     share: float = _SHARE,
-    conjugate: bool = True,
 ) -> tuple[Outer, Map]:
     """Solve for the posterior mean by both loops.
 
@@ -464,8 +457,6 @@ def solve(
         Estimated rms distance of each part at which to stop, µK.
     first, share
         Shares of it that the inner loop may leave in the first solve, and in a correction.
-    conjugate
-        As for `Outer`.
 
     Returns
     -------
@@ -475,7 +466,7 @@ def solve(
         -model.inner.inverse_of(model.sky, work), start, allowed=first * allowed
     )
     work[model.at] = fill
-    outer = Outer(model, work, course, conjugate=conjugate)
+    outer = Outer(model, work, course)
     relative = (_ACCURATE if inner.taken > _MANY else 1.0) * _RELATIVE
     return outer, go_on(outer, inner, distance, allowed=allowed, share=share, relative=relative)
 

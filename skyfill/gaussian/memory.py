@@ -20,6 +20,7 @@ __all__ = [
     "fits",
     "has_device_memory",
     "has_joint_device_memory",
+    "has_nested_device_memory",
     "is_solvable",
     "joint_bytes",
     "polish_bytes",
@@ -46,6 +47,8 @@ _GROUP = 4e9
 #: Bytes per element of a map and per element of the holes in a joint solve: measured at Nside 128
 #: and 256, of T, Q and U and of Q and U alone, with 5% and 42% in holes.
 _JOINT = (72.0, 110.0)
+#: Bytes per pixel, and per square of lmax, of a `NestedSolver`, its data and its fill on a device.
+_NESTED = (110.0, 160.0)
 #: Number of sets of alm in a solve, those up to 3 Nside not counted (measured at Nside 512, with
 #: lmax of 2 and of 4.3 Nside).
 _ALMS = 4.6
@@ -152,6 +155,22 @@ def has_joint_device_memory(
             f"the joint fill of {holes} values at Nside {nside} needs {need / 1e9:.1f} GB on"
             f" {device}, and {free / 1e9:.1f} GB are free there: it runs on the CPU",
             stacklevel=4,
+        )
+    return need <= free
+
+
+def has_nested_device_memory(device: str, nside: int, lmax: int) -> bool:
+    """Tell whether a device has the memory for a `NestedSolver`; if not, warn that the CPU solves.
+
+    ``lmax`` is the largest multipole of the signal.
+    """
+    transforms, free = harmonics.device_memory(device, nside, lmax, spin2=True)
+    need = transforms + _NESTED[0] * 12 * nside**2 + _NESTED[1] * (lmax + 1) ** 2
+    if need > free:
+        warnings.warn(
+            f"the fill of Q and U at Nside {nside} needs {need / 1e9:.1f} GB on {device}, and"
+            f" {free / 1e9:.1f} GB are free there: it runs on the CPU",
+            stacklevel=3,
         )
     return need <= free
 

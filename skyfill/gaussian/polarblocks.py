@@ -225,10 +225,9 @@ def _fill(
                 out[i, j] = factor * (plus.real + minus.real) + own
 
 
-def affordable_pol(sizes: NDArray[np.int64], *, every: bool = False) -> Mask:
-    """Choose the holes that get a block of Q and U, as `affordable` does; all or none if every.
+def affordable_pol(sizes: NDArray[np.int64]) -> Mask:
+    """Choose the holes that get a block of Q and U, as `affordable` does.
 
     ``sizes`` are numbers of pixels, ``(nhole,)``.
     """
-    chosen = affordable(2 * sizes, memory=MEMORY, operations=_OPERATIONS)
-    return chosen if not every or chosen.all() else np.zeros_like(chosen)
+    return affordable(2 * sizes, memory=MEMORY, operations=_OPERATIONS)

@@ -355,7 +355,7 @@ def free_memory(device: Any) -> float:  # noqa: ANN401 (a device of torch, or it
     return float(torch.cuda.mem_get_info(where)[0] + kept)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _device_sphere(device: str, nside: int, lmax: int) -> DeviceSphere:
     from skyfill.harmonics.torchsphere import TorchSphere
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from skyfill.files.cache import Kept
 from skyfill.gaussian import freed
 from skyfill.gaussian.jointsolver import JointSolver
+from skyfill.gaussian.nested import NestedSolver, suits
 from skyfill.prior import PolarizedPrior
 
 __all__ = ["joint_solver"]
@@ -29,8 +30,10 @@ def joint_solver(
     threads: int = 0,
     kept: Kept | None = None,
     device: str | None = None,
-) -> JointSolver:
+) -> JointSolver | NestedSolver:
     """Make the solver for masks of T and of P, or of P alone, and a prior.
+
+    P alone, with white noise, is solved by its harmonics, unless signal is far above the noise.
 
     Parameters
     ----------
@@ -48,6 +51,12 @@ def joint_solver(
         cl[0, 0] = freed(cl[0, 0])
     if len(seen) == 1:
         cl = cl[1:, 1:]
+        white = not noise_variance or all(own is None for own in noise_variance)
+        if white and suits(cl, prior.white_cl[-1]) and not seen[0].all():
+            noise_cl = prior.white_cl[-1]
+            return NestedSolver(
+                seen[0], signal_cl=cl, noise_cl=noise_cl, threads=threads, device=device
+            )
     return JointSolver(
         seen,
         signal_cl=cl,

@@ -12,6 +12,7 @@ from skyfill import harmonics
 from skyfill.diffuse import diffuse_polarization
 from skyfill.files.cache import Kept
 from skyfill.gaussian.jointsolver import JointSolver
+from skyfill.gaussian.nested import NestedSolver
 from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.stokes import nside_of
 from skyfill.inpaint.fills import unconverged
@@ -104,7 +105,7 @@ class LinearStokesFill:
         options = FillOptions(tolerance=tolerance, device=device, threads=threads, cache=cache)
         self._tolerance, self._threads = options.tolerance, options.threads
         self.unconverged = 0
-        self._solver: JointSolver | Turns | None = None
+        self._solver: JointSolver | NestedSolver | Turns | None = None
         self._of_t: LinearFill | None = None
         self._dipole: Dipole | None = None
         self.deciding: tuple[object, ...] = (method, stokes, *self._seen)

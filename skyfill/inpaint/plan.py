@@ -41,8 +41,8 @@ GIB = 2**30
 _FIT = 0.25
 #: Run time of Q and U, and of T, Q and U, over that of T alone; more if P has little noise.
 _JOINT_TIME = {("P",): 1.2, ("T", "P"): 2.5}
-#: Turns of T and P of ``vae``.
-_TURNS = 3
+#: Run time of T, Q and U over that of T alone, by ``vae``.
+_TURNS = 3.2
 #: Smallest number of tiles per batch.
 _LEAST = 2
 
@@ -235,9 +235,7 @@ def make_joint_plan(
             memory, _ = turns_bytes(seen["T"], seen["P"], FillOptions(method="vae"))
             of_t = [name for name in alone.stages(sizes["T"], tiles) if name != "latent sky"]
             stages = (*stages[:-1], *of_t, "P given T")
-            of_p = Request("gaussian", known=known).at(nside).seconds(maps, {}, 0)
-            polish = alone.polish(pixels["T"])
-            seconds += _TURNS * (alone.seconds(maps, tiles, polish) + of_p * _JOINT_TIME[("P",)])
+            seconds += _TURNS * alone.seconds(maps, tiles, alone.polish(pixels["T"]))
             seconds -= alone.seconds(maps, {}, 0) * _JOINT_TIME[tuple(fields)]
     return JointPlan(
         nside=nside,

@@ -23,6 +23,7 @@ from skyfill.diffuse import diffuse_polarization
 from skyfill.files.cache import Kept
 from skyfill.gaussian.jointsolver import JointSolver
 from skyfill.gaussian.memory import check_joint_memory
+from skyfill.gaussian.nested import NestedSolver
 from skyfill.gaussian.solution import Certificate
 from skyfill.harmonics import DeviceSphere
 from skyfill.harmonics.spheres import Vector
@@ -312,7 +313,7 @@ class PolarizedInpainter:
         self.prior = prior = self._prior_of(given, noise, spectra)
         self._judge_sky(prior)
         kept = Kept(cache, passing=["prior"] if self._fits else [])
-        self._solver: Callable[[], JointSolver | Turns]
+        self._solver: Callable[[], JointSolver | NestedSolver | Turns]
         if self._engine is not None:
             turns = Turns(
                 self._seen, prior, options=self._engine, kept=kept, progress=self._progress

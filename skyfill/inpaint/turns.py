@@ -1,4 +1,4 @@
-"""``vae`` for T, Q and U: T by its mosaic of tiles and P by the exact solver, in turn.
+"""``vae`` for T, Q and U: T by its mosaic of tiles and P by its harmonics, in turn.
 
 Given P on the whole sky, T is a sky without polarization whose spectrum is the part of TT that P
 does not tell, and whose map is T less what P tells of it; given T, P likewise:
@@ -9,17 +9,17 @@ does not tell, and whose map is T less what P tells of it; given T, P likewise:
 with what is subtracted added back to the fill. The joint posterior mean stays as it is in a turn of
 either, and turns lead to it (block Gauss-Seidel, as in `skyfill.gaussian.alternation`).
 
-P is solved exactly at every Nside, and its memory, beside that of T's mosaic, sets the largest
-(`turns_bytes`).
+P is solved at every Nside by `skyfill.gaussian.nested`, which goes on in a later turn with what an
+earlier one has left.
 
 The network sees tiles of T, of the spectrum TT - f TE, and nothing of Q and U: the spectra of P
-have no feature that a tile would miss, and the exact solver takes few iterations for them.
+have no feature that a tile would miss, and its solver takes few steps for them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Literal
 
@@ -30,11 +30,10 @@ from skyfill import harmonics
 from skyfill.files.cache import Kept
 from skyfill.gaussian import freed
 from skyfill.gaussian.blocks import affordable
-from skyfill.gaussian.jointsolver import JointSolver
-from skyfill.gaussian.leakage import allowed_leakage, leakage, of_one_percent
+from skyfill.gaussian.leakage import allowed_leakage, of_one_percent
 from skyfill.gaussian.memory import block_bytes, check_bytes
-from skyfill.gaussian.polarblocks import affordable_pol
-from skyfill.gaussian.solution import LEAKAGE_BINS, Certificate, JointSolution
+from skyfill.gaussian.nested import Fill, NestedSolver
+from skyfill.gaussian.solution import Certificate, JointSolution
 from skyfill.gaussian.vectors import Vector, copied, rms, stack
 from skyfill.harmonics.quadrature import shared_weights
 from skyfill.harmonics.spheres import Sphere
@@ -68,50 +67,12 @@ _TURN = (150.0, 170.0, 100.0)
 _BESIDE = (34.0, 76.0)
 #: Largest ratio of the moves of two turns from which the remaining distance is estimated.
 _SLOWEST = 0.95
-#: Share of the allowed amplitude of B that is granted to the turns still to come; each solve of P
-#: takes at most this part of what is left of the rest.
-_LEFT_TO_TURNS = 0.15
-_PART = 0.85
-#: Distance at which a solve of P stops, in units of the tolerance. At less accuracy, most go on for
-#: the sake of B, with another correction, which takes longer than these iterations, and corrections
-#: of a later turn, whose fill is small, may fail.
-_NEAR = 0.075
-#: Least share of the allowed amplitude that a solve of P is asked for.
-_LEAST = 0.05
-
-
-@dataclass
-class _TurnsOfP:
-    """What the turns of P have taken, and how far they are from the exact mean, given T."""
-
-    count: int = 0
-    iterations: int = 0
-    distance: float = 0.0
-    leakage: tuple[float, ...] = ()
-    converged: bool = True
-    last: Certificate | None = None
-    _size: float = 0.0
-    _rest: float = 0.0
-
-    def add(self, found: Certificate, size: float, allowed: float) -> None:
-        """Add a turn whose map had this rms; errors of turns are added.
-
-        A turn has converged if it is within the allowed distance, µK. Its B modes are judged with
-        those of the others, since one turn may leave the share of another.
-        """
-        self.count += 1
-        self.iterations += found.iterations
-        self.distance += found.distance
-        self.leakage = _together(self.leakage, found.leakage or ())
-        self.converged &= found.distance <= allowed
-        self.last = found
-        self._size = self._size or size
-        self._rest += found.residual * size
-
-    @property
-    def residual(self) -> float:
-        """Rms of what is left over that of the map of the first turn."""
-        return self._rest / (self._size or 1.0)
+#: Shares of the amplitude of 1% of BB: that a turn of P may leave, and that it may leave together
+#: with the turns still to come. How P follows an error of T has the rest.
+_SHARE = 0.4
+_LEFT = 0.6
+#: Distance at which a turn of P stops, in units of the tolerance.
+_NEAR = 0.5
 
 
 class Turns:
@@ -170,18 +131,6 @@ class Turns:
         self.card: ModelCard | None = None
         polar = cl[1:, 1:].copy()
         polar[0, 0] -= from_t * te
-        self._of_p: JointSolver | None = None
-        if not seen[1].all():
-            self._of_p = JointSolver(
-                [seen[1]],
-                signal_cl=polar,
-                noise_cl=[noise_p],
-                weights=self._weights,
-                threads=options.threads,
-                kept=kept,
-                device=harmonics.device_for(options.device),
-                sparing=True,
-            )
         self._of_t: Mosaic | None = None
         if not seen[0].all():
             given_p = _scaled(prior, 1 - _over(from_p * te, tt))
@@ -195,10 +144,21 @@ class Turns:
                 progress=progress,
             )
             self._of_t, self.card = TileMethod(options, nside).prepare(setup)
+        self._of_p: NestedSolver | None = None
+        there = self._of_t is None or self._of_t.sphere is not None
+        if not seen[1].all():
+            self._of_p = NestedSolver(
+                seen[1],
+                signal_cl=polar,
+                noise_cl=noise_p,
+                weights=self._weights,
+                threads=options.threads,
+                device=harmonics.device_for(options.device) if there else None,
+            )
         # Maps stay on a device where both engines work there.
         self._sphere: Sphere = harmonics.DuccSphere(nside, options.threads)
-        if self._of_p is not None and (self._of_t is None or self._of_t.sphere is not None):
-            self._sphere = self._of_p.sky.sphere
+        if self._of_p is not None:
+            self._sphere = self._of_p.sphere
         self._at = [self._sphere.vector(np.flatnonzero(~each)) for each in seen]
         self._factor = self._sphere.vector(self._weights)
         modes = (2 * np.arange(tt.size) + 1) / (4 * np.pi)
@@ -242,16 +202,15 @@ class Turns:
         modes: Vector = np.zeros(0, np.complex128)  # of E, of P with its fill so far
         if self._of_t is not None:
             modes = self._analysed(p, self._from[0].size - 1)[0]
-        rest = [p]
+        of_p = self._begun(p)
         del p
         if overwrite:
             values.clear()  # whole maps, which are not read again
         fill = vector(np.zeros((2, len(self._at[1]))))
         allowed = np.array([max(tolerance, _ALLOWED_T), tolerance]) * self._rms
-        both = self._of_t is not None and self._of_p is not None
+        both = self._of_t is not None and of_p is not None
         moved, rates, ahead = np.full(2, np.nan), np.full(2, np.nan), np.zeros(2)
         of_t = Certificate(0, 0, 0.0, 0.0, converged=True)
-        turns = _TurnsOfP()
         more: tuple[float, ...] = ()
         sweep = 0
         while sweep < _SWEEPS:
@@ -261,26 +220,25 @@ class Turns:
             if self._of_t is not None:
                 new, of_t = self._turn_of_t(self._of_t, t, modes, of_t.iterations)
                 moved[0] = _rms(new)
-            if self._of_p is not None:
+            if of_p is not None:
                 listener.stage("P given T")
-                step = self._without_told(t, None if sweep == 1 else new, rest)
+                step = self._turn_of_p(of_p, t, None if sweep == 1 else new, tolerance, listener)
+                listener.done(str(self._of_turns(of_p, sweep, 0.0, (), settled=True)))
                 del new
-                self._turn_of_p(self._of_p, step, rest, turns, tolerance, listener)
                 moved[1] = _rms(step)
                 fill += step
                 if both:
-                    modes += vector(self._of_p.analysed(step, self._from[0].size - 1)[0])
-                listener.done(str(turns.last))
+                    modes += of_p.model.analysed(step, self._from[0].size - 1)[0]
             if not both:
                 break
             ratio = np.divide(moved, before, out=np.full(2, np.nan), where=before > 0)
             rates = np.where(np.isfinite(ratio), np.minimum(ratio, _SLOWEST), rates)
             factor = rates / (1 - rates)
             ahead = np.where(np.isfinite(factor), moved * factor, np.inf)
-            if self._of_p is not None and np.isfinite(factor[1]):
-                more, excess = self._still(self._of_p, factor[1] * step)
-                excess = max(excess, of_one_percent(more))
-                if np.all(ahead <= allowed / 2) and excess <= _LEFT_TO_TURNS**2:
+            if of_p is not None and np.isfinite(factor[1]):
+                more, _ = of_p.model.leakage(factor[1] * step)
+                left = of_one_percent(_together(of_p.leakage, more))
+                if np.all(ahead <= allowed / 2) and left <= _LEFT**2:
                     break
         settled = ahead <= allowed / 2
         # The distance of a T without polish is not known.
@@ -294,13 +252,21 @@ class Turns:
                 of_t.distance + float(ahead[0]),
                 converged=of_t.converged and bool(settled[0]) and not far,
             ),
-            "P": self._of_turns(turns, sweep, float(ahead[1]), more, settled=bool(settled[1])),
+            "P": self._of_turns(of_p, sweep, float(ahead[1]), more, settled=bool(settled[1])),
         }
         return JointSolution(tuple(map(self._sphere.array, (t[self._at[0]], fill))), found)
 
+    def _begun(self, p: Vector) -> Fill | None:
+        """Start the fill of P with its map; None if it is whole."""
+        if self._of_p is None:
+            return None
+        of_p = self._of_p.start()
+        of_p.add(p)
+        return of_p
+
     def _of_turns(
         self,
-        turns: _TurnsOfP,
+        of_p: Fill | None,
         sweep: int,
         ahead: float,
         more: tuple[float, ...],
@@ -308,16 +274,16 @@ class Turns:
         settled: bool,
     ) -> Certificate:
         """Give the accuracy of P after its turns, with what later turns would add."""
-        leaks = _together(turns.leakage, more)
+        if of_p is None:
+            return Certificate(0, sweep, 0.0, 0.0, converged=True)
+        leaks = _together(of_p.leakage, more)
         most = allowed_leakage(self._bb, self._noise_pol, len(leaks))
         pure = all(leak <= limit for leak, limit in zip(leaks, most, strict=True))
+        near = of_p.distance <= of_p.allowed
         return Certificate(
-            turns.iterations,
-            sweep,
-            turns.residual,
-            turns.distance + ahead,
-            converged=turns.converged and settled and pure,
-            leakage=leaks if self._of_p is not None else None,
+            *(of_p.iterations, sweep, of_p.residual, of_p.distance + ahead),
+            converged=near and settled and pure,
+            leakage=leaks,
         )
 
     def _turn_of_t(
@@ -343,25 +309,28 @@ class Turns:
         good = engine.trouble is None
         return moved, replace(known, iterations=before + known.iterations, converged=good)
 
-    def _without_told(self, t: Vector, change: Vector | None, rest: list[Vector]) -> Vector:
-        """Subtract from P, in place, what T tells; give what was subtracted in the holes of P.
+    def _turn_of_p(
+        self,
+        of_p: Fill,
+        t: Vector,
+        change: Vector | None,
+        tolerance: float,
+        progress: Progress,
+    ) -> Vector:
+        """Fill P given T; give the step of its fill, ``(2, nhole)``.
 
         The fill is linear in the map. So a later turn, for which ``change`` is that of T in its
-        holes, solves for what that change adds to the fill, which takes few iterations: its map is
-        zero but for what the change tells.
+        holes, solves for what that change adds, and for what earlier turns have left.
         """
-        if change is None:
-            modes = self._modes_of_t(t)
-        else:
-            moved = 0.0 * t
-            moved[self._at[0]] = change
-            modes = self._modes_of_t(moved)
-            del moved
-            rest.append(self._sphere.vector(np.zeros((2, len(t)))))
-        e = self._sphere.almxfl(modes, self._from[1])
-        (data,) = rest
-        self._subtract(data, stack([e, 0.0 * e]))  # T tells nothing of B
-        return -data[:, self._at[1]]
+        if change is not None:
+            t = 0.0 * t
+            t[self._at[0]] = change
+        e = self._sphere.almxfl(self._modes_of_t(t), self._from[1])
+        step = of_p.subtract(stack([e, 0.0 * e]))  # T tells nothing of B
+        step += of_p.solve(
+            allowed=_NEAR * tolerance * self._rms[1], leak=_SHARE**2, progress=progress
+        )
+        return step
 
     def _subtract(self, sky: Vector, alm: Vector) -> None:
         """Subtract Y a from a map in place: T, or Q and U with E and B."""
@@ -372,31 +341,6 @@ class Turns:
         for part, told in sphere.parts_of(alm, spin=2 * (alm.ndim - 1)):
             sky[..., part] -= told
 
-    def _turn_of_p(
-        self,
-        engine: JointSolver,
-        step: Vector,
-        rest: list[Vector],
-        turns: _TurnsOfP,
-        tolerance: float,
-        progress: Progress,
-    ) -> None:
-        """Fill P given T: add the fill of ``rest``, P without what T tells, to that, in place."""
-        rest[0][:, self._at[1]] = 0.0
-        size = _rms(rest[0])
-        within = _NEAR * tolerance
-        share = _PART * max(1 - _LEFT_TO_TURNS - of_one_percent(turns.leakage) ** 0.5, _LEAST)
-        found = engine.mean(
-            rest,
-            tolerance=within,
-            leak=share**2,
-            clean=True,
-            progress=progress,
-            overwrite=True,
-        )
-        turns.add(found.certificates["P"], size, within * engine.rms[-1])
-        step += self._sphere.vector(found.fills[0])
-
     def _following(self, distance: float, moved: float, step: Vector) -> tuple[float, ...]:
         """Compare with the prior the B modes by which P follows an error of T.
 
@@ -404,12 +348,7 @@ class Turns:
         """
         if self._of_p is None or not np.isfinite(distance) or not moved:
             return ()
-        return self._still(self._of_p, (distance / moved) * step)[0]
-
-    def _still(self, engine: JointSolver, step: Vector) -> tuple[tuple[float, ...], float]:
-        """Compare with the prior the B modes of later turns, which look like a step of P."""
-        lmax = min(self._from[0].size - 1, LEAKAGE_BINS[-1][1])
-        return leakage(engine.analysed(step, lmax)[1], self._bb, self._noise_pol)
+        return self._of_p.leakage((distance / moved) * step)[0]
 
     def _analysed(self, maps: Vector, lmax: int) -> Vector:
         """Give a Yᵀ W v of Q and U, E and B."""
@@ -438,12 +377,11 @@ def turns_bytes(observed: Mask, observed_pol: Mask, options: FillOptions) -> tup
     of_t, of_p = (Runs.of(each, False) for each in (observed, observed_pol))
     sizes, polar = of_t.regions[1], of_p.regions[1]
     method = TileMethod(options, nside)
-    blocks = 2 * polar[affordable_pol(polar, every=True)]
     npix, of_p_holes = 12 * nside**2, int(polar.sum())
-    beside = _BESIDE[0] * npix + _BESIDE[1] * of_p_holes + block_bytes(blocks)[0]
+    beside = _BESIDE[0] * npix + _BESIDE[1] * of_p_holes
     turn_of_t = beside + method.memory(sizes, method.guess_tiles(observed, of_t))
     kept = sizes[affordable(sizes, nside=nside)] if method.polish(int(sizes.sum())) else sizes[:0]
-    turn_of_p = PROGRAM + TORCH + block_bytes(kept)[0] + sum(block_bytes(blocks))
+    turn_of_p = PROGRAM + TORCH + block_bytes(kept)[0]
     turn_of_p += _TURN[0] * npix + _TURN[1] * of_p_holes + _TURN[2] * int(sizes.sum())
     return max(turn_of_t, turn_of_p), int(sizes.sum() + polar.sum())
 

@@ -277,22 +277,6 @@ def test_q_and_u_alone_are_solved_without_t():
     np.testing.assert_allclose(found.fills[0].ravel(), expected, atol=1e-5 * solver.rms[0])
 
 
-@pytest.mark.parametrize("kind", ["band", "small"])
-def test_a_solve_that_saves_memory_has_the_same_mean(kind):
-    """Without blocks beside wide holes, conjugate corrections and copies of the maps."""
-    cl, sigma = spectra(), 0.05
-    sky = drawn(dense(cl, (1.0, sigma))[NPIX:, NPIX:]).reshape(2, -1)
-    _, p = masks(kind)
-    options = {"signal_cl": cl[1:, 1:], "noise_cl": [AREA * sigma**2], "weights": WEIGHTS}
-    usual = JointSolver([p], **options, threads=1).mean([sky], tolerance=1e-6)
-    solver = JointSolver([p], **options, threads=1, sparing=True)
-    maps = [sky.copy()]
-    mine = solver.mean(maps, tolerance=1e-6, overwrite=True, clean=True)
-    assert not maps  # given up, so that their memory is free
-    assert mine.converged
-    assert np.std(mine.fills[0] - usual.fills[0]) < 1e-5 * solver.rms[0]
-
-
 def test_t_and_p_may_be_overwritten_together():
     cl, sigma = spectra(), (3.0, 0.05)
     sky = drawn(dense(cl, sigma)).reshape(3, -1)
@@ -306,7 +290,7 @@ def test_t_and_p_may_be_overwritten_together():
 
 
 @pytest.mark.parametrize("sigma", [0.05, 1.0])
-def test_the_estimate_of_the_b_modes_to_come_is_above_the_truth_but_not_far(sigma):
+def test_the_estimate_of_the_b_modes_to_come_is_above_the_truth_but_not_far(sigma, monkeypatch):
     """Above all where many corrections are made, and nothing is left by the inner loop."""
     cl, (_, p) = spectra(), masks("band")
     covariance = dense(cl, (1.0, sigma))[NPIX:, NPIX:]
@@ -315,7 +299,9 @@ def test_the_estimate_of_the_b_modes_to_come_is_above_the_truth_but_not_far(sigm
     for seed, tolerance in ((0, 1e-2), (1, 1e-2), (2, 1e-3)):
         sky = drawn(covariance, seed).reshape(2, -1)
         best = solver.mean([sky], tolerance=1e-8).fills[0]
-        found = solver.mean([sky], tolerance=tolerance, leak=1e6)
+        with monkeypatch.context() as patched:
+            patched.setattr(jointsolver, "_TRIES", 0)  # it does not go on for the sake of B
+            found = solver.mean([sky], tolerance=tolerance)
         b = solver.analysed(found.fills[0] - best, LMAX)[1]
         true = leakage(b, cl[2, 2], AREA * sigma**2)[0][0]
         assert 1 < found.certificates["P"].leakage[0] / true < 15

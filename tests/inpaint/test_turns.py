@@ -11,10 +11,9 @@ import pytest
 import skyfill
 from skyfill.gaussian import memory
 from skyfill.gaussian.leakage import allowed_leakage
-from skyfill.gaussian.solution import Certificate
 from skyfill.inpaint import FillOptions, PolarizedInpainter
 from skyfill.inpaint.plan import Request, make_joint_plan
-from skyfill.inpaint.turns import Turns, _TurnsOfP, turns_bytes
+from skyfill.inpaint.turns import Turns, turns_bytes
 from skyfill.prior import PolarizedPrior, Prior, draw_polarization
 from skyfill.prior.latent import latent_sky
 
@@ -142,33 +141,21 @@ def test_the_plan_counts_p_beside_the_mosaic_of_t():
     assert plan.memory == turns_bytes(OF_T, OF_P, ENGINE)[0]
 
 
-def test_a_later_turn_adds_to_what_turns_have_left():
-    """The leakage of the turns is the sum of amplitudes; one that is too large is told."""
-    turns = _TurnsOfP()
-    first = Certificate(6, 1, 1e-3, 0.01, converged=True, leakage=(0.0025, 0.0001))
-    turns.add(first, 10.0, 0.02)
-    turns.add(replace(first, residual=0.1, converged=False), 0.5, 0.01)
-    assert turns.converged  # the B modes are judged together, not here
-    assert turns.iterations == 12
-    assert turns.distance == pytest.approx(0.02)
-    assert turns.leakage == pytest.approx((0.01, 0.0004))
-    assert turns.residual == pytest.approx((1e-3 * 10 + 0.1 * 0.5) / 10)
-    turns.add(first, 0.5, 0.005)
-    assert not turns.converged
-
-
 def test_b_modes_beyond_what_is_allowed_are_told():
-    """Together the turns may leave 1% of BB and noise; a fill with more has not converged."""
+    """P's turns and the turns still to come may leave 1% of BB and noise together."""
     engine = fitter("vae")
     engine.mean()
-    inner, turns = engine._solver(), _TurnsOfP()
-    most = allowed_leakage(inner._bb, inner._noise_pol, 1)
+    turns = engine._solver()
+    (most,) = allowed_leakage(turns._bb, turns._noise_pol, 1)
+    of_p = turns._of_p.start()
+    of_p.distance, of_p.allowed = 0.01, 0.02
     for share, good in ((0.2, True), (0.3, False)):
-        one = Certificate(6, 1, 1e-3, 0.01, converged=True, leakage=(share * most[0],))
-        turns = _TurnsOfP()
-        turns.add(one, 10.0, 1.0)
-        turns.add(one, 1.0, 1.0)  # twice the amplitude, four times the power
-        assert inner._of_turns(turns, 2, 0.0, (), settled=True).converged is good
+        of_p.leakage = (share * most,)
+        found = turns._of_turns(of_p, 2, 0.0, (share * most,), settled=True)
+        assert found.leakage == pytest.approx((4 * share * most,))  # twice the amplitude
+        assert found.converged is good
+    of_p.leakage, of_p.distance = (0.0,), 0.03
+    assert not turns._of_turns(of_p, 2, 0.0, (0.0,), settled=True).converged
 
 
 def test_another_map_shares_the_engines_and_has_the_fill_of_its_own():
