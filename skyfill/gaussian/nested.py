@@ -443,7 +443,7 @@ def suits(signal_cl: Map, noise_cl: float) -> bool:
         As for `NestedSolver`.
     """
     over = np.max(signal_cl[[0, 1], [0, 1]], axis=0)
-    return bool(over[_COARSEST[1] :].max(initial=0.0) <= _DEEP * noise_cl)
+    return noise_cl > 0 and bool(over[_COARSEST[1] :].max(initial=0.0) <= _DEEP * noise_cl)
 
 
 def _levels(nside: int, over: Map) -> list[tuple[int, int, int]]:

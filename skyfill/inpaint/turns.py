@@ -60,9 +60,9 @@ _SWEEPS = 5
 #: Distance of T from the exact mean that is allowed, in units of the rms of the map: that of T's
 #: own engine without polarization. The excess of the squared error is then below 1%.
 _ALLOWED_T = 0.03
-#: Bytes per map pixel, per hole pixel of P and per hole pixel of T in a turn of P, without blocks;
-#: at Nside 1024 with 24% and 28% masked the whole program took 3.5 GiB.
-_TURN = (150.0, 170.0, 100.0)
+#: Bytes per map pixel, per hole pixel of P and per hole pixel of T in a turn of P, without T's
+#: blocks; at Nside 1024 with 24% and 29% masked the whole program took 3.3 GiB.
+_TURN = (140.0, 160.0, 100.0)
 #: Bytes per map pixel and per hole pixel of P that lie beside T's engine in a turn of T.
 _BESIDE = (34.0, 76.0)
 #: Largest ratio of the moves of two turns from which the remaining distance is estimated.
