@@ -126,13 +126,13 @@ def run(args: argparse.Namespace) -> int:
 def _checked(args: argparse.Namespace, first: Path) -> argparse.Namespace:
     """Read the masks, and give options that keep to the memory limit; refuse what cannot be."""
     if stokes.is_polarized(args):
-        args = stokes.settled(args)
         stokes.refuse(args)
         theory.sky_spectra(args)
         observed, observed_pol, _ = stokes.masks_of(_with_map(args, first))
         seen = {"P": observed if observed_pol is None else observed_pol}
         if args.stokes == "TQU":
             seen = {"T": observed, **seen}
+        args = stokes.settled(args, seen, shares=args.workers)
         polarized.within_limit(args, seen, shares=args.workers)
         return args
     one = stokes.of_one_column(_with_map(args, first))

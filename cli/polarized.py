@@ -38,7 +38,6 @@ def _refuse(args: argparse.Namespace, outputs: list[Path]) -> None:
 def run(args: argparse.Namespace) -> int:
     """Fill the map of --stokes."""
     begun = time.perf_counter()
-    args = stokes.settled(args)
     outputs = skyfill.batch.outputs_of(args.output, args.realizations)
     _refuse(args, outputs)
     for path in [*outputs, *filter(None, (args.std,))]:
@@ -47,7 +46,8 @@ def run(args: argparse.Namespace) -> int:
         skyfill.check_writable(args.report, overwrite=args.overwrite, kind="page")
     with progress(quiet=args.quiet) as listener:
         sky, observed, observed_pol, noise = stokes.read(args, listener)
-        seen = _seen(sky, observed, observed_pol)
+        seen = stokes.seen_of(sky, observed, observed_pol)
+        args = stokes.settled(args, seen)
         plan = _planned(args, seen, outputs)
         if args.dry_run:
             outlook.tell_polarized(args, sky, plan, outputs)
@@ -78,21 +78,6 @@ def engine_of(args: argparse.Namespace) -> skyfill.inpaint.FillOptions | None:
     return skyfill.inpaint.FillOptions(
         method="vae", weights=args.weights, device=args.device, batch_size=args.batch_size
     )
-
-
-def _seen(
-    sky: skyfill.maps.StokesMap,
-    observed: NDArray[np.bool_],
-    observed_pol: NDArray[np.bool_] | None,
-) -> dict[str, NDArray[np.bool_]]:
-    """Say of T and of P where it is observed and in the map."""
-    import numpy as np
-
-    pol = observed if observed_pol is None else observed_pol
-    out = {"P": pol & np.isfinite(sky.components[-1]) & np.isfinite(sky.components[-2])}
-    if sky.stokes == "TQU":
-        out = {"T": observed & np.isfinite(sky.components[0]), **out}
-    return out
 
 
 def _planned(

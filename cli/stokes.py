@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ __all__ = [
     "or_t_alone",
     "read",
     "refuse",
+    "seen_of",
     "settled",
     "shares_mask",
     "sky_of",
@@ -56,8 +57,8 @@ def add_stokes(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--stokes",
         choices=("TQU", "T", "QU"),
-        help="fill T, Q and U of the file together, or one of T and QU, with --method gaussian "
-        "(which auto means here), diffuse or, TQU only, vae; their columns are found by name, or "
+        help="fill T, Q and U of the file together, or one of T and QU, with --method gaussian, "
+        "diffuse or, TQU only, vae; their columns are found by name, or "
         "named by --field T,Q,U (default: what the file has; T alone, which is said, with options "
         "that only T has; the column of --field alone, if it is given)",
     )
@@ -141,7 +142,7 @@ def chosen(
         return args
     asked = argparse.Namespace(**vars(args) | {"stokes": letters})
     try:
-        refuse(settled(asked), methods)
+        refuse(asked, methods)
         theory.sky_spectra(asked)
     except ValueError as error:
         if letters == "QU":
@@ -219,7 +220,7 @@ def of_one_column(args: argparse.Namespace) -> argparse.Namespace:
 def refuse(args: argparse.Namespace, methods: Sequence[str] | None = None) -> None:
     """Refuse methods and options that do not exist for polarization, of any verb."""
     methods = methods or skyfill.inpaint.POLARIZED_METHODS
-    if args.method not in methods:
+    if args.method not in (*methods, "auto"):
         raise ValueError(
             f"--stokes {args.stokes} is not filled by --method {args.method}; pass --method"
             f" {' or '.join(methods)}"
@@ -248,7 +249,7 @@ def _refuse_others(args: argparse.Namespace) -> None:
     """Refuse options that a fill of polarization does not have."""
     for name, (nothing, mend) in _OTHERS.items():
         value = vars(args).get(name, nothing)
-        if name == "weights" and args.method == "vae":
+        if name == "weights" and (args.method, args.stokes) in (("vae", "TQU"), ("auto", "TQU")):
             continue
         if name == "holes" and isinstance(value, int):  # the number of copies of validate
             continue
@@ -301,12 +302,43 @@ def masks_of(
         return observed, reading.mask_of(args, args.mask_pol, like=like), ""
 
 
-def settled(args: argparse.Namespace) -> argparse.Namespace:
-    """Give options with a method in place of `auto`, and the reason for it as ``why``."""
-    auto = args.method == "auto"
-    method = "gaussian" if auto else args.method
-    why = "exact for T, Q and U together" if auto else None
-    return argparse.Namespace(**vars(args) | {"method": method, "why": why})
+def settled(
+    args: argparse.Namespace,
+    seen: Mapping[str, NDArray[np.bool_]],
+    *,
+    shares: int = 1,
+) -> argparse.Namespace:
+    """Give options with a method in place of `auto`, and the reason for it as ``why``.
+
+    ``seen`` says of T and of P, or of P, where it is observed; ``shares`` processes share the
+    memory limit.
+    """
+    limit: float | None = vars(args).get("memory_limit")
+    asked = skyfill.inpaint.FillOptions(
+        method=args.method, tolerance=args.tolerance, weights=args.weights, device=args.device
+    )
+    choice = skyfill.inpaint.choose_stokes(
+        asked,
+        seen,
+        mapped=args.noise_map is not None,
+        limit=None if limit is None else limit / shares,
+    )
+    return argparse.Namespace(**vars(args) | {"method": choice.method, "why": choice.reason})
+
+
+def seen_of(
+    sky: skyfill.maps.StokesMap,
+    observed: NDArray[np.bool_],
+    observed_pol: NDArray[np.bool_] | None,
+) -> dict[str, NDArray[np.bool_]]:
+    """Say of T and of P where it is observed and in the map."""
+    import numpy as np
+
+    pol = observed if observed_pol is None else observed_pol
+    out = {"P": pol & np.isfinite(sky.components[-1]) & np.isfinite(sky.components[-2])}
+    if sky.stokes == "TQU":
+        out = {"T": observed & np.isfinite(sky.components[0]), **out}
+    return out
 
 
 def sky_of(args: argparse.Namespace) -> skyfill.maps.StokesMap:

@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
     chosen = stokes.chosen(args, args.map, _STOKES_METHODS)
     if stokes.is_polarized(chosen):
         with stokes.or_t_alone(args, chosen):
-            return _polarized(stokes.settled(chosen), begun)
+            return _polarized(chosen, begun)
     args = stokes.of_one_column(chosen)
     pages.check_report(args)
     with progress(quiet=args.quiet) as listener:
@@ -169,6 +169,7 @@ def _polarized(args: argparse.Namespace, begun: float) -> int:
     stokes.refuse(args, _STOKES_METHODS)
     with progress(quiet=args.quiet) as listener:
         sky, observed, observed_pol, noise = stokes.read(args, listener)
+        args = stokes.settled(args, stokes.seen_of(sky, observed, observed_pol))
         spectra = theory.sky_spectra(args)
         try:
             found = skyfill.fidelity.validate_stokes(

@@ -23,6 +23,7 @@ __all__ = [
     "has_nested_device_memory",
     "is_solvable",
     "joint_bytes",
+    "joint_device_bytes",
     "polish_bytes",
     "solve_bytes",
     "wide_bytes",
@@ -133,6 +134,25 @@ def has_device_memory(
     return need <= free
 
 
+def joint_device_bytes(
+    nside: int,
+    components: int,
+    holes: int,
+    blocks: NDArray[np.int64],
+    transforms: float,
+    *,
+    lmax: int = 0,
+) -> float:
+    """Estimate the peak memory of a joint solve on a device, bytes.
+
+    ``transforms`` are the bytes of its transforms; the other arguments are as for `joint_bytes`.
+    """
+    n = blocks.astype(np.float64)
+    making = max(min(_GROUP, 8.0 * 20 * float(n @ n)), 8.0 * 20 * float(n.max(initial=0.0)) ** 2)
+    vectors = joint_bytes(nside, components, holes, np.empty(0, np.int64), lmax=lmax)
+    return transforms + _INVERSES * float(n @ n) + max(vectors, making)
+
+
 def has_joint_device_memory(
     device: str,
     nside: int,
@@ -146,10 +166,7 @@ def has_joint_device_memory(
     ``components``, ``holes`` and ``blocks`` are as for `joint_bytes`.
     """
     transforms, free = harmonics.device_memory(device, nside, lmax, spin2=True)
-    n = blocks.astype(np.float64)
-    making = max(min(_GROUP, 8.0 * 20 * float(n @ n)), 8.0 * 20 * float(n.max(initial=0.0)) ** 2)
-    vectors = joint_bytes(nside, components, holes, np.empty(0, np.int64), lmax=lmax)
-    need = transforms + _INVERSES * float(n @ n) + max(vectors, making)
+    need = joint_device_bytes(nside, components, holes, blocks, transforms, lmax=lmax)
     if need > free:
         warnings.warn(
             f"the joint fill of {holes} values at Nside {nside} needs {need / 1e9:.1f} GB on"

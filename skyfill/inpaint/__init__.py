@@ -16,7 +16,7 @@ Examples
 (True, True)
 """
 
-from skyfill.inpaint.choice import Choice, choose_method
+from skyfill.inpaint.choice import Choice, choose_method, choose_stokes
 from skyfill.inpaint.inpainter import (
     DIPOLES,
     FILLS,
@@ -53,6 +53,7 @@ __all__ = [
     "Spread",
     "TransformedInpainter",
     "choose_method",
+    "choose_stokes",
     "describe_prior",
     "fill",
     "relative_error",

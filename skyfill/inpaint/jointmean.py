@@ -1,8 +1,8 @@
-"""Make the solver of the joint posterior mean of T, Q and U."""
+"""Make the solver of the joint posterior mean of T, Q and U, and count what it solves for."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -10,14 +10,34 @@ from numpy.typing import NDArray
 
 from skyfill.files.cache import Kept
 from skyfill.gaussian import freed
+from skyfill.gaussian.blocks import affordable
 from skyfill.gaussian.jointsolver import JointSolver
 from skyfill.gaussian.nested import NestedSolver, suits
+from skyfill.gaussian.polarblocks import affordable_pol
 from skyfill.prior import PolarizedPrior
 
-__all__ = ["joint_solver"]
+__all__ = ["joint_size", "joint_solver"]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Sizes = NDArray[np.int64]
+
+
+def joint_size(sizes: Mapping[str, Sizes]) -> tuple[int, int, Sizes]:
+    """Count what a joint solve solves for, as `skyfill.gaussian.memory.joint_bytes` takes it.
+
+    Parameters
+    ----------
+    sizes
+        Of ``T`` and of ``P``, or of ``P``, ``(n,)``: number of pixels of each hole.
+
+    Returns
+    -------
+    Number of Stokes parameters, number of values in the holes, and number of values of each block.
+    """
+    polar, of_t = sizes["P"], sizes.get("T", np.empty(0, np.int64))
+    blocks = np.concatenate([2 * polar[affordable_pol(polar)], of_t[affordable(of_t)]])
+    return len(sizes) + 1, 2 * int(polar.sum()) + int(of_t.sum()), blocks
 
 
 def joint_solver(

@@ -16,14 +16,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from skyfill.brief import brief
 from skyfill.diffuse import diffuse_bytes
-from skyfill.gaussian.blocks import affordable
 from skyfill.gaussian.memory import joint_bytes
-from skyfill.gaussian.polarblocks import affordable_pol
 from skyfill.healpix.arrays import as_mask
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes.runs import Runs
 from skyfill.inpaint.choice import choose_method
 from skyfill.inpaint.fills import PROGRAM, Method
+from skyfill.inpaint.jointmean import joint_size
 from skyfill.inpaint.methods import method_of
 from skyfill.inpaint.options import AUTO, FillOptions
 from skyfill.inpaint.turns import turns_bytes
@@ -221,12 +220,7 @@ def make_joint_plan(
         prior = "none"
         stages: tuple[str, ...] = ("diffuse",)
     else:
-        count = 2 * pixels["P"] + pixels.get("T", 0)
-        blocks = [2 * sizes["P"][affordable_pol(sizes["P"])]]
-        if "T" in sizes:
-            blocks.append(sizes["T"][affordable(sizes["T"])])
-        components = len(fields) + 1
-        memory = PROGRAM + joint_bytes(nside, components, count, np.concatenate(blocks))
+        memory = PROGRAM + joint_bytes(nside, *joint_size(sizes))
         prior = "given" if known else "fitted"
         stages = (*(["prior"] if not known else []), "latent sky", "exact mean")
         seconds += 0.0 if known else _FIT * npix / 1e6

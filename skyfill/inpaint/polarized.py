@@ -32,10 +32,11 @@ from skyfill.healpix.checks import check_seed, check_whole
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes import UnusableSkyError
 from skyfill.inpaint.agreement import judged_pol, judged_quality, judged_t
+from skyfill.inpaint.choice import Choice, choose_stokes
 from skyfill.inpaint.fills import held_to_noise, refuse_flat, unconverged
 from skyfill.inpaint.inpainter import Inpainter
 from skyfill.inpaint.jointmean import joint_solver
-from skyfill.inpaint.options import FillOptions, check_tolerance
+from skyfill.inpaint.options import AUTO, FillOptions, check_tolerance
 from skyfill.inpaint.polarnoise import aliased, latent_polarization, noise_of_fields
 from skyfill.inpaint.polarobserved import (
     components_of,
@@ -72,7 +73,7 @@ Mask = NDArray[np.bool_]
 
 def _check(method: str, fill: str, dipole: str, way: str) -> None:
     """Refuse options that do not exist with Q and U."""
-    if method not in POLARIZED_METHODS:
+    if method not in (*POLARIZED_METHODS, AUTO):
         known = ", ".join(POLARIZED_METHODS[:-1]) + f" or {POLARIZED_METHODS[-1]}"
         raise ValueError(f"`method` must be {known} with Q and U, got {method!r}")
     if fill not in ("data", "signal"):
@@ -81,6 +82,16 @@ def _check(method: str, fill: str, dipole: str, way: str) -> None:
         raise ValueError(f"dipole must be marginalise or prior with Q and U, got {dipole!r}")
     if way not in ("joint", "alternate"):
         raise ValueError(f"way must be joint or alternate, got {way!r}")
+
+
+def _choice(
+    asked: FillOptions, seen: Sequence[Mask], engine: FillOptions | None, *, mapped: bool
+) -> Choice:
+    """Choose the method if it is left open."""
+    if asked.method == AUTO and engine is not None:
+        return Choice("vae", "engine is an option of vae")
+    fields = dict(zip("TP"[-len(seen) :], seen, strict=True))
+    return choose_stokes(asked, fields, mapped=mapped)
 
 
 class PolarizedInpainter:
@@ -101,7 +112,8 @@ class PolarizedInpainter:
         mosaic of tiles, network and polish, and of P, which is solved exactly and has no network,
         for T with Q and U, with white noise; ``diffuse``: means of neighbours, of Q and U with
         parallel transport, and of T as `skyfill.Inpainter` fills it. ``diffuse`` has no prior and
-        no realizations.
+        no realizations. ``auto`` chooses between the first two (`skyfill.inpaint.choose_stokes`);
+        ``choice`` says which and why.
     prior
         A `PolarizedPrior`; or the prior of T, whole or partly given, to which EE, BB and TE of
         ΛCDM, or of ``spectra``, and the noise of P are added. Missing numbers are fitted to T;
@@ -148,6 +160,8 @@ class PolarizedInpainter:
 
     Attributes
     ----------
+    choice
+        The method and, after ``auto``, the reason for it.
     observed
         For each component ``(npix,)``, RING, True where there are data.
     holes
@@ -213,7 +227,6 @@ class PolarizedInpainter:
             raise ValueError(
                 f"diffuse does not use the noise; drop `{name}`, or use `method='gaussian'`"
             )
-        self.method = method
         self._skies = components_of(values, single=method == "diffuse")
         self._has_t = len(self._skies) == 3
         masks = [as_mask(observed, taker="PolarizedInpainter")]
@@ -221,6 +234,12 @@ class PolarizedInpainter:
             masks.append(as_mask(observed_pol, "observed_pol", taker="PolarizedInpainter"))
         if any(mask.shape != self._skies[0].shape for mask in masks):
             raise UnusableSkyError("map and masks must have one Nside")
+        self._masks = masks
+        self._seen = observed_pixels(self._skies, masks)
+        asked = FillOptions(method, tolerance=tolerance, device=device)
+        mapped = noise_variance is not None
+        self.choice = _choice(asked, self._seen, engine, mapped=mapped)
+        self.method = method = self.choice.method
         self._anew = partial(
             PolarizedInpainter,
             observed=observed,
@@ -243,8 +262,6 @@ class PolarizedInpainter:
             progress=progress,
         )
         self._device = harmonics.device_for(FillOptions(device=device).device)
-        self._masks = masks
-        self._seen = observed_pixels(self._skies, masks)
         self.observed = [self._seen[0]] * self._has_t + [self._seen[-1]] * 2
         self.holes = [~self._seen[0]] * self._has_t + [~self._seen[-1]] * 2
         self._noise = noise_of_fields(noise_variance, self._seen)

@@ -184,15 +184,13 @@ def _polarized(
     skies: Map, mask: ArrayLike, nest: bool, options: dict[str, Any]
 ) -> PolarizedInpainter:
     """Prepare the fill of T, Q and U."""
-    if options.get("method", AUTO) == AUTO:
-        options["method"] = "gaussian"
     observed = _in_ring(as_stokes_mask(mask, "mask"), nest)
     if observed.ndim == 2 and len(observed) == 3:
         if "observed_pol" in options:
             raise ValueError("the mask has three components already: drop `observed_pol`")
         options["observed_pol"] = observed[1] & observed[2]
         observed = observed[0]
-    return PolarizedInpainter(skies, observed.reshape(-1), **options)
+    return PolarizedInpainter(skies, observed.reshape(-1), **{"method": AUTO} | options)
 
 
 def _pasted(given: Any, places: list[NDArray[np.int64]], fills: list[Map]) -> Any:  # noqa: ANN401

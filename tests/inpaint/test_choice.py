@@ -9,10 +9,13 @@ from astropy.io import fits
 from skyfill.plan import Request, make_plan, within
 
 import skyfill
-from skyfill.inpaint import FillOptions, Inpainter, choice, choose_method
+from skyfill.inpaint import FillOptions, Inpainter, choice, choose_method, choose_stokes
 from skyfill.mosaic import MosaicConfig
+from skyfill.prior import PolarizedPrior, draw_polarization
 
-PRIOR = skyfill.Prior(16, skyfill.lcdm(), fwhm=0.15, noise_uk_arcmin=500.0)
+PRIOR = skyfill.Prior(
+    16, skyfill.lcdm(), fwhm=0.15, noise_uk_arcmin=500.0, theory=skyfill.prior.LCDM
+)
 
 
 def band(nside):
@@ -181,3 +184,76 @@ def test_few_small_holes_are_exact_at_any_resolution():
     assert (found.method, "pixels around" in found.reason) == ("gaussian", True)
     observed[: observed.size // 5] = False
     assert choose_method(FillOptions(device="cpu"), observed).method == "vae"
+
+
+def chosen_of_stokes(nside, fields="TP", *, mapped=False, limit=None, **options):
+    options = FillOptions(**{"device": "cpu"} | options)
+    observed = dict.fromkeys(fields, band(nside))
+    return choose_stokes(options, observed, mapped=mapped, limit=limit)
+
+
+def test_of_polarization_the_exact_solver_is_taken_where_it_is_as_quick(monkeypatch):
+    assert "512" in chosen_of_stokes(512).reason
+    assert [chosen_of_stokes(nside).method for nside in (512, 1024)] == ["gaussian", "vae"]
+    assert chosen_of_stokes(1024, tolerance=1e-4).method == "gaussian"
+    assert chosen_of_stokes(16, weights="a.safetensors").method == "vae"
+    assert str(chosen_of_stokes(1024, method="diffuse")) == "diffuse"
+    need = chosen_of_stokes(512, limit=0.8e9)
+    assert need.method == "vae"
+    assert "above the memory limit" in need.reason
+    monkeypatch.setattr(choice, "device_for", lambda _: "cuda")
+    monkeypatch.setattr(choice, "device_memory", lambda *_, **__: (1e9, 80e9))
+    assert str(chosen_of_stokes(1024)) == "gaussian: the exact solver is quick on cuda"
+    monkeypatch.setattr(choice, "device_memory", lambda *_, **__: (1e9, 1.1e9))
+    assert chosen_of_stokes(1024).method == "vae"
+
+
+def test_what_vae_does_not_fill_of_polarization_is_filled_exactly():
+    alone, mapped = chosen_of_stokes(1024, "P"), chosen_of_stokes(1024, mapped=True)
+    assert (alone.method, mapped.method) == ("gaussian", "gaussian")
+    assert "Q and U alone" in alone.reason
+    assert "noise map" in mapped.reason
+    reasons = [x.reason for x in (alone, mapped, chosen_of_stokes(16), chosen_of_stokes(1024))]
+    assert all(len(reason) <= 68 for reason in reasons)
+
+
+def polarized_sky():
+    prior = PolarizedPrior.of(PRIOR, 500.0)
+    signal, noise = draw_polarization(prior, seed=1)
+    white = noise * (prior.white_cl[1] / hp.nside2pixarea(16)) ** 0.5
+    t = skyfill.prior.draw(PRIOR, seed=1, aliased=True)
+    return prior, np.array([t, *(signal + white)])
+
+
+@pytest.mark.parametrize("quick", [512, 8])
+def test_a_map_of_polarization_is_filled_as_by_the_method_it_says(quick, monkeypatch, tmp_path):
+    from skyfill.cli import main
+
+    monkeypatch.setattr(choice, "_AS_QUICK", quick)
+    monkeypatch.chdir(tmp_path)
+    prior, values = polarized_sky()
+    method = "gaussian" if quick == 512 else "vae"
+    words = {"prior": prior, "seed": 2, "threads": 1, "device": "cpu"}
+    auto = skyfill.inpaint.PolarizedInpainter(values, band(16), method="auto", **words)
+    given = skyfill.inpaint.PolarizedInpainter(values, band(16), method=method, **words)
+    assert (auto.method, auto.choice.method, given.choice.reason) == (method, method, None)
+    mine, its = auto.realization(1), given.realization(1)
+    np.testing.assert_array_equal(mine, its)
+    np.testing.assert_array_equal(auto.with_map(values, seed=2).realization(1), its)
+
+    columns = dict(zip(("I_STOKES", "Q_STOKES", "U_STOKES"), values, strict=True))
+    skyfill.write_map("sky.fits", columns, unit="uK_CMB")
+    skyfill.write_map("mask.fits", band(16), column="TMASK", unit="", dtype="uint8", coord="G")
+    said = ["--beam-arcmin", "515.66", "--noise-uk-arcmin", "500", "--device", "cpu", "-q"]
+    assert main(["inpaint", "sky.fits", "mask.fits", "-o", "a.fits", *said]) == 0
+    header = fits.getheader("a.fits", 1)
+    assert (header["SFMETHOD"], header["SFAUTO"]) == (method, auto.choice.reason)
+    assert main(["batch", "sky.fits", "mask.fits", "-o", "out", *said]) == 0
+    assert fits.getheader("out/sky.fits", 1)["SFMETHOD"] == method
+
+
+def test_an_engine_is_an_option_of_vae():
+    prior, values = polarized_sky()
+    words = {"method": "auto", "engine": FillOptions(method="vae"), "prior": prior, "threads": 1}
+    filler = skyfill.inpaint.PolarizedInpainter(values, band(16), **words)
+    assert str(filler.choice) == "vae: engine is an option of vae"
