@@ -67,10 +67,9 @@ class Certificate:
                 f"from the surroundings, some {self.distance:.2g} uK from the exact mean, with a "
                 f"squared error {self.excess:.2%} larger"
             )
-        text = (
-            f"{self.iterations} iterations, {self.corrections} corrections, residual "
-            f"{self.residual:.1e}"
-        )
+        text = f"{self.iterations} iterations, {self.corrections} corrections"
+        if math.isfinite(self.residual):
+            text += f", residual {self.residual:.1e}"
         if math.isfinite(self.distance):
             text += f", some {self.distance:.2g} uK from the exact mean"
         if self.leakage:

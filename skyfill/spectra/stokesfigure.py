@@ -106,7 +106,11 @@ def draw(
     for number, (panel, own) in enumerate(zip(panels, axes, strict=True)):
         _draw(panel, ell, width, own)
         draw_multipoles(own, int(ell_max[-1]), label=number >= len(panels) - 3)
-    axes[0].legend(frameon=False, fontsize=8)
+    if len(panels) == 1:
+        axes[0].legend(frameon=False, fontsize=8)
+        return
+    lines = axes[0].get_legend_handles_labels()  # below the panels, which it would cover
+    axes[0].figure.legend(*lines, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
 
 
 def _draw(panel: Panel, ell: NDArray[np.float64], width: NDArray[np.float64], axes: Axes) -> None:
