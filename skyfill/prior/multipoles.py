@@ -21,8 +21,8 @@ _FIRST = 1.8
 _SHARE = 0.3
 #: Last multipole, in units of the turn, below which the axis is logarithmic throughout.
 _SHORT = 3
-#: Ticks of the logarithmic part.
-_LOW = (2, 3, 5, 10, 20)
+#: Ticks with a label in the logarithmic part.
+_LOW = (2, 3, 5, 10)
 #: Number of ticks of the linear part, at most.
 _COUNT = 7
 
@@ -45,7 +45,7 @@ def draw_multipoles(axes: Axes, lmax: int, *, label: bool = True) -> None:
     if lmax < _SHORT * _TURN:
         axes.set_xscale("log")
         axes.set_xlim(_FIRST, last)
-        axes.set_xticks([ell for ell in (*_LOW, 50) if ell < last])
+        axes.set_xticks([ell for ell in (*_LOW, 20, 50) if ell < last])
         axes.xaxis.set_major_formatter("{x:.0f}")
         axes.xaxis.set_minor_formatter("")
         if label:
@@ -73,7 +73,7 @@ def draw_multipoles(axes: Axes, lmax: int, *, label: bool = True) -> None:
     linear = linear[linear > _TURN + step / 4]
     major = linear % step == 0
     axes.set_xticks([*_LOW, _TURN, *linear[major]])
-    axes.set_xticks([4, 6, 7, 8, 9, *linear[~major]], minor=True)
+    axes.set_xticks([4, 6, 7, 8, 9, 20, *linear[~major]], minor=True)  # 20 would touch 30
     axes.xaxis.set_major_formatter("{x:.0f}")
     axes.axvline(_TURN, color="#777777", lw=0.6, ls=":")
     if label:
