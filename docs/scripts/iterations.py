@@ -28,7 +28,8 @@ MAPS = (
     *((512, 20, 60), (512, 20, 30), (128, 60, 100), (256, 12.9, 135), (512, 5, 30)),
 )
 #: The same of --grid, at Nside 64; the lengths shrink with the pixels.
-GRID = [(fwhm, noise) for fwhm in (160, 120, 80, 50, 0) for noise in (4000, 1000, 400, 150, 50, 20)]
+BEAMS, NOISES = (320, 240, 200, 160, 120, 80, 50, 0), (4000, 1000, 400, 150, 50, 20)
+GRID = [(fwhm, noise) for fwhm in BEAMS for noise in NOISES]
 
 
 def grid(threads: int) -> None:

@@ -3,7 +3,8 @@
 Two things slow a solve. Signal that the inner loop leaves out, beyond 2 Nside or by the bound of
 `skyfill.harmonics.excess`, is left to corrections, whose number grows with the root of the
 condition number, as for any conjugate gradients. And a sky that is smooth and nearly free of noise
-is determined deep into a wide hole, farther than the bands of the preconditioner reach.
+is determined deep into a wide hole, farther than the bands of the preconditioner reach: where they
+reach least, iterations grow as signal over noise.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ Map = NDArray[np.float64]
 
 #: Harmonics up to this l over Nside are as many as there are pixels.
 _MODES = math.sqrt(12.0)
-#: Corrections for the root of the condition number. This and the numbers below are fits to 120
-#: solves at Nside 64 and 128, of beams of 0 to 2.9 pixels: docs/scripts/iterations.py --grid.
+#: Corrections for the root of the condition number. This and the numbers below are fits to solves
+#: at Nside 64 and 128, of beams of 0 to 5.8 pixels: docs/scripts/iterations.py --grid.
 _CORRECTIONS = 2.4
 #: Iterations for each correction, and at the start, of blocks alone.
 _BLOCKS = 3.0
@@ -35,6 +36,9 @@ _POWER = 0.35
 #: Fall of the signal from Nside to 2 Nside below which the sky is rough, and the scale of the
 #: logarithm beyond.
 _FALL = (8.0, 40.0)
+#: Iterations of wide holes at least: a number, and more for signal over noise in a pixel (rms),
+#: with a power.
+_DEEP = (10.0, 0.52, 1.5)
 #: Largest number of iterations, the default of `Solver.mean`.
 _MOST = 2000.0
 
@@ -45,7 +49,7 @@ USUAL = 25.0
 def expected(signal_cl: Map, noise_cl: float, nside: int, *, wide: bool) -> tuple[float, float]:
     """Estimate the iterations and the corrections of a solve with the default tolerance.
 
-    The iterations are within a factor of 2.3 where `docs/exact.md` measures them.
+    The iterations are within a factor of 2.3 where docs/exact.md measures them.
 
     Parameters
     ----------
@@ -72,7 +76,9 @@ def expected(signal_cl: Map, noise_cl: float, nside: int, *, wide: bool) -> tupl
     fall, scale = _FALL
     steep = math.log(max(first / max(last, 1e-300), fall) / fall) / math.log(scale)
     each = _ROUGH + _SMOOTH * min(steep, 1.0) ** 1.5 * middle**_POWER
-    return min(each * corrections, _MOST), corrections
+    contrast = math.sqrt(float(np.sum((2 * ell + 1) * loud)) / (12 * nside**2))
+    least, more, rate = _DEEP
+    return min(max(each * corrections, least + more * contrast**rate), _MOST), corrections
 
 
 def _at(loud: Map, ell: int) -> float:

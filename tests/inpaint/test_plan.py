@@ -143,7 +143,8 @@ def test_memory_is_what_a_run_takes(method, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("fwhm", "noise"), [(160, 4000), (160, 150), (120, 150), (80, 400), (50, 400), (0, 400)]
+    ("fwhm", "noise"),
+    [(320, 150), (160, 4000), (160, 150), (120, 150), (80, 400), (50, 400), (0, 400)],
 )
 @pytest.mark.parametrize("wide", [False, True])
 def test_the_iterations_are_expected_from_the_depth_of_the_map(fwhm, noise, wide):
