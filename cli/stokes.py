@@ -303,10 +303,7 @@ def masks_of(
 
 
 def settled(
-    args: argparse.Namespace,
-    seen: Mapping[str, NDArray[np.bool_]],
-    *,
-    shares: int = 1,
+    args: argparse.Namespace, seen: Mapping[str, NDArray[np.bool_]], *, shares: int = 1
 ) -> argparse.Namespace:
     """Give options with a method in place of `auto`, and the reason for it as ``why``.
 

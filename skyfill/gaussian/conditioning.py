@@ -3,8 +3,8 @@
 Two things slow a solve. Signal that the inner loop leaves out, beyond 2 Nside or by the bound of
 `skyfill.harmonics.excess`, is left to corrections, whose number grows with the root of the
 condition number, as for any conjugate gradients. And a sky that is smooth and nearly free of noise
-is determined deep into a wide hole, farther than the bands of the preconditioner reach: where they
-reach least, iterations grow as signal over noise.
+is determined deep into a wide hole, farther than the bands of the preconditioner reach. The wider
+the beam, the less of it they reach, and the more the iterations follow signal over noise.
 """
 
 from __future__ import annotations
