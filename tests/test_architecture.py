@@ -37,6 +37,7 @@ KEPT_IN = {
     "healpy": {"holes", "report", "spectra"},  # query_disc, Rotator, anafast; the rest is our own
     "jinja2": {"report"},
     "matplotlib": {"healpix", "prior", "report", "spectra"},
+    "PIL": {"report"},
     "numba": {"diffuse", "gaussian", "harmonics", "healpix", "prior", "tiling"},
     "reproject": {"tiling"},
     "healsparse": {"maps"},

@@ -3,7 +3,7 @@
 A transform goes through the Fourier modes of every ring. ``ducc0.sht.synthesis`` takes fresh memory
 for them each time, which the system clears page by page: a tenth of a transform on two cores, and
 more on many. Its two stages are called apart here, on memory that the next transform uses again.
-The numbers are the same, bit by bit.
+The numbers are the same, on one thread bit by bit; on several, ducc0's own last bits may vary.
 """
 
 from __future__ import annotations

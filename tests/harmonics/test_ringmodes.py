@@ -19,13 +19,14 @@ def problem(nside, lmax, spin, seed=0):
 
 
 def check(nside, lmax, spin, seed=0):
+    """Compare on one thread; on several, ducc0's own last bits vary from call to call (lmax 66)."""
     alm, sky = problem(nside, lmax, spin, seed)
     options = {"spin": spin, "lmax": lmax}
     geometry = rings(nside)
-    known = ducc0.sht.synthesis(alm=alm, nthreads=2, **options, **geometry)
-    np.testing.assert_array_equal(synthesis_on(geometry, alm, threads=2, **options), known)
-    known = ducc0.sht.adjoint_synthesis(map=sky, nthreads=2, **options, **geometry)
-    np.testing.assert_array_equal(adjoint_on(geometry, sky, threads=2, **options), known)
+    known = ducc0.sht.synthesis(alm=alm, nthreads=1, **options, **geometry)
+    np.testing.assert_array_equal(synthesis_on(geometry, alm, threads=1, **options), known)
+    known = ducc0.sht.adjoint_synthesis(map=sky, nthreads=1, **options, **geometry)
+    np.testing.assert_array_equal(adjoint_on(geometry, sky, threads=1, **options), known)
 
 
 @pytest.mark.parametrize("spin", [0, 2])

@@ -1,6 +1,7 @@
 """The page says what it is given, needs nothing else, and opens in a real browser."""
 
 import html
+import io
 import json
 import re
 import shutil
@@ -10,12 +11,14 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from skyfill import report
 from skyfill.fidelity import judge, score_sky
 from skyfill.holes import discs, galactic_cut, label_holes
 from skyfill.prior import Prior, draw, lcdm
-from skyfill.report.plates import _draw_left, canvas, hardest, reach_apart
+from skyfill.report.pictures import planck_colours, show
+from skyfill.report.plates import _draw_left, canvas, hardest, png_of, reach_apart
 from skyfill.spectra import compare
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -101,6 +104,24 @@ def test_marked_figures_stand_before_the_pictures_and_all_figures_below(page):
     assert "3 figures: 1 good, 1 doubtful, 1 bad, 0 without a verdict." in top
     assert pictures
     assert all(f">{html.escape(each.name)}<" in below for each in [*every, bad])
+
+
+def test_few_colours_keep_a_picture_as_it_is_and_small():
+    figure, rng = canvas(6, 4), np.random.default_rng(3)
+    for number, colours in enumerate((planck_colours(), "viridis", "PuOr_r"), 1):
+        axes = figure.add_subplot(1, 3, number)
+        show(axes, rng.normal(size=(90, 90)).cumsum(0).cumsum(1), {"cmap": colours})
+        axes.set_title("three maps")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    found = png_of(figure)
+    of_all, of_few = (
+        np.asarray(Image.open(io.BytesIO(each)).convert("RGB"), np.float64)
+        for each in (buffer.getvalue(), found)
+    )
+    assert len(found) < 0.45 * len(buffer.getvalue())
+    assert np.abs(of_few - of_all).max() <= 40  # of 255
+    assert np.sqrt(np.mean((of_few - of_all) ** 2)) < 4
 
 
 def test_the_hardest_holes_are_the_deepest():
