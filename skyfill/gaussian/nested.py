@@ -55,9 +55,11 @@ _STEPS = (4, 1.3)
 #: holes' own equation. The number of steps grows with its root, and that of the other ends at EE
 #: over BB.
 _DEEP = 1000.0
-#: Smallest number of steps from which their rate is known, and the rate that is assumed at least.
+#: Smallest number of steps from which their rate is known, and the rate that is assumed at least;
+#: and at least from two steps, since the first has the largest part of the fill.
 _FEWEST = 3
 _QUICKEST = 0.1
+_OF_TWO = 0.3
 _SLOWEST = 0.95
 #: Square of a residual, in units of the first, below which only rounding is left.
 _ROUNDING = 1e-26
@@ -275,8 +277,9 @@ class Fill:
             self.iterations += 1
             listener.advance()
             size = rms(move.reshape(-1))
-            if number >= _FEWEST and before:  # the first step has the largest part of the fill
-                self._rates = [*self._rates[-1:], size / before]
+            if before and (number >= _FEWEST or number == limit > 1):
+                least = 0.0 if number >= _FEWEST else _OF_TWO
+                self._rates = [*self._rates[-1:], max(size / before, least)]
             before = size
             if not self._rates:
                 continue

@@ -24,14 +24,17 @@ NPIX = 12 * NSIDE**2
 ENGINE = FillOptions(method="vae", network=False)
 
 
-def prior_of(noise: float = 10.0) -> PolarizedPrior:
+def prior_of(noise: float = 10.0, narrower: float = 1.0) -> PolarizedPrior:
     ell = np.arange(6000 // STRETCH)
     tt, ee, bb, te = (
         np.where(ell > 1, STRETCH**2 * skyfill.lcdm(spectrum=name)[STRETCH * ell], 0.0)
         for name in ("TT", "EE", "BB", "TE")
     )
     of_t = Prior(
-        NSIDE, tt, fwhm=np.radians(20 / 60) * STRETCH, noise_uk_arcmin=noise * STRETCH / 2**0.5
+        NSIDE,
+        tt,
+        fwhm=np.radians(20 / 60) * STRETCH / narrower,
+        noise_uk_arcmin=noise * STRETCH / 2**0.5,
     )
     return PolarizedPrior(of_t, ee, bb, te, noise * STRETCH)
 
@@ -43,13 +46,13 @@ OF_P = (np.abs(Z[2] - 0.1 * Z[0]) > 0.2) & (Z[1] < 0.95)
 EVERYWHERE = np.ones(NPIX, bool)
 
 
-def sky() -> np.ndarray:
-    t, _ = latent_sky(PRIOR.temperature, ~OF_T, seed=(3, 0))
-    p, white = draw_polarization(PRIOR, seed=3)
-    return np.stack([t, *(p + white * np.sqrt(PRIOR.white_cl[1] * NPIX / (4 * np.pi)))])
+def sky_of(prior: PolarizedPrior) -> np.ndarray:
+    t, _ = latent_sky(prior.temperature, ~OF_T, seed=(3, 0))
+    p, white = draw_polarization(prior, seed=3)
+    return np.stack([t, *(p + white * np.sqrt(prior.white_cl[1] * NPIX / (4 * np.pi)))])
 
 
-SKY = sky()
+SKY = sky_of(PRIOR)
 
 
 def fitter(method: str, of_t=OF_T, of_p=OF_P, **options) -> PolarizedInpainter:
@@ -79,6 +82,22 @@ def test_the_turns_lead_to_the_joint_mean():
     assert turns.certificates["P"].corrections >= 2  # turns
     assert max(turns.certificates["P"].leakage) <= 0.01
     assert turns.certificates["P"].distance < turns.certificates["T"].distance
+
+
+@pytest.mark.parametrize(
+    ("narrower", "noise"), [(1.0, 10.0), (1.0, 30.0), (2.0, 10.0), (4.0, 30.0)]
+)
+def test_the_distance_that_is_told_is_not_far_below_the_true_one(narrower, noise):
+    """The pixels resolve less and less of a narrower beam, and T tells less of P and P of T."""
+    prior = prior_of(noise, narrower)
+    options = {"prior": prior, "threads": 1, "observed_pol": OF_P}
+    sky = sky_of(prior)
+    exact = PolarizedInpainter(sky, OF_T, tolerance=1e-5, **options).mean()
+    turns = PolarizedInpainter(sky, OF_T, method="vae", engine=ENGINE, **options)
+    found = turns.mean()
+    t, q, u = (np.std(one - other) for one, other in zip(found, exact, strict=True))
+    assert t < 2.5 * turns.certificates["T"].distance
+    assert max(q, u) < 2.5 * turns.certificates["P"].distance
 
 
 def test_the_joint_mean_is_not_that_of_t_alone():
@@ -151,11 +170,11 @@ def test_b_modes_beyond_what_is_allowed_are_told():
     of_p.distance, of_p.allowed = 0.01, 0.02
     for share, good in ((0.2, True), (0.3, False)):
         of_p.leakage = (share * most,)
-        found = turns._of_turns(of_p, 2, 0.0, (share * most,), settled=True)
+        found = turns._of_turns(of_p, 2, 0.0, (share * most,))
         assert found.leakage == pytest.approx((4 * share * most,))  # twice the amplitude
         assert found.converged is good
     of_p.leakage, of_p.distance = (0.0,), 0.03
-    assert not turns._of_turns(of_p, 2, 0.0, (0.0,), settled=True).converged
+    assert not turns._of_turns(of_p, 2, 0.0, (0.0,)).converged
 
 
 def test_another_map_shares_the_engines_and_has_the_fill_of_its_own():
