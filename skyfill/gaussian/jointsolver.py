@@ -61,6 +61,9 @@ _FIRST = 4.0
 #: Largest multipole of P in the inner loop, in units of Nside. Where the noise is low, corrections
 #: are a third of those with 2, as long as the signal there is not far above the noise.
 _REACH_OF_P = 2.4
+#: Variance, in units of the map's, that takes the place of noise in `heard_lmax` for what T tells
+#: of P, whose multipoles end where it is 1e-5 of the rms: T is heard where P is not.
+_FAINT = 1e-5
 #: Least number of iterations of a correction, in units of those of the first solve. Where these are
 #: many, the first few of a correction are short, and would be mistaken for convergence.
 _PATIENCE = 0.2
@@ -178,6 +181,9 @@ class JointSolver:
         sphere = harmonics.sphere_on(device, nside, self._last, threads=threads)
         self.sky = JointCovariance(self.weights, cl, white, lmax=lmax, sphere=sphere)
         ends = [heard_lmax(power, n) for power, n in zip(powers, noise, strict=True)]
+        if len(spins) == 2:  # P is heard in T, too
+            told = _told(signal_cl, noise[0] * area)
+            ends[1] = max(ends[1], heard_lmax(told, _FAINT * self.rms[1] ** 2))
         self._exact = JointCovariance(self.weights, cl, white, lmax=ends, sphere=sphere)
         one = np.broadcast_to(1.0, npix) if device is None else sphere.vector(np.ones(1))
         self._ones: list[Vector] = [one for _ in spins]
@@ -557,6 +563,15 @@ def _powers(signal_cl: Map, spins: Sequence[int]) -> list[Map]:
     modes = (2 * np.arange(signal_cl.shape[2]) + 1) / (4 * np.pi)
     polar = 0.5 * modes * (signal_cl[-2, -2] + signal_cl[-1, -1])
     return [modes * signal_cl[0, 0], polar] if len(spins) == 2 else [polar]
+
+
+def _told(signal_cl: Map, noise_cl: float) -> Map:
+    """Give the power of Q that a whole T tells, by multipole, µK²."""
+    modes = (2 * np.arange(signal_cl.shape[2]) + 1) / (8 * np.pi)
+    cross = np.sum(signal_cl[0, 1:] ** 2, axis=0)
+    whole = signal_cl[0, 0] + noise_cl
+    np.divide(cross, whole, out=cross, where=whole > 0)
+    return np.asarray(modes * cross)
 
 
 def _check(observed: Sequence[Mask], signal_cl: Map, noise_cl: Sequence[float]) -> None:

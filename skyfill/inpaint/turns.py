@@ -64,12 +64,12 @@ _ALLOWED_T = 0.03
 #: follows T, and multipoles that the pixels do not resolve.
 _ALLOWED_P = 0.1
 #: Multipoles, in units of Nside, up to which analysis tells one field all that the other knows, and
-#: the share of the rest that is missing: at most 0.36 was measured (docs/measured.md).
+#: the share of the rest that is missing: at Nside 256 0.04 to 0.22 was measured.
 _EXACT = 2.4
 _INEXACT = 0.5
-#: Share of what P tells of T, and T of P, that analysis misses at lower multipoles, where weights
-#: make the noise not quite white: at most 0.002 and 0.013 were measured.
-_MISSED = np.array([0.003, 0.01])
+#: Share of what one field tells of the other that analysis misses at lower multipoles: up to 0.003
+#: was measured.
+_MISSED = 0.003
 #: What one field tells of the other that is left out, as an rms, in units of that of the map.
 _NOTHING = 1.5e-4
 #: Bytes per map pixel, per hole pixel of P and per hole pixel of T in a turn of P, without T's
@@ -183,10 +183,11 @@ class Turns:
         told = modes * te * np.array([from_p, 0.5 * from_t])
         beyond = np.sqrt(np.cumsum(told[:, ::-1], axis=1)[:, ::-1])
         heard = np.flatnonzero(np.any(beyond > _NOTHING * self._rms[:, None], axis=0))
-        last = int(heard.max(initial=2))
-        self._from = from_p[: last + 1], from_t[: last + 1]
-        self._inexact = _INEXACT * beyond[:, min(int(_EXACT * nside), tt.size - 1)]
-        self._inexact += _MISSED * beyond[:, 2]
+        end = int(heard.max(initial=2)) + 1
+        self._from = from_p[:end], from_t[:end]
+        narrow = _INEXACT * beyond[:, min(int(_EXACT * nside), tt.size - 1)]
+        left = beyond[:, end] if end < tt.size else 0.0
+        self._inexact = narrow + _MISSED * beyond[:, 2] + left
 
     @property
     def sphere(self) -> Sphere:

@@ -98,6 +98,20 @@ def test_the_mean_is_that_of_a_dense_solve(way, kind, bb, odd, noise):
         assert np.sqrt(np.mean((mine - theirs) ** 2)) < 1e-5 * rms, name
 
 
+def test_t_tells_of_p_at_multipoles_that_p_does_not_hear():
+    cl = spectra()
+    modes = (2 * np.arange(LMAX + 1) + 1) / (4 * np.pi)
+    sigma = 0.3, 300 * float(np.sqrt(modes @ (cl[1, 1] + cl[2, 2]) / 2))
+    covariance = dense(cl, sigma)
+    sky = drawn(covariance)
+    t, p = np.ones(NPIX, bool), masks("band")[1]
+    expected = dense_mean(covariance, sky, np.concatenate([t, p, p])).reshape(2, -1)
+    noise_cl = [AREA * each**2 for each in sigma]
+    solver = JointSolver((t, p), signal_cl=cl, noise_cl=noise_cl, weights=WEIGHTS, threads=1)
+    found = solver.mean((sky[:NPIX], sky[NPIX:].reshape(2, -1)), tolerance=1e-7)
+    assert np.sqrt(np.mean((found.fills[1] - expected) ** 2)) < 1e-5 * solver.rms[1]
+
+
 @pytest.mark.parametrize(("bb", "noise"), [(1, 0.5), (0, 0.05), (1, 0.02)])
 def test_wide_holes_that_go_first_do_not_change_the_mean(bb, noise, monkeypatch):
     """A band is solved on its own rings, and discs at the poles by their blocks."""
