@@ -10,8 +10,8 @@ smoothed with a beam of 110' at Nside 128, and of as many pixels at others.
 
     python docs/scripts/fields.py --skies 10 --json fields.json
 
-Spectrum and mask may be set otherwise (--slope, --knee, --sigma, --band, --discs, --radii), to
-compare with a table of other skies.
+Spectrum, profile and mask may be set otherwise (--slope, --knee, --sigma, --dust, --band, --discs,
+--radii), to compare with a table of other skies.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class Setting:
     slope: float | None
     knee: float | None
     sigma: float
+    dust: tuple[float, float]
     band: float
     discs: int
     radii: tuple[float, float]
@@ -77,7 +78,8 @@ def field(case: str, seed: int, nside: int, set_to: Setting) -> tuple[np.ndarray
         x = (near + far) / 2 - 1
     else:
         sine = np.abs(np.cos(healpy.pix2ang(nside, np.arange(12 * nside**2))[0]))
-        x = np.exp(gaussian(-2.6, 1.0, 1.0, seed, nside, set_to)) / (sine + 0.5)
+        sigma, floor = set_to.dust
+        x = np.exp(gaussian(-2.6, 1.0, sigma, seed, nside, set_to)) / (sine + floor)
         x = x / x.mean() - 1
     if case == "noisy":
         noise = float(x.std()) / CLEAN
@@ -170,12 +172,23 @@ def main() -> None:
     parser.add_argument("--slope", type=float, help="of every Gaussian field: (l + knee)^slope")
     parser.add_argument("--knee", type=float, help="of every Gaussian field")
     parser.add_argument("--sigma", type=float, default=0.7, help="of the lognormal fields")
+    parser.add_argument(
+        "--dust",
+        type=float,
+        nargs=2,
+        default=(1.0, 0.5),
+        metavar=("SIGMA", "FLOOR"),
+        help="of the dust-like field, whose profile is 1 / (|sin b| + FLOOR)",
+    )
     parser.add_argument("--band", type=float, default=7.0, help="half its width, deg; 0 for none")
     parser.add_argument("--discs", type=int, default=90, help="their number")
     parser.add_argument("--radii", type=float, nargs=2, default=(1.0, 5.0), help="of discs, deg")
     parser.add_argument("--json", type=Path, help="also write every number there")
     args = parser.parse_args()
-    set_to = Setting(args.slope, args.knee, args.sigma, args.band, args.discs, tuple(args.radii))
+    set_to = Setting(
+        *(args.slope, args.knee, args.sigma, tuple(args.dust)),
+        *(args.band, args.discs, tuple(args.radii)),
+    )
     warnings.simplefilter("ignore")
     found: dict[str, dict[str, list[dict[str, float]]]] = {}
     for case in args.cases:
