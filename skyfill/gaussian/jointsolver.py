@@ -61,8 +61,9 @@ _FIRST = 4.0
 #: Largest multipole of P in the inner loop, in units of Nside. Where the noise is low, corrections
 #: are a third of those with 2, as long as the signal there is not far above the noise.
 _REACH_OF_P = 2.4
-#: Variance, in units of the map's, that takes the place of noise in `heard_lmax` for what T tells
-#: of P, whose multipoles end where it is 1e-5 of the rms: T is heard where P is not.
+#: P keeps the multipoles at which T tells of it, even where its own noise hides it. They end where
+#: what T tells is 1e-5 of the map's rms. This takes the place of noise in `heard_lmax`, in units of
+#: the map's variance.
 _FAINT = 1e-5
 #: Least number of iterations of a correction, in units of those of the first solve. Where these are
 #: many, the first few of a correction are short, and would be mistaken for convergence.

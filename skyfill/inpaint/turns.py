@@ -185,6 +185,7 @@ class Turns:
         heard = np.flatnonzero(np.any(beyond > _NOTHING * self._rms[:, None], axis=0))
         end = int(heard.max(initial=2)) + 1
         self._from = from_p[:end], from_t[:end]
+        self._gain = float(np.max(np.abs(from_t)))  # of P in T
         narrow = _INEXACT * beyond[:, min(int(_EXACT * nside), tt.size - 1)]
         left = beyond[:, end] if end < tt.size else 0.0
         self._inexact = narrow + _MISSED * beyond[:, 2] + left
@@ -285,10 +286,10 @@ class Turns:
         more: tuple[float, ...],
         followed: Vector,
     ) -> dict[str, Certificate]:
-        """Give the accuracy of T and P.
+        """Give the accuracy of T and of P.
 
-        That of each given the other, with what lies ``ahead`` in later turns, ``more`` of B, what
-        analysis misses, and that by which P ``followed`` an error of T.
+        Each certificate adds to that of the last turn what lies ``ahead`` in later turns and what
+        analysis misses. That of P adds what it ``followed`` of an error of T, and ``more`` of B.
         """
         away = ahead + self._inexact
         away += [of_t.distance, 0.0 if of_p is None else of_p.distance + _rms(followed)]
@@ -386,11 +387,12 @@ class Turns:
     def _following(self, distance: float, moved: float, step: Vector) -> Vector:
         """Estimate by what P follows an error of T, ``(2, nhole)``.
 
-        P follows it as it followed, by ``step``, the last move of T.
+        P follows it as it followed, by ``step``, the last move of T, but no farther than T tells.
         """
-        if not np.isfinite(distance) or not moved:
+        size = _rms(step)
+        if not np.isfinite(distance) or not moved or not size:
             return 0.0 * step
-        return (distance / moved) * step
+        return distance * min(1 / moved, self._gain / size) * step
 
     def _analysed(self, maps: Vector, lmax: int) -> Vector:
         """Give a Yᵀ W v of Q and U, E and B."""

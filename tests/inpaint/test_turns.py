@@ -100,6 +100,16 @@ def test_the_distance_that_is_told_is_not_far_below_the_true_one(narrower, noise
     assert max(q, u) < 2.5 * turns.certificates["P"].distance
 
 
+def test_a_prior_without_te_converges():
+    """T does not move after its first turn, and P's last step does not follow from T."""
+    prior = replace(PRIOR, te=np.zeros_like(PRIOR.te))
+    options = {"prior": prior, "threads": 1, "observed_pol": OF_P}
+    turns = PolarizedInpainter(sky_of(prior), OF_T, method="vae", engine=ENGINE, **options)
+    turns.mean()
+    assert turns.converged
+    assert turns.certificates["P"].distance < 3e-3 * np.std(SKY[1])
+
+
 def test_the_joint_mean_is_not_that_of_t_alone():
     """Turns that forget TE fail here: the mean of T alone is far from the joint one."""
     joint = fitter("gaussian", tolerance=1e-4).mean()
