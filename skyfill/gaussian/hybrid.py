@@ -1,8 +1,11 @@
 """Approximate the posterior covariance of wide holes in T, Q and U by the prior's.
 
 T is tapered in bands as alone (`skyfill.gaussian.bands`). P has nothing to taper: EE is nearly
-white up to l = 1000, so the variance behind an edge does not grow with depth. With D_k = (taper of
-T, 1, 1) and the spectra scaled on both sides by the roots of the shares of T and P,
+white up to l = 1000, so the variance behind an edge does not grow with depth. But near an edge
+there are fields that are half E and half B once they end there. The data tell their E, so their
+variance is that of the noise N, and not that of E. E and B take the middle: the variance of fields
+inside, times (1 + C/N)^-1/2, is their geometric mean. With D_k = (taper of T, 1, 1) and the spectra
+scaled on both sides by the roots of the shares of T, E and B,
 
     B = σ² W⁻¹ + Σ_k D_k Y C_k Yᵀ D_k,   Σ_k C_k = C,
 
@@ -23,9 +26,6 @@ __all__ = ["Hybrid"]
 
 Map = NDArray[np.float64]
 
-#: Share of the prior's power of P beside T. With a larger one more iterations are needed: shares of
-#: T and P must suit each other. Alone, P has all of it.
-_SHARE_OF_P = 0.1
 #: Multipoles of P with signal over noise below this are left out: σ² is near enough to the inverse
 #: of the precision there, and at the noise of Planck hardly a multipole is left.
 _FAINT_OF_P = 1.0
@@ -45,11 +45,11 @@ class Hybrid:
     def __init__(self, covariance: JointCovariance, depth: Map) -> None:
         self._covariance = covariance
         cl, joint = covariance.signal_cl, len(covariance.spins) == 2
-        share = _SHARE_OF_P if joint else 1.0
-        loud = np.max(cl[[-2, -1], [-2, -1]], axis=0)
-        seen = np.flatnonzero(loud > _FAINT_OF_P * covariance.area * covariance.variance[-1])
+        over = cl[[-2, -1], [-2, -1]] / (covariance.area * covariance.variance[-1])
+        seen = np.flatnonzero(np.max(over, axis=0) > _FAINT_OF_P)
         last = int(seen[-1]) if seen.size and len(covariance.weights[-1]) else -1
-        self._polar = share * cl[-2:, -2:, : last + 1]
+        root = (1 + over[:, : last + 1]) ** -0.25  # of the shares of E and B
+        self._polar = root[:, None] * cl[-2:, -2:, : last + 1] * root
         vector = covariance.sphere.vector
         self._ones = vector(np.ones(len(covariance.weights[-1])))
         self._bands: list[tuple[Map, Map, Vector]] = []
@@ -62,7 +62,7 @@ class Hybrid:
             if holds.size:
                 factor = np.minimum(depth / taper, 1.0) ** POWER
                 end = holds[-1] + 1
-                cross = (SHARE * share) ** 0.5 * (part * cl[0, 1:])[:, : last + 1]
+                cross = SHARE**0.5 * root * (part * cl[0, 1:])[:, : last + 1]
                 stored = vector(factor.astype(np.float32))
                 self._bands.append((power[:end], cross[:, :end], stored))
 
