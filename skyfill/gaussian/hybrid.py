@@ -27,8 +27,8 @@ __all__ = ["Hybrid"]
 Map = NDArray[np.float64]
 
 #: Multipoles of P with signal over noise below this are left out: σ² is near enough to the inverse
-#: of the precision there, and at the noise of Planck hardly a multipole is left.
-_FAINT_OF_P = 1.0
+#: of the precision there, and at the noise of Planck no multipole is left.
+_FAINT_OF_P = 4.0
 
 
 class Hybrid:

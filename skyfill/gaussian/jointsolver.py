@@ -53,11 +53,9 @@ __all__ = ["JointSolver"]
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-#: Share of the tolerance that the inner loop may leave in a correction. With ten times as much the
-#: modes at the edges of holes that are E inside and B outside bring corrections to a halt (BB = 0).
-_SHARE = 0.05
-#: The same in the first solve: corrections follow in any case, and treat all holes together.
-_FIRST = 4.0
+#: Share of the tolerance that the inner loop may leave in a correction. With more, corrections are
+#: many: what the inner loop leaves at the edges of holes is E inside and partly B outside.
+_SHARE = 0.3
 #: Largest multipole of P in the inner loop, in units of Nside. Where the noise is low, corrections
 #: are a third of those with 2, as long as the signal there is not far above the noise.
 _REACH_OF_P = 2.4
@@ -65,9 +63,6 @@ _REACH_OF_P = 2.4
 #: what T tells is 1e-5 of the map's rms. This takes the place of noise in `heard_lmax`, in units of
 #: the map's variance.
 _FAINT = 1e-5
-#: Least number of iterations of a correction, in units of those of the first solve. Where these are
-#: many, the first few of a correction are short, and would be mistaken for convergence.
-_PATIENCE = 0.2
 #: Least part of a correction's residual that a later one is taken to remove.
 _SLOWEST = 0.05
 #: Tolerances that are tried in addition if too much of B is still to come, each smaller.
@@ -193,7 +188,9 @@ class JointSolver:
             self.weights, cl, white, pixels=self.holes, lmax=lmax, sphere=sphere
         )
         self.at: Vector = self.inner.at
-        self.parts: Sequence[slice] = [p for p in self.inner.parts if p.stop > p.start]
+        every = list(enumerate(self.inner.parts))
+        self.filled = [number for number, part in every if part.stop > part.start]
+        self.parts: Sequence[slice] = [self.inner.parts[number] for number in self.filled]
         low = signal_cl[0, 0, :2], signal_cl[0, 0, min(2, signal_cl.shape[2] - 1)]
         self._free_dipole = spins[0] == 0 and bool(np.all(low[0] > low[1]))
         self._bb, self._noise_pol = signal_cl[-1, -1], noise[-1] * area
@@ -434,7 +431,6 @@ class JointSolver:
         outer, away = solve(
             *(self, work, None, inner, course),
             allowed=allowed,
-            first=_FIRST,
             share=_SHARE,
         )
         leaks, excess = self._leakage(inner, float(away[-1]), outer)
@@ -469,10 +465,10 @@ class JointSolver:
         if self.way == "alternate":
             return Alternation(self.inner, self._turns, progress, limit, course)
         if self._wide_model is None:
-            return Inner(self, progress, limit, course, patience=_PATIENCE)
+            return Inner(self, progress, limit, course, wary=True)
         return WideFirst(
             *(self, self._wide_model, self._wide, self._small_blocks, progress, limit, course),
-            patience=_PATIENCE,
+            wary=True,
         )
 
     def _leakage(
@@ -489,7 +485,8 @@ class JointSolver:
         last = inner.move[-1] if isinstance(inner, Alternation) else inner.move
         lmax = min(self.inner.lmax[-1], LEAKAGE_BINS[-1][1])
         b = np.zeros((lmax + 1) * (lmax + 2) // 2)
-        left, shrunk, ahead = outer.coming or (np.array([away]), 0.0, None)
+        left, shares, ahead = outer.coming or (np.array([away]), np.zeros(1), None)
+        shrunk = float(shares[-1])
         if last is not None:
             step = last[1] if isinstance(inner, Alternation) else last[1][here]
             factor = float(left[-1]) * self.rms[-1] / (rms(step) or 1.0)

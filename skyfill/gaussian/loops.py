@@ -130,6 +130,10 @@ class Model(InHoles, Protocol):
     def inner(self) -> Precision:
         """The same between hole pixels."""
 
+    @property
+    def filled(self) -> Sequence[int]:
+        """Numbers of the fields of which ``parts`` are the holes."""
+
     def covariance(self, y: Vector) -> tuple[Vector, Vector]:
         """Compute Yᵀ y and Σ y exactly."""
 
@@ -162,9 +166,9 @@ class _Path:
     def __len__(self) -> int:
         return len(self._rho)
 
-    def ahead(self) -> Map:
+    def ahead(self, rate: float = 0.0) -> Map:
         """Estimate the rms distance of each part to the solution, see `_ahead`."""
-        return np.array([_ahead(steps, self._along) for steps in self.lengths])
+        return np.array([_ahead(steps, self._along, rate) for steps in self.lengths])
 
     def _along(self, steps: Map, here: slice) -> float:
         """Give the length of the sum of some steps."""
@@ -177,14 +181,17 @@ class _Path:
 
 
 def _ahead(
-    moves: Sequence[float] | Map, along: Callable[[Map, slice], float] | None = None
+    moves: Sequence[float] | Map,
+    along: Callable[[Map, slice], float] | None = None,
+    rate: float = 0.0,
 ) -> float:
     """Estimate the remaining distance from the lengths of the steps so far.
 
     Let q be the length of the last third of the steps over that of the third before. If the steps
     keep shrinking by q, the remaining distance is q / (1 - q) times the last third. ``along`` adds
     steps up; without it they are added in quadrature, as if they were at right angles. Estimates
-    from fewer steps would mistake a few short steps for convergence.
+    from fewer steps would mistake a few short steps for convergence. ``rate`` is the factor by
+    which a step is known to shrink the distance; they are not taken to shrink it faster.
     """
     third = -(-len(moves) // 3)
     if len(moves) < _FEWEST:
@@ -194,7 +201,7 @@ def _ahead(
         along(steps[here], here) if along else float(np.linalg.norm(steps[here]))
         for here in (slice(-third, None), slice(-2 * third, -third))
     )
-    q = min(last / earlier, 0.95) if earlier else 0.0
+    q = min(max(last / earlier if earlier else 0.0, rate**third), 0.95)
     return last * max(q, 0.1) / (1 - q)
 
 
@@ -224,15 +231,16 @@ class Inner:
     model, progress, limit, course
         What is solved, what receives every step, the largest number of iterations, and the scalars
         to record or to follow.
-    patience
-        Least number of iterations of a later solve, in units of those of the first.
+    wary
+        Whether later solves are taken to converge no faster than the first. Where its iterations
+        are many, the first few of a later one are short, and would be mistaken for convergence.
 
     Attributes
     ----------
     left, taken
         Iterations that are left, and taken.
-    fewest
-        Least number of iterations of a solve.
+    rate
+        Factor by which an iteration is known to shrink the distance.
     """
 
     def __init__(
@@ -242,11 +250,11 @@ class Inner:
         limit: int,
         course: Course,
         *,
-        patience: float = 0.0,
+        wary: bool = False,
     ) -> None:
         self._model = model
-        self._patience = patience
-        self.fewest = _FEWEST
+        self._wary = wary
+        self.rate = 0.0
         self._progress = progress
         self._course = course
         self.left = limit
@@ -302,8 +310,8 @@ class Inner:
             self.left -= 1
             self.taken += 1
             self._progress.advance()
-            distance = path.ahead()
-            met = len(path) >= self.fewest and all(
+            distance = path.ahead(self.rate)
+            met = all(
                 away <= max(allowed, relative * rms(x[part]))
                 for away, part in zip(distance, parts, strict=True)
             )
@@ -314,8 +322,11 @@ class Inner:
             turned = take(rho, last)
             turn(direction, z, turned)
             size = rho + turned**2 * size
-        self.fewest = max(self.fewest, math.ceil(self._patience * len(path)))
-        self._patience = 0.0
+        if self._wary:
+            whole = lengths(self._model, x)
+            shrunk = np.divide(distance, whole, out=np.ones(len(parts)), where=whole > 0)
+            self.rate = min(float(np.max(shrunk)), 1.0) ** (1 / max(len(path), 1))
+            self._wary = False
         return x, distance
 
 
@@ -346,8 +357,8 @@ class Outer:
     moves
         Length of each correction so far, of each part.
     coming
-        What the last correction left: the distance to its own solution, of each part, and the
-        factor of that correction that later ones would add, with it. None before the first.
+        What the last correction left: the distance to its own solution, and the factor of that
+        correction that later ones would add, of each part, with it. None before the first.
     """
 
     def __init__(self, model: Model, filled: Vector, course: Course) -> None:
@@ -367,7 +378,7 @@ class Outer:
         self._image: Vector = None
         self._curvature = 1.0
         self.moves: list[Map] = []
-        self.coming: tuple[Map, float, Vector] | None = None
+        self.coming: tuple[Map, Map, Vector] | None = None
         self._least = np.inf
 
     @property
@@ -376,10 +387,14 @@ class Outer:
         return len(self.moves)
 
     @cached_property
+    def rests(self) -> Sequence[float]:
+        """The rms of each field of r; computed on demand: one correction skips it."""
+        return self.model.sizes(self.rest)
+
+    @property
     def residual(self) -> float:
-        """The rms of r in units of that of d + x; computed on demand: one correction skips it."""
-        size = self.model.size
-        return size(self.model.sizes(self.rest)) / (size(self.sizes) or 1.0)
+        """The rms of r in units of that of d + x."""
+        return self.model.size(self.rests) / (self.model.size(self.sizes) or 1.0)
 
     def correction(
         self, inner: Holes, allowed: float, relative: float
@@ -396,10 +411,10 @@ class Outer:
         step, left = inner.solve(-z[s.at], allowed=allowed, relative=relative)
         return step, z, left
 
-    def advance(self, step: Vector, z: Vector) -> float:
-        """Apply a correction; return the share of it that is still to come, 0 to stop."""
+    def advance(self, step: Vector, z: Vector) -> Map:
+        """Apply a correction; return the share of each part that is to come, all 0 to stop."""
         s = self.model
-        before = self.residual
+        before, nothing = self.rests, np.zeros(len(s.parts))
         padded = zeros_like(z)
         padded[s.at] = step
         z += s.sky.inverse(padded, overwrite=True)
@@ -413,7 +428,7 @@ class Outer:
         image[s.at] -= step
         curvature = dot(z, image)
         if self.course.take(curvature <= 0):
-            return 0.0
+            return nothing
         length = self.course.take(dot(z, self.rest), curvature)
         add(self.rest, image, -length)
         self.fill += length * step
@@ -421,13 +436,17 @@ class Outer:
         self._step, self._direction, self._image = step, z, image
         self._curvature = curvature
         self.moves.append(abs(length) * lengths(s, step))
-        del self.residual  # it is another one
-        self._least = min(self._least, before, self.residual)
-        if self.course.take(self.residual > _WORSE * self._least):
-            return 0.0
+        del self.rests  # they are others
+        sizes = s.size(before), s.size(self.rests)
+        self._least = min(self._least, *sizes)
+        if self.course.take(sizes[1] > _WORSE * self._least):
+            return nothing
         # The residual rises and falls where much is left, so the length has a say, too.
-        left = max(self.residual / before, abs(1 - length)) if before else 0.0
-        return min(float(left), 1.0)
+        left = [
+            max(self.rests[field] / before[field], abs(1 - length)) if before[field] else 0.0
+            for field in s.filled
+        ]
+        return np.minimum(left, 1.0)
 
 
 def solve(
@@ -438,7 +457,6 @@ def solve(
     course: Course,
     *,
     allowed: float,
-    first: float = _INNER,
     share: float = _SHARE,
 ) -> tuple[Outer, Map]:
     """Solve for the posterior mean by both loops.
@@ -455,15 +473,15 @@ def solve(
         The inner loop, and the scalars to record or to follow.
     allowed
         Estimated rms distance of each part at which to stop, µK.
-    first, share
-        Shares of it that the inner loop may leave in the first solve, and in a correction.
+    share
+        Share of it that the inner loop may leave in a correction.
 
     Returns
     -------
     The outer loop, and the estimated rms distance of each part of the fill to the mean, µK.
     """
     fill, distance = inner.solve(
-        -model.inner.inverse_of(model.sky, work), start, allowed=first * allowed
+        -model.inner.inverse_of(model.sky, work), start, allowed=_INNER * allowed
     )
     work[model.at] = fill
     outer = Outer(model, work, course)
@@ -502,10 +520,10 @@ def go_on(
     while take(far):
         step, z, left = outer.correction(inner, share * allowed, relative)
         ahead = outer.advance(step, z)
-        if ahead > _SLOW:  # the inner loop may be too inaccurate
+        if ahead.max() > _SLOW:  # the inner loop may be too inaccurate
             relative = max(_QUICKER * relative, min(_FINEST, relative))
             share = max(_QUICKER * share, min(_LEAST_SHARE, share))
-        if take(not ahead):
+        if take(not ahead.any()):
             break
         distance = left + lengths(model, step) * ahead
         if outer.steps >= _LONG:
@@ -568,7 +586,7 @@ def improve(
             outer.fill += step
             left = rms(step)
             continue
-        moved = rms(step) * outer.advance(step, z)
+        moved = rms(step) * outer.advance(step, z)[0]
         left = moved + (ahead if math.isfinite(ahead) else rms(step))
         if course.take(not resolved and left <= enough):
             break

@@ -137,6 +137,7 @@ class Solver:
 
     #: All holes are one part: the solver has one Stokes parameter.
     parts: Sequence[slice] = (slice(None),)
+    filled: Sequence[int] = (0,)
 
     def __init__(
         self,

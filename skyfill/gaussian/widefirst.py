@@ -92,7 +92,7 @@ class WideFirst(Inner):
         The problem of the wide holes, and the index of their elements among those of all holes.
     blocks
         Solves for the small holes by their blocks, and gives zero elsewhere.
-    progress, limit, course, patience
+    progress, limit, course, wary
         As of `loops.Inner`.
     """
 
@@ -106,10 +106,10 @@ class WideFirst(Inner):
         limit: int,
         course: Course,
         *,
-        patience: float = 0.0,
+        wary: bool = False,
     ) -> None:
-        super().__init__(model, progress, limit, course, patience=patience)
-        self._first: Inner | None = Inner(wide, progress, limit, course, patience=patience)
+        super().__init__(model, progress, limit, course, wary=wary)
+        self._first: Inner | None = Inner(wide, progress, limit, course, wary=wary)
         self._at, self._blocks, self._all = at, blocks, model
 
     def solve(
@@ -127,6 +127,6 @@ class WideFirst(Inner):
         x = self._blocks(right)
         rest = (right - self._all.inner.inverse(x))[self._at]
         x[self._at], _ = first.solve(rest, allowed=allowed, relative=relative)
-        self.taken, self.left, self.fewest = first.taken, first.left, first.fewest
-        self._patience = 0.0
+        self.taken, self.left, self.rate = first.taken, first.left, first.rate
+        self._wary = False
         return x, np.full(len(self._all.parts), np.inf)
