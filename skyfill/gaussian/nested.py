@@ -54,7 +54,7 @@ _STEPS = (4, 1.3)
 #: Signal over noise of a multipole, beyond the lowest, up to which this takes less time than the
 #: holes' own equation. The number of steps grows with its root, and that of the other ends at EE
 #: over BB.
-_DEEP = 1000.0
+_DEEP = 200.0
 #: Smallest number of steps from which their rate is known, and the rate that is assumed at least;
 #: and at least from two steps, since the first has the largest part of the fill.
 _FEWEST = 3
