@@ -42,6 +42,8 @@ _MANY = 100
 _ACCURATE = 0.3
 #: Smallest number of iterations from which the remaining distance is estimated.
 _FEWEST = 3
+#: The same of a later solve of a wary loop, in units of those of the first.
+_PATIENCE = 0.2
 #: From so many corrections on, the distance is estimated from their lengths, too: each may be
 #: small, and the sum of those to come large.
 _LONG = 9
@@ -239,8 +241,9 @@ class Inner:
     ----------
     left, taken
         Iterations that are left, and taken.
-    rate
-        Factor by which an iteration is known to shrink the distance.
+    rate, fewest
+        Factor by which an iteration is known to shrink the distance, and least number of iterations
+        of a solve.
     """
 
     def __init__(
@@ -254,7 +257,7 @@ class Inner:
     ) -> None:
         self._model = model
         self._wary = wary
-        self.rate = 0.0
+        self.rate, self.fewest = 0.0, _FEWEST
         self._progress = progress
         self._course = course
         self.left = limit
@@ -311,7 +314,7 @@ class Inner:
             self.taken += 1
             self._progress.advance()
             distance = path.ahead(self.rate)
-            met = all(
+            met = len(path) >= self.fewest and all(
                 away <= max(allowed, relative * rms(x[part]))
                 for away, part in zip(distance, parts, strict=True)
             )
@@ -326,6 +329,7 @@ class Inner:
             whole = lengths(self._model, x)
             shrunk = np.divide(distance, whole, out=np.ones(len(parts)), where=whole > 0)
             self.rate = min(float(np.max(shrunk)), 1.0) ** (1 / max(len(path), 1))
+            self.fewest = max(self.fewest, math.ceil(_PATIENCE * len(path)))
             self._wary = False
         return x, distance
 

@@ -127,6 +127,7 @@ class WideFirst(Inner):
         x = self._blocks(right)
         rest = (right - self._all.inner.inverse(x))[self._at]
         x[self._at], _ = first.solve(rest, allowed=allowed, relative=relative)
-        self.taken, self.left, self.rate = first.taken, first.left, first.rate
+        self.taken, self.left = first.taken, first.left
+        self.rate, self.fewest = first.rate, first.fewest
         self._wary = False
         return x, np.full(len(self._all.parts), np.inf)

@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 
 from skyfill.gaussian.loops import Course, Inner, _Path
+from skyfill.gaussian.vectors import rms
 from skyfill.progress import Silent
 
 
-def inner_of(matrix, *, limit=1000):
+def inner_of(matrix, *, limit=1000, wary=False):
     """Make an inner loop for a matrix, without a preconditioner."""
     model = SimpleNamespace(
         inner=SimpleNamespace(inverse=lambda values: matrix @ values),
         precondition=np.copy,
         parts=[slice(None)],
     )
-    return Inner(model, Silent(), limit, Course())
+    return Inner(model, Silent(), limit, Course(), wary=wary)
 
 
 def slow_matrix(size, spread, seed=0):
@@ -29,12 +30,12 @@ def slow_matrix(size, spread, seed=0):
 def test_the_length_of_a_path_is_that_of_its_sum(monkeypatch):
     matrix, right = slow_matrix(40, 1e3), np.random.default_rng(1).standard_normal(40)
     paths = []
-    monkeypatch.setattr(_Path, "ahead", lambda self: paths.append(self) or np.array([np.inf]))
+    monkeypatch.setattr(_Path, "ahead", lambda self, _: paths.append(self) or np.array([np.inf]))
     places = [inner_of(matrix, limit=n).solve(right, allowed=0.0)[0] for n in (4, 12)]
     path, here = paths[-1], slice(4, 12)
     steps = np.array(path.lengths[0])[here]
     found = path._along(steps, here)
-    assert found == pytest.approx(np.sqrt(np.mean((places[1] - places[0]) ** 2)), rel=1e-6)
+    assert found == pytest.approx(rms(places[1] - places[0]), rel=1e-6)
     assert found > 1.3 * np.linalg.norm(steps)  # they are not at right angles
 
 
@@ -43,7 +44,18 @@ def test_the_length_of_a_path_is_that_of_its_sum(monkeypatch):
 def test_the_distance_is_told_where_convergence_is_slow(spread, share):
     matrix, right = slow_matrix(300, spread), np.random.default_rng(2).standard_normal(300)
     exact = np.linalg.solve(matrix, right)
-    size = np.sqrt(np.mean(exact**2))
-    x, (told,) = inner_of(matrix).solve(right, allowed=share * size)
-    true = np.sqrt(np.mean((x - exact) ** 2))
+    x, (told,) = inner_of(matrix).solve(right, allowed=share * rms(exact))
+    true = rms(x - exact)
     assert true < told < 3 * true
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_wary_loop_is_not_deceived_by_short_steps_of_a_later_solve(seed):
+    matrix = slow_matrix(300, 1e4, seed)
+    right = np.random.default_rng(seed + 9).standard_normal(300)
+    exact = np.linalg.solve(matrix, right)
+    inner = inner_of(matrix, wary=True)
+    left = exact - inner.solve(right, allowed=1e-2 * rms(exact))[0]  # slow modes alone
+    allowed = 0.3 * rms(left)
+    x, (told,) = inner.solve(matrix @ left, allowed=allowed)
+    assert rms(left - x) < told <= allowed
