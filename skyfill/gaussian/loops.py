@@ -207,7 +207,7 @@ def _ahead(
     return last * max(q, 0.1) / (1 - q)
 
 
-def lengths(model: Model, values: Vector) -> Map:
+def lengths(model: InHoles, values: Vector) -> Map:
     """Compute the rms of each part of a vector of hole pixels."""
     return np.array([rms(values[part]) for part in model.parts])
 
