@@ -1,11 +1,10 @@
 """Approximate the posterior covariance of wide holes in T, Q and U by the prior's.
 
 T is tapered in bands as alone (`skyfill.gaussian.bands`). P has nothing to taper: EE is nearly
-white up to l = 1000, so the variance behind an edge does not grow with depth. But near an edge
-there are fields that are half E and half B once they end there. The data tell their E, so their
-variance is that of the noise N, and not that of E. E and B take the middle: the variance of fields
-inside, times (1 + C/N)^-1/2, is their geometric mean. With D_k = (taper of T, 1, 1) and the spectra
-scaled on both sides by the roots of the shares of T, E and B,
+white up to l = 1000, so the variance behind an edge does not grow with depth. Deep inside a hole it
+is that of the prior, C. A field at the edge is half E and half B once it ends there: its variance
+is that of the noise, N. P takes the geometric mean of the two, C (1 + C/N)^-1/2. With D_k = (taper
+of T, 1, 1) and the spectra scaled on both sides by the roots of the shares of T, E and B,
 
     B = σ² W⁻¹ + Σ_k D_k Y C_k Yᵀ D_k,   Σ_k C_k = C,
 
@@ -27,7 +26,7 @@ __all__ = ["Hybrid"]
 Map = NDArray[np.float64]
 
 #: Multipoles of P with signal over noise below this are left out: σ² is near enough to the inverse
-#: of the precision there, and at the noise of Planck no multipole is left.
+#: of the precision there, and at the noise of Planck hardly a multipole is left.
 _FAINT_OF_P = 4.0
 
 

@@ -14,6 +14,7 @@ from skyfill.gaussian.polarblocks import PolarKernel
 from skyfill.gaussian.solver import Solver
 from skyfill.harmonics import JointCovariance
 from skyfill.prior import gaussian_beam, lcdm
+from skyfill.prior.simulate import simulate_mask
 
 NSIDE = 8
 NPIX = 12 * NSIDE**2
@@ -437,3 +438,19 @@ def test_what_does_not_fit_is_refused(change, words):
     given = {"observed": masks("band"), "signal_cl": spectra(), "noise_cl": [AREA, AREA]} | change
     with pytest.raises(ValueError, match=words):
         JointSolver(**given, weights=WEIGHTS)
+
+
+def test_a_wide_hole_of_low_noise_takes_few_iterations():
+    """It takes 70 with the prior's covariance as the preconditioner of its edges, too."""
+    nside, stretch, lmax = 64, 8, 191  # like Nside 512, 20' and 2.5 µK·arcmin
+    kept = stretch**2 * gaussian_beam(np.radians(stretch * 20 / 60), lmax) ** 2
+    ee, bb = (kept * lcdm(stretch * lmax, name)[::stretch] for name in ("EE", "BB"))
+    noise_cl = np.radians(stretch * 2.5 / 60) ** 2
+    cl = np.array([[ee, 0 * ee], [0 * ee, bb]])
+    seen = simulate_mask(nside, kind="band", seed=1, half_width=np.radians(20))
+    np.random.seed(1)  # noqa: NPY002 (healpy's own generator)
+    sky = np.array(hp.synfast([0 * ee, ee + noise_cl, bb + noise_cl, 0 * ee], nside, new=True)[1:])
+    solver = JointSolver((seen,), signal_cl=cl, noise_cl=[noise_cl], threads=1)
+    found = solver.mean((sky,)).certificates["P"]
+    assert found.converged
+    assert found.iterations <= 45
