@@ -83,7 +83,7 @@ class Hybrid:
             for factor, other, whole in zip(cross, seen, total, strict=True):
                 sphere.accumulate(other, factor, mine)
                 sphere.accumulate(alm, factor, whole)
-            out[here] += covariance.rings[0].synthesis(mine, taper)
+            covariance.rings[0].synthesis(mine, taper, out=out[here], add=True)
         if lmax >= 0:
-            out[polar] += rings.synthesis(total, self._ones).reshape(-1)
+            rings.synthesis(total, self._ones, out=out[polar].reshape(2, -1), add=True)
         return out

@@ -171,4 +171,6 @@ class Covariance:
         It is added to ``into``, if that is given.
         """
         alm = self._rings.adjoint(values, factor, fl.size - 1)
-        return self._rings.synthesis(self._rings.filtered(alm, fl), factor, into=into)
+        return self._rings.synthesis(
+            self._rings.filtered(alm, fl), factor, out=into, add=into is not None
+        )

@@ -13,14 +13,16 @@ C_l is never inverted, so a sky without B modes is no special case.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skyfill.harmonics.covariance import excess
 from skyfill.harmonics.spheres import DuccSphere, Sphere, Vector
+from skyfill.healpix.jit import by_pieces
 from skyfill.healpix.stokes import nside_of
 
 __all__ = ["SPINS", "JointCovariance"]
@@ -154,7 +156,8 @@ class JointCovariance:
         """Give σ² W⁻¹ v, ``(n,)``."""
         out = empty_like(values, self.size)
         for number, here in self._components():
-            out[here] = self.variance[number] / self.weights[number] * values[here]
+            given = values[here], self.weights[number], self.variance[number], out[here]
+            _in_pieces(out[here], partial(_noisy, *given))
         return out
 
     def inverse(self, values: Vector, *, overwrite: bool = False) -> Vector:
@@ -167,10 +170,9 @@ class JointCovariance:
                 weights, spin = self.weights[number], self.spins[number]
                 for part, smooth in self.sphere.parts_of(each, spin=spin):
                     for row, mine in zip(sky, smooth.reshape(len(sky), -1), strict=True):
-                        mine *= weights[part]
-                        row[part] *= weights[part]
-                        row[part] /= self.variance[number]
-                        row[part] -= mine
+                        given = weights[part], row[part], self.variance[number], row[part]
+                        by_pieces(len(mine), partial(_weight, mine, weights[part]))
+                        by_pieces(len(mine), partial(_less, mine, *given))
             return values
         return self._whitened(self.synthesised(alm, self.weights), values)
 
@@ -220,15 +222,11 @@ class JointCovariance:
                 yield number, slice(part.start + plane * count, part.start + (plane + 1) * count)
 
     def _whitened(self, smooth: Vector, values: Vector) -> Vector:
-        """Give W v / σ² minus a vector, in place of that."""
-        smooth *= -1.0
+        """Give W v / σ² minus W s, in place of s."""
         for number, here in self._components():
-            weights, into, own = self.weights[number], smooth[here], values[here]
-            for start in range(0, len(own), _AT_ONCE):
-                part = slice(start, start + _AT_ONCE)
-                more = weights[part] * own[part]
-                more /= self.variance[number]
-                into[part] += more
+            mine, variance = smooth[here], self.variance[number]
+            given = self.weights[number], values[here], variance, mine
+            _in_pieces(mine, partial(_less, mine, *given))
         return smooth
 
     @property
@@ -256,12 +254,44 @@ class JointCovariance:
         """Give F Y a, ``(n,)``."""
         out = empty_like(self.weights[0], self.size)
         for number, each in enumerate(alm):
-            sky = self.rings[number].synthesis(each, self._factor(number, factors))
-            out[self.parts[number]] = sky.reshape(-1)
+            factor, mine = self._factor(number, factors), out[self.parts[number]]
+            mine = mine.reshape(2, -1) if self.spins[number] else mine
+            self.rings[number].synthesis(each, factor, out=mine)
         return out
 
     def _factor(self, number: int, factors: Sequence[Vector] | None) -> Vector:
         return 0.0 * self.weights[number] + 1.0 if factors is None else factors[number]
+
+
+def _in_pieces(vector: Vector, work: Callable[[slice], None]) -> None:
+    """Call `work` for pieces of a vector."""
+    if isinstance(vector, np.ndarray):
+        by_pieces(len(vector), work)
+    else:
+        for start in range(0, len(vector), _AT_ONCE):
+            work(slice(start, start + _AT_ONCE))
+
+
+def _noisy(values: Vector, weights: Vector, variance: float, out: Vector, here: slice) -> None:
+    """Give σ² W⁻¹ v in a piece."""
+    some = values[here] / weights[here]
+    some *= variance
+    out[here] = some
+
+
+def _weight(values: Map, weights: Map, here: slice) -> None:
+    """Give W v in place of v."""
+    values[here] *= weights[here]
+
+
+def _less(
+    smooth: Vector, weights: Vector, values: Vector, variance: float, out: Vector, here: slice
+) -> None:
+    """Give W v / σ² minus s in a piece."""
+    some = weights[here] * values[here]
+    some /= variance
+    some -= smooth[here]
+    out[here] = some
 
 
 def empty_like(vector: Vector, size: int) -> Vector:

@@ -17,17 +17,37 @@ import ducc0
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skyfill.harmonics.ringmodes import adjoint_on, synthesis_on
+from skyfill.harmonics.ringmodes import adjoint_on, scratch, synthesis_on
 from skyfill.healpix.arrays import as_stokes_mask, as_sums
 from skyfill.healpix.checks import check_nside
-from skyfill.healpix.stokes import INTENSITY, POLARIZED, SkyShape, Stokes, same_sky, sky_shape
+from skyfill.healpix.jit import by_pieces
+from skyfill.healpix.stokes import (
+    INTENSITY,
+    POLARIZED,
+    SkyShape,
+    Stokes,
+    nside_of,
+    same_sky,
+    sky_shape,
+)
 
-__all__ = ["adjoint", "adjoint_of", "analysis", "lmax_of", "parts_of", "rings", "synthesis"]
+__all__ = [
+    "adjoint",
+    "adjoint_of",
+    "adjoint_of_product",
+    "analysis",
+    "lmax_of",
+    "parts_of",
+    "rings",
+    "synthesis",
+]
 
 Alm = NDArray[np.complex128]
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Part = Callable[[slice], NDArray[Any]]
+#: Gives a part of a map, ``(planes, n)``: in the array that it is given, if it has to make it.
+Given = Callable[[slice, Map], NDArray[Any]]
 
 #: Largest number of values in a block of rings: maps of T up to Nside 1024 are one block, and of Q
 #: and U as well.
@@ -110,21 +130,16 @@ def synthesis(alm: Alm, nside: int, *, threads: int = 0) -> Map:
     ValueError
         The leading axis has another length than 1 or 3.
     """
-    if np.ndim(alm) > 1:
-        stokes, alm = _stokes_of(alm), _without_low(alm)
-        sky = np.empty((len(stokes), 12 * check_nside(nside) ** 2))
-        for spin, rows in stokes.rows():
-            for part, values in _synthesis(alm[rows], nside, spin, threads):
-                sky[rows, part] = values
-        return sky
-    out = np.empty(0)
-    for part, values in parts_of(alm, nside, threads=threads):
-        if values.size == 12 * nside**2:
-            return values
-        if not out.size:
-            out = np.empty(12 * nside**2)
-        out[part] = values
-    return out
+    npix = 12 * check_nside(nside) ** 2
+    if np.ndim(alm) == 1:
+        out = np.empty((1, npix))
+        _synthesis_into(out, alm[None], nside, 0, threads)
+        return np.asarray(out[0])
+    stokes, alm = _stokes_of(alm), _without_low(alm)
+    sky = np.empty((len(stokes), npix))
+    for spin, rows in stokes.rows():
+        _synthesis_into(sky[rows], alm[rows], nside, spin, threads)
+    return sky
 
 
 def parts_of(
@@ -143,12 +158,26 @@ def _synthesis(alm: Alm, nside: int, spin: int, threads: int) -> Iterator[tuple[
     """Give ``(1, n)`` values of spin 0, or ``(2, n)`` of spin 2, part by part."""
     lmax = lmax_of(alm)
     alm = np.ascontiguousarray(alm, dtype=np.complex128)
+    options: dict[str, Any] = {"spin": spin, "lmax": lmax, "threads": threads}
     for block in _blocks(check_nside(nside), lmax, len(alm)):
-        values = synthesis_on(block.geometry, alm, spin=spin, lmax=lmax, threads=threads)
-        at = 0
-        for part in block.parts:
-            yield part, np.asarray(values[:, at : at + part.stop - part.start])
-            at += part.stop - part.start
+        with scratch(len(alm), block.size) as values:
+            synthesis_on(block.geometry, alm, out=values, **options)
+            at = 0
+            for part in block.parts:
+                yield part, np.asarray(values[:, at : at + part.stop - part.start])
+                at += part.stop - part.start
+
+
+def _synthesis_into(sky: Map, alm: Alm, nside: int, spin: int, threads: int) -> None:
+    """Write Y a into a map, ``(planes, npix)``."""
+    lmax = lmax_of(alm)
+    blocks = _blocks(nside, lmax, len(alm))
+    if len(blocks) > 1:
+        for part, values in _synthesis(alm, nside, spin, threads):
+            sky[:, part] = values
+        return
+    alm = np.ascontiguousarray(alm, dtype=np.complex128)
+    synthesis_on(blocks[0].geometry, alm, spin=spin, lmax=lmax, threads=threads, out=sky)
 
 
 def adjoint(
@@ -173,26 +202,49 @@ def adjoint_of(values: Part, nside: int, *, lmax: int, spin: int = 0, threads: i
 
     With ``spin=2``, a part is Q and U, ``(2, n)``, and the result E and B, ``(2, nalm)``.
     """
-    if spin:
-        return _adjoint(values, nside, 2, lmax, spin, threads)
-    alm: Alm = _adjoint(lambda part: values(part)[None], nside, 1, lmax, 0, threads)[0]
-    return alm
+    planes = 2 if spin else 1
+
+    def given(part: slice, _: Map) -> NDArray[Any]:
+        return values(part).reshape(planes, -1)
+
+    alm = _adjoint(given, nside, planes, lmax, spin, threads)
+    return alm if spin else np.asarray(alm[0])
 
 
-def _adjoint(values: Part, nside: int, planes: int, lmax: int, spin: int, threads: int) -> Alm:
+def adjoint_of_product(
+    values: Map, factor: NDArray[Any], *, lmax: int, spin: int = 0, threads: int = 0
+) -> Alm:
+    """Apply `adjoint` to F v, with the diagonal F ``(npix,)``: v is ``(npix,)``, or Q and U."""
+    rows = values.reshape(-1, factor.size)
+
+    def given(part: slice, out: Map) -> Map:
+        some, mine = factor[part], rows[:, part]
+        by_pieces(
+            out.shape[1], lambda here: np.multiply(mine[:, here], some[here], out=out[:, here])
+        )
+        return out
+
+    alm = _adjoint(given, nside_of(factor, "factor"), len(rows), lmax, spin, threads)
+    return alm if spin else np.asarray(alm[0])
+
+
+def _adjoint(values: Given, nside: int, planes: int, lmax: int, spin: int, threads: int) -> Alm:
     """Give ``(planes, nalm)`` for values of spin 0 (one plane) or 2 (two)."""
     total: Alm | None = None
     for block in _blocks(nside, lmax, planes):
-        if len(block.parts) == 1:
-            local = np.ascontiguousarray(values(block.parts[0]), dtype=np.float64)
-        else:
-            local = np.empty((planes, block.size))
+        with scratch(planes, block.size) as memory:
+            local: NDArray[Any] = memory
             at = 0
             for part in block.parts:
-                local[:, at : at + part.stop - part.start] = values(part)
+                here = memory[:, at : at + part.stop - part.start]
+                found = values(part, here)
+                if len(block.parts) == 1:
+                    local = np.ascontiguousarray(found, dtype=np.float64)
+                elif found is not here:
+                    here[:] = found
                 at += part.stop - part.start
-        found = adjoint_on(block.geometry, local, spin=spin, lmax=lmax, threads=threads)
-        total = found if total is None else np.add(total, found, out=total)
+            alm = adjoint_on(block.geometry, local, spin=spin, lmax=lmax, threads=threads)
+        total = alm if total is None else np.add(total, alm, out=total)
     return np.asarray(total)
 
 
@@ -236,7 +288,7 @@ def analysis(
 
 
 def _analysis(
-    seen: Part, sky: SkyShape, rows: slice, *, lmax: int, spin: int, jacobi: int, threads: int
+    seen: Given, sky: SkyShape, rows: slice, *, lmax: int, spin: int, jacobi: int, threads: int
 ) -> Alm:
     """Give the alm of some rows of a map with a common spin."""
     area, planes = 4 * np.pi / sky.npix, rows.stop - rows.start
@@ -248,7 +300,7 @@ def _analysis(
             at = 0
             for part in block.parts:
                 here = rest[:, at : at + part.stop - part.start]
-                np.subtract(seen(part), here, out=here)
+                np.subtract(seen(part, np.empty_like(here)), here, out=here)
                 at += part.stop - part.start
             step += adjoint_on(block.geometry, rest, spin=spin, lmax=lmax, threads=threads)
         step *= area
@@ -264,12 +316,19 @@ def _seen(values: NDArray[Any], observed: ArrayLike | None) -> tuple[NDArray[Any
     return planes, same_sky(values, as_stokes_mask(observed)).reshape(planes.shape)
 
 
-def _of(seen: tuple[NDArray[Any], Mask | None], rows: slice) -> Part:
+def _of(seen: tuple[NDArray[Any], Mask | None], rows: slice) -> Given:
     """Give some rows of a map part by part, with 0 in unobserved pixels."""
     values, observed = seen
-    if observed is None:
-        return lambda part: values[rows, part]
-    return lambda part: np.where(observed[rows, part], values[rows, part], 0.0)
+
+    def given(part: slice, out: Map) -> NDArray[Any]:
+        mine = values[rows, part]
+        if observed is None:
+            return mine
+        out[:] = 0.0
+        np.copyto(out, mine, where=observed[rows, part])
+        return out
+
+    return given
 
 
 def _stokes_of(alm: Alm) -> Stokes:

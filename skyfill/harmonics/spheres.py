@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill.harmonics.sphere import adjoint, adjoint_of, parts_of, synthesis
+from skyfill.harmonics.sphere import adjoint, adjoint_of_product, parts_of, synthesis
 from skyfill.harmonics.transforms import Rings, accumulate, almxfl, filtered, mixed
 from skyfill.healpix.jit import by_pieces
 from skyfill.lazy import needs
@@ -52,8 +52,10 @@ class Pixels(Protocol):
     def adjoint(self, values: Vector, factor: Vector, lmax: int) -> Vector:
         """Give Yᵀ F v, with v ``(n,)`` and the diagonal F ``(n,)``."""
 
-    def synthesis(self, alm: Vector, factor: Vector, *, into: Vector | None = None) -> Vector:
-        """Give F Y a at the pixels, ``(n,)``; added to ``into``, if that is given."""
+    def synthesis(
+        self, alm: Vector, factor: Vector, *, out: Vector | None = None, add: bool = False
+    ) -> Vector:
+        """Give F Y a at the pixels, ``(n,)``; in ``out``, or added to it, if that is given."""
 
     def filtered(self, alm: Vector, fl: Map) -> Vector:
         """Multiply a_lm by f_l; ``alm`` may be overwritten."""
@@ -103,35 +105,24 @@ class _Whole:
         self._spin = spin
 
     def adjoint(self, values: Map, factor: NDArray[Any], lmax: int) -> Alm:
-        rows = values.reshape(-1, factor.size)
+        return adjoint_of_product(values, factor, lmax=lmax, spin=self._spin, threads=self._threads)
 
-        def product(part: slice) -> Map:
-            out = np.empty((len(rows), part.stop - part.start))
-            some, mine = factor[part], rows[:, part]
-            by_pieces(
-                out.shape[1],
-                lambda here: np.multiply(mine[:, here], some[here], out=out[:, here]),
-            )
-            return out if self._spin else np.asarray(out[0])
-
-        return adjoint_of(
-            product,
-            self._nside,
-            lmax=lmax,
-            spin=self._spin,
-            threads=self._threads,
-        )
-
-    def synthesis(self, alm: Alm, factor: NDArray[Any], *, into: Map | None = None) -> Map:
-        out = np.zeros((2, factor.size) if self._spin else factor.size) if into is None else into
+    def synthesis(
+        self, alm: Alm, factor: NDArray[Any], *, out: Map | None = None, add: bool = False
+    ) -> Map:
+        if out is None:
+            out = np.empty((2, factor.size) if self._spin else factor.size)
         rows = out.reshape(-1, factor.size)
         for part, sky in parts_of(alm, self._nside, spin=self._spin, threads=self._threads):
             mine, some, given = rows[:, part], factor[part], sky.reshape(len(rows), -1)
 
-            def add(here: slice, mine: Map = mine, some: Map = some, given: Map = given) -> None:
-                mine[:, here] += given[:, here] * some[here]
+            def put(here: slice, mine: Map = mine, some: Map = some, given: Map = given) -> None:
+                if add:
+                    mine[:, here] += given[:, here] * some[here]
+                else:
+                    np.multiply(given[:, here], some[here], out=mine[:, here])
 
-            by_pieces(len(some), add)
+            by_pieces(len(some), put)
         return out
 
 
@@ -202,10 +193,14 @@ class _DevicePixels:
             values = sky
         return self._sphere.adjoint(values, lmax)
 
-    def synthesis(self, alm: Vector, factor: Vector, *, into: Vector | None = None) -> Vector:
+    def synthesis(
+        self, alm: Vector, factor: Vector, *, out: Vector | None = None, add: bool = False
+    ) -> Vector:
         sky = self._sphere.synthesis(alm)
         found = factor * (sky if self._chosen is None else sky[..., self._chosen])
-        return found if into is None else into.add_(found.view_as(into))
+        if out is None:
+            return found
+        return out.add_(found.view_as(out)) if add else out.copy_(found.view_as(out))
 
     def filtered(self, alm: Vector, fl: Map) -> Vector:
         return self._sphere.almxfl(alm, fl)

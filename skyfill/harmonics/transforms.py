@@ -128,11 +128,17 @@ class Rings:
                 total = np.add(total, alm, out=total) if total.size else alm
         return self._shaped(total)
 
-    def synthesis(self, alm: Alm, factor: Factor, *, into: Map | None = None) -> Map:
-        """Give F Y a at the pixels, ``(n,)``, with the diagonal F ``(n,)``; add it to ``into``."""
+    def synthesis(
+        self, alm: Alm, factor: Factor, *, out: Map | None = None, add: bool = False
+    ) -> Map:
+        """Give F Y a at the pixels, ``(n,)``, with the diagonal F ``(n,)``.
+
+        It is written to ``out``, or added to it, if that is given.
+        """
         lmax = lmax_of(alm)
         alm = alm.reshape(self._planes, -1)
-        out = np.zeros((self._planes, factor.size)) if into is None else into
+        if out is None:
+            out = self._shaped(np.empty((self._planes, factor.size)))
         rows = out.reshape(self._planes, -1)
         with scratch(self._planes, self._size) as planes:
             for geometry, parts in self._blocks:
@@ -140,9 +146,9 @@ class Rings:
                 synthesis_on(geometry, alm, lmax=lmax, out=sky, **self._options)
                 for plane, row in zip(sky, rows, strict=True):
                     for part in parts:
-                        given = factor[part], self._index[part], row[part]
+                        given = factor[part], self._index[part], row[part], add
                         by_pieces(len(given[0]), partial(_collect_piece, plane, *given))
-        return out if into is not None else self._shaped(out)
+        return out
 
     def _shaped(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Give one row without its leading axis, which vectors of spin 0 do not have."""
@@ -165,9 +171,9 @@ def _spread_piece(
 
 
 def _collect_piece(
-    values: Map, factor: Factor, index: NDArray[np.int32], out: Map, here: slice
+    values: Map, factor: Factor, index: NDArray[np.int32], out: Map, add: bool, here: slice
 ) -> None:
-    _collect(values, factor[here], index[here], out[here])
+    _collect(values, factor[here], index[here], out[here], add)
 
 
 def almxfl(alm: Alm, fl: NDArray[np.float64]) -> Alm:
@@ -201,9 +207,10 @@ def _spread(values: Map, factor: Map, index: NDArray[np.int32], out: Map) -> Non
 
 
 @compiled
-def _collect(values: Map, factor: Map, index: NDArray[np.int32], out: Map) -> None:
+def _collect(values: Map, factor: Map, index: NDArray[np.int32], out: Map, add: bool) -> None:
     for i in range(index.size):
-        out[i] += factor[i] * values[index[i]]
+        found = factor[i] * values[index[i]]
+        out[i] = out[i] + found if add else found
 
 
 @compiled
@@ -236,21 +243,87 @@ def mixed(
     -------
     The fields; with ``lmax``, the last one takes the rows that the others, of one row, leave.
     """
-    rows = [row for each in alm for row in np.atleast_2d(each)]
     if lmax is None:
-        out = [np.zeros_like(each) for each in alm]
-    else:
-        counts = [1] * (len(lmax) - 1) + [len(matrix) - len(lmax) + 1]
-        sizes = [(last + 1) * (last + 2) // 2 for last in lmax]
-        out = [
-            np.zeros(size if count == 1 else (count, size), np.complex128)
-            for count, size in zip(counts, sizes, strict=True)
-        ]
+        return _mixed(alm, np.ascontiguousarray(matrix))
+    rows = [row for each in alm for row in np.atleast_2d(each)]
+    counts = [1] * (len(lmax) - 1) + [len(matrix) - len(lmax) + 1]
+    sizes = [(last + 1) * (last + 2) // 2 for last in lmax]
+    out = [
+        np.zeros(size if count == 1 else (count, size), np.complex128)
+        for count, size in zip(counts, sizes, strict=True)
+    ]
     into = [row for each in out for row in np.atleast_2d(each)]
     for factors, target in zip(matrix, into, strict=True):
         for factor, source in zip(factors, rows, strict=True):
             accumulate(source, factor, target)
     return out
+
+
+def _mixed(alm: Sequence[Alm], matrix: NDArray[np.float64]) -> list[Alm]:
+    """Multiply T with E and B, or E and B, by a square matrix, in one pass over the memory."""
+    out = [np.empty_like(each) for each in alm]
+    nothing = np.empty((2, 0), np.complex128)
+    ends = []
+    planes = []
+    for each in (alm, out):
+        t = each[0] if each[0].ndim == 1 else nothing[0]
+        polar = each[-1] if each[-1].ndim == 2 else nothing
+        ends = [lmax_of(t) if t.size else -1, lmax_of(polar) if polar.size else -1]
+        planes += [part.view(np.float64).reshape(-1, 2) for part in (t, *polar)]
+    largest = max(each.shape[-1] for each in alm)
+    _striped(largest, lambda first, step: _mix(*planes, matrix, *ends, first, step))
+    return out
+
+
+@compiled
+def _mix(
+    t: Map,
+    e: Map,
+    b: Map,
+    into_t: Map,
+    into_e: Map,
+    into_b: Map,
+    matrix: NDArray[np.float64],
+    last_t: int,
+    last_p: int,
+    first: int,
+    step: int,
+) -> None:
+    """Multiply real and imaginary parts, ``(nalm, 2)``, up to the last l of T, and of E and B."""
+    top = matrix.shape[2] - 1
+    both = min(last_t, last_p, top)
+    own = matrix.shape[0] - 2
+    for m in range(first, max(last_t, last_p) + 1, step):
+        at_t, at_p = m * (2 * last_t + 1 - m) // 2, m * (2 * last_p + 1 - m) // 2
+        for ell in range(m, both + 1):
+            for part in range(2):
+                x, y, z = t[at_t + ell, part], e[at_p + ell, part], b[at_p + ell, part]
+                into_t[at_t + ell, part] = (
+                    matrix[0, 0, ell] * x + matrix[0, 1, ell] * y + matrix[0, 2, ell] * z
+                )
+                into_e[at_p + ell, part] = (
+                    matrix[1, 0, ell] * x + matrix[1, 1, ell] * y + matrix[1, 2, ell] * z
+                )
+                into_b[at_p + ell, part] = (
+                    matrix[2, 0, ell] * x + matrix[2, 1, ell] * y + matrix[2, 2, ell] * z
+                )
+        begin = max(both + 1, m)
+        for ell in range(begin, last_t + 1):
+            factor = matrix[0, 0, ell] if ell <= top else 0.0
+            for part in range(2):
+                into_t[at_t + ell, part] = factor * t[at_t + ell, part]
+        for ell in range(begin, last_p + 1):
+            for part in range(2):
+                if ell <= top:
+                    y, z = e[at_p + ell, part], b[at_p + ell, part]
+                    into_e[at_p + ell, part] = (
+                        matrix[own, own, ell] * y + matrix[own, own + 1, ell] * z
+                    )
+                    into_b[at_p + ell, part] = (
+                        matrix[own + 1, own, ell] * y + matrix[own + 1, own + 1, ell] * z
+                    )
+                else:
+                    into_e[at_p + ell, part] = into_b[at_p + ell, part] = 0.0
 
 
 def accumulate(source: Alm, factor: Map, target: Alm) -> None:
