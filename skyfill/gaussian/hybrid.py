@@ -50,7 +50,6 @@ class Hybrid:
         root = (1 + over[:, : last + 1]) ** -0.25  # of the shares of E and B
         self._polar = root[:, None] * cl[-2:, -2:, : last + 1] * root
         vector = covariance.sphere.vector
-        self._ones = vector(np.ones(len(covariance.weights[-1])))
         self._bands: list[tuple[Map, Map, Vector]] = []
         if not (joint and depth.size):
             return
@@ -74,7 +73,7 @@ class Hybrid:
         seen: Vector = np.zeros((2, 0), np.complex128)
         total: Vector = seen
         if lmax >= 0:
-            seen = rings.adjoint(values[polar].reshape(2, -1), self._ones, lmax)
+            seen = rings.adjoint(values[polar].reshape(2, -1), None, lmax)
             (total,) = sphere.mixed([seen], self._polar)
         for power, cross, taper in self._bands:
             here = covariance.parts[0]
@@ -85,5 +84,5 @@ class Hybrid:
                 sphere.accumulate(alm, factor, whole)
             covariance.rings[0].synthesis(mine, taper, out=out[here], add=True)
         if lmax >= 0:
-            rings.synthesis(total, self._ones, out=out[polar].reshape(2, -1), add=True)
+            rings.synthesis(total, None, out=out[polar].reshape(2, -1), add=True)
         return out

@@ -181,8 +181,6 @@ class JointSolver:
             told = _told(signal_cl, noise[0] * area)
             ends[1] = max(ends[1], heard_lmax(told, _FAINT * self.rms[1] ** 2))
         self._exact = JointCovariance(self.weights, cl, white, lmax=ends, sphere=sphere)
-        one = np.broadcast_to(1.0, npix) if device is None else sphere.vector(np.ones(1))
-        self._ones: list[Vector] = [one for _ in spins]
         self._noise = self._noise.on(sphere)
         self.inner = JointCovariance(
             self.weights, cl, white, pixels=self.holes, lmax=lmax, sphere=sphere
@@ -510,10 +508,10 @@ class JointSolver:
             for here, spin, scale in zip(self.inner.parts, self.spins, self.rms, strict=True)
         )
 
-    def covariance(self, y: Vector) -> tuple[Vector, Vector]:
+    def covariance(self, y: Vector, *, out: Vector | None = None) -> tuple[Vector, Vector]:
         """Compute Σ y exactly; Yᵀ y, which is not asked for, is left empty."""
         exact = self._exact
-        image = exact.filtered(y, exact.signal_cl, self._ones)
+        image = exact.filtered(y, exact.signal_cl, out=out)
         self._noise.add(y, image, exact.parts)
         return np.zeros(0), image
 

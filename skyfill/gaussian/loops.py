@@ -96,8 +96,11 @@ class Inverse(Protocol):
 class Precision(Protocol):
     """The part of a covariance that the loops use."""
 
-    def inverse(self, values: Vector, *, overwrite: bool = False) -> Vector:
-        """Give Σ⁻¹ v, for which v may be overwritten."""
+    def inverse(self, values: Vector) -> Vector:
+        """Give Σ⁻¹ v."""
+
+    def add_inverse(self, out: Vector, other: Any, values: Vector) -> None:  # noqa: ANN401
+        """Add Σ⁻¹ v, for a v at the pixels of another covariance, except at those."""
 
     def inverse_of(self, other: Any, values: Vector) -> Vector:  # noqa: ANN401 (of its own kind)
         """Give Σ⁻¹ v at these pixels, for a v at the pixels of another covariance."""
@@ -136,8 +139,8 @@ class Model(InHoles, Protocol):
     def filled(self) -> Sequence[int]:
         """Numbers of the fields of which ``parts`` are the holes."""
 
-    def covariance(self, y: Vector) -> tuple[Vector, Vector]:
-        """Compute Yᵀ y and Σ y exactly."""
+    def covariance(self, y: Vector, *, out: Vector | None = None) -> tuple[Vector, Vector]:
+        """Compute Yᵀ y and Σ y exactly; add Σ y to ``out``, if that is given."""
 
     def sizes(self, rest: Vector) -> Sequence[float]:
         """Compute the rms of each field of a residual."""
@@ -374,9 +377,9 @@ class Outer:
         # What the inner loop left in y is an error of y: with it, steps are not those of conjugate
         # gradients, and the outer loop can halt far from the mean.
         y[model.at] = 0
-        self.whitened, image = model.covariance(y)
-        filled -= image
-        self.rest = filled
+        y *= -1.0
+        whitened, self.rest = model.covariance(y, out=filled)
+        self.whitened = -whitened
         self._step: Vector | None = None
         self._direction: Vector = None
         self._image: Vector = None
@@ -419,10 +422,7 @@ class Outer:
         """Apply a correction; return the share of each part that is to come, all 0 to stop."""
         s = self.model
         before, nothing = self.rests, np.zeros(len(s.parts))
-        padded = zeros_like(z)
-        padded[s.at] = step
-        z += s.sky.inverse(padded, overwrite=True)
-        del padded  # a whole map
+        s.sky.add_inverse(z, s.inner, step)
         z[s.at] = 0
         if self._step is not None:
             conjugate = self.course.take(-dot(z, self._image), self._curvature)

@@ -95,8 +95,6 @@ class _Level:
         self.lmax = root.shape[2] - 1
         self.pixels = sphere.pixels(None, spin=2)
         self.share = sphere.vector(share)
-        one = np.broadcast_to(1.0, share.size)
-        self.ones = one if isinstance(sphere, harmonics.DuccSphere) else sphere.vector(np.ones(1))
         self.root = root
         mean = float(share.mean(dtype=np.float64))
         square = np.einsum("ijl,jkl->lik", root, root)
@@ -115,7 +113,7 @@ class _Level:
 
     def sky(self, z: Vector) -> Vector:
         """Give Y S z, ``(2, npix)``."""
-        return self.pixels.synthesis(self.scaled(z), self.ones)
+        return self.pixels.synthesis(self.scaled(z), None)
 
     def precondition(self, rest: Vector) -> Vector:
         """Give an approximate solution for a right-hand side."""
@@ -424,7 +422,7 @@ class NestedSolver:
 
     def synthesis(self, alm: Vector) -> Vector:
         """Give Y a, ``(2, npix)``."""
-        return self.level.pixels.synthesis(alm, self.level.ones)
+        return self.level.pixels.synthesis(alm, None)
 
     def analysed(self, values: Vector, lmax: int) -> Vector:
         """Give E and B of a P that is ``values``, ``(2, nhole)``, in its holes and zero outside."""

@@ -555,11 +555,11 @@ class Solver:
         # A pixel's own noise is σ², not σ² / w.
         return np.asarray(variance + self._noise * (1 - 1 / exact.weights))
 
-    def covariance(self, y: Vector) -> tuple[Vector, Vector]:
+    def covariance(self, y: Vector, *, out: Vector | None = None) -> tuple[Vector, Vector]:
         """Compute Yᵀ y and Σ y, without signal that is nothing beside the noise."""
         alm = self._sphere.adjoint(y, self._last)
-        cl = self.signal_cl[: self._last + 1]
-        image = self._sphere.synthesis(self._sphere.almxfl(alm, cl))
+        told = self._sphere.almxfl(alm, self.signal_cl[: self._last + 1])
+        image = self._sphere.pixels(None).synthesis(told, None, out=out, add=out is not None)
         add(image, y, self._noise)
         return alm, image
 

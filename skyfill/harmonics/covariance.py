@@ -117,11 +117,11 @@ class Covariance:
 
     def apply(self, values: Vector) -> Vector:
         """Give Σ v, ``(n,)``."""
-        signal = self.tapered(values, self.signal_cl, self.sphere.vector(np.ones(len(values))))
+        signal = self.tapered(values, self.signal_cl, None)
         return signal + self.variance / self.weights * values
 
-    def inverse(self, values: Vector, *, overwrite: bool = False) -> Vector:  # noqa: ARG002
-        """Give Σ⁻¹ v, ``(n,)``; v stays as it is, whether or not it may be overwritten."""
+    def inverse(self, values: Vector) -> Vector:
+        """Give Σ⁻¹ v, ``(n,)``."""
         return self._inverse(self.tapered(values, self.gain, self.weights), values)
 
     def inverse_of(self, other: Covariance, values: Vector) -> Vector:
@@ -140,6 +140,12 @@ class Covariance:
             smooth *= -self.area / self.variance
             return smooth
         return self._inverse(smooth, values if self._pixels is None else values[self._pixels])
+
+    def add_inverse(self, out: Vector, other: Covariance, values: Vector) -> None:
+        """Add Σ⁻¹ v, for a v at other pixels, to a vector, except at those: W v / σ² is missing."""
+        alm = other._rings.adjoint(values, other.weights, self.gain.size - 1)
+        alm = self._rings.filtered(alm, -self.area / self.variance * self.gain)
+        self._rings.synthesis(alm, self.weights, out=out, add=True)
 
     def with_signal(self, signal_cl: Map) -> Covariance:
         """Give the covariance between the same pixels for another signal, ``(lmax + 1,)``."""
@@ -164,9 +170,9 @@ class Covariance:
         return smooth
 
     def tapered(
-        self, values: Vector, fl: Map, factor: Vector, *, into: Vector | None = None
+        self, values: Vector, fl: Map, factor: Vector | None, *, into: Vector | None = None
     ) -> Vector:
-        """Give F Y f Yᵀ F v, ``(n,)``, with a diagonal F, ``(n,)``, and f, ``(lmax + 1,)``.
+        """Give F Y f Yᵀ F v, ``(n,)``, with a diagonal F, ``(n,)``, or 1, and f, ``(lmax + 1,)``.
 
         It is added to ``into``, if that is given.
         """

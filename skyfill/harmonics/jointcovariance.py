@@ -150,7 +150,7 @@ class JointCovariance:
 
     def apply(self, values: Vector) -> Vector:
         """Give Σ v, ``(n,)``."""
-        return self.filtered(values, self.signal_cl, None) + self.noisy(values)
+        return self.filtered(values, self.signal_cl, out=self.noisy(values))
 
     def noisy(self, values: Vector) -> Vector:
         """Give σ² W⁻¹ v, ``(n,)``."""
@@ -160,20 +160,10 @@ class JointCovariance:
             _in_pieces(out[here], partial(_noisy, *given))
         return out
 
-    def inverse(self, values: Vector, *, overwrite: bool = False) -> Vector:
-        """Give Σ⁻¹ v, ``(n,)``; in place of v, if that may be overwritten and memory is saved."""
+    def inverse(self, values: Vector) -> Vector:
+        """Give Σ⁻¹ v, ``(n,)``."""
         alm = self.analysed(values, self.weights)
         alm = self.sphere.mixed(alm, self._precise)
-        if overwrite and self._at is None and isinstance(self.sphere, DuccSphere):
-            for number, each in enumerate(alm):
-                sky = values[self.parts[number]].reshape(self.planes[number], -1)
-                weights, spin = self.weights[number], self.spins[number]
-                for part, smooth in self.sphere.parts_of(each, spin=spin):
-                    for row, mine in zip(sky, smooth.reshape(len(sky), -1), strict=True):
-                        given = weights[part], row[part], self.variance[number], row[part]
-                        by_pieces(len(mine), partial(_weight, mine, weights[part]))
-                        by_pieces(len(mine), partial(_less, mine, *given))
-            return values
         return self._whitened(self.synthesised(alm, self.weights), values)
 
     def inverse_of(self, other: JointCovariance, values: Vector) -> Vector:
@@ -190,6 +180,11 @@ class JointCovariance:
         alm = self.sphere.mixed(alm, self._precise)
         out = self.synthesised(alm, self.weights)
         return self._whitened(out, values if self._at is None else values[self._at])
+
+    def add_inverse(self, out: Vector, other: JointCovariance, values: Vector) -> None:
+        """Add Σ⁻¹ v, for a v at other pixels, to a vector, except at those: W v / σ² is missing."""
+        alm = self.sphere.mixed(other.analysed(values, other.weights), -self._precise)
+        self.synthesised(alm, self.weights, out=out)
 
     def between(self, to: int, of: int, values: Vector) -> Vector:
         """Give (Σ⁻¹)_tf v at the pixels of field t, for a v at those of field f.
@@ -234,33 +229,36 @@ class JointCovariance:
         """Index of the elements among the vectors of the whole sphere."""
         return self.sphere.vector(np.arange(self.size)) if self._at is None else self._at
 
-    def filtered(self, values: Vector, matrix: Map, factors: Sequence[Vector] | None) -> Vector:
-        """Give F Y f Yᵀ F v, ``(n,)``, with f ``(k, k, n)`` and F of each field's pixels."""
-        alm = self.analysed(values, factors)
-        alm = self.sphere.mixed(alm, matrix)
-        return self.synthesised(alm, factors)
+    def filtered(self, values: Vector, matrix: Map, *, out: Vector | None = None) -> Vector:
+        """Give Y f Yᵀ v, ``(n,)``, with f ``(k, k, n)``; add it to ``out``, if that is given."""
+        alm = self.sphere.mixed(self.analysed(values, [None] * len(self.spins)), matrix)
+        return self.synthesised(alm, [None] * len(self.spins), out=out)
 
-    def analysed(self, values: Vector, factors: Sequence[Vector] | None) -> list[Vector]:
-        """Give Yᵀ F v: alm of T, ``(nalm,)``, and of E and B, ``(2, nalm)``."""
+    def analysed(self, values: Vector, factors: Sequence[Vector | None]) -> list[Vector]:
+        """Give Yᵀ F v, with F of each field's pixels: alm of T ``(nalm,)``, of P ``(2, nalm)``."""
         out = []
-        for number, spin in enumerate(self.spins):
+        for number, (factor, spin) in enumerate(zip(factors, self.spins, strict=True)):
             mine = values[self.parts[number]]
-            factor = self._factor(number, factors)
             mine = mine.reshape(2, -1) if spin else mine
             out.append(self.rings[number].adjoint(mine, factor, self.lmax[number]))
         return out
 
-    def synthesised(self, alm: Sequence[Vector], factors: Sequence[Vector] | None) -> Vector:
-        """Give F Y a, ``(n,)``."""
-        out = empty_like(self.weights[0], self.size)
-        for number, each in enumerate(alm):
-            factor, mine = self._factor(number, factors), out[self.parts[number]]
+    def synthesised(
+        self,
+        alm: Sequence[Vector],
+        factors: Sequence[Vector | None],
+        *,
+        out: Vector | None = None,
+    ) -> Vector:
+        """Give F Y a, ``(n,)``; add it to ``out``, if that is given."""
+        add = out is not None
+        if out is None:
+            out = empty_like(self.weights[0], self.size)
+        for number, (each, factor) in enumerate(zip(alm, factors, strict=True)):
+            mine = out[self.parts[number]]
             mine = mine.reshape(2, -1) if self.spins[number] else mine
-            self.rings[number].synthesis(each, factor, out=mine)
+            self.rings[number].synthesis(each, factor, out=mine, add=add)
         return out
-
-    def _factor(self, number: int, factors: Sequence[Vector] | None) -> Vector:
-        return 0.0 * self.weights[number] + 1.0 if factors is None else factors[number]
 
 
 def _in_pieces(vector: Vector, work: Callable[[slice], None]) -> None:
@@ -277,11 +275,6 @@ def _noisy(values: Vector, weights: Vector, variance: float, out: Vector, here: 
     some = values[here] / weights[here]
     some *= variance
     out[here] = some
-
-
-def _weight(values: Map, weights: Map, here: slice) -> None:
-    """Give W v in place of v."""
-    values[here] *= weights[here]
 
 
 def _less(

@@ -26,7 +26,6 @@ from skyfill.healpix.stokes import (
     POLARIZED,
     SkyShape,
     Stokes,
-    nside_of,
     same_sky,
     sky_shape,
 )
@@ -212,19 +211,28 @@ def adjoint_of(values: Part, nside: int, *, lmax: int, spin: int = 0, threads: i
 
 
 def adjoint_of_product(
-    values: Map, factor: NDArray[Any], *, lmax: int, spin: int = 0, threads: int = 0
+    values: Map,
+    factor: NDArray[Any] | None,
+    nside: int,
+    *,
+    lmax: int,
+    spin: int = 0,
+    threads: int = 0,
 ) -> Alm:
     """Apply `adjoint` to F v, with the diagonal F ``(npix,)``: v is ``(npix,)``, or Q and U."""
-    rows = values.reshape(-1, factor.size)
+    rows = values.reshape(2 if spin else 1, -1)
 
     def given(part: slice, out: Map) -> Map:
-        some, mine = factor[part], rows[:, part]
+        mine = rows[:, part]
+        if factor is None:
+            return mine
+        some = factor[part]
         by_pieces(
             out.shape[1], lambda here: np.multiply(mine[:, here], some[here], out=out[:, here])
         )
         return out
 
-    alm = _adjoint(given, nside_of(factor, "factor"), len(rows), lmax, spin, threads)
+    alm = _adjoint(given, nside, len(rows), lmax, spin, threads)
     return alm if spin else np.asarray(alm[0])
 
 

@@ -8,8 +8,8 @@ other vectors, which both kinds understand.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Sequence
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -47,13 +47,13 @@ _DRIVER = Path("/proc/driver/nvidia/version")
 
 
 class Pixels(Protocol):
-    """Transforms to and from some pixels."""
+    """Transforms to and from some pixels, with a diagonal F ``(n,)``; None for F = 1."""
 
-    def adjoint(self, values: Vector, factor: Vector, lmax: int) -> Vector:
-        """Give Yᵀ F v, with v ``(n,)`` and the diagonal F ``(n,)``."""
+    def adjoint(self, values: Vector, factor: Vector | None, lmax: int) -> Vector:
+        """Give Yᵀ F v, with v ``(n,)``."""
 
     def synthesis(
-        self, alm: Vector, factor: Vector, *, out: Vector | None = None, add: bool = False
+        self, alm: Vector, factor: Vector | None, *, out: Vector | None = None, add: bool = False
     ) -> Vector:
         """Give F Y a at the pixels, ``(n,)``; in ``out``, or added to it, if that is given."""
 
@@ -104,26 +104,38 @@ class _Whole:
         self._threads = threads
         self._spin = spin
 
-    def adjoint(self, values: Map, factor: NDArray[Any], lmax: int) -> Alm:
-        return adjoint_of_product(values, factor, lmax=lmax, spin=self._spin, threads=self._threads)
+    def adjoint(self, values: Map, factor: NDArray[Any] | None, lmax: int) -> Alm:
+        return adjoint_of_product(
+            values, factor, self._nside, lmax=lmax, spin=self._spin, threads=self._threads
+        )
 
     def synthesis(
-        self, alm: Alm, factor: NDArray[Any], *, out: Map | None = None, add: bool = False
+        self,
+        alm: Alm,
+        factor: NDArray[Any] | None,
+        *,
+        out: Map | None = None,
+        add: bool = False,
     ) -> Map:
+        npix = 12 * self._nside**2
         if out is None:
-            out = np.empty((2, factor.size) if self._spin else factor.size)
-        rows = out.reshape(-1, factor.size)
+            out = np.empty((2, npix) if self._spin else npix)
+        rows = out.reshape(-1, npix)
         for part, sky in parts_of(alm, self._nside, spin=self._spin, threads=self._threads):
-            mine, some, given = rows[:, part], factor[part], sky.reshape(len(rows), -1)
-
-            def put(here: slice, mine: Map = mine, some: Map = some, given: Map = given) -> None:
-                if add:
-                    mine[:, here] += given[:, here] * some[here]
-                else:
-                    np.multiply(given[:, here], some[here], out=mine[:, here])
-
-            by_pieces(len(some), put)
+            given = sky.reshape(len(rows), -1), None if factor is None else factor[part]
+            by_pieces(given[0].shape[1], partial(_put, *given, rows[:, part], add))
         return out
+
+
+def _put(values: Map, factor: NDArray[Any] | None, out: Map, add: bool, here: slice) -> None:
+    """Write F v to a piece, or add it."""
+    some, into = values[:, here], out[:, here]
+    if factor is not None:
+        some *= factor[here]
+    if add:
+        into += some
+    else:
+        into[:] = some
 
 
 class DuccSphere:
@@ -150,10 +162,6 @@ class DuccSphere:
     def synthesis(self, alm: Alm) -> Map:
         """Give Y a, ``(npix,)``."""
         return synthesis(alm, self._nside, threads=self._threads)
-
-    def parts_of(self, alm: Alm, *, spin: int = 0) -> Iterator[tuple[slice, Map]]:
-        """Give Y a in parts, see `sphere.parts_of`."""
-        return parts_of(alm, self._nside, spin=spin, threads=self._threads)
 
     def adjoint(self, values: Map, lmax: int) -> Alm:
         """Give Yᵀ v, without weights."""
@@ -185,8 +193,8 @@ class _DevicePixels:
         self._sphere = sphere
         self._chosen = chosen
 
-    def adjoint(self, values: Vector, factor: Vector, lmax: int) -> Vector:
-        values = factor * values
+    def adjoint(self, values: Vector, factor: Vector | None, lmax: int) -> Vector:
+        values = values if factor is None else factor * values
         if self._chosen is not None:
             sky = values.new_zeros((*values.shape[:-1], self._sphere.npix))
             sky[..., self._chosen] = values
@@ -194,10 +202,11 @@ class _DevicePixels:
         return self._sphere.adjoint(values, lmax)
 
     def synthesis(
-        self, alm: Vector, factor: Vector, *, out: Vector | None = None, add: bool = False
+        self, alm: Vector, factor: Vector | None, *, out: Vector | None = None, add: bool = False
     ) -> Vector:
         sky = self._sphere.synthesis(alm)
-        found = factor * (sky if self._chosen is None else sky[..., self._chosen])
+        found = sky if self._chosen is None else sky[..., self._chosen]
+        found = found if factor is None else factor * found
         if out is None:
             return found
         return out.add_(found.view_as(out)) if add else out.copy_(found.view_as(out))

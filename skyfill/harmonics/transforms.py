@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import ducc0
@@ -111,8 +111,13 @@ class Rings:
         self._size = size
         self._options = {"spin": spin, "threads": threads}
 
-    def adjoint(self, values: Map, factor: Factor, lmax: int) -> Alm:
-        """Give Yᵀ F v, with v ``(n,)`` zero outside the pixels and the diagonal F ``(n,)``."""
+    @cached_property
+    def _ones(self) -> Factor:
+        return np.ones(self._index.size)
+
+    def adjoint(self, values: Map, factor: Factor | None, lmax: int) -> Alm:
+        """Give Yᵀ F v, with v ``(n,)`` zero outside the pixels; F = 1 if there is no factor."""
+        factor = self._ones if factor is None else factor
         rows = values.reshape(self._planes, -1)
         size = (lmax + 1) * (lmax + 2) // 2 if not self._blocks else 0
         total: Alm = np.zeros((self._planes, size), complex)
@@ -129,14 +134,15 @@ class Rings:
         return self._shaped(total)
 
     def synthesis(
-        self, alm: Alm, factor: Factor, *, out: Map | None = None, add: bool = False
+        self, alm: Alm, factor: Factor | None, *, out: Map | None = None, add: bool = False
     ) -> Map:
-        """Give F Y a at the pixels, ``(n,)``, with the diagonal F ``(n,)``.
+        """Give F Y a at the pixels, ``(n,)``, with the diagonal F ``(n,)``, or F = 1.
 
         It is written to ``out``, or added to it, if that is given.
         """
         lmax = lmax_of(alm)
         alm = alm.reshape(self._planes, -1)
+        factor = self._ones if factor is None else factor
         if out is None:
             out = self._shaped(np.empty((self._planes, factor.size)))
         rows = out.reshape(self._planes, -1)
@@ -262,17 +268,20 @@ def mixed(
 def _mixed(alm: Sequence[Alm], matrix: NDArray[np.float64]) -> list[Alm]:
     """Multiply T with E and B, or E and B, by a square matrix, in one pass over the memory."""
     out = [np.empty_like(each) for each in alm]
-    nothing = np.empty((2, 0), np.complex128)
-    ends = []
-    planes = []
-    for each in (alm, out):
-        t = each[0] if each[0].ndim == 1 else nothing[0]
-        polar = each[-1] if each[-1].ndim == 2 else nothing
-        ends = [lmax_of(t) if t.size else -1, lmax_of(polar) if polar.size else -1]
-        planes += [part.view(np.float64).reshape(-1, 2) for part in (t, *polar)]
-    largest = max(each.shape[-1] for each in alm)
-    _striped(largest, lambda first, step: _mix(*planes, matrix, *ends, first, step))
+    last_t = lmax_of(alm[0]) if alm[0].ndim == 1 else -1
+    last_p = lmax_of(alm[-1]) if alm[-1].ndim > 1 else -1
+    given = (*_planes(alm), *_planes(out), matrix, last_t, last_p)
+    size = max(each.shape[-1] for each in alm)
+    _striped(size, lambda first, step: _mix(*given, first, step))
     return out
+
+
+def _planes(alm: Sequence[Alm]) -> tuple[Map, Map, Map]:
+    """Give T, E and B as real and imaginary parts, ``(nalm, 2)``, empty where there is none."""
+    rows = [row.view(np.float64).reshape(-1, 2) for each in alm for row in np.atleast_2d(each)]
+    nothing = np.empty((0, 2))
+    t = rows[0] if alm[0].ndim == 1 else nothing
+    return (t, *rows[-2:]) if alm[-1].ndim > 1 else (t, nothing, nothing)
 
 
 @compiled

@@ -377,12 +377,8 @@ class Turns:
 
     def _subtract(self, sky: Vector, alm: Vector) -> None:
         """Subtract Y a from a map in place: T, or Q and U with E and B."""
-        sphere = self._sphere
-        if not isinstance(sphere, harmonics.DuccSphere):
-            sky -= sphere.synthesis(alm)
-            return
-        for part, told in sphere.parts_of(alm, spin=2 * (alm.ndim - 1)):
-            sky[..., part] -= told
+        pixels = self._sphere.pixels(None, spin=2 * (alm.ndim - 1))
+        pixels.synthesis(-alm, None, out=sky, add=True)
 
     def _following(self, distance: float, moved: float, step: Vector) -> Vector:
         """Estimate by what P follows an error of T, ``(2, nhole)``.

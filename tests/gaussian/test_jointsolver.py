@@ -38,8 +38,7 @@ def spectra(*, bb=1.0, odd=0.0, lmax=LMAX):
 def dense(cl, sigma):
     """The covariance of T, Q, U with noise of the same variance in every pixel, by transforms."""
     exact = JointCovariance(WEIGHTS, cl, (1.0, 1.0))
-    unit = [np.ones(NPIX)] * 2
-    rows = [exact.filtered(each, exact.signal_cl, unit) for each in np.eye(3 * NPIX)]
+    rows = [exact.filtered(each, exact.signal_cl) for each in np.eye(3 * NPIX)]
     return np.array(rows) + np.diag(np.repeat(np.square(sigma), (NPIX, 2 * NPIX)))
 
 

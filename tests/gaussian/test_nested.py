@@ -62,8 +62,7 @@ def test_the_mean_is_that_of_a_dense_solve(kind, bb, eb, noise):
     npix = 12 * nside**2
     area, signal = 4 * np.pi / npix, power_of(cl)
     exact = JointCovariance(np.ones(npix), cl, (1.0,))
-    unit = [np.ones(npix)]
-    covariance = np.array([exact.filtered(row, cl, unit) for row in np.eye(2 * npix)])
+    covariance = np.array([exact.filtered(row, cl) for row in np.eye(2 * npix)])
     variance = max(noise**2, 1e-4) * signal
     covariance += variance * np.eye(2 * npix)
     random = np.random.default_rng(3)

@@ -88,6 +88,19 @@ def test_the_inverse_of_a_map_at_some_pixels_is_that_of_the_whole():
     np.testing.assert_allclose(whole.inverse_of(whole, values), expected, atol=tolerance)
 
 
+def test_the_inverse_of_some_pixels_is_added_elsewhere():
+    pixels = np.concatenate([np.arange(30, 40), np.arange(500, 900)])
+    elsewhere = np.delete(np.arange(NPIX), pixels)
+    rng = np.random.default_rng(3)
+    sky, padded = rng.standard_normal(NPIX), np.zeros(NPIX)
+    padded[pixels] = rng.standard_normal(pixels.size)
+    whole, part = covariance(), covariance(pixels=pixels)
+    expected = sky + whole.inverse(padded)
+    whole.add_inverse(sky, part, padded[pixels])
+    tolerance = 1e-12 * np.abs(expected).max()
+    np.testing.assert_allclose(sky[elsewhere], expected[elsewhere], atol=tolerance)
+
+
 @pytest.fixture(scope="module")
 def products():
     """Give l of every harmonic up to 2 nside, and what their products lack of orthogonality."""
