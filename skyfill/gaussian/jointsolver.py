@@ -11,6 +11,7 @@ together, and by the bands of T and the prior of P if they are solved in turn (`
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -43,6 +44,7 @@ from skyfill.harmonics import Covariance, DeviceSphere, JointCovariance, Sphere
 from skyfill.harmonics.jointcovariance import SPINS
 from skyfill.harmonics.quadrature import shared_weights
 from skyfill.healpix.arrays import as_mask
+from skyfill.healpix.jit import by_pieces
 from skyfill.healpix.stokes import nside_of
 from skyfill.holes import distance_to_edge
 from skyfill.prior.model import heard_lmax
@@ -386,7 +388,8 @@ class JointSolver:
         work = np.empty(self.sky.size)
         for number, (seen, scale, part) in enumerate(fields):
             sky = values.pop(0) if overwrite else values[number]
-            np.divide(np.ravel(np.where(seen, sky, 0.0)), scale, out=work[part])
+            given = sky.reshape(-1, seen.size), seen, scale, work[part].reshape(-1, seen.size)
+            by_pieces(seen.size, partial(_scale, *given))
         return work
 
     def mean(
@@ -552,6 +555,12 @@ class JointSolver:
         if self._hybrid is not None:
             out[self._wide] = self._hybrid.apply(values[self._wide])
         return out
+
+
+def _scale(values: Map, seen: Mask, scale: float, out: Map, here: slice) -> None:
+    """Divide a piece of a map by a number, with 0 where it is not observed."""
+    out[:, here] = np.where(seen[here], values[:, here], 0.0)
+    out[:, here] /= scale
 
 
 def _powers(signal_cl: Map, spins: Sequence[int]) -> list[Map]:

@@ -96,8 +96,8 @@ class Inverse(Protocol):
 class Precision(Protocol):
     """The part of a covariance that the loops use."""
 
-    def inverse(self, values: Vector) -> Vector:
-        """Give Σ⁻¹ v."""
+    def inverse(self, values: Vector, *, out: Vector | None = None) -> Vector:
+        """Give Σ⁻¹ v, in ``out`` if that is given."""
 
     def add_inverse(self, out: Vector, other: Any, values: Vector) -> None:  # noqa: ANN401
         """Add Σ⁻¹ v, for a v at the pixels of another covariance, except at those."""
@@ -380,6 +380,7 @@ class Outer:
         y *= -1.0
         whitened, self.rest = model.covariance(y, out=filled)
         self.whitened = -whitened
+        self._spare: Vector | None = y
         self._step: Vector | None = None
         self._direction: Vector = None
         self._image: Vector = None
@@ -414,7 +415,8 @@ class Outer:
         ``(npix,)``; and the estimated rms error of each part of the first.
         """
         s = self.model
-        z = s.sky.inverse(self.rest)
+        z = s.sky.inverse(self.rest, out=self._spare)
+        self._spare = None
         step, left = inner.solve(-z[s.at], allowed=allowed, relative=relative)
         return step, z, left
 

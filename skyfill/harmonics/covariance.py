@@ -120,9 +120,11 @@ class Covariance:
         signal = self.tapered(values, self.signal_cl, None)
         return signal + self.variance / self.weights * values
 
-    def inverse(self, values: Vector) -> Vector:
-        """Give Σ⁻¹ v, ``(n,)``."""
-        return self._inverse(self.tapered(values, self.gain, self.weights), values)
+    def inverse(self, values: Vector, *, out: Vector | None = None) -> Vector:
+        """Give Σ⁻¹ v, ``(n,)``, in ``out`` if that is given."""
+        alm = self._rings.adjoint(values, self.weights, self.gain.size - 1)
+        alm = self._rings.filtered(alm, self.gain)
+        return self._inverse(self._rings.synthesis(alm, self.weights, out=out), values)
 
     def inverse_of(self, other: Covariance, values: Vector) -> Vector:
         """Give Σ⁻¹ v at these pixels, ``(n,)``, for a v that is zero except at other pixels.

@@ -160,11 +160,11 @@ class JointCovariance:
             _in_pieces(out[here], partial(_noisy, *given))
         return out
 
-    def inverse(self, values: Vector) -> Vector:
-        """Give Σ⁻¹ v, ``(n,)``."""
+    def inverse(self, values: Vector, *, out: Vector | None = None) -> Vector:
+        """Give Σ⁻¹ v, ``(n,)``, in ``out`` if that is given."""
         alm = self.analysed(values, self.weights)
-        alm = self.sphere.mixed(alm, self._precise)
-        return self._whitened(self.synthesised(alm, self.weights), values)
+        alm = self.sphere.mixed(alm, self._precise, overwrite=True)
+        return self._whitened(self.synthesised(alm, self.weights, out=out), values)
 
     def inverse_of(self, other: JointCovariance, values: Vector) -> Vector:
         """Give Σ⁻¹ v at these pixels, ``(n,)``, for a v of the whole sphere.
@@ -177,14 +177,16 @@ class JointCovariance:
             v, a vector of ``other``.
         """
         alm = other.analysed(values, other.weights)
-        alm = self.sphere.mixed(alm, self._precise)
+        alm = self.sphere.mixed(alm, self._precise, overwrite=True)
         out = self.synthesised(alm, self.weights)
         return self._whitened(out, values if self._at is None else values[self._at])
 
     def add_inverse(self, out: Vector, other: JointCovariance, values: Vector) -> None:
         """Add Σ⁻¹ v, for a v at other pixels, to a vector, except at those: W v / σ² is missing."""
-        alm = self.sphere.mixed(other.analysed(values, other.weights), -self._precise)
-        self.synthesised(alm, self.weights, out=out)
+        alm = self.sphere.mixed(
+            other.analysed(values, other.weights), -self._precise, overwrite=True
+        )
+        self.synthesised(alm, self.weights, out=out, add=True)
 
     def between(self, to: int, of: int, values: Vector) -> Vector:
         """Give (Σ⁻¹)_tf v at the pixels of field t, for a v at those of field f.
@@ -231,8 +233,9 @@ class JointCovariance:
 
     def filtered(self, values: Vector, matrix: Map, *, out: Vector | None = None) -> Vector:
         """Give Y f Yᵀ v, ``(n,)``, with f ``(k, k, n)``; add it to ``out``, if that is given."""
-        alm = self.sphere.mixed(self.analysed(values, [None] * len(self.spins)), matrix)
-        return self.synthesised(alm, [None] * len(self.spins), out=out)
+        plain = [None] * len(self.spins)
+        alm = self.sphere.mixed(self.analysed(values, plain), matrix, overwrite=True)
+        return self.synthesised(alm, plain, out=out, add=out is not None)
 
     def analysed(self, values: Vector, factors: Sequence[Vector | None]) -> list[Vector]:
         """Give Yᵀ F v, with F of each field's pixels: alm of T ``(nalm,)``, of P ``(2, nalm)``."""
@@ -249,9 +252,9 @@ class JointCovariance:
         factors: Sequence[Vector | None],
         *,
         out: Vector | None = None,
+        add: bool = False,
     ) -> Vector:
-        """Give F Y a, ``(n,)``; add it to ``out``, if that is given."""
-        add = out is not None
+        """Give F Y a, ``(n,)``; in ``out``, or added to it, if that is given."""
         if out is None:
             out = empty_like(self.weights[0], self.size)
         for number, (each, factor) in enumerate(zip(alm, factors, strict=True)):

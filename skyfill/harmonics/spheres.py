@@ -80,7 +80,12 @@ class Sphere(Protocol):
         """Multiply a_lm by f_l, ``(lmax + 1,)``, on the host."""
 
     def mixed(
-        self, alm: Sequence[Vector], matrix: Map, lmax: Sequence[int] | None = None
+        self,
+        alm: Sequence[Vector],
+        matrix: Map,
+        lmax: Sequence[int] | None = None,
+        *,
+        overwrite: bool = False,
     ) -> list[Vector]:
         """Multiply alm of several components by a matrix of each l, see `transforms.mixed`."""
 
@@ -172,10 +177,15 @@ class DuccSphere:
         return almxfl(alm, fl)
 
     def mixed(
-        self, alm: Sequence[Alm], matrix: Map, lmax: Sequence[int] | None = None
+        self,
+        alm: Sequence[Alm],
+        matrix: Map,
+        lmax: Sequence[int] | None = None,
+        *,
+        overwrite: bool = False,
     ) -> list[Alm]:
         """Multiply alm of several components by a matrix of each l, see `transforms.mixed`."""
-        return mixed(alm, matrix, lmax)
+        return mixed(alm, matrix, lmax, overwrite=overwrite)
 
     accumulate = staticmethod(accumulate)
 
@@ -283,7 +293,12 @@ class DeviceSphere:
         return almxfl(alm, self.vector(fl))
 
     def mixed(
-        self, alm: Sequence[Vector], matrix: Map, lmax: Sequence[int] | None = None
+        self,
+        alm: Sequence[Vector],
+        matrix: Map,
+        lmax: Sequence[int] | None = None,
+        *,
+        overwrite: bool = False,  # noqa: ARG002 - a tensor is not worth it
     ) -> list[Vector]:
         """Multiply alm of several components by a matrix of each l, see `transforms.mixed`."""
         from skyfill.harmonics.torchsphere import mixed

@@ -231,7 +231,11 @@ def _almxfl(alm: Map, factor: Map, out: Map, first: int, step: int) -> None:
 
 
 def mixed(
-    alm: Sequence[Alm], matrix: NDArray[np.float64], lmax: Sequence[int] | None = None
+    alm: Sequence[Alm],
+    matrix: NDArray[np.float64],
+    lmax: Sequence[int] | None = None,
+    *,
+    overwrite: bool = False,
 ) -> list[Alm]:
     """Multiply the vector of alm of each l and m by a matrix that depends on l.
 
@@ -244,13 +248,17 @@ def mixed(
     lmax
         Largest multipole of each field of the result. If not given, fields are as those of ``alm``,
         and the matrix is square.
+    overwrite
+        Whether the result takes the place of the alm; not with ``lmax``.
 
     Returns
     -------
     The fields; with ``lmax``, the last one takes the rows that the others, of one row, leave.
     """
     if lmax is None:
-        return _mixed(alm, np.ascontiguousarray(matrix))
+        out = list(alm) if overwrite else [np.empty_like(each) for each in alm]
+        _mix_into(out, alm, np.ascontiguousarray(matrix))
+        return out
     rows = [row for each in alm for row in np.atleast_2d(each)]
     counts = [1] * (len(lmax) - 1) + [len(matrix) - len(lmax) + 1]
     sizes = [(last + 1) * (last + 2) // 2 for last in lmax]
@@ -265,15 +273,13 @@ def mixed(
     return out
 
 
-def _mixed(alm: Sequence[Alm], matrix: NDArray[np.float64]) -> list[Alm]:
+def _mix_into(out: Sequence[Alm], alm: Sequence[Alm], matrix: NDArray[np.float64]) -> None:
     """Multiply T with E and B, or E and B, by a square matrix, in one pass over the memory."""
-    out = [np.empty_like(each) for each in alm]
     last_t = lmax_of(alm[0]) if alm[0].ndim == 1 else -1
     last_p = lmax_of(alm[-1]) if alm[-1].ndim > 1 else -1
     given = (*_planes(alm), *_planes(out), matrix, last_t, last_p)
     size = max(each.shape[-1] for each in alm)
     _striped(size, lambda first, step: _mix(*given, first, step))
-    return out
 
 
 def _planes(alm: Sequence[Alm]) -> tuple[Map, Map, Map]:
