@@ -29,7 +29,7 @@ from skyfill.gaussian.blocks import (
     affordable,
     labels_of,
 )
-from skyfill.gaussian.hybrid import Hybrid
+from skyfill.gaussian.hybrid import Hybrid, PolarPrior
 from skyfill.gaussian.leakage import leakage
 from skyfill.gaussian.loops import Course, Inner, Outer, go_on, solve
 from skyfill.gaussian.memory import check_joint_memory, has_joint_device_memory
@@ -43,6 +43,7 @@ from skyfill.gaussian.widefirst import Wide, WideFirst, fewer_rings
 from skyfill.harmonics import Covariance, DeviceSphere, JointCovariance, Sphere
 from skyfill.harmonics.jointcovariance import SPINS
 from skyfill.harmonics.quadrature import shared_weights
+from skyfill.harmonics.spheres import Pixels
 from skyfill.healpix.arrays import as_mask
 from skyfill.healpix.jit import by_pieces
 from skyfill.healpix.stokes import nside_of
@@ -210,15 +211,7 @@ class JointSolver:
         ]
         self._check_memory(np.concatenate(sizes))
         wide = [np.flatnonzero(~each) for each in small]
-        depth = np.zeros(0)
-        if self.spins[0] == 0 and wide[0].size:
-            pixels = self.holes[0]
-            depth = self._kept[0].array(
-                "depths",
-                lambda: np.asarray(distance_to_edge(self._seen[0]), np.float64)[pixels],
-                dtype=np.float64,
-                shape=pixels.shape,
-            )[wide[0]]
+        depth = [self._depth(number, each) for number, each in enumerate(wide)]
         inner, together = self.inner, self.way == "joint"
         self._blocks = [
             self._blocks_of(number, *each)
@@ -240,7 +233,7 @@ class JointSolver:
         chosen = [pixels[each] for pixels, each in zip(self.holes, wide, strict=True)]
         if together and at.size:
             prior = self._prior(chosen)
-            self._hybrid = Hybrid(prior, depth)
+            self._hybrid = self._of_wide(prior, chosen, depth)
             if fewer_rings(self.nside, self.holes, chosen, inner.planes):
                 self._wide_model = self._wide_of(prior, chosen[0], self._hybrid)
         self._pinned: Pinned | None = None
@@ -249,7 +242,7 @@ class JointSolver:
             padding = inner.parts[1].stop - inner.parts[1].start
             free = self._free if together else self._turns[0]
             self._pinned = Pinned(
-                *(free, self._scalar(inner.signal_cl[0, 0], self.holes[0])),
+                *(free, self._scalar(inner.signal_cl[0, 0], self.holes[0], inner.rings[0])),
                 *(self.nside, self.holes[0]),
                 padding=padding if together else 0,
             )
@@ -261,13 +254,25 @@ class JointSolver:
         """The transforms in use."""
         return self.sky.sphere
 
+    def _of_wide(
+        self, prior: JointCovariance, chosen: Sequence[NDArray[np.int64]], depth: Sequence[Map]
+    ) -> Hybrid:
+        """Give the preconditioner of the wide holes."""
+        fields: list[tuple[slice, Callable[[Vector], Vector]]] = []
+        if self.spins[0] == 0 and chosen[0].size:
+            scalar = self._scalar(prior.signal_cl[0, 0], chosen[0], prior.rings[0])
+            fields.append((prior.parts[0], TaperedBands(scalar, depth[0]).apply))
+        if chosen[-1].size:
+            fields.append((prior.parts[-1], PolarPrior(prior, depth[-1]).apply))
+        return Hybrid(fields)
+
     def _wide_of(self, prior: JointCovariance, of_t: NDArray[np.int64], hybrid: Hybrid) -> Wide:
         """Give the problem of the wide holes alone."""
         joint = prior.with_signal(self.inner.signal_cl)
         parts = [part for part in joint.parts if part.stop > part.start]
         if self.spins[0] or not of_t.size:
             return Wide(joint, hybrid.apply, parts)
-        scalar = self._scalar(self.inner.signal_cl[0, 0], of_t)
+        scalar = self._scalar(self.inner.signal_cl[0, 0], of_t, joint.rings[0])
         padding = joint.size - of_t.size
         pinned = Pinned(hybrid.apply, scalar, self.nside, of_t, padding=padding)
         return Wide(joint, pinned.apply, parts)
@@ -303,6 +308,18 @@ class JointSolver:
             return np.asarray(affordable_pol(sizes)[labels])
         return np.asarray(affordable(sizes)[labels])
 
+    def _depth(self, number: int, wide: NDArray[np.int64]) -> Map:
+        """Give the distance of a field's wide holes' pixels from its observed sky, radians."""
+        pixels = self.holes[number]
+        if not wide.size:
+            return np.zeros(0)
+        return self._kept[number].array(
+            "depths",
+            lambda: np.asarray(distance_to_edge(self._seen[number]), np.float64)[pixels],
+            dtype=np.float64,
+            shape=pixels.shape,
+        )[wide]
+
     def _blocks_of(
         self, number: int, labels: NDArray[np.int32], small: Mask
     ) -> HoleBlocks | DeviceBlocks | None:
@@ -337,14 +354,19 @@ class JointSolver:
             sphere=inner.sphere,
         )
 
-    def _scalar(self, signal_cl: Map, pixels: NDArray[np.int64]) -> Covariance:
-        """Give the covariance of T alone between some pixels."""
+    def _scalar(
+        self, signal_cl: Map, pixels: NDArray[np.int64], rings: Pixels | None = None
+    ) -> Covariance:
+        """Give the covariance of T alone between some pixels, with their transforms if known."""
         cl, inner = signal_cl[: self.inner.lmax[0] + 1], self.inner
         variance, sphere = inner.variance[0], inner.sphere
-        return Covariance(self.weights, cl, variance, pixels=pixels, sphere=sphere)
+        return Covariance(self.weights, cl, variance, pixels=pixels, sphere=sphere, rings=rings)
 
     def _in_turn(
-        self, chosen: Sequence[NDArray[np.int64]], wide: Sequence[NDArray[np.int64]], depth: Map
+        self,
+        chosen: Sequence[NDArray[np.int64]],
+        wide: Sequence[NDArray[np.int64]],
+        depth: Sequence[Map],
     ) -> list[Callable[[Vector], Vector]]:
         """Give the preconditioners of T given P, and of P given T."""
         inner = self.inner
@@ -355,7 +377,7 @@ class JointSolver:
         ):
             apply = None
             if where.size and number == 0:
-                apply = TaperedBands(self._scalar(unpinned(tt), pixels), depth).apply
+                apply = TaperedBands(self._scalar(unpinned(tt), pixels), depth[0]).apply
             elif where.size:
                 alone = JointCovariance(
                     *(self.weights, polar, inner.variance[1:]),
@@ -363,7 +385,7 @@ class JointSolver:
                     lmax=inner.lmax[1:],
                     sphere=inner.sphere,
                 )
-                apply = Hybrid(alone, np.zeros(0)).apply
+                apply = PolarPrior(alone, depth[-1]).apply
             count, planes = self.holes[number].size, inner.planes[number]
             at = np.concatenate([plane * count + where for plane in range(planes)])
             found.append(Parted(blocks, apply, at).apply)

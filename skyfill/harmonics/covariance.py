@@ -20,7 +20,7 @@ from copy import copy
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill.harmonics.spheres import DuccSphere, Sphere, Vector
+from skyfill.harmonics.spheres import DuccSphere, Pixels, Sphere, Vector
 from skyfill.healpix.jit import by_pieces
 from skyfill.healpix.stokes import nside_of
 
@@ -90,6 +90,8 @@ class Covariance:
         given, the whole sphere; only then are the operators inverse to each other.
     sphere
         Transforms, which decide what vectors are; if not given, ducc0's on all cores.
+    rings
+        Transforms to and from the pixels, if there are any yet.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class Covariance:
         *,
         pixels: NDArray[np.int64] | None = None,
         sphere: Sphere | None = None,
+        rings: Pixels | None = None,
     ) -> None:
         self._nside = nside = nside_of(weights, "weights")
         self.sphere = sphere = sphere or DuccSphere(nside)
@@ -108,7 +111,7 @@ class Covariance:
         self.area = 4 * np.pi / weights.size
         self.signal_cl, self.gain = signal_cl, self._gain(signal_cl)
         self._pixels: Vector | None = None if pixels is None else sphere.vector(pixels)
-        self._rings = sphere.pixels(pixels)
+        self._rings = sphere.pixels(pixels) if rings is None else rings
 
     def _gain(self, signal_cl: Map) -> Map:
         white = self.area * self.variance

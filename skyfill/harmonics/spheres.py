@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DeviceSphere",
     "DuccSphere",
+    "Pixels",
     "Sphere",
     "Vector",
     "device_for",
