@@ -6,7 +6,7 @@ is that of the prior, C. A field at the edge is half E and half B once it ends t
 is that of the noise, N. P takes a mean of the two. Fields that are wider than the hole is deep are
 told by the sky around, and half E and half B everywhere. So, with d the depth of the deepest pixel,
 
-    B = σ² W⁻¹ + Y C' Yᵀ,   C'_l = C_l (1 + C_l / N)^-0.4 min(1, l d / π).
+    B = σ² W⁻¹ + Y C' Yᵀ,   C'_l = C_l (1 + C_l / N)^-0.45 min(1, l d / π).
 
 TE is left out: with it, more iterations are needed.
 """
@@ -29,7 +29,7 @@ Map = NDArray[np.float64]
 #: precision there, and at the noise of Planck hardly a multipole is left.
 _FAINT = 2.0
 #: Power of 1 + C / N by which the prior is reduced: 0 would be the prior, 1 the noise.
-_TOWARDS_NOISE = 0.4
+_TOWARDS_NOISE = 0.45
 
 
 class PolarPrior:

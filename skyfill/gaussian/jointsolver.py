@@ -470,7 +470,7 @@ class JointSolver:
             self.names,
             self.inner.parts,
             self.rms,
-            self.sizes(outer.rest),
+            outer.rests,
             outer.sizes,
             strict=True,
         ):
