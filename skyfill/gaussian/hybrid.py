@@ -39,16 +39,15 @@ class PolarPrior:
     ----------
     covariance
         Covariance between the pixels of the wide holes, of P or of T and P.
-    depth
-        ``(n,)``, distance of each pixel of P from the observed sky, radians.
+    deepest
+        Largest distance of these pixels of P from the observed sky, radians.
     """
 
-    def __init__(self, covariance: JointCovariance, depth: Map) -> None:
+    def __init__(self, covariance: JointCovariance, deepest: float) -> None:
         cl, variance = covariance.signal_cl[-2:, -2:], covariance.variance[-1]
-        self._sphere, self._rings = covariance.sphere, covariance.rings[-1]
-        self._noise = variance / covariance.weights[-1]
+        self._covariance, self._rings = covariance, covariance.rings[-1]
         over = cl[[0, 1], [0, 1]] / (covariance.area * variance)
-        wide = np.arange(cl.shape[-1]) * float(np.max(depth, initial=0.0)) / np.pi
+        wide = np.arange(cl.shape[-1]) * deepest / np.pi
         share = np.minimum(wide, 1.0) * (1 + over) ** -_TOWARDS_NOISE
         heard = np.flatnonzero(np.max(share * over, axis=0) > _FAINT)
         end = int(heard[-1]) + 1 if heard.size else 0
@@ -57,13 +56,12 @@ class PolarPrior:
 
     def apply(self, values: Vector) -> Vector:
         """Compute B v, ``(2n,)``, Q and U one after the other."""
-        rows = values.reshape(2, -1)
-        out = self._noise * rows
+        out = self._covariance.noisy_of(len(self._covariance.spins) - 1, values)
         if self._cl.size:
-            alm = self._rings.adjoint(rows, None, self._cl.shape[-1] - 1)
-            (alm,) = self._sphere.mixed([alm], self._cl, overwrite=True)
-            self._rings.synthesis(alm, None, out=out, add=True)
-        return out.reshape(-1)
+            alm = self._rings.adjoint(values.reshape(2, -1), None, self._cl.shape[-1] - 1)
+            (alm,) = self._covariance.sphere.mixed([alm], self._cl, overwrite=True)
+            self._rings.synthesis(alm, None, out=out.reshape(2, -1), add=True)
+        return out
 
 
 class Hybrid:

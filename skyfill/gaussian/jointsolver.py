@@ -211,7 +211,6 @@ class JointSolver:
         ]
         self._check_memory(np.concatenate(sizes))
         wide = [np.flatnonzero(~each) for each in small]
-        depth = [self._depth(number, each) for number, each in enumerate(wide)]
         inner, together = self.inner, self.way == "joint"
         self._blocks = [
             self._blocks_of(number, *each)
@@ -233,11 +232,11 @@ class JointSolver:
         chosen = [pixels[each] for pixels, each in zip(self.holes, wide, strict=True)]
         if together and at.size:
             prior = self._prior(chosen)
-            self._hybrid = self._of_wide(prior, chosen, depth)
+            self._hybrid = self._of_wide(prior, chosen, wide)
             if fewer_rings(self.nside, self.holes, chosen, inner.planes):
                 self._wide_model = self._wide_of(prior, chosen[0], self._hybrid)
         self._pinned: Pinned | None = None
-        self._turns = [] if together else self._in_turn(chosen, wide, depth)
+        self._turns = [] if together else self._in_turn(chosen, wide)
         if self.spins[0] == 0 and self.holes[0].size:
             padding = inner.parts[1].stop - inner.parts[1].start
             free = self._free if together else self._turns[0]
@@ -255,15 +254,18 @@ class JointSolver:
         return self.sky.sphere
 
     def _of_wide(
-        self, prior: JointCovariance, chosen: Sequence[NDArray[np.int64]], depth: Sequence[Map]
+        self,
+        prior: JointCovariance,
+        chosen: Sequence[NDArray[np.int64]],
+        wide: Sequence[NDArray[np.int64]],
     ) -> Hybrid:
         """Give the preconditioner of the wide holes."""
         fields: list[tuple[slice, Callable[[Vector], Vector]]] = []
         if self.spins[0] == 0 and chosen[0].size:
             scalar = self._scalar(prior.signal_cl[0, 0], chosen[0], prior.rings[0])
-            fields.append((prior.parts[0], TaperedBands(scalar, depth[0]).apply))
+            fields.append((prior.parts[0], TaperedBands(scalar, self._depth_of_t(wide[0])).apply))
         if chosen[-1].size:
-            fields.append((prior.parts[-1], PolarPrior(prior, depth[-1]).apply))
+            fields.append((prior.parts[-1], PolarPrior(prior, self._deepest_of_p).apply))
         return Hybrid(fields)
 
     def _wide_of(self, prior: JointCovariance, of_t: NDArray[np.int64], hybrid: Hybrid) -> Wide:
@@ -308,17 +310,26 @@ class JointSolver:
             return np.asarray(affordable_pol(sizes)[labels])
         return np.asarray(affordable(sizes)[labels])
 
-    def _depth(self, number: int, wide: NDArray[np.int64]) -> Map:
-        """Give the distance of a field's wide holes' pixels from its observed sky, radians."""
-        pixels = self.holes[number]
-        if not wide.size:
-            return np.zeros(0)
-        return self._kept[number].array(
+    def _depth_of_t(self, wide: NDArray[np.int64]) -> Map:
+        """Give the distance of the pixels of T's wide holes from its observed sky, radians."""
+        pixels = self.holes[0]
+        return self._kept[0].array(
             "depths",
-            lambda: np.asarray(distance_to_edge(self._seen[number]), np.float64)[pixels],
+            lambda: np.asarray(distance_to_edge(self._seen[0]), np.float64)[pixels],
             dtype=np.float64,
             shape=pixels.shape,
         )[wide]
+
+    @property
+    def _deepest_of_p(self) -> float:
+        """The largest distance of a pixel of P's holes from its observed sky, radians."""
+        (found,) = self._kept[-1].array(
+            "deepest",
+            lambda: np.array([np.max(distance_to_edge(self._seen[-1]))], np.float64),
+            dtype=np.float64,
+            shape=(1,),
+        )
+        return float(found)
 
     def _blocks_of(
         self, number: int, labels: NDArray[np.int32], small: Mask
@@ -363,10 +374,7 @@ class JointSolver:
         return Covariance(self.weights, cl, variance, pixels=pixels, sphere=sphere, rings=rings)
 
     def _in_turn(
-        self,
-        chosen: Sequence[NDArray[np.int64]],
-        wide: Sequence[NDArray[np.int64]],
-        depth: Sequence[Map],
+        self, chosen: Sequence[NDArray[np.int64]], wide: Sequence[NDArray[np.int64]]
     ) -> list[Callable[[Vector], Vector]]:
         """Give the preconditioners of T given P, and of P given T."""
         inner = self.inner
@@ -377,7 +385,9 @@ class JointSolver:
         ):
             apply = None
             if where.size and number == 0:
-                apply = TaperedBands(self._scalar(unpinned(tt), pixels), depth[0]).apply
+                apply = TaperedBands(
+                    self._scalar(unpinned(tt), pixels), self._depth_of_t(where)
+                ).apply
             elif where.size:
                 alone = JointCovariance(
                     *(self.weights, polar, inner.variance[1:]),
@@ -385,7 +395,7 @@ class JointSolver:
                     lmax=inner.lmax[1:],
                     sphere=inner.sphere,
                 )
-                apply = PolarPrior(alone, depth[-1]).apply
+                apply = PolarPrior(alone, self._deepest_of_p).apply
             count, planes = self.holes[number].size, inner.planes[number]
             at = np.concatenate([plane * count + where for plane in range(planes)])
             found.append(Parted(blocks, apply, at).apply)

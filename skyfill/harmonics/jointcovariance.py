@@ -155,9 +155,17 @@ class JointCovariance:
     def noisy(self, values: Vector) -> Vector:
         """Give σ² W⁻¹ v, ``(n,)``."""
         out = empty_like(values, self.size)
-        for number, here in self._components():
-            given = values[here], self.weights[number], self.variance[number], out[here]
-            _in_pieces(out[here], partial(_noisy, *given))
+        for number, part in enumerate(self.parts):
+            out[part] = self.noisy_of(number, values[part])
+        return out
+
+    def noisy_of(self, number: int, values: Vector) -> Vector:
+        """Give σ² W⁻¹ v of one field, for its part of a vector."""
+        out = empty_like(values, len(values))
+        weights, variance = self.weights[number], self.variance[number]
+        for start in range(0, len(values), max(len(weights), 1)):
+            here = slice(start, start + len(weights))
+            _in_pieces(out[here], partial(_noisy, values[here], weights, variance, out[here]))
         return out
 
     def inverse(self, values: Vector, *, out: Vector | None = None) -> Vector:
