@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill.gaussian.vectors import Vector, product
+from skyfill.gaussian.vectors import Vector
 from skyfill.harmonics import Covariance
 from skyfill.tapers import bands_of
 
@@ -49,7 +49,6 @@ class TaperedBands:
 
     def __init__(self, covariance: Covariance, depth: Map, *, most: int = 9) -> None:
         self._covariance = covariance
-        self._noise = covariance.variance / covariance.weights
         cl = covariance.signal_cl
         self._bands = []
         for share, taper in bands_of(cl.size - 1, float(depth.max()), most=most):
@@ -63,7 +62,7 @@ class TaperedBands:
 
     def apply(self, values: Vector) -> Vector:
         """Compute B v, ``(n,)``."""
-        out = product(self._noise, values)
+        out = self._covariance.noisy(values)
         for cl, factor in self._bands:
             self._covariance.tapered(values, cl, factor, into=out)
         return out

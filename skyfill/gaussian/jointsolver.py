@@ -4,8 +4,8 @@ The loops are those of `skyfill.gaussian.solver`, with the covariance of several
 Q and U are missing in the same pixels, T may be missing in others. Vectors are in units of the rms
 of each Stokes parameter, so that a tolerance means the same for T and for P, which is a hundred
 times fainter; each must meet it. T and P have multipoles, rings and preconditioners of their own:
-small holes are solved by blocks of T and of Q with U, wide ones by `Hybrid` if T and P are solved
-together, and by the bands of T and the prior of P if they are solved in turn (`Alternation`).
+small holes are solved by blocks of T and of Q with U, wide ones by the bands of T and by a reduced
+prior of P (`skyfill.gaussian.hybrid`). T and P are solved together, or in turn (`Alternation`).
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from skyfill.harmonics import Covariance, DeviceSphere, JointCovariance, Sphere
 from skyfill.harmonics.jointcovariance import SPINS
 from skyfill.harmonics.quadrature import shared_weights
 from skyfill.harmonics.spheres import Pixels
+from skyfill.healpix import pixel_directions, pixel_radius, pixels_towards
 from skyfill.healpix.arrays import as_mask
 from skyfill.healpix.jit import by_pieces
 from skyfill.healpix.stokes import nside_of
@@ -59,6 +60,8 @@ Mask = NDArray[np.bool_]
 #: Share of the tolerance that the inner loop may leave in a correction. With more, corrections are
 #: many: what the inner loop leaves at the edges of holes is E inside and partly B outside.
 _SHARE = 0.3
+#: Nside of the map on which the depth of P's holes is measured.
+_COARSE = 64
 #: Largest multipole of P in the inner loop, in units of Nside. Where the noise is low, corrections
 #: are a third of those with 2, as long as the signal there is not far above the noise.
 _REACH_OF_P = 2.4
@@ -322,14 +325,11 @@ class JointSolver:
 
     @property
     def _deepest_of_p(self) -> float:
-        """The largest distance of a pixel of P's holes from its observed sky, radians."""
-        (found,) = self._kept[-1].array(
-            "deepest",
-            lambda: np.array([np.max(distance_to_edge(self._seen[-1]))], np.float64),
-            dtype=np.float64,
-            shape=(1,),
-        )
-        return float(found)
+        """The largest distance in P's holes from its observed sky, to a pixel of `_COARSE`."""
+        coarse = min(self.nside, _COARSE)
+        centres = pixel_directions(coarse, np.arange(12 * coarse**2))
+        seen = self._seen[-1][pixels_towards(self.nside, centres)]
+        return float(np.clip(distance_to_edge(seen).max(), pixel_radius(coarse), np.pi))
 
     def _blocks_of(
         self, number: int, labels: NDArray[np.int32], small: Mask
@@ -585,7 +585,7 @@ class JointSolver:
         """Apply an approximation of (Q_hh)⁻¹ for the `unpinned` spectrum."""
         out = self._small_blocks(values)
         if self._hybrid is not None:
-            out[self._wide] = self._hybrid.apply(values[self._wide])
+            self._hybrid.put(values, self._wide, out)
         return out
 
 

@@ -120,8 +120,20 @@ class Covariance:
 
     def apply(self, values: Vector) -> Vector:
         """Give Σ v, ``(n,)``."""
-        signal = self.tapered(values, self.signal_cl, None)
-        return signal + self.variance / self.weights * values
+        return self.tapered(values, self.signal_cl, None, into=self.noisy(values))
+
+    def noisy(self, values: Vector) -> Vector:
+        """Give σ² W⁻¹ v, ``(n,)``."""
+        if not isinstance(values, np.ndarray):
+            return self.variance / self.weights * values
+        out = np.empty(len(values))
+
+        def piece(here: slice) -> None:
+            some = self.variance / self.weights[here]
+            np.multiply(some, values[here], out=out[here])
+
+        by_pieces(len(values), piece)
+        return out
 
     def inverse(self, values: Vector, *, out: Vector | None = None) -> Vector:
         """Give Σ⁻¹ v, ``(n,)``, in ``out`` if that is given."""

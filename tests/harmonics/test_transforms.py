@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from skyfill import harmonics
-from skyfill.harmonics import sphere
+from skyfill.harmonics import sphere, transforms
 
 NSIDE, LMAX = 32, 70
 
@@ -211,3 +211,50 @@ def test_the_rings_of_some_pixels_are_those_of_the_whole(at_once, monkeypatch):
     for _ in range(2):  # nothing is left behind
         alm = harmonics.almxfl(rings.adjoint(values, factor, LMAX), fl)
         np.testing.assert_allclose(rings.synthesis(alm, factor), expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("ends", [(9, 6), (6, 9), (None, 8)])
+@pytest.mark.parametrize("length", [5, 12])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_t_e_and_b_are_mixed_as_each_l_and_m_is_by_its_matrix(ends, length, overwrite):
+    """T and P end at different l, the matrix before or after them."""
+    last = [end for end in ends if end is not None]
+    rows = [random_alm(end, seed) for seed, end in enumerate((*last, last[-1]))]
+    alm = [*rows[:-2], np.array(rows[-2:])]
+    matrix = np.random.default_rng(5).standard_normal((len(rows), len(rows), length))
+    expected = [np.zeros_like(row) for row in rows]
+    for into, target in enumerate(expected):
+        lmax = harmonics.lmax_of(target)
+        for at, (ell, m) in enumerate(zip(*hp.Alm.getlm(lmax), strict=True)):
+            for of, row in enumerate(rows):
+                end = harmonics.lmax_of(row)
+                if ell <= end and ell < length:
+                    target[at] += matrix[into, of, ell] * row[hp.Alm.getidx(end, ell, m)]
+    found = transforms.mixed(alm, matrix, overwrite=overwrite)
+    flat = [row for each in found for row in np.atleast_2d(each)]
+    for mine, theirs in zip(flat, expected, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-12)
+    assert (found[0] is alm[0]) == overwrite
+
+
+def test_a_part_of_a_map_is_written_or_added():
+    """To a vector of any values, at some pixels and at all, with a factor and without."""
+    rng = np.random.default_rng(6)
+    alm = np.array([random_alm(20, seed) for seed in (1, 2)])
+    some = np.flatnonzero(rng.random(12 * NSIDE**2) < 0.1)
+    ducc = harmonics.DuccSphere(NSIDE)
+    for spin, given in ((0, alm[0]), (2, alm)):
+        whole = np.concatenate([v for _, v in harmonics.parts_of(given, NSIDE, spin=spin)], axis=-1)
+        for chosen in (None, some):
+            sky = whole if chosen is None else whole[..., chosen]
+            factor = rng.random(sky.shape[-1])
+            pixels = ducc.pixels(chosen, spin=spin)
+            for f, told in ((None, sky), (factor, factor * sky)):
+                out = np.full(sky.shape, np.nan)
+                assert pixels.synthesis(given, f, out=out) is out
+                np.testing.assert_allclose(out, told, atol=1e-12)
+                pixels.synthesis(given, f, out=out, add=True)
+                np.testing.assert_allclose(out, 2 * told, atol=1e-12)
+                back = pixels.adjoint(sky, f, 20)
+                bare = pixels.adjoint(told, None, 20)
+                np.testing.assert_allclose(back, bare, atol=1e-9)
