@@ -95,8 +95,8 @@ class JointSolver:
         and U alike. Not read in the holes.
     way
         ``joint``: T and P are solved together; ``alternate``: in turn, each given the other. Both
-        lead to one mean. With preconditioners and multipoles of their own, T and P together take
-        less time than in turn, at high and at low noise, and as much memory.
+        lead to one mean. T and P together take as long as in turn at the noise of Planck, half as
+        long at low noise, and as much memory.
     weights
         ``(npix,)``, RING: `harmonics.pixel_weights`; computed if not given.
     threads
