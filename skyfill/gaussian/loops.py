@@ -377,7 +377,7 @@ class Outer:
         # What the inner loop left in y is an error of y: with it, steps are not those of conjugate
         # gradients, and the outer loop can halt far from the mean.
         y[model.at] = 0
-        y *= -1.0
+        y *= -1.0  # so that Σ y is subtracted where d + x is, with no map besides
         whitened, self.rest = model.covariance(y, out=filled)
         self.whitened = -whitened
         self._spare: Vector | None = y

@@ -227,7 +227,7 @@ class JointCovariance:
                 yield number, slice(part.start + plane * count, part.start + (plane + 1) * count)
 
     def _whitened(self, smooth: Vector, values: Vector) -> Vector:
-        """Give W v / σ² minus W s, in place of s."""
+        """Give W v / σ² minus a vector, in place of that."""
         for number, here in self._components():
             mine, variance = smooth[here], self.variance[number]
             given = self.weights[number], values[here], variance, mine
