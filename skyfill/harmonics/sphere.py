@@ -144,7 +144,9 @@ def synthesis(alm: Alm, nside: int, *, threads: int = 0) -> Map:
 def parts_of(
     alm: Alm, nside: int, *, spin: int = 0, threads: int = 0
 ) -> Iterator[tuple[slice, Map]]:
-    """Yield the map of `synthesis` in parts: slice and values, valid until the next part.
+    """Yield the map of `synthesis` in parts: slice and values, which may be overwritten.
+
+    Their memory is lent: it is that of other transforms from the next part on.
 
     With ``spin=2``, ``alm`` is ``(2, nalm)``, E and B, zero below l = 2, and values are Q and U,
     ``(2, n)``.

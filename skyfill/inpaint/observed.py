@@ -142,9 +142,6 @@ class ObservedMap:
             np.subtract(self.values, out, out=out)
         else:
             for part, low in self.dipole.parts(low_alm):
-                if low.size == out.size and latent is None and kind == np.float64:
-                    out = np.subtract(self.values, low, out=low)  # one map less
-                    continue
                 if latent is None:
                     np.subtract(self.values[part], low, out=out[part], casting="same_kind")
                     continue
