@@ -325,7 +325,7 @@ class JointSolver:
 
     @property
     def _deepest_of_p(self) -> float:
-        """The largest distance in P's holes from its observed sky, to a pixel of `_COARSE`."""
+        """Largest distance in P's holes from its observed sky, on a coarse map, radians."""
         coarse = min(self.nside, _COARSE)
         centres = pixel_directions(coarse, np.arange(12 * coarse**2))
         seen = self._seen[-1][pixels_towards(self.nside, centres)]

@@ -15,6 +15,7 @@ variance differs from that of white noise by as much.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import copy
 
 import numpy as np
@@ -24,7 +25,7 @@ from skyfill.harmonics.spheres import DuccSphere, Pixels, Sphere, Vector
 from skyfill.healpix.jit import by_pieces
 from skyfill.healpix.stokes import nside_of
 
-__all__ = ["Covariance", "excess"]
+__all__ = ["Covariance", "empty_like", "excess", "in_pieces", "noisy_into"]
 
 Map = NDArray[np.float64]
 
@@ -72,6 +73,31 @@ def excess(loud: Map, nside: int) -> Map:
     )
     bound[hit] = np.maximum(wrong / (nside * root[hit]), _LEAST)
     return bound
+
+
+def empty_like(vector: Vector, size: int) -> Vector:
+    """Give a vector of some length, of the kind of another one."""
+    return np.empty(size) if isinstance(vector, np.ndarray) else vector.new_empty(size)
+
+
+def in_pieces(vector: Vector, work: Callable[[slice], None]) -> None:
+    """Call `work` for pieces of a vector."""
+    if isinstance(vector, np.ndarray):
+        by_pieces(len(vector), work)
+    else:
+        for start in range(0, len(vector), _AT_ONCE):
+            work(slice(start, start + _AT_ONCE))
+
+
+def noisy_into(out: Vector, values: Vector, weights: Vector, variance: float) -> None:
+    """Write σ² W⁻¹ v to a vector."""
+
+    def piece(here: slice) -> None:
+        some = variance / weights[here]
+        some *= values[here]
+        out[here] = some
+
+    in_pieces(out, piece)
 
 
 class Covariance:
@@ -124,15 +150,8 @@ class Covariance:
 
     def noisy(self, values: Vector) -> Vector:
         """Give σ² W⁻¹ v, ``(n,)``."""
-        if not isinstance(values, np.ndarray):
-            return self.variance / self.weights * values
-        out = np.empty(len(values))
-
-        def piece(here: slice) -> None:
-            some = self.variance / self.weights[here]
-            np.multiply(some, values[here], out=out[here])
-
-        by_pieces(len(values), piece)
+        out = empty_like(values, len(values))
+        noisy_into(out, values, self.weights, self.variance)
         return out
 
     def inverse(self, values: Vector, *, out: Vector | None = None) -> Vector:
@@ -179,11 +198,7 @@ class Covariance:
             some += self.weights[here] * values[here]
             some /= self.variance
 
-        if isinstance(smooth, np.ndarray):
-            by_pieces(len(smooth), less)
-        else:
-            for start in range(0, len(values), _AT_ONCE):
-                less(slice(start, start + _AT_ONCE))
+        in_pieces(smooth, less)
         return smooth
 
     def tapered(

@@ -13,16 +13,15 @@ C_l is never inverted, so a sky without B modes is no special case.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill.harmonics.covariance import excess
+from skyfill.harmonics.covariance import empty_like, excess, in_pieces, noisy_into
 from skyfill.harmonics.spheres import DuccSphere, Sphere, Vector
-from skyfill.healpix.jit import by_pieces
 from skyfill.healpix.stokes import nside_of
 
 __all__ = ["SPINS", "JointCovariance"]
@@ -30,8 +29,6 @@ __all__ = ["SPINS", "JointCovariance"]
 Map = NDArray[np.float64]
 Pixels = NDArray[np.int64]
 
-#: Number of pixels whose products are in memory at a time.
-_AT_ONCE = 2**22
 #: Part of the bound on products of harmonics that noise bears, in units of noise over signal.
 _BORNE = 0.25
 
@@ -165,7 +162,7 @@ class JointCovariance:
         weights, variance = self.weights[number], self.variance[number]
         for start in range(0, len(values), max(len(weights), 1)):
             here = slice(start, start + len(weights))
-            _in_pieces(out[here], partial(_noisy, values[here], weights, variance, out[here]))
+            noisy_into(out[here], values[here], weights, variance)
         return out
 
     def inverse(self, values: Vector, *, out: Vector | None = None) -> Vector:
@@ -231,7 +228,7 @@ class JointCovariance:
         for number, here in self._components():
             mine, variance = smooth[here], self.variance[number]
             given = self.weights[number], values[here], variance, mine
-            _in_pieces(mine, partial(_less, mine, *given))
+            in_pieces(mine, partial(_less, mine, *given))
         return smooth
 
     @property
@@ -272,22 +269,6 @@ class JointCovariance:
         return out
 
 
-def _in_pieces(vector: Vector, work: Callable[[slice], None]) -> None:
-    """Call `work` for pieces of a vector."""
-    if isinstance(vector, np.ndarray):
-        by_pieces(len(vector), work)
-    else:
-        for start in range(0, len(vector), _AT_ONCE):
-            work(slice(start, start + _AT_ONCE))
-
-
-def _noisy(values: Vector, weights: Vector, variance: float, out: Vector, here: slice) -> None:
-    """Give σ² W⁻¹ v in a piece."""
-    some = values[here] / weights[here]
-    some *= variance
-    out[here] = some
-
-
 def _less(
     smooth: Vector, weights: Vector, values: Vector, variance: float, out: Vector, here: slice
 ) -> None:
@@ -296,8 +277,3 @@ def _less(
     some /= variance
     some -= smooth[here]
     out[here] = some
-
-
-def empty_like(vector: Vector, size: int) -> Vector:
-    """Give a vector of some length, of the kind of another one."""
-    return np.empty(size) if isinstance(vector, np.ndarray) else vector.new_empty(size)

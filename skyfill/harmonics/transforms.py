@@ -256,6 +256,9 @@ def mixed(
     The fields; with ``lmax``, the last one takes the rows that the others, of one row, leave.
     """
     if lmax is None:
+        count = sum(len(np.atleast_2d(each)) for each in alm)
+        if matrix.shape[:2] != (count, count):  # the loops check no bounds
+            raise ValueError(f"{count} rows of alm need {count} x {count}, got {matrix.shape}")
         out = list(alm) if overwrite else [np.empty_like(each) for each in alm]
         _mix_into(out, alm, np.ascontiguousarray(matrix))
         return out

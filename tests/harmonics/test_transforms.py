@@ -260,3 +260,9 @@ def test_a_part_of_a_map_is_written_or_added():
                 back = pixels.adjoint(sky, f, 20)
                 bare = pixels.adjoint(told, None, 20)
                 np.testing.assert_allclose(back, bare, atol=1e-9)
+
+
+def test_a_matrix_of_other_rows_is_refused():
+    alm = [np.array([random_alm(6, seed) for seed in (1, 2)])]
+    with pytest.raises(ValueError, match="2 rows of alm need 2 x 2"):
+        transforms.mixed(alm, np.zeros((3, 3, 7)))
