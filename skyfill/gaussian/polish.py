@@ -111,7 +111,10 @@ class Polish:
                 prior.append(self._prior["noise_variance"])
             known = self._kept.of(seen, *prior, self._every, steps).needing("prior")
             numbers = known.array(
-                "course", lambda: rehearse(solver, **steps), dtype=np.float64, shape=(-1,)
+                "course",
+                lambda: rehearse(solver, threads=self._prior["threads"], **steps),
+                dtype=np.float64,
+                shape=(-1,),
             )
             stages.append((solver, steps, numbers))
 

@@ -28,16 +28,20 @@ _BEFORE = 2
 
 
 def rehearse(
-    solver: Solver, *, iterations: int, corrections: int | None = None
+    solver: Solver, *, iterations: int, corrections: int | None = None, threads: int = 0
 ) -> NDArray[np.float64]:
     """Record a `Course` for `Solver.improve` with the same arguments.
+
+    ``threads`` is the number of threads of the synthesis of the drawn sky, 0 for all cores.
 
     Returns
     -------
     ``(n,)``, the numbers of the course; they depend only on the solver and the arguments.
     """
     course = Course()
-    filled = drawn(solver.nside, solver.signal_cl, solver.noise_cl, solver.noise_variance)
+    filled = drawn(
+        *(solver.nside, solver.signal_cl, solver.noise_cl, solver.noise_variance), threads=threads
+    )
     filled[solver.holes] = 0.0
     # Polish starts from an approximate fill; a few iterations on the drawn sky imitate it.
     filled[solver.holes] = solver.improve(filled, iterations=_BEFORE, corrections=0)
@@ -45,13 +49,20 @@ def rehearse(
     return np.array(course.numbers)
 
 
-def drawn(nside: int, signal_cl: Map, noise_cl: float, noise_variance: Map | None = None) -> Map:
+def drawn(
+    nside: int,
+    signal_cl: Map,
+    noise_cl: float,
+    noise_variance: Map | None = None,
+    *,
+    threads: int = 0,
+) -> Map:
     """Draw a sky with a fixed seed; ``noise_variance``, µK², replaces the white noise."""
     lmax, npix = signal_cl.size - 1, 12 * nside**2
     rng = np.random.default_rng(_SEED)
     alm = rng.standard_normal((lmax + 1) * (lmax + 2)).view(np.complex128) * 0.5**0.5
     alm[: lmax + 1] = alm[: lmax + 1].real * 2**0.5
-    sky = harmonics.synthesis(harmonics.almxfl(alm, np.sqrt(signal_cl)), nside)
+    sky = harmonics.synthesis(harmonics.almxfl(alm, np.sqrt(signal_cl)), nside, threads=threads)
     rms: Map | float = np.sqrt(noise_cl * npix / (4 * np.pi))
     for start in range(0, npix, _AT_ONCE):
         part = sky[start : start + _AT_ONCE]

@@ -448,7 +448,10 @@ class Mosaic:
 
         def make() -> Map:
             course = Course()
-            sky = drawn(model.nside, model.signal_cl, model.noise_cl, solver.noise_variance)
+            sky = drawn(
+                *(model.nside, model.signal_cl, model.noise_cl, solver.noise_variance),
+                threads=self._threads,
+            )
             solver.mean(sky, tolerance=tolerance, course=course)
             return np.array(course.numbers)
 

@@ -2,6 +2,7 @@
 
 import math
 
+import ducc0
 import healpy as hp
 import numpy as np
 import pytest
@@ -311,3 +312,20 @@ def test_tiles_and_their_coarse_level_serve_many_maps():
     first.realization(0)
     shared, new = first.with_map(two, seed=9), Inpainter(two, observed, seed=9, **options)
     np.testing.assert_array_equal(shared.realization(0), new.realization(0))
+
+
+def test_no_transform_takes_more_threads_than_asked_for(monkeypatch):
+    """The last bits of a transform on several threads vary, so courses recorded there would."""
+    prior = Prior(64, lcdm(), fwhm=math.radians(2.5), noise_uk_arcmin=100.0)
+    observed = simulate_mask(64, seed=1, half_width=0.12, n_holes=10, radii=(0.03, 0.05))
+    config = MosaicConfig(side=48, guard=8, margin=12, small=10.0, whole_nside=32)
+    given = draw(prior, seed=1, threads=1)
+    taken, own = set(), ducc0.sht.alm2leg
+
+    def counted(**words):
+        taken.add(words["nthreads"])
+        return own(**words)
+
+    monkeypatch.setattr(ducc0.sht, "alm2leg", counted)
+    Inpainter(given, observed, prior=prior, threads=1, config=config).realization(0)
+    assert taken == {1}
