@@ -93,17 +93,14 @@ class Inverse(Protocol):
         """Give Σ⁻¹ v."""
 
 
-class Precision(Protocol):
+class Precision(Inverse, Protocol):
     """The part of a covariance that the loops use."""
 
-    def inverse(self, values: Vector, *, out: Vector | None = None) -> Vector:
-        """Give Σ⁻¹ v, in ``out`` if that is given."""
+    def wiener(self, values: Vector, *, onto: Any = None) -> Any:  # noqa: ANN401 (of its own kind)
+        """Give the alm from which `inverse_of` follows, added to those of a v at other pixels."""
 
-    def add_inverse(self, out: Vector, other: Any, values: Vector) -> None:  # noqa: ANN401
-        """Add Σ⁻¹ v, for a v at the pixels of another covariance, except at those."""
-
-    def inverse_of(self, other: Any, values: Vector) -> Vector:  # noqa: ANN401 (of its own kind)
-        """Give Σ⁻¹ v at these pixels, for a v at the pixels of another covariance."""
+    def inverse_of(self, alm: Any, values: Vector) -> Vector:  # noqa: ANN401
+        """Give Σ⁻¹ v at these pixels, for a v at any pixels, from its alm."""
 
 
 class InHoles(Protocol):
@@ -350,6 +347,8 @@ class Outer:
         The solver.
     filled
         d + x, which is overwritten: whole maps are what takes memory.
+    y
+        Its product with the approximate Q, which is overwritten.
     course
         The scalars to record or to follow.
 
@@ -368,19 +367,18 @@ class Outer:
         correction that later ones would add, of each part, with it. None before the first.
     """
 
-    def __init__(self, model: Model, filled: Vector, course: Course) -> None:
+    def __init__(self, model: Model, filled: Vector, y: Vector, course: Course) -> None:
         self.model = model
         self.course = course
         self.fill: Vector = filled[model.at]
         self.sizes = model.sizes(filled)
-        y = model.sky.inverse(filled)
         # What the inner loop left in y is an error of y: with it, steps are not those of conjugate
         # gradients, and the outer loop can halt far from the mean.
         y[model.at] = 0
         y *= -1.0  # so that Σ y is subtracted where d + x is, with no map besides
         whitened, self.rest = model.covariance(y, out=filled)
         self.whitened = -whitened
-        self._spare: Vector | None = y
+        self._alm: Any = None
         self._step: Vector | None = None
         self._direction: Vector = None
         self._image: Vector = None
@@ -404,27 +402,24 @@ class Outer:
         """The rms of r in units of that of d + x."""
         return self.model.size(self.rests) / (self.model.size(self.sizes) or 1.0)
 
-    def correction(
-        self, inner: Holes, allowed: float, relative: float
-    ) -> tuple[Vector, Vector, Map]:
+    def correction(self, inner: Holes, allowed: float, relative: float) -> tuple[Vector, Map]:
         """Compute a correction from the residual.
 
         Returns
         -------
-        The correction of x, ``(nhole,)``; the part of y's correction that does not follow from it,
-        ``(npix,)``; and the estimated rms error of each part of the first.
+        The correction of x, ``(nhole,)``, and the estimated rms error of each of its parts.
         """
         s = self.model
-        z = s.sky.inverse(self.rest, out=self._spare)
-        self._spare = None
-        step, left = inner.solve(-z[s.at], allowed=allowed, relative=relative)
-        return step, z, left
+        self._alm = s.sky.wiener(self.rest)
+        right = s.inner.inverse_of(self._alm, self.rest[s.at])
+        return inner.solve(-right, allowed=allowed, relative=relative)
 
-    def advance(self, step: Vector, z: Vector) -> Map:
+    def advance(self, step: Vector) -> Map:
         """Apply a correction; return the share of each part that is to come, all 0 to stop."""
         s = self.model
         before, nothing = self.rests, np.zeros(len(s.parts))
-        s.sky.add_inverse(z, s.inner, step)
+        z = s.sky.inverse_of(s.inner.wiener(step, onto=self._alm), self.rest)
+        self._alm = None
         z[s.at] = 0
         if self._step is not None:
             conjugate = self.course.take(-dot(z, self._image), self._curvature)
@@ -463,6 +458,7 @@ def solve(
     course: Course,
     *,
     allowed: float,
+    first: float = _INNER,
     share: float = _SHARE,
 ) -> tuple[Outer, Map]:
     """Solve for the posterior mean by both loops.
@@ -479,18 +475,21 @@ def solve(
         The inner loop, and the scalars to record or to follow.
     allowed
         Estimated rms distance of each part at which to stop, µK.
-    share
-        Share of it that the inner loop may leave in a correction.
+    first, share
+        Shares of it that the inner loop may leave in the first solve, and in a correction.
 
     Returns
     -------
     The outer loop, and the estimated rms distance of each part of the fill to the mean, µK.
     """
-    fill, distance = inner.solve(
-        -model.inner.inverse_of(model.sky, work), start, allowed=_INNER * allowed
-    )
+    alm = model.sky.wiener(work)
+    right = -model.inner.inverse_of(alm, work[model.at])
+    fill, distance = inner.solve(right, start, allowed=first * allowed)
     work[model.at] = fill
-    outer = Outer(model, work, course)
+    y = model.sky.inverse_of(model.inner.wiener(fill, onto=alm), work)
+    del alm  # as large as a map
+    outer = Outer(model, work, y, course)
+    del y
     relative = (_ACCURATE if inner.taken > _MANY else 1.0) * _RELATIVE
     return outer, go_on(outer, inner, distance, allowed=allowed, share=share, relative=relative)
 
@@ -524,8 +523,8 @@ def go_on(
     model, take = outer.model, outer.course.take
     far = inner.left > 0 and (outer.steps == 0 or bool(np.any(distance > allowed)))
     while take(far):
-        step, z, left = outer.correction(inner, share * allowed, relative)
-        ahead = outer.advance(step, z)
+        step, left = outer.correction(inner, share * allowed, relative)
+        ahead = outer.advance(step)
         if ahead.max() > _SLOW:  # the inner loop may be too inaccurate
             relative = max(_QUICKER * relative, min(_FINEST, relative))
             share = max(_QUICKER * share, min(_LEAST_SHARE, share))
@@ -574,25 +573,27 @@ def improve(
     -------
     The fill, ``(nhole,)``, and its estimated rms distance to the mean, µK.
     """
-    step, (left,) = inner.solve(-model.inner.inverse_of(model.sky, filled), allowed=0.0)
+    alm, fill = model.sky.wiener(filled), filled[model.at]
+    step, (left,) = inner.solve(-model.inner.inverse_of(alm, fill), allowed=0.0)
     if math.isinf(left):  # too few steps for an estimate: use the length of the step
         left = rms(step)
-    fill = filled[model.at] + step
+    fill = fill + step
     if not corrections:
         return fill, left
     filled = copied(filled)
     filled[model.at] = fill
-    outer = Outer(model, filled, course)
-    del filled
+    y = model.sky.inverse_of(model.inner.wiener(step, onto=alm), filled)
+    outer = Outer(model, filled, y, course)
+    del filled, y, alm
     for number in range(1, corrections + 1):
         inner.left = inner_steps
-        step, z, (ahead,) = outer.correction(inner, 0.0, _RELATIVE)
+        step, (ahead,) = outer.correction(inner, 0.0, _RELATIVE)
         if resolved and number == corrections:
             # The last correction is added in full: its length is right to a few per cent.
             outer.fill += step
             left = rms(step)
             continue
-        moved = rms(step) * outer.advance(step, z)[0]
+        moved = rms(step) * outer.advance(step)[0]
         left = moved + (ahead if math.isfinite(ahead) else rms(step))
         if course.take(not resolved and left <= enough):
             break

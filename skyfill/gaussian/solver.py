@@ -392,8 +392,10 @@ class Solver:
         if not self.holes.size or not bool((work != 0).any()):
             fill = like(values, np.zeros(self.holes.size))
             known = Certificate(0, 0, 0.0, 0.0, converged=True)
-            modes = like(values, self._whitened(Outer(self, work, course))) if whitened else None
-            return Solution(fill, modes, known)
+            if not whitened:
+                return Solution(fill, None, known)
+            outer = Outer(self, work, self.sky.inverse(work), course)
+            return Solution(fill, like(values, self._whitened(outer)), known)
         allowed, inner = tolerance * self.rms, self._inner_of(progress, max_iterations, course)
         outer, away = solve(
             self,
@@ -448,8 +450,7 @@ class Solver:
         -------
         ``(nsmall,)``, µK, in the pixels ``small``.
         """
-        image = self.inner.inverse_of(self.sky, self._sphere.vector(values))
-        return like(values, self._small(image))
+        return like(values, self._small(self.sky, values))
 
     def small_change(self, other: Solver, values: Vector) -> Vector:
         """Compute the change of `small_fill` when the values in another solver's holes change.
@@ -465,11 +466,12 @@ class Solver:
         -------
         ``(nsmall,)``, µK, change in the pixels ``small``.
         """
-        image = self.inner.inverse_of(other.inner, self._sphere.vector(values))
-        return like(values, self._small(image))
+        return like(values, self._small(other.inner, values))
 
-    def _small(self, image: Vector) -> Vector:
-        """Fill the small holes from Σ⁻¹ d at all ``holes``."""
+    def _small(self, at: Covariance, values: Vector) -> Vector:
+        """Fill the small holes from values at the pixels of a covariance; all others are zero."""
+        alm = self.inner.wiener(self._sphere.vector(values), at=at)
+        image = self.inner.inverse_of(alm, None)
         if self._blocks is None:
             return image[:0]
         return self._blocks.solve(-image)[self._narrow]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill.gaussian.loops import Course, InHoles, Inner, Inverse
+from skyfill.gaussian.loops import Course, Inner, Model, Precision
 from skyfill.gaussian.vectors import Vector
 from skyfill.harmonics.sphere import rings
 from skyfill.progress import Progress
@@ -69,7 +69,7 @@ class Wide:
 
     def __init__(
         self,
-        inner: Inverse,
+        inner: Precision,
         precondition: Callable[[Vector], Vector],
         parts: Sequence[slice] = (slice(None),),
     ) -> None:
@@ -98,7 +98,7 @@ class WideFirst(Inner):
 
     def __init__(
         self,
-        model: InHoles,
+        model: Model,
         wide: Wide,
         at: Vector,
         blocks: Callable[[Vector], Vector],
@@ -110,7 +110,7 @@ class WideFirst(Inner):
     ) -> None:
         super().__init__(model, progress, limit, course, wary=wary)
         self._first: Inner | None = Inner(wide, progress, limit, course, wary=wary)
-        self._at, self._blocks, self._all = at, blocks, model
+        self._at, self._blocks, self._all, self._wide = at, blocks, model, wide
 
     def solve(
         self, right: Vector, start: Vector | None = None, *, allowed: float, relative: float = 0.0
@@ -125,8 +125,10 @@ class WideFirst(Inner):
             return super().solve(right, start, allowed=allowed, relative=relative)
         self._first = None
         x = self._blocks(right)
-        rest = (right - self._all.inner.inverse(x))[self._at]
-        x[self._at], _ = first.solve(rest, allowed=allowed, relative=relative)
+        at = self._at
+        alm = self._all.inner.wiener(x)
+        rest = right[at] - self._wide.inner.inverse_of(alm, x[at])
+        x[at], _ = first.solve(rest, allowed=allowed, relative=relative)
         self.taken, self.left = first.taken, first.left
         self.rate, self.fewest = first.rate, first.fewest
         self._wary = False

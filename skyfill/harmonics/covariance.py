@@ -137,7 +137,7 @@ class Covariance:
         self.area = 4 * np.pi / weights.size
         self.signal_cl, self.gain = signal_cl, self._gain(signal_cl)
         self._pixels: Vector | None = None if pixels is None else sphere.vector(pixels)
-        self._rings = sphere.pixels(pixels) if rings is None else rings
+        self.rings = sphere.pixels(pixels) if rings is None else rings
 
     def _gain(self, signal_cl: Map) -> Map:
         white = self.area * self.variance
@@ -154,34 +154,43 @@ class Covariance:
         noisy_into(out, values, self.weights, self.variance)
         return out
 
-    def inverse(self, values: Vector, *, out: Vector | None = None) -> Vector:
-        """Give Σ⁻¹ v, ``(n,)``, in ``out`` if that is given."""
-        alm = self._rings.adjoint(values, self.weights, self.gain.size - 1)
-        alm = self._rings.filtered(alm, self.gain)
-        return self._inverse(self._rings.synthesis(alm, self.weights, out=out), values)
+    def inverse(self, values: Vector) -> Vector:
+        """Give Σ⁻¹ v, ``(n,)``."""
+        return self.inverse_of(self.wiener(values), values)
 
-    def inverse_of(self, other: Covariance, values: Vector) -> Vector:
-        """Give Σ⁻¹ v at these pixels, ``(n,)``, for a v that is zero except at other pixels.
+    def wiener(
+        self, values: Vector, *, at: Covariance | None = None, onto: Vector | None = None
+    ) -> Vector:
+        """Give g Yᵀ W v, ``(nalm,)``, for a v that is zero but at these pixels, or at others.
 
         Parameters
         ----------
-        other
-            The same covariance on the whole sphere, or between pixels disjoint from these.
         values
-            v, at the pixels of ``other``.
+            v at these pixels.
+        at
+            Covariance between the other pixels, of any signal; ``values`` are there.
+        onto
+            The same of a v at yet other pixels, to which it is added.
         """
-        alm = other._rings.adjoint(values, other.weights, self.gain.size - 1)
-        smooth = self._rings.synthesis(self._rings.filtered(alm, self.gain), self.weights)
-        if other._pixels is not None:
-            smooth *= -self.area / self.variance
-            return smooth
-        return self._inverse(smooth, values if self._pixels is None else values[self._pixels])
+        at = at or self
+        alm = at.rings.adjoint(values, at.weights, self.gain.size - 1)
+        alm = self.rings.filtered(alm, self.gain)
+        if onto is None:
+            return alm
+        onto += alm
+        return onto
 
-    def add_inverse(self, out: Vector, other: Covariance, values: Vector) -> None:
-        """Add Σ⁻¹ v, for a v at other pixels, to a vector, except at those: W v / σ² is missing."""
-        alm = other._rings.adjoint(values, other.weights, self.gain.size - 1)
-        alm = self._rings.filtered(alm, -self.area / self.variance * self.gain)
-        self._rings.synthesis(alm, self.weights, out=out, add=True)
+    def inverse_of(self, alm: Vector, values: Vector | None) -> Vector:
+        """Give Σ⁻¹ v at these pixels, ``(n,)``, for a v at any pixels.
+
+        Parameters
+        ----------
+        alm
+            `wiener` of v.
+        values
+            v at these pixels; None if it is zero there.
+        """
+        return self._inverse(self.rings.synthesis(alm, self.weights), values)
 
     def with_signal(self, signal_cl: Map) -> Covariance:
         """Give the covariance between the same pixels for another signal, ``(lmax + 1,)``."""
@@ -189,13 +198,14 @@ class Covariance:
         new.signal_cl, new.gain = signal_cl, self._gain(signal_cl)
         return new
 
-    def _inverse(self, smooth: Vector, values: Vector) -> Vector:
+    def _inverse(self, smooth: Vector, values: Vector | None) -> Vector:
         """Give Σ⁻¹ v from W Y g Yᵀ W v, which is overwritten."""
 
         def less(here: slice) -> None:
             some = smooth[here]
             some *= -self.area
-            some += self.weights[here] * values[here]
+            if values is not None:
+                some += self.weights[here] * values[here]
             some /= self.variance
 
         in_pieces(smooth, less)
@@ -208,7 +218,7 @@ class Covariance:
 
         It is added to ``into``, if that is given.
         """
-        alm = self._rings.adjoint(values, factor, fl.size - 1)
-        return self._rings.synthesis(
-            self._rings.filtered(alm, fl), factor, out=into, add=into is not None
+        alm = self.rings.adjoint(values, factor, fl.size - 1)
+        return self.rings.synthesis(
+            self.rings.filtered(alm, fl), factor, out=into, add=into is not None
         )

@@ -165,33 +165,34 @@ class JointCovariance:
             noisy_into(out[here], values[here], weights, variance)
         return out
 
-    def inverse(self, values: Vector, *, out: Vector | None = None) -> Vector:
-        """Give Σ⁻¹ v, ``(n,)``, in ``out`` if that is given."""
+    def inverse(self, values: Vector) -> Vector:
+        """Give Σ⁻¹ v, ``(n,)``."""
+        return self.inverse_of(self.wiener(values), values)
+
+    def wiener(self, values: Vector, *, onto: list[Vector] | None = None) -> list[Vector]:
+        """Give a σ⁻¹ g Yᵀ W σ⁻¹ v, alm of each field, for a v that is zero at all other pixels.
+
+        They are added to ``onto``, if that is given: those of a v at other pixels.
+        """
         alm = self.analysed(values, self.weights)
         alm = self.sphere.mixed(alm, self._precise, overwrite=True)
-        return self._whitened(self.synthesised(alm, self.weights, out=out), values)
+        if onto is None:
+            return alm
+        for mine, more in zip(onto, alm, strict=True):
+            mine += more
+        return onto
 
-    def inverse_of(self, other: JointCovariance, values: Vector) -> Vector:
-        """Give Σ⁻¹ v at these pixels, ``(n,)``, for a v of the whole sphere.
+    def inverse_of(self, alm: list[Vector], values: Vector) -> Vector:
+        """Give Σ⁻¹ v at these pixels, ``(n,)``, for a v at any pixels.
 
         Parameters
         ----------
-        other
-            The same covariance on the whole sphere.
+        alm
+            `wiener` of v, by the same covariance between the pixels where it is not zero.
         values
-            v, a vector of ``other``.
+            v at these pixels.
         """
-        alm = other.analysed(values, other.weights)
-        alm = self.sphere.mixed(alm, self._precise, overwrite=True)
-        out = self.synthesised(alm, self.weights)
-        return self._whitened(out, values if self._at is None else values[self._at])
-
-    def add_inverse(self, out: Vector, other: JointCovariance, values: Vector) -> None:
-        """Add Σ⁻¹ v, for a v at other pixels, to a vector, except at those: W v / σ² is missing."""
-        alm = self.sphere.mixed(
-            other.analysed(values, other.weights), -self._precise, overwrite=True
-        )
-        self.synthesised(alm, self.weights, out=out, add=True)
+        return self._whitened(self.synthesised(alm, self.weights), values)
 
     def between(self, to: int, of: int, values: Vector) -> Vector:
         """Give (Σ⁻¹)_tf v at the pixels of field t, for a v at those of field f.
