@@ -108,8 +108,9 @@ class Alternation:
     ) -> tuple[Vector, Map]:
         """Solve Q_hh x = right, as `Inner.solve` does."""
         joint, take = self._joint, self._course.take
-        x = zeros_like(right) if start is None else copied(start)
-        rest = copied(right) if start is None else right - joint.inverse(x)
+        x, rest = zeros_like(right) if start is None else copied(start), right
+        if start is not None:
+            rest -= joint.inverse(x)
         count = len(self._inners)
         before, distance = np.full(count, np.nan), np.full(count, np.inf)
         for _ in range(_SWEEPS):
@@ -117,7 +118,6 @@ class Alternation:
             for number, part in enumerate(joint.parts):
                 step, distance[number] = self._turn(number, rest[part], _SHARE * allowed)
                 x[part] += step
-                rest[part] = self._inners[number].rest
                 other = 1 - number
                 rest[joint.parts[other]] -= joint.between(other, number, step)
                 moved[number] = rms(step)
@@ -137,7 +137,7 @@ class Alternation:
         return x, distance
 
     def _turn(self, number: int, right: Vector, allowed: float) -> tuple[Vector, float]:
-        """Solve for one field, and count."""
+        """Solve for one field, whose residual takes the place of ``right``, and count."""
         inner = self._inners[number]
         inner.left, taken = self.left, inner.taken
         step, away = inner.solve(right, allowed=allowed, relative=_RELATIVE)
@@ -153,19 +153,19 @@ class Parted:
     def __init__(
         self,
         blocks: HoleBlocks | DeviceBlocks | None,
-        wide: Callable[[Vector], Vector] | None,
-        at: NDArray[np.int64],
+        wide: Callable[[Vector], Vector],
+        at: Vector,
     ) -> None:
         self._blocks, self._wide, self._at = blocks, wide, at
 
     def apply(self, values: Vector) -> Vector:
         """Apply it."""
         if self._blocks is None:
-            return np.zeros_like(values) if self._wide is None else self._wide(values)
+            return self._wide(values)
         out = self._blocks.solve(values)
-        if self._wide is not None:
+        if len(self._at):
             out[self._at] = self._wide(values[self._at])
-        return np.asarray(out)
+        return out
 
 
 def given_the_other(cl: Map, area: float, variance: Sequence[float]) -> tuple[Map, Map]:

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from skyfill.gaussian.vectors import Vector, zeros_like
 from skyfill.harmonics import JointCovariance
 
-__all__ = ["Hybrid", "PolarPrior"]
+__all__ = ["Apply", "Hybrid", "PolarPrior"]
 
+Apply = Callable[[Vector], Vector]
 Map = NDArray[np.float64]
 
 #: Multipoles with C' over noise below this are left out: σ² is near enough to the inverse of the
@@ -70,23 +71,21 @@ class Hybrid:
 
     Parameters
     ----------
+    parts
+        For each field its slice of a vector.
     fields
-        For each field its slice of a vector, and what applies its matrix.
+        For each field what applies its matrix; not used where the slice is empty.
     """
 
-    def __init__(self, fields: Sequence[tuple[slice, Callable[[Vector], Vector]]]) -> None:
-        self._fields = fields
+    def __init__(self, parts: Sequence[slice], fields: Sequence[Apply]) -> None:
+        fields_of = zip(parts, fields, strict=True)
+        self._fields = [(part, each) for part, each in fields_of if part.stop > part.start]
 
     def apply(self, values: Vector) -> Vector:
         """Compute the product with a vector."""
         if len(self._fields) == 1:
             return self._fields[0][1](values)
         out = zeros_like(values)
-        self.put(values, slice(None), out)
-        return out
-
-    def put(self, values: Vector, at: Vector, out: Vector) -> None:
-        """Write the product to the elements ``at`` of a vector, from those of another one."""
         for part, each in self._fields:
-            mine = part if isinstance(at, slice) else at[part]
-            out[mine] = each(values[mine])
+            out[part] = each(values[part])
+        return out

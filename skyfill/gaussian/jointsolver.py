@@ -10,7 +10,7 @@ prior of P (`skyfill.gaussian.hybrid`). T and P are solved together, or in turn 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Literal
 
@@ -29,7 +29,7 @@ from skyfill.gaussian.blocks import (
     affordable,
     labels_of,
 )
-from skyfill.gaussian.hybrid import Hybrid, PolarPrior
+from skyfill.gaussian.hybrid import Apply, Hybrid, PolarPrior
 from skyfill.gaussian.leakage import leakage
 from skyfill.gaussian.loops import Course, Inner, Outer, go_on, solve
 from skyfill.gaussian.memory import check_joint_memory, has_joint_device_memory
@@ -38,7 +38,7 @@ from skyfill.gaussian.pixelnoise import PixelNoise, checked_variance
 from skyfill.gaussian.polarblocks import MEMORY, PolarKernel, affordable_pol
 from skyfill.gaussian.solution import LEAKAGE_BINS, Certificate, JointSolution
 from skyfill.gaussian.solver import NOISE_FLOOR, inner_lmax
-from skyfill.gaussian.vectors import Vector, add, product, rms, zeros_like
+from skyfill.gaussian.vectors import Vector, add, rms, zeros_like
 from skyfill.gaussian.widefirst import Wide, WideFirst, fewer_rings
 from skyfill.harmonics import Covariance, DeviceSphere, JointCovariance, Sphere
 from skyfill.harmonics.jointcovariance import SPINS
@@ -216,42 +216,31 @@ class JointSolver:
         ]
         self._check_memory(np.concatenate(sizes))
         wide = [np.flatnonzero(~each) for each in small]
-        inner, together = self.inner, self.way == "joint"
+        inner = self.inner
         self._blocks = [
             self._blocks_of(number, *each)
             for number, each in enumerate(zip(labels, small, strict=True))
         ]
-        self._hybrid: Hybrid | None = None
-        self._wide_model: Wide | None = None
-        at = np.concatenate(
-            [
-                here.start + plane * pixels.size + chosen
-                for here, planes, pixels, chosen in zip(
-                    inner.parts, inner.planes, self.holes, wide, strict=True
-                )
-                for plane in range(planes)
-            ]
-        )
-        every = at.size == inner.size  # a slice copies nothing
-        self._wide: Vector = slice(None) if every else inner.sphere.vector(at)
+        at = [
+            np.concatenate([plane * pixels.size + chosen for plane in range(planes)])
+            for planes, pixels, chosen in zip(inner.planes, self.holes, wide, strict=True)
+        ]
+        self._wide = at
         chosen = [pixels[each] for pixels, each in zip(self.holes, wide, strict=True)]
-        if together and at.size:
-            prior = self._prior(chosen)
-            self._hybrid = self._of_wide(prior, chosen, wide)
-            if fewer_rings(self.nside, self.holes, chosen, inner.planes):
-                self._wide_model = self._wide_of(prior, chosen[0], self._hybrid)
-        self._pinned: Pinned | None = None
-        self._turns = [] if together else self._in_turn(chosen, wide)
-        if self.spins[0] == 0 and self.holes[0].size:
-            padding = inner.parts[1].stop - inner.parts[1].start
-            free = self._free if together else self._turns[0]
-            self._pinned = Pinned(
-                *(free, self._scalar(inner.signal_cl[0, 0], self.holes[0], inner.rings[0])),
-                *(self.nside, self.holes[0]),
-                padding=padding if together else 0,
-            )
-            if not together:
-                self._turns[0] = self._pinned.apply
+        prior = self._prior(chosen)
+        of_wide = self._of_wide(prior, chosen, wide)
+        self._preconditions: list[Apply] = [
+            Parted(blocks, apply, inner.sphere.vector(where)).apply
+            for blocks, apply, where in zip(self._blocks, of_wide, at, strict=True)
+        ]
+        self._preconditions[0] = self._pinned(self._preconditions[0], self.holes[0], inner)
+        self._hybrid = Hybrid(inner.parts, self._preconditions)
+        self._wide_model: Wide | None = None
+        if self.way == "joint" and fewer_rings(self.nside, self.holes, chosen, inner.planes):
+            joint = prior.with_signal(inner.signal_cl)
+            of_wide[0] = self._pinned(of_wide[0], chosen[0], joint)
+            parts = [part for part in joint.parts if part.stop > part.start]
+            self._wide_model = Wide(joint, Hybrid(joint.parts, of_wide).apply, parts)
 
     @property
     def sphere(self) -> Sphere:
@@ -263,26 +252,22 @@ class JointSolver:
         prior: JointCovariance,
         chosen: Sequence[NDArray[np.int64]],
         wide: Sequence[NDArray[np.int64]],
-    ) -> Hybrid:
-        """Give the preconditioner of the wide holes."""
-        fields: list[tuple[slice, Callable[[Vector], Vector]]] = []
-        if self.spins[0] == 0 and chosen[0].size:
+    ) -> list[Apply]:
+        """Give the preconditioner of each field in its wide holes."""
+        found: list[Apply] = [zeros_like] * len(self.spins)
+        if self.spins[0] == 0 and wide[0].size:
             scalar = self._scalar(prior.signal_cl[0, 0], chosen[0], prior.rings[0])
-            fields.append((prior.parts[0], TaperedBands(scalar, self._depth_of_t(wide[0])).apply))
-        if chosen[-1].size:
-            fields.append((prior.parts[-1], PolarPrior(prior, self._deepest_of_p).apply))
-        return Hybrid(fields)
+            found[0] = TaperedBands(scalar, self._depth_of_t(wide[0])).apply
+        if wide[-1].size:
+            found[-1] = PolarPrior(prior, self._deepest_of_p).apply
+        return found
 
-    def _wide_of(self, prior: JointCovariance, of_t: NDArray[np.int64], hybrid: Hybrid) -> Wide:
-        """Give the problem of the wide holes alone."""
-        joint = prior.with_signal(self.inner.signal_cl)
-        parts = [part for part in joint.parts if part.stop > part.start]
-        if self.spins[0] or not of_t.size:
-            return Wide(joint, hybrid.apply, parts)
-        scalar = self._scalar(self.inner.signal_cl[0, 0], of_t, joint.rings[0])
-        padding = joint.size - of_t.size
-        pinned = Pinned(hybrid.apply, scalar, self.nside, of_t, padding=padding)
-        return Wide(joint, pinned.apply, parts)
+    def _pinned(self, free: Apply, pixels: NDArray[np.int64], joint: JointCovariance) -> Apply:
+        """Correct a preconditioner of T between some pixels for monopole and dipole."""
+        if self.spins[0] or not pixels.size:
+            return free
+        scalar = self._scalar(self.inner.signal_cl[0, 0], pixels, joint.rings[0])
+        return Pinned(free, scalar, self.nside, pixels).apply
 
     def _check_memory(self, blocks: NDArray[np.int64]) -> None:
         """Refuse a solve for which the machine has too little memory."""
@@ -354,8 +339,13 @@ class JointSolver:
         return HoleBlocks(kernel, threads=self._threads, kept=kept)
 
     def _prior(self, pixels: Sequence[NDArray[np.int64]]) -> JointCovariance:
-        """Give the prior between some pixels of each field, without a pinned monopole of T."""
+        """Give the prior between some pixels of each field, without a pinned monopole of T.
+
+        Where fields take turns it is that of each, given the other.
+        """
         inner, cl = self.inner, self.inner.signal_cl.copy()
+        if self.way == "alternate":
+            cl[0, 0], cl[1:, 1:] = given_the_other(cl, inner.area, inner.variance)
         if self.spins[0] == 0:
             cl[0, 0] = unpinned(cl[0, 0])
         if all(each.size == holes.size for each, holes in zip(pixels, self.holes, strict=True)):
@@ -374,34 +364,6 @@ class JointSolver:
         cl, inner = signal_cl[: self.inner.lmax[0] + 1], self.inner
         variance, sphere = inner.variance[0], inner.sphere
         return Covariance(self.weights, cl, variance, pixels=pixels, sphere=sphere, rings=rings)
-
-    def _in_turn(
-        self, chosen: Sequence[NDArray[np.int64]], wide: Sequence[NDArray[np.int64]]
-    ) -> list[Callable[[Vector], Vector]]:
-        """Give the preconditioners of T given P, and of P given T."""
-        inner = self.inner
-        tt, polar = given_the_other(inner.signal_cl, inner.area, inner.variance)
-        found: list[Callable[[Vector], Vector]] = []
-        for number, (pixels, where, blocks) in enumerate(
-            zip(chosen, wide, self._blocks, strict=True)
-        ):
-            apply = None
-            if where.size and number == 0:
-                apply = TaperedBands(
-                    self._scalar(unpinned(tt), pixels), self._depth_of_t(where)
-                ).apply
-            elif where.size:
-                alone = JointCovariance(
-                    *(self.weights, polar, inner.variance[1:]),
-                    pixels=[pixels],
-                    lmax=inner.lmax[1:],
-                    sphere=inner.sphere,
-                )
-                apply = PolarPrior(alone, self._deepest_of_p).apply
-            count, planes = self.holes[number].size, inner.planes[number]
-            at = np.concatenate([plane * count + where for plane in range(planes)])
-            found.append(Parted(blocks, apply, at).apply)
-        return found
 
     def _scaled(self, given: Sequence[Vector], *, overwrite: bool) -> Vector:
         """Give the maps of all fields as one vector, 0 in the holes, in units of their rms."""
@@ -499,11 +461,13 @@ class JointSolver:
     def _inner_of(self, progress: Progress, limit: int, course: Course) -> Inner | Alternation:
         """Give what solves for the holes with the approximate Q."""
         if self.way == "alternate":
-            return Alternation(self.inner, self._turns, progress, limit, course)
+            return Alternation(self.inner, self._preconditions, progress, limit, course)
         if self._wide_model is None:
             return Inner(self, progress, limit, course, wary=True)
+        parts = zip(self.inner.parts, self._wide, strict=True)
+        at = self.inner.sphere.vector(np.concatenate([here.start + each for here, each in parts]))
         return WideFirst(
-            *(self, self._wide_model, self._wide, self._small_blocks, progress, limit, course),
+            *(self, self._wide_model, at, self._small_blocks, progress, limit, course),
             wary=True,
         )
 
@@ -565,8 +529,9 @@ class JointSolver:
         for number, here in enumerate(self.sky.parts):
             mine = rest[here]
             if self._free_dipole and not number:
-                alm = self.sky.sphere.adjoint(product(mine, self.sky.weights[0]), 1)
-                low = self.sky.sphere.synthesis(alm * self.sky.area)
+                whole = self.sky.rings[0]
+                alm = whole.adjoint(mine, self.sky.weights[0], 1)
+                low = whole.synthesis(alm * self.sky.area, None)
                 add(low, mine, -1.0)
                 mine = low
             found.append(rms(mine))
@@ -574,7 +539,7 @@ class JointSolver:
 
     def precondition(self, values: Vector) -> Vector:
         """Apply an approximation of (Q_hh)⁻¹."""
-        return self._free(values) if self._pinned is None else self._pinned.apply(values)
+        return self._hybrid.apply(values)
 
     def _small_blocks(self, values: Vector) -> Vector:
         """Solve for the small holes by their blocks; zero in the others."""
@@ -582,13 +547,6 @@ class JointSolver:
         for here, blocks in zip(self.inner.parts, self._blocks, strict=True):
             if blocks is not None:
                 out[here] = blocks.solve(values[here])
-        return out
-
-    def _free(self, values: Vector) -> Vector:
-        """Apply an approximation of (Q_hh)⁻¹ for the `unpinned` spectrum."""
-        out = self._small_blocks(values)
-        if self._hybrid is not None:
-            self._hybrid.put(values, self._wide, out)
         return out
 
 

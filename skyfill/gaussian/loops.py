@@ -262,10 +262,8 @@ class Inner:
         self._course = course
         self.left = limit
         self.taken = 0
-        self.rest: Vector = None
-        """The residual of the last solve."""
         self.move: tuple[float, Vector] | None = None
-        """Length and direction of its last step; None if only rounding was left."""
+        """Length and direction of the last step; None if only rounding was left."""
 
     def solve(
         self, right: Vector, start: Vector | None = None, *, allowed: float, relative: float = 0.0
@@ -275,7 +273,7 @@ class Inner:
         Parameters
         ----------
         right
-            ``(nhole,)``.
+            ``(nhole,)``; overwritten by its residual.
         start
             ``(nhole,)``, starting point; zero if not given.
         allowed, relative
@@ -288,8 +286,9 @@ class Inner:
         """
         precision, precondition = self._model.inner.inverse, self._model.precondition
         take = self._course.take
-        x = zeros_like(right) if start is None else copied(start)
-        rest = copied(right) if start is None else right - precision(x)
+        x, rest = zeros_like(right) if start is None else copied(start), right
+        if start is not None:
+            rest -= precision(x)
         z = precondition(rest)
         direction = copied(z)
         rho = dot(rest, z)
@@ -297,7 +296,7 @@ class Inner:
         distance = np.full(len(parts), np.inf)
         path = _Path(len(parts))
         size = first = rho
-        self.rest, self.move = rest, None
+        self.move = None
         for _ in range(self.left):
             if take(rho <= _ROUNDING * first):
                 self.move = None
@@ -482,16 +481,27 @@ def solve(
     -------
     The outer loop, and the estimated rms distance of each part of the fill to the mean, µK.
     """
-    alm = model.sky.wiener(work)
-    right = -model.inner.inverse_of(alm, work[model.at])
-    fill, distance = inner.solve(right, start, allowed=first * allowed)
-    work[model.at] = fill
-    y = model.sky.inverse_of(model.inner.wiener(fill, onto=alm), work)
-    del alm  # as large as a map
-    outer = Outer(model, work, y, course)
-    del y
+    outer, distance = _begun(model, work, start, inner, course, first * allowed)
     relative = (_ACCURATE if inner.taken > _MANY else 1.0) * _RELATIVE
     return outer, go_on(outer, inner, distance, allowed=allowed, share=share, relative=relative)
+
+
+def _begun(
+    model: Model,
+    work: Vector,
+    start: Vector | None,
+    inner: Holes,
+    course: Course,
+    allowed: float,
+) -> tuple[Outer, Map]:
+    """Fill by the inner loop; give the outer loop, and the estimated distances of the fill."""
+    alm = model.sky.wiener(work)
+    right = -model.inner.inverse_of(alm, work[model.at])
+    fill, distance = inner.solve(right, start, allowed=allowed)
+    work[model.at] = fill
+    y = model.sky.inverse_of(model.inner.wiener(fill, onto=alm), work)
+    del alm, right, fill  # vectors are what takes memory
+    return Outer(model, work, y, course), distance
 
 
 def go_on(

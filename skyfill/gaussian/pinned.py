@@ -59,8 +59,6 @@ class Pinned:
         Nside of the map.
     pixels
         ``(n,)``, RING: the pixels of the holes.
-    padding
-        Number of elements that vectors have after those of these pixels: Q and U in their holes.
     """
 
     def __init__(
@@ -69,8 +67,6 @@ class Pinned:
         covariance: Covariance,
         nside: int,
         pixels: NDArray[np.int64],
-        *,
-        padding: int = 0,
     ) -> None:
         self._free = free
         sphere = covariance.sphere
@@ -81,9 +77,8 @@ class Pinned:
         forbidden = strength > 0
         modes = _first_harmonics(nside, pixels)[: cl.size**2][forbidden]
         modes *= sphere.array(covariance.weights)
-        modes = np.pad(modes, ((0, 0), (0, padding)))
         known = [sphere.array(free(sphere.vector(mode))) for mode in modes]
-        found = np.array(known).reshape(-1, pixels.size + padding)
+        found = np.array(known).reshape(-1, pixels.size)
         between = np.diag(1 / strength[forbidden]) + found @ modes.T
         self._known = sphere.vector(found)
         self._inverse = sphere.vector(np.asarray(np.linalg.inv(between), dtype=np.float64))

@@ -32,7 +32,7 @@ from skyfill.gaussian.loops import Course, Inner, Outer, improve, solve
 from skyfill.gaussian.memory import check_memory, has_device_memory
 from skyfill.gaussian.pinned import Pinned, freed, unpinned
 from skyfill.gaussian.solution import Certificate, Solution
-from skyfill.gaussian.vectors import Vector, add, copied, like, product, rms, zeros_like
+from skyfill.gaussian.vectors import Vector, add, copied, like, rms, zeros_like
 from skyfill.gaussian.widefirst import Wide, WideFirst, fewer_rings
 from skyfill.harmonics import Covariance, DeviceSphere, Sphere
 from skyfill.harmonics.quadrature import shared_weights
@@ -577,8 +577,8 @@ class Solver:
         """
         if not self._free_dipole:
             return [rms(rest)]
-        alm = self._sphere.adjoint(product(rest, self.sky.weights), 1)
-        low = self._sphere.synthesis(alm * self.sky.area)
+        alm = self.sky.rings.adjoint(rest, self.sky.weights, 1)
+        low = self.sky.rings.synthesis(alm * self.sky.area, None)
         add(low, rest, -1.0)
         return [rms(low)]
 

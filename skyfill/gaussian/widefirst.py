@@ -109,8 +109,12 @@ class WideFirst(Inner):
         wary: bool = False,
     ) -> None:
         super().__init__(model, progress, limit, course, wary=wary)
-        self._first: Inner | None = Inner(wide, progress, limit, course, wary=wary)
-        self._at, self._blocks, self._all, self._wide = at, blocks, model, wide
+        self._first: tuple[Inner, Wide, Vector] | None = (
+            Inner(wide, progress, limit, course, wary=wary),
+            wide,
+            at,
+        )
+        self._blocks, self._all = blocks, model
 
     def solve(
         self, right: Vector, start: Vector | None = None, *, allowed: float, relative: float = 0.0
@@ -120,14 +124,11 @@ class WideFirst(Inner):
         The distance of the first solve is infinite: the wide and the small holes do not know of
         each other, and what that costs is known only from a correction.
         """
-        first = self._first
-        if first is None or start is not None:
+        if self._first is None or start is not None:
             return super().solve(right, start, allowed=allowed, relative=relative)
-        self._first = None
+        (first, wide, at), self._first = self._first, None
         x = self._blocks(right)
-        at = self._at
-        alm = self._all.inner.wiener(x)
-        rest = right[at] - self._wide.inner.inverse_of(alm, x[at])
+        rest = right[at] - wide.inner.inverse_of(self._all.inner.wiener(x), x[at])
         x[at], _ = first.solve(rest, allowed=allowed, relative=relative)
         self.taken, self.left = first.taken, first.left
         self.rate, self.fewest = first.rate, first.fewest

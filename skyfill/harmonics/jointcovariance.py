@@ -94,7 +94,7 @@ class JointCovariance:
         """For each field its slice of a vector."""
         self.weights: list[Vector] = []
         """For each field the weights of its pixels."""
-        at, first = [], 0
+        first = 0
         for number, planes in enumerate(self.planes):
             chosen = None if pixels is None else pixels[number]
             mine = weights if chosen is None else weights[chosen]
@@ -102,11 +102,8 @@ class JointCovariance:
             self.weights.append(sphere.vector(mine))
             self.parts.append(slice(first, first + planes * mine.size))
             first += planes * mine.size
-            if chosen is not None:
-                base = weights.size * sum(self.planes[:number])
-                at += [base + plane * weights.size + chosen for plane in range(planes)]
         self.size = first
-        self._at: Vector | None = None if pixels is None else sphere.vector(np.concatenate(at))
+        self._pixels = pixels
 
     def _take(self, signal_cl: Map) -> None:
         """Take a signal, and what follows from it."""
@@ -235,7 +232,12 @@ class JointCovariance:
     @property
     def at(self) -> Vector:
         """Index of the elements among the vectors of the whole sphere."""
-        return self.sphere.vector(np.arange(self.size)) if self._at is None else self._at
+        if self._pixels is None:
+            return self.sphere.vector(np.arange(self.size))
+        npix = 12 * self._nside**2
+        every = zip(self._pixels, self.planes, strict=True)
+        rows = [chosen for chosen, planes in every for _ in range(planes)]
+        return self.sphere.vector(np.concatenate([k * npix + row for k, row in enumerate(rows)]))
 
     def filtered(self, values: Vector, matrix: Map, *, out: Vector | None = None) -> Vector:
         """Give Y f Yᵀ v, ``(n,)``, with f ``(k, k, n)``; add it to ``out``, if that is given."""
