@@ -16,13 +16,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from skyfill.gaussian.blocks import DeviceBlocks, HoleBlocks
 from skyfill.gaussian.loops import Course, Inner
 from skyfill.gaussian.vectors import Vector, copied, rms, zeros_like
 from skyfill.harmonics import JointCovariance
 from skyfill.progress import Progress
 
-__all__ = ["Alternation", "Parted", "given_the_other"]
+__all__ = ["Alternation", "given_the_other"]
 
 Map = NDArray[np.float64]
 
@@ -145,27 +144,6 @@ class Alternation:
         self.taken += inner.taken - taken
         self.counts[number] = inner.taken
         return step, float(away[0])
-
-
-class Parted:
-    """The preconditioner of one field: blocks of its small holes, and another of the wide ones."""
-
-    def __init__(
-        self,
-        blocks: HoleBlocks | DeviceBlocks | None,
-        wide: Callable[[Vector], Vector],
-        at: Vector,
-    ) -> None:
-        self._blocks, self._wide, self._at = blocks, wide, at
-
-    def apply(self, values: Vector) -> Vector:
-        """Apply it."""
-        if self._blocks is None:
-            return self._wide(values)
-        out = self._blocks.solve(values)
-        if len(self._at):
-            out[self._at] = self._wide(values[self._at])
-        return out
 
 
 def given_the_other(cl: Map, area: float, variance: Sequence[float]) -> tuple[Map, Map]:

@@ -18,10 +18,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from skyfill.gaussian.blocks import DeviceBlocks, HoleBlocks
 from skyfill.gaussian.vectors import Vector, zeros_like
 from skyfill.harmonics import JointCovariance
 
-__all__ = ["Apply", "Hybrid", "PolarPrior"]
+__all__ = ["Apply", "Hybrid", "Parted", "PolarPrior"]
 
 Apply = Callable[[Vector], Vector]
 Map = NDArray[np.float64]
@@ -63,6 +64,27 @@ class PolarPrior:
             alm = self._rings.adjoint(values.reshape(2, -1), None, self._cl.shape[-1] - 1)
             (alm,) = self._covariance.sphere.mixed([alm], self._cl, overwrite=True)
             self._rings.synthesis(alm, None, out=out.reshape(2, -1), add=True)
+        return out
+
+
+class Parted:
+    """The preconditioner of one field: blocks of its small holes, and another of the wide ones."""
+
+    def __init__(
+        self,
+        blocks: HoleBlocks | DeviceBlocks | None,
+        wide: Apply,
+        at: Vector,
+    ) -> None:
+        self._blocks, self._wide, self._at = blocks, wide, at
+
+    def apply(self, values: Vector) -> Vector:
+        """Compute the product with the field's part of a vector."""
+        if self._blocks is None:
+            return self._wide(values)
+        out = self._blocks.solve(values)
+        if len(self._at):
+            out[self._at] = self._wide(values[self._at])
         return out
 
 

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from skyfill import harmonics
 from skyfill.files.cache import Kept
-from skyfill.gaussian.alternation import Alternation, Parted, given_the_other
+from skyfill.gaussian.alternation import Alternation, given_the_other
 from skyfill.gaussian.bands import TaperedBands
 from skyfill.gaussian.blocks import (
     DeviceBlocks,
@@ -29,7 +29,7 @@ from skyfill.gaussian.blocks import (
     affordable,
     labels_of,
 )
-from skyfill.gaussian.hybrid import Apply, Hybrid, PolarPrior
+from skyfill.gaussian.hybrid import Apply, Hybrid, Parted, PolarPrior
 from skyfill.gaussian.leakage import leakage
 from skyfill.gaussian.loops import Course, Inner, Outer, go_on, solve
 from skyfill.gaussian.memory import check_joint_memory, has_joint_device_memory
