@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import time
+from collections import deque
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,11 +55,10 @@ def run(args: argparse.Namespace) -> int:
             return 0
         fitter = fitter_of(args, sky, (observed, observed_pol), noise, listener)
         spread = skyfill.inpaint.PolarizedSpread(fitter)
-        skies = _written(args, sky, fitter, outputs, spread, listener)
+        written = _written(args, sky, fitter, outputs, spread, listener)
         if args.report:
-            polarpages.write(args, sky, fitter, skies, spread, listener)
-        for _ in skies:  # the generator writes each file
-            pass
+            polarpages.write(args, sky, fitter, map(fitter.whole, written), spread, listener)
+        deque(written, maxlen=0)  # writes each file, and keeps no fill
         if args.std:
             _write_std(args, sky, fitter, spread, listener)
         if args.save_prior is not None and fitter.prior is not None:
@@ -178,9 +178,11 @@ def _fills(
         yield outputs[0], "mean", fitter.mean()
     for index in range(max(written, _draws_for_spread(args))):
         fills = fitter.realization(index)
-        spread.add(fills)
+        if args.std or args.report or args.json:
+            spread.add(fills)
         if index < written:
             yield outputs[index], f"realization {index}", fills
+        del fills  # before the next one is there
 
 
 def _written(
@@ -190,11 +192,12 @@ def _written(
     outputs: list[Path],
     spread: skyfill.inpaint.PolarizedSpread,
     listener: skyfill.Progress,
-) -> Iterator[NDArray[np.float64]]:
-    """Write each fill, and yield its whole sky."""
+) -> Iterator[list[NDArray[np.float64]]]:
+    """Write each fill, and yield it."""
     for path, kind, fills in _fills(args, fitter, outputs, spread):
         write(args, sky, fitter, path, kind, fills, listener)
-        yield fitter.whole(fills)
+        yield fills
+        del fills
 
 
 def write(

@@ -2,6 +2,7 @@
 
 import json
 import math
+import weakref
 
 import healpy as hp
 import numpy as np
@@ -35,6 +36,22 @@ def run(skies, tmp_path, skyfill_main):
 def columns(path, hdu=1):
     with fits.open(path) as hdus:
         return {each: np.ravel(hdus[hdu].data[each]) for each in hdus[hdu].columns.names}
+
+
+def test_no_realization_is_kept_when_the_next_one_is_drawn(run, monkeypatch):
+    """Three maps of Nside 2048 with their fill are as large as what the solve takes besides."""
+    own, before = skyfill.inpaint.PolarizedInpainter.realization, []
+
+    def watched(self, index=0):
+        assert all(each() is None for each in before)
+        fills = own(self, index)
+        before.extend(map(weakref.ref, fills))
+        return fills
+
+    monkeypatch.setattr(skyfill.inpaint.PolarizedInpainter, "realization", watched)
+    outcome, _ = run("--realizations", 3)
+    assert outcome.status == 0, outcome.err
+    assert len(before) == 9
 
 
 def test_std_is_that_of_the_realizations_by_stokes_parameter(run, skies, tmp_path):
