@@ -33,8 +33,8 @@ Map = NDArray[np.float64]
 
 #: Number of pixels whose products are in memory at a time.
 _AT_ONCE = 2**22
-#: Bytes from which a vector never lies on the heap, even where the command has freed memory kept
-#: there. T, Q and U of Nside 2048 are as large, beside 3 GiB of it.
+#: Bytes from which the command has fresh memory taken for a vector (`cli.main`). Free memory of the
+#: heap, 3 GiB for T, Q and U of Nside 2048, would stand unused beside it.
 _LARGE = 2**30
 
 
@@ -151,7 +151,6 @@ class Covariance:
         self.weights: Vector = sphere.vector(weights if pixels is None else weights[pixels])
         self.area = 4 * np.pi / weights.size
         self.signal_cl, self.gain = signal_cl, self._gain(signal_cl)
-        self._pixels: Vector | None = None if pixels is None else sphere.vector(pixels)
         self.rings = sphere.pixels(pixels) if rings is None else rings
 
     def _gain(self, signal_cl: Map) -> Map:
@@ -176,16 +175,16 @@ class Covariance:
     def wiener(
         self, values: Vector, *, at: Covariance | None = None, onto: Vector | None = None
     ) -> Vector:
-        """Give g Yᵀ W v, ``(nalm,)``, for a v that is zero but at these pixels, or at others.
+        """Give g Yᵀ W v, ``(nalm,)``, for a v that is zero except at some pixels.
 
         Parameters
         ----------
         values
-            v at these pixels.
+            v at these pixels, or at those of ``at``.
         at
-            Covariance between the other pixels, of any signal; ``values`` are there.
+            Covariance between the pixels of v, if they are others; its signal is not read.
         onto
-            The same of a v at yet other pixels, to which it is added.
+            The result for a v at other pixels, to which this one is added.
         """
         at = at or self
         alm = at.rings.adjoint(values, at.weights, self.gain.size - 1)
