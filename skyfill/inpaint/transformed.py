@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import replace
 from functools import partial
 from statistics import NormalDist
 from typing import Any
@@ -28,6 +27,7 @@ from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.checks import check_seed
 from skyfill.healpix.picture import thumbnail
 from skyfill.holes import find_holes
+from skyfill.inpaint.fieldspectrum import fitted_spectrum
 from skyfill.inpaint.fills import ConvergenceError, noise_variance
 from skyfill.inpaint.inpainter import Inpainter
 from skyfill.inpaint.options import FILLS, NETWORKS
@@ -60,6 +60,8 @@ _CEILING = 5.0
 _SCALE = 100.0
 #: Standard deviations of noise by which values may be below the bound of a field.
 _BELOW = 5.5
+#: Seed of the fills to which the spectrum is fitted, so that it depends on the map alone.
+_SEED = 0x5EC7
 #: Number of realizations from which the variance of g is taken where it is not known.
 _DRAWS = 20
 #: Separates the noise in the holes from other random numbers with the same seed.
@@ -191,14 +193,17 @@ class TransformedInpainter(Inpainter):
             spread = np.zeros(values.size)
         self._unit = _SCALE / float(np.std(data[seen]))
         data, spread = data * self._unit, spread * self._unit
-        self.inner = Inpainter(
-            data,
-            observed,
-            prior=_prior_of_transformed(data, spread, seen, threads),
-            noise_rms=None if np.ptp(spread) == 0 else np.maximum(spread, _FLOOR * _SCALE),
-            fill="signal",
-            **words,
+        least = _FLOOR * _SCALE
+        level = math.sqrt(float(np.mean(spread[seen] ** 2)))
+        mapped = None if np.ptp(spread) == 0 else np.maximum(spread, least)
+        inpaint = partial(Inpainter, data, observed, noise_rms=mapped, fill="signal")
+        guesses = words | {"seed": _SEED, "accept": True, "trust_prior": True}
+        prior = fitted_spectrum(
+            *(data, seen, level, least),
+            lambda guess: inpaint(prior=guess, **guesses),
+            threads=threads,
         )
+        self.inner = inpaint(prior=prior, **words)
         self.holes, self.observed = self.inner.holes, self.inner.observed
         self.options, self.choice = self.inner.options, self.inner.choice
         self.polish, self.plausibility = self.inner.polish, self.inner.plausibility
@@ -480,21 +485,3 @@ def _linearised(
     slope = np.maximum(slope, root / (_CEILING * usual))
     data = np.where(seen, near + (values - transform.of(near)) / slope, np.nan)
     return data, np.maximum(root / slope, usual / 2)
-
-
-def _prior_of_transformed(data: Map, spread: Map, seen: Mask, threads: int) -> Prior:
-    """Fit the spectrum of the transformed field, and give it the noise with which it is solved.
-
-    The fit takes the noise that the data have: with more, the spectrum would be too low. The solver
-    takes at least `_FLOOR`.
-    """
-    level = math.sqrt(float(np.mean(spread[seen] ** 2))) * _per_pixel(data.size)
-    fitted = Given(cl="map", noise_uk_arcmin=level).of_map(data, seen, threads=threads)
-    least = _FLOOR * _SCALE * _per_pixel(data.size)
-    if fitted.quality is not None:
-        # Patches differ, since the noise of g does. Without noise decorrelated pixels of a smooth
-        # field are rounding errors.
-        whitened = fitted.quality.whitened if level >= least else None
-        quality = replace(fitted.quality, whitened=whitened, varies=None, beams=None)
-        fitted = replace(fitted, quality=quality)
-    return replace(fitted, noise_uk_arcmin=max(level, least))

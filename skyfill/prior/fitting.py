@@ -168,7 +168,7 @@ def assess(
     if not observed.any():
         raise ValueError("no pixel is observed: there is nothing to compare a prior with")
     pseudo = Pseudo.of(values, observed, min(int(MOST * nside), prior.cl.size - 1), threads)
-    pseudo = pseudo.trusting(prior)
+    pseudo = pseudo.trusting(prior, free=prior.theory == FROM_MAP)
     if prior.quality is not None:
         return pseudo, prior.quality
     return pseudo, pseudo.quality(prior, 0, Patches.of(values, observed))
@@ -326,7 +326,7 @@ class _Search:
 
         prior = self._joint(start, begin, model)
         prior = without_floor(prior, "cl", free, whitens=bool(self.names))
-        search = replace(self, pseudo=pseudo.trusting(prior))
+        search = replace(self, pseudo=pseudo.trusting(prior, free=True))
         begin = np.log(np.maximum(prior.cl[free.knots], 1e-3 * prior.noise_cl / kept + 1e-300))
         prior = search._joint(prior, begin, model)  # noqa: SLF001
         prior = without_floor(prior, "cl", free, whitens=bool(self.names))

@@ -230,22 +230,26 @@ class Pseudo:
             ),
         )
 
-    def trusting(self, prior: Prior) -> Pseudo:
+    def trusting(self, prior: Prior, *, free: bool = False) -> Pseudo:
         """Count of a bin's freedom what is its own: power that leaked from afar is shared.
 
         The window couples all multipoles a little. Where a beam has taken the sky's power, bins
-        hold little else than what the brightest ones leave there, all of them the same.
+        hold little else than what the brightest ones leave there, all of them the same. What they
+        leave has the scatter of their own few modes besides. A spectrum that is ``free`` would
+        follow it.
         """
         lmax = self.response.shape[1] - 1
-        signal = prior.signal_cl(lmax)
-        own = np.empty(self.data.size)
-        for number, row in enumerate(self.response):
-            low, high = self.edges[number] / _NEAR, self.edges[number + 1] * _NEAR
-            here = slice(int(low), int(high) + 1)
-            own[number] = row[here] @ signal[here]
+        ell = np.arange(lmax + 1)
+        low, high = self.edges[:-1, None] / _NEAR, self.edges[1:, None] * _NEAR
+        near = (ell >= low.astype(int)) & (ell <= high.astype(int))
+        parts = self.response * prior.signal_cl(lmax)
         white = self.white * (prior.noise_cl + prior.white_beyond(lmax))
-        freedom = self.modes * ((own + white) / self.expected(prior)) ** 2
-        return replace(self, freedom=freedom)
+        own = np.sum(parts, axis=1, where=near) + white
+        variance = self.expected(prior) ** 2 / self.modes
+        if free:
+            afar = np.where(near, 0.0, parts) ** 2 @ (1 / ((2 * ell + 1) * self.sky))
+            variance = np.maximum(variance, own**2 / self.modes + afar)
+        return replace(self, freedom=own**2 / variance)
 
 
 def _window(observed: NDArray[np.bool_]) -> Map:
