@@ -45,6 +45,8 @@ _BETTER = 10.0
 _TRIES = 300
 #: Largest number of steps of a joint fit; maps that a spectrum describes need some twenty.
 _STEPS = 60
+#: Number of fits of a spectrum of free form: each tells the next what leaks from bin to bin.
+_ROUNDS = 4
 #: Smallest share of the sky in the apodised window that the pseudo-spectrum needs for the fit.
 _ENOUGH_SKY = 0.3
 
@@ -324,12 +326,14 @@ class _Search:
             whole = self._model(parameters, window=start.pixel_window)
             return replace(whole, cl=free.at(knots))
 
-        prior = self._joint(start, begin, model)
-        prior = without_floor(prior, "cl", free, whitens=bool(self.names))
-        search = replace(self, pseudo=pseudo.trusting(prior, free=True))
-        begin = np.log(np.maximum(prior.cl[free.knots], 1e-3 * prior.noise_cl / kept + 1e-300))
-        prior = search._joint(prior, begin, model)  # noqa: SLF001
-        prior = without_floor(prior, "cl", free, whitens=bool(self.names))
+        search = self
+        for _ in range(_ROUNDS):
+            prior = search._joint(start, begin, model)  # noqa: SLF001
+            prior = without_floor(prior, "cl", free, whitens=bool(self.names))
+            # What leaks from a free spectrum is not known before there is one.
+            search = replace(self, pseudo=pseudo.trusting(prior, free=True))
+            least = 1e-3 * prior.noise_cl / kept + 1e-300
+            start, begin = prior, np.log(np.maximum(prior.cl[free.knots], least))
         count = len(self.names) + free.knots.size
         return replace(prior, quality=search.pseudo.quality(prior, count, patches))
 
