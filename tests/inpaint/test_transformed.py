@@ -135,6 +135,44 @@ def test_a_noise_map_is_taken(sky, observed):
     assert np.std(away[~half]) == pytest.approx(1, abs=0.08)
 
 
+def steep(seed, nside=64):
+    """Draw a Gaussian field with next to no power at high l, and a mask with a band."""
+    ell = np.arange(8 * nside + 1.0)
+    cl = (ell + 1) ** -3 * healpy.gauss_beam(np.radians(220 / 60), 8 * nside) ** 2 * (ell > 0)
+    np.random.seed(seed)  # noqa: NPY002
+    g = healpy.synfast(cl * 4 * np.pi / np.sum((2 * ell + 1) * cl), nside, lmax=8 * nside)
+    band = skyfill.simulate_mask(nside, kind="band", seed=seed, half_width=np.radians(10))
+    return g, band & skyfill.simulate_mask(nside, seed=seed, n_holes=15)
+
+
+def test_what_leaks_through_the_mask_does_not_enter_a_steep_spectrum():
+    g, observed = steep(3)
+    masked = np.where(observed, np.exp(g) - 1, np.nan)
+    given = Given(cl="map", noise_uk_arcmin=0.0)
+    words = {"transform": "log", "shift": 1.0, "prior": given, "method": "gaussian"}
+    made = TransformedInpainter(masked, observed, **words)
+    g *= made._unit
+    truth = healpy.anafast(healpy.remove_dipole(g), lmax=128)
+    leaked = given.of_map(np.where(observed, g, 0.0), observed).cl
+    found = made.inner.prior.cl
+    for first, last, within in ((6, 20, 0.15), (20, 50, 0.1), (50, 75, 0.1)):
+        here = slice(first, last)
+        assert found[here].sum() == pytest.approx(truth[here].sum(), rel=within)
+    assert leaked[90:128].sum() > 10 * truth[90:128].sum()
+    assert found[90:128].sum() < 2 * truth[90:128].sum()
+    assert np.array_equal(
+        TransformedInpainter(masked, observed, seed=5, **words).inner.prior.cl, found
+    )
+
+
+def test_a_patch_of_the_sky_has_a_spectrum_too(sky, observed):
+    north = np.arange(sky.size) < 0.7 * sky.size
+    made = filler(sky, observed & north, footprint=north)
+    assert not made.holes[~north].any()
+    power = made.inner.prior.cl[10:40].sum()
+    assert power == pytest.approx(filler(sky, observed).inner.prior.cl[10:40].sum(), rel=0.3)
+
+
 def test_fill_takes_a_transform_in_the_unit_and_order_of_the_map(sky, observed, made, draws):
     nest = healpy.reorder(np.where(observed, sky, np.nan) * 1e-3, r2n=True)
     whole = skyfill.fill(

@@ -210,6 +210,21 @@ def test_a_given_beam_is_undone_in_a_fitted_spectrum():
         assert around(found.cl, ell) == pytest.approx(around(cl, ell), rel=0.25)
 
 
+@pytest.mark.parametrize("seed", [4, 5, 6])
+def test_small_scales_of_a_steep_sky_do_not_change_its_largest_ones(seed):
+    """The edges of a fill leave power at high l, where the largest scales leak to."""
+    ell = np.arange(LMAX + 1.0)
+    cl = (ell + 1) ** -3 * hp.gauss_beam(220 * ARCMIN, LMAX) ** 2 * (ell > 1)
+    values = sky(seed, cl, noise=0.0)
+    disc = ~skyfill.simulate_mask(NSIDE, seed=seed, n_holes=15, radii=np.radians((2.0, 6.0)))
+    values = hp.remove_dipole(np.where(disc, 1.03, 1.0) * values)
+    found = fit(values, np.ones(values.size, bool), cl="map", noise_uk_arcmin=0.0)
+    modes = 2 * ell + 1
+    for band in (slice(2, 6), slice(6, 20), slice(20, 80)):
+        there = modes[:128][band] @ hp.anafast(values, lmax=127)[band]
+        assert modes[band] @ found.cl[band] == pytest.approx(there, rel=0.15)
+
+
 def test_fills_take_a_spectrum_from_the_map():
     _, values = power_law()
     prior = Given(cl="map")
