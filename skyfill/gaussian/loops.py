@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skyfill.gaussian.distance import FEWEST, Path, ahead_of
 from skyfill.gaussian.vectors import (
     Vector,
     add,
@@ -40,9 +41,7 @@ _QUICKER = 0.3
 #: by the factor below: what they leave there would bring the outer loop to a halt.
 _MANY = 100
 _ACCURATE = 0.3
-#: Smallest number of iterations from which the remaining distance is estimated.
-_FEWEST = 3
-#: The same of a later solve of a wary loop, in units of those of the first.
+#: Smallest number of iterations of a later solve of a wary loop, in units of those of the first.
 _PATIENCE = 0.2
 #: From so many corrections on, the distance is estimated from their lengths, too: each may be
 #: small, and the sum of those to come large.
@@ -146,67 +145,6 @@ class Model(InHoles, Protocol):
         """Compute the rms of a residual from those of its fields."""
 
 
-class _Path:
-    """The steps of conjugate gradients so far, as their lengths and the angles between them.
-
-    Steps that converge slowly have nearly one direction, so together they are far longer than their
-    squares tell. Their angles follow from the scalars, in the norm of the preconditioner.
-    """
-
-    def __init__(self, parts: int) -> None:
-        self.lengths: list[list[float]] = [[] for _ in range(parts)]
-        self._rho: list[float] = []
-        self._size: list[float] = []
-
-    def add(self, lengths: Sequence[float], rho: float, size: float) -> None:
-        """Add a step: its length in each part, r·z before it, and p·M p of its direction."""
-        for mine, length in zip(self.lengths, lengths, strict=True):
-            mine.append(length)
-        self._rho.append(rho)
-        self._size.append(size)
-
-    def __len__(self) -> int:
-        return len(self._rho)
-
-    def ahead(self, rate: float = 0.0) -> Map:
-        """Estimate the rms distance of each part to the solution, see `_ahead`."""
-        return np.array([_ahead(steps, self._along, rate) for steps in self.lengths])
-
-    def _along(self, steps: Map, here: slice) -> float:
-        """Give the length of the sum of some steps."""
-        rho, size = (np.array(each[here]) for each in (self._rho, self._size))
-        # p_i · M p_j = p_i · M p_i ρ_j / ρ_i for i < j; ρ is 0 where a map is
-        over = np.divide(np.sqrt(size), rho, out=np.zeros(rho.size), where=rho > 0)
-        before = np.cumsum(steps * over)[:-1]
-        after = np.divide(steps, over, out=np.zeros(rho.size), where=over > 0)[1:]
-        return float(np.sqrt(steps @ steps + 2 * before @ after))
-
-
-def _ahead(
-    moves: Sequence[float] | Map,
-    along: Callable[[Map, slice], float] | None = None,
-    rate: float = 0.0,
-) -> float:
-    """Estimate the remaining distance from the lengths of the steps so far.
-
-    Let q be the length of the last third of the steps over that of the third before. If the steps
-    keep shrinking by q, the remaining distance is q / (1 - q) times the last third. ``along`` adds
-    steps up; without it they are added in quadrature, as if they were at right angles. Estimates
-    from fewer steps would mistake a few short steps for convergence. ``rate`` is the factor by
-    which a step is known to shrink the distance; they are not taken to shrink it faster.
-    """
-    third = -(-len(moves) // 3)
-    if len(moves) < _FEWEST:
-        return np.inf
-    steps = np.asarray(moves)
-    last, earlier = (
-        along(steps[here], here) if along else float(np.linalg.norm(steps[here]))
-        for here in (slice(-third, None), slice(-2 * third, -third))
-    )
-    q = min(max(last / earlier if earlier else 0.0, rate**third), 0.95)
-    return last * max(q, 0.1) / (1 - q)
-
-
 def lengths(model: InHoles, values: Vector) -> Map:
     """Compute the rms of each part of a vector of hole pixels."""
     return np.array([rms(values[part]) for part in model.parts])
@@ -257,7 +195,7 @@ class Inner:
     ) -> None:
         self._model = model
         self._wary = wary
-        self.rate, self.fewest = 0.0, _FEWEST
+        self.rate, self.fewest = 0.0, FEWEST
         self._progress = progress
         self._course = course
         self.left = limit
@@ -282,7 +220,7 @@ class Inner:
 
         Returns
         -------
-        x, and the estimated rms distance of each part from the solution, µK (`_Path.ahead`).
+        x, and the estimated rms distance of each part from the solution, µK (`Path.ahead`).
         """
         precision, precondition = self._model.inner.inverse, self._model.precondition
         take = self._course.take
@@ -294,7 +232,7 @@ class Inner:
         rho = dot(rest, z)
         parts = self._model.parts
         distance = np.full(len(parts), np.inf)
-        path = _Path(len(parts))
+        path = Path(len(parts))
         size = first = rho
         self.move = None
         for _ in range(self.left):
@@ -542,7 +480,7 @@ def go_on(
             break
         distance = left + lengths(model, step) * ahead
         if outer.steps >= _LONG:
-            distance = np.maximum(distance, [_ahead(each) for each in np.transpose(outer.moves)])
+            distance = np.maximum(distance, [ahead_of(each) for each in np.transpose(outer.moves)])
         outer.coming = left, ahead, step
         far = inner.left > 0 and bool(np.any(distance > allowed))
     return distance

@@ -328,7 +328,7 @@ class _Search:
 
         search = self
         for _ in range(_ROUNDS):
-            prior = search._joint(start, begin, model)  # noqa: SLF001
+            prior = search._joint(start, begin, model)
             prior = without_floor(prior, "cl", free, whitens=bool(self.names))
             # What leaks from a free spectrum is not known before there is one.
             search = replace(self, pseudo=pseudo.trusting(prior, free=True))

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from skyfill.gaussian.loops import Course, Inner, _Path
+from skyfill.gaussian.distance import Path
+from skyfill.gaussian.loops import Course, Inner
 from skyfill.gaussian.vectors import rms
 from skyfill.progress import Silent
 
@@ -30,7 +31,7 @@ def slow_matrix(size, spread, seed=0):
 def test_the_length_of_a_path_is_that_of_its_sum(monkeypatch):
     matrix, right = slow_matrix(40, 1e3), np.random.default_rng(1).standard_normal(40)
     paths = []
-    monkeypatch.setattr(_Path, "ahead", lambda self, _: paths.append(self) or np.array([np.inf]))
+    monkeypatch.setattr(Path, "ahead", lambda self, _: paths.append(self) or np.array([np.inf]))
     places = [inner_of(matrix, limit=n).solve(right.copy(), allowed=0.0)[0] for n in (4, 12)]
     path, here = paths[-1], slice(4, 12)
     steps = np.array(path.lengths[0])[here]
