@@ -238,12 +238,20 @@ def main() -> None:
     parser.add_argument("--band", type=float, default=7.0, help="half its width, deg; 0 for none")
     parser.add_argument("--discs", type=int, default=90, help="their number")
     parser.add_argument("--radii", type=float, nargs=2, default=(1.0, 5.0), help="of discs, deg")
+    parser.add_argument(
+        "--fills",
+        type=int,
+        help="how often the spectrum of a transformed field is fitted to a filled sky; 0: to the"
+        " observed part alone (default: until it changes little)",
+    )
     parser.add_argument("--json", type=Path, help="also write every number there")
     args = parser.parse_args()
     set_to = Setting(
         *(args.slope, args.knee, args.sigma, tuple(args.dust)),
         *(args.band, args.discs, tuple(args.radii)),
     )
+    if args.fills is not None:
+        skyfill.inpaint.fieldspectrum._FILLS = args.fills  # noqa: SLF001
     warnings.simplefilter("ignore")
     found: dict[str, dict[str, list[dict[str, float]]]] = {}
     for case in args.cases:

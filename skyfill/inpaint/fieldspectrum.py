@@ -81,7 +81,8 @@ def fitted_spectrum(
         noise = rms * pixel * math.sqrt(np.mean(seen) / np.mean(whole))  # there is none in holes
         found = Given(cl="map", noise_uk_arcmin=noise).of_map(sky, whole, threads=threads)
         last = _REACH * found.nside + 1
-        if np.std(np.log(found.signal_cl()[2:last] / before[2:last])) < _CHANGE:
+        change = np.log(found.signal_cl()[2:last] / before[2:last])
+        if math.sqrt(np.mean(change**2)) < _CHANGE:
             break
     found = replace(found, noise_uk_arcmin=rms * pixel, quality=None)
     _, quality = assess(bare, seen, found, threads=threads)
