@@ -99,7 +99,7 @@ class Differences:
             nside = nside_of(self._observed, "observed")
             lmax = 2 * nside if lmax is None else check_whole(lmax, "lmax")
             self.edges = bin_edges(bins, lmax)
-            expected = expectation(prior, nside, lmax)
+            expected = expectation(prior, nside, lmax, threads=threads)
             if patch is None:
                 theory = averaged(prior.total_cl(lmax), self.edges)
                 whole = FullSky(expected, self.edges)

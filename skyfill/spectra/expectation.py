@@ -54,7 +54,9 @@ class Expectation:
         return total
 
 
-def expectation(theory: Prior | ArrayLike, nside: int, lmax: int) -> Expectation:
+def expectation(
+    theory: Prior | ArrayLike, nside: int, lmax: int, *, threads: int = 0
+) -> Expectation:
     """Get the expected spectrum from a prior, or from a spectrum of the map.
 
     Raises
@@ -85,11 +87,13 @@ def expectation(theory: Prior | ArrayLike, nside: int, lmax: int) -> Expectation
     sky = sky[: lmax + 1].copy()
     sky[:2] = 0.0
     # An array holds noise, too, which no multipole lends to another: it is taken as it is.
-    alias = _alias(signal, nside, lmax) if isinstance(theory, Prior) else np.zeros(lmax + 1)
+    alias = np.zeros(lmax + 1)
+    if isinstance(theory, Prior):
+        alias = _alias(signal, nside, lmax, threads)
     return Expectation(signal, white, sky, alias)
 
 
-def _alias(signal: Cl, nside: int, lmax: int) -> Cl:
+def _alias(signal: Cl, nside: int, lmax: int, threads: int) -> Cl:
     """Give the mean power at each ell that sums over pixels take for that of ell beyond lmax.
 
     Sums over the pixels of a whole sky couple ell and ell' from ell + ell' = 4 nside on.
@@ -98,6 +102,7 @@ def _alias(signal: Cl, nside: int, lmax: int) -> Cl:
     if signal.size <= first:
         return np.zeros(lmax + 1)
     top = signal.size - 1
-    ones = 4 * np.pi / (12 * nside**2) * harmonics.adjoint(np.ones(12 * nside**2), lmax=lmax + top)
-    coupling = harmonics.coupling_matrix(harmonics.cl_of(ones), lmax=lmax, sky_lmax=top)
+    ones = np.full(12 * nside**2, 4 * np.pi / (12 * nside**2))
+    window = harmonics.cl_of(harmonics.adjoint(ones, lmax=lmax + top, threads=threads))
+    coupling = harmonics.coupling_matrix(window, lmax=lmax, sky_lmax=top, threads=threads)
     return np.asarray(coupling[:, first:] @ signal[first:])

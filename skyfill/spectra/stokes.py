@@ -181,7 +181,9 @@ class StokesExpectation:
     alias_cl: Map
 
     @classmethod
-    def of(cls, prior: PolarizedPrior, lmax: int, components: int) -> StokesExpectation:
+    def of(
+        cls, prior: PolarizedPrior, lmax: int, components: int, *, threads: int = 0
+    ) -> StokesExpectation:
         """Get the expected spectra of 3 components, T, Q, U, or of 2, Q, U, from a prior.
 
         Raises
@@ -210,7 +212,7 @@ class StokesExpectation:
         total = np.array([signal[i, i, 2 : lmax + 1] + white[i] for i in range(3)])[kept]
         if not np.all(total > 0):
             raise ValueError("the theory must be positive at every ell from 2 to lmax")
-        alias = _alias(signal, t.nside, lmax)
+        alias = _alias(signal, t.nside, lmax, threads)
         return cls(signal[kept, kept], white[kept], sky[kept, kept], alias[kept, kept])
 
     @property
@@ -260,7 +262,7 @@ class StokesExpectation:
         return averaged(self.sky_cl[i, j] * per_cl, edges), factor
 
 
-def _alias(signal: Map, nside: int, lmax: int) -> Map:
+def _alias(signal: Map, nside: int, lmax: int, threads: int) -> Map:
     """Give the mean power at each ell that weighted sums over pixels take for that beyond lmax.
 
     The weights are a mask of the whole sky. It couples ell and ell' from ell + ell' = 3 nside on,
@@ -270,11 +272,11 @@ def _alias(signal: Map, nside: int, lmax: int) -> Map:
     first, top = max(3 * nside - lmax, lmax + 1), signal.shape[2] - 1
     if top < first:
         return out
-    weights = harmonics.pixel_weights(nside) * (4 * np.pi / (12 * nside**2))
-    mask = np.tile(harmonics.cl_of(harmonics.adjoint(weights, lmax=lmax + top)), (3, 1))
-    none, mixed, plus, minus = (
-        matrix[:, first:] for matrix in harmonics.stokes_coupling(mask, lmax=lmax, sky_lmax=top)
-    )
+    weights = harmonics.pixel_weights(nside, threads=threads) * (4 * np.pi / (12 * nside**2))
+    alm = harmonics.adjoint(weights, lmax=lmax + top, threads=threads)
+    mask = np.tile(harmonics.cl_of(alm), (3, 1))
+    coupling = harmonics.stokes_coupling(mask, lmax=lmax, sky_lmax=top, threads=threads)
+    none, mixed, plus, minus = (matrix[:, first:] for matrix in coupling)
     beyond = signal[:, :, first:]
     out[0, 0] = none @ beyond[0, 0]
     out[0, 1] = out[1, 0] = mixed @ beyond[0, 1]

@@ -335,7 +335,7 @@ def compare_stokes(
     lmax = harmonics.quadrature_lmax(nside) if lmax is None else check_whole(lmax, "lmax")
     if not 2 <= lmax < 3 * nside:
         raise ValueError(f"`lmax` must be from 2 to 3 Nside - 1 = {3 * nside - 1}, got {lmax}")
-    expected = StokesExpectation.of(theory, lmax, len(first))
+    expected = StokesExpectation.of(theory, lmax, len(first), threads=threads)
     edges = bin_edges(bins, lmax)
     ell = averaged(np.arange(lmax + 1), edges)
     wanted = checked_ranges(ranges, ell, lmax)

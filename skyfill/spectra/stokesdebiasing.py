@@ -298,7 +298,7 @@ def response_of_stokes(
     lmax = harmonics.quadrature_lmax(nside) if lmax is None else check_whole(lmax, "lmax")
     if not 2 <= lmax < 3 * nside:
         raise ValueError(f"`lmax` must be from 2 to 3 Nside - 1 = {3 * nside - 1}, got {lmax}")
-    expected = StokesExpectation.of(theory, lmax, len(stokes))
+    expected = StokesExpectation.of(theory, lmax, len(stokes), threads=threads)
     edges = bin_edges(bins, lmax)
     deciding = deciding_of(fill, cache=cache)
     drawn = StokesDraws(fill, seen, expected, edges, number, threads)
