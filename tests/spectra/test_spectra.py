@@ -2,14 +2,16 @@
 
 import dataclasses
 
+import ducc0
 import healpy
 import numpy as np
 import pytest
 from astropy.table import QTable
 
-from skyfill.prior import Prior
+from skyfill.prior import PolarizedPrior, Prior
 from skyfill.spectra import compare, default_edges
 from skyfill.spectra.expectation import expectation
+from skyfill.spectra.stokes import StokesExpectation
 
 NSIDE = 32
 LMAX = 64
@@ -127,3 +129,22 @@ def test_power_beyond_3_nside_arrives_where_the_theory_says():
     arrived = expectation(prior, nside, 32).alias_cl
     assert arrived[:11].max() < 0.01 * arrived.max()
     np.testing.assert_allclose(found, arrived, atol=0.1 * arrived.max())
+
+
+def test_the_theory_takes_no_more_threads_than_asked_for(monkeypatch):
+    """The last bits of a transform on several threads vary."""
+    prior = Prior(16, np.ones(60), fwhm=0.0, noise_uk_arcmin=0.0, pixel_window=False)
+    taken = set()
+    for name in ("map2leg", "leg2alm"):
+        own = getattr(ducc0.sht, name)
+
+        def counted(*, own=own, **words):
+            taken.add(words["nthreads"])
+            return own(**words)
+
+        monkeypatch.setattr(ducc0.sht, name, counted)
+    aliases = expectation(prior, 16, 32, threads=1).alias_cl
+    pol = PolarizedPrior(prior, np.ones(60), np.ones(60), np.zeros(60))
+    StokesExpectation.of(pol, 32, 3, threads=1)
+    assert aliases.any()
+    assert taken == {1}
