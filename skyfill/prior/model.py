@@ -275,11 +275,14 @@ class Prior:
         """
         return self.reach(MOST)
 
-    def reach(self, most: float) -> int:
-        """Give the largest multipole with relevant signal, at most so many times Nside."""
+    def reach(self, most: float, *, lost: float = _LOST) -> int:
+        """Give the largest multipole with relevant signal, at most so many times Nside.
+
+        ``lost`` is the share of the signal's variance that may lie beyond.
+        """
         full = self._signal(min(int(most * self.nside) + 1, self.cl.size) - 1)
         power = np.cumsum((2 * np.arange(full.size) + 1) * full)
-        enough = int(np.searchsorted(power, (1 - _LOST) * power[-1]))
+        enough = int(np.searchsorted(power, (1 - lost) * power[-1]))
         return min(max(enough, 2 * self.nside), full.size - 1)
 
     def _signal(self, lmax: int) -> NDArray[np.float64]:

@@ -195,13 +195,13 @@ class PolarizedPrior:
         """Largest multipole with relevant signal in Q and U, at most 4.5 Nside."""
         return self.reach_pol(MOST)
 
-    def reach_pol(self, most: float) -> int:
-        """Give the largest multipole with relevant signal in Q and U, at most so many Nside."""
+    def reach_pol(self, most: float, *, lost: float = _LOST) -> int:
+        """Give the largest multipole with relevant signal in Q and U, as `Prior.reach`."""
         nside, last = self.temperature.nside, 0
         for full in self._polar:
             power = np.cumsum((2 * np.arange(full.size) + 1) * full)
             if power[-1]:
-                last = max(last, int(np.searchsorted(power, (1 - _LOST) * power[-1])))
+                last = max(last, int(np.searchsorted(power, (1 - lost) * power[-1])))
         return min(max(last, 2 * nside), int(most * nside) + 1, self._polar[0].size - 1)
 
     def signal_cl(self, lmax: int | None = None) -> Map:

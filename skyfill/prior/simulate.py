@@ -21,6 +21,11 @@ PIECE = 1 << 20
 FINEST = 8.0
 """Largest multipole of a simulated sky, in units of Nside."""
 
+#: Variance that a simulated sky may lack beyond its last multipole, in units of the noise's, and
+#: ends of that in units of the signal's: what is missing is seen where the noise is low.
+_HIDDEN = 1e-5
+_ENDS = (1e-10, 1e-5)
+
 RAGGED_LMAX = 64
 """Largest ell of the field that roughens the edge of a band; the same at every resolution."""
 
@@ -61,7 +66,8 @@ def simulate_sky(
         ``(any,)``, µK²: further power on the map, not changed by beam and pixels.
     lmax
         Largest ell, also beyond what the pixels resolve: their values are those of the sky at their
-        centres. By default the largest at which beam and pixels leave power, at most 8 nside.
+        centres. By default so large that what beam and pixels leave beyond is nothing beside the
+        noise (1e-5 of its variance; without noise 1e-10 of the signal's), at most 8 nside.
     beam
         A tabulated beam in place of the Gaussian: a `skyfill.prior.Beam`, or b_l from ell = 0.
 
@@ -101,7 +107,7 @@ def simulate_sky(
         beam=beam,
         extra_cl=np.zeros(0) if extra_cl is None else np.asarray(extra_cl, dtype=np.float64),
     )
-    return draw(prior, seed=seed, lmax=prior.reach(FINEST) if lmax is None else lmax)
+    return draw(prior, seed=seed, lmax=_reach(prior) if lmax is None else lmax)
 
 
 def simulate_stokes(
@@ -116,8 +122,7 @@ def simulate_stokes(
     seed
         Seed of the random numbers. T is the sky of `simulate_sky` with the same seed and settings.
     lmax
-        Largest ell. By default the largest at which beam and pixels leave power, of T as in
-        `simulate_sky`, of Q and U likewise.
+        Largest ell. By default that of T as in `simulate_sky`, of Q and U likewise.
 
     Returns
     -------
@@ -142,13 +147,25 @@ def simulate_stokes(
     if lmax is not None and not 0 <= lmax < t.cl.size:
         raise ValueError(f"`lmax` must be from 0 to {t.cl.size - 1} here, got {lmax}")
     # E follows T up to the last multipole of T, so Q and U are drawn at least as far.
-    mine = t.reach(FINEST) if lmax is None else lmax
-    reach = max(mine, prior.reach_pol(FINEST)) if lmax is None else lmax
+    mine = _reach(t) if lmax is None else lmax
+    lost = _lost(prior.signal_cl()[1, 1], prior.noise_pol_cl, t.nside)
+    reach = max(mine, prior.reach_pol(FINEST, lost=lost)) if lmax is None else lmax
     sky = np.empty((3, 12 * t.nside**2))
     sky[0] = draw(t, seed=seed, lmax=mine)
     sky[1:], white = draw_polarization(prior, seed=seed, lmax=reach)
     sky[1:] += white * np.sqrt(prior.noise_pol_cl * sky.shape[1] / (4 * np.pi))
     return sky
+
+
+def _reach(prior: Prior) -> int:
+    """Give the last multipole that a simulated sky shows."""
+    return prior.reach(FINEST, lost=_lost(prior.signal_cl(), prior.noise_cl, prior.nside))
+
+
+def _lost(cl: NDArray[np.float64], noise_cl: float, nside: int) -> float:
+    """Give the share of the signal's variance that may be missing."""
+    signal = float((2 * np.arange(cl.size) + 1) @ cl)
+    return float(np.clip(_HIDDEN * 12 * nside**2 * noise_cl / signal, *_ENDS))
 
 
 def simulate_mask(

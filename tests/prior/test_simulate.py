@@ -1,11 +1,13 @@
 """Skies and masks to try things on."""
 
+import dataclasses
+
 import healpy
 import numpy as np
 import pytest
 
-from skyfill.prior import lcdm
-from skyfill.prior.simulate import simulate_mask, simulate_sky
+from skyfill.prior import LCDM, PolarizedPrior, Prior, lcdm
+from skyfill.prior.simulate import simulate_mask, simulate_sky, simulate_stokes
 
 NSIDE = 64
 
@@ -42,6 +44,24 @@ def test_power_is_that_of_theory_beam_window_and_noise():
         ratio = np.sum(modes[bins] * cl[bins]) / np.sum(modes[bins] * expected[bins])
         scatter = np.sqrt(2 / np.sum(modes[bins]) / 6)
         assert ratio == pytest.approx(1, abs=5 * scatter + 0.005)
+
+
+@pytest.mark.parametrize("noise", [0.0, 5.0])
+def test_what_a_wide_beam_leaves_is_there_down_to_the_noise(noise):
+    words = {"seed": 5, "fwhm": np.radians(160 / 60), "noise_uk_arcmin": noise}
+    sky = simulate_sky(NSIDE, **words)
+    missing = np.std(sky - simulate_sky(NSIDE, **words, lmax=8 * NSIDE))
+    pixel = noise / (healpy.nside2resol(NSIDE, arcmin=True))
+    assert missing < 0.01 * pixel or missing < 3e-5 * np.std(sky)
+
+
+def test_what_a_wide_beam_leaves_of_polarization_is_there_down_to_the_noise():
+    t = Prior(NSIDE, lcdm(), np.radians(160 / 60), noise_uk_arcmin=1.0, theory=LCDM)
+    prior = dataclasses.replace(PolarizedPrior.of(t), noise_pol_uk_arcmin=0.1)
+    sky = simulate_stokes(prior, seed=5)
+    missing = np.std(sky - simulate_stokes(prior, seed=5, lmax=8 * NSIDE), axis=1)
+    pixel = np.array([1.0, 0.1, 0.1]) / healpy.nside2resol(NSIDE, arcmin=True)
+    assert np.all(missing < 0.05 * pixel)
 
 
 def test_a_spectrum_of_ones_own_and_an_end():
