@@ -171,7 +171,7 @@ def test_the_prior_of_a_gaussian_table_is_that_of_the_gaussian():
     assert np.array_equal(gaussian.total_cl(), table.total_cl())
     assert table.effective_fwhm == pytest.approx(gaussian.effective_fwhm, rel=0.01)
     skies = [skyfill.simulate_sky(64, seed=3, **beam) for beam in ({"fwhm": FWHM}, {"beam": GAUSS})]
-    assert np.array_equal(*skies)
+    np.testing.assert_allclose(*skies, atol=1e-9)  # beyond the table the two differ by rounding
 
 
 def test_two_beams_are_refused():
