@@ -26,6 +26,8 @@ __all__ = ["fitted_spectrum"]
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
+#: Share of the modes that hold more than what leaked into them, from which on it does not matter.
+_OWN = 0.5
 #: Largest number of fills.
 _FILLS = 5
 #: Rms change of the logarithm of C_l at which they end. Another draw changes it by half of this.
@@ -71,7 +73,8 @@ def fitted_spectrum(
     bare = np.where(seen, data, 0.0)
     bare -= np.where(seen, Dipole(seen, threads=threads).of(bare), 0.0)
     found = Given(cl="map", noise_uk_arcmin=rms * pixel).fitted_to(bare, seen, threads=threads)
-    for _ in range(0 if seen.all() else _FILLS):
+    leaks = found.quality is not None and found.quality.known < _OWN and not seen.all()
+    for _ in range(_FILLS if leaks else 0):
         before = found.signal_cl()
         with warnings.catch_warnings():  # of a guess: the fill itself is judged
             warnings.simplefilter("ignore")
