@@ -165,7 +165,8 @@ def _reach(prior: Prior) -> int:
 def _lost(cl: NDArray[np.float64], noise_cl: float, nside: int) -> float:
     """Give the share of the signal's variance that may be missing."""
     signal = float((2 * np.arange(cl.size) + 1) @ cl)
-    return float(np.clip(_HIDDEN * 12 * nside**2 * noise_cl / signal, *_ENDS))
+    noise = 12 * nside**2 * noise_cl
+    return float(np.clip(_HIDDEN * noise / signal, *_ENDS)) if signal else _ENDS[1]
 
 
 def simulate_mask(

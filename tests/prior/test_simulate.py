@@ -64,6 +64,12 @@ def test_what_a_wide_beam_leaves_of_polarization_is_there_down_to_the_noise():
     assert np.all(missing < 0.05 * pixel)
 
 
+def test_polarization_without_power_is_noise():
+    t = Prior(NSIDE, lcdm(), 0.1)
+    sky = simulate_stokes(PolarizedPrior(t, *np.zeros((3, 200)), noise_pol_uk_arcmin=9.0), seed=5)
+    assert np.std(sky[1:]) == pytest.approx(9 / healpy.nside2resol(NSIDE, arcmin=True), rel=0.02)
+
+
 def test_a_spectrum_of_ones_own_and_an_end():
     cl = np.zeros(11)
     cl[10] = 100.0
