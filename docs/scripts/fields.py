@@ -244,6 +244,12 @@ def main() -> None:
         help="how often the spectrum of a transformed field is fitted to a filled sky; 0: to the"
         " observed part alone (default: until it changes little)",
     )
+    parser.add_argument(
+        "--floor",
+        type=float,
+        help="noise with which a transformed field without noise is solved, in units of its"
+        " standard deviation",
+    )
     parser.add_argument("--json", type=Path, help="also write every number there")
     args = parser.parse_args()
     set_to = Setting(
@@ -252,6 +258,8 @@ def main() -> None:
     )
     if args.fills is not None:
         skyfill.inpaint.fieldspectrum._FILLS = args.fills  # noqa: SLF001
+    if args.floor is not None:
+        skyfill.inpaint.transformed._FLOOR = args.floor  # noqa: SLF001
     warnings.simplefilter("ignore")
     found: dict[str, dict[str, list[dict[str, float]]]] = {}
     for case in args.cases:
