@@ -32,7 +32,7 @@ _OWN = 0.5
 _FILLS = 5
 #: Rms change of the logarithm of C_l at which they end. Another draw changes it by half of this.
 _CHANGE = 0.1
-#: Last multipole of this rms, in units of Nside.
+#: Last multipole that is fitted to fills, in units of Nside.
 _REACH = 2
 
 
@@ -73,6 +73,9 @@ def fitted_spectrum(
     bare = np.where(seen, data, 0.0)
     bare -= np.where(seen, Dipole(seen, threads=threads).of(bare), 0.0)
     found = Given(cl="map", noise_uk_arcmin=rms * pixel).fitted_to(bare, seen, threads=threads)
+    last = _REACH * found.nside + 1
+    # There steps at the edges of fills would be seen.
+    beyond = found.cl[last:] / found.cl[last - 1]
     leaks = found.quality is not None and found.quality.known < _OWN and not seen.all()
     for _ in range(_FILLS if leaks else 0):
         before = found.signal_cl()
@@ -83,7 +86,8 @@ def fitted_spectrum(
         whole = np.isfinite(sky)
         noise = rms * pixel * math.sqrt(np.mean(seen) / np.mean(whole))  # there is none in holes
         found = Given(cl="map", noise_uk_arcmin=noise).of_map(sky, whole, threads=threads)
-        last = _REACH * found.nside + 1
+        cl = found.cl[:last]
+        found = replace(found, cl=np.concatenate([cl, cl[-1] * beyond]))
         change = np.log(found.signal_cl()[2:last] / before[2:last])
         if math.sqrt(np.mean(change**2)) < _CHANGE:
             break
