@@ -8,8 +8,8 @@ smoothed with a beam of 110' at Nside 128, and of as many pixels at others.
     shells      the mean of two such fields with other spectra and standard deviations 0.5 and 0.9
     dust        exp(G) of a steep spectrum, times a profile that falls with latitude
 
-The way `known` is `log` with the bound and with the spectrum of the true, whole logarithm: no fit
-comes nearer to the truth than that.
+The way `known` is `log` with the bound and with the spectrum of the true, whole logarithm: what a
+better fit could gain.
 
     python docs/scripts/fields.py --skies 10 --json fields.json
 

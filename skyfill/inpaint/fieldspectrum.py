@@ -26,7 +26,7 @@ __all__ = ["fitted_spectrum"]
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-#: Share of the modes that hold more than what leaked into them, from which on it does not matter.
+#: Share of the modes with power of their own from which on leakage does not matter.
 _OWN = 0.5
 #: Largest number of fills.
 _FILLS = 5
@@ -74,7 +74,7 @@ def fitted_spectrum(
     bare -= np.where(seen, Dipole(seen, threads=threads).of(bare), 0.0)
     found = Given(cl="map", noise_uk_arcmin=rms * pixel).fitted_to(bare, seen, threads=threads)
     last = _REACH * found.nside + 1
-    # There steps at the edges of fills would be seen.
+    # There steps of a fill at the edges of holes would be taken for power of the field.
     beyond = found.cl[last:] / found.cl[last - 1]
     leaks = found.quality is not None and found.quality.known < _OWN and not seen.all()
     for _ in range(_FILLS if leaks else 0):

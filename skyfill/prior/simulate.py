@@ -21,9 +21,10 @@ PIECE = 1 << 20
 FINEST = 8.0
 """Largest multipole of a simulated sky, in units of Nside."""
 
-#: Variance that a simulated sky may lack beyond its last multipole, in units of the noise's, and
-#: ends of that in units of the signal's: what is missing is seen where the noise is low.
+#: Variance that may be missing beyond the last multipole of a simulated sky, in units of the
+#: noise's: more would be seen.
 _HIDDEN = 1e-5
+#: Least and largest variance that may be missing, in units of the signal's.
 _ENDS = (1e-10, 1e-5)
 
 RAGGED_LMAX = 64
