@@ -19,7 +19,7 @@ from skies import synthesised
 
 import skyfill
 from skyfill.gaussian import Solver
-from skyfill.gaussian.conditioning import expected
+from skyfill.gaussian.conditioning import SLOW, divided, expected
 from skyfill.prior import ARCMIN, Prior, lcdm
 
 #: Nside, beam in arcmin and noise in µK·arcmin.
@@ -46,7 +46,9 @@ def grid(threads: int) -> None:
                 solver = Solver.for_prior(observed, prior, threads=threads)
                 found = solver.mean(sky).certificate
                 wide = solver.small.size < solver.holes.size  # a hole without a block
-                guess, _ = expected(prior.signal_cl(), prior.white_cl, nside, wide=wide)
+                guess, corrections = expected(prior.signal_cl(), prior.white_cl, nside, wide=wide)
+                if wide and guess > SLOW:
+                    guess = divided(corrections)
                 print(
                     f"Nside {nside}, {fwhm:g}', {noise:g} µK·arcmin, {1 - observed.mean():.0%}"
                     f" masked: {found.iterations} + {found.corrections}, {guess:.0f} expected",

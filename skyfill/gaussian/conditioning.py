@@ -4,7 +4,8 @@ Two things slow a solve. Signal that the inner loop leaves out, beyond 2 Nside o
 `skyfill.harmonics.excess`, is left to corrections, whose number grows with the root of the
 condition number, as for any conjugate gradients. And a sky that is smooth and nearly free of noise
 is determined deep into a wide hole, farther than the bands of the preconditioner reach. The wider
-the beam, the less of it they reach, and the more the iterations follow signal over noise.
+the beam, the less of it they reach, and the more the iterations follow signal over noise. There,
+wide holes are divided into segments, and only the corrections count.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from skyfill.harmonics.covariance import excess
 
-__all__ = ["USUAL", "expected"]
+__all__ = ["SLOW", "USUAL", "divided", "expected"]
 
 Map = NDArray[np.float64]
 
@@ -39,15 +40,20 @@ _FALL = (8.0, 40.0)
 #: Iterations of wide holes at least: a number, and more for signal over noise in a pixel (rms),
 #: with a power.
 _DEEP = (10.0, 0.52, 1.5)
+#: Iterations of segments, in the first solve and in each further correction.
+_SEGMENTS = 25.0, 9.0
 #: Largest number of iterations, the default of `Solver.mean`.
 _MOST = 2000.0
 
 USUAL = 25.0
 """Iterations of a map that its pixels resolve, with the noise of Planck and wide holes."""
+SLOW = 100.0
+"""Iterations with bands above which wide holes are divided into segments, if these are affordable:
+to prepare these takes as long as some fifty iterations."""
 
 
 def expected(signal_cl: Map, noise_cl: float, nside: int, *, wide: bool) -> tuple[float, float]:
-    """Estimate the iterations and the corrections of a solve with the default tolerance.
+    """Estimate iterations and corrections of a solve with bands and the default tolerance.
 
     The iterations are within a factor of 2.3 where docs/exact.md measures them.
 
@@ -79,6 +85,12 @@ def expected(signal_cl: Map, noise_cl: float, nside: int, *, wide: bool) -> tupl
     contrast = math.sqrt(float(np.sum((2 * ell + 1) * loud)) / (12 * nside**2))
     least, more, rate = _DEEP
     return min(max(each * corrections, least + more * contrast**rate), _MOST), corrections
+
+
+def divided(corrections: float) -> float:
+    """Estimate the iterations if wide holes are divided into segments, from the corrections."""
+    first, further = _SEGMENTS
+    return min(first + further * (corrections - 1), _MOST)
 
 
 def _at(loud: Map, ell: int) -> float:

@@ -7,7 +7,8 @@ only. Q is known for an approximate sky (`harmonics.Covariance`: signal up to l 
 beyond treated as noise, noise nearly white). So there are two loops:
 
 - The inner loop solves for the holes with the approximate Q, preconditioned by blocks for small
-  holes and by tapered bands for wide ones. Wide holes on few rings go first.
+  holes, and for wide ones by tapered bands, or by overlapping segments if bands would take many
+  iterations. Wide holes on few rings go first.
 - The outer loop is conjugate gradients on (M Σ M) y = d with the exact Σ. Its preconditioner fills
   the holes of a residual by the inner loop, then applies Q.
 
@@ -28,9 +29,11 @@ from skyfill import harmonics
 from skyfill.files.cache import Kept
 from skyfill.gaussian.bands import TaperedBands
 from skyfill.gaussian.blocks import DeviceBlocks, HoleBlocks, Kernel, affordable, labels_of
+from skyfill.gaussian.conditioning import SLOW, expected
 from skyfill.gaussian.loops import Course, Inner, Outer, improve, solve
 from skyfill.gaussian.memory import check_memory, has_device_memory
 from skyfill.gaussian.pinned import Pinned, freed, unpinned
+from skyfill.gaussian.segments import Segments, affordable_segments
 from skyfill.gaussian.solution import Certificate, Solution
 from skyfill.gaussian.vectors import Vector, add, copied, like, rms, zeros_like
 from skyfill.gaussian.widefirst import Wide, WideFirst, fewer_rings
@@ -185,6 +188,7 @@ class Solver:
         fine = np.sum(power[min(lmax, int(_NEARLY * self.nside)) + 1 :]) < _UNRESOLVED * white
         self.resolved = bool(fine) and noise_variance is None
         self._steps = _VARIED if fine and noise_variance is not None else _SHORT
+        slow = expected(signal_cl, white * area, self.nside, wide=True)[0] > SLOW
         white += beyond
         pixels = np.flatnonzero(~observed)
         kept = (kept or Kept()).of(observed)
@@ -199,7 +203,10 @@ class Solver:
             # Otherwise small holes would compensate the monopole of the error in wide ones.
             signal_cl = unpinned(signal_cl)
             pixels, labels, small = pixels[small], labels[small], small[small]
-        check_memory(self.nside, nhole, np.bincount(labels[small]), only=only, lmax=last)
+        sizes = np.bincount(labels[small])
+        wide = pixels[~small & (slow and only is None)]
+        segments, sizes = affordable_segments(self.nside, wide, lmax, sizes)
+        check_memory(self.nside, nhole, sizes, only=only, lmax=last)
         self._observed, self.holes = observed, pixels
         self.signal_cl, self.noise_cl = signal_cl, noise_cl
         self._last = heard_lmax(modes * signal_cl, quietest)
@@ -207,7 +214,6 @@ class Solver:
         if weights is None:
             weights = shared_weights(self.nside, threads=threads)
         self.weights = weights
-        sizes = np.bincount(labels[small])
         if device is not None and not has_device_memory(
             device, self.nside, pixels.size, sizes, last
         ):
@@ -219,7 +225,7 @@ class Solver:
             self._noise = sphere.vector(self._noise)
         self.small = self.holes[:0]
         self._blocks: HoleBlocks | DeviceBlocks | None = None
-        self._bands: TaperedBands | None = None
+        self._of_wide: TaperedBands | Segments | None = None
         self._apart: Covariance | None = None
         self._wide_model: Wide | None = None
         self.left = 0.0
@@ -231,22 +237,22 @@ class Solver:
         )
         self.small = self.holes[small]
         self._narrow, self._wide = (sphere.vector(np.flatnonzero(x)) for x in (small, ~small))
-        self._prepare(small, labels, kept, _BANDS[only == "wide"])
+        self._prepare_small(small, labels, kept)
+        self._prepare_wide(~small, kept, segments, _BANDS[only == "wide"])
 
-    def _prepare(self, small: Mask, labels: Labels, kept: Kept, most: int) -> None:
-        """Prepare the preconditioner: blocks of small holes, bands of the others."""
-        if small.any():
-            order = np.flatnonzero(small)
-            order = order[np.argsort(labels[order], kind="stable")]
-            holes = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
-            weights = self.weights[self.holes]
-            kernel = Kernel(self.inner, weights, self.nside, self.holes, holes)
-            if isinstance(self._sphere, DeviceSphere):
-                self._blocks = DeviceBlocks(kernel, self._sphere)
-            else:
-                self._blocks = HoleBlocks(kernel, threads=self._threads, kept=kept.needing("prior"))
-        if not small.all():
-            self._bands = self._tapered(~small, kept, most)
+    def _prepare_small(self, small: Mask, labels: Labels, kept: Kept) -> None:
+        """Prepare the preconditioner of the small holes: blocks."""
+        if not small.any():
+            return
+        order = np.flatnonzero(small)
+        order = order[np.argsort(labels[order], kind="stable")]
+        holes = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
+        kernel = Kernel(self.inner, self.weights[self.holes], self.nside, self.holes, holes)
+        if isinstance(self._sphere, DeviceSphere):
+            self._blocks = DeviceBlocks(kernel, self._sphere)
+        else:
+            kept = kept.needing("prior")
+            self._blocks = HoleBlocks(kernel, threads=self._threads, kept=kept)
 
     @classmethod
     def for_prior(
@@ -325,26 +331,36 @@ class Solver:
             + (f", on {self._sphere.device}" if isinstance(self._sphere, DeviceSphere) else "")
         )
 
-    def _tapered(self, wide: Mask, kept: Kept, most: int) -> TaperedBands:
-        """Prepare the preconditioner of the wide holes."""
+    def _prepare_wide(
+        self, wide: Mask, kept: Kept, segments: list[NDArray[np.int64]], most: int
+    ) -> None:
+        """Prepare the preconditioner of the wide holes: bands if there are no segments."""
+        if not wide.any():
+            return
         signal_cl = unpinned(self.inner.signal_cl)
+        pixels = self.holes[wide]
         if self.small.size:
             covariance = Covariance(
-                *(self.weights, signal_cl, self.inner.variance),
-                pixels=self.holes[wide],
-                sphere=self._sphere,
+                *(self.weights, signal_cl, self.inner.variance), pixels=pixels, sphere=self._sphere
             )
-            if fewer_rings(self.nside, [self.holes], [self.holes[wide]], [1]):
+            if fewer_rings(self.nside, [self.holes], [pixels], [1]):
                 self._apart = covariance
         else:
             covariance = self.inner.with_signal(signal_cl)
+        if segments:
+            self._of_wide = Segments(
+                *(covariance, self.nside, pixels, segments),
+                threads=self._threads,
+                kept=kept.needing("prior"),
+            )
+            return
         depth = kept.array(
             "depths",
             lambda: distance_to_edge(self._observed)[self.holes],
             dtype=np.float64,
             shape=self.holes.shape,
         )
-        return TaperedBands(covariance, depth[wide], most=most)
+        self._of_wide = TaperedBands(covariance, depth[wide], most=most)
 
     def mean(
         self,
@@ -414,15 +430,17 @@ class Solver:
 
     def _inner_of(self, progress: Progress, limit: int, course: Course) -> Inner:
         """Give what solves for the holes with the approximate Q."""
-        if self._apart is None or self._bands is None or self._blocks is None:
-            return Inner(self, progress, limit, course)
+        wary = isinstance(self._of_wide, Segments)
+        if self._apart is None or self._of_wide is None or self._blocks is None:
+            return Inner(self, progress, limit, course, wary=wary)
         if self._wide_model is None:
             wide = self._apart.with_signal(self.inner.signal_cl)
             pixels = self.holes[self._sphere.array(self._wide)]
-            pinned = Pinned(self._bands.apply, wide, self.nside, pixels)
+            pinned = Pinned(self._of_wide.apply, wide, self.nside, pixels)
             self._wide_model = Wide(wide, pinned.apply)
         blocks = self._blocks.solve
-        return WideFirst(self, self._wide_model, self._wide, blocks, progress, limit, course)
+        at = self._wide
+        return WideFirst(self, self._wide_model, at, blocks, progress, limit, course, wary=wary)
 
     def _whitened(self, outer: Outer) -> Vector:
         """Compute Yᵀ y after the corrections, from y and from what the residual says it lacks.
@@ -591,10 +609,10 @@ class Solver:
     def _free(self, values: Vector) -> Vector:
         """Apply an approximation of (Q_hh)⁻¹ for the `unpinned` spectrum."""
         if self._blocks is None:
-            return zeros_like(values) if self._bands is None else self._bands.apply(values)
+            return zeros_like(values) if self._of_wide is None else self._of_wide.apply(values)
         out = self._blocks.solve(values)
-        if self._bands is not None:
-            out[self._wide] = self._bands.apply(values[self._wide])
+        if self._of_wide is not None:
+            out[self._wide] = self._of_wide.apply(values[self._wide])
         return out
 
 

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from skyfill.gaussian import Certificate, Solver
 from skyfill.gaussian.blocks import affordable
-from skyfill.gaussian.conditioning import USUAL, expected
+from skyfill.gaussian.conditioning import SLOW, USUAL, divided, expected
 from skyfill.gaussian.local import Local, NotLocalError, local_bytes, local_work, worthwhile
 from skyfill.gaussian.memory import solve_bytes
-from skyfill.gaussian.solver import NOISE_FLOOR
+from skyfill.gaussian.segments import likely
+from skyfill.gaussian.solver import NOISE_FLOOR, inner_lmax
 from skyfill.gaussian.vectors import Vector
 from skyfill.harmonics import DeviceSphere
 from skyfill.holes.runs import Runs
@@ -46,6 +47,8 @@ _LOCAL = Pace(2.0, 0.25), Pace(0.1, 0.1)
 _ITERATION = Pace(0.0, 0.03, 0.025)
 #: Run time of a correction, in iterations.
 _CORRECTION = 2.0
+#: Run time of an iteration with segments, in units of one with bands.
+_DIVIDED = 2.0
 
 
 class Exact:
@@ -276,10 +279,13 @@ class ExactMethod(Method):
             usual = super().seconds(maps, tiles, polish)
             if sizes is None or prior is None:
                 return usual
-            wide = not affordable(sizes, nside=self.nside).all()
-            iterations, corrections = expected(
-                prior.signal_cl(), prior.white_cl, self.nside, wide=wide
-            )
+            small = affordable(sizes, nside=self.nside)
+            cl, noise = prior.signal_cl(), prior.white_cl
+            iterations, corrections = expected(cl, noise, self.nside, wide=not small.all())
+            if iterations > SLOW:
+                lmax = inner_lmax(cl, noise, self.nside)
+                if likely(self.nside, int(sizes[~small].sum()), lmax, sizes[small]):
+                    iterations = _DIVIDED * divided(corrections)
             more = max(iterations + _CORRECTION * corrections - USUAL, 0.0)
             return usual + maps * more * _ITERATION.seconds(self.nside, 0)
         first, further = (pace.seconds(self.nside, 0) for pace in _LOCAL)
