@@ -40,7 +40,7 @@ BANDS = {"P low": (50 / 128, 100 / 128), "P high": (180 / 128, 2.0)}
 #: Signal to noise of the noisy case.
 CLEAN = 10.0
 #: Noise with which a field without noise is solved, in units of its standard deviation.
-FLOOR = 0.03
+FLOOR = 0.01
 
 
 @dataclass(frozen=True)
@@ -259,7 +259,7 @@ def main() -> None:
     if args.fills is not None:
         skyfill.inpaint.fieldspectrum._FILLS = args.fills  # noqa: SLF001
     if args.floor is not None:
-        skyfill.inpaint.transformed._FLOOR = args.floor  # noqa: SLF001
+        skyfill.inpaint.transformed._FLOORS = args.floor, args.floor  # noqa: SLF001
     warnings.simplefilter("ignore")
     found: dict[str, dict[str, list[dict[str, float]]]] = {}
     for case in args.cases:

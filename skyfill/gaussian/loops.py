@@ -41,7 +41,7 @@ _QUICKER = 0.3
 #: by the factor below: what they leave there would bring the outer loop to a halt.
 _MANY = 100
 _ACCURATE = 0.3
-#: Smallest number of iterations of a later solve of a wary loop, in units of those of the first.
+#: Smallest number of iterations of a later solve of a patient loop, in units of those of the first.
 _PATIENCE = 0.2
 #: From so many corrections on, the distance is estimated from their lengths, too: each may be
 #: small, and the sum of those to come large.
@@ -171,9 +171,11 @@ class Inner:
     model, progress, limit, course
         What is solved, what receives every step, the largest number of iterations, and the scalars
         to record or to follow.
+    patient
+        Whether later solves take at least a fifth of the iterations of the first. Where these are
+        many, the first few of a later one are short, and would be mistaken for convergence.
     wary
-        Whether later solves are taken to converge no faster than the first. Where its iterations
-        are many, the first few of a later one are short, and would be mistaken for convergence.
+        Whether later solves are also taken to converge no faster than the first.
 
     Attributes
     ----------
@@ -191,10 +193,11 @@ class Inner:
         limit: int,
         course: Course,
         *,
+        patient: bool = False,
         wary: bool = False,
     ) -> None:
         self._model = model
-        self._wary = wary
+        self._patient, self._wary = patient or wary, wary
         self.rate, self.fewest = 0.0, FEWEST
         self._progress = progress
         self._course = course
@@ -262,11 +265,13 @@ class Inner:
             turned = take(rho, last)
             turn(direction, z, turned)
             size = rho + turned**2 * size
+        if self._patient:
+            self.fewest = max(self.fewest, math.ceil(_PATIENCE * len(path)))
+            self._patient = False
         if self._wary:
             whole = lengths(self._model, x)
             shrunk = np.divide(distance, whole, out=np.ones(len(parts)), where=whole > 0)
             self.rate = min(float(np.max(shrunk)), 1.0) ** (1 / max(len(path), 1))
-            self.fewest = max(self.fewest, math.ceil(_PATIENCE * len(path)))
             self._wary = False
         return x, distance
 

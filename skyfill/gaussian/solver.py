@@ -430,17 +430,18 @@ class Solver:
 
     def _inner_of(self, progress: Progress, limit: int, course: Course) -> Inner:
         """Give what solves for the holes with the approximate Q."""
-        wary = isinstance(self._of_wide, Segments)
+        patient = isinstance(self._of_wide, Segments)
         if self._apart is None or self._of_wide is None or self._blocks is None:
-            return Inner(self, progress, limit, course, wary=wary)
+            return Inner(self, progress, limit, course, patient=patient)
         if self._wide_model is None:
             wide = self._apart.with_signal(self.inner.signal_cl)
             pixels = self.holes[self._sphere.array(self._wide)]
             pinned = Pinned(self._of_wide.apply, wide, self.nside, pixels)
             self._wide_model = Wide(wide, pinned.apply)
         blocks = self._blocks.solve
-        at = self._wide
-        return WideFirst(self, self._wide_model, at, blocks, progress, limit, course, wary=wary)
+        return WideFirst(
+            *(self, self._wide_model, self._wide, blocks, progress, limit, course), patient=patient
+        )
 
     def _whitened(self, outer: Outer) -> Vector:
         """Compute Yᵀ y after the corrections, from y and from what the residual says it lacks.

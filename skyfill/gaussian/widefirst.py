@@ -92,7 +92,7 @@ class WideFirst(Inner):
         The problem of the wide holes, and the index of their elements among those of all holes.
     blocks
         Solves for the small holes by their blocks, and gives zero elsewhere.
-    progress, limit, course, wary
+    progress, limit, course, patient, wary
         As of `loops.Inner`.
     """
 
@@ -106,11 +106,12 @@ class WideFirst(Inner):
         limit: int,
         course: Course,
         *,
+        patient: bool = False,
         wary: bool = False,
     ) -> None:
-        super().__init__(model, progress, limit, course, wary=wary)
+        super().__init__(model, progress, limit, course, patient=patient, wary=wary)
         self._first: tuple[Inner, Wide, Vector] | None = (
-            Inner(wide, progress, limit, course, wary=wary),
+            Inner(wide, progress, limit, course, patient=patient, wary=wary),
             wide,
             at,
         )
@@ -132,5 +133,5 @@ class WideFirst(Inner):
         x[at], _ = first.solve(rest, allowed=allowed, relative=relative)
         self.taken, self.left = first.taken, first.left
         self.rate, self.fewest = first.rate, first.fewest
-        self._wary = False
+        self._patient = self._wary = False
         return x, np.full(len(self._all.parts), np.inf)

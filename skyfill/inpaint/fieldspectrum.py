@@ -32,6 +32,8 @@ _OWN = 0.5
 _FILLS = 5
 #: Rms change of the logarithm of C_l at which they end. Another draw changes it by half of this.
 _CHANGE = 0.1
+#: Noise in units of the field below which decorrelated pixels tell nothing.
+_CLEAN = 0.03
 #: Last multipole that is fitted to fills, in units of Nside.
 _REACH = 2
 
@@ -40,7 +42,6 @@ def fitted_spectrum(
     data: Map,
     seen: Mask,
     rms: float,
-    least: float,
     inpaint: Callable[[Prior], Inpainter],
     *,
     threads: int,
@@ -57,19 +58,17 @@ def fitted_spectrum(
         ``(npix,)``, RING, True where observed.
     rms
         Standard deviation of the noise in a pixel, µK.
-    least
-        The same, with which the fills are solved at least.
     inpaint
-        Prepares the fill of the data, without noise in the holes, with a prior.
+        Prepares the fill of the data, without noise in the holes, with a prior whose noise is that
+        of the data.
     threads
         Threads of the transforms.
 
     Returns
     -------
-    The prior, with the noise with which it is solved; ``quality`` is that of the observed part.
+    The prior, with the noise of the data; ``quality`` is that of the observed part.
     """
     pixel = math.sqrt(4 * math.pi / data.size) / ARCMIN
-    solved = max(rms, least) * pixel
     bare = np.where(seen, data, 0.0)
     bare -= np.where(seen, Dipole(seen, threads=threads).of(bare), 0.0)
     found = Given(cl="map", noise_uk_arcmin=rms * pixel).fitted_to(bare, seen, threads=threads)
@@ -81,7 +80,7 @@ def fitted_spectrum(
         before = found.signal_cl()
         with warnings.catch_warnings():  # of a guess: the fill itself is judged
             warnings.simplefilter("ignore")
-            filler = inpaint(replace(found, noise_uk_arcmin=solved))
+            filler = inpaint(found)
             sky = filler.whole(filler.realization())
         whole = np.isfinite(sky)
         noise = rms * pixel * math.sqrt(np.mean(seen) / np.mean(whole))  # there is none in holes
@@ -95,6 +94,6 @@ def fitted_spectrum(
     _, quality = assess(bare, seen, found, threads=threads)
     # Patches differ, since the noise of g does. Without noise decorrelated pixels of a smooth field
     # are rounding errors.
-    whitened = quality.whitened if rms >= least else None
+    whitened = quality.whitened if rms >= _CLEAN * float(np.std(bare[seen])) else None
     quality = replace(quality, whitened=whitened, varies=None, beams=None)
-    return replace(found, noise_uk_arcmin=solved, quality=quality)
+    return replace(found, quality=quality)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import fields, replace
 from functools import partial
 from statistics import NormalDist
 from typing import Any
@@ -27,10 +28,11 @@ from skyfill.healpix.arrays import as_map, as_mask
 from skyfill.healpix.checks import check_seed
 from skyfill.healpix.picture import thumbnail
 from skyfill.holes import find_holes
+from skyfill.inpaint.choice import choose_method
 from skyfill.inpaint.fieldspectrum import fitted_spectrum
 from skyfill.inpaint.fills import ConvergenceError, noise_variance
 from skyfill.inpaint.inpainter import Inpainter
-from skyfill.inpaint.options import FILLS, NETWORKS
+from skyfill.inpaint.options import FILLS, NETWORKS, FillOptions
 from skyfill.prior import ARCMIN, Given, NoiseEstimate, Prior
 from skyfill.prior.dipole import Dipole
 from skyfill.progress import Progress, listening
@@ -51,9 +53,9 @@ Mask = NDArray[np.bool_]
 _NOISE_FREE = 1e-5
 #: The same, above which a shift cannot be fitted: at a hundredth it comes out 20 to 50% too large.
 _SIGNIFICANT = 1e-3
-#: Least standard deviation of the noise of g that the solver takes, in units of its own: with less
-#: it may not converge on smooth maps.
-_FLOOR = 0.03
+#: Least standard deviation of the noise of g, in units of its own: of an exact fill, and of others.
+#: With less than these an exact fill takes much longer, and `vae` is far from the mean.
+_FLOORS = 0.01, 0.03
 #: Largest noise of g in units of its median: such pixels count for little already.
 _CEILING = 5.0
 #: Standard deviation to which g is scaled, in place of µK.
@@ -193,17 +195,24 @@ class TransformedInpainter(Inpainter):
             spread = np.zeros(values.size)
         self._unit = _SCALE / float(np.std(data[seen]))
         data, spread = data * self._unit, spread * self._unit
-        least = _FLOOR * _SCALE
         level = math.sqrt(float(np.mean(spread[seen] ** 2)))
-        mapped = None if np.ptp(spread) == 0 else np.maximum(spread, least)
-        inpaint = partial(Inpainter, data, observed, noise_rms=mapped, fill="signal")
-        guesses = words | {"seed": _SEED, "accept": True, "trust_prior": True}
+        least, rough = (each * _SCALE for each in _FLOORS)
+        if _method(words, seen, mapped=bool(np.ptp(spread))) != "gaussian":
+            least = rough
+
+        def inpaint(prior: Prior, least: float, **more: Any) -> Inpainter:  # noqa: ANN401
+            pixel = math.sqrt(4 * math.pi / data.size) / ARCMIN
+            prior = replace(prior, noise_uk_arcmin=max(level, least) * pixel)
+            mapped = None if np.ptp(spread) == 0 else np.maximum(spread, least)
+            more = {**words, "noise_rms": mapped, "prior": prior, "fill": "signal", **more}
+            return Inpainter(data, observed, **more)
+
         prior = fitted_spectrum(
-            *(data, seen, level, least),
-            lambda guess: inpaint(prior=guess, **guesses),
+            *(data, seen, level),
+            lambda guess: inpaint(guess, rough, seed=_SEED, accept=True, trust_prior=True),
             threads=threads,
         )
-        self.inner = inpaint(prior=prior, **words)
+        self.inner = inpaint(prior, least)
         self.holes, self.observed = self.inner.holes, self.inner.observed
         self.options, self.choice = self.inner.options, self.inner.choice
         self.polish, self.plausibility = self.inner.polish, self.inner.plausibility
@@ -354,6 +363,13 @@ class TransformedInpainter(Inpainter):
         """Return the standard deviation of the noise in the holes, ``(nhole,)`` or a number."""
         noise = self._pixel_noise
         return np.sqrt(noise[self.holes] if noise.ndim else noise)
+
+
+def _method(words: dict[str, Any], observed: Mask, *, mapped: bool) -> str:
+    """Name the method with which the transformed field is filled."""
+    names = {field.name for field in fields(FillOptions)}
+    options = FillOptions(**{name: words[name] for name in names & words.keys()})
+    return choose_method(options, observed, mapped=mapped).method
 
 
 def _refuse(

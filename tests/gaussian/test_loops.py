@@ -11,14 +11,14 @@ from skyfill.gaussian.vectors import rms
 from skyfill.progress import Silent
 
 
-def inner_of(matrix, *, limit=1000, wary=False):
+def inner_of(matrix, *, limit=1000, **caution):
     """Make an inner loop for a matrix, without a preconditioner."""
     model = SimpleNamespace(
         inner=SimpleNamespace(inverse=lambda values: matrix @ values),
         precondition=np.copy,
         parts=[slice(None)],
     )
-    return Inner(model, Silent(), limit, Course(), wary=wary)
+    return Inner(model, Silent(), limit, Course(), **caution)
 
 
 def slow_matrix(size, spread, seed=0):
@@ -48,6 +48,16 @@ def test_the_distance_is_told_where_convergence_is_slow(spread, share):
     x, (told,) = inner_of(matrix).solve(right.copy(), allowed=share * rms(exact))
     true = rms(x - exact)
     assert true < told < 3 * true
+
+
+@pytest.mark.parametrize(("patient", "least"), [(False, 3), (True, 8)])
+def test_a_patient_loop_takes_a_fifth_of_the_iterations_of_its_first_solve(patient, least):
+    matrix, right = slow_matrix(300, 1e3), np.random.default_rng(2).standard_normal(300)
+    inner = inner_of(matrix, patient=patient)
+    inner.solve(right.copy(), allowed=1e-2 * rms(np.linalg.solve(matrix, right)))
+    first = inner.taken
+    inner.solve(right.copy(), allowed=np.inf)
+    assert inner.taken - first == (max(-(-first // 5), 3) if patient else 3) >= least
 
 
 @pytest.mark.parametrize("seed", range(3))
