@@ -19,7 +19,7 @@ from skies import synthesised
 
 import skyfill
 from skyfill.gaussian import Solver
-from skyfill.gaussian.conditioning import SLOW, divided, expected
+from skyfill.gaussian.conditioning import are_slow, divided, expected
 from skyfill.prior import ARCMIN, Prior, lcdm
 
 #: Nside, beam in arcmin and noise in µK·arcmin.
@@ -47,7 +47,7 @@ def grid(threads: int) -> None:
                 found = solver.mean(sky).certificate
                 wide = solver.small.size < solver.holes.size  # a hole without a block
                 guess, corrections = expected(prior.signal_cl(), prior.white_cl, nside, wide=wide)
-                if wide and guess > SLOW:
+                if wide and are_slow(guess, corrections):
                     guess = divided(corrections)
                 print(
                     f"Nside {nside}, {fwhm:g}', {noise:g} µK·arcmin, {1 - observed.mean():.0%}"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from skyfill.harmonics.covariance import excess
 
-__all__ = ["SLOW", "USUAL", "divided", "expected"]
+__all__ = ["USUAL", "are_slow", "divided", "expected"]
 
 Map = NDArray[np.float64]
 
@@ -42,14 +42,14 @@ _FALL = (8.0, 40.0)
 _DEEP = (10.0, 0.52, 1.5)
 #: Iterations of segments, in the first solve and in each further correction.
 _SEGMENTS = 25.0, 9.0
+#: Iterations with bands, in all and for each correction, above which segments are quicker: to
+#: prepare these takes as long as some eighty iterations, and in a rough sky they are no better.
+_SLOW = 200.0, 25.0
 #: Largest number of iterations, the default of `Solver.mean`.
 _MOST = 2000.0
 
 USUAL = 25.0
 """Iterations of a map that its pixels resolve, with the noise of Planck and wide holes."""
-SLOW = 100.0
-"""Iterations with bands above which wide holes are divided into segments, if these are affordable:
-to prepare these takes as long as some fifty iterations."""
 
 
 def expected(signal_cl: Map, noise_cl: float, nside: int, *, wide: bool) -> tuple[float, float]:
@@ -85,6 +85,12 @@ def expected(signal_cl: Map, noise_cl: float, nside: int, *, wide: bool) -> tupl
     contrast = math.sqrt(float(np.sum((2 * ell + 1) * loud)) / (12 * nside**2))
     least, more, rate = _DEEP
     return min(max(each * corrections, least + more * contrast**rate), _MOST), corrections
+
+
+def are_slow(iterations: float, corrections: float) -> bool:
+    """Tell whether bands take so many iterations that segments are quicker."""
+    most, each = _SLOW
+    return iterations > most and iterations > each * corrections
 
 
 def divided(corrections: float) -> float:

@@ -29,6 +29,7 @@ from skyfill.gaussian.blocks import (
     affordable,
     labels_of,
 )
+from skyfill.gaussian.conditioning import are_slow, expected
 from skyfill.gaussian.hybrid import Apply, Hybrid, Parted, PolarPrior
 from skyfill.gaussian.leakage import leakage
 from skyfill.gaussian.loops import Course, Inner, Outer, go_on, solve
@@ -36,6 +37,7 @@ from skyfill.gaussian.memory import check_joint_memory, has_joint_device_memory
 from skyfill.gaussian.pinned import Pinned, unpinned
 from skyfill.gaussian.pixelnoise import PixelNoise, checked_variance
 from skyfill.gaussian.polarblocks import MEMORY, PolarKernel, affordable_pol
+from skyfill.gaussian.segments import Segments, affordable_segments
 from skyfill.gaussian.solution import LEAKAGE_BINS, Certificate, JointSolution
 from skyfill.gaussian.solver import NOISE_FLOOR, inner_lmax
 from skyfill.gaussian.vectors import Vector, add, rms, zeros_like
@@ -204,19 +206,22 @@ class JointSolver:
             raise ValueError(f"way must be joint or alternate, got {way!r}")
         self.way = way if len(self.parts) == 2 else "joint"
         self._kept = [(kept or Kept()).of(each) for each in seen]
-        self._prepare()
+        t_alone = expected(unpinned(signal_cl[0, 0]), noise[0] * area, nside, wide=True)
+        self._prepare(slow=spins[0] == 0 and are_slow(*t_alone))
 
-    def _prepare(self) -> None:
-        """Prepare the preconditioners: blocks of small holes, the prior of the others."""
+    def _prepare(self, *, slow: bool) -> None:
+        """Prepare the preconditioners: blocks of small holes, the prior or segments of others."""
         labels = [self._labels(number) for number in range(len(self.spins))]
         small = [self._small(number, each) for number, each in enumerate(labels)]
         sizes = [
             planes * np.bincount(each[chosen])
             for planes, each, chosen in zip(self.inner.planes, labels, small, strict=True)
         ]
-        self._check_memory(np.concatenate(sizes))
         wide = [np.flatnonzero(~each) for each in small]
         inner = self.inner
+        deep = self.holes[0][wide[0]] if slow else self.holes[0][:0]
+        segments, sizes[0] = affordable_segments(self.nside, deep, inner.lmax[0], sizes[0])
+        self._check_memory(np.concatenate(sizes))
         self._blocks = [
             self._blocks_of(number, *each)
             for number, each in enumerate(zip(labels, small, strict=True))
@@ -228,7 +233,7 @@ class JointSolver:
         self._wide = at
         chosen = [pixels[each] for pixels, each in zip(self.holes, wide, strict=True)]
         prior = self._prior(chosen)
-        of_wide = self._of_wide(prior, chosen, wide)
+        of_wide = self._of_wide(prior, chosen, wide, segments)
         self._preconditions: list[Apply] = [
             Parted(blocks, apply, inner.sphere.vector(where)).apply
             for blocks, apply, where in zip(self._blocks, of_wide, at, strict=True)
@@ -252,15 +257,30 @@ class JointSolver:
         prior: JointCovariance,
         chosen: Sequence[NDArray[np.int64]],
         wide: Sequence[NDArray[np.int64]],
+        segments: list[NDArray[np.int64]],
     ) -> list[Apply]:
         """Give the preconditioner of each field in its wide holes."""
         found: list[Apply] = [zeros_like] * len(self.spins)
         if self.spins[0] == 0 and wide[0].size:
             scalar = self._scalar(prior.signal_cl[0, 0], chosen[0], prior.rings[0])
-            found[0] = TaperedBands(scalar, self._depth_of_t(wide[0])).apply
+            found[0] = self._of_t(scalar, chosen[0], wide[0], segments)
         if wide[-1].size:
             found[-1] = PolarPrior(prior, self._deepest_of_p).apply
         return found
+
+    def _of_t(
+        self,
+        scalar: Covariance,
+        pixels: NDArray[np.int64],
+        wide: NDArray[np.int64],
+        segments: list[NDArray[np.int64]],
+    ) -> Apply:
+        """Give the preconditioner of T's wide holes: bands if there are no segments."""
+        if not segments:
+            return TaperedBands(scalar, self._depth_of_t(wide)).apply
+        kept = self._kept[0].needing("prior")
+        every = scalar, self.nside, pixels, segments
+        return Segments(*every, threads=self._threads, kept=kept).apply
 
     def _pinned(self, free: Apply, pixels: NDArray[np.int64], joint: JointCovariance) -> Apply:
         """Correct a preconditioner of T between some pixels for monopole and dipole."""

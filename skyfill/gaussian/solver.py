@@ -29,7 +29,7 @@ from skyfill import harmonics
 from skyfill.files.cache import Kept
 from skyfill.gaussian.bands import TaperedBands
 from skyfill.gaussian.blocks import DeviceBlocks, HoleBlocks, Kernel, affordable, labels_of
-from skyfill.gaussian.conditioning import SLOW, expected
+from skyfill.gaussian.conditioning import are_slow, expected
 from skyfill.gaussian.loops import Course, Inner, Outer, improve, solve
 from skyfill.gaussian.memory import check_memory, has_device_memory
 from skyfill.gaussian.pinned import Pinned, freed, unpinned
@@ -188,7 +188,7 @@ class Solver:
         fine = np.sum(power[min(lmax, int(_NEARLY * self.nside)) + 1 :]) < _UNRESOLVED * white
         self.resolved = bool(fine) and noise_variance is None
         self._steps = _VARIED if fine and noise_variance is not None else _SHORT
-        slow = expected(signal_cl, white * area, self.nside, wide=True)[0] > SLOW
+        slow = are_slow(*expected(unpinned(signal_cl), white * area, self.nside, wide=True))
         white += beyond
         pixels = np.flatnonzero(~observed)
         kept = (kept or Kept()).of(observed)

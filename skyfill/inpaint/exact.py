@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from skyfill.gaussian import Certificate, Solver
 from skyfill.gaussian.blocks import affordable
-from skyfill.gaussian.conditioning import SLOW, USUAL, divided, expected
+from skyfill.gaussian.conditioning import USUAL, are_slow, divided, expected
 from skyfill.gaussian.local import Local, NotLocalError, local_bytes, local_work, worthwhile
 from skyfill.gaussian.memory import solve_bytes
 from skyfill.gaussian.segments import likely
@@ -282,7 +282,7 @@ class ExactMethod(Method):
             small = affordable(sizes, nside=self.nside)
             cl, noise = prior.signal_cl(), prior.white_cl
             iterations, corrections = expected(cl, noise, self.nside, wide=not small.all())
-            if iterations > SLOW:
+            if are_slow(iterations, corrections):
                 lmax = inner_lmax(cl, noise, self.nside)
                 if likely(self.nside, int(sizes[~small].sum()), lmax, sizes[small]):
                     iterations = _DIVIDED * divided(corrections)

@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import solve
 
-from skyfill.gaussian import Solver, segments
+from skyfill.gaussian import Solver, jointsolver, segments, solver
 from skyfill.gaussian.blocks import affordable
+from skyfill.gaussian.jointsolver import JointSolver
 from skyfill.gaussian.segments import Segments, affordable_segments, likely, segments_of
 from skyfill.harmonics import Covariance, pixel_weights
-from skyfill.prior import ARCMIN, Prior, draw, lcdm
+from skyfill.prior import ARCMIN, PolarizedPrior, Prior, draw, draw_polarization, lcdm
 from skyfill.prior.simulate import simulate_mask
 
 NSIDE = 32
@@ -23,9 +24,8 @@ BAND = np.abs(np.pi / 2 - hp.pix2ang(NSIDE, np.arange(12 * NSIDE**2))[0]) > 0.2
 @pytest.fixture
 def small_only(monkeypatch):
     """Let no hole of more than a hundred pixels have a block, so that the band is wide."""
-    from skyfill.gaussian import solver
-
-    monkeypatch.setattr(solver, "affordable", lambda sizes, **_: sizes < 100)
+    for one in (solver, jointsolver):
+        monkeypatch.setattr(one, "affordable", lambda sizes, **_: sizes < 100)
 
 
 @settings(max_examples=20, deadline=None)
@@ -77,7 +77,7 @@ def test_one_segment_is_the_inverse_and_more_are_symmetric_and_positive():
 
 
 @pytest.mark.usefixtures("small_only")
-def test_a_deep_map_is_solved_in_segments_and_the_mean_is_that_of_a_dense_solve():
+def test_a_deep_map_is_solved_in_segments_and_its_mean_is_that_of_a_dense_solve():
     prior = Prior(16, lcdm(), fwhm=1000 * ARCMIN, noise_uk_arcmin=80.0)
     observed = np.abs(np.pi / 2 - hp.pix2ang(16, np.arange(3072))[0]) > 0.4
     solver = Solver.for_prior(observed, prior, marginal=False, threads=1)
@@ -100,11 +100,9 @@ def test_a_deep_map_is_solved_in_segments_and_the_mean_is_that_of_a_dense_solve(
 
 @pytest.mark.usefixtures("small_only")
 def test_segments_take_far_fewer_iterations_than_bands(monkeypatch):
-    from skyfill.gaussian import solver
-
     sky = draw(DEEP, seed=5)
     divided = Solver.for_prior(BAND, DEEP, threads=1)
-    monkeypatch.setattr(solver, "SLOW", np.inf)
+    monkeypatch.setattr(solver, "are_slow", lambda *_: False)
     bands = Solver.for_prior(BAND, DEEP, threads=1)
     assert isinstance(divided._of_wide, Segments)
     assert not isinstance(bands._of_wide, Segments)
@@ -129,6 +127,38 @@ def test_segments_are_the_same_on_a_device(device):
     known, found = here.mean(sky), there.mean(sky)
     assert found.certificate.iterations == known.certificate.iterations
     assert np.abs(found.fill - known.fill).max() < 1e-5 * np.std(known.fill)
+
+
+def joint_problem():
+    """A deep sky of T, Q and U: spectra, noise and maps."""
+    prior = PolarizedPrior(DEEP, *(lcdm(None, name) for name in ("EE", "BB", "TE")), 80.0)
+    sky, _ = draw_polarization(prior, seed=5, threads=1)
+    words = {"signal_cl": prior.signal_cl(), "noise_cl": prior.white_cl}
+    return words, [draw(DEEP, seed=5, threads=1), sky]
+
+
+@pytest.mark.usefixtures("small_only")
+def test_a_deep_t_is_solved_in_segments_with_q_and_u(monkeypatch):
+    words, values = joint_problem()
+    divided = JointSolver([BAND, BAND], **words, threads=1)
+    monkeypatch.setattr(jointsolver, "are_slow", lambda *_: False)
+    bands = JointSolver([BAND, BAND], **words, threads=1)
+    few, many = (one.mean(values, tolerance=3e-4) for one in (divided, bands))
+    assert few.converged
+    taken = [each.certificates["T"].iterations for each in (few, many)]
+    assert taken[0] < taken[1] / 2
+    for one, other, rms in zip(few.fills, many.fills, divided.rms, strict=True):
+        assert np.std(one - other) < 1e-3 * rms
+
+
+@pytest.mark.usefixtures("small_only")
+def test_they_are_the_same_on_a_device(device):
+    """To a third of the tolerance in the deepest sky, where factors in float32 tell."""
+    words, values = joint_problem()
+    here, there = (JointSolver([BAND, BAND], **words, device=one) for one in (None, device))
+    known, found = (one.mean(values) for one in (here, there))
+    for one, other, rms in zip(known.fills, found.fills, here.rms, strict=True):
+        assert np.std(one - other) < 1e-3 * rms
 
 
 def test_segments_that_take_too_much_are_not_made(monkeypatch):

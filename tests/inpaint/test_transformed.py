@@ -248,3 +248,14 @@ def test_values_far_below_the_bound_are_no_noise(sky, observed):
     noisy[np.flatnonzero(observed)[0]] = -3.0
     with pytest.raises(ValueError, match="standard deviations of the noise below"):
         filler(noisy, observed, noise=0.02 * sky.std())
+
+
+@pytest.mark.parametrize(("method", "share"), [("auto", 0.01), ("gaussian", 0.01), ("vae", 0.03)])
+def test_a_map_without_noise_is_solved_with_as_little_as_the_method_bears(
+    sky, observed, method, share
+):
+    made = filler(sky, observed, method=method)
+    g = made.transform.inverse(sky)[observed]
+    solved = made.inner.prior.noise_uk_arcmin / PIXEL / made._unit
+    assert solved == pytest.approx(share * g.std(), rel=1e-3)
+    assert made.noise_std == 0
