@@ -21,7 +21,7 @@ from skyfill.gaussian.vectors import Vector, zeros_like
 from skyfill.harmonics import Covariance, DeviceSphere
 from skyfill.healpix import pixel_directions, pixels_towards
 
-__all__ = ["Segments", "affordable_segments", "likely", "segments_of"]
+__all__ = ["Segments", "affordable_segments", "guessed", "segments_of"]
 
 Pixels = NDArray[np.int64]
 
@@ -73,11 +73,18 @@ def _coarse(nside: int, lmax: int) -> int:
     return min(1 << max(int(math.log2(side)), 0), nside)
 
 
-def likely(nside: int, count: int, lmax: int, blocks: Pixels) -> bool:
-    """Tell whether the segments of ``count`` pixels would be affordable, see below."""
-    alone = (nside // _coarse(nside, lmax)) ** 2
-    guess = np.full(count // alone, 2 * alone)  # half of a segment is overlap
-    return bool(count and affordable(np.append(blocks, guess), nside=nside).all())
+def guessed(nside: int, count: int, lmax: int, blocks: Pixels) -> Pixels:
+    """Guess the sizes of the segments of ``count`` pixels; none if these are not affordable.
+
+    ``blocks`` are as for `affordable_segments`.
+    """
+    coarse = _coarse(nside, lmax)
+    alone = (nside // coarse) ** 2
+    # Of two overlaps on each axis, some are beyond the edge of a hole.
+    side = math.sqrt(math.pi / 3) / coarse
+    whole = int(alone * (1 + 1.5 * _overlap(lmax) / side) ** 2)
+    guess = np.full(-(-count // alone), whole)
+    return guess if affordable(np.append(blocks, guess), nside=nside).all() else guess[:0]
 
 
 def affordable_segments(
@@ -96,7 +103,7 @@ def affordable_segments(
     -------
     The segments, and ``(nblock + nsegment,)``, the numbers of pixels of blocks and segments.
     """
-    if likely(nside, pixels.size, lmax, blocks):
+    if guessed(nside, pixels.size, lmax, blocks).size:
         segments = segments_of(nside, pixels, lmax)
         sizes = np.append(blocks, [each.size for each in segments])
         if affordable(sizes, nside=nside).all():

@@ -16,8 +16,8 @@ from skyfill.gaussian import Certificate, Solver
 from skyfill.gaussian.blocks import affordable
 from skyfill.gaussian.conditioning import USUAL, are_slow, divided, expected
 from skyfill.gaussian.local import Local, NotLocalError, local_bytes, local_work, worthwhile
-from skyfill.gaussian.memory import solve_bytes
-from skyfill.gaussian.segments import likely
+from skyfill.gaussian.memory import block_bytes, solve_bytes
+from skyfill.gaussian.segments import guessed
 from skyfill.gaussian.solver import NOISE_FLOOR, inner_lmax
 from skyfill.gaussian.vectors import Vector
 from skyfill.harmonics import DeviceSphere
@@ -263,6 +263,21 @@ class ExactMethod(Method):
             return PROGRAM + _MAPS * 12 * self.nside**2 + local_bytes(sizes)
         return exact_bytes(self.nside, sizes)
 
+    def deeper(self, sizes: Sizes, prior: Prior | None) -> float:
+        """Estimate the memory of the segments of wide holes, bytes."""
+        if prior is None or self.local(sizes):
+            return 0.0
+        return block_bytes(self._segments(sizes, prior))[0]
+
+    def _segments(self, sizes: Sizes, prior: Prior) -> Sizes:
+        """Guess the sizes of the segments into which wide holes are divided, if they are."""
+        cl, noise = prior.signal_cl(), prior.white_cl
+        small = affordable(sizes, nside=self.nside)
+        if not are_slow(*expected(cl, noise, self.nside, wide=True)):
+            return sizes[:0]
+        lmax = inner_lmax(cl, noise, self.nside)
+        return guessed(self.nside, int(sizes[~small].sum()), lmax, sizes[small])
+
     def seconds(
         self,
         maps: int,
@@ -282,10 +297,8 @@ class ExactMethod(Method):
             small = affordable(sizes, nside=self.nside)
             cl, noise = prior.signal_cl(), prior.white_cl
             iterations, corrections = expected(cl, noise, self.nside, wide=not small.all())
-            if are_slow(iterations, corrections):
-                lmax = inner_lmax(cl, noise, self.nside)
-                if likely(self.nside, int(sizes[~small].sum()), lmax, sizes[small]):
-                    iterations = _DIVIDED * divided(corrections)
+            if self._segments(sizes, prior).size:
+                iterations = _DIVIDED * divided(corrections)
             more = max(iterations + _CORRECTION * corrections - USUAL, 0.0)
             return usual + maps * more * _ITERATION.seconds(self.nside, 0)
         first, further = (pace.seconds(self.nside, 0) for pace in _LOCAL)

@@ -272,6 +272,10 @@ class Method(ABC):
     def memory(self, sizes: Sizes, tiles: Mapping[str, int]) -> float:
         """Estimate the peak memory, bytes; arguments as for `stages`."""
 
+    def deeper(self, sizes: Sizes, prior: Prior | None) -> float:  # noqa: ARG002
+        """Estimate what a deep map adds to it, bytes, where the prior of the map is known."""
+        return 0.0
+
     def seconds(
         self,
         maps: int,

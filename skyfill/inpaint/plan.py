@@ -275,7 +275,7 @@ def make_plan(observed: ArrayLike, request: Request, *, holes: Mask | None = Non
         stages=("read", *prior, *method.stages(worked, tiles), "write"),
         tiles=tiles,
         polish=polish,
-        memory=method.memory(worked, tiles),
+        memory=method.memory(worked, tiles) + method.deeper(worked, request.prior),
         seconds=method.seconds(request.maps, tiles, polish, worked, request.prior)
         + (_FIT * observed.size / 1e6 if fitted else 0.0),
     )
@@ -316,7 +316,7 @@ def within(
     sizes = _worked(observed, method, holes)
     wanted = Runs.of(observed, False) if holes is None else Runs.of(holes)
     tiles = method.guess_tiles(observed, wanted)
-    least = method.memory(sizes, tiles)
+    least = method.memory(sizes, tiles) + method.deeper(sizes, request.prior)
     if least > limit:
         raise ValueError(
             f"{request.method} takes about {_amount(least)} for {sizes.sum()} hole pixels at Nside "

@@ -10,7 +10,7 @@ from scipy.linalg import solve
 from skyfill.gaussian import Solver, jointsolver, segments, solver
 from skyfill.gaussian.blocks import affordable
 from skyfill.gaussian.jointsolver import JointSolver
-from skyfill.gaussian.segments import Segments, affordable_segments, likely, segments_of
+from skyfill.gaussian.segments import Segments, affordable_segments, guessed, segments_of
 from skyfill.harmonics import Covariance, pixel_weights
 from skyfill.prior import ARCMIN, PolarizedPrior, Prior, draw, draw_polarization, lcdm
 from skyfill.prior.simulate import simulate_mask
@@ -173,6 +173,15 @@ def test_segments_that_take_too_much_are_not_made(monkeypatch):
     assert not found
     assert sizes is blocks
     monkeypatch.undo()
-    assert likely(256, 200_000, 400, blocks)
-    assert not likely(2048, 6 * 2048**2, 3000, blocks)
-    assert not likely(256, 0, 400, blocks)
+    assert guessed(256, 200_000, 400, blocks).size
+    assert not guessed(2048, 6 * 2048**2, 3000, blocks).size
+    assert not guessed(256, 0, 400, blocks).size
+
+
+def test_their_sizes_are_guessed():
+    for half, lmax in ((0.1, 170), (0.2, 200), (0.3, 256)):
+        theta, _ = hp.pix2ang(128, np.arange(12 * 128**2))
+        pixels = np.flatnonzero(np.abs(theta - np.pi / 2) < half)
+        guess = guessed(128, pixels.size, lmax, np.zeros(0, np.int64))
+        true = np.array([each.size for each in segments_of(128, pixels, lmax)])
+        assert 0.6 < guess @ guess / (true @ true) < 1.6
