@@ -82,7 +82,8 @@ def expected(signal_cl: Map, noise_cl: float, nside: int, *, wide: bool) -> tupl
     fall, scale = _FALL
     steep = math.log(max(first / max(last, 1e-300), fall) / fall) / math.log(scale)
     each = _ROUGH + _SMOOTH * min(steep, 1.0) ** 1.5 * middle**_POWER
-    contrast = math.sqrt(float(np.sum((2 * ell + 1) * loud)) / (12 * nside**2))
+    modes = (2 * ell + 1)[2:]  # monopole and dipole may be free
+    contrast = math.sqrt(float(modes @ loud[2:]) / (12 * nside**2))
     least, more, rate = _DEEP
     return min(max(each * corrections, least + more * contrast**rate), _MOST), corrections
 

@@ -206,7 +206,7 @@ class JointSolver:
             raise ValueError(f"way must be joint or alternate, got {way!r}")
         self.way = way if len(self.parts) == 2 else "joint"
         self._kept = [(kept or Kept()).of(each) for each in seen]
-        t_alone = expected(unpinned(signal_cl[0, 0]), noise[0] * area, nside, wide=True)
+        t_alone = expected(signal_cl[0, 0], noise[0] * area, nside, wide=True)
         self._prepare(slow=spins[0] == 0 and are_slow(*t_alone))
 
     def _prepare(self, *, slow: bool) -> None:

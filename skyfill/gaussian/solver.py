@@ -188,7 +188,7 @@ class Solver:
         fine = np.sum(power[min(lmax, int(_NEARLY * self.nside)) + 1 :]) < _UNRESOLVED * white
         self.resolved = bool(fine) and noise_variance is None
         self._steps = _VARIED if fine and noise_variance is not None else _SHORT
-        slow = are_slow(*expected(unpinned(signal_cl), white * area, self.nside, wide=True))
+        slow = are_slow(*expected(signal_cl, white * area, self.nside, wide=True))
         white += beyond
         pixels = np.flatnonzero(~observed)
         kept = (kept or Kept()).of(observed)
