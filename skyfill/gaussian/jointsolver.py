@@ -220,8 +220,8 @@ class JointSolver:
         wide = [np.flatnonzero(~each) for each in small]
         inner = self.inner
         deep = self.holes[0][wide[0]] if slow else self.holes[0][:0]
-        segments, sizes[0] = affordable_segments(self.nside, deep, inner.lmax[0], sizes[0])
-        self._check_memory(np.concatenate(sizes))
+        segments, more = affordable_segments(self.nside, deep, inner.lmax[0])
+        self._check_memory(np.concatenate([*sizes, more]))
         self._blocks = [
             self._blocks_of(number, *each)
             for number, each in enumerate(zip(labels, small, strict=True))

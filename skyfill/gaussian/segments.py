@@ -73,42 +73,35 @@ def _coarse(nside: int, lmax: int) -> int:
     return min(1 << max(int(math.log2(side)), 0), nside)
 
 
-def guessed(nside: int, count: int, lmax: int, blocks: Pixels) -> Pixels:
-    """Guess the sizes of the segments of ``count`` pixels; none if these are not affordable.
-
-    ``blocks`` are as for `affordable_segments`.
-    """
+def guessed(nside: int, count: int, lmax: int) -> Pixels:
+    """Guess the sizes of the segments of ``count`` pixels; none if these are not affordable."""
     coarse = _coarse(nside, lmax)
     alone = (nside // coarse) ** 2
     # Of two overlaps on each axis, some are beyond the edge of a hole.
     side = math.sqrt(math.pi / 3) / coarse
     whole = int(alone * (1 + 1.5 * _overlap(lmax) / side) ** 2)
     guess = np.full(-(-count // alone), whole)
-    return guess if affordable(np.append(blocks, guess), nside=nside).all() else guess[:0]
+    return guess if affordable(guess, nside=nside).all() else guess[:0]
 
 
-def affordable_segments(
-    nside: int, pixels: Pixels, lmax: int, blocks: Pixels
-) -> tuple[list[Pixels], Pixels]:
+def affordable_segments(nside: int, pixels: Pixels, lmax: int) -> tuple[list[Pixels], Pixels]:
     """Divide holes into segments, or into none if these are not affordable.
 
     Parameters
     ----------
     nside, pixels, lmax
         As for `segments_of`; there may be no pixels.
-    blocks
-        ``(nblock,)``, numbers of pixels of the blocks that are factored besides.
 
     Returns
     -------
-    The segments, and ``(nblock + nsegment,)``, the numbers of pixels of blocks and segments.
+    The segments, and ``(nsegment,)``, their numbers of pixels.
     """
-    if guessed(nside, pixels.size, lmax, blocks).size:
+    if guessed(nside, pixels.size, lmax).size:
         segments = segments_of(nside, pixels, lmax)
-        sizes = np.append(blocks, [each.size for each in segments])
+        sizes = np.array([each.size for each in segments])
         if affordable(sizes, nside=nside).all():
             return segments, sizes
-    return [], blocks
+    return [], pixels[:0]
 
 
 class Segments:

@@ -205,7 +205,8 @@ class Solver:
             pixels, labels, small = pixels[small], labels[small], small[small]
         sizes = np.bincount(labels[small])
         wide = pixels[~small & (slow and only is None)]
-        segments, sizes = affordable_segments(self.nside, wide, lmax, sizes)
+        segments, more = affordable_segments(self.nside, wide, lmax)
+        sizes = np.append(sizes, more)
         check_memory(self.nside, nhole, sizes, only=only, lmax=last)
         self._observed, self.holes = observed, pixels
         self.signal_cl, self.noise_cl = signal_cl, noise_cl

@@ -31,7 +31,7 @@ from skyfill.progress import Progress
 if TYPE_CHECKING:
     from skyfill.vae import ModelCard
 
-__all__ = ["Exact", "ExactMethod", "Polished", "Surrounded", "exact_bytes"]
+__all__ = ["Exact", "ExactMethod", "Polished", "Surrounded", "exact_bytes", "takes_long"]
 
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -267,16 +267,7 @@ class ExactMethod(Method):
         """Estimate the memory of the segments of wide holes, bytes."""
         if prior is None or self.local(sizes):
             return 0.0
-        return block_bytes(self._segments(sizes, prior))[0]
-
-    def _segments(self, sizes: Sizes, prior: Prior) -> Sizes:
-        """Guess the sizes of the segments into which wide holes are divided, if they are."""
-        cl, noise = prior.signal_cl(), prior.white_cl
-        small = affordable(sizes, nside=self.nside)
-        if not are_slow(*expected(cl, noise, self.nside, wide=True)):
-            return sizes[:0]
-        lmax = inner_lmax(cl, noise, self.nside)
-        return guessed(self.nside, int(sizes[~small].sum()), lmax, sizes[small])
+        return block_bytes(_segments(self.nside, sizes, prior))[0]
 
     def seconds(
         self,
@@ -297,12 +288,33 @@ class ExactMethod(Method):
             small = affordable(sizes, nside=self.nside)
             cl, noise = prior.signal_cl(), prior.white_cl
             iterations, corrections = expected(cl, noise, self.nside, wide=not small.all())
-            if self._segments(sizes, prior).size:
+            if _segments(self.nside, sizes, prior).size:
                 iterations = _DIVIDED * divided(corrections)
             more = max(iterations + _CORRECTION * corrections - USUAL, 0.0)
             return usual + maps * more * _ITERATION.seconds(self.nside, 0)
         first, further = (pace.seconds(self.nside, 0) for pace in _LOCAL)
         return first + local_work(sizes) / _SPEED + (maps - 1) * further
+
+
+def takes_long(observed: Mask, prior: Prior) -> bool:
+    """Tell whether a fill takes hundreds of iterations: its segments would not be affordable."""
+    sizes, nside = Runs.of(observed, False).regions[1], prior.nside
+    if affordable(sizes, nside=nside).all() or not _is_slow(nside, prior):
+        return False
+    return not _segments(nside, sizes, prior).size
+
+
+def _is_slow(nside: int, prior: Prior) -> bool:
+    """Tell whether bands would take many iterations."""
+    return are_slow(*expected(prior.signal_cl(), prior.white_cl, nside, wide=True))
+
+
+def _segments(nside: int, sizes: Sizes, prior: Prior) -> Sizes:
+    """Guess the sizes of the segments into which wide holes are divided, if they are."""
+    if not _is_slow(nside, prior):
+        return sizes[:0]
+    wide = int(sizes[~affordable(sizes, nside=nside)].sum())
+    return guessed(nside, wide, inner_lmax(prior.signal_cl(), prior.white_cl, nside))
 
 
 def exact_bytes(nside: int, sizes: Sizes) -> float:

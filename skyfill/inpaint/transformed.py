@@ -29,6 +29,7 @@ from skyfill.healpix.checks import check_seed
 from skyfill.healpix.picture import thumbnail
 from skyfill.holes import find_holes
 from skyfill.inpaint.choice import choose_method
+from skyfill.inpaint.exact import takes_long
 from skyfill.inpaint.fieldspectrum import fitted_spectrum
 from skyfill.inpaint.fills import ConvergenceError, noise_variance
 from skyfill.inpaint.inpainter import Inpainter
@@ -54,7 +55,8 @@ _NOISE_FREE = 1e-5
 #: The same, above which a shift cannot be fitted: at a hundredth it comes out 20 to 50% too large.
 _SIGNIFICANT = 1e-3
 #: Least standard deviation of the noise of g, in units of its own: of an exact fill, and of others.
-#: With less than these an exact fill takes much longer, and `vae` is far from the mean.
+#: With less than these an exact fill takes much longer, and `vae` is far from the mean. An exact
+#: fill that would take long with the first has the second.
 _FLOORS = 0.01, 0.03
 #: Largest noise of g in units of its median: such pixels count for little already.
 _CEILING = 5.0
@@ -197,12 +199,13 @@ class TransformedInpainter(Inpainter):
         data, spread = data * self._unit, spread * self._unit
         level = math.sqrt(float(np.mean(spread[seen] ** 2)))
         least, rough = (each * _SCALE for each in _FLOORS)
-        if _method(words, seen, mapped=bool(np.ptp(spread))) != "gaussian":
-            least = rough
+
+        def solved(prior: Prior, least: float) -> Prior:
+            pixel = math.sqrt(4 * math.pi / data.size) / ARCMIN
+            return replace(prior, noise_uk_arcmin=max(level, least) * pixel)
 
         def inpaint(prior: Prior, least: float, **more: Any) -> Inpainter:  # noqa: ANN401
-            pixel = math.sqrt(4 * math.pi / data.size) / ARCMIN
-            prior = replace(prior, noise_uk_arcmin=max(level, least) * pixel)
+            prior = solved(prior, least)
             mapped = None if np.ptp(spread) == 0 else np.maximum(spread, least)
             more = {**words, "noise_rms": mapped, "prior": prior, "fill": "signal", **more}
             return Inpainter(data, observed, **more)
@@ -212,6 +215,9 @@ class TransformedInpainter(Inpainter):
             lambda guess: inpaint(guess, rough, seed=_SEED, accept=True, trust_prior=True),
             threads=threads,
         )
+        exact = _method(words, seen, mapped=bool(np.ptp(spread))) == "gaussian"
+        if not exact or takes_long(seen, solved(prior, least)):
+            least = rough
         self.inner = inpaint(prior, least)
         self.holes, self.observed = self.inner.holes, self.inner.observed
         self.options, self.choice = self.inner.options, self.inner.choice

@@ -259,3 +259,16 @@ def test_a_map_without_noise_is_solved_with_as_little_as_the_method_bears(
     solved = made.inner.prior.noise_uk_arcmin / PIXEL / made._unit
     assert solved == pytest.approx(share * g.std(), rel=1e-3)
     assert made.noise_std == 0
+
+
+def test_a_map_that_would_take_long_is_solved_with_more(sky, observed, monkeypatch):
+    """With bands, where segments are not affordable."""
+    from skyfill.gaussian import segments
+    from skyfill.inpaint import exact
+
+    monkeypatch.setattr(exact, "affordable", lambda sizes, **_: sizes < 100)
+    usual = filler(sky, observed)
+    monkeypatch.setattr(segments, "affordable", lambda sizes, **_: sizes < 0)
+    long = filler(sky, observed)
+    noises = [each.inner.prior.noise_uk_arcmin for each in (usual, long)]
+    assert noises[1] == pytest.approx(3 * noises[0])
