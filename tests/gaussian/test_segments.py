@@ -18,6 +18,9 @@ from skyfill.prior.simulate import simulate_mask
 NSIDE = 32
 #: A smooth sky with little noise, on which bands take hundreds of iterations.
 DEEP = Prior(NSIDE, lcdm(), fwhm=500 * ARCMIN, noise_uk_arcmin=40.0)
+#: The same with as few pixels as a dense solve takes.
+SMALL = Prior(16, lcdm(), fwhm=1000 * ARCMIN, noise_uk_arcmin=80.0)
+SMALL_BAND = np.abs(np.pi / 2 - hp.pix2ang(16, np.arange(3072))[0]) > 0.4
 BAND = np.abs(np.pi / 2 - hp.pix2ang(NSIDE, np.arange(12 * NSIDE**2))[0]) > 0.2
 
 
@@ -78,8 +81,7 @@ def test_one_segment_is_the_inverse_and_more_are_symmetric_and_positive():
 
 @pytest.mark.usefixtures("small_only")
 def test_a_deep_map_is_solved_in_segments_and_its_mean_is_that_of_a_dense_solve():
-    prior = Prior(16, lcdm(), fwhm=1000 * ARCMIN, noise_uk_arcmin=80.0)
-    observed = np.abs(np.pi / 2 - hp.pix2ang(16, np.arange(3072))[0]) > 0.4
+    prior, observed = SMALL, SMALL_BAND
     solver = Solver.for_prior(observed, prior, marginal=False, threads=1)
     assert isinstance(solver._of_wide, Segments)
     sky = draw(prior, seed=3, aliased=True)
@@ -131,18 +133,18 @@ def test_segments_are_the_same_on_a_device(device):
 
 def joint_problem():
     """A deep sky of T, Q and U: spectra, noise and maps."""
-    prior = PolarizedPrior(DEEP, *(lcdm(None, name) for name in ("EE", "BB", "TE")), 80.0)
+    prior = PolarizedPrior(SMALL, *(lcdm(None, name) for name in ("EE", "BB", "TE")), 160.0)
     sky, _ = draw_polarization(prior, seed=5, threads=1)
     words = {"signal_cl": prior.signal_cl(), "noise_cl": prior.white_cl}
-    return words, [draw(DEEP, seed=5, threads=1), sky]
+    return words, [draw(SMALL, seed=5, threads=1), sky]
 
 
 @pytest.mark.usefixtures("small_only")
 def test_a_deep_t_is_solved_in_segments_with_q_and_u(monkeypatch):
     words, values = joint_problem()
-    divided = JointSolver([BAND, BAND], **words, threads=1)
+    divided = JointSolver([SMALL_BAND, SMALL_BAND], **words, threads=1)
     monkeypatch.setattr(jointsolver, "are_slow", lambda *_: False)
-    bands = JointSolver([BAND, BAND], **words, threads=1)
+    bands = JointSolver([SMALL_BAND, SMALL_BAND], **words, threads=1)
     few, many = (one.mean(values, tolerance=3e-4) for one in (divided, bands))
     assert few.converged
     taken = [each.certificates["T"].iterations for each in (few, many)]
@@ -155,7 +157,9 @@ def test_a_deep_t_is_solved_in_segments_with_q_and_u(monkeypatch):
 def test_they_are_the_same_on_a_device(device):
     """To a third of the tolerance in the deepest sky, where factors in float32 tell."""
     words, values = joint_problem()
-    here, there = (JointSolver([BAND, BAND], **words, device=one) for one in (None, device))
+    here, there = (
+        JointSolver([SMALL_BAND, SMALL_BAND], **words, device=one) for one in (None, device)
+    )
     known, found = (one.mean(values) for one in (here, there))
     for one, other, rms in zip(known.fills, found.fills, here.rms, strict=True):
         assert np.std(one - other) < 1e-3 * rms
