@@ -271,8 +271,11 @@ def stay_within(
     holes = None
     if args.footprint is not None or args.holes == "enclosed":
         holes = skyfill.masks.enclosed_holes(observed, footprint_of(args))
+    nside = skyfill.healpix.nside_of(observed, "mask")
+    prior = theory.given(args).complete(nside) if args.method == "gaussian" else None
     with wording.naming(limit="--memory-limit"):
-        request = skyfill.plan.within(observed, request_of(args), limit, holes=holes)
+        asked = request_of(args, prior=prior)
+        request = skyfill.plan.within(observed, asked, limit, holes=holes)
     return argparse.Namespace(**vars(args) | {"batch_size": request.batch_size})
 
 

@@ -180,6 +180,17 @@ def test_a_plan_for_a_deep_map_takes_longer(observed):
     assert 2 < deep - usual < 14
 
 
+def test_a_plan_for_a_deep_map_counts_its_segments(observed):
+    prior = skyfill.Prior(NSIDE, skyfill.lcdm(), fwhm=40 * ARCMIN, noise_uk_arcmin=10)
+    usual, deep = (Request("gaussian", known=True, prior=each) for each in (None, prior))
+    memory = [make_plan(observed, each).memory for each in (usual, deep)]
+    assert memory[1] > memory[0] + 1e8
+    limit = sum(memory) / 2
+    assert within(observed, usual, limit) == usual
+    with pytest.raises(ValueError, match="gaussian takes about"):
+        within(observed, deep, limit)
+
+
 def test_small_holes_need_fewer_iterations_than_wide_ones():
     prior = skyfill.Prior(NSIDE, skyfill.lcdm(), fwhm=40 * ARCMIN, noise_uk_arcmin=45)
     holes = skyfill.masks.discs(NSIDE, np.linspace(0, 6, 40), 0.1, 0.02)
