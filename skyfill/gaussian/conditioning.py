@@ -55,7 +55,7 @@ USUAL = 25.0
 def expected(signal_cl: Map, noise_cl: float, nside: int, *, wide: bool) -> tuple[float, float]:
     """Estimate iterations and corrections of a solve with bands and the default tolerance.
 
-    The iterations are within a factor of 2.3 where docs/exact.md measures them.
+    The iterations are within a factor of 2.5 where docs/exact.md measures them.
 
     Parameters
     ----------

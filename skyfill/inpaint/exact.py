@@ -297,11 +297,10 @@ class ExactMethod(Method):
 
 
 def takes_long(observed: Mask, prior: Prior) -> bool:
-    """Tell whether a fill takes hundreds of iterations: its segments would not be affordable."""
+    """Tell whether a fill takes hundreds of iterations, because segments are not affordable."""
     sizes, nside = Runs.of(observed, False).regions[1], prior.nside
-    if affordable(sizes, nside=nside).all() or not _is_slow(nside, prior):
-        return False
-    return not _segments(nside, sizes, prior).size
+    wide = not affordable(sizes, nside=nside).all()
+    return wide and _is_slow(nside, prior) and not _segments(nside, sizes, prior).size
 
 
 def _is_slow(nside: int, prior: Prior) -> bool:
@@ -310,7 +309,7 @@ def _is_slow(nside: int, prior: Prior) -> bool:
 
 
 def _segments(nside: int, sizes: Sizes, prior: Prior) -> Sizes:
-    """Guess the sizes of the segments into which wide holes are divided, if they are."""
+    """Guess the sizes of the segments of wide holes; none if these are solved with bands."""
     if not _is_slow(nside, prior):
         return sizes[:0]
     wide = int(sizes[~affordable(sizes, nside=nside)].sum())

@@ -273,7 +273,7 @@ class Method(ABC):
         """Estimate the peak memory, bytes; arguments as for `stages`."""
 
     def deeper(self, sizes: Sizes, prior: Prior | None) -> float:  # noqa: ARG002
-        """Estimate what a deep map adds to it, bytes, where the prior of the map is known."""
+        """Estimate what a deep map adds to `memory`, bytes; 0 if its prior is not known."""
         return 0.0
 
     def seconds(
